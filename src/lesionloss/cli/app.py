@@ -1,0 +1,56 @@
+"""The root of the command line: global options, then the commands in the order of the work."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(
+    name="lesionloss",
+    help="Is this loss really better for my lesions, or was it a lucky seed?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@dataclass
+class Settings:
+    """What the global options say."""
+
+    debug: bool = False
+
+
+settings = Settings()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import lesionloss
+
+        typer.echo(lesionloss.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    with_files: list[Path] = typer.Option(
+        [], "--with", metavar="FILE.py", help="A Python file with losses of your own; may be repeated."
+    ),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Is this loss really better for my lesions, or was it a lucky seed?"""
+    settings.debug = debug
+    for file in with_files:
+        from lesionloss.registry import load_user_file
+
+        load_user_file(file)
+
+
+for _module in ("losses", "synth", "bench", "results"):
+    importlib.import_module(f"lesionloss.cli.{_module}")
