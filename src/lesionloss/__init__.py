@@ -31,7 +31,8 @@ _PUBLIC = {
     "DataError": "errors",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["__version__"]
+__all__ += list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` with the same endings; on success it becomes `path`, on error it is removed."""
+    """Gives a temporary path beside `path` with the same ending; it becomes `path`, or on error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix="-" + path.name)
     os.close(descriptor)
@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives `path` + ".partial", emptied; on success it is renamed to `path` (which must not exist), on error it stays for a look."""
+    """Gives an empty `path.partial`; on success it is renamed to `path`, which must not exist; on error it stays."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

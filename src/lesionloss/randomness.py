@@ -1,7 +1,7 @@
 """Random draws by name, not by order: the generator for ("patches", 3) is the same whatever was drawn before.
 
-Nothing in the package touches a global random state. Because a generator depends only on its name, resuming, evaluating in
-between or changing the number of workers can't move any stream.
+Nothing in the package touches a global random state. Because a generator depends only on its name, resuming,
+evaluating in between or changing the number of workers can't move any stream.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The command line. Each module of this package adds its commands to `app`; heavy imports happen inside the commands."""
+"""The command line. Each module of this package adds its commands to `app`; heavy imports happen inside commands."""
 
 import sys
 import traceback
@@ -10,7 +10,7 @@ from lesionloss.errors import LesionLossError
 
 
 def main() -> None:
-    """Run a command; a user's mistake becomes one line and an exit code (2 usage, 1 findings), a traceback only with --debug."""
+    """Run a command; a user's mistake becomes one line and an exit code: 2 usage, 1 findings."""
     try:
         app()
     except LesionLossError as error:

@@ -3,6 +3,7 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -36,17 +37,18 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    with_files: list[Path] = typer.Option(
-        [], "--with", metavar="FILE.py", help="A Python file with losses of your own; may be repeated."
-    ),
-    version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version."
-    ),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    with_files: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="FILE.py", help="A Python file with losses of your own; may be repeated."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Is this loss really better for my lesions, or was it a lucky seed?"""
     settings.debug = debug
-    for file in with_files:
+    for file in with_files or []:
         from lesionloss.registry import load_user_file
 
         load_user_file(file)
