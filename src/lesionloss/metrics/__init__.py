@@ -1,0 +1,34 @@
+"""Metrics: one case in, one number and its status out; never an average.
+
+    case = Case(prediction, reference, spacing_mm=(1, 1, 3))
+    score(case, ["dice", "hd95", "nsd(tolerance_mm=2)"])
+
+Where a mask is empty, a metric has a table of raw values (`Metric.empty`): never 0 as a best distance, never dropped.
+"""
+
+# Importing these modules registers their metrics; tables show them in this order.
+# isort: off
+from lesionloss.metrics import overlap, surface, lesions
+
+# isort: on
+from lesionloss.metrics.case import Case, Status, VoxelCounts
+from lesionloss.metrics.registry import Better, Chosen, Empty, Metric, Need, choose, metric, metrics, penalised, score
+
+__all__ = [
+    "Better",
+    "Case",
+    "Chosen",
+    "Empty",
+    "Metric",
+    "Need",
+    "Status",
+    "VoxelCounts",
+    "choose",
+    "lesions",
+    "metric",
+    "metrics",
+    "overlap",
+    "penalised",
+    "score",
+    "surface",
+]

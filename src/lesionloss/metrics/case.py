@@ -1,0 +1,151 @@
+"""One prediction beside one reference: what every metric reads. Counts, surfaces and lesions are computed once."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.metrics.arrays import Mask, as_array, as_mask, as_probability, as_spacing, same_shape
+
+if TYPE_CHECKING:
+    from lesionloss.metrics.borders import Box, SurfaceDistances
+    from lesionloss.metrics.components import Lesions, Overlap
+
+
+class Status(StrEnum):
+    """Which of the two masks is empty: it decides what a metric can mean."""
+
+    OK = "ok"
+    PRED_EMPTY = "pred_empty"
+    REF_EMPTY = "ref_empty"
+    BOTH_EMPTY = "both_empty"
+
+
+@dataclass(frozen=True)
+class VoxelCounts:
+    """Voxels that both masks hold (tp), only the prediction (fp), only the reference (fn), neither (tn)."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+class Case:
+    """A prediction and its reference on one grid. Treat it as a constant: its quantities are computed once and kept.
+
+    `prediction`: a mask (bool, or integers 0 and 1) or a map of floats in [0, 1], which is lesion where it is at least
+    `threshold`; `reference`: a mask; both `*space`, 2-D or 3-D, as arrays or CPU tensors. `spacing_mm`: voxel size
+    along each axis. `brain`: where the metrics over the brain look; it never hides a false alarm outside.
+    `ignore`: voxels that count for nothing, neither lesion nor background, in any metric.
+
+    Raises DataError for shapes, values or a spacing that can't be right, with what came and what to do.
+    """
+
+    def __init__(
+        self,
+        prediction: Any,
+        reference: Any,
+        *,
+        spacing_mm: Sequence[float],
+        brain: Any = None,
+        ignore: Any = None,
+        threshold: float = 0.5,
+    ) -> None:
+        given = as_array("prediction", prediction)
+        is_map = given.dtype.kind == "f"
+        self.shape: tuple[int, ...] = given.shape
+        self.spacing_mm = as_spacing(spacing_mm, given.ndim)
+        self.threshold = threshold
+        self.probability: NDArray[Any] | None = as_probability("prediction", given) if is_map else None
+        self.ignore = self._mask_beside("ignore", ignore)
+        self.brain = self._mask_beside("brain", brain)
+        self.prediction = self._counted(given >= threshold if is_map else as_mask("prediction", given))
+        same_shape("reference", as_array("reference", reference), self.shape)
+        self.reference = self._counted(as_mask("reference", reference))
+
+    def _mask_beside(self, name: str, value: Any) -> Mask | None:
+        if value is None:
+            return None
+        mask = as_mask(name, value)
+        same_shape(name, mask, self.shape)
+        return mask
+
+    def _counted(self, mask: Mask) -> Mask:
+        return mask if self.ignore is None else mask & ~self.ignore
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel in mm3 (area in mm2 for a 2-D image)."""
+        return math.prod(self.spacing_mm)
+
+    @property
+    def diagonal_mm(self) -> float:
+        """Diagonal of the image in mm: no distance inside it is longer."""
+        return math.hypot(*(size * step for size, step in zip(self.shape, self.spacing_mm, strict=True)))
+
+    @cached_property
+    def counts(self) -> VoxelCounts:
+        """Voxel counts outside `ignore`."""
+        pred = int(np.count_nonzero(self.prediction))
+        ref = int(np.count_nonzero(self.reference))
+        box = self.box
+        tp = int(np.count_nonzero(self.prediction[box] & self.reference[box])) if box else 0
+        ignored = 0 if self.ignore is None else int(np.count_nonzero(self.ignore))
+        total = self.prediction.size - ignored
+        return VoxelCounts(tp=tp, fp=pred - tp, fn=ref - tp, tn=total - pred - ref + tp)
+
+    @cached_property
+    def status(self) -> Status:
+        if self._pred_box is None:
+            return Status.BOTH_EMPTY if self._ref_box is None else Status.PRED_EMPTY
+        return Status.REF_EMPTY if self._ref_box is None else Status.OK
+
+    @cached_property
+    def _pred_box(self) -> "Box | None":
+        from lesionloss.metrics.borders import bounding_box
+
+        return bounding_box(self.prediction)
+
+    @cached_property
+    def _ref_box(self) -> "Box | None":
+        from lesionloss.metrics.borders import bounding_box
+
+        return bounding_box(self.reference)
+
+    @cached_property
+    def box(self) -> "Box | None":
+        """The smallest box that holds both masks; None if both are empty."""
+        from lesionloss.metrics.borders import union
+
+        return union(self._pred_box, self._ref_box)
+
+    @cached_property
+    def distances(self) -> "SurfaceDistances":
+        """Distances in mm between the borders; only where `status` is ok."""
+        from lesionloss.metrics.borders import surface_distances
+
+        if self._pred_box is None or self._ref_box is None:
+            raise ValueError(f"no surface distances: the status of this case is {self.status}")
+        return surface_distances(self.prediction, self.reference, self.spacing_mm, self._pred_box, self._ref_box)
+
+    @cached_property
+    def _overlaps(self) -> "dict[tuple[int, int], tuple[Lesions, Lesions, Overlap]]":
+        return {}
+
+    def lesions(self, connectivity: int, min_voxels: int) -> "tuple[Lesions, Lesions, Overlap]":
+        """Lesions of prediction and reference inside `box`, and how they overlap; kept for each pair of rules."""
+        from lesionloss.metrics.components import find_lesions, overlap
+
+        key = (connectivity, min_voxels)
+        if key not in self._overlaps:
+            box = self.box or tuple(slice(0, 1) for _ in self.shape)
+            pred = find_lesions(self.prediction[box], connectivity, min_voxels)
+            ref = find_lesions(self.reference[box], connectivity, min_voxels)
+            self._overlaps[key] = (pred, ref, overlap(pred, ref))
+        return self._overlaps[key]

@@ -1,0 +1,125 @@
+"""Lesions as connected components, how those of prediction and reference overlap, and when one counts as found.
+
+Legend: R reference lesions, P predicted lesions, both sorted from the largest to the smallest.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.errors import UsageError
+from lesionloss.metrics.arrays import Mask
+
+Integers = NDArray[np.int64]
+
+# A 2-D image has neighbours across edges and corners only, so 18 and 26 mean the same there.
+NEIGHBOURS: dict[int, dict[int, Literal[4, 6, 8, 18, 26]]] = {2: {6: 4, 18: 8, 26: 8}, 3: {6: 6, 18: 18, 26: 26}}
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """The components kept from one mask of V foreground voxels.
+
+    `voxels`: their places in the flat array, ascending, shape (V,); `labels`: 1 for the largest lesion, 0 for voxels
+    of components that were too small, shape (V,); `sizes`: voxels of each lesion, largest first.
+    """
+
+    voxels: Integers
+    labels: Integers
+    sizes: Integers
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels shared by reference lesion i and predicted lesion j in `table[i, j]`, shape (R, P), and all sizes."""
+
+    table: Integers
+    ref_sizes: Integers
+    pred_sizes: Integers
+
+    def swapped(self) -> "Overlap":
+        """The same with the roles of prediction and reference exchanged."""
+        return Overlap(self.table.T, self.pred_sizes, self.ref_sizes)
+
+
+@dataclass(frozen=True)
+class AnimaRule:
+    """When a lesion counts as found (Commowick et al. 2018, Objective evaluation of MS lesion segmentation).
+
+    `covered`: more than this share of it lies in lesions of the other mask; `counted`: those lesions are taken from
+    the largest overlap on, until they make up this share of the overlap; `outside`: none of those taken may lie by
+    more than this share outside all lesions of its counterpart. `released_bound` stops taking after R + 1 lesions, as
+    the loop in animaSegPerfAnalyzer does.
+    """
+
+    covered: float = 0.10
+    counted: float = 0.65
+    outside: float = 0.70
+    released_bound: bool = False
+
+
+def fewest_voxels(min_volume_mm3: float, voxel_mm3: float) -> int:
+    """The smallest number of voxels whose volume is strictly larger than `min_volume_mm3` (animaSegPerfAnalyzer)."""
+    return math.floor(min_volume_mm3 / voxel_mm3) + 1
+
+
+def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> Lesions:
+    """Components of at least `min_voxels`, largest first. `connectivity`: 6, 18 or 26 neighbours. Raises UsageError."""
+    import cc3d
+
+    neighbours = NEIGHBOURS[mask.ndim].get(connectivity)
+    if neighbours is None:
+        raise UsageError(f"connectivity: expected 6, 18 or 26, got {connectivity}")
+    dense = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=neighbours)
+    voxels = np.flatnonzero(mask)
+    found = dense.reshape(-1)[voxels]
+    sizes = np.bincount(found, minlength=1)
+    order = np.argsort(-sizes, kind="stable")
+    order = order[: np.count_nonzero(sizes >= max(min_voxels, 1))]
+    rank = np.zeros(sizes.shape, dtype=np.int64)
+    rank[order] = np.arange(1, order.size + 1)
+    return Lesions(voxels, rank[found], sizes[order].astype(np.int64))
+
+
+def overlap(pred: Lesions, ref: Lesions) -> Overlap:
+    """How the lesions of two masks on one grid overlap; all other voxels are background to it."""
+    _, in_pred, in_ref = np.intersect1d(pred.voxels, ref.voxels, assume_unique=True, return_indices=True)
+    pred_label, ref_label = pred.labels[in_pred], ref.labels[in_ref]
+    kept = (pred_label > 0) & (ref_label > 0)
+    count = pred.sizes.size
+    pairs = (ref_label[kept] - 1) * count + pred_label[kept] - 1
+    table = np.bincount(pairs, minlength=ref.sizes.size * count).reshape(ref.sizes.size, count)
+    return Overlap(table.astype(np.int64), ref.sizes, pred.sizes)
+
+
+def _enough_inside(row: Integers, share_outside: NDArray[np.float64], rule: AnimaRule, bound: int) -> bool:
+    total, taken = row.sum(), 0.0
+    for rank, lesion in enumerate(np.argsort(-row, kind="stable")):
+        if taken >= rule.counted or (rule.released_bound and rank >= bound):
+            break
+        if share_outside[lesion] > rule.outside:
+            return False
+        taken += row[lesion] / total
+    return True
+
+
+def detected(overlap: Overlap, rule: AnimaRule) -> NDArray[np.bool_]:
+    """Which reference lesions are found, shape (R,). For predicted lesions give `overlap.swapped()`."""
+    share_outside = (overlap.pred_sizes - overlap.table.sum(axis=0)) / overlap.pred_sizes
+    candidates = overlap.table.sum(axis=1) / overlap.ref_sizes > rule.covered
+    bound = overlap.ref_sizes.size + 1
+    return np.array(
+        [
+            bool(candidate) and _enough_inside(row, share_outside, rule, bound)
+            for candidate, row in zip(candidates, overlap.table, strict=True)
+        ],
+        dtype=np.bool_,
+    )
+
+
+def touched(overlap: Overlap) -> NDArray[np.bool_]:
+    """Which reference lesions share at least one voxel with a predicted lesion, shape (R,)."""
+    return np.asarray(overlap.table.any(axis=1))

@@ -1,0 +1,199 @@
+"""Names of metrics: what each one is, where it comes from, and its raw value where a mask is empty.
+
+A metric is a small function of a Case with options that have defaults. `"nsd(tolerance_mm=2)"` chooses one with an
+option, in `score`, on the command line and in tables alike.
+"""
+
+import ast
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lesionloss.catalogue import Catalogue, nearest
+from lesionloss.errors import UsageError
+from lesionloss.metrics.case import Case, Status
+
+Option = bool | int | float | None
+Function = Callable[..., float]
+NAN, INF = math.nan, math.inf
+
+
+class Better(StrEnum):
+    """Which way a metric improves; `none` for descriptions such as a volume."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEARER_ZERO = "nearer_zero"
+    NONE = "none"
+
+
+class Need(StrEnum):
+    """What a case must hold beside the two masks."""
+
+    PROBABILITY = "probability"
+    BRAIN = "brain"
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Raw values where only the prediction, only the reference, or both are empty; None: the function's own answer."""
+
+    pred: float | None
+    ref: float | None
+    both: float | None
+
+    def value(self, status: Status) -> float | None:
+        table = {Status.PRED_EMPTY: self.pred, Status.REF_EMPTY: self.ref, Status.BOTH_EMPTY: self.both}
+        return table.get(status)
+
+
+COMPUTED = Empty(None, None, None)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named metric. `worst`: what a miss costs in the penalised column, or None if it has no worst value."""
+
+    name: str
+    title: str
+    unit: str
+    direction: Better
+    source: str
+    empty: Empty
+    worst: Callable[[Case], float] | None
+    needs: frozenset[Need]
+    options: dict[str, Option]
+    function: Function
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A metric with all its options, as a text chose it."""
+
+    text: str
+    metric: Metric
+    options: dict[str, Option]
+
+    def value(self, case: Case) -> float:
+        """Raw value. Raises UsageError if the case lacks what the metric needs."""
+        held = {Need.PROBABILITY: case.probability, Need.BRAIN: case.brain}
+        for need in sorted(self.metric.needs):
+            if held[need] is None:
+                raise UsageError(f"metric {self.text!r} needs a {need} map, and this case has none; pass one to Case")
+        fixed = self.metric.empty.value(case.status)
+        return float(self.metric.function(case, **self.options)) if fixed is None else fixed
+
+    def penalised(self, value: float, case: Case) -> float:
+        """The value with a miss counted as the worst; NaN stays where there was nothing to find."""
+        worst = self.metric.worst
+        missed = math.isinf(value) or (math.isnan(value) and case.status is Status.PRED_EMPTY)
+        return worst(case) if missed and worst is not None else value
+
+
+_CATALOGUE: Catalogue[Metric] = Catalogue("metric")
+
+
+def diagonal_mm(case: Case) -> float:
+    """The worst distance: the diagonal of the image, as in the BraTS challenges."""
+    return case.diagonal_mm
+
+
+def zero(case: Case) -> float:
+    """The worst share or score."""
+    return 0.0
+
+
+def metric(
+    name: str,
+    *,
+    title: str,
+    unit: str,
+    direction: Better,
+    source: str,
+    empty: Empty,
+    worst: Callable[[Case], float] | None = None,
+    needs: Sequence[Need] = (),
+) -> Callable[[Function], Function]:
+    """Registers a function of a Case. Raises UsageError if the name is taken or an option has no default."""
+
+    def register(function: Function) -> Function:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.default is parameter.empty:
+                raise UsageError(f"metric {name!r}: option {parameter.name!r} has no default; give it one")
+        options = {parameter.name: parameter.default for parameter in parameters}
+        record = Metric(name, title, unit, direction, source, empty, worst, frozenset(needs), options, function)
+        _CATALOGUE.add(name, record)
+        return function
+
+    return register
+
+
+def metrics() -> list[Metric]:
+    """All registered metrics, in the order of their registration."""
+    return list(_CATALOGUE)
+
+
+def _literal(text: str, node: ast.expr) -> Option:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = ""
+    if not isinstance(value, bool | int | float):
+        raise UsageError(f"metric {text!r}: expected numbers, True or False as options; e.g. nsd(tolerance_mm=2)")
+    return value
+
+
+def _checked(text: str, known: dict[str, Option], key: str, value: Option) -> Option:
+    if key not in known:
+        raise UsageError(f"metric {text!r} has no option {key!r}; {nearest(key, list(known))}")
+    if isinstance(known[key], bool) is not isinstance(value, bool):
+        raise UsageError(f"metric {text!r}: option {key!r} is {known[key]!r} by default and can't be {value!r}")
+    return value
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Option]]:
+    mistake = f"can't read metric {text!r}; write a name, or a name with options such as nsd(tolerance_mm=2)"
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise UsageError(mistake) from error
+    call = node if isinstance(node, ast.Call) else None
+    name = call.func if call else node
+    if not isinstance(name, ast.Name) or (call and (call.args or any(word.arg is None for word in call.keywords))):
+        raise UsageError(mistake)
+    return name.id, {str(word.arg): _literal(text, word.value) for word in call.keywords} if call else {}
+
+
+def choose(text: str) -> Chosen:
+    """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
+
+    Raises UsageError for an unknown name or option, with the nearest known one.
+    """
+    name, given = _parsed(text)
+    record = _CATALOGUE.get(name)
+    given = {key: _checked(text, record.options, key, value) for key, value in given.items()}
+    return Chosen(text, record, {**record.options, **given})
+
+
+def score(case: Case, names: Sequence[str]) -> dict[str, float]:
+    """Raw values of the chosen metrics on one case; see `Case.status` for which mask was empty."""
+    if isinstance(names, str):
+        raise UsageError(f"expected a list of metric names, got the text {names!r}; write [{names!r}]")
+    return {text: choose(text).value(case) for text in names}
+
+
+def penalised(name: str, value: float, case: Case) -> float:
+    """A raw value with a miss counted as the worst: the image diagonal in mm for distances, 0 for scores.
+
+    NaN stays NaN where both masks are empty: there was nothing to find.
+    """
+    return choose(name).penalised(value, case)
+
+
+def forget(name: str) -> None:
+    """Take a metric out of the registry (for notebooks that define one again)."""
+    _CATALOGUE.get(name)
+    _CATALOGUE.remove(name)

@@ -1,0 +1,119 @@
+"""Lesion-wise metrics: against a voxel-by-voxel implementation, and the anchors of the MSSEG rules."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lesionloss.errors import UsageError
+from lesionloss.metrics import Case, score
+from metrics_by_hand import anima_f1, random_pair
+
+
+def empty(side=20):
+    return np.zeros((side, side, side), dtype=bool)
+
+
+def lesion_f1(pred, ref, options="", spacing=(1, 1, 1)):
+    name = f"lesion_f1({options})"
+    return score(Case(pred, ref, spacing_mm=spacing), [name])[name]
+
+
+@pytest.mark.parametrize("connectivity", [6, 18, 26])
+def test_equal_to_the_rules_voxel_by_voxel(connectivity):
+    seen = set()
+    for number in range(150):
+        pred, ref, spacing = random_pair(number)
+        wanted = anima_f1(pred, ref, spacing, connectivity)[0]
+        seen.add(round(wanted, 3))
+        got = lesion_f1(pred, ref, f"connectivity={connectivity}", spacing)
+        assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True), f"pair {number}"
+    assert len(seen) > 10, "the pairs are too alike to prove anything"
+
+
+def test_l1_two_lesions_that_touch_at_a_corner():
+    ref = empty()
+    ref[4:6, 4:6, 4:6] = ref[6:8, 6:8, 6:8] = True
+    pred = empty()
+    pred[4:6, 4:6, 4:6] = True
+    assert lesion_f1(pred, ref) == pytest.approx(2 / 3)
+    assert lesion_f1(pred, ref, "connectivity=26") == 1.0
+
+
+def test_l2_three_cubic_millimetres_are_no_lesion_yet():
+    three, four = empty(), empty()
+    three[2, 2, 2:5] = True
+    four[2, 2, 2:6] = True
+    assert math.isnan(lesion_f1(three, three))
+    assert lesion_f1(four, four) == 1.0
+    assert lesion_f1(three, four) == 0.0
+    assert lesion_f1(three, three, spacing=(1, 1, 1.01)) == 1.0
+    assert lesion_f1(three, three, "min_volume_mm3=2") == 1.0
+
+
+@pytest.mark.parametrize(("found", "wanted"), [(10, False), (11, True)])
+def test_l3_more_than_ten_percent_must_be_covered(found, wanted):
+    from lesionloss.metrics.components import AnimaRule, detected
+
+    ref, pred = empty(), empty()
+    ref[5:10, 5:10, 5:9] = True
+    pred[5:10, 5:7, 5] = True
+    pred[5, 7, 5] = found == 11
+    overlap = Case(pred, ref, spacing_mm=(1, 1, 1)).lesions(6, 4)[2]
+    assert detected(overlap, AnimaRule()).tolist() == [wanted]
+
+
+def test_l4_a_good_tiny_lesion_is_rejected_by_the_70_percent_rule():
+    ref, pred = empty(), empty()
+    ref[5:7, 5:7, 5:7] = True
+    pred[5:8, 5:8, 5:8] = True
+    assert lesion_f1(pred, ref) == 0.0
+    assert lesion_f1(pred, ref, "outside=0.71") == 1.0
+
+
+def test_l5_empty_masks():
+    lesion = empty()
+    lesion[5:8, 5:8, 5:8] = True
+    assert lesion_f1(empty(), lesion) == 0.0
+    assert lesion_f1(lesion, empty()) == 0.0
+    assert math.isnan(lesion_f1(empty(), empty()))
+
+
+def fragments():
+    """One reference lesion; two good pieces inside, and a third piece that lies almost wholly outside."""
+    ref, pred = empty(24), empty(24)
+    ref[2:12, 2:12, 2:3] = True
+    pred[2:12, 2:5, 2:3] = True
+    pred[2:12, 6:9, 2:3] = True
+    pred[2:12, 10:12, 2:3] = True
+    pred[2:12, 10:12, 3:9] = True
+    return pred, ref
+
+
+def test_l6_the_released_loop_stops_after_as_many_lesions_as_the_reference_has():
+    pred, ref = fragments()
+    from lesionloss.metrics.components import AnimaRule, detected
+
+    overlap = Case(pred, ref, spacing_mm=(1, 1, 1)).lesions(6, 4)[2]
+    assert overlap.table.tolist() == [[20, 30, 30]]
+    strict = AnimaRule(counted=0.8)
+    assert detected(overlap, strict).tolist() == [False]
+    assert detected(overlap, AnimaRule(counted=0.8, released_bound=True)).tolist() == [True]
+
+
+def test_coactseg_eleven_voxels_corner_neighbours():
+    ten, eleven = empty(), empty()
+    ten[2, 2, 2:12] = True
+    eleven[2, 2, 2:13] = True
+    options = "connectivity=26, min_voxels=11"
+    assert math.isnan(lesion_f1(ten, ten, options))
+    assert lesion_f1(eleven, eleven, options) == 1.0
+    assert lesion_f1(eleven, eleven, spacing=(0.5, 0.75, 0.75)) == 1.0
+    assert math.isnan(lesion_f1(ten, ten, spacing=(0.5, 0.75, 0.75)))
+
+
+def test_unknown_connectivity():
+    lesion = empty()
+    lesion[5:8, 5:8, 5:8] = True
+    with pytest.raises(UsageError, match="6, 18 or 26, got 7"):
+        lesion_f1(lesion, lesion, "connectivity=7")
