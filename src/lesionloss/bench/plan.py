@@ -33,9 +33,9 @@ def _checked_network(text: str) -> str:
 
 
 def _checked_metric(name: str) -> str:
-    from lesionloss.metrics import METRICS
+    from lesionloss.metrics import choose
 
-    METRICS.get(name)
+    choose(name)
     return name
 
 

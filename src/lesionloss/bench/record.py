@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import lesionloss
 from lesionloss.data.prepare import PreparedCase
-from lesionloss.metrics import METRICS, Case, score
+from lesionloss.metrics import Case, choose, score
 from lesionloss.training.loop import Step, Trained
 from lesionloss.training.trial import Trial, flat_record
 
@@ -46,7 +46,7 @@ def score_rows(
     }
     return [
         shared
-        | {"metric": name, "value": "" if np.isnan(value) else repr(float(value)), "unit": METRICS.get(name).unit}
+        | {"metric": name, "value": "" if np.isnan(value) else repr(float(value)), "unit": choose(name).metric.unit}
         for name, value in score(judged, metrics).items()
     ]
 
