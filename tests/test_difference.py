@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lesionloss.bench.difference import DifferenceSettings, difference_mask
-from lesionloss.data.cohort import open_cohort, load_subject
+from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.prepare import Preparation, PreparedCase, prepare
 
 LIT = Path(__file__).parents[2] / "shared" / "data" / "lit"

@@ -1,7 +1,6 @@
 """Two losses of a pair share initial weights, batches, augmentation and dropout, bit for bit."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch

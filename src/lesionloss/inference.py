@@ -18,7 +18,7 @@ def predict_probability(
 
     Outside the brain mask the probability is 0: nothing is known there, since preparation blanks it.
     """
-    from monai.inferers import sliding_window_inference
+    from monai.inferers.utils import sliding_window_inference
 
     def window(x: Tensor) -> Tensor:
         return forward(network, x.contiguous(memory_format=torch.channels_last_3d), precision)

@@ -1,8 +1,7 @@
 """The patients of a run: found or made, prepared once, kept in RUN/cohort, shared by all trials."""
 
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,11 @@ from lesionloss.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class RunCohort:
-    """Prepared cases and the name of the data set they come from (layout and digest of the inputs)."""
+    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient."""
 
     dataset: str
+    target: str
+    loads: Mapping[str, float]
     cases: tuple[PreparedCase, ...]
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
@@ -37,11 +38,11 @@ def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
     if not cohort.cases:
         raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
     place = folder / "cohort"
-    prepare_cohort(cohort, place, Preparation(margin_voxels=plan.data.margin_voxels), watcher.cohort)
-    index = json.loads((place / "index.json").read_text(encoding="utf-8"))
-    digest = hashlib.sha256(json.dumps(index["cases"], sort_keys=True).encode()).hexdigest()[:8]
-    cases = tuple(load_prepared(place / f"{files.name}.npz") for files in cohort.cases)
-    return RunCohort(f"{cohort.layout}-{digest}", cases)
+    index = prepare_cohort(cohort, place, Preparation(margin_voxels=plan.data.margin_voxels), watcher.cohort)
+    content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
+    return RunCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), cases)
 
 
 def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:

@@ -149,6 +149,14 @@ class Plan(Part):
         return tomli_w.dumps(self.model_dump(mode="json"))
 
 
+_PARTS: dict[str, type[Part]] = {
+    "data": Data,
+    "network": Network,
+    "training": Training,
+    "inference": Inference,
+}
+
+
 def _preset_folder() -> Any:
     return resources.files("lesionloss.bench") / "presets"
 
@@ -177,9 +185,7 @@ def _explain(item: Mapping[str, Any]) -> str:
     """One error of pydantic as `key: what is wrong`, with the nearest known key for an unknown one."""
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        part: type[BaseModel] = Plan
-        for name in item["loc"][:-1]:
-            part = {"data": Data, "network": Network, "training": Training, "inference": Inference}[str(name)]
+        part: type[Part] = _PARTS[str(item["loc"][0])] if len(item["loc"]) > 1 else Plan
         return f"unknown key {key}; {nearest(str(item['loc'][-1]), list(part.model_fields))}"
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "missing":

@@ -40,7 +40,7 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
     claim(plan, folder)
     keep_freed_memory()
     cohort = run_cohort(plan, folder, watcher)
-    trials = trials_of(plan, cohort.cases, cohort.dataset, device)
+    trials = trials_of(plan, cohort, device)
     for trial in difference_trials(trials):
         attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)
     for index, trial in enumerate(trials, 1):

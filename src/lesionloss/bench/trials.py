@@ -1,12 +1,10 @@
 """From a plan and a cohort to the list of trials, pair by pair."""
 
-from collections.abc import Sequence
 from itertools import product
 
+from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.plan import Plan
-from lesionloss.data.folds import Fold, make_folds
-from lesionloss.data.prepare import PreparedCase
-from lesionloss.errors import UsageError
+from lesionloss.data.folds import make_folds
 from lesionloss.training.precision import resolve_precision
 from lesionloss.training.trial import Recipe, Trial
 
@@ -28,30 +26,24 @@ def recipe_of(plan: Plan, device: str) -> Recipe:
     )
 
 
-def folds_of(plan: Plan, cases: Sequence[PreparedCase]) -> tuple[Fold, ...]:
-    """Folds by patient, stratified by lesion volume. Raises UsageError when there are fewer patients than folds."""
-    loads: dict[str, float] = {}
-    for case in cases:
-        loads[case.patient] = loads.get(case.patient, 0.0) + float(case.reference.sum())
-    if len(loads) < plan.folds:
-        raise UsageError(f"folds: {plan.folds} folds need as many patients, the data have {len(loads)}")
-    return make_folds(loads, plan.folds, plan.fold_seed)
+def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:
+    """All trials, ordered so that an interrupted run leaves complete pairs: every loss of a fold and seed in turn.
 
-
-def trials_of(plan: Plan, cases: Sequence[PreparedCase], dataset: str, device: str) -> tuple[Trial, ...]:
-    """All trials, ordered so that an interrupted run leaves complete pairs: every loss of a fold and seed in turn."""
+    Folds are by patient, stratified by lesion load. Raises UsageError when there are fewer patients than folds.
+    """
     recipe = recipe_of(plan, device)
+    folds = make_folds(cohort.loads, plan.folds, plan.fold_seed)
     return tuple(
         Trial(
             loss=loss,
-            dataset=dataset,
-            target=plan.data.target,
+            dataset=cohort.dataset,
+            target=cohort.target,
             network=plan.network.text,
             fold=number,
             seed=seed,
-            train=tuple(case.name for case in cases if case.patient in fold.train),
-            test=tuple(case.name for case in cases if case.patient in fold.test),
+            train=tuple(case.name for case in cohort.cases if case.patient in fold.train),
+            test=tuple(case.name for case in cohort.cases if case.patient in fold.test),
             recipe=recipe,
         )
-        for seed, (number, fold), loss in product(plan.seeds, enumerate(folds_of(plan, cases)), plan.losses)
+        for seed, (number, fold), loss in product(plan.seeds, enumerate(folds), plan.losses)
     )

@@ -60,8 +60,8 @@ def network_multiple(text: str) -> int:
     """The number of voxels that each side of a patch must be a multiple of."""
     name, values = parse_call(check_network(text), "network")
     with torch.device("meta"):
-        multiple: int = NETWORKS.get(name)(**values).multiple
-    return multiple
+        network = NETWORKS.get(name)(**values)
+    return int(getattr(network, "multiple", 1))
 
 
 def seed_dropout(network: nn.Module, generator: torch.Generator) -> None:

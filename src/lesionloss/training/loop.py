@@ -73,7 +73,7 @@ def train(
     # network, criterion and optimiser; initial weights from the pair's own generator
     network = build_network(trial.network, torch_generator(*stream, "weights"))
     started_from = weights_hash(network)
-    network = network.to(device, memory_format=torch.channels_last_3d)
+    network = network.to(device).to(memory_format=torch.channels_last_3d)
     criterion = build(trial.loss)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     network.train()
