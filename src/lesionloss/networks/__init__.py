@@ -64,6 +64,14 @@ def network_multiple(text: str) -> int:
     return int(getattr(network, "multiple", 1))
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """The same network with its convolution weights laid out channels-last, the faster layout on most machines."""
+    for parameter in network.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+    return network
+
+
 def seed_dropout(network: nn.Module, generator: torch.Generator) -> None:
     """Make every dropout of the network draw from `generator`."""
     for module in network.modules():
@@ -76,6 +84,7 @@ __all__ = [
     "UNet3d",
     "VNet",
     "build_network",
+    "channels_last",
     "check_network",
     "initialise",
     "network_multiple",

@@ -17,7 +17,7 @@ from lesionloss.data.augment import augment
 from lesionloss.data.patches import draw_batch
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.errors import LesionLossError
-from lesionloss.networks import build_network, seed_dropout
+from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.randomness import torch_generator
 from lesionloss.training.health import GradientHealth, gradient_health
 from lesionloss.training.trial import Trial
@@ -73,7 +73,7 @@ def train(
     # network, criterion and optimiser; initial weights from the pair's own generator
     network = build_network(trial.network, torch_generator(*stream, "weights"))
     started_from = weights_hash(network)
-    network = network.to(device).to(memory_format=torch.channels_last_3d)
+    network = channels_last(network).to(device)
     criterion = build(trial.loss)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     network.train()
