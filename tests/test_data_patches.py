@@ -120,6 +120,7 @@ def test_a_batch_depends_on_nothing_but_stream_and_step() -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert first[2] == again[2]
+    assert len({image.tobytes() for image in first[0]}) == 6
     shorter = draw_batch(cases, (8, 8, 8), 2, 4, 0.8, STREAM, 5)
     np.testing.assert_array_equal(shorter[0], first[0][:2])
     for stream, step in ((STREAM, 6), (("pair", 8), 5)):
