@@ -24,7 +24,7 @@ NAMES = {
 }
 
 
-def silent(_: int) -> None:
+def silent(name: str, done: int, total: int) -> None:
     """A progress bar for nobody."""
 
 
@@ -35,9 +35,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synth") / "cohort"
-    finished: list[int] = []
-    records = write_cohort(folder, 3, 4, COARSE, finished.append)
-    assert finished == [1, 2, 3]
+    finished: list[tuple[str, int, int]] = []
+    records = write_cohort(folder, 3, 4, COARSE, lambda *told: finished.append(told))
+    assert finished == [("001", 1, 3), ("002", 2, 3), ("003", 3, 3)]
     assert [record["index"] for record in records] == [0, 1, 2]
     return folder
 
@@ -89,7 +89,7 @@ def test_compressed_bytes_have_no_clock() -> None:
 def test_interrupted_cohort_is_continued(cohort: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cohort"
 
-    def stop_after_one(finished: int) -> None:
+    def stop_after_one(name: str, done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -54,7 +54,7 @@ def synth(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("patients", total=patients)
         records = write_cohort(
-            out, patients, seed, settings, lambda finished: bar.update(task, completed=finished), force=force
+            out, patients, seed, settings, lambda _name, done, _all: bar.update(task, completed=done), force=force
         )
     _print_table(out, records)
     if preview is not None:

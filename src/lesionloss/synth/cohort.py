@@ -17,6 +17,16 @@ from lesionloss.files import whole_folder, write_text
 from lesionloss.synth.patient import PatientRecord, SyntheticPatient, synthesise
 from lesionloss.synth.plan import SynthSettings
 
+__all__ = [
+    "COHORT_FILE",
+    "RECORD_FILE",
+    "SynthSettings",
+    "nifti_bytes",
+    "patient_folder",
+    "record_as_json",
+    "write_cohort",
+]
+
 COHORT_FILE = "cohort.json"
 RECORD_FILE = "record.json"
 _PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
@@ -32,12 +42,12 @@ def write_cohort(
     patients: int,
     seed: int,
     settings: SynthSettings,
-    progress: Callable[[int], None],
+    progress: Callable[[str, int, int], None],
     force: bool = False,
 ) -> list[dict[str, Any]]:
     """Write patients 0 … `patients` - 1 of the cohort `seed`; gives the record of each, as read from its file.
 
-    `progress` is called with the number of finished patients. An interrupted or smaller cohort of the same seed and
+    `progress` is called with the name of a finished patient, how many are done, and of how many. An interrupted or smaller cohort of the same seed and
     settings is continued; `force` replaces a cohort of another seed or size, and writes beside foreign files.
 
     Raises UsageError if `patients` is less than 1, `seed` is negative or the folder holds something else, and DataError
@@ -57,7 +67,7 @@ def write_cohort(
             with whole_folder(target) as partial:
                 _write_patient(partial, synthesise(seed, index, settings))
         records.append(_read_record(target))
-        progress(index + 1)
+        progress(target.name, index + 1, patients)
     return records
 
 
