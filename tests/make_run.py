@@ -128,15 +128,15 @@ def _write_cohort(folder: Path, made: Made, cases: dict[str, dict[str, NDArray[A
         voxel_mm3 = float(np.prod(made.spacing_mm))
         entries.append(
             {
-                "case": name,
+                "name": name,
                 "patient": name,
                 "shape": list(made.shape),
                 "spacing_mm": list(made.spacing_mm),
                 "reference_mm3": float(arrays["reference"].sum()) * voxel_mm3,
             }
         )
-    left_out = [{"case": "patient99", "reason": "study2_FLAIR.nii.gz is damaged: CRC check failed"}]
-    (folder / "index.json").write_text(json.dumps({"cases": entries, "left_out": left_out}))
+    left_out = [{"name": "patient99", "reason": "study2_FLAIR.nii.gz is damaged: CRC check failed"}]
+    (folder / "index.json").write_text(json.dumps({"cases": entries, "incomplete": left_out}))
 
 
 def _record(made: Made, trial: tuple[str, int, int], key: str) -> dict[str, Any]:
@@ -176,7 +176,14 @@ def _write_trial(
     (folder / "predictions").mkdir(parents=True)
     record = _record(made, trial, folder.name)
     (folder / "trial.toml").write_text(tomli_w.dumps(record))
-    machine = {"cpu": "Some CPU @ 2.0 GHz", "threads": 2, "precision": "float32", "torch": "2.13.0", "seconds": 61.5}
+    machine = {
+        "processor": "Some CPU @ 2.0 GHz",
+        "device": "cpu",
+        "threads": 2,
+        "precision": "float32",
+        "torch": "2.13.0",
+        "seconds": {"training": 55.0, "total": 61.5},
+    }
     (folder / "machine.json").write_text(json.dumps(machine))
     rows = []
     for name in record["test"]:
@@ -227,9 +234,9 @@ def _scores(
         "hd95": (_hd95(mask, reference, made.spacing_mm), "mm"),
         "lesion_f1": (_lesion_f1(mask, reference), ""),
         "brier": (float(((probability - reference)[arrays["brain"]] ** 2).mean()), ""),
-        "fp_volume": (float((mask & ~reference).sum()) * float(np.prod(made.spacing_mm)), "mm3"),
+        "false_positive_lesion_volume_mm3": (float((mask & ~reference).sum()) * float(np.prod(made.spacing_mm)), "mm3"),
     }
-    start = [record["loss"], "synth", record["fold"], record["seed"], 0, "test", name, ""]
+    start = [record["loss"], "synth", record["fold"], record["seed"], "last", "test", name, ""]
     return [
         [*start, metric, "" if np.isnan(value) else value, unit, name, status]
         for metric, (value, unit) in values.items()

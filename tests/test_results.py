@@ -117,7 +117,11 @@ def test_rubbish_in_scores_is_one_clear_line(own_run, content):
     [
         ("plan.toml", "name = ", r"plan\.toml can't be read"),
         ("cohort/index.json", "{", r"index\.json is not valid JSON"),
-        ("cohort/index.json", '{"cases": [{"case": "a"}]}', r"index\.json: an entry has no usable 'shape'"),
+        (
+            "cohort/index.json",
+            '{"cases": [{"name": "a", "patient": "a"}]}',
+            r"index\.json: an entry has no usable 'shape'",
+        ),
     ],
 )
 def test_damaged_small_files_are_named(own_run, name, content, message):

@@ -191,7 +191,11 @@ def test_unknown_names_lead_to_the_nearest_known_ones(messy):
         compare(messy, "dice", "dice_c")
 
 
-def test_unknown_metrics_are_guessed_by_their_words():
-    assert facts("volume_error").lower_is_better
-    assert not facts("fp_volume").needs_lesions
-    assert not facts("surface_overlap").lower_is_better
+def test_a_metric_is_read_as_its_registry_says():
+    assert facts("hd95").lower_is_better
+    assert facts("nsd(tolerance_mm=2)").zero_if_missed
+    assert not facts("brier").needs_lesions
+    assert facts("volume_difference_mm3").signed
+    assert not facts("volume_mm3").judges
+    assert facts("of_my_own") == facts("of_my_own")
+    assert not facts("of_my_own").lower_is_better

@@ -35,6 +35,7 @@ __all__ = [
 class Difference:
     """A loss minus the baseline, patient by patient, on pairs of the same case, fold and seed.
 
+    Metrics that are best at zero are compared by their absolute values; descriptions (a volume) are not tested.
     `pairing` is "training" where weights and batches are proven equal, "patient" where only the patients are the same.
     `improved` and `worsened` count patients; `undefined` counts pairs without a difference. `p` is the two-sided
     signed-rank p, `p_holm` the same after Holm over `comparisons` losses. Infinite distances are charged the diagonal.
@@ -121,7 +122,8 @@ def compare(results: Results, metric: str = "dice", baseline: str | None = None)
     summaries = summarise(results, metric)
     others = [loss for loss in results.losses if loss != baseline]
     pairs = {loss: paired_rows(results, metric, loss, baseline) for loss in others}
-    ps = {loss: signed_rank_p(patient_values(table, "difference")) for loss, table in pairs.items()}
+    tested = facts(metric).judges
+    ps = {loss: signed_rank_p(patient_values(table, "difference")) if tested else None for loss, table in pairs.items()}
     corrected = holm(ps)
     proofs = {loss: _pairing(results, loss, baseline) for loss in others}
     return Comparison(
@@ -154,6 +156,8 @@ def paired_rows(results: Results, metric: str, loss: str, baseline: str) -> "pd.
     A method without a network has no seed of its own: it stands beside every seed of the other, whose seed is kept.
     """
     rows = headline_rows(results, metric)
+    if facts(metric).signed:
+        rows = rows.assign(penalised=rows["penalised"].abs())
     tables = [rows.loc[rows["loss"] == name] for name in (loss, baseline)]
     keys = ["patient", "case", "fold", "seed"]
     seedless = [bool((table["method"] == DIFFERENCE).any()) for table in tables]
@@ -237,6 +241,8 @@ def best_loss(results: Results, metric: str) -> str | None:
 
     All pairs are corrected for, so that picking the best by looking at the means is paid for.
     """
+    if not facts(metric).judges:
+        return None
     lower = facts(metric).lower_is_better
     pairs = list(combinations(results.losses, 2))
     values = {pair: patient_values(paired_rows(results, metric, *pair), "difference") for pair in pairs}

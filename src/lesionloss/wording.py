@@ -68,6 +68,8 @@ def difference_sentence(difference: "Difference") -> str:
         return f"With {patients} there is neither an interval nor a test."
     decimals = decimals_for([d.mean, d.interval.low, d.interval.high])
     size = f"{number(d.mean, decimals, sign=True)} {interval(d.interval, decimals, sign=True)}"
+    if d.p is None:
+        return f"Mean difference {size}; this metric describes and does not judge, so nothing is tested."
     if not d.can_be_shown:
         many = f" and {d.comparisons} comparisons" if d.comparisons > 1 else ""
         return f"With {patients}{many} no test can show a difference at 5 %; the mean difference is {size}."

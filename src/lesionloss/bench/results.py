@@ -67,12 +67,13 @@ class MissingTrial:
 
 @dataclass(frozen=True)
 class CohortCase:
-    """One case of the cohort: its patient, and the grid its masks live on."""
+    """One case of the cohort: its patient, the grid its masks live on, and how much lesion the reference has."""
 
     name: str
     patient: str
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
+    reference_mm3: float
 
     @property
     def diagonal_mm(self) -> float:
@@ -193,7 +194,8 @@ def load(folder: str | Path) -> Results:
 
 def _trial_folders(folder: Path, *, failed: bool) -> list[Path]:
     found = sorted(path for path in (folder / "trials").glob("*") if path.is_dir() and path.suffix != ".partial")
-    return [path for path in found if (path.suffix == ".failed") == failed]
+    wanted = [path for path in found if (path.suffix == ".failed") == failed]
+    return [path for path in wanted if not failed or (path / "trial.toml").is_file()]
 
 
 def _trial(folder: Path) -> RunTrial:
@@ -238,23 +240,20 @@ def _missing(
     )
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry["case"] if "case" in entry else entry["name"])
-
-
 def _read_cohort(path: Path) -> tuple[tuple[CohortCase, ...], tuple[LeftOut, ...]]:
     index = read_json(path)
     try:
         cases = tuple(
             CohortCase(
-                name=_name(entry),
-                patient=str(entry.get("patient", _name(entry))),
+                name=str(entry["name"]),
+                patient=str(entry["patient"]),
                 shape=tuple(int(size) for size in entry["shape"]),
                 spacing_mm=tuple(float(size) for size in entry["spacing_mm"]),
+                reference_mm3=float(entry["reference_mm3"]),
             )
             for entry in index.get("cases", [])
         )
-        left_out = tuple(LeftOut(_name(entry), str(entry["reason"])) for entry in index.get("left_out", []))
+        left_out = tuple(LeftOut(str(entry["name"]), str(entry["reason"])) for entry in index.get("incomplete", []))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"{path}: an entry has no usable {error}; prepare the cohort again") from error
     return cases, left_out

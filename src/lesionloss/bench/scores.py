@@ -23,6 +23,7 @@ COLUMNS = (
     "patient",
     "status",
 )
+LAST_EPOCH = 2**31  # after all numbered ones
 STATUSES = ("ok", "pred_empty", "ref_empty", "both_empty")
 REPAIR = "remove the trial's folder and bench again"
 
@@ -55,8 +56,8 @@ def _typed(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     values = pd.to_numeric(table["value"], errors="coerce")
     _refuse(values.isna() & ~table["value"].isin(["", "nan", "NaN"]), table["value"], path, "a number, inf or nothing")
     _refuse(~table["status"].isin(STATUSES), table["status"], path, f"a status among {', '.join(STATUSES)}")
-    epochs = pd.to_numeric(table["epoch"].replace("", "0"), errors="coerce")
-    _refuse(epochs.isna(), table["epoch"], path, "an epoch as a whole number")
+    epochs = pd.to_numeric(table["epoch"].replace({"": "0", "last": str(LAST_EPOCH)}), errors="coerce")
+    _refuse(epochs.isna(), table["epoch"], path, "an epoch as a whole number or `last`")
     twice = table.duplicated(["epoch", "split", "case", "lesion", "metric"])
     _refuse(twice, table["case"] + " " + table["metric"], path, "each case and metric once")
     table["value"] = values.astype(float)

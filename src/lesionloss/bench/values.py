@@ -4,8 +4,8 @@ The policy for empty masks, decided here and nowhere else:
 
 - A case without lesions in the reference has no overlap and no distance; it leaves the headline of such metrics and is
   counted on its own (`correct_empty`, false-positive volume).
-- An empty prediction where there are lesions is a miss. Its distance is infinite: `value` keeps the infinity and
-  `penalised` has the diagonal of the image in mm instead, the longest distance there can be (as BraTS does).
+- An empty prediction where there are lesions is a miss. Its distance is infinite and its precision undefined: `value`
+  keeps that, `penalised` has the worst there can be: the diagonal of the image in mm (as BraTS does), or 0.
 - Whatever stays undefined is left out of means, and every mean says how many of how many values it has.
 """
 
@@ -27,48 +27,58 @@ WHOLE_IMAGE = ("", "all")
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """How a metric is read: its heading, which way is better, and whether it needs lesions in the reference."""
+    """How a metric is read.
+
+    `needs_lesions`: it has no value where the reference is empty. `signed`: nearer to zero is better, so its absolute
+    values are compared. `judges`: False for descriptions such as a volume, of which no value is better.
+    `zero_if_missed`: a miss is charged 0 where the metric itself is undefined.
+    """
 
     name: str
     title: str
-    lower_is_better: bool = False
+    lower_is_better: bool
     needs_lesions: bool = True
+    signed: bool = False
+    judges: bool = True
+    zero_if_missed: bool = False
 
 
-def _known(*records: MetricFacts) -> dict[str, MetricFacts]:
-    return {record.name: record for record in records}
-
-
-_FACTS = _known(
-    MetricFacts("dice", "Dice"),
-    MetricFacts("jaccard", "Jaccard"),
-    MetricFacts("precision", "Precision"),
-    MetricFacts("recall", "Recall"),
-    MetricFacts("nsd", "Surface Dice"),
-    MetricFacts("hd", "Hausdorff distance", lower_is_better=True),
-    MetricFacts("hd95", "95 % Hausdorff distance", lower_is_better=True),
-    MetricFacts("asd", "Surface distance", lower_is_better=True),
-    MetricFacts("assd", "Mean surface distance", lower_is_better=True),
-    MetricFacts("lesion_f1", "Lesion F1"),
-    MetricFacts("lesion_recall", "Lesion recall"),
-    MetricFacts("lesion_precision", "Lesion precision"),
-    MetricFacts("brier", "Brier score", lower_is_better=True, needs_lesions=False),
-    MetricFacts("nll", "Negative log-likelihood", lower_is_better=True, needs_lesions=False),
-    MetricFacts("ece", "Calibration error", lower_is_better=True, needs_lesions=False),
-    MetricFacts("ace", "Adaptive calibration error", lower_is_better=True, needs_lesions=False),
-    MetricFacts("mce", "Largest calibration error", lower_is_better=True, needs_lesions=False),
-)
-_COSTLY_WORDS = ("error", "distance", "missed", "fn_", "hd", "asd")
-_FALSE_ALARM_WORDS = ("false", "fp_")
+_SHORT_TITLES = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "precision": "Precision",
+    "recall": "Recall",
+    "specificity": "Specificity",
+    "hd95": "95 % Hausdorff distance",
+    "assd": "Mean surface distance",
+    "nsd": "Surface Dice",
+    "lesion_f1": "Lesion-wise F1",
+    "lesion_sensitivity": "Lesion sensitivity",
+    "lesion_ppv": "Lesion precision",
+    "nll": "Negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "Expected calibration error",
+    "ace": "Average calibration error",
+}
 
 
 def facts(metric: str) -> MetricFacts:
-    """What is known of a metric; for an unknown one, errors, distances and false counts are better when lower."""
-    costly = any(word in metric for word in _COSTLY_WORDS)
-    false_alarm = any(word in metric for word in _FALSE_ALARM_WORDS)
-    title = metric.replace("_", " ")
-    guess = MetricFacts(metric, title, lower_is_better=costly or false_alarm, needs_lesions=not false_alarm)
-    return _FACTS.get(metric, guess)
+    """What the registry of metrics says of `metric`; one it does not know is taken as a score, higher being better."""
+    from lesionloss.metrics import Better, choose
+
+    try:
+        record = choose(metric).metric
+    except UsageError:
+        return MetricFacts(metric, metric.replace("_", " "), lower_is_better=False)
+    return MetricFacts(
+        name=metric,
+        title=_SHORT_TITLES.get(metric, record.title),
+        lower_is_better=record.direction in (Better.LOWER, Better.NEARER_ZERO),
+        needs_lesions=record.empty.both is not None,
+        signed=record.direction is Better.NEARER_ZERO,
+        judges=record.direction is not Better.NONE,
+        zero_if_missed=record.direction is Better.HIGHER and record.worst is not None,
+    )
 
 
 def headline_rows(results: Results, metric: str) -> "pd.DataFrame":
@@ -92,7 +102,7 @@ def case_rows(results: Results, metric: str) -> "pd.DataFrame":
         raise UsageError(f"no metric {metric!r} in {results.folder}; {hint}")
     rows = table[(table["metric"] == metric) & (table["split"] == "test") & table["lesion"].isin(WHOLE_IMAGE)]
     rows = rows[rows["epoch"] == rows.groupby("key")["epoch"].transform("max")]
-    return rows.assign(penalised=_penalised(results, rows))
+    return rows.assign(penalised=_penalised(results, rows, metric))
 
 
 def false_positive_mm3(results: Results, loss: str) -> float | None:
@@ -109,9 +119,11 @@ def false_positive_mm3(results: Results, loss: str) -> float | None:
     return float(np.mean(volumes)) if volumes else None
 
 
-def _penalised(results: Results, rows: "pd.DataFrame") -> "pd.Series[float]":
+def _penalised(results: Results, rows: "pd.DataFrame", metric: str) -> "pd.Series[float]":
     diagonals = rows["case"].map({case.name: case.diagonal_mm for case in results.cohort})
-    return rows["value"].where(~np.isinf(rows["value"]), diagonals.where(rows["unit"] == "mm"))
+    charged = rows["value"].where(~np.isinf(rows["value"]), diagonals.where(rows["unit"] == "mm"))
+    missed = rows["value"].isna() & (rows["status"] == "pred_empty") & facts(metric).zero_if_missed
+    return charged.mask(missed, 0.0)
 
 
 def per_patient(rows: "pd.DataFrame", column: str = "value") -> "pd.Series[float]":
