@@ -1,0 +1,1 @@
+"""From visits on disk to batches: files that are believed, subjects, prepared cases, patches and folds."""

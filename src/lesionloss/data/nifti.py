@@ -1,0 +1,212 @@
+"""NIfTI files in and out; what a file must be before it is believed.
+
+nibabel reads a gzip stream only as far as it needs and so never meets the checksum at its end: a flipped bit gives
+altered voxels without a word. Here the whole stream is decompressed and checked before anything is interpreted.
+An uncompressed .nii has no checksum; there only its length can be checked.
+"""
+
+import gzip
+import itertools
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionloss.errors import DataError
+from lesionloss.files import whole_file
+
+Voxel = TypeVar("Voxel", bound=np.generic)
+Affine = npt.NDArray[np.float64]
+
+GZIP_MAGIC = b"\x1f\x8b"
+PLAUSIBLE_SPACING_MM = (0.01, 100.0)
+MASK_TOLERANCE = 1e-3
+GRID_TOLERANCE_MM = 1e-3
+# Below this share of the box spanned by their lengths, the three axes of an affine lie in a plane.
+FLAT_AXES = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Generic[Voxel]):
+    """One image or mask of shape (X, Y, Z) with the affine that takes voxel indices to millimetres (4, 4)."""
+
+    array: npt.NDArray[Voxel]
+    affine: Affine
+    path: Path
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Edge lengths of a voxel."""
+        return spacing_of(self.affine)
+
+
+def _nibabel() -> Any:
+    """nibabel, imported when first needed; its interface is mostly untyped."""
+    import nibabel
+
+    return nibabel
+
+
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Edge lengths of a voxel in millimetres: the lengths of the affine's columns."""
+    x, y, z = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    return x, y, z
+
+
+def read_volume(path: Path) -> Volume[np.float32]:
+    """An image as float32 (X, Y, Z); a trailing axis of length one is dropped.
+
+    Raises DataError, naming the file and the remedy, if it is missing, truncated or damaged, not NIfTI, not
+    three-dimensional, holds NaN, infinite or only equal values, or has an affine that can't be inverted.
+    """
+    volume = _read(path)
+    if volume.array.min() == volume.array.max():
+        value = float(volume.array.flat[0])
+        raise DataError(f"{path}: every voxel is {value:g}: an empty or failed export; export the image again")
+    return volume
+
+
+def read_mask(path: Path) -> Volume[np.bool_]:
+    """A mask as bool (X, Y, Z). Values within 1e-3 of 0 and 1 count as such: uint8 with a scale reads as 1.00000006.
+
+    Raises DataError as `read_volume` does (a constant mask is allowed), and for any other value.
+    """
+    volume = _read(path)
+    array = volume.array
+    lesion = np.abs(array - 1) <= MASK_TOLERANCE
+    strange = ~lesion & (np.abs(array) > MASK_TOLERANCE)
+    if strange.any():
+        raise DataError(_strange_mask(path, array, strange))
+    return Volume(lesion, volume.affine, path)
+
+
+def _strange_mask(path: Path, array: npt.NDArray[np.float32], strange: npt.NDArray[np.bool_]) -> str:
+    values = np.unique(array[strange])
+    shown = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
+    found = f"{path}: a mask holds 0 and 1 only; here {int(strange.sum())} voxels are {shown}"
+    if len(values) == 1 and values[0] == array.max() and values[0] > 1 and not np.any(array == 1):
+        return f"{found}: divide the mask by {values[0]:g}"
+    if values.min() > 0 and values.max() < 1:
+        return f"{found}: these look like probabilities; choose a threshold and save a mask of 0 and 1"
+    return f"{found}: choose which values are lesion and save those as 1, the rest as 0"
+
+
+def same_grid(a: Volume[Any], b: Volume[Any], tolerance_mm: float = GRID_TOLERANCE_MM) -> None:
+    """Raises DataError unless both have one shape and their corner voxels lie within `tolerance_mm` of each other."""
+    distance = float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
+    if a.array.shape == b.array.shape and distance <= tolerance_mm:
+        return
+    raise DataError(
+        f"{a.path} and {b.path} are not on one grid: shapes {a.array.shape} and {b.array.shape}, "
+        f"orientations {_orientation(a)} and {_orientation(b)}, corners up to {distance:.4g} mm apart "
+        f"(allowed: {tolerance_mm:g}); resample or reorient one onto the grid of the other, masks by nearest neighbour"
+    )
+
+
+def _corners(volume: Volume[Any]) -> Affine:
+    indices = itertools.product(*((0, length - 1) for length in volume.array.shape))
+    homogeneous = np.array([(*index, 1) for index in indices], dtype=np.float64)
+    return (homogeneous @ volume.affine.T)[:, :3]
+
+
+def _orientation(volume: Volume[Any]) -> str:
+    return "".join(str(code) for code in _nibabel().aff2axcodes(volume.affine))
+
+
+def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
+    """Write an array (X, Y, Z) as NIfTI, whole or not at all; bool becomes uint8. DataError for other endings."""
+    nibabel = _nibabel()
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: an image is written as .nii or .nii.gz; choose such a name")
+    image = nibabel.Nifti1Image(array.astype(np.uint8) if array.dtype == np.bool_ else array, affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    with whole_file(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def _read(path: Path) -> Volume[np.float32]:
+    image = _parse(path, _checked_bytes(path))
+    shape = tuple(int(length) for length in image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise DataError(f"{path}: expected 3 axes, found {len(shape)}, shape {shape}; save one volume per file")
+    affine = _checked_affine(path, image)
+    array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(index) for index in np.argwhere(bad)[0])
+        raise DataError(
+            f"{path}: {int(bad.sum())} voxels are NaN or infinite, the first at {first}; "
+            "replace them (outside the head with 0) or export the image again"
+        )
+    return Volume(array, affine, path)
+
+
+def _checked_bytes(path: Path) -> bytes:
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise DataError(f"{path}: not a NIfTI file by its name; expected .nii or .nii.gz: convert it (e.g. dcm2niix)")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the name or fetch the file again")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
+    if not content:
+        raise DataError(f"{path}: the file is empty; fetch it again")
+    compressed = content[:2] == GZIP_MAGIC
+    if compressed != path.name.endswith(".gz"):
+        is_, ending = ("compressed", ".nii.gz") if compressed else ("not gzip-compressed", ".nii")
+        raise DataError(f"{path}: the file is {is_}, unlike its name; rename it to {ending} if it is whole")
+    if not compressed:
+        return content
+    try:
+        return gzip.decompress(content)
+    except EOFError as error:
+        raise DataError(f"{path}: the file is cut off (the gzip stream has no end); fetch it again") from error
+    except (OSError, zlib.error) as error:
+        raise DataError(f"{path}: the file is damaged ({error}); fetch it again") from error
+
+
+def _parse(path: Path, content: bytes) -> Any:
+    """The nibabel image in `content`, of a plain number type and long enough for its shape."""
+    nibabel = _nibabel()
+    refused = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
+    nifti2 = int.from_bytes(content[:4], "little") == 540 or int.from_bytes(content[:4], "big") == 540
+    kind = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
+    try:
+        image = kind.from_bytes(content)
+        shape, dtype, offset = image.shape, image.get_data_dtype(), int(image.dataobj.offset)
+    except (*refused, ValueError, OSError, OverflowError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: not a single-file NIfTI image ({reason}); convert or export it again") from error
+    if dtype.kind not in "iuf":
+        raise DataError(f"{path}: voxels of type {dtype} are not plain numbers; export a single-channel image")
+    if min(shape, default=0) < 1:
+        raise DataError(f"{path}: the image has no voxels, shape {shape}; export it again")
+    missing = offset + math.prod(int(length) for length in shape) * dtype.itemsize - len(content)
+    if missing > 0:
+        raise DataError(f"{path}: the file is cut off: {missing} bytes are missing for shape {shape}; fetch it again")
+    return image
+
+
+def _checked_affine(path: Path, image: Any) -> Affine:
+    affine = np.asarray(image.affine, dtype=np.float64)
+    fix = "mend the header (qform or sform) or export the image again"
+    if not np.isfinite(affine).all():
+        raise DataError(f"{path}: the affine holds NaN or infinite numbers; {fix}")
+    spacing = spacing_of(affine)
+    volume = abs(float(np.linalg.det(affine[:3, :3])))
+    if volume <= FLAT_AXES * math.prod(spacing):
+        raise DataError(f"{path}: the affine can't be inverted (zero, or its axes lie in a plane); {fix}")
+    low, high = PLAUSIBLE_SPACING_MM
+    if not all(low <= edge <= high for edge in spacing):
+        shown = " x ".join(f"{edge:g}" for edge in spacing)
+        raise DataError(f"{path}: voxels of {shown} mm, expected {low:g} to {high:g} mm (metres or microns?); {fix}")
+    return affine
