@@ -8,7 +8,7 @@ Where a mask is empty, a metric has a table of raw values (`Metric.empty`): neve
 
 # Importing these modules registers their metrics; tables show them in this order.
 # isort: off
-from lesionloss.metrics import overlap, surface, lesions
+from lesionloss.metrics import overlap, volume, surface, lesions, calibration
 
 # isort: on
 from lesionloss.metrics.case import Case, Status, VoxelCounts
@@ -23,6 +23,7 @@ __all__ = [
     "Need",
     "Status",
     "VoxelCounts",
+    "calibration",
     "choose",
     "lesions",
     "metric",
@@ -31,4 +32,5 @@ __all__ = [
     "penalised",
     "score",
     "surface",
+    "volume",
 ]

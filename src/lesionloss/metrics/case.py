@@ -15,6 +15,7 @@ from lesionloss.metrics.arrays import Mask, as_array, as_mask, as_probability, a
 if TYPE_CHECKING:
     from lesionloss.metrics.borders import Box, SurfaceDistances
     from lesionloss.metrics.components import Lesions, Overlap
+    from lesionloss.metrics.surfels import SurfelDistances
 
 
 class Status(StrEnum):
@@ -42,7 +43,8 @@ class Case:
     `prediction`: a mask (bool, or integers 0 and 1) or a map of floats in [0, 1], which is lesion where it is at least
     `threshold`; `reference`: a mask; both `*space`, 2-D or 3-D, as arrays or CPU tensors. `spacing_mm`: voxel size
     along each axis. `brain`: where the metrics over the brain look; it never hides a false alarm outside.
-    `ignore`: voxels that count for nothing, neither lesion nor background, in any metric.
+    `ignore`: voxels that count for nothing, neither lesion nor background, in any metric. `probability`: the map
+    beside a prediction that is a mask, for the metrics of calibration.
 
     Raises DataError for shapes, values or a spacing that can't be right, with what came and what to do.
     """
@@ -56,18 +58,26 @@ class Case:
         brain: Any = None,
         ignore: Any = None,
         threshold: float = 0.5,
+        probability: Any = None,
     ) -> None:
         given = as_array("prediction", prediction)
         is_map = given.dtype.kind == "f"
         self.shape: tuple[int, ...] = given.shape
         self.spacing_mm = as_spacing(spacing_mm, given.ndim)
         self.threshold = threshold
-        self.probability: NDArray[Any] | None = as_probability("prediction", given) if is_map else None
+        self.probability = as_probability("prediction", given) if is_map else self._map_beside(probability)
         self.ignore = self._mask_beside("ignore", ignore)
         self.brain = self._mask_beside("brain", brain)
         self.prediction = self._counted(given >= threshold if is_map else as_mask("prediction", given))
         same_shape("reference", as_array("reference", reference), self.shape)
         self.reference = self._counted(as_mask("reference", reference))
+
+    def _map_beside(self, value: Any) -> NDArray[Any] | None:
+        if value is None:
+            return None
+        given = as_array("probability", value)
+        same_shape("probability", given, self.shape)
+        return as_probability("probability", given)
 
     def _mask_beside(self, name: str, value: Any) -> Mask | None:
         if value is None:
@@ -133,6 +143,27 @@ class Case:
         if self._pred_box is None or self._ref_box is None:
             raise ValueError(f"no surface distances: the status of this case is {self.status}")
         return surface_distances(self.prediction, self.reference, self.spacing_mm, self._pred_box, self._ref_box)
+
+    @cached_property
+    def surfels(self) -> "SurfelDistances":
+        """Distances in mm between the surface elements, with their areas; only where `status` is ok."""
+        from lesionloss.metrics.surfels import surfel_distances
+
+        if self.box is None or self.status is not Status.OK:
+            raise ValueError(f"no surface distances: the status of this case is {self.status}")
+        return surfel_distances(self.prediction[self.box], self.reference[self.box], self.spacing_mm)
+
+    @cached_property
+    def _near(self) -> dict[float, Mask]:
+        return {}
+
+    def near_reference(self, radius_mm: float) -> Mask:
+        """Voxels whose centre lies within `radius_mm` of a voxel of the reference; none if the reference is empty."""
+        from lesionloss.metrics.borders import neighbourhood
+
+        if radius_mm not in self._near:
+            self._near[radius_mm] = neighbourhood(self.reference, self._ref_box, self.spacing_mm, radius_mm)
+        return self._near[radius_mm]
 
     @cached_property
     def _overlaps(self) -> "dict[tuple[int, int], tuple[Lesions, Lesions, Overlap]]":

@@ -1,7 +1,7 @@
 """Metrics of voxel overlap: arithmetic on four counts."""
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.registry import NAN, Better, Empty, metric, zero
+from lesionloss.metrics.registry import COMPUTED, NAN, Better, Empty, metric, zero
 
 
 def _share(part: float, whole: float) -> float:
@@ -62,3 +62,17 @@ def precision(case: Case) -> float:
 def recall(case: Case) -> float:
     c = case.counts
     return _share(c.tp, c.tp + c.fn)
+
+
+@metric(
+    "specificity",
+    title="Specificity (TNR) of voxels, over the whole image",
+    unit="",
+    direction=Better.HIGHER,
+    source="Yerushalmy 1947",
+    empty=COMPUTED,
+    worst=zero,
+)
+def specificity(case: Case) -> float:
+    c = case.counts
+    return _share(c.tn, c.tn + c.fp)

@@ -1,41 +1,129 @@
-"""Metrics of the boundary, in mm. A missed patient is infinitely far away, never zero."""
+"""Metrics of the boundary, in mm. A missed patient is infinitely far away, never zero.
+
+Three families go by the same names elsewhere: distances between border voxels, the larger of the two directions (no
+suffix; MONAI, Metrics Reloaded); both directions thrown together (`_pooled`; medpy); surface elements weighted by
+their area (`_surfel`; DeepMind's surface-distance).
+"""
+
+from functools import partial
 
 import numpy as np
 
 from lesionloss.metrics.arrays import Floats
+from lesionloss.metrics.borders import ROUNDING
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.registry import INF, NAN, Better, Empty, diagonal_mm, metric
+from lesionloss.metrics.registry import INF, NAN, Better, Empty, diagonal_mm, metric, zero
+from lesionloss.metrics.surfels import area_percentile
 
-FAR = Empty(pred=INF, ref=INF, both=NAN)
+_distance = partial(
+    metric, unit="mm", direction=Better.LOWER, empty=Empty(pred=INF, ref=INF, both=NAN), worst=diagonal_mm
+)
+_agreement = partial(metric, unit="", direction=Better.HIGHER, empty=Empty(pred=0.0, ref=0.0, both=NAN), worst=zero)
 
 
 def _percentile(distances_mm: Floats, percent: float) -> float:
     return float(np.percentile(distances_mm, percent))
 
 
-@metric(
+def _area_mean(distances_mm: Floats, area: Floats) -> float:
+    return float((distances_mm * area).sum() / area.sum())
+
+
+@_distance("hd", title="Hausdorff distance", source="Hausdorff 1914; Huttenlocher et al. 1993")
+def hd(case: Case, *, percent: float = 100.0) -> float:
+    d = case.distances
+    return max(_percentile(d.pred_to_ref, percent), _percentile(d.ref_to_pred, percent))
+
+
+@_distance(
     "hd95",
     title="95 % Hausdorff distance, larger of the two directions",
-    unit="mm",
-    direction=Better.LOWER,
     source="Huttenlocher et al. 1993; Maier-Hein et al. 2024 (Metrics Reloaded); as MONAI",
-    empty=FAR,
-    worst=diagonal_mm,
 )
 def hd95(case: Case) -> float:
+    return hd(case, percent=95.0)
+
+
+@_distance("hd95_pooled", title="95 % Hausdorff distance, both directions pooled", source="as medpy's hd95")
+def hd95_pooled(case: Case) -> float:
     d = case.distances
-    return max(_percentile(d.pred_to_ref, 95), _percentile(d.ref_to_pred, 95))
+    return _percentile(np.concatenate([d.pred_to_ref, d.ref_to_pred]), 95)
 
 
-@metric(
+@_distance(
+    "asd_pred_to_ref",
+    title="Average distance from the prediction's border to the reference's",
+    source="as medpy's asd(prediction, reference), MONAI's default",
+)
+def asd_pred_to_ref(case: Case) -> float:
+    return float(case.distances.pred_to_ref.mean())
+
+
+@_distance(
+    "asd_ref_to_pred",
+    title="Average distance from the reference's border to the prediction's",
+    source="as medpy's asd(reference, prediction)",
+)
+def asd_ref_to_pred(case: Case) -> float:
+    return float(case.distances.ref_to_pred.mean())
+
+
+@_distance(
     "assd",
-    title="Average symmetric surface distance, pooled",
-    unit="mm",
-    direction=Better.LOWER,
+    title="Average symmetric surface distance, both directions pooled",
     source="Heimann et al. 2009; as medpy, MONAI (symmetric=True)",
-    empty=FAR,
-    worst=diagonal_mm,
 )
 def assd(case: Case) -> float:
     d = case.distances
     return float((d.pred_to_ref.sum() + d.ref_to_pred.sum()) / (d.pred_to_ref.size + d.ref_to_pred.size))
+
+
+@_agreement(
+    "nsd",
+    title="Normalised surface Dice at a tolerance",
+    source="Nikolov et al. 2018, on border voxels; as MONAI",
+)
+def nsd(case: Case, *, tolerance_mm: float = 1.0) -> float:
+    d, limit = case.distances, tolerance_mm * ROUNDING
+    within = np.count_nonzero(d.pred_to_ref <= limit) + np.count_nonzero(d.ref_to_pred <= limit)
+    return within / (d.pred_to_ref.size + d.ref_to_pred.size)
+
+
+@_distance("hd_surfel", title="Hausdorff distance between surface elements", source="Nikolov et al. 2018")
+def hd_surfel(case: Case, *, percent: float = 100.0) -> float:
+    s = case.surfels
+    return max(
+        area_percentile(s.pred_to_ref, s.pred_area, percent), area_percentile(s.ref_to_pred, s.ref_area, percent)
+    )
+
+
+@_distance("hd95_surfel", title="95 % Hausdorff distance, weighted by area", source="Nikolov et al. 2018")
+def hd95_surfel(case: Case) -> float:
+    return hd_surfel(case, percent=95.0)
+
+
+@_distance(
+    "asd_pred_to_ref_surfel",
+    title="Average distance prediction to reference, weighted by area",
+    source="Nikolov et al. 2018",
+)
+def asd_pred_to_ref_surfel(case: Case) -> float:
+    return _area_mean(case.surfels.pred_to_ref, case.surfels.pred_area)
+
+
+@_distance(
+    "asd_ref_to_pred_surfel",
+    title="Average distance reference to prediction, weighted by area",
+    source="Nikolov et al. 2018",
+)
+def asd_ref_to_pred_surfel(case: Case) -> float:
+    return _area_mean(case.surfels.ref_to_pred, case.surfels.ref_area)
+
+
+@_agreement(
+    "nsd_surfel", title="Normalised surface Dice at a tolerance, weighted by area", source="Nikolov et al. 2018"
+)
+def nsd_surfel(case: Case, *, tolerance_mm: float = 1.0) -> float:
+    s, limit = case.surfels, tolerance_mm * ROUNDING
+    within = s.pred_area[s.pred_to_ref <= limit].sum() + s.ref_area[s.ref_to_pred <= limit].sum()
+    return float(within / (s.pred_area.sum() + s.ref_area.sum()))

@@ -1,0 +1,129 @@
+"""Recall, precision and Dice as the threshold moves, and the threshold that reaches a wanted recall or precision.
+
+A voxel is lesion where its probability is at least the threshold, as in Case. Choose a threshold on one set and apply
+it to another: chosen on the set it is judged on, it flatters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.errors import DataError, UsageError
+from lesionloss.metrics.arrays import Floats, as_array, as_mask, as_probability, same_shape
+
+Counts = NDArray[np.int64]
+
+
+def _shares(part: Counts, whole: Counts) -> Floats:
+    shares: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return shares
+
+
+@dataclass(frozen=True)
+class ThresholdCounts:
+    """Voxel counts of one case at each of T ascending thresholds, all of shape (T,)."""
+
+    thresholds: Floats
+    tp: Counts
+    fp: Counts
+    fn: Counts
+
+    @property
+    def recall(self) -> Floats:
+        """Shape (T,); NaN if the reference is empty."""
+        return _shares(self.tp, self.tp + self.fn)
+
+    @property
+    def precision(self) -> Floats:
+        """Shape (T,); NaN where nothing is predicted."""
+        return _shares(self.tp, self.tp + self.fp)
+
+    @property
+    def dice(self) -> Floats:
+        """Shape (T,); NaN where both masks are empty."""
+        return _shares(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Means over cases at one threshold, each over the `n` cases in which it is defined."""
+
+    threshold: float
+    recall: float
+    recall_n: int
+    precision: float
+    precision_n: int
+    dice: float
+    dice_n: int
+
+
+def threshold_range(text: str) -> Floats:
+    """Thresholds from "0.05:0.95:0.05" (from, up to and including, step). Raises UsageError."""
+    try:
+        first, last, step = (float(part) for part in text.split(":"))
+    except ValueError as error:
+        raise UsageError(f"thresholds: expected FROM:TO:STEP such as 0.05:0.95:0.05, got {text!r}") from error
+    if not (0 <= first <= last <= 1 and step > 0):
+        raise UsageError(f"thresholds: expected 0 <= FROM <= TO <= 1 and STEP > 0, got {text!r}")
+    return np.round(np.arange(first, last + step / 2, step), 10)
+
+
+def count_thresholds(
+    probability: Any, reference: Any, thresholds: Sequence[float] | Floats, *, ignore: Any = None
+) -> ThresholdCounts:
+    """Counts of one case at all thresholds in one pass. Raises DataError as Case does, UsageError if not ascending."""
+    levels = np.asarray(thresholds, dtype=np.float64)
+    if levels.size == 0 or np.any(np.diff(levels) <= 0):
+        raise UsageError("thresholds: expected at least one, in ascending order")
+    given = as_array("probability", probability)
+    if given.dtype.kind != "f":
+        raise DataError(f"probability: expected floats from 0 to 1, got dtype {given.dtype}; thresholds need the map")
+    same_shape("reference", as_array("reference", reference), given.shape)
+    counted = np.ones(given.shape, dtype=np.bool_) if ignore is None else ~as_mask("ignore", ignore)
+    values = as_probability("probability", given)[counted]
+    lesion = as_mask("reference", reference)[counted]
+    passed = np.searchsorted(levels.astype(given.dtype), values, side="right")
+
+    def at_least(which: NDArray[np.bool_]) -> Counts:
+        return np.bincount(passed[which], minlength=levels.size + 1)[::-1].cumsum()[::-1][1:]
+
+    tp = at_least(lesion)
+    return ThresholdCounts(levels, tp, at_least(~lesion), int(lesion.sum()) - tp)
+
+
+def _mean(values: Floats) -> tuple[float, int]:
+    defined = values[~np.isnan(values)]
+    return (float(defined.mean()) if defined.size else float("nan")), int(defined.size)
+
+
+def mean_curve(cases: Sequence[ThresholdCounts]) -> list[CurvePoint]:
+    """Means over cases at each threshold, with the number of cases behind each mean."""
+    if not cases:
+        raise UsageError("thresholds: expected at least one case")
+    recall, precision, dice = (
+        np.stack([getattr(case, name) for case in cases]) for name in ("recall", "precision", "dice")
+    )
+    return [
+        CurvePoint(float(threshold), *_mean(recall[:, i]), *_mean(precision[:, i]), *_mean(dice[:, i]))
+        for i, threshold in enumerate(cases[0].thresholds)
+    ]
+
+
+def reaching_recall(curve: Sequence[CurvePoint], wanted: float) -> CurvePoint:
+    """The highest threshold whose mean recall is at least `wanted`. Raises UsageError if none reaches it."""
+    return _reaching([point for point in curve if point.recall >= wanted], "recall", wanted, curve)[-1]
+
+
+def reaching_precision(curve: Sequence[CurvePoint], wanted: float) -> CurvePoint:
+    """The lowest threshold whose mean precision is at least `wanted`. Raises UsageError if none reaches it."""
+    return _reaching([point for point in curve if point.precision >= wanted], "precision", wanted, curve)[0]
+
+
+def _reaching(points: list[CurvePoint], what: str, wanted: float, curve: Sequence[CurvePoint]) -> list[CurvePoint]:
+    if not points:
+        low, high = curve[0].threshold, curve[-1].threshold
+        raise UsageError(f"no threshold from {low:g} to {high:g} reaches a mean {what} of {wanted:g}; ask for less")
+    return points
