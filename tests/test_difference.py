@@ -55,4 +55,4 @@ def test_on_real_patients_it_reaches_the_known_overlap(patient: str, dice: float
     case = prepare(load_subject(cohort, files), Preparation())
     mask = difference_mask(case, DifferenceSettings())
     overlap = 2 * (mask & case.reference).sum() / (mask.sum() + case.reference.sum())
-    assert overlap == pytest.approx(dice, abs=0.015)
+    assert overlap == pytest.approx(dice, abs=0.02)

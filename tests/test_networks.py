@@ -67,7 +67,7 @@ def test_dropout_without_generator_refuses_to_draw_from_the_global_state() -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("unet", "no network is named 'unet'; did you mean 'vnet'"),
+        ("unet", "no network is named 'unet'; did you mean 'unet3d'"),
         ("unet3d(filter=8)", "no parameter 'filter'; did you mean 'filters'"),
         ("unet3d(filters='8')", "filters must be of type int, got '8'"),
         ("unet3d(filters=0)", "filters must be positive"),

@@ -22,6 +22,7 @@ RECIPE = Recipe(
     learning_rate=1e-3,
     augment=True,
     precision="float32",
+    window=(16, 16, 16),
     overlap=0.25,
     threshold=0.5,
 )

@@ -19,7 +19,7 @@ from make_cohort import write_cohort
 METRICS = ["dice", "recall", "hd95", "lesion_f1"]
 
 
-def tiny_plan(data: Path, losses: tuple[str, ...] = ("dice", "hytver"), **changes: object) -> Plan:
+def tiny_plan(folder: Path, losses: tuple[str, ...] = ("dice", "hytver"), **changes: object) -> Plan:
     record = {
         "name": "tiny",
         "losses": losses,
@@ -27,7 +27,7 @@ def tiny_plan(data: Path, losses: tuple[str, ...] = ("dice", "hytver"), **change
         "metrics": METRICS,
         "folds": 2,
         "seeds": [1],
-        "data": {"source": str(data), "layout": "msseg2", "margin_voxels": 2},
+        "data": {"source": str(folder), "layout": "msseg2", "margin_voxels": 2},
         "network": {"text": "unet3d(filters=4, levels=2)"},
         "training": {"steps": 3, "batch": 2, "patch": [8, 8, 8], "jitter": 2, "precision": "float32"},
     }

@@ -84,6 +84,9 @@ class Training(Part):
 
 
 class Inference(Part):
+    """Windows of `window` voxels (empty: as large as a training patch), overlapping by a share of their side."""
+
+    window: tuple[Positive, Positive, Positive] | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
@@ -118,11 +121,11 @@ class Plan(Part):
             if twice:
                 raise ValueError(f"{name} names {', '.join(twice)} twice")
         multiple = network_multiple(self.network.text)
-        if any(side % multiple for side in self.training.patch):
-            patch = list(self.training.patch)
-            raise ValueError(
-                f"training.patch: {self.network.text} needs sides that are multiples of {multiple}, got {patch}"
-            )
+        for key, sides in (("training.patch", self.training.patch), ("inference.window", self.inference.window)):
+            if any(side % multiple for side in sides):
+                raise ValueError(
+                    f"{key}: {self.network.text} needs sides that are multiples of {multiple}, got {list(sides)}"
+                )
         return self
 
     @staticmethod

@@ -106,7 +106,7 @@ def write_model(folder: Path, trial: Trial, trained: Trained) -> None:
         "network": trial.network,
         "loss": trial.loss,
         "channels": ["baseline", "followup", "difference"],
-        "patch": trial.recipe.patch,
+        "window": trial.recipe.window,
         "overlap": trial.recipe.overlap,
         "threshold": trial.recipe.threshold,
         "trained_on": {"dataset": trial.dataset, "target": trial.target, "cases": trial.train},

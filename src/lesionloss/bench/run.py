@@ -136,7 +136,7 @@ def judge(
     probability = predict_probability(
         trained.network,
         case,
-        patch=recipe.patch,
+        window=recipe.window,
         overlap=recipe.overlap,
         precision=recipe.precision,
         device=device,

@@ -21,6 +21,7 @@ def recipe_of(plan: Plan, device: str) -> Recipe:
         learning_rate=training.learning_rate,
         augment=training.augment,
         precision=resolve_precision(training.precision, device),
+        window=plan.inference.window or training.patch,
         overlap=plan.inference.overlap,
         threshold=plan.inference.threshold,
     )

@@ -10,8 +10,8 @@ from typing import Any
 class Recipe:
     """How a network is trained and applied; equal for all losses of a comparison.
 
-    `patch` and `jitter` are in voxels; `lesion_share` is the share of patches centred on a lesion; `precision` is
-    resolved (`float32` or `bf16`); `overlap` is the share by which the windows of inference overlap.
+    `patch`, `jitter` and `window` are in voxels; `lesion_share` is the share of patches centred on a lesion;
+    `precision` is resolved (`float32` or `bf16`); `overlap` is the share by which the windows of inference overlap.
     """
 
     steps: int
@@ -22,6 +22,7 @@ class Recipe:
     learning_rate: float
     augment: bool
     precision: str
+    window: tuple[int, int, int]
     overlap: float
     threshold: float
 
