@@ -47,8 +47,9 @@ def write_cohort(
 ) -> list[dict[str, Any]]:
     """Write patients 0 … `patients` - 1 of the cohort `seed`; gives the record of each, as read from its file.
 
-    `progress` is called with the name of a finished patient, how many are done, and of how many. An interrupted or smaller cohort of the same seed and
-    settings is continued; `force` replaces a cohort of another seed or size, and writes beside foreign files.
+    `progress` is called with the name of each finished patient, how many are done, and of how many. An interrupted or
+    smaller cohort of the same seed and settings is continued; `force` replaces a cohort of another seed or size, and
+    writes beside foreign files.
 
     Raises UsageError if `patients` is less than 1, `seed` is negative or the folder holds something else, and DataError
     if the record of a patient written earlier can't be read.
