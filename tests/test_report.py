@@ -143,9 +143,9 @@ def test_another_file_is_never_overwritten_without_force(run, tmp_path):
     assert out.read_text() == "my own notes"
     with pytest.raises(UsageError, match="is a folder"):
         ll.report(ll.load(run), tmp_path)
-    out.write_text((run / "report.html").read_text().replace("made-up", "older"))
+    out.write_text((run / "report.html").read_text().replace("made-up", "zebra"))
     ll.report(ll.load(run), out)
-    assert "older" not in out.read_text()
+    assert "zebra" not in out.read_text()
 
 
 def test_wicked_names_are_inert(tmp_path):
