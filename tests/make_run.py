@@ -40,6 +40,7 @@ class Made:
     empty: tuple[tuple[str, int], ...] = ()
     unpaired: tuple[str, ...] = ()
     undefined: bool = False
+    metrics: tuple[str, ...] = ("dice", "hd95", "lesion_f1", "brier", "false_positive_lesion_volume_mm3")
     radius: tuple[float, float] = (0.07, 0.17)
     names: dict[int, str] = field(default_factory=dict)
 
@@ -81,7 +82,7 @@ def _plan(made: Made) -> dict[str, Any]:
         "losses": list(made.losses),
         "baseline_loss": made.losses[0],
         "primary_metric": "dice",
-        "metrics": ["dice", "hd95", "lesion_f1", "brier"],
+        "metrics": list(made.metrics),
         "folds": made.folds,
         "seeds": list(made.seeds),
         "data": {"source": "synth", "target": "new_lesions"},
@@ -240,6 +241,7 @@ def _scores(
     return [
         [*start, metric, "" if np.isnan(value) else value, unit, name, status]
         for metric, (value, unit) in values.items()
+        if metric in made.metrics
     ]
 
 

@@ -87,6 +87,11 @@ def test_the_smallest_p_is_what_scipy_gives_when_all_differ_on_one_side():
     assert signed_rank_p(np.zeros(8)) == 1.0
 
 
+@pytest.mark.parametrize("values", [[0.1, 0.1, -0.2, 0.3], [0.5, -0.5, 0.0, 0.25, 0.25, 0.25], [1, 1, 1, 1, 1, -1, 2]])
+def test_ties_are_tested_as_scipy_tests_them(values):
+    assert signed_rank_p(np.array(values, dtype=float)) == pytest.approx(stats.wilcoxon(values).pvalue)
+
+
 def test_a_summary_averages_seeds_first_and_then_patients(messy):
     rows = messy.scores.query("metric == 'dice' and loss == 'dice_ce' and patient != 'patient04'")
     by_hand = rows.groupby("patient")["value"].mean()

@@ -121,7 +121,8 @@ def compare(results: Results, metric: str = "dice", baseline: str | None = None)
     baseline = _known_loss(results, baseline if baseline is not None else results.baseline_loss)
     summaries = summarise(results, metric)
     others = [loss for loss in results.losses if loss != baseline]
-    pairs = {loss: paired_rows(results, metric, loss, baseline) for loss in others}
+    rows = _comparable_rows(results, metric)
+    pairs = {loss: _pairs(rows, loss, baseline) for loss in others}
     tested = facts(metric).judges
     ps = {loss: signed_rank_p(patient_values(table, "difference")) if tested else None for loss, table in pairs.items()}
     corrected = holm(ps)
@@ -155,9 +156,15 @@ def paired_rows(results: Results, metric: str, loss: str, baseline: str) -> "pd.
 
     A method without a network has no seed of its own: it stands beside every seed of the other, whose seed is kept.
     """
+    return _pairs(_comparable_rows(results, metric), loss, baseline)
+
+
+def _comparable_rows(results: Results, metric: str) -> "pd.DataFrame":
     rows = headline_rows(results, metric)
-    if facts(metric).signed:
-        rows = rows.assign(penalised=rows["penalised"].abs())
+    return rows.assign(penalised=rows["penalised"].abs()) if facts(metric).signed else rows
+
+
+def _pairs(rows: "pd.DataFrame", loss: str, baseline: str) -> "pd.DataFrame":
     tables = [rows.loc[rows["loss"] == name] for name in (loss, baseline)]
     keys = ["patient", "case", "fold", "seed"]
     seedless = [bool((table["method"] == DIFFERENCE).any()) for table in tables]
@@ -245,7 +252,8 @@ def best_loss(results: Results, metric: str) -> str | None:
         return None
     lower = facts(metric).lower_is_better
     pairs = list(combinations(results.losses, 2))
-    values = {pair: patient_values(paired_rows(results, metric, *pair), "difference") for pair in pairs}
+    rows = _comparable_rows(results, metric)
+    values = {pair: patient_values(_pairs(rows, *pair), "difference") for pair in pairs}
     corrected = holm({repr(pair): signed_rank_p(difference) for pair, difference in values.items()})
     wins = dict.fromkeys(results.losses, 0)
     for pair, difference in values.items():

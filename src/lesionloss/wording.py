@@ -58,11 +58,21 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(rest)} and {last}" if rest else last
 
 
+def quoted(name: str) -> str:
+    """A name as it may stand in a sentence: in quotes where it has blanks."""
+    return f"“{name}”" if " " in name else name
+
+
+def unit_text(unit: str) -> str:
+    """`mm³` for `mm3`."""
+    return unit.replace("mm3", "mm³").replace("mm2", "mm²")
+
+
 def difference_sentence(difference: "Difference") -> str:
     """What one difference shows, in one sentence, without a claim that the test does not carry."""
     d = difference
     if d.mean is None:
-        return f"{d.loss} and {d.baseline} have no patient in common: no comparison."
+        return f"{quoted(d.loss)} and {quoted(d.baseline)} have no patient in common: no comparison."
     patients = plural(d.patients, "patient")
     if d.interval is None:
         return f"With {patients} there is neither an interval nor a test."
@@ -82,7 +92,7 @@ def difference_sentence(difference: "Difference") -> str:
         return f"The test finds a difference ({p}) that the mean does not confirm ({size}): look at the patients."
     share = f"better in {d.improved} of {patients}"
     luck = "; with one seed it may be the luck of one training" if len(d.seed_means) == 1 else ""
-    return f"{d.evidence.capitalize()} than {d.baseline}: {size}, {share}, {p}{luck}."
+    return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}{luck}."
 
 
 def headline(comparison: "Comparison", *, primary: bool) -> tuple[str, str]:
@@ -95,15 +105,20 @@ def _what_was_found(comparison: "Comparison", *, primary: bool) -> str:
     title = facts(c.metric).title + ("" if primary else " (not the metric that the plan named)")
     compared = [d for d in c.differences if d.patients]
     if not compared:
-        return f"No other loss was scored on the patients of {c.baseline}: in {title} there is nothing to compare."
+        return (
+            f"No other loss was scored on the patients of {quoted(c.baseline)}: in {title} there is nothing to compare."
+        )
     patients = plural(max(d.patients for d in compared), "patient")
-    found = [f"{d.loss} was {d.evidence} than {c.baseline}" for d in compared if d.evidence]
+    sides = {side: [quoted(d.loss) for d in compared if d.evidence == side] for side in ("better", "worse")}
+    found = [
+        f"{listed(losses)} {'was' if len(losses) == 1 else 'were'} {side}" for side, losses in sides.items() if losses
+    ]
     if found:
-        rest = "" if len(found) == len(compared) else "; for the others there is no evidence of a difference"
-        return f"On {patients}, {listed(found)} in {title}{rest}."
+        rest = "" if all(d.evidence for d in compared) else "; for the others there is no evidence of a difference"
+        return f"On {patients}, {listed(found)} than {quoted(c.baseline)} in {title}{rest}."
     if not any(d.can_be_shown for d in compared):
-        return f"With {patients} no test can show whether a loss differs from {c.baseline} in {title}."
-    return f"On {patients}, no loss gave evidence of a difference from {c.baseline} in {title}."
+        return f"With {patients} no test can show whether a loss differs from {quoted(c.baseline)} in {title}."
+    return f"On {patients}, no loss gave evidence of a difference from {quoted(c.baseline)} in {title}."
 
 
 def _how_large_is_luck(comparison: "Comparison") -> str:

@@ -106,12 +106,12 @@ def _means(comparison: "Comparison") -> "Table":
     from rich.text import Text
 
     from lesionloss.bench.values import facts
-    from lesionloss.wording import decimals_for, interval, number
+    from lesionloss.wording import decimals_for, interval, number, unit_text
 
     rows = comparison.summaries
     decimals = decimals_for(row.mean for row in rows)
     charged = any(row.penalised_mean != row.mean for row in rows)
-    unit = f" in {comparison.unit}" if comparison.unit else ""
+    unit = f" in {unit_text(comparison.unit)}" if comparison.unit else ""
     direction = "lower" if comparison.lower_is_better else "higher"
     title = f"{facts(comparison.metric).title}{unit} ({direction} is better)"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

@@ -1,0 +1,37 @@
+"""The page: one self-contained HTML file about a run, with its tables and figures beside it."""
+
+from pathlib import Path
+
+from lesionloss.bench.results import Results
+from lesionloss.errors import UsageError
+from lesionloss.files import write_text
+
+GENERATOR = '<meta name="generator" content="lesionloss report">'
+
+
+def report(results: Results, path: str | Path | None = None, *, force: bool = False) -> Path:
+    """Write the report of a run and give the path of the page, RUN/report.html unless another is named.
+
+    RUN/report.html, RUN/tables and RUN/figures are the report's own and are written anew. Another existing file at
+    `path` is kept, unless a report wrote it or `force` is set. Raises UsageError then, DataError for a damaged run.
+    """
+    from lesionloss.reporting.page import render
+
+    out = Path(path) if path is not None else results.folder / "report.html"
+    _refuse_to_overwrite(out, own=path is None, force=force)
+    html = render(results)
+    write_text(out, html)
+    return out
+
+
+def _refuse_to_overwrite(out: Path, *, own: bool, force: bool) -> None:
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name an HTML file, for example {out / 'report.html'}")
+    if own or force or not out.exists():
+        return
+    with out.open(encoding="utf-8", errors="replace") as handle:
+        if GENERATOR not in handle.read(2000):
+            raise UsageError(f"{out} exists and no report wrote it; choose another --out, or --force to overwrite it")
+
+
+__all__ = ["report"]

@@ -1,0 +1,75 @@
+"""From a figure to files and to a picture inside the page."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from lesionloss.files import whole_file
+from lesionloss.reporting.palette import INK, LINE, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PNG_DPI = 200
+_PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", "#ffffff": "var(--paper)"}
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Words stay words in SVG, names are never read as mathematics, and equal figures are equal files."""
+    import matplotlib as mpl
+
+    settings: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "lesionloss",
+        "text.parse_math": False,
+        "font.family": "sans-serif",
+        "axes.unicode_minus": True,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def save_figure(figure: "Figure", folder: Path, name: str) -> str:
+    """Write NAME.svg and NAME.png, each whole; gives the SVG as text."""
+    with whole_file(folder / f"{name}.svg") as path:
+        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+        text = path.read_text(encoding="utf-8")
+    with whole_file(folder / f"{name}.png") as path:
+        figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white")
+    return text
+
+
+def for_the_page(svg: str, prefix: str, title: str) -> Markup:
+    """An SVG that matplotlib wrote, made to live in the page: its greys follow the page, its names clash with no other.
+
+    All words in it were escaped by matplotlib.
+    """
+    from markupsafe import escape
+
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    for colour, variable in _PAGE_COLOURS.items():
+        body = body.replace(colour, variable)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'((?:xlink:)?href)="#', rf'\1="#{prefix}-', body)
+    body = body.replace("url(#", f"url(#{prefix}-")
+    head, rest = body.split(">", 1)
+    return Markup(f'{head} role="img" aria-label="{escape(title)}">{rest}')
+
+
+def png_data(pixels: NDArray[np.uint8]) -> str:
+    """A `data:` address of an RGB picture (rows, columns, 3)."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

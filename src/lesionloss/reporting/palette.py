@@ -1,0 +1,39 @@
+"""One colour and one mark per loss, the same in every figure. Colours of Okabe and Ito, safe for the colour-blind."""
+
+from dataclasses import dataclass
+
+from lesionloss.bench.results import DIFFERENCE, Results
+
+# Yellow and black of the set are left out: one vanishes on white, the other on a dark page.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+_MARKS = ("o", "s", "D", "^", "v", "P", "X")
+_WITHOUT_NETWORK = "#8a8f98"
+
+# What the axes and words of a chart are drawn in; inside the page these become its own colours, light or dark.
+INK = "#1c2127"
+MUTED = "#59616b"
+LINE = "#d3d8de"
+
+TRUE_POSITIVE = "#009e73"
+FALSE_POSITIVE = "#d55e00"
+MISSED = "#0072b2"
+REFERENCE = "#f0e442"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a loss looks: colour as #rrggbb, marker in matplotlib's letters."""
+
+    colour: str
+    mark: str
+
+
+def styles(results: Results) -> dict[str, Style]:
+    """A style for every loss, in the plan's order; after six losses colours return with another mark."""
+    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE}
+    networks = [loss for loss in results.losses if loss not in seedless]
+    chosen = {
+        loss: Style(_COLOURS[n % len(_COLOURS)], _MARKS[(n + n // len(_COLOURS)) % len(_MARKS)])
+        for n, loss in enumerate(networks)
+    }
+    return chosen | dict.fromkeys(seedless, Style(_WITHOUT_NETWORK, "X"))

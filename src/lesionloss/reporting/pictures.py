@@ -1,0 +1,184 @@
+"""One case in pictures: the same slice of the same patient for every loss."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.bench.results import Results, RunTrial
+from lesionloss.bench.values import headline_rows
+from lesionloss.errors import DataError
+from lesionloss.reporting.slices import (
+    Field,
+    Pixels,
+    around,
+    close_up,
+    framed,
+    fullest_slice,
+    grey,
+    overlay,
+    plane_spacing_mm,
+    radiological,
+    with_reference,
+)
+from lesionloss.wording import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WHOLE_PIXEL_MM = 0.6
+CLOSE_PIXEL_MM = 0.15
+CLOSE_UP_MM = 44.0
+WINDOW_PERCENT = (1.0, 99.7)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A slice and its close-up, with a name and a note below; no pictures where the note says why."""
+
+    name: str
+    note: str
+    whole: Pixels | None
+    close: Pixels | None
+
+
+@dataclass(frozen=True)
+class CaseInPictures:
+    """The median case: its number of the slice counted from the feet, tiles of visits and reference, and of losses."""
+
+    case: str
+    patient: str
+    slice_number: int
+    visits: tuple[Tile, ...]
+    losses: tuple[Tile, ...]
+
+
+def median_case(results: Results, metric: str) -> str | None:
+    """The case in the middle when cases are ordered by their mean over all losses and seeds; None without any value."""
+    rows = headline_rows(results, metric)
+    means = rows[np.isfinite(rows["penalised"])].groupby("case")["penalised"].mean()
+    ordered = sorted((float(value), str(case)) for case, value in means.items())
+    return ordered[(len(ordered) - 1) // 2][1] if ordered else None
+
+
+def case_in_pictures(results: Results, metric: str) -> CaseInPictures | None:
+    """Pictures of the median case; None where no case can be chosen. Raises DataError where its arrays are damaged."""
+    name = median_case(results, metric)
+    if name is None or name not in {case.name for case in results.cohort}:
+        return None
+    arrays = results.case(name)
+    affine = np.asarray(arrays["affine"], dtype=np.float64)
+    views = {
+        "baseline": radiological(arrays["image"][0], affine),
+        "followup": radiological(arrays["image"][1], affine),
+        "reference": radiological(arrays["reference"].astype(bool), affine),
+        "brain": radiological(arrays["brain"].astype(bool), affine),
+    }
+    height = fullest_slice(views["reference"])
+    artist = _artist({key: view[height] for key, view in views.items()}, views, plane_spacing_mm(affine))
+    losses = tuple(_loss_tile(results, artist, loss, name, metric, affine, height) for loss in results.losses)
+    patient = next(case.patient for case in results.cohort if case.name == name)
+    return CaseInPictures(name, patient, height + 1, _visit_tiles(artist), losses)
+
+
+@dataclass(frozen=True)
+class _Artist:
+    """The planes of the slice, and how they are shown."""
+
+    planes: Mapping[str, NDArray[Any]]
+    window: tuple[float, float]
+    whole: Field
+    close: Field
+
+    def background(self, key: str) -> tuple[Pixels, Pixels]:
+        return (
+            grey(self.planes[key], self.whole, self.window, WHOLE_PIXEL_MM),
+            grey(self.planes[key], self.close, self.window, CLOSE_PIXEL_MM),
+        )
+
+
+def _artist(planes: Mapping[str, NDArray[Any]], views: Mapping[str, NDArray[Any]], mm: tuple[float, float]) -> _Artist:
+    inside = views["followup"][views["brain"]] if views["brain"].any() else views["followup"].ravel()
+    low, high = (float(level) for level in np.percentile(inside, WINDOW_PERCENT))
+    return _Artist(planes, (low, high), around(planes["brain"], mm), close_up(planes["reference"], mm, CLOSE_UP_MM))
+
+
+def _visit_tiles(artist: _Artist) -> tuple[Tile, ...]:
+    whole, close = artist.background("followup")
+    reference = artist.planes["reference"]
+    return (
+        Tile("Baseline", "first visit", *artist.background("baseline")),
+        Tile(
+            "Follow-up",
+            "second visit, framed: close-up",
+            framed(whole, artist.whole, artist.close, WHOLE_PIXEL_MM),
+            close,
+        ),
+        Tile(
+            "Reference",
+            "on the follow-up",
+            with_reference(whole, reference, artist.whole, WHOLE_PIXEL_MM),
+            with_reference(close, reference, artist.close, CLOSE_PIXEL_MM),
+        ),
+    )
+
+
+def _loss_tile(
+    results: Results, artist: _Artist, loss: str, case: str, metric: str, affine: NDArray[np.float64], height: int
+) -> Tile:
+    trial = _trial_of(results, loss, case)
+    if trial is None:
+        return Tile(loss, "no trained network for this case", None, None)
+    try:
+        probability = results.probability(trial.key, case)
+    except DataError:
+        return Tile(loss, "its prediction was not kept or is damaged", None, None)
+    threshold = float(trial.record.get("threshold", 0.5))
+    prediction = radiological(probability >= threshold, affine)[height]
+    reference = artist.planes["reference"]
+    whole, close = artist.background("followup")
+    return Tile(
+        loss,
+        _score(results, trial, case, metric),
+        overlay(whole, prediction, reference, artist.whole, WHOLE_PIXEL_MM),
+        overlay(close, prediction, reference, artist.close, CLOSE_PIXEL_MM),
+    )
+
+
+def _trial_of(results: Results, loss: str, case: str) -> RunTrial | None:
+    """The trial of the lowest seed that was tested on the case."""
+    tested = [t for t in results.trials if t.loss == loss and case in t.record.get("test", [])]
+    return min(tested, key=lambda trial: trial.seed, default=None)
+
+
+def _score(results: Results, trial: RunTrial, case: str, metric: str) -> str:
+    rows = headline_rows(results, metric)
+    values = rows.loc[(rows["key"] == trial.key) & (rows["case"] == case), "value"]
+    seed = f", seed {trial.seed}" if trial.method == "network" else ""
+    value = float(values.iloc[0]) if len(values) else float("nan")
+    shown = number(value) if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
+    return f"{metric} {shown}{seed}"
+
+
+def pictures_figure(pictures: CaseInPictures) -> "Figure":
+    """The tiles as one figure for a paper: slices above, close-ups below."""
+    from matplotlib.figure import Figure
+
+    tiles = [tile for tile in (*pictures.visits, *pictures.losses) if tile.whole is not None and tile.close is not None]
+    figure = Figure(figsize=(1.7 * len(tiles), 4.3))
+    axes = figure.subplots(2, len(tiles), squeeze=False)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.06, top=0.9, wspace=0.04, hspace=0.03)
+    for column, tile in enumerate(tiles):
+        for row, pixels in enumerate((tile.whole, tile.close)):
+            assert pixels is not None
+            axes[row, column].imshow(pixels)
+            axes[row, column].set_axis_off()
+        axes[0, column].set_title(_broken(tile.name), size=7)
+        axes[1, column].text(0.5, -0.03, tile.note, transform=axes[1, column].transAxes, size=6, ha="center", va="top")
+    return figure
+
+
+def _broken(name: str) -> str:
+    return name.replace(" + ", "\n+ ")
