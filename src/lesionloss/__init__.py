@@ -36,6 +36,10 @@ __all__ += list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
+    if name.endswith("Loss") and name not in _PUBLIC:
+        from lesionloss.criterion import named_class
+
+        return named_class(name)
     if name not in _PUBLIC:
         raise AttributeError(f"module 'lesionloss' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"lesionloss.{_PUBLIC[name]}"), name)

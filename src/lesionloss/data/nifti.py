@@ -138,7 +138,8 @@ def _read(path: Path) -> Volume[np.float32]:
     if len(shape) != 3:
         raise DataError(f"{path}: expected 3 axes, found {len(shape)}, shape {shape}; save one volume per file")
     affine = _checked_affine(path, image)
-    array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
+    with np.errstate(over="ignore"):
+        array = np.asarray(image.dataobj, dtype=np.float32).reshape(shape)
     bad = ~np.isfinite(array)
     if bad.any():
         first = tuple(int(index) for index in np.argwhere(bad)[0])
@@ -177,7 +178,11 @@ def _checked_bytes(path: Path) -> bytes:
 def _parse(path: Path, content: bytes) -> Any:
     """The nibabel image in `content`, of a plain number type and long enough for its shape."""
     nibabel = _nibabel()
-    refused = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
+    refused = (
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+    )
     nifti2 = int.from_bytes(content[:4], "little") == 540 or int.from_bytes(content[:4], "big") == 540
     kind = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
     try:

@@ -28,6 +28,7 @@ __all__ = [
 
 # Raised whenever the same subject and settings would give other numbers; cases prepared before are then made again.
 VERSION = 1
+INDEX = "index.json"
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,7 +80,8 @@ def prepare_cohort(
     A case whose input files and settings are those of the prepared one is not done again. Each file is written whole
     and the index last, so a run that was killed is continued by the next. `progress(name, done, total)` is called
     after each case. Raises DataError naming the first case that can't be used and how many there are, after all have
-    been tried, or if one image serves two patients; then no index is written.
+    been tried, or if one image serves two patients; then no index is written. An index of before is removed as soon as
+    a case of it is replaced.
     """
     settings = settings or Preparation()
     hashes = {files.name: {path.name: sha256_of(path) for path in files.all()} for files in cohort.cases}
@@ -96,7 +98,7 @@ def prepare_cohort(
         others = f" (and {len(failures) - 1} more problems)" if len(failures) > 1 else ""
         raise DataError(f"{failures[0]}{others}")
     index = Index(cohort.layout.name, cohort.target.name, VERSION, settings, tuple(entries), cohort.incomplete)
-    write_text(folder / "index.json", json.dumps(asdict(index), indent=2) + "\n")
+    write_text(folder / INDEX, json.dumps(asdict(index), indent=2) + "\n")
     return index
 
 
@@ -130,6 +132,8 @@ def _prepare_case(
     if entry is None:
         case = prepare(load_subject(cohort, files), settings)
         entry = _entry(case, files, hashes)
+        # An index of before must not outlive the cases it describes.
+        (path.parent / INDEX).unlink(missing_ok=True)
         save_prepared(case, path, {"made_from": made_from, "entry": asdict(entry)})
     return entry
 
@@ -167,7 +171,7 @@ def _entry_from(stored: Mapping[str, Any]) -> CaseEntry:
 
 def load_index(folder: Path) -> Index:
     """The index of a prepared cohort. Raises DataError if it is missing or not one."""
-    path = folder / "index.json"
+    path = folder / INDEX
     if not path.is_file():
         raise DataError(f"{path}: no such file; prepare the cohort first")
     try:

@@ -1,0 +1,1 @@
+"""What is asked, what is left to do, what a run folder holds."""

@@ -1,0 +1,74 @@
+"""The patients of a run: found or made, prepared once, kept in RUN/cohort, shared by all trials."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lesionloss.bench.plan import Plan
+from lesionloss.bench.watch import Watcher
+from lesionloss.catalogue import nearest
+from lesionloss.data.cohort import Cohort, open_cohort
+from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare_cohort
+from lesionloss.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class RunCohort:
+    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient."""
+
+    dataset: str
+    target: str
+    loads: Mapping[str, float]
+    cases: tuple[PreparedCase, ...]
+
+    def named(self, names: Sequence[str]) -> list[PreparedCase]:
+        by_name = {case.name: case for case in self.cases}
+        return [by_name[name] for name in names]
+
+
+def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
+    """Make or find the plan's patients and prepare them under `folder`/cohort.
+
+    Raises UsageError when the plan names no data, DataError when a file can't be believed or no case is complete.
+    """
+    cohort = _source(plan, folder, watcher)
+    for case in cohort.incomplete:
+        watcher.note(f"left out: {case.name}: {case.reason}")
+    if not cohort.cases:
+        raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
+    place = folder / "cohort"
+    index = prepare_cohort(cohort, place, Preparation(margin_voxels=plan.data.margin_voxels), watcher.cohort)
+    content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
+    return RunCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), cases)
+
+
+def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
+    data = plan.data
+    if data.source == "synth":
+        from lesionloss.synth.cohort import SynthSettings, write_cohort
+
+        place = folder / "synthetic"
+        settings = SynthSettings(spacing_mm=data.synth_spacing_mm)
+        write_cohort(place, data.synth_patients, data.synth_seed, settings, watcher.cohort)
+        return open_cohort(f"msseg2:{place}", data.target or None)
+    if not data.source:
+        raise UsageError(f"plan {plan.name} needs data: say where they are with --data FOLDER")
+    text = f"{data.layout}:{data.source}" if data.layout else data.source
+    return _chosen(open_cohort(text, data.target or None), data.patients)
+
+
+def _chosen(cohort: Cohort, patients: Sequence[str]) -> Cohort:
+    """Only the patients that the plan names; all where it names none."""
+    if not patients:
+        return cohort
+    known = [files.patient for files in cohort.cases]
+    for patient in patients:
+        if patient not in known:
+            raise UsageError(
+                f"data.patients: no complete patient {patient!r} under {cohort.root}; {nearest(patient, known)}"
+            )
+    kept = tuple(files for files in cohort.cases if files.patient in patients)
+    return replace(cohort, cases=kept)

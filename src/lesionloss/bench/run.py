@@ -1,0 +1,165 @@
+"""Run a plan: whatever is not finished yet, one trial after the other, each folder whole or absent."""
+
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesionloss.bench import record
+from lesionloss.bench.cohort import RunCohort, run_cohort
+from lesionloss.bench.difference import NAME, DifferenceSettings, difference_mask
+from lesionloss.bench.plan import Plan
+from lesionloss.bench.trials import trials_of
+from lesionloss.bench.watch import Silent, Watcher
+from lesionloss.data.prepare import PreparedCase
+from lesionloss.errors import UsageError
+from lesionloss.files import whole_folder, write_text
+from lesionloss.inference import predict_probability
+from lesionloss.training.allocator import keep_freed_memory
+from lesionloss.training.health import WARN_ABOVE
+from lesionloss.training.loop import Trained, train
+from lesionloss.training.trial import Trial
+
+if TYPE_CHECKING:
+    from lesionloss.bench.results import Results
+
+
+def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | None = None) -> "Results":
+    """Run every trial of `plan` that `out` does not hold yet, and return all results.
+
+    Raises UsageError when `out` holds another plan, DataError when the data can't be used. A trial that fails is
+    recorded in `KEY.failed` and the others go on.
+    """
+    from lesionloss.bench.results import load
+
+    watcher = watcher or Silent()
+    folder = Path(out)
+    claim(plan, folder)
+    keep_freed_memory()
+    cohort = run_cohort(plan, folder, watcher)
+    trials = trials_of(plan, cohort, device)
+    for trial in difference_trials(trials):
+        attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)
+    for index, trial in enumerate(trials, 1):
+        watcher.started(trial, index, len(trials))
+        attempt(trial, folder, lambda trial, at: fill_network(trial, at, cohort, plan, device, watcher), watcher)
+        watcher.ended(trial)
+    return load(folder)
+
+
+def claim(plan: Plan, folder: Path) -> None:
+    """Store the plan in the run folder. Raises UsageError when another plan or something else is there."""
+    stored = folder / "plan.toml"
+    if not stored.exists():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
+        write_text(stored, plan.to_toml())
+        return
+    other = Plan.load(stored)
+    if other != plan:
+        ours, theirs = plan.model_dump(), other.model_dump()
+        changed = [key for key in ours if ours[key] != theirs[key]]
+        raise UsageError(
+            f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
+        )
+
+
+def difference_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The method without a network, once per fold."""
+    first_seed = min(trial.seed for trial in trials)
+    folds = {trial.fold: trial for trial in reversed(trials) if trial.seed == first_seed}
+    return tuple(replace(trial, loss=NAME, method="difference", seed=0) for trial in folds.values())
+
+
+def attempt(trial: Trial, folder: Path, fill: Callable[[Trial, Path], None], watcher: Watcher) -> None:
+    """Fill the trial's folder unless it is there; a failure is kept beside it and does not spread."""
+    place = folder / "trials" / trial.key
+    if place.exists():
+        return
+    failed = place.with_name(f"{trial.key}.failed")
+    shutil.rmtree(failed, ignore_errors=True)
+    try:
+        with whole_folder(place) as partial:
+            fill(trial, partial)
+    except Exception as error:
+        failed.mkdir(parents=True)
+        record.write_trial(failed, trial, {})
+        write_text(failed / "failed.txt", traceback.format_exc())
+        shutil.rmtree(place.with_name(f"{trial.key}.partial"), ignore_errors=True)
+        watcher.note(f"failed: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {error} (see {failed}/failed.txt)")
+
+
+def fill_difference(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
+    """Scores of the method without a network on the fold's test cases."""
+    begun = time.perf_counter()
+    rows = []
+    for case in cohort.named(trial.test):
+        mask = difference_mask(case, DifferenceSettings())
+        record.write_prediction(folder, case, mask.astype("float32"))
+        rows += record.score_rows(trial, case, mask, plan.metrics)
+    record.write_scores(folder, rows)
+    record.write_trial(folder, trial, {})
+    record.write_machine(folder, {"total": time.perf_counter() - begun}, "cpu")
+
+
+def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, device: str, watcher: Watcher) -> None:
+    """Train, predict the fold's test cases, score, and write everything about it."""
+    begun = time.perf_counter()
+    steps = trial.recipe.steps
+    trained = train(trial, cohort.named(trial.train), device=device, after_step=lambda step: watcher.step(step, steps))
+    trained_at = time.perf_counter()
+    rows = []
+    for case in cohort.named(trial.test):
+        rows += judge(trial, trained, case, folder, plan, device)
+    warning = health_warning(trial, trained)
+    if warning:
+        watcher.note(warning)
+    record.write_scores(folder, rows)
+    record.write_history(folder, trained.history)
+    record.write_model(folder, trial, trained)
+    record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
+    now = time.perf_counter()
+    record.write_machine(
+        folder, {"training": trained_at - begun, "judging": now - trained_at, "total": now - begun}, device
+    )
+    (folder / "log.txt").write_text(log_text(trial, trained, warning), encoding="utf-8")
+
+
+def judge(
+    trial: Trial, trained: Trained, case: PreparedCase, folder: Path, plan: Plan, device: str
+) -> list[dict[str, object]]:
+    """Probability map and scores of one test case."""
+    recipe = trial.recipe
+    probability = predict_probability(
+        trained.network,
+        case,
+        patch=recipe.patch,
+        overlap=recipe.overlap,
+        precision=recipe.precision,
+        device=device,
+    )
+    record.write_prediction(folder, case, probability)
+    return record.score_rows(trial, case, probability > recipe.threshold, plan.metrics)
+
+
+def health_warning(trial: Trial, trained: Trained) -> str:
+    """A line when more than a fifth of the parameters or lesion voxels had no gradient at the last look, else empty."""
+    last = trained.history[-1]
+    shares = {"parameter tensors": last.zero_gradient_tensors, "lesion voxels": last.zero_gradient_lesion}
+    dead = [f"{share:.0%} of the {what}" for what, share in shares.items() if share > WARN_ABOVE]
+    if not dead:
+        return ""
+    return f"warning: {trial.loss}, fold {trial.fold}, seed {trial.seed}: no gradient for {' and '.join(dead)}"
+
+
+def log_text(trial: Trial, trained: Trained, warning: str) -> str:
+    first, last = trained.history[0], trained.history[-1]
+    lines = [
+        f"{trial.loss} on {trial.dataset}, fold {trial.fold}, seed {trial.seed}, {trial.network}",
+        f"trained on {', '.join(trial.train)}; tested on {', '.join(trial.test)}",
+        f"loss {first.loss:.5g} at step {first.step}, {last.loss:.5g} at step {last.step}, {last.seconds:.1f} s",
+    ]
+    return "\n".join([*lines, *([warning] if warning else [])]) + "\n"

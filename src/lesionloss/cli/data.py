@@ -1,0 +1,101 @@
+"""`lesionloss data`: what a folder of images holds, and what is wrong with it."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionloss.cli.app import app
+
+# A pipe has no width of its own; no table should be folded for one.
+PIPED_WIDTH = 200
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lesionloss.data.survey import Survey
+
+
+@app.command()
+def data(
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A folder of patients, or LAYOUT:PATH with LAYOUT lit or msseg2.")
+    ],
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the first the layout knows.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Recognise a dataset's layout, read and check every case, and list problems; exit code 1 if there are any.
+
+    Lesions are connected voxels (corners count), mm³ their volume, share theirs of all voxels; mask says whether a
+    brain mask is there. Nothing is written. Examples:
+
+        lesionloss data ~/msseg2
+
+        lesionloss data lit:~/open_ms_data/longitudinal --target change
+
+        lesionloss data cohort --json > cohort.json
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from lesionloss.data.cohort import open_cohort
+    from lesionloss.data.survey import survey
+
+    cohort = open_cohort(path, target)
+    quiet = as_json or not Console(stderr=True).is_terminal
+    found = survey(cohort, lambda cases: track(cases, "reading", console=Console(stderr=True), disable=quiet))
+    if as_json:
+        typer.echo(json.dumps(found.as_record(), indent=2))
+    else:
+        _show(found)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def _show(found: "Survey") -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_WIDTH)
+    console.print(f"{found.title} ({found.layout}); target: {found.target}", highlight=False, markup=False)
+    if found.cases:
+        console.print(_table(found))
+    for problem in found.problems:
+        console.print(f"problem: {problem}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(found: "Survey") -> "Table":
+    from rich.table import Table
+
+    table = Table(
+        show_footer=True, box=None, collapse_padding=True, pad_edge=False, header_style="bold", footer_style="bold"
+    )
+    table.add_column("case", footer="sum", overflow="fold")
+    table.add_column("patient", footer=str(found.patients), overflow="fold")
+    right = (
+        ("visits", str(sum(case.visits for case in found.cases))),
+        ("shape", ""),
+        ("spacing mm", ""),
+        ("lesions", str(sum(case.lesions for case in found.cases))),
+        ("mm³", f"{sum(case.lesion_mm3 for case in found.cases):.0f}"),
+        ("share", f"{found.lesion_share:.3%}"),
+        ("mask", ""),
+    )
+    for heading, footer in right:
+        table.add_column(heading, footer=footer, justify="right", no_wrap=True)
+    for case in found.cases:
+        table.add_row(
+            case.name,
+            case.patient,
+            str(case.visits),
+            "x".join(map(str, case.shape)),
+            "x".join(f"{edge:.2f}" for edge in case.spacing_mm),
+            str(case.lesions),
+            f"{case.lesion_mm3:.0f}",
+            f"{case.lesion_share:.3%}",
+            "yes" if case.brain_mask else "no",
+        )
+    return table

@@ -1,0 +1,76 @@
+"""Terms: functions of one voxel's cross-entropy. Each knows its value and its slope d term / d ce."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Term(Protocol):
+    """ce = -log p of the true class and q = 1 - p have the same shape; value and slope are elementwise."""
+
+    def value(self, ce: Tensor, q: Tensor) -> Tensor: ...
+
+    def slope(self, ce: Tensor, q: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """ce itself."""
+
+    def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        return ce
+
+    def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        return torch.ones_like(ce)
+
+
+CROSS_ENTROPY = CrossEntropy()
+SMALLEST_BASE = 1e-7  # a power below 1 has an infinite slope at 0; its base stays above this
+
+
+@dataclass(frozen=True)
+class Focal:
+    """q^gamma · ce (Lin 2017)."""
+
+    gamma: float
+
+    def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        return ce if self.gamma == 0 else self._base(q).pow(self.gamma) * ce
+
+    def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        if self.gamma == 0:
+            return torch.ones_like(ce)
+        base = self._base(q)
+        return base.pow(self.gamma) + self.gamma * base.pow(self.gamma - 1) * (1 - q) * ce
+
+    def _base(self, q: Tensor) -> Tensor:
+        return q if self.gamma >= 1 else q.clamp_min(SMALLEST_BASE)
+
+
+JUNCTION = 1e-2  # below, the closed form of the tail loses its digits in float32
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Σ_{j>=gamma} q^j / j = ce - Σ_{j<gamma} q^j / j: cross-entropy without its first gamma - 1 Taylor terms."""
+
+    gamma: int
+
+    def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        if self.gamma == 1:
+            return ce
+        closed = ce - sum((q.pow(j) / j for j in range(2, self.gamma)), start=q)
+        return torch.where(q < JUNCTION, self._series(q), closed)
+
+    def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        return torch.ones_like(ce) if self.gamma == 1 else q.pow(self.gamma - 1)
+
+    def _series(self, q: Tensor) -> Tensor:
+        # Truncated after q^(gamma+4), the relative error at the junction is 1e-10; float64 deserves three more terms.
+        last = self.gamma + (7 if q.dtype == torch.float64 else 4)
+        polynomial = torch.full_like(q, 1 / last)
+        for j in range(last - 1, self.gamma - 1, -1):
+            polynomial = polynomial * q + 1 / j
+        return polynomial * q.pow(self.gamma)

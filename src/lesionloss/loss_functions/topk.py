@@ -1,0 +1,52 @@
+"""Losses that look at the hardest voxels only. The choice of voxels has no gradient."""
+
+import torch
+from torch import Tensor
+
+from lesionloss.errors import UsageError
+from lesionloss.hyperparameters import Percent
+from lesionloss.registry import loss
+from lesionloss.voxels import Voxels
+
+
+def share_of(k: float, n: Tensor) -> Tensor:
+    """⌈k n / 100⌉, exact where k n / 100 is whole though k is not."""
+    return torch.ceil(n.double() * k / 100 - 1e-9)
+
+
+@loss("topk_cross_entropy", source="Wu 2016; Hosseini 2025")
+def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
+    """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image."""
+    ce = v.per_voxel(v.cross_entropy)
+    if v.valid is not None:
+        ce = torch.where(v.valid, ce, -1.0)  # below every cross-entropy, so never among the largest
+    rows = v.image_rows(ce)
+    kept = share_of(k, v.n).clamp_min(1)[:, None]
+    most = max(1, int(share_of(k, torch.tensor(rows.shape[1]))))
+    largest = rows.topk(most, dim=1).values.clamp_min(0)
+    chosen = torch.arange(most, device=rows.device) < kept
+    return torch.where(chosen, largest, 0.0).sum(1) / kept[:, 0].to(rows.dtype)
+
+
+@loss("topk_dice", source="Hosseini 2025, eq. 2-7")
+def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
+    """Top-k Dice: squared Dice that forgets the lesion voxels which are found most easily."""
+    if v.soft:
+        raise UsageError("topk_dice ranks the voxels of a class, so labels must be class numbers or one-hot, not soft")
+    first = 0 if v.reading.background else 1
+    values = [_without_easiest(v, number, k) for number in range(first, v.classes)]
+    return torch.stack(values, dim=1)
+
+
+def _without_easiest(v: Voxels, number: int, k: float) -> Tensor:
+    """Squared Dice of one class, (I,), over all voxels but its easiest."""
+    p, t = v.image_rows(v.p[:, number]), v.image_rows(v.onehot[:, number])
+    held = t > 0
+    order = torch.where(held, p.detach(), torch.inf).sort(dim=1, stable=True).indices
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(p.shape[1], device=p.device).expand_as(order))
+    in_sums = ~(held & (rank >= share_of(k, t.sum(1, keepdim=True))))
+    if v.valid is not None:
+        in_sums = in_sums & v.image_rows(v.valid)
+    errors = torch.where(in_sums, (p - t).square(), 0.0).sum(1) / 2
+    tp = torch.where(in_sums, p * t, 0.0).sum(1)
+    return errors / (tp + errors + v.eps)

@@ -1,0 +1,47 @@
+"""Losses that add up something per voxel: cross-entropy and its weighted and focal kinds."""
+
+from torch import Tensor
+
+from lesionloss.hyperparameters import Exponent, Weight
+from lesionloss.index import log_cosh
+from lesionloss.kernels.terms import Focal
+from lesionloss.registry import loss
+from lesionloss.voxels import Voxels
+
+
+@loss("cross_entropy", source="Cabezas & Diez 2024, eq. 1; Yeung 2023 (DSC++), eq. 1")
+def cross_entropy(v: Voxels) -> Tensor:
+    """Cross-entropy: every voxel counts the same, so the background decides."""
+    lesion, background = v.term_sums()
+    return (lesion + background) / v.n
+
+
+@loss("weighted_cross_entropy", source="HyTver 2025 (weightedce); Taghanaki 2019 (mCE) and Yeung 2023, eq. 14")
+def weighted_cross_entropy(
+    v: Voxels, *, lesion: Weight = 0.9, background: Weight = 0.1, normalise: bool = True
+) -> Tensor:
+    """Weighted cross-entropy: a lesion voxel weighs more than a background voxel."""
+    on_lesion, on_background = v.term_sums()
+    total = lesion * on_lesion + background * on_background
+    if not normalise:
+        return total / v.n
+    of_background = v.class_voxels[:, 0]
+    weight = lesion * v.class_voxels[:, 1:].sum(1) + background * of_background
+    return total / weight.clamp_min(v.eps)
+
+
+@loss("focal", source="Lin 2017, eq. 5; Cabezas & Diez 2024, eq. 2")
+def focal(v: Voxels, *, gamma: Exponent = 2.0, lesion: Weight = 0.25, background: Weight = 0.75) -> Tensor:
+    """Focal: cross-entropy of the voxels that are still wrong."""
+    on_lesion, on_background = v.term_sums(Focal(gamma), Focal(gamma))
+    return (lesion * on_lesion + background * on_background) / v.n
+
+
+@loss("logcosh", source="HyTver 2025, released code (Logcosh)")
+def logcosh(v: Voxels) -> Tensor:
+    """Log-cosh: a smooth squared error of the probability, per voxel."""
+    errors = log_cosh(v.p - v.onehot)
+    if v.valid is not None:
+        errors = errors * v.valid[:, None]
+    columns = errors if v.reading.background else errors[:, 1:]
+    return v.total(columns).mean(1) / v.n

@@ -1,0 +1,125 @@
+"""Numbers as papers print them (.612, 12.4) and sentences that say no more than the numbers do."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lesionloss.bench.values import facts
+
+if TYPE_CHECKING:
+    from lesionloss.statistics import Comparison, Difference, Interval
+
+NOTHING = "–"
+MINUS = "−"
+_DECIMALS = ((0.002, 5), (0.02, 4), (1.0, 3), (10.0, 2), (1000.0, 1))
+
+
+def decimals_for(values: Iterable[float | None]) -> int:
+    """How many decimals numbers of this size deserve, one answer for all numbers of a column."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0) or 1.0
+    return next((decimals for limit, decimals in _DECIMALS if largest <= limit), 0)
+
+
+def number(value: float | None, decimals: int = 3, *, sign: bool = False) -> str:
+    """`.612`, `−.030`, `1.000`, `12.4`; a dash for None. With `sign`, positive numbers carry a plus."""
+    if value is None:
+        return NOTHING
+    text = f"{abs(value):.{decimals}f}"
+    if text.startswith("0.") and decimals > 1:
+        text = text[1:]
+    if not text.strip(".0"):
+        return text
+    return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def interval(bounds: "Interval | None", decimals: int = 3, *, sign: bool = False) -> str:
+    """`[.58, .64]`; empty where there is none."""
+    if bounds is None:
+        return ""
+    return f"[{number(bounds.low, decimals, sign=sign)}, {number(bounds.high, decimals, sign=sign)}]"
+
+
+def probability(p: float | None) -> str:
+    """`p = .031`, `p < .001`; `no test` for None."""
+    if p is None:
+        return "no test"
+    return "p < .001" if p < 0.001 else f"p = {number(p)}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 patient`, `2 patients`."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun[:-1] + 'ies' if noun.endswith('y') else noun + ('es' if noun.endswith('s') else 's')}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *rest, last = list(words)
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def difference_sentence(difference: "Difference") -> str:
+    """What one difference shows, in one sentence, without a claim that the test does not carry."""
+    d = difference
+    if d.mean is None:
+        return f"{d.loss} and {d.baseline} have no patient in common: no comparison."
+    patients = plural(d.patients, "patient")
+    if d.interval is None:
+        return f"With {patients} there is neither an interval nor a test."
+    decimals = decimals_for([d.mean, d.interval.low, d.interval.high])
+    size = f"{number(d.mean, decimals, sign=True)} {interval(d.interval, decimals, sign=True)}"
+    if d.p is None:
+        return f"Mean difference {size}; this metric describes and does not judge, so nothing is tested."
+    if not d.can_be_shown:
+        many = f" and {d.comparisons} comparisons" if d.comparisons > 1 else ""
+        return f"With {patients}{many} no test can show a difference at 5 %; the mean difference is {size}."
+    p = f"{probability(d.p_holm)}{' after Holm' if d.comparisons > 1 else ''}"
+    if not d.significant:
+        return f"No evidence of a difference ({size}, {p}); what the interval spans remains possible."
+    if not d.seeds_agree:
+        return f"The patients show a difference ({size}, {p}) but the seeds disagree on its side: it may be luck."
+    if d.evidence is None:
+        return f"The test finds a difference ({p}) that the mean does not confirm ({size}): look at the patients."
+    share = f"better in {d.improved} of {patients}"
+    luck = "; with one seed it may be the luck of one training" if len(d.seed_means) == 1 else ""
+    return f"{d.evidence.capitalize()} than {d.baseline}: {size}, {share}, {p}{luck}."
+
+
+def headline(comparison: "Comparison", *, primary: bool) -> tuple[str, str]:
+    """The two sentences a reader takes away: what the test says, and how large the luck of the seed is."""
+    return _what_was_found(comparison, primary=primary), _how_large_is_luck(comparison)
+
+
+def _what_was_found(comparison: "Comparison", *, primary: bool) -> str:
+    c = comparison
+    title = facts(c.metric).title + ("" if primary else " (not the metric that the plan named)")
+    compared = [d for d in c.differences if d.patients]
+    if not compared:
+        return f"No other loss was scored on the patients of {c.baseline}: in {title} there is nothing to compare."
+    patients = plural(max(d.patients for d in compared), "patient")
+    found = [f"{d.loss} was {d.evidence} than {c.baseline}" for d in compared if d.evidence]
+    if found:
+        rest = "" if len(found) == len(compared) else "; for the others there is no evidence of a difference"
+        return f"On {patients}, {listed(found)} in {title}{rest}."
+    if not any(d.can_be_shown for d in compared):
+        return f"With {patients} no test can show whether a loss differs from {c.baseline} in {title}."
+    return f"On {patients}, no loss gave evidence of a difference from {c.baseline} in {title}."
+
+
+def _how_large_is_luck(comparison: "Comparison") -> str:
+    means = [s.mean for s in comparison.summaries if s.mean is not None and s.method != "difference"]
+    spreads = [s.seed_sd for s in comparison.summaries if s.seed_sd is not None]
+    if not means:
+        return "No trained network has a score."
+    gap = max(means) - min(means)
+    decimals = decimals_for([*means])
+    if not spreads:
+        return (
+            f"Losses lie {number(gap, decimals)} apart from lowest to highest mean; with one seed each, "
+            "how much of that is the luck of the seed is unknown."
+        )
+    luck = max(spreads)
+    return (
+        f"From lowest to highest mean the losses lie {number(gap, decimals)} apart; the seed alone moves the mean of a "
+        f"loss by up to {number(luck, decimals)} (standard deviation)."
+    )

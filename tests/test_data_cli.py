@@ -1,0 +1,65 @@
+"""`lesionloss data`: the table, the problems, the exit code."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from data_cohorts import REAL_LIT, write_lit, write_msseg2
+from lesionloss.cli import app
+
+
+def data(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def test_a_good_cohort_is_a_table_with_sums(tmp_path: Path) -> None:
+    result = data(write_msseg2(tmp_path))
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines()[1:]}
+    assert rows["014"] == ["014", "014", "2", "22x24x14", "1.00x1.00x3.00", "1", "24", "0.108%", "yes"]
+    assert rows["sum"] == ["sum", "3", "6", "3", "72", "0.108%"]
+
+
+def test_json_says_the_same(tmp_path: Path) -> None:
+    result = data(write_msseg2(tmp_path), "--json")
+    found = json.loads(result.stdout)
+    assert [case["lesions"] for case in found["cases"]] == [0, 1, 2]
+    assert found["cases"][2]["lesion_mm3"] == pytest.approx(48)
+    assert found["sums"]["lesion_share"] == pytest.approx(24 / (3 * 22 * 24 * 14))
+    assert (found["layout"], found["target"], found["problems"]) == ("msseg2", "new_lesions", [])
+
+
+def test_every_problem_is_listed_and_the_exit_code_is_1(tmp_path: Path) -> None:
+    root = write_lit(tmp_path, patients=5)
+    (root / "patient01" / "gt.nii.gz").write_bytes(b"")
+    (root / "patient02" / "study1_FLAIR.nii.gz").unlink()
+    twin = root / "patient03" / "study2_FLAIR.nii.gz"
+    twin.write_bytes((root / "patient04" / "study1_FLAIR.nii.gz").read_bytes())
+    result = data(root)
+    problems = [line for line in result.stdout.splitlines() if line.startswith("problem: ")]
+    assert result.exit_code == 1
+    assert len(problems) == 3
+    assert "patient02 is left out: no study1_FLAIR.nii.gz" in problems[0]
+    assert "is the same file as" in problems[1]
+    assert "gt.nii.gz: the file is empty" in problems[2]
+    assert json.loads(data(root, "--json").stdout)["sums"]["cases"] == 3
+    assert data(root, "--json").exit_code == 1
+
+
+def test_the_target_changes_what_is_counted(tmp_path: Path) -> None:
+    root = write_lit(tmp_path, patients=1)
+    counts = [
+        json.loads(data(root, "--json", *more).stdout)["sums"]["lesions"] for more in ([], ["--target", "change"])
+    ]
+    assert counts == [1, 2]
+
+
+@pytest.mark.skipif(not REAL_LIT.is_dir(), reason="the Ljubljana longitudinal set is not beside the project")
+def test_the_real_set() -> None:
+    result = data(REAL_LIT, "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [case["lesion_voxels"] for case in found["cases"]] == [1913, 2287, 698]
+    assert len(found["problems"]) == 16

@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from lesionloss.errors import UsageError
+from lesionloss.networks import build_network, check_network, network_multiple, seed_dropout
+from lesionloss.randomness import torch_generator
+
+
+def parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_unet3d_has_the_number_of_parameters_that_its_paper_prints() -> None:
+    assert parameters(build_network("unet3d(inputs=2)", torch_generator("any"))) == 2_906_913
+
+
+def test_vnet_has_the_layers_of_the_published_one() -> None:
+    # 16 to 256 filters; 1, 2, 3, 3, 3 convolutions of 3³, strided and transposed ones of 2³, batch norms, 1³ head
+    widths, depths = [16, 32, 64, 128, 256], [1, 2, 3, 3, 3]
+
+    def convolution(a: int, b: int, side: int) -> int:
+        return a * b * side**3 + b + 2 * b
+
+    expected = convolution(3, 16, 3)
+    for below, above, depth in zip(widths, widths[1:], depths[1:], strict=False):
+        expected += convolution(below, above, 2) + depth * convolution(above, above, 3) + convolution(above, below, 2)
+    expected += sum(depth * convolution(width, width, 3) for width, depth in zip(widths, depths[:4], strict=False))
+    expected += 16 * 2 + 2
+    assert parameters(build_network("vnet(outputs=2)", torch_generator("any"))) == expected
+
+
+@pytest.mark.parametrize("text", ["unet3d(filters=4)", "vnet(filters=2)", "unet3d(filters=8, levels=2, outputs=3)"])
+def test_output_has_the_shape_of_the_input(text: str) -> None:
+    network = build_network(text, torch_generator("weights")).eval()
+    outputs = 3 if "outputs=3" in text else 1
+    assert network(torch.zeros(2, 3, 16, 32, 16)).shape == (2, outputs, 16, 32, 16)
+
+
+@pytest.mark.parametrize("text", ["unet3d(filters=4)", "vnet(filters=2)"])
+def test_same_generator_same_weights_and_no_global_randomness(text: str) -> None:
+    before = torch.get_rng_state()
+    first, second, other = (build_network(text, torch_generator("w", seed)).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in first.values())
+
+
+def test_dropout_follows_its_generator() -> None:
+    network = build_network("vnet(filters=2)", torch_generator("w")).train()
+    x = torch.randn(2, 3, 16, 16, 16, generator=torch_generator("x"))
+
+    def output(seed: int) -> torch.Tensor:
+        seed_dropout(network, torch_generator("dropout", seed))
+        return network(x)
+
+    assert torch.equal(output(1), output(1))
+    assert not torch.equal(output(1), output(2))
+
+
+def test_dropout_without_generator_refuses_to_draw_from_the_global_state() -> None:
+    network = build_network("vnet(filters=2)", torch_generator("w")).train()
+    with pytest.raises(RuntimeError, match="needs a generator"):
+        network(torch.zeros(2, 3, 16, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("unet", "no network is named 'unet'; did you mean 'vnet'"),
+        ("unet3d(filter=8)", "no parameter 'filter'; did you mean 'filters'"),
+        ("unet3d(filters='8')", "filters must be of type int, got '8'"),
+        ("unet3d(filters=0)", "filters must be positive"),
+        ("unet3d(8)", "write NAME or NAME"),
+        ("unet3d(filters=__import__('os'))", "must be a plain number or word"),
+        ("unet3d(**{})", "write NAME or NAME"),
+        ("1 + 1", "write NAME or NAME"),
+        ("unet3d(", "write NAME or NAME"),
+    ],
+)
+def test_wrong_texts_are_explained(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message.replace("(", r"\(")):
+        check_network(text)
+
+
+def test_text_survives_the_check_and_tells_the_multiple() -> None:
+    assert check_network("unet3d( filters = 8 )") == "unet3d(filters=8)"
+    assert network_multiple("unet3d") == 8
+    assert network_multiple("vnet") == 16
+    assert network_multiple("unet3d(levels=3)") == 4

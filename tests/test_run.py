@@ -1,0 +1,179 @@
+"""The whole way on a tiny cohort: patients in, folders of results out, safe to stop and to start again."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lesionloss import UsageError, loss, registry
+from lesionloss.bench.plan import Plan
+from lesionloss.bench.run import claim, run
+from lesionloss.bench.watch import Silent
+from make_cohort import write_cohort
+
+METRICS = ["dice", "recall", "hd95", "lesion_f1"]
+
+
+def tiny_plan(data: Path, losses: tuple[str, ...] = ("dice", "hytver"), **changes: object) -> Plan:
+    record = {
+        "name": "tiny",
+        "losses": losses,
+        "baseline_loss": losses[0],
+        "metrics": METRICS,
+        "folds": 2,
+        "seeds": [1],
+        "data": {"source": str(data), "layout": "msseg2", "margin_voxels": 2},
+        "network": {"text": "unet3d(filters=4, levels=2)"},
+        "training": {"steps": 3, "batch": 2, "patch": [8, 8, 8], "jitter": 2, "precision": "float32"},
+    }
+    return Plan.model_validate(record | changes)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    run(tiny_plan(data), out)
+    return out
+
+
+def trial_folders(out: Path) -> list[Path]:
+    return sorted(path for path in (out / "trials").iterdir() if path.suffix == "")
+
+
+def records(out: Path) -> list[dict]:
+    return [tomllib.loads((folder / "trial.toml").read_text()) for folder in trial_folders(out)]
+
+
+def test_every_trial_leaves_a_whole_folder(finished: Path) -> None:
+    assert len(trial_folders(finished)) == 2 * 2 + 2  # losses x folds, and the method without a network per fold
+    for folder, record in zip(trial_folders(finished), records(finished), strict=True):
+        assert folder.name == record["key"]
+        names = {path.name for path in folder.iterdir()}
+        expected = {"trial.toml", "machine.json", "scores.csv", "predictions"}
+        if record["method"] == "network":
+            expected |= {"history.csv", "model.safetensors", "model.json", "log.txt"}
+        assert names == expected
+        assert json.loads((folder / "machine.json").read_text())["seconds"]["total"] >= 0
+    assert not list((finished / "trials").glob("*.partial"))
+
+
+def test_scores_are_long_with_unit_and_status(finished: Path) -> None:
+    table = pd.concat(pd.read_csv(folder / "scores.csv") for folder in trial_folders(finished))
+    columns = "loss dataset fold seed epoch split case lesion metric value unit patient status"
+    assert " ".join(table.columns) == columns
+    assert len(table) == 3 * 4 * len(METRICS)  # three methods, every patient tested once, all metrics
+    assert set(table.metric) == set(METRICS)
+    assert set(table[table.metric == "hd95"].unit) == {"mm"}
+    without = table[table.patient.astype(str).str.contains("4")]
+    assert set(without.status) <= {"ref_empty", "both_empty"}
+
+
+def test_folds_are_by_patient_and_cover_everybody(finished: Path) -> None:
+    for record in records(finished):
+        assert not set(record["train"]) & set(record["test"])
+    tested = [name for record in records(finished) if record["loss"] == "dice" for name in record["test"]]
+    assert len(tested) == len(set(tested)) == 4
+
+
+def test_pairs_carry_the_proof_of_their_pairing(finished: Path) -> None:
+    networks = [record for record in records(finished) if record["method"] == "network"]
+    for fold in (0, 1):
+        pair = [record for record in networks if record["fold"] == fold]
+        assert len(pair) == 2
+        for field in ("pair", "weights_hash", "batches_hash"):
+            assert len({record[field] for record in pair}) == 1
+    assert len({record["pair"] for record in networks}) == 2
+
+
+def test_a_second_run_trains_nothing_and_changes_nothing(finished: Path, data: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and "trials" in str(path)}
+
+    class NoSteps(Silent):
+        def step(self, step: object, steps: int) -> None:
+            raise AssertionError("trained again")
+
+    results = run(tiny_plan(data), finished, watcher=NoSteps())
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert not results.failed
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bits(finished: Path, data: Path, tmp_path: Path) -> None:
+    class StopsInTheThirdTrial(Silent):
+        trials = 0
+
+        def started(self, trial: object, index: int, total: int) -> None:
+            self.trials = index
+
+        def step(self, step: object, steps: int) -> None:
+            if self.trials == 3:
+                raise KeyboardInterrupt
+
+    out = tmp_path / "again"
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_plan(data), out, watcher=StopsInTheThirdTrial())
+    assert len(list((out / "trials").glob("*.partial"))) == 1
+    run(tiny_plan(data), out)
+    assert [path.name for path in trial_folders(out)] == [path.name for path in trial_folders(finished)]
+    for folder in trial_folders(finished):
+        for name in ("scores.csv", "model.safetensors"):
+            if (folder / name).exists():
+                assert (folder / name).read_bytes() == (out / "trials" / folder.name / name).read_bytes()
+
+
+def test_a_folder_with_another_plan_is_refused_and_kept(finished: Path, data: Path, tmp_path: Path) -> None:
+    before = (finished / "plan.toml").read_text()
+    with pytest.raises(UsageError, match=r"holds a run of another plan \(it differs in seeds\); choose another --out"):
+        run(tiny_plan(data, seeds=[5]), finished)
+    assert (finished / "plan.toml").read_text() == before
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists and is not a run of lesionloss"):
+        claim(tiny_plan(data), tmp_path)
+    assert (tmp_path / "letter.txt").read_text() == "mine"
+
+
+@pytest.fixture
+def broken_loss() -> Iterator[str]:
+    @loss("breaks", source="a test")
+    def breaks(v: object) -> torch.Tensor:
+        """Breaks: raises as soon as it is called."""
+        raise ZeroDivisionError("planted")
+
+    yield "breaks"
+    registry.LOSSES.remove("breaks")
+
+
+def test_a_failing_trial_is_kept_and_the_others_go_on(data: Path, tmp_path: Path, broken_loss: str) -> None:
+    results = run(tiny_plan(data, losses=("dice", broken_loss)), tmp_path / "run")
+    assert [failure.loss for failure in results.failed] == [broken_loss] * 2
+    assert len(trial_folders(tmp_path / "run")) == 4
+    for folder in (tmp_path / "run" / "trials").glob("*.failed"):
+        assert "planted" in (folder / "failed.txt").read_text()
+        assert tomllib.loads((folder / "trial.toml").read_text())["loss"] == broken_loss
+
+
+def test_too_many_folds_and_no_data_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at most the number of patients, 4, got 5"):
+        run(tiny_plan(data, folds=5), tmp_path / "a")
+    with pytest.raises(UsageError, match="needs data: say where they are with --data"):
+        run(tiny_plan(data, data={}), tmp_path / "b")
+    with pytest.raises(UsageError, match="no complete patient '099'"):
+        run(tiny_plan(data, data={"source": str(data), "patients": ["099"]}), tmp_path / "c")
+
+
+def test_probability_maps_lie_on_the_cohorts_grid(finished: Path) -> None:
+    for folder in trial_folders(finished):
+        for path in (folder / "predictions").iterdir():
+            with np.load(path) as stored, np.load(finished / "cohort" / path.name) as case:
+                assert stored["probability"].dtype == np.uint8
+                assert stored["probability"].shape == case["reference"].shape
+                assert not stored["probability"][~case["brain"]].any()
