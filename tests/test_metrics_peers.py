@@ -20,7 +20,7 @@ from lesionloss.metrics import Case, score
 from lesionloss.randomness import numpy_generator
 from metrics_by_hand import random_pair
 
-PAIRS = range(120)
+PAIRS = range(60)
 
 # surface-distance 0.1 calls SciPy by names of before 2021.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import:DeprecationWarning")
