@@ -7,7 +7,8 @@ import pytest
 
 from lesionloss.errors import UsageError
 from lesionloss.metrics import Case, score
-from metrics_by_hand import anima_f1, random_pair
+from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from metrics_by_hand import anima_f1, components, random_pair
 
 
 def empty(side=20):
@@ -19,16 +20,41 @@ def lesion_f1(pred, ref, options="", spacing=(1, 1, 1)):
     return score(Case(pred, ref, spacing_mm=spacing), [name])[name]
 
 
+def mean(found):
+    return sum(found) / len(found) if found else math.nan
+
+
 @pytest.mark.parametrize("connectivity", [6, 18, 26])
 def test_equal_to_the_rules_voxel_by_voxel(connectivity):
     seen = set()
     for number in range(150):
         pred, ref, spacing = random_pair(number)
-        wanted = anima_f1(pred, ref, spacing, connectivity)[0]
-        seen.add(round(wanted, 3))
-        got = lesion_f1(pred, ref, f"connectivity={connectivity}", spacing)
+        f1, sensitivity, ppv = anima_f1(pred, ref, spacing, connectivity)
+        wanted = {"lesion_f1": f1, "lesion_sensitivity": mean(sensitivity), "lesion_ppv": mean(ppv)}
+        seen.add(round(f1, 3))
+        wanted = {f"{name}(connectivity={connectivity})": value for name, value in wanted.items()}
+        got = score(Case(pred, ref, spacing_mm=spacing), list(wanted))
         assert got == pytest.approx(wanted, abs=1e-12, nan_ok=True), f"pair {number}"
     assert len(seen) > 10, "the pairs are too alike to prove anything"
+
+
+def test_any_shared_voxel_by_hand():
+    for number in range(150):
+        pred, ref, spacing = random_pair(number)
+        fewest = math.floor(3 / math.prod(spacing)) + 1
+        p, r = components(pred, 6, fewest), components(ref, 6, fewest)
+        in_p, in_r = ({voxel for lesion in lesions for voxel in lesion} for lesions in (p, r))
+        found, right = [bool(in_p & set(lesion)) for lesion in r], [bool(in_r & set(lesion)) for lesion in p]
+        false = [len(lesion) for lesion, is_right in zip(p, right, strict=True) if not is_right]
+        wanted = {
+            "lesion_sensitivity_overlap": mean(found),
+            "lesion_ppv_overlap": mean(right),
+            "missed_lesions": found.count(False),
+            "false_positive_lesions": len(false),
+            "false_positive_lesion_volume_mm3": sum(false) * math.prod(spacing),
+        }
+        got = score(Case(pred, ref, spacing_mm=spacing), list(wanted))
+        assert got == pytest.approx(wanted, abs=1e-9, nan_ok=True), f"pair {number}"
 
 
 def test_l1_two_lesions_that_touch_at_a_corner():
@@ -69,6 +95,7 @@ def test_l4_a_good_tiny_lesion_is_rejected_by_the_70_percent_rule():
     pred[5:8, 5:8, 5:8] = True
     assert lesion_f1(pred, ref) == 0.0
     assert lesion_f1(pred, ref, "outside=0.71") == 1.0
+    assert score(Case(pred, ref, spacing_mm=(1, 1, 1)), ["lesion_f1_overlap"]) == {"lesion_f1_overlap": 1.0}
 
 
 def test_l5_empty_masks():
@@ -117,3 +144,34 @@ def test_unknown_connectivity():
     lesion[5:8, 5:8, 5:8] = True
     with pytest.raises(UsageError, match="6, 18 or 26, got 7"):
         lesion_f1(lesion, lesion, "connectivity=7")
+
+
+def test_lesion_table():
+    ref, pred = empty(), empty()
+    ref[2:5, 2:5, 2:5] = True  # found, shifted by one voxel
+    pred[3:6, 2:5, 2:5] = True
+    ref[10:12, 10:12, 10:12] = True  # missed
+    pred[15:19, 15:19, 15:19] = True  # false positive, the largest
+    rows = lesion_table(Case(pred, ref, spacing_mm=(1, 1, 2)))
+    assert [(row.in_reference, row.number, row.voxels, row.volume_mm3, row.found, row.match) for row in rows] == [
+        (True, 1, 27, 54.0, True, 2),
+        (True, 2, 8, 16.0, False, None),
+        (False, 1, 64, 128.0, False, None),
+        (False, 2, 27, 54.0, True, 1),
+    ]
+    assert [row.dice for row in rows] == pytest.approx([2 / 3, 0, 0, 2 / 3])
+    assert [row.centre for row in rows] == [(3, 3, 3), (10.5, 10.5, 10.5), (16.5, 16.5, 16.5), (4, 3, 3)]
+    classes = detection_by_size(rows, edges_mm3=(16.0, 54.0))
+    assert [(each.lesions, each.found) for each in classes] == [(1, 0), (1, 1), (0, 0)]
+    assert lesion_table(Case(empty(), empty(), spacing_mm=(1, 1, 1))) == []
+
+
+def test_the_table_counts_what_the_metrics_count():
+    for number in range(60):
+        pred, ref, spacing = random_pair(number)
+        case = Case(pred, ref, spacing_mm=spacing)
+        rows = lesion_table(case)
+        got = score(case, ["missed_lesions", "false_positive_lesions"])
+        assert got["missed_lesions"] == sum(row.in_reference and not row.found for row in rows)
+        assert got["false_positive_lesions"] == sum(not row.in_reference and not row.found for row in rows)
+        assert sum(each.lesions for each in detection_by_size(rows)) == sum(row.in_reference for row in rows)

@@ -84,6 +84,37 @@ def read_mask(path: Path) -> Volume[np.bool_]:
     return Volume(lesion, volume.affine, path)
 
 
+def read_probability(path: Path) -> Volume[np.float32]:
+    """A probability map as float32 (X, Y, Z) in [0, 1]; values up to 1e-3 outside count as 0 and 1 (scaled integers).
+
+    Raises DataError as `read_volume` does (a constant map is allowed), and for any value further outside.
+    """
+    volume = _read(path)
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if low < -MASK_TOLERANCE or high > 1 + MASK_TOLERANCE:
+        raise DataError(
+            f"{path}: a probability map holds 0 to 1; here values go from {low:g} to {high:g}: "
+            "apply the sigmoid to logits, divide an 8-bit map by 255"
+        )
+    return Volume(volume.array.clip(0, 1), volume.affine, path)
+
+
+def read_labels(path: Path) -> Volume[np.int32]:
+    """A map of several labels as int32 (X, Y, Z); values within 1e-3 of a whole number count as that number.
+
+    Raises DataError as `read_volume` does (a constant map is allowed), and for any other value.
+    """
+    volume = _read(path)
+    whole = np.rint(volume.array)
+    strange = np.abs(volume.array - whole) > MASK_TOLERANCE
+    if strange.any():
+        first = float(volume.array[strange].flat[0])
+        raise DataError(
+            f"{path}: a label map holds whole numbers; here {int(strange.sum())} voxels don't, e.g. {first:g}"
+        )
+    return Volume(whole.astype(np.int32), volume.affine, path)
+
+
 def _strange_mask(path: Path, array: npt.NDArray[np.float32], strange: npt.NDArray[np.bool_]) -> str:
     values = np.unique(array[strange])
     shown = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")

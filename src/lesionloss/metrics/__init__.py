@@ -12,25 +12,35 @@ from lesionloss.metrics import overlap, volume, surface, lesions, calibration
 
 # isort: on
 from lesionloss.metrics.case import Case, Status, VoxelCounts
+from lesionloss.metrics.classes import ClassMean, class_cases, mdice, miou, score_classes
+from lesionloss.metrics.lesion_table import LesionRow, detection_by_size, lesion_table
 from lesionloss.metrics.registry import Better, Chosen, Empty, Metric, Need, choose, metric, metrics, penalised, score
 
 __all__ = [
     "Better",
     "Case",
     "Chosen",
+    "ClassMean",
     "Empty",
+    "LesionRow",
     "Metric",
     "Need",
     "Status",
     "VoxelCounts",
     "calibration",
     "choose",
+    "class_cases",
+    "detection_by_size",
+    "lesion_table",
     "lesions",
+    "mdice",
     "metric",
     "metrics",
+    "miou",
     "overlap",
     "penalised",
     "score",
+    "score_classes",
     "surface",
     "volume",
 ]

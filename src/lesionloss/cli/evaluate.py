@@ -1,0 +1,242 @@
+"""`lesionloss evaluate`: every metric of predictions against references, per case and over all."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionloss.cli.app import app
+from lesionloss.errors import UsageError
+
+if TYPE_CHECKING:
+    from lesionloss.metrics.evaluation import Request
+    from lesionloss.metrics.pairing import Matched
+    from lesionloss.metrics.thresholds import CurvePoint
+
+EVALUATE_HELP = """Every metric of predictions against references: per case to CSV, over all cases on the screen.
+
+PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. Predictions are masks,
+unless a threshold says that they are probability maps. All files of a case must lie on one grid.
+
+Means are over the cases in which a metric is defined, with their number; "penalised" counts a missed patient as the
+worst there is: the diagonal of the image for distances, 0 for scores.
+
+Examples:
+
+    lesionloss evaluate predictions/ references/ --out scores.csv
+
+    lesionloss evaluate predictions/ references/ --probabilities maps/ --brain brains/ --lesions
+
+    lesionloss evaluate p.nii.gz r.nii.gz --metrics "dice,hd95,nsd(tolerance_mm=2)"
+
+    lesionloss evaluate maps/ references/ --thresholds 0.05:0.95:0.05 --want-recall 0.8 --out validation.csv
+
+    lesionloss evaluate test-maps/ test-references/ --threshold-from validation.json
+"""
+
+
+@app.command(help=EVALUATE_HELP)
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A NIfTI file or a folder of them.")],
+    references: Annotated[Path, typer.Argument(metavar="REFERENCES", help="The same for the reference masks.")],
+    probabilities: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Probability maps beside masks, for the metrics of calibration.")
+    ] = None,
+    brain: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Brain masks, for calibration in the brain.")
+    ] = None,
+    ignore: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of voxels that count for nothing.")] = None,
+    metrics: Annotated[
+        str, typer.Option("--metrics", "-m", metavar="LIST", help="Names, separated by commas; all if none.")
+    ] = "",
+    classes: Annotated[str, typer.Option(metavar="LIST", help="Labels of label maps, such as 1,2.")] = "",
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Predictions are maps, lesion from this value on.")
+    ] = None,
+    threshold_from: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="The threshold that --thresholds chose on another set.")
+    ] = None,
+    thresholds: Annotated[
+        str, typer.Option(metavar="FROM:TO:STEP", help="Recall, precision and Dice over thresholds instead of metrics.")
+    ] = "",
+    want_recall: Annotated[
+        float | None, typer.Option(help="With --thresholds: choose the highest that reaches this mean recall.")
+    ] = None,
+    want_precision: Annotated[
+        float | None, typer.Option(help="With --thresholds: choose the lowest that reaches this mean precision.")
+    ] = None,
+    lesions: Annotated[bool, typer.Option("--lesions", help="Rows for each lesion, and detection by size.")] = False,
+    matched_only: Annotated[
+        bool, typer.Option("--matched-only", help="Leave out files without a partner instead of stopping.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="The long table; a summary goes to FILE.json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON instead of a table.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.csv and FILE.json.")] = False,
+) -> None:
+    from lesionloss.metrics.pairing import match_files, require_all
+
+    _check_together(
+        {"--threshold": threshold, "--threshold-from": threshold_from, "--thresholds": thresholds or None},
+        {"--want-recall": want_recall, "--want-precision": want_precision},
+        {"--classes": classes or None},
+    )
+    _check_out(out, force)
+    given = {"probabilities": probabilities, "brain": brain, "ignore": ignore}
+    matched = match_files(predictions, references, {kind: path for kind, path in given.items() if path is not None})
+    if not matched_only:
+        require_all(matched)
+    if thresholds:
+        _sweep(matched, thresholds, want_recall, want_precision, out, as_json, jobs)
+        return
+    level = _threshold_in(threshold_from) if threshold_from else threshold
+    _score(matched, _request(metrics, classes, level, lesions, matched), out, as_json, jobs)
+
+
+def _check_together(levels: dict[str, Any], wants: dict[str, Any], labels: dict[str, Any]) -> None:
+    """Options that exclude or need each other."""
+    for group in (levels, wants, levels | labels):
+        used = [name for name, value in group.items() if value is not None]
+        if len(used) > 1:
+            raise UsageError(f"{used[0]} and {used[1]} exclude each other; choose one")
+    wanted = [name for name, value in wants.items() if value is not None]
+    if wanted and levels["--thresholds"] is None:
+        raise UsageError(f"{wanted[0]} chooses among thresholds; add --thresholds FROM:TO:STEP")
+
+
+def _check_out(out: Path | None, force: bool) -> None:
+    if out is None:
+        return
+    if out.suffix != ".csv":
+        raise UsageError(f"--out {out}: expected a name that ends in .csv")
+    for path in (out, out.with_suffix(".json")):
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists; choose another --out, or --force to overwrite it")
+
+
+def _threshold_in(path: Path) -> float:
+    """The threshold that an earlier --thresholds chose. Raises UsageError."""
+    import json
+
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))["chosen"]["threshold"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"--threshold-from {path}: no chosen threshold in it; write one with --thresholds, --want-recall and --out"
+        ) from error
+    return float(value)
+
+
+def split_names(text: str) -> list[str]:
+    """ "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
+    names, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names]
+
+
+def _request(metrics: str, classes: str, level: float | None, lesions: bool, matched: "Matched") -> "Request":
+    from lesionloss.metrics import choose
+    from lesionloss.metrics.evaluation import Request, available
+
+    beside = () if classes else tuple(matched.cases[0].beside)
+    possible = available(beside, level is not None)
+    names = split_names(metrics) if metrics else possible
+    for text in names:
+        if choose(text).metric.name not in possible:
+            needs = " and ".join(sorted(choose(text).metric.needs))
+            raise UsageError(f"metric {text!r} needs {needs} maps; give them with --probabilities or --brain")
+    try:
+        labels = tuple(int(label) for label in classes.split(",")) if classes else ()
+    except ValueError as error:
+        raise UsageError(f"--classes: expected whole numbers such as 1,2, got {classes!r}") from error
+    return Request(tuple(names), level, labels, lesions)
+
+
+def _workers(jobs: int) -> int:
+    return jobs or os.cpu_count() or 1
+
+
+def _progress(noun: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """A bar on a terminal's stderr."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return lambda cases: track(cases, noun, total=total, console=console, disable=not console.is_terminal)
+
+
+def _write(out: Path | None, table: str, summary: str) -> None:
+    from lesionloss.files import write_text
+
+    if out is not None:
+        write_text(out, table)
+        write_text(out.with_suffix(".json"), summary)
+        typer.echo(f"{out} and {out.with_suffix('.json')} written", err=True)
+
+
+def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bool, jobs: int) -> None:
+    from lesionloss.cli.evaluate_tables import show_scores
+    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, summaries
+    from lesionloss.metrics.lesion_table import detection_by_size
+    from lesionloss.metrics.tables import rows_csv, summary_json
+
+    cases = matched.cases
+    progress = _progress("scoring", len(cases))
+    results = for_each_case(evaluate_case, cases, request, jobs=_workers(jobs), progress=progress)
+    rows = [row for result in results for row in result.rows]
+    labels = dict.fromkeys(label for result in results for label in result.lesions)
+    sizes = {
+        label: detection_by_size([lesion for result in results for lesion in result.lesions[label]]) for label in labels
+    }
+    over_all = summaries(rows)
+    summary = summary_json(over_all, sizes, matched.unmatched)
+    if as_json:
+        typer.echo(summary, nl=False)
+    else:
+        show_scores(over_all, sizes, matched.unmatched)
+    _write(out, rows_csv(rows), summary)
+
+
+def _sweep(
+    matched: "Matched",
+    thresholds: str,
+    want_recall: float | None,
+    want_precision: float | None,
+    out: Path | None,
+    as_json: bool,
+    jobs: int,
+) -> None:
+    from lesionloss.cli.evaluate_tables import show_curve
+    from lesionloss.metrics.evaluation import count_case, for_each_case
+    from lesionloss.metrics.tables import curve_csv, curve_json
+    from lesionloss.metrics.thresholds import mean_curve, threshold_range
+
+    levels = tuple(float(level) for level in threshold_range(thresholds))
+    progress = _progress("counting", len(matched.cases))
+    counts = for_each_case(count_case, matched.cases, levels, jobs=_workers(jobs), progress=progress)
+    curve = mean_curve(counts)
+    chosen = _chosen(curve, want_recall, want_precision)
+    if as_json:
+        typer.echo(curve_json(curve, chosen), nl=False)
+    else:
+        show_curve(curve, chosen, len(counts), matched.unmatched)
+    _write(out, curve_csv(curve), curve_json(curve, chosen))
+
+
+def _chosen(
+    curve: "Sequence[CurvePoint]", want_recall: float | None, want_precision: float | None
+) -> "CurvePoint | None":
+    from lesionloss.metrics.thresholds import reaching_precision, reaching_recall
+
+    if want_recall is not None:
+        return reaching_recall(curve, want_recall)
+    return None if want_precision is None else reaching_precision(curve, want_precision)

@@ -1,0 +1,121 @@
+"""What `lesionloss evaluate` shows on the screen."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lesionloss.metrics import Better, choose
+from lesionloss.metrics.lesion_table import SizeClass
+from lesionloss.metrics.summary import Summary
+from lesionloss.metrics.thresholds import CurvePoint
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# A pipe has no width of its own; no table should be folded for one.
+PIPED_WIDTH = 200
+ARROWS = {Better.HIGHER: "↑", Better.LOWER: "↓", Better.NEARER_ZERO: "→0", Better.NONE: ""}
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+
+
+def number(value: float) -> str:
+    """Four significant digits; a dash where undefined."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def _show_unmatched(console: "Console", unmatched: Sequence[str]) -> None:
+    for sentence in unmatched:
+        console.print(f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def show_scores(
+    summaries: Mapping[tuple[str, str], Summary], sizes: Mapping[str, Sequence[SizeClass]], unmatched: Sequence[str]
+) -> None:
+    """Summaries, one line for each class and metric; detection by size; cases with an empty mask."""
+    from rich.table import Table
+
+    console = _console()
+    several = any(label for label, _ in summaries)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    if several:
+        table.add_column("class", justify="right")
+    for heading in ("metric", "unit", "better"):
+        table.add_column(heading)
+    for heading in ("median", "quartiles", "mean", "n of N", "penalised", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for (label, text), summary in summaries.items():
+        record = choose(text).metric
+        table.add_row(
+            *([label] if several else []),
+            text,
+            record.unit,
+            ARROWS[record.direction],
+            number(summary.median),
+            f"{number(summary.lower_quartile)} to {number(summary.upper_quartile)}",
+            number(summary.mean),
+            f"{summary.n_defined} of {summary.n}",
+            number(summary.penalised_mean),
+            str(summary.n_penalised),
+        )
+    console.print(table)
+    for label, classes in sizes.items():
+        _show_sizes(console, label, classes)
+    _show_empty(console, summaries)
+    _show_unmatched(console, unmatched)
+
+
+def _show_sizes(console: "Console", label: str, classes: Sequence[SizeClass]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"reference lesions found{', class ' if label else ''}{label}", box=None, title_justify="left")
+    for heading in ("mm³", "found", "of", "share"):
+        table.add_column(heading, justify="right")
+    for each in classes:
+        limits = (
+            f"over {each.above_mm3:g}" if math.isinf(each.up_to_mm3) else f"{each.above_mm3:g} to {each.up_to_mm3:g}"
+        )
+        share = number(each.found / each.lesions) if each.lesions else number(math.nan)
+        table.add_row(limits, str(each.found), str(each.lesions), share)
+    console.print(table)
+
+
+def _show_empty(console: "Console", summaries: Mapping[tuple[str, str], Summary]) -> None:
+    """The cases in which a mask is empty, once for each class."""
+    for label, summary in {label: summary for (label, _), summary in summaries.items()}.items():
+        if summary.missed_cases or summary.false_alarm_cases or summary.empty_cases:
+            whose = f"class {label}: " if label else ""
+            console.print(
+                f"{whose}of {summary.n} cases, {summary.missed_cases} missed (nothing predicted), "
+                f"{summary.false_alarm_cases} false alarms (nothing there), {summary.empty_cases} rightly empty",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def show_curve(curve: Sequence[CurvePoint], chosen: CurvePoint | None, cases: int, unmatched: Sequence[str]) -> None:
+    """Means over cases at each threshold, with the number of cases behind each; the chosen threshold."""
+    from rich.table import Table
+
+    console = _console()
+    table = Table(title=f"means over {cases} cases", title_justify="left", box=None, pad_edge=False)
+    for heading in ("threshold", "recall", "n", "precision", "n", "Dice", "n", ""):
+        table.add_column(heading, justify="right")
+    for point in curve:
+        table.add_row(
+            f"{point.threshold:g}",
+            *(number(point.recall), str(point.recall_n)),
+            *(number(point.precision), str(point.precision_n)),
+            *(number(point.dice), str(point.dice_n)),
+            "chosen" if point is chosen else "",
+            style="bold" if point is chosen else "",
+        )
+    console.print(table)
+    _show_unmatched(console, unmatched)

@@ -1,0 +1,176 @@
+"""From files to rows: read the files of a case, check that they lie on one grid, score them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lesionloss.errors import DataError
+from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.classes import class_cases
+from lesionloss.metrics.lesion_table import LesionRow, lesion_table
+from lesionloss.metrics.pairing import CaseFiles
+from lesionloss.metrics.registry import Need, choose, metrics
+from lesionloss.metrics.summary import Summary, Value, summarise, value_of
+from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
+
+if TYPE_CHECKING:
+    from lesionloss.data.nifti import Volume
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compute of each case. `threshold`: predictions are maps, lesion from it on; None: they are masks.
+    `classes`: label maps, each of these labels on its own; empty: masks."""
+
+    names: tuple[str, ...]
+    threshold: float | None = None
+    classes: tuple[int, ...] = ()
+    lesions: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one case (and class); `lesion` and `value` alone for the rows of a lesion."""
+
+    case: str
+    label: str
+    metric: str
+    unit: str
+    value: Value
+    lesion: str = ""
+
+
+@dataclass(frozen=True)
+class CaseRows:
+    """What one case gave: its rows, and its lesions by class."""
+
+    rows: list[Row]
+    lesions: dict[str, list[LesionRow]]
+
+
+def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
+    """Names of all metrics that can be computed with what stands beside the masks."""
+    held = {Need.BRAIN} if "brain" in beside else set()
+    held |= {Need.PROBABILITY} if request_is_map or "probabilities" in beside else set()
+    return [record.name for record in metrics() if record.needs <= held]
+
+
+def _beside(files: CaseFiles, reference: "Volume[Any]") -> dict[str, Any]:
+    """The arrays beside the masks, as options of Case."""
+    from lesionloss.data.nifti import read_mask, read_probability, same_grid
+
+    arrays: dict[str, Any] = {}
+    for kind, path in files.beside.items():
+        volume = read_probability(path) if kind == "probabilities" else read_mask(path)
+        same_grid(volume, reference)
+        arrays["probability" if kind == "probabilities" else kind] = volume.array
+    return arrays
+
+
+def read_case(files: CaseFiles, threshold: float | None) -> Case:
+    """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
+    from lesionloss.data.nifti import read_mask, read_probability, same_grid
+
+    reference = read_mask(files.reference)
+    prediction = read_mask(files.prediction) if threshold is None else read_probability(files.prediction)
+    same_grid(prediction, reference)
+    level = 0.5 if threshold is None else threshold
+    beside = _beside(files, reference)
+    return Case(prediction.array, reference.array, spacing_mm=reference.spacing_mm, threshold=level, **beside)
+
+
+def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
+    """One case for each label. Raises DataError as `read_case`."""
+    from lesionloss.data.nifti import read_labels, same_grid
+
+    prediction, reference = read_labels(files.prediction), read_labels(files.reference)
+    same_grid(prediction, reference)
+    ignore = _beside(files, reference).get("ignore")
+    spacing = reference.spacing_mm
+    cases = class_cases(prediction.array, reference.array, spacing_mm=spacing, classes=classes, ignore=ignore)
+    return {str(label): case for label, case in cases.items()}
+
+
+def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[Row]:
+    for lesion in table:
+        side = "reference" if lesion.in_reference else "prediction"
+        facts = (
+            ("volume_mm3", "mm3", lesion.volume_mm3),
+            ("found", "", float(lesion.found)),
+            ("dice", "", lesion.dice),
+        )
+        for metric, unit, number in facts:
+            value = Value(number, number, Status.OK, False)
+            yield Row(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
+
+
+def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
+    """All rows of one case. Raises DataError, naming the file, as `read_case`."""
+    cases = read_classes(files, request.classes) if request.classes else {"": read_case(files, request.threshold)}
+    chosen = [choose(text) for text in request.names]
+    rows = [
+        Row(files.name, label, each.text, each.metric.unit, value_of(each, case))
+        for label, case in cases.items()
+        for each in chosen
+    ]
+    tables = {label: lesion_table(case) for label, case in cases.items()} if request.lesions else {}
+    for label, table in tables.items():
+        rows += _lesion_rows(files.name, label, table)
+    return CaseRows(rows, tables)
+
+
+def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
+    """Counts of one case at all thresholds; the map is that of "probabilities" if given, or else the prediction."""
+    from lesionloss.data.nifti import read_mask, read_probability, same_grid
+
+    reference = read_mask(files.reference)
+    probability = read_probability(files.beside.get("probabilities", files.prediction))
+    same_grid(probability, reference)
+    ignore = _beside(files, reference).get("ignore")
+    return count_thresholds(probability.array, reference.array, thresholds, ignore=ignore)
+
+
+def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -> Outcome | str:
+    """One case; a mistake in its files as text, so that it doesn't hide those of other cases."""
+    work, files, argument = task
+    try:
+        return work(files, argument)
+    except DataError as error:
+        return str(error)
+
+
+def for_each_case(
+    work: Callable[[CaseFiles, Any], Outcome],
+    cases: Sequence[CaseFiles],
+    argument: Any,
+    *,
+    jobs: int,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> list[Outcome]:
+    """Runs `work(files, argument)` for every case, in `jobs` processes; results in the order of the cases.
+
+    Raises DataError with all problems if a case can't be read: a mean without it would be a mean of something else.
+    """
+    tasks = [(work, files, argument) for files in cases]
+    if jobs <= 1 or len(tasks) == 1:
+        outcomes = list(progress(map(_guarded, tasks)))
+    else:
+        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
+            outcomes = list(progress(pool.map(_guarded, tasks)))
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if problems:
+        raise DataError("\n".join(problems))
+    return [outcome for outcome in outcomes if not isinstance(outcome, str)]
+
+
+def summaries(rows: Iterable[Row]) -> dict[tuple[str, str], Summary]:
+    """One summary for each class and metric, in the order in which they came; rows of lesions are left out."""
+    grouped: dict[tuple[str, str], list[Value]] = {}
+    for row in rows:
+        if not row.lesion:
+            grouped.setdefault((row.label, row.metric), []).append(row.value)
+    return {key: summarise(values) for key, values in grouped.items()}
