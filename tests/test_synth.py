@@ -127,15 +127,15 @@ def test_lesions_lie_in_white_matter_and_prefer_the_ventricles() -> None:
 
 
 def test_lesions_are_not_balls() -> None:
-    anatomy = draw_anatomy(numpy_generator(4, "anatomy"), 1.0)
-    plans = plan_patient(4, 1, SynthSettings(spacing_mm=1.0)).lesions
+    anatomy = draw_anatomy(numpy_generator(4, "anatomy"), 1.5)
+    plans = plan_patient(4, 1, SynthSettings(spacing_mm=1.5)).lesions
     lesions = grow_lesions(numpy_generator(4, "lesions"), anatomy, plans)
     filled = []
     for lesion in lesions.found:
         if lesion.volume_mm3 > 60:
             voxels = np.argwhere(lesions.labels == lesion.number)
             radius = np.linalg.norm(voxels - voxels.mean(axis=0), axis=1).max() + 0.5
-            filled.append(lesion.volume_mm3 / (4 / 3 * np.pi * radius**3))
+            filled.append(lesion.volume_mm3 / 1.5**3 / (4 / 3 * np.pi * radius**3))
     assert len(filled) >= 5
     assert np.median(filled) < 0.6
 
@@ -213,6 +213,13 @@ def test_a_fifth_of_the_patients_is_stable() -> None:
     assert np.median(sizes) == pytest.approx(SETTINGS.median_new_mm3, rel=0.1)
     assert min(sizes) >= 3
     assert max(sizes) <= SETTINGS.largest_new_mm3
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_small_cohorts_keep_the_share(seed: int) -> None:
+    for first in range(0, 30, 5):
+        stable = [not plan_patient(seed, index, SETTINGS).of_kind("new") for index in range(first, first + 5)]
+        assert sum(stable) == 1
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 20)])

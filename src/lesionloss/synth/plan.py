@@ -18,9 +18,9 @@ class SynthSettings:
 
     spacing_mm: float = 2.0
     stable_share: float = 0.2  # patients without a new lesion
-    mean_new_lesions: float = 8.0  # of the patients that have any
-    median_new_mm3: float = 100.0
-    largest_new_mm3: float = 320.0
+    mean_new_lesions: float = 9.0  # of the patients that have any
+    median_new_mm3: float = 125.0
+    largest_new_mm3: float = 350.0
     mean_old_lesions: float = 18.0
 
     def __post_init__(self) -> None:
@@ -71,18 +71,28 @@ class PatientPlan:
 def plan_patient(seed: int, index: int, settings: SynthSettings) -> PatientPlan:
     """The plan of patient `index` (from 0) of the cohort `seed`; it depends on nothing else."""
     draw = numpy_generator(seed, "patient", index, "plan")
-    stable = bool(draw.random() < settings.stable_share)
-    news = 0 if stable else 1 + int(draw.poisson(draw.gamma(2.0, (settings.mean_new_lesions - 1) / 2)))
+    news = (
+        0
+        if is_stable(seed, index, settings)
+        else 1 + int(draw.poisson(draw.gamma(2.0, (settings.mean_new_lesions - 1) / 2)))
+    )
     olds = 3 + int(draw.poisson(draw.gamma(2.5, (settings.mean_old_lesions - 3) / 2.5)))
     lesions = [_old_lesion(draw) for _ in range(min(olds, 60))]
     lesions += [_new_lesion(draw, settings) for _ in range(min(news, 25))]
     return PatientPlan(
         lesions=tuple(lesions),
         bright_spots=int(draw.integers(3, 10)),
-        misregistration_mm=float(draw.uniform(0.2, 0.5)),
+        misregistration_mm=float(draw.uniform(0.25, 0.5)),
         baseline=_visit(draw, int(draw.integers(0, 3))),
-        followup=_visit(draw, int(draw.integers(3, 8))),
+        followup=_visit(draw, int(draw.integers(6, 13))),
     )
+
+
+def is_stable(seed: int, index: int, settings: SynthSettings) -> bool:
+    """Whether a patient has no new lesion: evenly spread from a random start, so that small cohorts keep the share."""
+    start = numpy_generator(seed, "stable").random()
+    before, after = (np.floor(start + settings.stable_share * count) for count in (index, index + 1))
+    return bool(after > before)
 
 
 def _place(draw: np.random.Generator) -> str:
@@ -96,20 +106,20 @@ def _old_lesion(draw: np.random.Generator) -> LesionPlan:
         place=_place(draw),
         volume_mm3=float(np.clip(180 * np.exp(draw.normal(0, 1.0)), 12, 3000)),
         elongation=float(draw.uniform(1.0, 2.2)),
-        contrast=contrast * float(np.clip(draw.normal(1, 0.08), 0.8, 1.2)),
+        contrast=contrast * float(np.clip(draw.normal(1, 0.12), 0.75, 1.3)),
         baseline_contrast=contrast,
     )
 
 
 def _new_lesion(draw: np.random.Generator, settings: SynthSettings) -> LesionPlan:
     smallest = max(3.0, 2 * settings.spacing_mm**3)
-    volume = settings.median_new_mm3 * np.exp(draw.normal(0, 0.65))
+    volume = settings.median_new_mm3 * np.exp(draw.normal(0, 0.6))
     return LesionPlan(
         kind="new",
         place=_place(draw),
         volume_mm3=float(np.clip(volume, smallest, settings.largest_new_mm3)),
         elongation=float(draw.uniform(1.0, 1.8)),
-        contrast=float(draw.uniform(0.32, 0.58)),
+        contrast=float(draw.uniform(0.33, 0.56)),
         baseline_contrast=0.0,
     )
 
@@ -117,9 +127,9 @@ def _new_lesion(draw: np.random.Generator, settings: SynthSettings) -> LesionPla
 def _visit(draw: np.random.Generator, flow_artefacts: int) -> VisitPlan:
     return VisitPlan(
         scale=float(draw.uniform(180, 520)),
-        gamma=float(np.exp(draw.normal(0, 0.07))),
-        noise=float(draw.uniform(0.03, 0.05)),
-        bias=float(draw.uniform(0.03, 0.06)),
+        gamma=float(np.exp(draw.normal(0, 0.06))),
+        noise=float(draw.uniform(0.035, 0.055)),
+        bias=float(draw.uniform(0.03, 0.055)),
         through_plane_mm=float(draw.uniform(0.7, 1.1)),
         flow_artefacts=flow_artefacts,
     )
