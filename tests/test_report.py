@@ -227,6 +227,7 @@ def test_the_median_case_is_in_the_middle(run):
     pictures = case_in_pictures(results, "dice")
     assert [tile.name for tile in pictures.losses] == ["dice_ce", "hytver", "dice", DIFFERENCE]
     assert [tile.name for tile in pictures.visits] == ["Baseline", "Follow-up", "Reference"]
+    assert all((tile.whole[0, 0] == 0).all() for tile in pictures.visits)  # black outside the brain
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lesionloss.bench.results import Results, RunTrial
 from lesionloss.bench.values import headline_rows
 from lesionloss.errors import DataError
+from lesionloss.reporting.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
 from lesionloss.reporting.slices import (
     Field,
     Pixels,
@@ -102,6 +103,9 @@ class _Artist:
 def _artist(planes: Mapping[str, NDArray[Any]], views: Mapping[str, NDArray[Any]], mm: tuple[float, float]) -> _Artist:
     inside = views["followup"][views["brain"]] if views["brain"].any() else views["followup"].ravel()
     low, high = (float(level) for level in np.percentile(inside, WINDOW_PERCENT))
+    if planes["brain"].any():
+        shown = {key: np.where(planes["brain"], planes[key], low) for key in ("baseline", "followup")}
+        planes = {**planes, **shown}
     return _Artist(planes, (low, high), around(planes["brain"], mm), close_up(planes["reference"], mm, CLOSE_UP_MM))
 
 
@@ -163,21 +167,37 @@ def _score(results: Results, trial: RunTrial, case: str, metric: str) -> str:
 
 
 def pictures_figure(pictures: CaseInPictures) -> "Figure":
-    """The tiles as one figure for a paper: slices above, close-ups below."""
+    """The tiles as one figure for a paper: slices above, close-ups below, sides and colours explained."""
     from matplotlib.figure import Figure
 
     tiles = [tile for tile in (*pictures.visits, *pictures.losses) if tile.whole is not None and tile.close is not None]
-    figure = Figure(figsize=(1.7 * len(tiles), 4.3))
+    figure = Figure(figsize=(1.7 * len(tiles), 4.6))
     axes = figure.subplots(2, len(tiles), squeeze=False)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.06, top=0.9, wspace=0.04, hspace=0.03)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.12, top=0.91, wspace=0.04, hspace=0.03)
     for column, tile in enumerate(tiles):
         for row, pixels in enumerate((tile.whole, tile.close)):
-            assert pixels is not None
-            axes[row, column].imshow(pixels)
+            axes[row, column].imshow(np.asarray(pixels))
             axes[row, column].set_axis_off()
+        for place, side in ((0.03, "R"), (0.97, "L")):
+            across = axes[0, column].transAxes
+            align = "left" if side == "R" else "right"
+            axes[0, column].text(place, 0.5, side, transform=across, color="white", size=7, ha=align, va="center")
         axes[0, column].set_title(_broken(tile.name), size=7)
         axes[1, column].text(0.5, -0.03, tile.note, transform=axes[1, column].transAxes, size=6, ha="center", va="top")
+    _explain_colours(figure)
     return figure
+
+
+def _explain_colours(figure: "Figure") -> None:
+    from matplotlib.patches import Patch
+
+    keys = [
+        Patch(facecolor=TRUE_POSITIVE, label="found (true positive)"),
+        Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false alarm (false positive)"),
+        Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="missed (false negative)"),
+        Patch(facecolor=REFERENCE, label="reference"),
+    ]
+    figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=7, frameon=False)
 
 
 def _broken(name: str) -> str:
