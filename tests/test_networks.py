@@ -46,6 +46,14 @@ def test_same_generator_same_weights_and_no_global_randomness(text: str) -> None
     assert all(bool(torch.isfinite(tensor).all()) for tensor in first.values())
 
 
+@pytest.mark.parametrize("outputs", [1, 2, 4])
+def test_an_untrained_network_expects_few_lesions(outputs: int) -> None:
+    network = build_network(f"unet3d(filters=4, outputs={outputs})", torch_generator("w")).eval()
+    logits = network(torch.zeros(1, 3, 8, 8, 8))
+    lesion = torch.sigmoid(logits) if outputs == 1 else 1 - torch.softmax(logits, dim=1)[:, :1]
+    assert float(lesion.detach().max()) == pytest.approx(0.01, rel=1e-3)
+
+
 def test_dropout_follows_its_generator() -> None:
     network = build_network("vnet(filters=2)", torch_generator("w")).train()
     x = torch.randn(2, 3, 16, 16, 16, generator=torch_generator("x"))
