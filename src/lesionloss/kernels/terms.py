@@ -26,8 +26,8 @@ class CrossEntropy:
         return torch.ones_like(ce)
 
 
-CROSS_ENTROPY = CrossEntropy()
-SMALLEST_BASE = 1e-7  # a power below 1 has an infinite slope at 0; its base stays above this
+SMALLEST_BASE = 1e-7  # an overlap to a power below 1: its slope at 0 is infinite, so the base stays above this
+SMALLEST_WRONG = 1e-30  # the same for one voxel, where the cross-entropy itself goes to 0 and tames the slope
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Focal:
         return base.pow(self.gamma) + self.gamma * base.pow(self.gamma - 1) * (1 - q) * ce
 
     def _base(self, q: Tensor) -> Tensor:
-        return q if self.gamma >= 1 else q.clamp_min(SMALLEST_BASE)
+        return q if self.gamma >= 1 else q.clamp_min(SMALLEST_WRONG)
 
 
 JUNCTION = 1e-2  # below, the closed form of the tail loses its digits in float32
