@@ -2,8 +2,17 @@
 
 from torch import Tensor
 
+from lesionloss.catalogue import Catalogue
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.types import Kernel
+
+KERNELS: Catalogue[Kernel] = Catalogue("kernel")
+KERNELS.add(READABLE.name, READABLE)
+
+
+def by_name(name: str) -> Kernel:
+    """Raises UsageError with the known names if there is no such kernel."""
+    return KERNELS.get(name)
 
 
 def fastest(logits: Tensor) -> Kernel:
@@ -11,4 +20,4 @@ def fastest(logits: Tensor) -> Kernel:
     return READABLE
 
 
-__all__ = ["READABLE", "Kernel", "fastest"]
+__all__ = ["KERNELS", "READABLE", "Kernel", "by_name", "fastest"]

@@ -49,9 +49,6 @@ class Focal:
         return q if self.gamma >= 1 else q.clamp_min(SMALLEST_WRONG)
 
 
-JUNCTION = 1e-2  # below, the closed form of the tail loses its digits in float32
-
-
 @dataclass(frozen=True)
 class Tail:
     """Σ_{j>=gamma} q^j / j = ce - Σ_{j<gamma} q^j / j: cross-entropy without its first gamma - 1 Taylor terms."""
@@ -62,14 +59,23 @@ class Tail:
         if self.gamma == 1:
             return ce
         closed = ce - sum((q.pow(j) / j for j in range(2, self.gamma)), start=q)
-        return torch.where(q < JUNCTION, self._series(q), closed)
+        junction, terms = self.series(q.dtype)
+        return torch.where(q < junction, self._series(q, terms), closed)
 
     def slope(self, ce: Tensor, q: Tensor) -> Tensor:
         return torch.ones_like(ce) if self.gamma == 1 else q.pow(self.gamma - 1)
 
-    def _series(self, q: Tensor) -> Tensor:
-        # Truncated after q^(gamma+4), the relative error at the junction is 1e-10; float64 deserves three more terms.
-        last = self.gamma + (7 if q.dtype == torch.float64 else 4)
+    def series(self, dtype: torch.dtype) -> tuple[float, int]:
+        """Below which q the series is used, because the closed form has lost its digits, and with how many terms.
+
+        The closed form is off by gamma q^(1 - gamma) roundings, the series by its first missing term, relatively.
+        """
+        if dtype == torch.float64:
+            return 1e-2, 8
+        return (1e-2, 5) if self.gamma == 2 else (0.3, 8)
+
+    def _series(self, q: Tensor, terms: int) -> Tensor:
+        last = self.gamma + terms - 1
         polynomial = torch.full_like(q, 1 / last)
         for j in range(last - 1, self.gamma - 1, -1):
             polynomial = polynomial * q + 1 / j
