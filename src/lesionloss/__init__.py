@@ -16,6 +16,7 @@ _PUBLIC = {
     "losses": "registry",
     "Loss": "criterion",
     "build": "criterion",
+    "DeepSupervision": "supervision",
     # metrics
     "Case": "metrics",
     "score": "metrics",

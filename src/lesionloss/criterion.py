@@ -13,7 +13,7 @@ from lesionloss import registry
 from lesionloss.alignment import align
 from lesionloss.errors import UsageError
 from lesionloss.hyperparameters import Value
-from lesionloss.kernels import READABLE, Kernel
+from lesionloss.kernels import Kernel, fastest
 from lesionloss.registry import LossRecord
 from lesionloss.spec import Spec, SpecTerm, check_hyperparameters, parse
 from lesionloss.voxels import Reading, Voxels
@@ -47,7 +47,7 @@ class Loss(nn.Module):
     Without parameters and state. Make it with `build`, or use a named class such as `DiceLoss`.
     """
 
-    def __init__(self, spec: Spec, reading: Reading | None = None, kernel: Kernel = READABLE) -> None:
+    def __init__(self, spec: Spec, reading: Reading | None = None, kernel: Kernel | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.reading = reading or Reading()
@@ -73,7 +73,7 @@ class Loss(nn.Module):
         values make the loss NaN instead, because looking would mean waiting.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            v, poison = align(logits, labels, valid, self.reading, self.kernel)
+            v, poison = align(logits, labels, valid, self.reading, self.kernel or fastest(logits))
             rows = sum((term.weight * per_image(term, v) for term in self._terms), start=v.logits.new_zeros(()))
             images = rows.reshape(-1, v.groups).mean(1)
             if poison is not None:
@@ -137,20 +137,23 @@ def build(
     background: bool = False,
     multilabel: bool = False,
     ignore_index: int | None = None,
+    *,
+    kernel: Kernel | None = None,
 ) -> Loss:
     """A loss from text, e.g. "hytver" or "0.5*dice + 0.5*focal(gamma=2)".
 
     pooled: the batch counts as one image. empty: "count" charges false alarms in images without a lesion, "skip" leaves
     classes that the reference does not hold out of the overlap terms (an image without any costs 0 there).
     background: overlap losses average over class 0 too. multilabel: each channel is a sigmoid and a question of its
-    own. ignore_index: voxels with this label count for nothing.
+    own. ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
+    `lesionloss.kernels`); None takes the fastest that fits each batch.
 
     Raises UsageError for text that is no sum of known losses.
     """
-    return Loss(parse(text), _reading(pooled, empty, background, multilabel, ignore_index))
+    return Loss(parse(text), _reading(pooled, empty, background, multilabel, ignore_index), kernel)
 
 
-def _rebuild(class_name: str, text: str, reading: Reading, kernel: Kernel) -> Loss:
+def _rebuild(class_name: str, text: str, reading: Reading, kernel: Kernel | None) -> Loss:
     made = Loss.__new__(Loss if class_name == "Loss" else named_class(class_name))
     Loss.__init__(made, parse(text), reading, kernel)
     return made
@@ -158,7 +161,7 @@ def _rebuild(class_name: str, text: str, reading: Reading, kernel: Kernel) -> Lo
 
 # --- the named classes ---------------------------------------------------------------------------------------------
 
-_OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:])
+_OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:-1])
 
 
 def class_names() -> list[str]:

@@ -4,15 +4,16 @@ Shapes, in one alphabet: B images, C channels, *space as they come; inside, R ro
 question of its own), K classes (background first), V voxels, I rows of a result (R, or fewer when the batch is pooled).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lesionloss.kernels.terms import CROSS_ENTROPY, Term
+from lesionloss.errors import UsageError
+from lesionloss.kernels.terms import CrossEntropy, Term
 from lesionloss.kernels.types import Kernel
 
 
@@ -41,6 +42,22 @@ class Reading:
     ignore_index: int | None = None  # voxels with this label count for nothing
 
 
+if TYPE_CHECKING:
+    kept = property
+else:
+
+    def kept(compute: Callable[["Voxels"], Tensor]) -> property:
+        """A property that is computed once. functools.cached_property takes a lock; torch.compile can't follow it."""
+        name = compute.__name__
+
+        def read(self: "Voxels") -> Tensor:
+            if name not in self._kept:
+                self._kept[name] = compute(self)
+            return self._kept[name]
+
+        return property(read, doc=compute.__doc__)
+
+
 @dataclass(frozen=True, eq=False)
 class Voxels:
     """One batch, aligned, checked and in float32 or better; made by `lesionloss.alignment.align`.
@@ -56,7 +73,7 @@ class Voxels:
     kernel: Kernel = field(repr=False)
     reading: Reading = Reading()
     groups: int = 1  # rows that belong to one image
-    _kept: dict[tuple[object, ...], Counts] = field(default_factory=dict, repr=False)
+    _kept: dict[object, Any] = field(default_factory=dict, repr=False)
 
     # --- what is there -------------------------------------------------------------------------------------------
 
@@ -69,7 +86,14 @@ class Voxels:
     def soft(self) -> bool:
         return self.labels.dim() == 3
 
-    @cached_property
+    def refuse_parts(self, why: str) -> None:
+        """Raises UsageError if a voxel belongs to several classes in parts, for losses where that makes no sense."""
+        if self.soft and not torch.compiler.is_compiling():
+            parts = (self.labels > 0) & (self.labels < 1)
+            if bool(parts.any()):
+                raise UsageError(f"{why}, so labels must be class numbers or one-hot; got shares such as 0.5")
+
+    @kept
     def onehot(self) -> Tensor:
         """t, (R, K, V): the share of each class; zero in masked voxels."""
         if self.soft:
@@ -79,12 +103,12 @@ class Voxels:
             shares = (self.labels[:, None] == numbers).to(self.logits.dtype)
         return shares if self.valid is None else shares * self.valid[:, None]
 
-    @cached_property
+    @kept
     def class_voxels(self) -> Tensor:
         """N_c, (I, K): voxels of each class in the reference."""
         return self.kernel.class_voxels(self)
 
-    @cached_property
+    @kept
     def n(self) -> Tensor:
         """(I,): valid voxels, at least 1 so that an image without any costs 0 and not NaN."""
         if self.valid is None:
@@ -95,21 +119,21 @@ class Voxels:
 
     # --- probabilities and cross-entropy ---------------------------------------------------------------------------
 
-    @cached_property
+    @kept
     def log_p(self) -> Tensor:
         """(R, K, V): log-probabilities, from the logits."""
         if self.logits.shape[1] > 1:
             return torch.log_softmax(self.logits, dim=1)
         return logsigmoid(torch.cat([-self.logits, self.logits], dim=1))
 
-    @cached_property
+    @kept
     def p(self) -> Tensor:
         """(R, K, V): probabilities. In masked voxels they mean nothing: use `total`, `mean` or `counts`."""
         if self.logits.shape[1] > 1:
             return torch.softmax(self.logits, dim=1)
         return torch.sigmoid(torch.cat([-self.logits, self.logits], dim=1))
 
-    @cached_property
+    @kept
     def cross_entropy(self) -> Tensor:
         """ce = -log p of the true class, (R, 1, V); for soft labels of each class, (R, K, V). See `mean`."""
         if self.soft:
@@ -119,7 +143,7 @@ class Voxels:
         sign = 2.0 * self.labels[:, None].to(self.logits.dtype) - 1.0
         return -logsigmoid(self.logits * sign)
 
-    @cached_property
+    @kept
     def wrong(self) -> Tensor:
         """q = 1 - p of the true class, shaped like `cross_entropy`; full precision where the prediction is sure."""
         return -torch.expm1(-self.cross_entropy)
@@ -160,9 +184,9 @@ class Voxels:
         """Mean over the valid voxels of each image of something shaped like `cross_entropy`: (I,)."""
         return self.total(self.per_voxel(x)) / self.n
 
-    def term_sums(self, lesion: Term = CROSS_ENTROPY, background: Term = CROSS_ENTROPY) -> tuple[Tensor, Tensor]:
-        """Sums of a term of the cross-entropy over lesion voxels and over background voxels: (I,), (I,)."""
-        return self.kernel.term_sums(self, lesion, background)
+    def term_sums(self, lesion: Term | None = None, background: Term | None = None) -> tuple[Tensor, Tensor]:
+        """Sums of a term (None: ce) over lesion voxels and over background voxels: (I,), (I,)."""
+        return self.kernel.term_sums(self, lesion or CrossEntropy(), background or CrossEntropy())
 
     def counts(self, *, background: bool | None = None, sharpen: float = 1.0) -> Counts:
         """Soft counts per image and lesion class, (I, K-1), or (I, K) with the background.
@@ -174,7 +198,8 @@ class Voxels:
         key = (with_background, sharpen)
         if key not in self._kept:
             self._kept[key] = Counts(*self.kernel.counts(self, sharpen, with_background))
-        return self._kept[key]
+        found: Counts = self._kept[key]
+        return found
 
     def squared_errors(self, *, background: bool | None = None) -> Tensor:
         """Σ (p - t)², shaped like a count. For hard labels it is the false alarms and misses, sharpened by 2."""

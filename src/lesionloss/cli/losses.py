@@ -24,21 +24,22 @@ Examples:
 def losses(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this loss.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all cards, as docs/losses.md has them.")
+    ] = False,
 ) -> None:
     """List the losses, or show what one is, where it comes from and what its hyperparameters do."""
-    from lesionloss import registry
+    from lesionloss import cards, registry
 
     records = [registry.get(name)] if name else registry.losses()
-    if as_json:
+    if as_markdown:
+        typer.echo(cards.markdown(), nl=False)
+    elif as_json:
         _print_json(records)
     elif name:
         _print_card(records[0])
     else:
         _print_table(records)
-
-
-def _call(record: "LossRecord") -> str:
-    return f"{record.name}({', '.join(f'{key}={value}' for key, value in record.defaults.items())})"
 
 
 def _print_json(records: list["LossRecord"]) -> None:
@@ -59,15 +60,42 @@ def _print_json(records: list["LossRecord"]) -> None:
 
 
 def _print_card(record: "LossRecord") -> None:
-    typer.echo(f"{_call(record)}\n\n{record.doc}\n\nSource: {record.source}")
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.cards import call, sections
+
+    found = sections(record)
+    card = Table.grid(padding=(0, 2, 0, 0))
+    card.add_column(no_wrap=True, style="bold")
+    card.add_column(overflow="fold")
+    if "Formula" in found:
+        card.add_row("formula", found["Formula"])
+    for key, hyperparameter in record.hyperparameters.items():
+        card.add_row(key, f"{found.get(key, 'not described')} ({hyperparameter.describe()})")
+    for heading, label in (("Limits", "limits"), ("Empty", "no lesion"), ("Released", "released code")):
+        if heading in found:
+            card.add_row(label, found[heading])
+    card.add_row("source", record.source)
+    card.add_row("class", f"lesionloss.{record.class_name}")
+    card.add_row("example", f'lesionloss.build("{found.get("Example", record.name)}")')
+    console = Console(highlight=False)
+    console.print(call(record), style="bold", markup=False)
+    console.print(record.title, markup=False)
+    console.print()
+    console.print(card, markup=False)
 
 
 def _print_table(records: list["LossRecord"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("loss", "what it does", "hyperparameters and defaults", "source", show_lines=False, pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("loss", no_wrap=True, style="bold")
+    table.add_column("what it does")
+    table.add_column("hyperparameters", min_width=16)
     for record in records:
-        defaults = ", ".join(f"{key}={value}" for key, value in record.defaults.items())
-        table.add_row(f"[bold]{record.name}[/bold]", record.title, defaults, record.source)
-    Console().print(table)
+        defaults = " ".join(f"{key}={value}" for key, value in record.defaults.items())
+        table.add_row(record.name, record.title, defaults)
+    Console(highlight=False).print(table)
+    typer.echo('\nA card of one: lesionloss losses NAME. Sums are written "0.5*dice + 0.5*focal(gamma=3)".')

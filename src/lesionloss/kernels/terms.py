@@ -26,8 +26,8 @@ class CrossEntropy:
         return torch.ones_like(ce)
 
 
-CROSS_ENTROPY = CrossEntropy()
-SMALLEST_BASE = 1e-7  # a power below 1 has an infinite slope at 0; its base stays above this
+SMALLEST_BASE = 1e-7  # an overlap to a power below 1: its slope at 0 is infinite, so the base stays above this
+SMALLEST_WRONG = 1e-30  # the same for one voxel, where the cross-entropy itself goes to 0 and tames the slope
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,7 @@ class Focal:
         return base.pow(self.gamma) + self.gamma * base.pow(self.gamma - 1) * (1 - q) * ce
 
     def _base(self, q: Tensor) -> Tensor:
-        return q if self.gamma >= 1 else q.clamp_min(SMALLEST_BASE)
-
-
-JUNCTION = 1e-2  # below, the closed form of the tail loses its digits in float32
+        return q if self.gamma >= 1 else q.clamp_min(SMALLEST_WRONG)
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,23 @@ class Tail:
         if self.gamma == 1:
             return ce
         closed = ce - sum((q.pow(j) / j for j in range(2, self.gamma)), start=q)
-        return torch.where(q < JUNCTION, self._series(q), closed)
+        junction, terms = self.series(q.dtype)
+        return torch.where(q < junction, self._series(q, terms), closed)
 
     def slope(self, ce: Tensor, q: Tensor) -> Tensor:
         return torch.ones_like(ce) if self.gamma == 1 else q.pow(self.gamma - 1)
 
-    def _series(self, q: Tensor) -> Tensor:
-        # Truncated after q^(gamma+4), the relative error at the junction is 1e-10; float64 deserves three more terms.
-        last = self.gamma + (7 if q.dtype == torch.float64 else 4)
+    def series(self, dtype: torch.dtype) -> tuple[float, int]:
+        """Below which q the series is used, because the closed form has lost its digits, and with how many terms.
+
+        The closed form is off by gamma q^(1 - gamma) roundings, the series by its first missing term, relatively.
+        """
+        if dtype == torch.float64:
+            return 1e-2, 8
+        return (1e-2, 5) if self.gamma == 2 else (0.3, 8)
+
+    def _series(self, q: Tensor, terms: int) -> Tensor:
+        last = self.gamma + terms - 1
         polynomial = torch.full_like(q, 1 / last)
         for j in range(last - 1, self.gamma - 1, -1):
             polynomial = polynomial * q + 1 / j

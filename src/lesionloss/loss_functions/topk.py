@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from lesionloss.errors import UsageError
 from lesionloss.hyperparameters import Percent
 from lesionloss.registry import loss
 from lesionloss.voxels import Voxels
@@ -16,7 +15,16 @@ def share_of(k: float, n: Tensor) -> Tensor:
 
 @loss("topk_cross_entropy", source="Wu 2016; Hosseini 2025")
 def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
-    """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image."""
+    """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image.
+
+    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image
+    k: percent of the valid voxels that count
+    Limits: k=100 is cross_entropy.
+    Empty: an ordinary image, all of it background.
+    Released: other code ranks the voxels of the whole batch together, lets masked voxels into the percentage, and
+        gives NaN when the number of voxels rounds to 0.
+    Example: topk_cross_entropy(k=10)
+    """
     ce = v.per_voxel(v.cross_entropy)
     if v.valid is not None:
         ce = torch.where(v.valid, ce, -1.0)  # below every cross-entropy, so never among the largest
@@ -30,9 +38,18 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
 
 @loss("topk_dice", source="Hosseini 2025, eq. 2-7")
 def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
-    """Top-k Dice: squared Dice that forgets the lesion voxels which are found most easily."""
-    if v.soft:
-        raise UsageError("topk_dice ranks the voxels of a class, so labels must be class numbers or one-hot, not soft")
+    """Top-k Dice: squared Dice that forgets the lesion voxels which are found most easily.
+
+    Formula: squared Dice over all voxels but the easiest: of the N_c voxels of a class the ⌈k N_c / 100⌉ with the
+        lowest p stay
+    k: percent of the voxels of a class that stay (K in the paper: 50, for MS lesions 30)
+    Limits: k=100 is dice(squared=True).
+    Empty: finding nothing costs 0, a false alarm about 1.
+    Released: there is no released code. As printed, K=100 is undefined and one voxel more than meant stays; ties
+        are broken by order here.
+    Example: topk_dice(k=30)
+    """
+    v.refuse_parts("topk_dice ranks the voxels of a class")
     first = 0 if v.reading.background else 1
     values = [_without_easiest(v, number, k) for number in range(first, v.classes)]
     return torch.stack(values, dim=1)
