@@ -20,6 +20,7 @@ RECIPE = Recipe(
     jitter=3,
     lesion_share=0.5,
     learning_rate=1e-3,
+    decay=0.9,
     augment=True,
     precision="float32",
     window=(16, 16, 16),

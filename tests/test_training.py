@@ -2,6 +2,7 @@
 
 import math
 import platform
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from lesionloss.networks import build_network
 from lesionloss.randomness import numpy_generator, torch_generator
 from lesionloss.training.allocator import keep_freed_memory
 from lesionloss.training.health import gradient_health
-from lesionloss.training.loop import forward
+from lesionloss.training.loop import forward, learning_rate
+from test_pairing import RECIPE
 
 
 def test_bf16_gives_float32_logits_near_those_of_float32() -> None:
@@ -71,3 +73,12 @@ def test_health_tells_how_much_of_the_network_and_of_the_lesion_has_a_gradient()
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is one of glibc")
 def test_the_allocator_takes_the_setting_on_glibc() -> None:
     assert keep_freed_memory() is True
+
+
+def test_the_learning_rate_falls_from_its_start_towards_zero() -> None:
+    rates = [learning_rate(RECIPE, step) for step in range(1, RECIPE.steps + 1)]
+    assert rates[0] == RECIPE.learning_rate
+    assert rates == sorted(rates, reverse=True)
+    assert 0 < rates[-1] < RECIPE.learning_rate
+    constant = replace(RECIPE, decay=0.0)
+    assert {learning_rate(constant, step) for step in range(1, RECIPE.steps + 1)} == {RECIPE.learning_rate}

@@ -71,7 +71,10 @@ class Network(Part):
 
 
 class Training(Part):
-    """Steps, batch and patches (voxels) of one training; `precision` auto takes bf16 where the machine does it fast."""
+    """Steps, batch and patches (voxels) of one training.
+
+    The learning rate falls as (1 - done/steps)^decay (0: constant); `precision` auto takes bf16 where it is fast.
+    """
 
     steps: Positive = 1000
     batch: Positive = 4
@@ -79,6 +82,7 @@ class Training(Part):
     jitter: Annotated[int, Field(ge=0)] = 10
     lesion_share: Share = 1.0
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    decay: Annotated[float, Field(ge=0)] = 0.9
     augment: bool = True
     precision: PrecisionName = "auto"
 

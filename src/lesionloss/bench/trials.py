@@ -19,6 +19,7 @@ def recipe_of(plan: Plan, device: str) -> Recipe:
         jitter=training.jitter,
         lesion_share=training.lesion_share,
         learning_rate=training.learning_rate,
+        decay=training.decay,
         augment=training.augment,
         precision=resolve_precision(training.precision, device),
         window=plan.inference.window or training.patch,

@@ -20,7 +20,7 @@ from lesionloss.errors import LesionLossError
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.randomness import torch_generator
 from lesionloss.training.health import GradientHealth, gradient_health
-from lesionloss.training.trial import Trial
+from lesionloss.training.trial import Recipe, Trial
 
 HEALTH_EVERY = 10  # steps; a look at every gradient costs about a tenth of a small network's step
 
@@ -107,14 +107,22 @@ def train(
         loss.backward()
         if step == 1 or step % HEALTH_EVERY == 0:
             health = gradient_health(network, logits, y)
+        rate = learning_rate(recipe, step)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         optimiser.step()
 
         # record
         seconds = time.perf_counter() - begun
-        history.append(Step(step, value, recipe.learning_rate, round(seconds, 3), health.tensors, health.lesion_voxels))
+        history.append(Step(step, value, rate, round(seconds, 3), health.tensors, health.lesion_voxels))
         if after_step is not None:
             after_step(history[-1])
     return Trained(network.eval(), tuple(history), started_from, seen.hexdigest()[:16])
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The rate of a step (from 1): polynomial decay from the recipe's rate towards 0 after the last step."""
+    return float(recipe.learning_rate * (1 - (step - 1) / recipe.steps) ** recipe.decay)
 
 
 def forward(network: nn.Module, x: Tensor, precision: str) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 class Recipe:
     """How a network is trained and applied; equal for all losses of a comparison.
 
+    The learning rate falls as (1 - done/steps)^decay; 0 keeps it constant.
     `patch`, `jitter` and `window` are in voxels; `lesion_share` is the share of patches centred on a lesion;
     `precision` is resolved (`float32` or `bf16`); `overlap` is the share by which the windows of inference overlap.
     """
@@ -20,6 +21,7 @@ class Recipe:
     jitter: int
     lesion_share: float
     learning_rate: float
+    decay: float
     augment: bool
     precision: str
     window: tuple[int, int, int]
