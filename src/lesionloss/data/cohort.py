@@ -31,41 +31,67 @@ class Cohort:
 
 
 def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
-    """Open `PATH` (the layout is recognised by its files), `lit:PATH` or `msseg2:PATH`. Reads no image yet.
+    """Open `PATH` (the layout is recognised by its files) or `LAYOUT:PATH`, e.g. `lit:PATH`. Reads no image yet.
 
-    `target` is the name of one of the layout's targets; None takes its first. Raises UsageError for an unknown layout,
-    target or path, DataError where no complete case is found.
+    `target` is the name of one of the layout's targets; None takes its first. The cohort's layout has the label rule
+    and contrasts that hold for this folder and target. Raises UsageError for an unknown layout, target or path,
+    DataError where no complete case is found or two have one name.
     """
     layout, root = _layout_and_root(str(text))
+    chosen = _target(layout, target)
     found = layout.discover(root)
     if not found.cases:
         reason = f"; {found.incomplete[0].name}: {found.incomplete[0].reason}" if found.incomplete else ""
         raise DataError(f"{root}: no complete case; {layout.name} looks like {layout.looks_like}{reason}")
-    return Cohort(layout, _target(layout, target), root, found.cases, found.incomplete)
+    _check_names(root, found.cases)
+    labels = chosen.labels or found.labels or layout.labels
+    here = replace(layout, labels=labels, contrasts=found.contrasts or layout.contrasts)
+    return Cohort(here, chosen, root, found.cases, found.incomplete)
+
+
+def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
+    """Raises DataError if two cases have one name: what is made of one would overwrite what is made of the other."""
+    firsts: dict[str, Files] = {}
+    for files in cases:
+        first = firsts.setdefault(files.name, files)
+        if first is not files:
+            places = f"{first.visits[0][0]} and {files.visits[0][0]}"
+            raise DataError(
+                f"{root}: two cases are named {files.name}: {places}; rename one or name a folder further in"
+            )
 
 
 def _layout_and_root(text: str) -> tuple[Layout, Path]:
     name, colon, rest = text.partition(":")
     if colon and (name in layouts or not Path(text).exists()):
         layout, root = layouts.get(name), Path(rest).expanduser()
-        _check_folder(root)
+        _check_path(root, (layout,))
         return layout, root
     root = Path(text).expanduser()
-    _check_folder(root)
-    matching = [layout for layout in layouts if layout.recognise(root)]
+    _check_path(root, tuple(layouts))
+    matching = [layout for layout in layouts if _is_file_of(root, layout) or (root.is_dir() and layout.recognise(root))]
     if not matching:
-        known = "; ".join(f"{layout.name}: {layout.looks_like}" for layout in layouts)
-        raise DataError(f"{root}: not a known dataset layout; known: {known}")
+        raise DataError(
+            f"{root}: not a known dataset layout; known: {', '.join(layouts.names())}. "
+            f"If it is one of these, say so ({layouts.names()[0]}:{root}) and what is missing will be named"
+        )
     if len(matching) > 1:
         ways = " or ".join(f"{layout.name}:{root}" for layout in matching)
         raise UsageError(f"{root}: files of more than one layout; say {ways}")
     return matching[0], root
 
 
-def _check_folder(root: Path) -> None:
-    if not root.is_dir():
-        what = "is a file, not a folder; name the folder" if root.exists() else "no such folder; name the folder"
-        raise UsageError(f"{root}: {what} that holds the patients")
+def _is_file_of(path: Path, layout: Layout) -> bool:
+    return path.is_file() and layout.file_ending is not None and path.name.lower().endswith(layout.file_ending)
+
+
+def _check_path(root: Path, candidates: tuple[Layout, ...]) -> None:
+    if root.is_dir() or any(_is_file_of(root, layout) for layout in candidates):
+        return
+    what = "is a file, not a folder; name the folder" if root.exists() else "no such folder; name the folder"
+    endings = [layout.file_ending for layout in candidates if layout.file_ending is not None]
+    files = f" (or a file that ends in {' or '.join(endings)})" if endings else ""
+    raise UsageError(f"{root}: {what} that holds the patients{files}")
 
 
 def _target(layout: Layout, name: str | None) -> Target:

@@ -1,0 +1,45 @@
+"""The hippocampus of the Medical Segmentation Decathlon, Task04: two parts of it in T1 crops (Antonelli et al. 2022).
+
+`images` and `labels`, or `imagesTr` and `labelsTr` as in the original archive, with files of equal names.
+"""
+
+import re
+from pathlib import Path
+
+from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, published, stems_in
+
+FOLDERS = (("images", "labels"), ("imagesTr", "labelsTr"))
+
+
+def _names(root: Path, folders: tuple[str, str]) -> list[str]:
+    stems = {stem for folder in folders for stem in stems_in(root / folder)}
+    return sorted(stem for stem in stems if re.fullmatch(r"hippocampus_\d+", stem))
+
+
+def _recognise(root: Path) -> bool:
+    return any(_names(root, folders) for folders in FOLDERS)
+
+
+def _discover(root: Path) -> Found:
+    images, labels = next((folders for folders in FOLDERS if _names(root, folders)), FOLDERS[0])
+    return collect(
+        Wanted(name, name, root, ((f"{images}/{name}",),), f"{labels}/{name}")
+        for name in _names(root, (images, labels))
+    )
+
+
+LAYOUT = Layout(
+    name="hippocampus",
+    title="Medical Segmentation Decathlon Task04, the hippocampus in T1",
+    looks_like="{images,labels}/hippocampus_001.nii.gz (or imagesTr, labelsTr)",
+    recognise=_recognise,
+    discover=_discover,
+    targets=(
+        Target("parts", "anterior and posterior hippocampus", published),
+        Target(
+            "whole", "the hippocampus as one", published, LabelRule(classes=("hippocampus",), values=((1, 1), (2, 1)))
+        ),
+    ),
+    contrasts=("t1",),
+    labels=LabelRule(classes=("anterior", "posterior"), values=((1, 1), (2, 2))),
+)

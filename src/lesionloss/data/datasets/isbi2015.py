@@ -1,0 +1,53 @@
+"""ISBI 2015 longitudinal MS lesion challenge: all lesions of every time point (Carass et al., NeuroImage 2017).
+
+A case per time point, all of one person under one patient, so that folds never separate them. The reference is the
+first rater's; the second rater's `_mask2` is left alone. The published images are skull-stripped and come without a
+brain mask.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lesionloss.data.layout import Found, Layout, Target, Wanted, collect, folders_in, published, stems_in
+
+STEMS = ("flair", "mprage", "t2", "pd")
+SCAN = re.compile(r"(training\d+_\d+)_(?:(?:flair|mprage|t2|pd)_pp|mask[12])")
+
+
+def _patients(root: Path) -> list[Path]:
+    start = root / "training" if (root / "training").is_dir() else root
+    return [folder for folder in folders_in(start) if re.fullmatch(r"training\d+", folder.name)]
+
+
+def _time_points(folder: Path) -> list[str]:
+    stems = [*stems_in(folder / "preprocessed"), *stems_in(folder / "masks")]
+    return sorted({match[1] for stem in stems if (match := SCAN.fullmatch(stem))})
+
+
+def _wanted(root: Path) -> Iterator[Wanted]:
+    for folder in _patients(root):
+        for name in _time_points(folder):
+            contrasts = tuple(f"preprocessed/{name}_{stem}_pp" for stem in STEMS)
+            yield Wanted(name, folder.name, folder, (contrasts,), f"masks/{name}_mask1")
+
+
+def _recognise(root: Path) -> bool:
+    return any(_time_points(folder) for folder in _patients(root))
+
+
+def _discover(root: Path) -> Found:
+    return collect(_wanted(root), ending=".nii")
+
+
+LAYOUT = Layout(
+    name="isbi2015",
+    title="ISBI 2015, MS lesions at several time points with four contrasts",
+    looks_like=(
+        "[training/]training01/{preprocessed/training01_01_{flair,mprage,t2,pd}_pp,masks/training01_01_mask1}.nii"
+    ),
+    recognise=_recognise,
+    discover=_discover,
+    targets=(Target("lesions", "MS lesions, first rater", published),),
+    contrasts=("flair", "t1", "t2", "pd"),
+)

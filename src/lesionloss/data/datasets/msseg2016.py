@@ -1,0 +1,61 @@
+"""MSSEG 2016: MS lesions in one visit with five contrasts (Commowick et al., Scientific Reports 2018).
+
+The preprocessed images and the consensus of the seven raters. Cases are named by centre and patient, since patient
+numbers are those of a centre.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lesionloss.data.layout import Found, Layout, Target, Wanted, collect, folders_in, published
+
+STEMS = ("FLAIR", "T1", "GADO", "T2", "DP")
+PARTS = ("Training", "Testing")
+
+
+def _patients(root: Path) -> Iterator[Path]:
+    """`Center_XX/Patient_YY` in `root`, or in the folders `Training` and `Testing` of it."""
+    for start in [*(root / part for part in PARTS if (root / part).is_dir())] or [root]:
+        for centre in folders_in(start):
+            if centre.name.startswith("Center_"):
+                yield from (folder for folder in folders_in(centre) if folder.name.startswith("Patient_"))
+
+
+def _recognise(root: Path) -> bool:
+    return any(
+        (folder / name).is_dir() for folder in _patients(root) for name in ("Preprocessed_Data", "Raw_Data", "Masks")
+    )
+
+
+def _name(root: Path, folder: Path) -> str:
+    """Centre and patient; the part too where both parts are there."""
+    both = all((root / part).is_dir() for part in PARTS)
+    return "_".join(folder.parts[-3 if both else -2 :])
+
+
+def _discover(root: Path) -> Found:
+    return collect(
+        Wanted(
+            name=_name(root, folder),
+            patient=_name(root, folder),
+            folder=folder,
+            visits=(tuple(f"Preprocessed_Data/{stem}_preprocessed" for stem in STEMS),),
+            reference="Masks/Consensus",
+            brain="Masks/Brain_Mask",
+        )
+        for folder in _patients(root)
+    )
+
+
+LAYOUT = Layout(
+    name="msseg2016",
+    title="MSSEG 2016, MS lesions in one visit with five contrasts",
+    looks_like=(
+        "[Training/]Center_01/Patient_01/{Preprocessed_Data/{FLAIR,T1,GADO,T2,DP}_preprocessed,"
+        "Masks/{Consensus,Brain_Mask}}.nii.gz"
+    ),
+    recognise=_recognise,
+    discover=_discover,
+    targets=(Target("lesions", "MS lesions, consensus of the raters", published),),
+    contrasts=("flair", "t1", "t1_contrast", "t2", "pd"),
+)
