@@ -97,7 +97,7 @@ def ljubljana(root: Path) -> Path:
         for patient in ("patient01", "patient02"):
             folder = root / "cross_sectional" / form / patient
             for seed, stem in enumerate(("FLAIR", "T1W", "T1WKS", "T2W")):
-                volume(folder / f"{stem}.nii.gz", seed)
+                volume(folder / f"{stem}.nii.gz", seed + 10 * int(patient[-1]))
             labels(folder / "consensus_gt.nii.gz", 1)
             labels(folder / "brainmask.nii.gz", 1, 1)
     return root
@@ -142,7 +142,7 @@ def table(root: Path) -> Path:
         place = case or patient
         images = [f"{place}/{stem}.nii.gz" for stem in ("f1", "t1", "f2", "t2")]
         for seed, name in enumerate(images):
-            volume(root / name, seed)
+            volume(root / name, seed + 10 * len(rows))
         labels(root / place / "lesions.nii.gz", 1)
         labels(root / place / "brain.nii.gz", 1, 1)
         rows.append([patient, case, *images, f"{place}/lesions.nii.gz", f"{place}/brain.nii.gz" if case else ""])

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def data(
-    path: Annotated[
-        str, typer.Argument(metavar="PATH", help="A folder of patients, or LAYOUT:PATH with LAYOUT lit or msseg2.")
-    ],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of patients, or LAYOUT:PATH, e.g. lit:PATH.")],
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the first the layout knows.")
     ] = None,
@@ -36,6 +34,9 @@ def data(
         lesionloss data lit:~/open_ms_data/longitudinal --target change
 
         lesionloss data cohort --json > cohort.json
+
+    Layouts: lit, msseg2, msseg2-bids, msseg2016, isbi2015, wmh2017, ljubljana, nnunet, bids, csv, drive, bus2017,
+    dsb2018, isic2018, cvc-clinicdb, synapse, acdc, hippocampus (docs/data.md).
     """
     from rich.console import Console
     from rich.progress import track

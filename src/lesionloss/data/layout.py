@@ -97,7 +97,8 @@ class Layout:
     """A folder layout. `looks_like` shows it in error messages; the first of `targets` is the default.
 
     `read` is None for NIfTI files, which are all read and checked alike. `file_ending` is that of the one file (".csv")
-    that may be named in place of a folder; `recognise` is asked about folders only.
+    that may be named in place of a folder; `recognise` is asked about folders only. All functions are those of modules,
+    or partial ones of them, so that a layout travels between processes.
     """
 
     name: str

@@ -33,12 +33,15 @@ def _table(root: Path) -> Path:
     return root / NAME if root.is_dir() else root
 
 
+def _recognise(root: Path) -> bool:
+    return (root / NAME).is_file()
+
+
 def _discover(root: Path) -> Found:
     path = _table(root)
     header, rows = _rows(path)
     columns = _columns(path, header)
-    cases: list[Files] = []
-    incomplete: list[Incomplete] = []
+    found: list[Files | Incomplete] = []
     lines: dict[str, int] = {}
     for line, row in rows:
         patient = row["patient"]
@@ -49,9 +52,9 @@ def _discover(root: Path) -> Found:
             raise DataError(
                 f"{path}, lines {lines[name]} and {line}: two cases named {name!r}; name them apart in a column case"
             )
-        case = _case(path, line, name, row, columns)
-        (cases if isinstance(case, Files) else incomplete).append(case)  # type: ignore[arg-type]
-    return Found(tuple(cases), tuple(incomplete), contrasts=columns.contrasts)
+        found.append(_case(path, line, name, row, columns))
+    cases = tuple(case for case in found if isinstance(case, Files))
+    return Found(cases, tuple(case for case in found if isinstance(case, Incomplete)), contrasts=columns.contrasts)
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -138,7 +141,7 @@ LAYOUT = Layout(
     name="csv",
     title="a table of files",
     looks_like=f"a .csv file (or {NAME} in a folder): columns patient, visit1[, visit2, ...], reference[, brain, case]",
-    recognise=lambda root: (root / NAME).is_file(),
+    recognise=_recognise,
     discover=_discover,
     targets=(Target("lesions", "the reference, as it is", published),),
     contrasts=("image",),

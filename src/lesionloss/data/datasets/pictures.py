@@ -6,6 +6,7 @@ axis runs along a row of the picture.
 
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,14 @@ def collect_pictures(wanted: Iterable[Wanted]) -> Found:
 
 def picture_reader(contrasts: tuple[str, ...]) -> Callable[[Files], Raw]:
     """A layout's reader: one picture per visit, seen as `contrasts` (GREY or RGB), masks of one value per pixel."""
+    # Unlike a nested function, a partial one travels between processes.
+    return partial(_read, contrasts=contrasts)
 
-    def read(files: Files) -> Raw:
-        brain = None if files.brain is None else read_values(files.brain) > 0
-        reference = None if files.reference is None else read_values(files.reference)
-        return picture_case(files, contrasts, reference, brain)
 
-    return read
+def _read(files: Files, contrasts: tuple[str, ...]) -> Raw:
+    brain = None if files.brain is None else read_values(files.brain) > 0
+    reference = None if files.reference is None else read_values(files.reference)
+    return picture_case(files, contrasts, reference, brain)
 
 
 def picture_case(
