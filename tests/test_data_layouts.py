@@ -22,11 +22,13 @@ from miniature import (
     WRITERS,
     acdc,
     bus2017,
+    dataset_json,
     drive,
     dsb2018,
     hippocampus,
     isbi2015,
     labels,
+    ljubljana,
     mask,
     msseg2016,
     synapse,
@@ -184,6 +186,29 @@ def test_inner_folders_may_be_named(tmp_path: Path) -> None:
         inside = open_cohort(root / inner).cases
         assert inside
         assert set(inside) <= set(open_cohort(root).cases), (write, inner)
+
+
+def test_the_two_ljubljana_sets_in_one_folder_ask_for_a_choice(tmp_path: Path) -> None:
+    ljubljana(tmp_path)
+    WRITERS["lit"](tmp_path / "longitudinal" / "coregistered")
+    with pytest.raises(UsageError, match=rf"say lit:{tmp_path} or ljubljana:{tmp_path}"):
+        open_cohort(tmp_path)
+    assert len(open_cohort(f"ljubljana:{tmp_path}").cases) == 2
+    raw = open_cohort(tmp_path / "cross_sectional" / "raw").cases
+    assert raw[0].visits[0][0] == tmp_path / "cross_sectional" / "raw" / "patient01" / "FLAIR.nii.gz"
+
+
+def test_the_hippocampus_in_its_two_other_forms(tmp_path: Path) -> None:
+    original = hippocampus(tmp_path / "a")
+    (original / "images").rename(original / "imagesTr")
+    (original / "labels").rename(original / "labelsTr")
+    dataset_json(original)
+    assert open_cohort(original).layout.name == "hippocampus"
+    for path in (original / "imagesTr").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii", "_0000.nii")))
+    dataset_json(original, channel_names={"0": "MRI"}, labels={"background": 0, "Anterior": 1, "Posterior": 2})
+    assert subjects(open_cohort(f"nnunet:{original}"))[0].classes == ("Anterior", "Posterior")
+    assert open_cohort(original).layout.name == "nnunet"
 
 
 def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:

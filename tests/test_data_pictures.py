@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_cohorts import REAL_LIT
 from lesionloss.data.cohort import Cohort, load_subject, open_cohort
+from lesionloss.data.datasets.pictures import RGB, read_picture
 from lesionloss.data.subject import Subject
 from lesionloss.errors import DataError
 from miniature import bus2017, cvc_clinicdb, dsb2018, dsb2018_file, isic2018, mask, picture
@@ -58,6 +59,13 @@ def test_the_file_of_nuclei_is_a_cohort(tmp_path: Path) -> None:
     assert [np.argwhere(subject.reference).tolist() for subject in read] == [[[5, 2]]] * 3
 
 
+def test_a_case_can_not_be_named_out_of_its_folder(tmp_path: Path) -> None:
+    arrays = {"images": np.ones((1, 2, 2, 3)), "masks": np.ones((1, 2, 2)), "ids": np.array(["../../x"])}
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(DataError, match=r"a case is named '\.\./\.\./x'"):
+        open_cohort(tmp_path / "x.npz")
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -86,6 +94,40 @@ def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[content.index(b"IDAT") + 20] ^= 4
     path.write_bytes(bytes(content))
+
+
+def nuclei_of(path: Path) -> np.ndarray:
+    cohort = open_cohort(path)
+    return np.concatenate([np.concatenate([one.visits[0], one.reference[None]]) for one in subjects(cohort)])
+
+
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [
+        (dsb2018_file, nuclei_of),
+        (lambda root: picture(root / "a.png", 0), lambda path: read_picture(path, RGB)),
+    ],
+    ids=["npz", "png"],
+)
+def test_no_flipped_bit_of_a_file_with_checksums_changes_a_pixel(
+    tmp_path: Path, write: Callable[[Path], Path], read: Callable[[Path], np.ndarray]
+) -> None:
+    """A file is refused unless the bit says nothing of the pixels (dates of a .npz, the end mark of a PNG)."""
+    rng = np.random.default_rng(0)
+    path = write(tmp_path)
+    content, pixels = path.read_bytes(), read(path)
+    refused = []
+    for trial in range(200):
+        spoilt = bytearray(content)
+        spoilt[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        other = path.with_name(f"{trial}{path.suffix}")
+        other.write_bytes(bytes(spoilt))
+        try:
+            np.testing.assert_array_equal(read(other), pixels)
+        except DataError as error:
+            refused.append(str(other) in str(error))
+    assert all(refused)
+    assert len(refused) > 100
 
 
 def two_frames(path: Path) -> None:

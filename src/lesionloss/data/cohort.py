@@ -50,9 +50,11 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
 
 
 def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
-    """Raises DataError if two cases have one name: what is made of one would overwrite what is made of the other."""
+    """Raises DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
     firsts: dict[str, Files] = {}
     for files in cases:
+        if Path(files.name).name != files.name or "\\" in files.name:
+            raise DataError(f"{root}: a case is named {files.name!r}; names of cases must do as names of files")
         first = firsts.setdefault(files.name, files)
         if first is not files:
             places = f"{first.visits[0][0]} and {files.visits[0][0]}"

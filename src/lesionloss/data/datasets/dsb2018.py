@@ -5,6 +5,7 @@ The training set of stage 1: a folder per image with a mask per nucleus, or one 
 """
 
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from lesionloss.errors import DataError
 
 STAGE = "stage1_train"
 ENDING = ".npz"
+# What numpy and zipfile raise for damaged archives, and for arrays that would have to be unpickled.
+UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def _images(root: Path) -> list[Path]:
@@ -88,7 +91,7 @@ def _arrays_as_of(path: Path, modified_ns: int, size: int) -> dict[str, npt.NDAr
             arrays = {key: stored[key] for key in ("images", "masks", "ids")}
     except KeyError as error:
         raise DataError(f"{path}: not the nuclei file: it lacks an array: {error.args[0]}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: can't be read ({error}); fetch it again") from error
     shape = (len(arrays["ids"]), *arrays["images"].shape[1:3])
     if arrays["images"].ndim != 4 or arrays["images"].shape != (*shape, 3) or arrays["masks"].shape != shape:

@@ -11,20 +11,21 @@ from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, col
 FOLDERS = (("images", "labels"), ("imagesTr", "labelsTr"))
 
 
-def _names(root: Path, folders: tuple[str, str]) -> list[str]:
-    stems = {stem for folder in folders for stem in stems_in(root / folder)}
+def _names(*folders: Path) -> list[str]:
+    stems = {stem for folder in folders for stem in stems_in(folder)}
     return sorted(stem for stem in stems if re.fullmatch(r"hippocampus_\d+", stem))
 
 
 def _recognise(root: Path) -> bool:
-    return any(_names(root, folders) for folders in FOLDERS)
+    # By the images: in the form of nnU-Net the labels have the same names, the images have not.
+    return any(_names(root / images) for images, _ in FOLDERS)
 
 
 def _discover(root: Path) -> Found:
-    images, labels = next((folders for folders in FOLDERS if _names(root, folders)), FOLDERS[0])
+    images, labels = next((folders for folders in FOLDERS if _names(root / folders[0])), FOLDERS[0])
     return collect(
         Wanted(name, name, root, ((f"{images}/{name}",),), f"{labels}/{name}")
-        for name in _names(root, (images, labels))
+        for name in _names(root / images, root / labels)
     )
 
 
