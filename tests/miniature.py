@@ -156,7 +156,7 @@ def drive(root: Path) -> Path:
         folder = root / part
         picture(folder / "images" / f"{number}_{part}.tif", int(number))
         mask(folder / "1st_manual" / f"{number}_manual1.gif", (1, 2))
-        mask(folder / "mask" / f"{number}_{part}_mask.gif", (1, 1), (3, 3))
+        mask(folder / "mask" / f"{number}_{part}_mask.gif", (1, 1), (1, 3))
     return root
 
 

@@ -134,6 +134,7 @@ def test_a_bids_patient_with_fewer_visits_than_others_is_left_out(tmp_path: Path
 def test_the_table_itself_may_be_named(tmp_path: Path) -> None:
     path = table(tmp_path) / "manifest.csv"
     assert open_cohort(path).cases == open_cohort(f"csv:{path}").cases == open_cohort(tmp_path).cases
+    assert open_cohort(path).root == tmp_path
     other = path.rename(tmp_path / "Mine.CSV")
     other.write_text("\ufeff" + other.read_text().replace(",", ";"))
     assert len(open_cohort(other).cases) == 3

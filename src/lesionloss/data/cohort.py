@@ -21,7 +21,7 @@ __all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]
 
 @dataclass(frozen=True)
 class Cohort:
-    """The cases found under `root`, and the patients left out."""
+    """The cases found under the folder `root`, and the patients left out."""
 
     layout: Layout
     target: Target
@@ -46,7 +46,7 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
     _check_names(root, found.cases)
     labels = chosen.labels or found.labels or layout.labels
     here = replace(layout, labels=labels, contrasts=found.contrasts or layout.contrasts)
-    return Cohort(here, chosen, root, found.cases, found.incomplete)
+    return Cohort(here, chosen, root if root.is_dir() else root.parent, found.cases, found.incomplete)
 
 
 def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
