@@ -37,7 +37,8 @@ def align(
         flat = flat.reshape(batch * channels, 1, -1)
         mask = None if mask is None else mask.repeat_interleave(channels, 0)
     elif channels == 2:
-        flat = flat[:, 1:] - flat[:, :1]
+        background, lesion = flat.unbind(1)  # not two slices: their gradients would each be a whole batch of zeros
+        flat = (lesion - background)[:, None]
     if mask is not None:
         flat = torch.where(mask[:, None], flat, 0.0)
     poison = _look(flat, aligned, mask)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from lesionloss import registry
 from lesionloss.alignment import align
 from lesionloss.errors import UsageError
 from lesionloss.hyperparameters import Value
-from lesionloss.kernels import Kernel, fastest
+from lesionloss.kernels import READABLE, Kernel, fastest
+from lesionloss.kernels.plan import Plan, plan_of
 from lesionloss.registry import LossRecord
 from lesionloss.spec import Spec, SpecTerm, check_hyperparameters, parse
 from lesionloss.voxels import Reading, Voxels
@@ -53,6 +54,7 @@ class Loss(nn.Module):
         self.reading = reading or Reading()
         self.kernel = kernel
         self._terms = tuple(_bind(term) for term in spec.terms)
+        self._plans: dict[tuple[int, int], Plan] = {}
 
     def forward(
         self,
@@ -73,12 +75,22 @@ class Loss(nn.Module):
         values make the loss NaN instead, because looking would mean waiting.
         """
         with torch.autocast(logits.device.type, enabled=False):
-            v, poison = align(logits, labels, valid, self.reading, self.kernel or fastest(logits))
+            kernel = self.kernel or fastest(logits)
+            v, poison = align(logits, labels, valid, self.reading, kernel)
+            if kernel is not READABLE:
+                v = replace(v, plan=self._plan(v))
             rows = sum((term.weight * per_image(term, v) for term in self._terms), start=v.logits.new_zeros(()))
             images = rows.reshape(-1, v.groups).mean(1)
             if poison is not None:
                 images = images + poison
             return _average(images, weights, reduce, self.reading)
+
+    def _plan(self, v: Voxels) -> Plan:
+        """What the terms are going to ask for; it depends on nothing but the number of classes and channels."""
+        key = (v.classes, v.groups)
+        if key not in self._plans:
+            self._plans[key] = plan_of([term.call for term in self._terms], v)
+        return self._plans[key]
 
     def __str__(self) -> str:
         return str(self.spec)

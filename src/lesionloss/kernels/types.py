@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Kernel(Protocol):
     """All results have one row per image: (I, ...)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def class_voxels(self, v: "Voxels") -> Tensor:
         """(I, K): voxels of each class in the reference."""
