@@ -4,13 +4,16 @@ import torch
 from torch import Tensor
 
 from lesionloss.catalogue import Catalogue
-from lesionloss.kernels.fused import FUSED
+from lesionloss.kernels import compiled
+from lesionloss.kernels.fused import COMPILED, FUSED
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.types import Kernel
 
 KERNELS: Catalogue[Kernel] = Catalogue("kernel")
 KERNELS.add(READABLE.name, READABLE)
 KERNELS.add(FUSED.name, FUSED)
+if compiled.installed():
+    KERNELS.add(COMPILED.name, COMPILED)
 
 
 def by_name(name: str) -> Kernel:
@@ -22,7 +25,7 @@ def fastest(logits: Tensor) -> Kernel:
     """The kernel for a batch on this device."""
     if logits.device.type != "cpu" or torch.compiler.is_compiling():
         return READABLE
-    return FUSED
+    return COMPILED if COMPILED.name in KERNELS else FUSED
 
 
-__all__ = ["FUSED", "KERNELS", "READABLE", "Kernel", "by_name", "fastest"]
+__all__ = ["COMPILED", "FUSED", "KERNELS", "READABLE", "Kernel", "by_name", "fastest"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lesionloss.kernels import background
+from lesionloss.kernels import background, compiled
 from lesionloss.kernels.background import Image
 from lesionloss.kernels.lesions import lesion_gradient, lesion_sums, lesion_voxels, positions
 from lesionloss.kernels.plan import Plan, raw_of
@@ -181,3 +181,4 @@ def _safe(plan: Plan, like: Tensor) -> Plan:
 
 
 FUSED = Fused("fused", TORCH)
+COMPILED = Fused("compiled", Engine(compiled.compiled_sums, compiled.compiled_gradient))
