@@ -14,13 +14,16 @@ from torch import Tensor
 
 from lesionloss.kernels import background, compiled
 from lesionloss.kernels.background import Image
-from lesionloss.kernels.lesions import lesion_gradient, lesion_sums, lesion_voxels, positions
+from lesionloss.kernels.lesions import LesionVoxels, lesion_columns, lesion_gradient, lesion_voxels, positions
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Term
 
 if TYPE_CHECKING:
     from lesionloss.voxels import Voxels
+
+
+FEW = 0.05  # positions of lesion voxels are kept for the backward pass if they take no more than that of the logits
 
 
 @dataclass(frozen=True)
@@ -43,38 +46,47 @@ class Job:
     plan: Plan
     engine: Engine
 
-    def images(self, logits: Tensor, where: Tensor) -> list[tuple[Image, Tensor]]:
-        """Each row, with the labels of its lesion voxels, given their positions in the batch."""
-        voxels, labels = logits.shape[-1], self.labels.reshape(-1)
+    def images(self, logits: Tensor, where: Tensor) -> list[Image]:
+        """Each row, given the positions of lesion voxels in the batch."""
+        voxels = logits.shape[-1]
         bounds = torch.searchsorted(where, torch.arange(len(logits) + 1) * voxels).tolist()
-        rows = []
-        for row, (low, high) in enumerate(itertools.pairwise(bounds)):
-            valid = None if self.valid is None else self.valid[row]
-            image = Image(logits[row], valid, where[low:high] - row * voxels)
-            rows.append((image, labels[where[low:high]]))
-        return rows
+        return [
+            Image(logits[row], None if self.valid is None else self.valid[row], where[low:high] - row * voxels)
+            for row, (low, high) in enumerate(itertools.pairwise(bounds))
+        ]
 
     def sums(self, logits: Tensor, where: Tensor) -> Tensor:
         raw = raw_of(self.plan, max(2, logits.shape[1]))
         rows = []
-        for image, labels in self.images(logits, where):
+        for image in self.images(logits, where):
             valid = logits.shape[-1] if image.valid is None else int(image.valid.sum())
-            row = self.engine.sums(image, self.plan) @ raw.matrix + (valid - len(labels)) * raw.per_voxel
-            for where_few, labels_few in _pieces(image, labels):
-                row += lesion_sums(lesion_voxels(image.logits[:, where_few], labels_few), self.plan)
-            rows.append(row)
-        return torch.stack(rows).to(logits.dtype)
+            rows.append(self.engine.sums(image, self.plan) @ raw.matrix + (valid - len(image.lesions)) * raw.per_voxel)
+        results = torch.stack(rows)
+        for few in self._lesions(logits, where):
+            of_row = (few.row == torch.arange(len(logits))[:, None]).double()
+            results += of_row @ lesion_columns(few.voxels, self.plan).double().T
+        return results.to(logits.dtype)
 
-    def gradient(self, logits: Tensor, weights: Tensor) -> Tensor:
+    def gradient(self, logits: Tensor, weights: Tensor, where: Tensor) -> Tensor:
         raw = raw_of(self.plan, max(2, logits.shape[1]))
-        out = torch.empty_like(logits, memory_format=torch.contiguous_format)
-        images = self.images(logits, positions(self.labels))
-        for (image, labels), of_row, into in zip(images, weights, out, strict=True):
-            self.engine.gradient(image, self.plan, raw.matrix @ of_row.double(), into)
-            for where_few, labels_few in _pieces(image, labels):
-                voxels = lesion_voxels(image.logits[:, where_few], labels_few)
-                into.index_copy_(1, where_few, lesion_gradient(voxels, self.plan, of_row))
+        out = torch.empty_like(logits)
+        of_raw = weights.double() @ raw.matrix.T
+        for image, of_row, into in zip(self.images(logits, where), of_raw, out, strict=True):
+            self.engine.gradient(image, self.plan, of_row, into)
+        for few in self._lesions(logits, where):
+            pull = lesion_gradient(few.voxels, self.plan, weights.T[:, few.row])
+            out.view(-1).scatter_(0, few.at.view(-1), pull.reshape(-1))
         return out
+
+    def _lesions(self, logits: Tensor, where: Tensor) -> Iterator["_Few"]:
+        """Lesion voxels of all rows, in portions for batches where they are not few."""
+        channels, voxels = logits.shape[1:]
+        labels = self.labels.reshape(-1)
+        channel = torch.arange(channels)[:, None]
+        for some in torch.split(where, max(1, background.CHUNK // channels)) if len(where) else ():
+            row = torch.div(some, voxels, rounding_mode="floor")
+            at = some + (row * (channels - 1) + channel) * voxels
+            yield _Few(row, at, lesion_voxels(logits.view(-1)[at], labels[some]))
 
     def readable_sums(self, logits: Tensor) -> Tensor:
         """The same as autograd can follow, any number of times."""
@@ -87,11 +99,11 @@ class Job:
         return torch.cat(parts, dim=1)
 
 
-def _pieces(image: Image, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Lesion voxels in portions, for images where they are not few."""
-    size = max(1, background.CHUNK // len(image.logits))
-    for start in range(0, len(labels), size):
-        yield image.lesions[start : start + size], labels[start : start + size]
+@dataclass(frozen=True)
+class _Few:
+    row: Tensor  # (n,)
+    at: Tensor  # (C, n): positions of their logits in the flat batch
+    voxels: LesionVoxels
 
 
 class _Sums(torch.autograd.Function):
@@ -101,17 +113,19 @@ class _Sums(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, Tensor, Job], output: Tensor) -> None:
-        logits, labels, valid, _, job = inputs
-        ctx.save_for_backward(logits, labels, valid)
+        logits, labels, valid, where, job = inputs
+        few = where.nbytes <= FEW * logits.nbytes
+        ctx.save_for_backward(logits, labels, valid, where if few else None)
         ctx.job = job
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (weights,) = grads
-        logits: Tensor = ctx.saved_tensors[0]
+        logits, labels, _, where = ctx.saved_tensors
         job: Job = ctx.job
         if not torch.is_grad_enabled():
-            return job.gradient(logits.contiguous(), weights), None, None, None, None
+            where = positions(labels) if where is None else where
+            return job.gradient(logits.contiguous(), weights, where), None, None, None, None
         # A gradient that is to be differentiated again is made of operations that autograd knows.
         with torch.enable_grad():
             sums = job.readable_sums(logits)

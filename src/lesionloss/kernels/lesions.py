@@ -23,7 +23,7 @@ def positions(labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LesionVoxels:
-    """Of one image; n is their number. Nothing here is subtracted from 1, so that sure voxels keep their digits."""
+    """Of any images; n is their number. Nothing here is subtracted from 1, so that sure voxels keep their digits."""
 
     p: Tensor  # (K, n)
     is_true: Tensor  # (K, n) bool
@@ -46,8 +46,8 @@ def lesion_voxels(logits: Tensor, labels: Tensor) -> LesionVoxels:
     return LesionVoxels(p, is_true, q, torch.where(q < 0.5, -torch.log1p(-q), far))
 
 
-def lesion_sums(voxels: LesionVoxels, plan: Plan) -> Tensor:
-    """A row of results, (columns,), in float64."""
+def lesion_columns(voxels: LesionVoxels, plan: Plan) -> Tensor:
+    """What each voxel adds to the results of its image, (columns, n)."""
     p, t, q = voxels.p, voxels.is_true, voxels.q
     zero = q.new_zeros(())
     parts = []
@@ -60,17 +60,17 @@ def lesion_sums(voxels: LesionVoxels, plan: Plan) -> Tensor:
     for lesion, _ in plan.pairs:
         value = lesion.value(voxels.ce, q)
         parts += [value[None], torch.zeros_like(value)[None]]
-    return torch.cat(parts).sum(1, dtype=torch.float64)
+    return torch.cat(parts)
 
 
 def lesion_gradient(voxels: LesionVoxels, plan: Plan, weights: Tensor) -> Tensor:
-    """d(weights · row of results) / d logits, (C, n); weights (columns,)."""
+    """d(weights · row of results) / d logits, (C, n); weights (columns, n)."""
     p, t, q = voxels.p, voxels.is_true, voxels.q
     classes = p.shape[0]
     slope = torch.zeros_like(p)  # with respect to p, each class by itself
     column = 0
     for sharpen in plan.sharpens:
-        tp, fp, fn, tn = weights[column : column + 4 * classes].reshape(4, classes, 1)
+        tp, fp, fn, tn = weights[column : column + 4 * classes].view(4, classes, -1)
         if sharpen == 1:
             slope += torch.where(t, tp - fn, fp - tn)
         else:
@@ -78,7 +78,7 @@ def lesion_gradient(voxels: LesionVoxels, plan: Plan, weights: Tensor) -> Tensor
             slope += torch.where(t, tp - fn * miss, fp * alarm - tn)
         column += 4 * classes
     # Softmax gradients don't change when all slopes move together; at 0 for the surest class nothing cancels.
-    slope -= slope.gather(0, p.argmax(0, keepdim=True))
+    slope -= torch.where(p == p.amax(0), slope, -torch.inf).amax(0)
     gradient = p * (slope - (slope * p).sum(0))
     for lesion, _ in plan.pairs:
         gradient += weights[column] * lesion.slope(voxels.ce, q) * torch.where(t, -q, p)

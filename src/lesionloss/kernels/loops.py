@@ -28,9 +28,10 @@ _summing = njit(fastmath={"contract", "reassoc", "nsz"}, nogil=True, cache=True,
 
 @_exactly
 def exponential(x):
-    """e^x for x in -87 to 88, to 1.2e-7."""
-    x = min(max(x, _f(-87.0)), _f(88.0))
-    n = np.floor(x * _LOG2_E + _f(0.5))
+    """e^x for x <= 0, to 1.2e-7; below -87 it stays e^-87, which is next to nothing."""
+    x = x if x > _f(-87.0) else _f(-87.0)
+    k = np.int32(x * _LOG2_E - _f(0.5))  # the nearest whole number, as x is not positive
+    n = _f(k)
     r = x - n * _LN2_HIGH - n * _LN2_LOW
     y = _f(1 / 5040)
     y = y * r + _f(1 / 720)
@@ -39,7 +40,7 @@ def exponential(x):
     y = y * r + _f(1 / 6)
     y = y * r + _f(0.5)
     y = y * r * r + r + _f(1.0)
-    return y * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return y * np.int32((k + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
 @_exactly
@@ -59,7 +60,7 @@ def log_ratio(s):
 @_exactly
 def logarithm(x):
     """log x for normal positive x."""
-    bits = np.float32(max(x, _TINY)).view(np.int32)
+    bits = np.float32(x if x > _TINY else _TINY).view(np.int32)
     exponent = _f((bits >> np.int32(23)) - np.int32(126))
     m = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000)).view(np.float32)
     low = m < _SQRT_HALF
@@ -107,79 +108,112 @@ def dot(x, y, n):
 
 @_exactly
 def read_one(z, n, p, rest, ce, with_logs):
-    """p, 1 - p and ce = -log(1 - p) of a sigmoid."""
+    """p, 1 - p and ce = -log(1 - p) of a sigmoid. Short loops: the compiler makes better code of them."""
     for i in range(n):
-        e = exponential(-abs(z[i]))
-        high = _f(1.0) / (_f(1.0) + e)
-        low = e * high
+        ce[i] = exponential(-abs(z[i]))
+    for i in range(n):
+        high = _f(1.0) / (_f(1.0) + ce[i])
+        low = ce[i] * high
         p[i] = high if z[i] >= 0 else low
         rest[i] = low if z[i] >= 0 else high
-        ce[i] = e
     if with_logs:
         for i in range(n):
-            ce[i] = max(z[i], _f(0.0)) + log_ratio(ce[i] / (_f(2.0) + ce[i]))
+            above = z[i] if z[i] > 0 else _f(0.0)
+            ce[i] = above + log_ratio(ce[i] / (_f(2.0) + ce[i]))
 
 
 @_exactly
-def read_many(z, at, n, p, q, rest, ce, with_logs):
-    """Softmax: p of the lesion classes, q their sum, 1 - q and ce = -log(1 - q); uses p[0] for the largest logit."""
-    largest, of_background = p[0], rest
+def maximum(x, largest, n):
     for i in range(n):
-        largest[i] = z[0, at + i]
-    for c in range(1, z.shape[0]):
-        for i in range(n):
-            largest[i] = max(largest[i], z[c, at + i])
-    for i in range(n):
-        of_background[i] = exponential(z[0, at + i] - largest[i])
-        q[i] = _f(0.0)
-    for c in range(1, z.shape[0]):
-        for i in range(n):
-            e = exponential(z[c, at + i] - largest[i])
-            p[c, i] = e
-            q[i] += e
-    for i in range(n):
-        ce[i] = of_background[i] + q[i]
-        q[i] /= ce[i]
-        rest[i] = of_background[i] / ce[i]
-    for c in range(1, z.shape[0]):
-        for i in range(n):
-            p[c, i] /= ce[i]
-    if with_logs:
-        for i in range(n):
-            near = log_ratio(min(q[i], _f(0.5)) / (_f(2.0) - min(q[i], _f(0.5))))
-            far = logarithm(ce[i]) + (largest[i] - z[0, at + i])
-            ce[i] = near if q[i] <= _f(0.5) else far
+        largest[i] = x[i] if x[i] > largest[i] else largest[i]
 
 
 @_exactly
-def leave_out(at, n, lesions, valid, p, q, ce):
-    """Zeros where a voxel is no background voxel."""
-    first = np.searchsorted(lesions, at)
-    for k in range(first, lesions.size):
+def exponentials(x, largest, out, n):
+    for i in range(n):
+        out[i] = exponential(x[i] - largest[i])
+
+
+@_exactly
+def add(x, into, n):
+    for i in range(n):
+        into[i] += x[i]
+
+
+@_exactly
+def add_times(x, factor, into, n):
+    for i in range(n):
+        into[i] += factor * x[i]
+
+
+@_exactly
+def times(factors, into, n):
+    for i in range(n):
+        into[i] *= factors[i]
+
+
+@_exactly
+def far_or_near(q, sums, margin, ce, n):
+    """-log(1 - q): from q where that is small, else from the logits; margin is the largest of them minus class 0's."""
+    for i in range(n):
+        half = q[i] if q[i] < _f(0.5) else _f(0.5)
+        near = log_ratio(half / (_f(2.0) - half))
+        far = logarithm(sums[i]) + margin[i]
+        ce[i] = near if q[i] <= _f(0.5) else far
+
+
+@_exactly
+def read_many(z, at, n, p, q, rest, ce, a, with_logs):
+    """Softmax: p of the lesion classes, q their sum, 1 - q and ce = -log(1 - q); p[0] and a are scratch."""
+    largest = p[0]
+    largest[:n] = z[0, at : at + n]
+    for c in range(1, z.shape[0]):
+        maximum(z[c, at : at + n], largest, n)
+    exponentials(z[0, at : at + n], largest, rest, n)
+    q[:n] = _f(0.0)
+    for c in range(1, z.shape[0]):
+        exponentials(z[c, at : at + n], largest, p[c], n)
+        add(p[c], q, n)
+    a[:n] = _f(1.0) / (rest[:n] + q[:n])
+    if with_logs:
+        ce[:n] = rest[:n] + q[:n]
+        largest[:n] -= z[0, at : at + n]
+    for c in range(1, z.shape[0]):
+        times(a, p[c], n)
+    times(a, q, n)
+    times(a, rest, n)
+    if with_logs:
+        far_or_near(q, ce, largest, ce, n)
+
+
+@_exactly
+def leave_out(at, n, lesions, valid, p, q, ce, kept):
+    """Zeros where a voxel is no background voxel; kept is scratch."""
+    for k in range(np.searchsorted(lesions, at), lesions.size):
         i = lesions[k] - at
         if i >= n:
             break
-        p[1:, i] = _f(0.0)
+        for c in range(1, p.shape[0]):
+            p[c, i] = _f(0.0)
         q[i] = _f(0.0)
         ce[i] = _f(0.0)
     if valid.size:
         for i in range(n):
-            kept = _f(1.0) if valid[at + i] else _f(0.0)
-            q[i] *= kept
-            ce[i] *= kept
+            kept[i] = _f(1.0) if valid[at + i] else _f(0.0)
         for c in range(1, p.shape[0]):
-            for i in range(n):
-                p[c, i] *= _f(1.0) if valid[at + i] else _f(0.0)
+            times(kept, p[c], n)
+        times(kept, q, n)
+        times(kept, ce, n)
 
 
 @_exactly
-def read(z, at, n, lesions, valid, p, q, rest, ce, with_logs):
+def read(z, at, n, lesions, valid, p, q, rest, ce, a, with_logs):
+    """With two classes, q is p[1]."""
     if z.shape[0] == 1:
         read_one(z[0, at : at + n], n, p[1], rest, ce, with_logs)
-        q[:n] = p[1, :n]
     else:
-        read_many(z, at, n, p, q, rest, ce, with_logs)
-    leave_out(at, n, lesions, valid, p, q, ce)
+        read_many(z, at, n, p, q, rest, ce, a, with_logs)
+    leave_out(at, n, lesions, valid, p, q, ce, a)
 
 
 @_exactly
@@ -187,22 +221,30 @@ def clamped(q, gamma, out, n):
     """The base of a focal power."""
     lowest = _SMALLEST_WRONG if gamma < 1 else _f(0.0)
     for i in range(n):
-        out[i] = max(q[i], lowest)
+        out[i] = q[i] if q[i] > lowest else lowest
 
 
 @_exactly
-def tail(ce, q, gamma, junction, terms, out, n):
-    """Σ q^j / j from gamma on: by its first terms where q is small, else as what the others leave of ce."""
-    last = gamma + terms - 1
+def multiply_add(q, coefficient, into, n):
+    """One step of Horner's scheme."""
     for i in range(n):
-        head, raised = _f(0.0), q[i]
-        for j in range(1, gamma):
-            head += raised / _f(j)
-            raised *= q[i]
-        series = _f(1.0) / _f(last)
-        for k in range(terms - 1):
-            series = series * q[i] + _f(1.0) / _f(last - 1 - k)
-        out[i] = series * raised if q[i] < junction else ce[i] - head
+        into[i] = into[i] * q[i] + coefficient
+
+
+@_exactly
+def tail(ce, q, gamma, junction, terms, a, head, n):
+    """a = Σ q^j / j from gamma on: by its first terms where q is small, else what the others, in head, leave of ce."""
+    last = gamma + terms - 1
+    a[:n] = _f(1.0 / last)
+    for j in range(last - 1, gamma - 1, -1):
+        multiply_add(q, _f(1.0 / j), a, n)
+    head[:n] = _f(1.0 / (gamma - 1))
+    for j in range(gamma - 2, -1, -1):
+        multiply_add(q, _f(1.0 / j) if j else _f(0.0), head, n)
+    for _ in range(gamma):
+        times(q, a, n)
+    for i in range(n):
+        a[i] = a[i] if q[i] < junction else ce[i] - head[i]
 
 
 @_exactly
@@ -215,7 +257,7 @@ def term_sum(term, ce, q, a, b, n):
         clamped(q, gamma, a, n)
         raise_to(a, gamma, b, n)
         return dot(b, ce, n)
-    tail(ce, q, int(gamma), _f(term[2]), int(term[3]), a, n)
+    tail(ce, q, int(gamma), _f(term[2]), int(term[3]), a, b, n)
     return total(a, n)
 
 
@@ -247,10 +289,10 @@ def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
     """Add the raw sums of the background voxels start to stop to result (see `lesionloss.kernels.plan.Raw`)."""
     classes = max(2, z.shape[0])
     p, work = np.empty((classes, BLOCK), np.float32), np.empty((5, BLOCK), np.float32)
-    q, rest, ce, a, b = work[0], work[1], work[2], work[3], work[4]
+    q, rest, ce, a, b = work[0] if classes > 2 else p[1], work[1], work[2], work[3], work[4]
     for at in range(start, stop, BLOCK):
         n = min(BLOCK, stop - at)
-        read(z, at, n, lesions, valid, p, q, rest, ce, len(terms) > 0)
+        read(z, at, n, lesions, valid, p, q, rest, ce, a, len(terms) > 0)
         k = 0
         if counting:
             for c in range(1, classes):
@@ -281,10 +323,11 @@ def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, o
         curved = curved or terms[t, 0] == FOCAL
     p, work = np.empty((classes, BLOCK), np.float32), np.empty((6, BLOCK), np.float32)
     slopes = np.empty((classes, BLOCK), np.float32)
-    q, rest, ce, a, b, common = work[0], work[1], work[2], work[3], work[4], work[5]
+    q, rest, ce, a = work[0] if classes > 2 else p[1], work[1], work[2], work[3]
+    b, common = work[4], work[5]
     for at in range(start, stop, BLOCK):
         n = min(BLOCK, stop - at)
-        read(z, at, n, lesions, valid, p, q, rest, ce, curved)
+        read(z, at, n, lesions, valid, p, q, rest, ce, a, curved)
         common[:n] = _f(0.0)
         k = classes - 1 if counting else 0
         for c in range(1, classes):
@@ -292,34 +335,49 @@ def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, o
         for power in powers:
             for c in range(1, classes):
                 raise_to(p[c], power - 1, a, n)
-                w = _f(power * weights[k + c - 1])
-                for i in range(n):
-                    slopes[c, i] += w * a[i]
+                add_times(a, _f(power * weights[k + c - 1]), slopes[c], n)
             raise_to(q, power - 1, a, n)
-            w = _f(power * weights[k + classes - 1])
             for c in range(1, classes):
-                for i in range(n):
-                    slopes[c, i] += w * a[i]
+                add_times(a, _f(power * weights[k + classes - 1]), slopes[c], n)
             k += classes
         for t in range(len(terms)):
             add_term_slope(terms[t], weights[k + t], ce, q, rest, a, b, common, n)
         if z.shape[0] == 1:
-            for i in range(n):
-                out[0, at + i] = p[1, i] * (slopes[1, i] * rest[i] + common[i])
+            write_one(p[1], slopes[1], rest, common, out[0, at : at + n], n)
         else:
             write_many(p, slopes, common, a, at, n, out)
 
 
 @_exactly
+def write_one(p, slopes, rest, common, out, n):
+    for i in range(n):
+        out[i] = p[i] * (slopes[i] * rest[i] + common[i])
+
+
+@_exactly
+def subtract_product(x, y, into, n):
+    for i in range(n):
+        into[i] -= x[i] * y[i]
+
+
+@_exactly
+def write_pull(p, slopes, common, out, n):
+    for i in range(n):
+        out[i] = p[i] * (slopes[i] + common[i])
+
+
+@_exactly
 def write_many(p, slopes, common, of_background, at, n, out):
     for c in range(1, p.shape[0]):
-        for i in range(n):
-            common[i] -= slopes[c, i] * p[c, i]
+        subtract_product(slopes[c], p[c], common, n)
     of_background[:n] = _f(0.0)
     for c in range(1, p.shape[0]):
-        for i in range(n):
-            pull = p[c, i] * (slopes[c, i] + common[i])
-            out[c, at + i] = pull
-            of_background[i] -= pull
+        write_pull(p[c], slopes[c], common, out[c, at : at + n], n)
+        subtract(out[c, at : at + n], of_background, n)
+    out[0, at : at + n] = of_background[:n]
+
+
+@_exactly
+def subtract(x, into, n):
     for i in range(n):
-        out[0, at + i] = of_background[i]
+        into[i] -= x[i]
