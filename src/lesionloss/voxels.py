@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lesionloss.errors import UsageError
-from lesionloss.kernels.lesions import positions
 from lesionloss.kernels.plan import Plan, Results
 from lesionloss.kernels.terms import CrossEntropy, Term
 from lesionloss.kernels.types import Kernel
@@ -111,11 +110,6 @@ class Voxels:
         """What the kernel has computed; its own notebook."""
         found: Results = self._kept.setdefault("results", Results())
         return found
-
-    @kept
-    def lesion_positions(self) -> Tensor:
-        """Sorted positions of lesion voxels in the flat labels, if those are class numbers."""
-        return positions(self.labels)
 
     @kept
     def class_voxels(self) -> Tensor:

@@ -10,8 +10,10 @@ from torch import Tensor
 from lesionloss.kernels.plan import Plan
 from lesionloss.kernels.terms import CrossEntropy
 
-CHUNK = 1 << 18  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
+CHUNK = 1 << 19  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
+TOGETHER = 8  # voxels that share a logarithm
+DOUBTFUL = 0.5  # up to there, 1 - q of that many voxels together has digits enough
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Image:
     logits: Tensor  # (C, V)
     valid: Tensor | None  # (V,) bool
     lesions: Tensor  # (n,) sorted positions of lesion voxels
+    p: Tensor | None = None  # (1, V): where to keep p between the passes, if there is but one logit
+    known: bool = False  # p is there already
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,18 @@ class Chunk:
 def chunks(image: Image) -> Iterator[Chunk]:
     channels, voxels = image.logits.shape
     step = max(1, CHUNK // channels)
-    edges = [*list(range(0, voxels, step)), voxels]
+    edges = [*range(0, voxels, step), voxels]
+    if image.p is not None and image.known:
+        for start, stop in itertools.pairwise(edges):
+            p = image.p[:, start:stop]
+            yield Chunk(start, stop, image.logits[:, start:stop], p, p[0])
+        return
     bounds = torch.searchsorted(image.lesions, torch.tensor(edges)).tolist()
-    buffer = torch.empty((channels, min(step, voxels)), dtype=image.logits.dtype)
+    buffer = torch.empty((channels, min(step, voxels) if image.p is None else 0), dtype=image.logits.dtype)
     for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         logits = image.logits[:, start:stop]
-        p, q = _probabilities(logits, buffer[:, : stop - start])
+        into = buffer[:, : stop - start] if image.p is None else image.p[:, start:stop]
+        p, q = _probabilities(logits, into)
         for x in (p,) if channels == 1 else (p, q[None]):
             if bounds[i] < bounds[i + 1]:
                 x.index_fill_(1, image.lesions[bounds[i] : bounds[i + 1]] - start, 0.0)
@@ -76,6 +86,24 @@ def _cross_entropy(chunk: Chunk) -> Tensor:
     return ce
 
 
+def _sum_of_cross_entropy(chunk: Chunk) -> Tensor:
+    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q), Q built up by x + y - x y, which keeps digits."""
+    q, apart = chunk.q, None
+    if float(q.amax()) > DOUBTFUL:
+        sure = (q > DOUBTFUL).nonzero()[:, 0]
+        if TOGETHER * len(sure) > len(q):
+            return _cross_entropy(chunk).sum()
+        some = Chunk(0, len(sure), chunk.logits[:, sure], chunk.p[:, :0], q[sure])
+        q, apart = q.index_fill(0, sure, 0.0), _cross_entropy(some).sum()
+    whole = len(q) // TOGETHER * TOGETHER
+    x = q[:whole].view(TOGETHER, -1)
+    while len(x) > 1:
+        one, other = x[: len(x) // 2], x[len(x) // 2 :]
+        x = torch.add(one, other).sub_(one * other)
+    total = -(torch.log1p(x.neg_()).sum() + torch.log1p(-q[whole:]).sum())
+    return total if apart is None else total + apart
+
+
 def _sums_of_squares(x: Tensor) -> Tensor:
     return torch.stack([torch.dot(row, row) for row in x])
 
@@ -87,9 +115,11 @@ def background_sums(image: Image, plan: Plan) -> Tensor:
         parts = [chunk.p.sum(1)] if plan.sharpens else []
         for power in plan.powers:
             parts += [_power_sums(chunk.p, power), _power_sums(chunk.q[None], power)]
-        if plan.pairs:
+        if any(not isinstance(term, CrossEntropy) for term in plan.on_background):
             ce = _cross_entropy(chunk)
             parts += [term.value(ce, chunk.q).sum()[None] for term in plan.on_background]
+        else:
+            parts += [_sum_of_cross_entropy(chunk)[None] for _ in plan.on_background]
         pieces.append(torch.cat(parts))
     return torch.stack(pieces).sum(0, dtype=torch.float64)
 

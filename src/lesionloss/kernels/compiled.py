@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.kernels.background import Image, background_gradient, background_sums
+from lesionloss.kernels.lesions import positions
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
 
@@ -68,6 +69,18 @@ def compiled_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) ->
         code.gradient(arguments[0], start, stop, *arguments[1:], of_sums, into)
 
     _in_parts(image, write)
+
+
+def compiled_positions(labels: Tensor) -> Tensor:
+    """As `positions`."""
+    code = loops()
+    if code is None:
+        return positions(labels)
+    flat = labels.detach().contiguous().view(-1).numpy()
+    size = 8 if flat.itemsize == 1 and flat.size % 8 == 0 and flat.ctypes.data % 8 == 0 else 1
+    words = flat.view(np.uint64) if size == 8 else flat
+    out = np.empty(size * code.count(words), np.int64)
+    return torch.from_numpy(out[: code.find(words, size, flat, out)])
 
 
 _Arguments = tuple[

@@ -28,13 +28,15 @@ FEW = 0.05  # positions of lesion voxels are kept for the backward pass if they 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who goes through the background voxels of one image."""
+    """Who finds the lesions and goes through the background voxels of one image."""
 
+    positions: Callable[[Tensor], Tensor]
     sums: Callable[[Image, Plan], Tensor]
-    gradient: Callable[[Image, Plan, Tensor, Tensor], None]
+    gradient: Callable[[Image, Plan, Tensor, Tensor], None]  # what it writes at lesion voxels does not matter
+    keeps_p: bool  # between the passes, of a single logit; else nothing is kept
 
 
-TORCH = Engine(background.background_sums, background.background_gradient)
+TORCH = Engine(positions, background.background_sums, background.background_gradient, keeps_p=True)
 
 
 @dataclass(frozen=True)
@@ -46,32 +48,37 @@ class Job:
     plan: Plan
     engine: Engine
 
-    def images(self, logits: Tensor, where: Tensor) -> list[Image]:
+    def images(self, logits: Tensor, where: Tensor, p: Tensor, known: bool) -> list[Image]:
         """Each row, given the positions of lesion voxels in the batch."""
         voxels = logits.shape[-1]
-        bounds = torch.searchsorted(where, torch.arange(len(logits) + 1) * voxels).tolist()
-        return [
-            Image(logits[row], None if self.valid is None else self.valid[row], where[low:high] - row * voxels)
-            for row, (low, high) in enumerate(itertools.pairwise(bounds))
-        ]
+        bounds = _bounds(where, torch.arange(len(logits) + 1) * voxels)
+        images = []
+        for row, (low, high) in enumerate(itertools.pairwise(bounds)):
+            valid, lesions = None if self.valid is None else self.valid[row], where[low:high] - row * voxels
+            images.append(Image(logits[row], valid, lesions, p[row] if len(p) else None, known))
+        return images
 
-    def sums(self, logits: Tensor, where: Tensor) -> Tensor:
+    def sums(self, logits: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        """The results, (R, columns), and the p that is kept, or an empty tensor."""
         raw = raw_of(self.plan, max(2, logits.shape[1]))
+        p = torch.empty_like(logits) if self.engine.keeps_p and logits.shape[1] == 1 else logits.new_empty(0)
         rows = []
-        for image in self.images(logits, where):
+        for image in self.images(logits, where, p, known=False):
             valid = logits.shape[-1] if image.valid is None else int(image.valid.sum())
             rows.append(self.engine.sums(image, self.plan) @ raw.matrix + (valid - len(image.lesions)) * raw.per_voxel)
         results = torch.stack(rows)
         for few in self._lesions(logits, where):
-            of_row = (few.row == torch.arange(len(logits))[:, None]).double()
-            results += of_row @ lesion_columns(few.voxels, self.plan).double().T
-        return results.to(logits.dtype)
+            columns = lesion_columns(few.voxels, self.plan)
+            bounds = _bounds(few.row, torch.arange(len(logits) + 1))
+            for row, (low, high) in enumerate(itertools.pairwise(bounds)):
+                results[row] += columns[:, low:high].sum(1, dtype=torch.float64)
+        return results.to(logits.dtype), p
 
-    def gradient(self, logits: Tensor, weights: Tensor, where: Tensor) -> Tensor:
+    def gradient(self, logits: Tensor, weights: Tensor, where: Tensor, p: Tensor) -> Tensor:
         raw = raw_of(self.plan, max(2, logits.shape[1]))
         out = torch.empty_like(logits)
         of_raw = weights.double() @ raw.matrix.T
-        for image, of_row, into in zip(self.images(logits, where), of_raw, out, strict=True):
+        for image, of_row, into in zip(self.images(logits, where, p, known=True), of_raw, out, strict=True):
             self.engine.gradient(image, self.plan, of_row, into)
         for few in self._lesions(logits, where):
             pull = lesion_gradient(few.voxels, self.plan, weights.T[:, few.row])
@@ -106,26 +113,38 @@ class _Few:
     voxels: LesionVoxels
 
 
+def _bounds(where: Tensor, edges: Tensor) -> list[int]:
+    bounds: list[int] = torch.searchsorted(where, edges).tolist()
+    return bounds
+
+
+_Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor, Job]
+
+
 class _Sums(torch.autograd.Function):
     @staticmethod
-    def forward(logits: Tensor, labels: Tensor, valid: Tensor | None, where: Tensor, job: Job) -> Tensor:
+    def forward(logits: Tensor, labels: Tensor, valid: Tensor | None, where: Tensor, job: Job) -> tuple[Tensor, Tensor]:
         return job.sums(logits.contiguous(), where)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, Tensor, Job], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: _Inputs, output: tuple[Tensor, Tensor]) -> None:
         logits, labels, valid, where, job = inputs
         few = where.nbytes <= FEW * logits.nbytes
-        ctx.save_for_backward(logits, labels, valid, where if few else None)
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(logits, labels, valid, where if few else None, output[1])
         ctx.job = job
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (weights,) = grads
-        logits, labels, _, where = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        weights = grads[0]
+        if weights is None:
+            return None, None, None, None, None
+        logits, labels, _, where, p = ctx.saved_tensors
         job: Job = ctx.job
         if not torch.is_grad_enabled():
-            where = positions(labels) if where is None else where
-            return job.gradient(logits.contiguous(), weights, where), None, None, None, None
+            where = job.engine.positions(labels) if where is None else where
+            return job.gradient(logits.contiguous(), weights, where, p), None, None, None, None
         # A gradient that is to be differentiated again is made of operations that autograd knows.
         with torch.enable_grad():
             sums = job.readable_sums(logits)
@@ -151,7 +170,7 @@ class Fused:
     def class_voxels(self, v: "Voxels") -> Tensor:
         if v.soft or v.logits.device.type != "cpu":
             return READABLE.class_voxels(v)
-        where = v.lesion_positions
+        where = self._where(v)
         rows = torch.div(where, v.labels.shape[1], rounding_mode="floor")
         cells = rows * v.classes + v.labels.reshape(-1)[where]
         counted = torch.bincount(cells, minlength=len(v.labels) * v.classes).view(-1, v.classes)
@@ -176,12 +195,17 @@ class Fused:
     def _takes(self, v: "Voxels") -> bool:
         return not v.soft and v.logits.device.type == "cpu" and v.logits.dtype in (torch.float32, torch.float64)
 
+    def _where(self, v: "Voxels") -> Tensor:
+        if v.results.where is None:
+            v.results.where = self.engine.positions(v.labels)
+        return v.results.where
+
     def _columns(self, v: "Voxels", wanted: Plan) -> Tensor:
         """One result, (R, columns); with the first, all that the loss is going to ask for is computed."""
         missing = (wanted | _safe(v.plan or wanted, v.logits)) - v.results.plan
         if wanted - v.results.plan:
             job = Job(v.labels, v.valid, missing, self.engine)
-            sums: Tensor = _Sums.apply(v.logits, v.labels, v.valid, v.lesion_positions, job)  # type: ignore[no-untyped-call]
+            sums, _ = _Sums.apply(v.logits, v.labels, v.valid, self._where(v), job)  # type: ignore[no-untyped-call]
             sizes = [4 * v.classes] * len(missing.sharpens) + [2] * len(missing.pairs)
             v.results.add(missing, torch.split(sums, sizes, dim=1))
         return v.results.of(wanted)
@@ -195,4 +219,7 @@ def _safe(plan: Plan, like: Tensor) -> Plan:
 
 
 FUSED = Fused("fused", TORCH)
-COMPILED = Fused("compiled", Engine(compiled.compiled_sums, compiled.compiled_gradient))
+COMPILED = Fused(
+    "compiled",
+    Engine(compiled.compiled_positions, compiled.compiled_sums, compiled.compiled_gradient, keeps_p=False),
+)

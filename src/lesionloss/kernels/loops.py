@@ -217,6 +217,55 @@ def read(z, at, n, lesions, valid, p, q, rest, ce, a, with_logs):
 
 
 @_exactly
+def count(words):
+    found = 0
+    for word in words:
+        found += word != 0
+    return found
+
+
+@_exactly
+def find(words, size, labels, out):
+    """Write the positions of labels that are not 0, given words of so many labels each; their number."""
+    found = 0
+    for k in range(words.size):
+        if words[k] != 0:
+            for i in range(k * size, (k + 1) * size):
+                if labels[i] != 0:
+                    out[found] = i
+                    found += 1
+    return found
+
+
+@_exactly
+def gradient_of_plain(z, slope, of_term, valid, out, e):
+    """p (slope (1 - p) + of_term), in one go: nearly all that a loss with one logit and cross-entropy needs."""
+    for at in range(0, z.size, BLOCK):
+        n = min(BLOCK, z.size - at)
+        exponentials_of_size(z[at : at + n], e, n)
+        write_plain(z[at : at + n], e, slope, of_term, out[at : at + n], n)
+        if valid.size:
+            for i in range(at, at + n):
+                out[i] = out[i] if valid[i] else _f(0.0)
+
+
+@_exactly
+def exponentials_of_size(z, e, n):
+    for i in range(n):
+        e[i] = exponential(-abs(z[i]))
+
+
+@_exactly
+def write_plain(z, e, slope, of_term, out, n):
+    for i in range(n):
+        high = _f(1.0) / (_f(1.0) + e[i])
+        low = e[i] * high
+        p = high if z[i] >= 0 else low
+        rest = low if z[i] >= 0 else high
+        out[i] = p * (slope * rest + of_term)
+
+
+@_exactly
 def clamped(q, gamma, out, n):
     """The base of a focal power."""
     lowest = _SMALLEST_WRONG if gamma < 1 else _f(0.0)
@@ -316,8 +365,14 @@ def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
 
 @_exactly
 def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, out):
-    """Write d(weights · raw sums) / d logits of voxels start to stop into out (C, V)."""
+    """Write d(weights · raw sums) / d logits of voxels start to stop into out (C, V); of lesions, anything."""
     classes = max(2, z.shape[0])
+    if z.shape[0] == 1 and powers.size == 0 and np.all(terms[:, 0] == CROSS_ENTROPY):
+        slope = _f(weights[0]) if counting else _f(0.0)
+        of_term = _f(np.sum(weights[1:] if counting else weights))
+        kept = valid[start:stop] if valid.size else valid
+        gradient_of_plain(z[0, start:stop], slope, of_term, kept, out[0, start:stop], np.empty(BLOCK, np.float32))
+        return
     curved = False
     for t in range(len(terms)):
         curved = curved or terms[t, 0] == FOCAL

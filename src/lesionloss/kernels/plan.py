@@ -59,6 +59,7 @@ class Results:
     """What is computed already, a tensor of rows for each sharpness and each pair of terms."""
 
     plan: Plan = field(default_factory=Plan)
+    where: Tensor | None = None  # sorted positions of lesion voxels in the flat labels
     _columns: dict[float | Pair, Tensor] = field(default_factory=dict)
 
     def add(self, plan: Plan, columns: tuple[Tensor, ...]) -> None:
