@@ -13,7 +13,8 @@ from lesionloss.kernels.terms import CrossEntropy
 CHUNK = 1 << 19  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
 TOGETHER = 8  # voxels that share a logarithm
-DOUBTFUL = 0.5  # up to there, 1 - q of that many voxels together has digits enough
+OFTEN_WRONG = 0.3  # with a mean of q above that, so many together would be surely wrong
+JOINTLY_SURE = 0.99  # up to there, 1 - q of several together has digits enough
 
 
 @dataclass(frozen=True)
@@ -88,20 +89,23 @@ def _cross_entropy(chunk: Chunk) -> Tensor:
 
 def _sum_of_cross_entropy(chunk: Chunk) -> Tensor:
     """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q), Q built up by x + y - x y, which keeps digits."""
-    q, apart = chunk.q, None
-    if float(q.amax()) > DOUBTFUL:
-        sure = (q > DOUBTFUL).nonzero()[:, 0]
-        if TOGETHER * len(sure) > len(q):
-            return _cross_entropy(chunk).sum()
-        some = Chunk(0, len(sure), chunk.logits[:, sure], chunk.p[:, :0], q[sure])
-        q, apart = q.index_fill(0, sure, 0.0), _cross_entropy(some).sum()
-    whole = len(q) // TOGETHER * TOGETHER
-    x = q[:whole].view(TOGETHER, -1)
+    q = chunk.q
+    together = TOGETHER if float(q.mean()) < OFTEN_WRONG else 2
+    whole = len(q) // together * together
+    x = q[:whole].view(together, -1)
     while len(x) > 1:
         one, other = x[: len(x) // 2], x[len(x) // 2 :]
-        x = torch.add(one, other).sub_(one * other)
-    total = -(torch.log1p(x.neg_()).sum() + torch.log1p(-q[whole:]).sum())
-    return total if apart is None else total + apart
+        x = torch.add(one, other).addcmul_(one, other, value=-1)
+    joint = x[0]
+    total = _cross_entropy(Chunk(0, 0, chunk.logits[:, whole:], chunk.p, q[whole:])).sum()
+    if whole and float(joint.amax()) > JOINTLY_SURE:
+        sure = (joint > JOINTLY_SURE).nonzero()[:, 0]
+        if 4 * len(sure) > len(joint):
+            return _cross_entropy(chunk).sum()
+        members = (sure + torch.arange(together)[:, None] * len(joint)).view(-1)
+        total = total + _cross_entropy(Chunk(0, 0, chunk.logits[:, members], chunk.p, q[members])).sum()
+        joint.index_fill_(0, sure, 0.0)
+    return total - joint.neg_().log1p_().sum()
 
 
 def _sums_of_squares(x: Tensor) -> Tensor:
@@ -145,14 +149,14 @@ def _gradient_of_one(
     chunk: Chunk, plan: Plan, linear: Tensor, of_powers: Tensor, by_term: Tensor | float, out: Tensor
 ) -> None:
     """p (a (1 - p) + s), a the slope of the sums by p and s that of the terms by ce."""
-    p, slope = chunk.p, linear.item()
-    if not plan.powers and isinstance(by_term, float):
-        torch.mul(p, -slope, out=out).add_(slope + by_term).mul_(p)
-        return
-    slopes: Tensor | float = slope
+    p = chunk.p
+    slopes: Tensor | float = linear.item()
     for power, weight in zip(plan.powers, of_powers.sum(1).tolist(), strict=True):
         slopes = slopes + (power * weight) * _lower(p, power)
-    torch.sub(1.0, p, out=out).mul_(slopes).add_(by_term).mul_(p)
+    torch.sub(1.0, p, out=out).mul_(slopes)
+    if isinstance(by_term, Tensor) or by_term != 0:
+        out.add_(by_term)
+    out.mul_(p)
 
 
 def _gradient_of_many(

@@ -62,11 +62,13 @@ class Job:
         """The results, (R, columns), and the p that is kept, or an empty tensor."""
         raw = raw_of(self.plan, max(2, logits.shape[1]))
         p = torch.empty_like(logits) if self.engine.keeps_p and logits.shape[1] == 1 else logits.new_empty(0)
-        rows = []
-        for image in self.images(logits, where, p, known=False):
-            valid = logits.shape[-1] if image.valid is None else int(image.valid.sum())
-            rows.append(self.engine.sums(image, self.plan) @ raw.matrix + (valid - len(image.lesions)) * raw.per_voxel)
-        results = torch.stack(rows)
+        images = self.images(logits, where, p, known=False)
+        sums = torch.stack([self.engine.sums(image, self.plan) for image in images])
+        valid = [logits.shape[-1] if image.valid is None else int(image.valid.sum()) for image in images]
+        voxels = torch.tensor([n - len(image.lesions) for n, image in zip(valid, images, strict=True)])
+        results = sums @ raw.matrix + voxels[:, None] * raw.per_voxel
+        if logits.shape[1] == 1:
+            return (results + self._mirrored_sums(logits, images, where)).to(logits.dtype), p
         for few in self._lesions(logits, where):
             columns = lesion_columns(few.voxels, self.plan)
             bounds = _bounds(few.row, torch.arange(len(logits) + 1))
@@ -78,12 +80,38 @@ class Job:
         raw = raw_of(self.plan, max(2, logits.shape[1]))
         out = torch.empty_like(logits)
         of_raw = weights.double() @ raw.matrix.T
-        for image, of_row, into in zip(self.images(logits, where, p, known=True), of_raw, out, strict=True):
+        images = self.images(logits, where, p, known=True)
+        for image, of_row, into in zip(images, of_raw, out, strict=True):
             self.engine.gradient(image, self.plan, of_row, into)
+        if logits.shape[1] == 1:
+            self._add_mirrored_gradient(logits, images, where, weights, out)
+            return out
         for few in self._lesions(logits, where):
-            pull = lesion_gradient(few.voxels, self.plan, weights.T[:, few.row])
+            pull = lesion_gradient(few.voxels, self.plan, weights.T.contiguous().index_select(1, few.row))
             out.view(-1).scatter_(0, few.at.view(-1), pull.reshape(-1))
         return out
+
+    def _mirrored_sums(self, logits: Tensor, images: list[Image], where: Tensor) -> Tensor:
+        """With one logit, lesion voxels are background voxels once both classes and the sign change places."""
+        raw, plan = raw_of(self.plan, 2), self.plan.mirrored
+        mirrored = _mirror(logits, images, where)
+        nothing = torch.zeros(raw.length, dtype=torch.float64)
+        sums = torch.stack([self.engine.sums(image, plan) if image.logits.numel() else nothing for image in mirrored])
+        voxels = torch.tensor([[len(image.lesions)] for image in images])
+        return (sums @ raw.matrix + voxels * raw.per_voxel)[:, _other_class(raw.per_voxel)]
+
+    def _add_mirrored_gradient(
+        self, logits: Tensor, images: list[Image], where: Tensor, weights: Tensor, out: Tensor
+    ) -> None:
+        raw, plan = raw_of(self.plan, 2), self.plan.mirrored
+        of_raw = weights[:, _other_class(raw.per_voxel)].double() @ raw.matrix.T
+        pull = logits.new_empty((1, len(where)))
+        start = 0
+        for image, of_row in zip(_mirror(logits, images, where), of_raw, strict=True):
+            stop = start + image.logits.shape[1]
+            self.engine.gradient(image, plan, of_row, pull[:, start:stop])
+            start = stop
+        out.view(-1).index_copy_(0, where, pull[0].neg_())
 
     def _lesions(self, logits: Tensor, where: Tensor) -> Iterator["_Few"]:
         """Lesion voxels of all rows, in portions for batches where they are not few."""
@@ -93,7 +121,8 @@ class Job:
         for some in torch.split(where, max(1, background.CHUNK // channels)) if len(where) else ():
             row = torch.div(some, voxels, rounding_mode="floor")
             at = some + (row * (channels - 1) + channel) * voxels
-            yield _Few(row, at, lesion_voxels(logits.view(-1)[at], labels[some]))
+            few = logits.view(-1).index_select(0, at.view(-1)).view(at.shape)
+            yield _Few(row, at, lesion_voxels(few, labels.index_select(0, some)))
 
     def readable_sums(self, logits: Tensor) -> Tensor:
         """The same as autograd can follow, any number of times."""
@@ -104,6 +133,17 @@ class Job:
         for pair in self.plan.pairs:
             parts += [part[:, None] for part in READABLE.term_sums(v, *pair)]
         return torch.cat(parts, dim=1)
+
+
+def _mirror(logits: Tensor, images: list[Image], where: Tensor) -> list[Image]:
+    flipped = logits.view(-1).index_select(0, where).neg_()
+    parts: tuple[Tensor, ...] = torch.split(flipped, [len(image.lesions) for image in images])
+    return [Image(part[None], None, where[:0]) for part in parts]
+
+
+def _other_class(columns: Tensor) -> Tensor:
+    """Results come in pairs: background and lesion of a count, lesion and background of a term."""
+    return torch.arange(len(columns)) ^ 1
 
 
 @dataclass(frozen=True)

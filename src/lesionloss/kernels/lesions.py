@@ -17,7 +17,7 @@ def positions(labels: Tensor) -> Tensor:
         return small.nonzero()[:, 0]
     # Eight labels at a time: nearly all words are 0.
     words = small.view(torch.int64).nonzero()[:, 0]
-    found = small.view(-1, 8)[words].nonzero()
+    found = small.view(-1, 8).index_select(0, words).nonzero()
     return words[found[:, 0]] * 8 + found[:, 1]
 
 

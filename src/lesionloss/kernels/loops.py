@@ -238,12 +238,12 @@ def find(words, size, labels, out):
 
 
 @_exactly
-def gradient_of_plain(z, slope, of_term, valid, out, e):
-    """p (slope (1 - p) + of_term), in one go: nearly all that a loss with one logit and cross-entropy needs."""
+def gradient_of_plain(z, slope, curve, of_term, valid, out, e):
+    """p ((slope + curve p) (1 - p) + of_term) in one go: counts, also squared, and cross-entropy of one logit."""
     for at in range(0, z.size, BLOCK):
         n = min(BLOCK, z.size - at)
         exponentials_of_size(z[at : at + n], e, n)
-        write_plain(z[at : at + n], e, slope, of_term, out[at : at + n], n)
+        write_plain(z[at : at + n], e, slope, curve, of_term, out[at : at + n], n)
         if valid.size:
             for i in range(at, at + n):
                 out[i] = out[i] if valid[i] else _f(0.0)
@@ -256,13 +256,13 @@ def exponentials_of_size(z, e, n):
 
 
 @_exactly
-def write_plain(z, e, slope, of_term, out, n):
+def write_plain(z, e, slope, curve, of_term, out, n):
     for i in range(n):
         high = _f(1.0) / (_f(1.0) + e[i])
         low = e[i] * high
         p = high if z[i] >= 0 else low
         rest = low if z[i] >= 0 else high
-        out[i] = p * (slope * rest + of_term)
+        out[i] = p * ((slope + curve * p) * rest + of_term)
 
 
 @_exactly
@@ -334,6 +334,14 @@ def add_term_slope(term, weight, ce, q, rest, a, b, into, n):
 
 
 @_exactly
+def power_sum(x, power, a, n):
+    if power == 2:
+        return dot(x, x, n)
+    raise_to(x, power, a, n)
+    return total(a, n)
+
+
+@_exactly
 def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
     """Add the raw sums of the background voxels start to stop to result (see `lesionloss.kernels.plan.Raw`)."""
     classes = max(2, z.shape[0])
@@ -349,14 +357,9 @@ def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
                 k += 1
         for power in powers:
             for c in range(1, classes):
-                if power == 2:
-                    result[k] += dot(p[c], p[c], n)
-                else:
-                    raise_to(p[c], power, a, n)
-                    result[k] += total(a, n)
+                result[k] += power_sum(p[c], power, a, n)
                 k += 1
-            raise_to(q, power, a, n)
-            result[k] += total(a, n)
+            result[k] += power_sum(q, power, a, n)
             k += 1
         for t in range(len(terms)):
             result[k] += term_sum(terms[t], ce, q, a, b, n)
@@ -367,11 +370,13 @@ def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
 def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, out):
     """Write d(weights · raw sums) / d logits of voxels start to stop into out (C, V); of lesions, anything."""
     classes = max(2, z.shape[0])
-    if z.shape[0] == 1 and powers.size == 0 and np.all(terms[:, 0] == CROSS_ENTROPY):
+    if z.shape[0] == 1 and np.all(powers == 2) and np.all(terms[:, 0] == CROSS_ENTROPY):
+        of_terms = 2 * powers.size + (1 if counting else 0)
         slope = _f(weights[0]) if counting else _f(0.0)
-        of_term = _f(np.sum(weights[1:] if counting else weights))
-        kept = valid[start:stop] if valid.size else valid
-        gradient_of_plain(z[0, start:stop], slope, of_term, kept, out[0, start:stop], np.empty(BLOCK, np.float32))
+        curve = _f(2 * np.sum(weights[1:of_terms])) if counting else _f(0.0)
+        of_term = _f(np.sum(weights[of_terms:]))
+        kept, e = valid[start:stop] if valid.size else valid, np.empty(BLOCK, np.float32)
+        gradient_of_plain(z[0, start:stop], slope, curve, of_term, kept, out[0, start:stop], e)
         return
     curved = False
     for t in range(len(terms)):

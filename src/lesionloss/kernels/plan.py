@@ -45,6 +45,11 @@ class Plan:
         return [*self.sharpens, *self.pairs]
 
     @property
+    def mirrored(self) -> "Plan":
+        """With lesion and background exchanged."""
+        return Plan(self.sharpens, tuple((background, lesion) for lesion, background in self.pairs))
+
+    @property
     def powers(self) -> tuple[float, ...]:
         """The sharpnesses that need a power."""
         return tuple(sharpen for sharpen in self.sharpens if sharpen != 1)
