@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lesionloss.kernels.plan import Plan
+from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy
 
 CHUNK = 1 << 19  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
@@ -112,28 +112,39 @@ def _sums_of_squares(x: Tensor) -> Tensor:
     return torch.stack([torch.dot(row, row) for row in x])
 
 
-def background_sums(image: Image, plan: Plan) -> Tensor:
-    """The raw sums of one image (see `Raw`), in float64."""
-    pieces = []
-    for chunk in chunks(image):
-        parts = [chunk.p.sum(1)] if plan.sharpens else []
-        for power in plan.powers:
-            parts += [_power_sums(chunk.p, power), _power_sums(chunk.q[None], power)]
-        if any(not isinstance(term, CrossEntropy) for term in plan.on_background):
-            ce = _cross_entropy(chunk)
-            parts += [term.value(ce, chunk.q).sum()[None] for term in plan.on_background]
-        else:
-            parts += [_sum_of_cross_entropy(chunk)[None] for _ in plan.on_background]
-        pieces.append(torch.cat(parts))
-    return torch.stack(pieces).sum(0, dtype=torch.float64)
+def background_sums(images: list[Image], plan: Plan) -> Tensor:
+    """The raw sums (see `Raw`), one row for each image, in float64."""
+    length = raw_of(plan, max(2, len(images[0].logits))).length
+    result = torch.zeros((len(images), length), dtype=torch.float64)
+    for image, row in zip(images, result, strict=True):
+        for chunk in chunks(image):
+            row += _chunk_sums(chunk, plan)
+    return result
+
+
+def _chunk_sums(chunk: Chunk, plan: Plan) -> Tensor:
+    parts = [chunk.p.sum(1)] if plan.sharpens else []
+    for power in plan.powers:
+        parts += [_power_sums(chunk.p, power), _power_sums(chunk.q[None], power)]
+    if any(not isinstance(term, CrossEntropy) for term in plan.on_background):
+        ce = _cross_entropy(chunk)
+        parts += [term.value(ce, chunk.q).sum()[None] for term in plan.on_background]
+    else:
+        parts += [_sum_of_cross_entropy(chunk)[None] for _ in plan.on_background]
+    return torch.cat(parts)
 
 
 def _power_sums(x: Tensor, power: float) -> Tensor:
     return _sums_of_squares(x) if power == 2 else x.pow(power).sum(1)
 
 
-def background_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> None:
-    """Write d(weights · raw sums) / d logits into out (C, V); 0 where a voxel is no background voxel."""
+def background_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
+    """Write d(weights · raw sums) / d logits into each out (C, V); 0 where a voxel is no background voxel."""
+    for image, of_image, out in zip(images, weights, outs, strict=True):
+        _image_gradient(image, plan, of_image, out)
+
+
+def _image_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> None:
     classes = max(2, len(image.logits))
     linear, rest = weights.new_zeros(classes - 1), weights
     if plan.sharpens:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
@@ -42,33 +43,39 @@ def takes(image: Image, plan: Plan) -> bool:
     return known and image.logits.dtype == torch.float32 and loops() is not None
 
 
-def compiled_sums(image: Image, plan: Plan) -> Tensor:
+def compiled_sums(images: list[Image], plan: Plan) -> Tensor:
     """As `background_sums`."""
     code = loops()
-    if code is None or not takes(image, plan):
-        return background_sums(image, plan)
-    arguments = _arguments(image, plan)
+    if code is None or not takes(images[0], plan):
+        return background_sums(images, plan)
+    arguments = [_arguments(image, plan) for image in images]
+    length = raw_of(plan, max(2, len(images[0].logits))).length
 
-    def add(start: int, stop: int) -> np.ndarray[Any, Any]:
-        result = np.zeros(raw_of(plan, max(2, len(image.logits))).length)
-        code.sums(arguments[0], start, stop, *arguments[1:], result)
+    def add(pieces: list[_Piece]) -> np.ndarray[Any, Any]:
+        result = np.zeros((len(images), length))
+        for piece in pieces:
+            logits, *others = arguments[piece.image]
+            code.sums(logits, piece.start, piece.stop, *others, result[piece.image])
         return result
 
-    return torch.from_numpy(np.sum(_in_parts(image, add), axis=0))
+    return torch.from_numpy(np.sum(_in_parts(images, add), axis=0))
 
 
-def compiled_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> None:
+def compiled_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
     """As `background_gradient`."""
     code = loops()
-    if code is None or not takes(image, plan):
-        background_gradient(image, plan, weights, out)
+    if code is None or not takes(images[0], plan):
+        background_gradient(images, plan, weights, outs)
         return
-    arguments, of_sums, into = _arguments(image, plan), weights.numpy(), out.numpy()
+    arguments = [_arguments(image, plan) for image in images]
+    of_sums, into = weights.contiguous().numpy(), [out.numpy() for out in outs]
 
-    def write(start: int, stop: int) -> None:
-        code.gradient(arguments[0], start, stop, *arguments[1:], of_sums, into)
+    def write(pieces: list[_Piece]) -> None:
+        for piece in pieces:
+            logits, *others = arguments[piece.image]
+            code.gradient(logits, piece.start, piece.stop, *others, of_sums[piece.image], into[piece.image])
 
-    _in_parts(image, write)
+    _in_parts(images, write)
 
 
 def compiled_positions(labels: Tensor) -> Tensor:
@@ -106,17 +113,35 @@ def _row(term: Term) -> tuple[float, float, float, float]:
     return (0.0, 0.0, 0.0, 0.0)
 
 
-def _in_parts(image: Image, work: Callable[[int, int], T]) -> list[T]:
-    """Cut the voxels into as many parts as torch has threads, at the seams of blocks, and wait for all."""
+@dataclass(frozen=True)
+class _Piece:
+    """Voxels start to stop of one of the images."""
+
+    image: int
+    start: int
+    stop: int
+
+
+def _in_parts(images: list[Image], work: Callable[[list[_Piece]], T]) -> list[T]:
+    """Give each thread its share of the voxels of all images, cut at the seams of blocks, and wait for all."""
     code = loops()
-    channels, voxels = image.logits.shape
-    parts = max(1, min(torch.get_num_threads(), channels * voxels // WORTH_A_THREAD))
-    if parts == 1 or code is None:
-        return [work(0, voxels)]
-    step = -(-voxels // parts // code.BLOCK) * code.BLOCK
-    edges = [(start, min(start + step, voxels)) for start in range(0, voxels, step)]
-    others = [_threads().submit(work, *edge) for edge in edges[1:]]
-    return [work(*edges[0]), *(other.result() for other in others)]
+    block: int = 1 if code is None else code.BLOCK
+    sizes = [image.logits.shape[1] for image in images]
+    parts = max(1, min(torch.get_num_threads(), len(images[0].logits) * sum(sizes) // WORTH_A_THREAD))
+    share = -(-sum(sizes) // parts // block) * block
+    pieces: list[list[_Piece]] = [[] for _ in range(parts)]
+    part, left = 0, share
+    for image, size in enumerate(sizes):
+        start = 0
+        while start < size:
+            stop = size if part == parts - 1 else min(size, start + left)
+            pieces[part].append(_Piece(image, start, stop))
+            left -= -(-(stop - start) // block) * block
+            start = stop
+            if left <= 0 and part < parts - 1:
+                part, left = part + 1, share
+    others = [_threads().submit(work, some) for some in pieces[1:] if some]
+    return [work(pieces[0]), *(other.result() for other in others)]
 
 
 @cache

@@ -28,11 +28,13 @@ FEW = 0.05  # positions of lesion voxels are kept for the backward pass if they 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who finds the lesions and goes through the background voxels of one image."""
+    """Who finds the lesions and goes through the background voxels of images."""
 
     positions: Callable[[Tensor], Tensor]
-    sums: Callable[[Image, Plan], Tensor]
-    gradient: Callable[[Image, Plan, Tensor, Tensor], None]  # what it writes at lesion voxels does not matter
+    sums: Callable[[list[Image], Plan], Tensor]
+    gradient: Callable[
+        [list[Image], Plan, Tensor, list[Tensor]], None
+    ]  # what it writes at lesion voxels does not matter
     keeps_p: bool  # between the passes, of a single logit; else nothing is kept
 
 
@@ -63,7 +65,7 @@ class Job:
         raw = raw_of(self.plan, max(2, logits.shape[1]))
         p = torch.empty_like(logits) if self.engine.keeps_p and logits.shape[1] == 1 else logits.new_empty(0)
         images = self.images(logits, where, p, known=False)
-        sums = torch.stack([self.engine.sums(image, self.plan) for image in images])
+        sums = self.engine.sums(images, self.plan)
         valid = [logits.shape[-1] if image.valid is None else int(image.valid.sum()) for image in images]
         voxels = torch.tensor([n - len(image.lesions) for n, image in zip(valid, images, strict=True)])
         results = sums @ raw.matrix + voxels[:, None] * raw.per_voxel
@@ -81,8 +83,7 @@ class Job:
         out = torch.empty_like(logits)
         of_raw = weights.double() @ raw.matrix.T
         images = self.images(logits, where, p, known=True)
-        for image, of_row, into in zip(images, of_raw, out, strict=True):
-            self.engine.gradient(image, self.plan, of_row, into)
+        self.engine.gradient(images, self.plan, of_raw, list(out))
         if logits.shape[1] == 1:
             self._add_mirrored_gradient(logits, images, where, weights, out)
             return out
@@ -94,9 +95,7 @@ class Job:
     def _mirrored_sums(self, logits: Tensor, images: list[Image], where: Tensor) -> Tensor:
         """With one logit, lesion voxels are background voxels once both classes and the sign change places."""
         raw, plan = raw_of(self.plan, 2), self.plan.mirrored
-        mirrored = _mirror(logits, images, where)
-        nothing = torch.zeros(raw.length, dtype=torch.float64)
-        sums = torch.stack([self.engine.sums(image, plan) if image.logits.numel() else nothing for image in mirrored])
+        sums = self.engine.sums(_mirror(logits, images, where), plan)
         voxels = torch.tensor([[len(image.lesions)] for image in images])
         return (sums @ raw.matrix + voxels * raw.per_voxel)[:, _other_class(raw.per_voxel)]
 
@@ -106,11 +105,8 @@ class Job:
         raw, plan = raw_of(self.plan, 2), self.plan.mirrored
         of_raw = weights[:, _other_class(raw.per_voxel)].double() @ raw.matrix.T
         pull = logits.new_empty((1, len(where)))
-        start = 0
-        for image, of_row in zip(_mirror(logits, images, where), of_raw, strict=True):
-            stop = start + image.logits.shape[1]
-            self.engine.gradient(image, plan, of_row, pull[:, start:stop])
-            start = stop
+        parts = torch.split(pull, [len(image.lesions) for image in images], dim=1)
+        self.engine.gradient(_mirror(logits, images, where), plan, of_raw, list(parts))
         out.view(-1).index_copy_(0, where, pull[0].neg_())
 
     def _lesions(self, logits: Tensor, where: Tensor) -> Iterator["_Few"]:
