@@ -215,7 +215,7 @@ def test_a_loss_is_known_before_it_asks() -> None:
     assert asked[0] == Plan((1.0,), (plain,))
     assert asked[1] == Plan((2.0,), ((Focal(3.0), Focal(3.0)),))
     assert asked[2] == Plan((1.0,), ((Focal(2.0), Focal(2.0)),))
-    assert asked[3] == Plan()
+    assert asked[3] == Plan((2.0,))
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -17,6 +17,7 @@ from lesionloss.kernels import READABLE, Kernel, fastest
 from lesionloss.kernels.plan import Plan, plan_of
 from lesionloss.registry import LossRecord
 from lesionloss.spec import Spec, SpecTerm, check_hyperparameters, parse
+from lesionloss.values import look
 from lesionloss.voxels import Reading, Voxels
 
 Empty = Literal["count", "skip"]
@@ -76,9 +77,10 @@ class Loss(nn.Module):
         """
         with torch.autocast(logits.device.type, enabled=False):
             kernel = self.kernel or fastest(logits)
-            v, poison = align(logits, labels, valid, self.reading, kernel)
+            v = align(logits, labels, valid, self.reading, kernel)
             if kernel is not READABLE:
                 v = replace(v, plan=self._plan(v))
+            poison = None if kernel.looks(v) else look(v.logits, v.labels, v.valid)
             rows = sum((term.weight * per_image(term, v) for term in self._terms), start=v.logits.new_zeros(()))
             images = rows.reshape(-1, v.groups).mean(1)
             if poison is not None:

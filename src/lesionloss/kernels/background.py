@@ -1,4 +1,4 @@
-"""The many background voxels, in chunks that fit a cache: raw sums, and the gradient written once."""
+"""The background of more than two classes, in chunks that fit a cache: raw sums, and the gradient written once."""
 
 import itertools
 from collections.abc import Iterator
@@ -24,8 +24,6 @@ class Image:
     logits: Tensor  # (C, V)
     valid: Tensor | None  # (V,) bool
     lesions: Tensor  # (n,) sorted positions of lesion voxels
-    p: Tensor | None = None  # (1, V): where to keep p between the passes, if there is but one logit
-    known: bool = False  # p is there already
 
 
 @dataclass(frozen=True)
@@ -36,25 +34,19 @@ class Chunk:
     stop: int
     logits: Tensor  # (C, v)
     p: Tensor  # (K - 1, v): probabilities of the lesion classes
-    q: Tensor  # (v,): their sum; shares memory with p if K = 2
+    q: Tensor  # (v,): their sum
 
 
 def chunks(image: Image) -> Iterator[Chunk]:
     channels, voxels = image.logits.shape
     step = max(1, CHUNK // channels)
     edges = [*range(0, voxels, step), voxels]
-    if image.p is not None and image.known:
-        for start, stop in itertools.pairwise(edges):
-            p = image.p[:, start:stop]
-            yield Chunk(start, stop, image.logits[:, start:stop], p, p[0])
-        return
     bounds = torch.searchsorted(image.lesions, torch.tensor(edges)).tolist()
-    buffer = torch.empty((channels, min(step, voxels) if image.p is None else 0), dtype=image.logits.dtype)
+    buffer = torch.empty((channels, min(step, voxels)), dtype=image.logits.dtype)
     for i, (start, stop) in enumerate(itertools.pairwise(edges)):
         logits = image.logits[:, start:stop]
-        into = buffer[:, : stop - start] if image.p is None else image.p[:, start:stop]
-        p, q = _probabilities(logits, into)
-        for x in (p,) if channels == 1 else (p, q[None]):
+        p, q = _probabilities(logits, buffer[:, : stop - start])
+        for x in (p, q[None]):
             if bounds[i] < bounds[i + 1]:
                 x.index_fill_(1, image.lesions[bounds[i] : bounds[i + 1]] - start, 0.0)
             if image.valid is not None:
@@ -64,9 +56,6 @@ def chunks(image: Image) -> Iterator[Chunk]:
 
 def _probabilities(logits: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
     """p (K - 1, v), in the buffer, and q (v,). q is a sum, not 1 - p, and so exact where it is small."""
-    if logits.shape[0] == 1:
-        p = torch.sigmoid(logits, out=buffer)
-        return p, p[0]
     torch.sub(logits, logits.amax(0), out=buffer).exp_()
     lesion = buffer[1:]
     q = lesion.sum(0)
@@ -81,8 +70,6 @@ def _cross_entropy(chunk: Chunk) -> Tensor:
     if chunk.q.numel() and float(chunk.q.amax()) > NEARLY_SURE:
         sure = (chunk.q > NEARLY_SURE).nonzero()[:, 0]
         logits = chunk.logits[:, sure]
-        if logits.shape[0] == 1:
-            logits = torch.cat([torch.zeros_like(logits), logits])
         ce[sure] = torch.logsumexp(logits, dim=0) - logits[0]
     return ce
 
@@ -150,27 +137,12 @@ def _image_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> N
     if plan.sharpens:
         linear, rest = weights[: classes - 1], weights[classes - 1 :]
     of_powers, of_terms = rest[: classes * len(plan.powers)], rest[classes * len(plan.powers) :]
-    write = _gradient_of_one if len(image.logits) == 1 else _gradient_of_many
     for chunk in chunks(image):
         by_term = _term_slopes(chunk, plan, of_terms.tolist())
-        write(chunk, plan, linear, of_powers.view(-1, classes), by_term, out[:, chunk.start : chunk.stop])
+        _write_gradient(chunk, plan, linear, of_powers.view(-1, classes), by_term, out[:, chunk.start : chunk.stop])
 
 
-def _gradient_of_one(
-    chunk: Chunk, plan: Plan, linear: Tensor, of_powers: Tensor, by_term: Tensor | float, out: Tensor
-) -> None:
-    """p (a (1 - p) + s), a the slope of the sums by p and s that of the terms by ce."""
-    p = chunk.p
-    slopes: Tensor | float = linear.item()
-    for power, weight in zip(plan.powers, of_powers.sum(1).tolist(), strict=True):
-        slopes = slopes + (power * weight) * _lower(p, power)
-    torch.sub(1.0, p, out=out).mul_(slopes)
-    if isinstance(by_term, Tensor) or by_term != 0:
-        out.add_(by_term)
-    out.mul_(p)
-
-
-def _gradient_of_many(
+def _write_gradient(
     chunk: Chunk, plan: Plan, linear: Tensor, of_powers: Tensor, by_term: Tensor | float, out: Tensor
 ) -> None:
     """p_c (a_c - Σ_k a_k p_k + s) for the lesion classes; the background's is what makes them add up to 0."""

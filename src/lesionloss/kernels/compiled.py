@@ -1,13 +1,10 @@
 """The background voxels by machine code, where numba is installed (`pip install lesionloss[fast]`)."""
 
 import importlib.util
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import itertools
 from functools import cache
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +13,9 @@ from torch import Tensor
 from lesionloss.kernels.background import Image, background_gradient, background_sums
 from lesionloss.kernels.lesions import positions
 from lesionloss.kernels.plan import Plan, raw_of
+from lesionloss.kernels.sharing import Piece, in_parts
+from lesionloss.kernels.single import single_gradient, single_sums
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
-
-T = TypeVar("T")
-
-WORTH_A_THREAD = 1 << 15  # numbers: less than that is done before another thread has woken up
 
 
 def installed() -> bool:
@@ -38,6 +33,11 @@ def loops() -> ModuleType | None:
     return loops
 
 
+def ready() -> bool:
+    """Whether compiled functions can be used."""
+    return loops() is not None
+
+
 def takes(image: Image, plan: Plan) -> bool:
     known = all(type(term) in (CrossEntropy, Focal, Tail) for term in plan.on_background)
     return known and image.logits.dtype == torch.float32 and loops() is not None
@@ -51,14 +51,16 @@ def compiled_sums(images: list[Image], plan: Plan) -> Tensor:
     arguments = [_arguments(image, plan) for image in images]
     length = raw_of(plan, max(2, len(images[0].logits))).length
 
-    def add(pieces: list[_Piece]) -> np.ndarray[Any, Any]:
+    def add(pieces: list[Piece]) -> np.ndarray[Any, Any]:
         result = np.zeros((len(images), length))
         for piece in pieces:
             logits, *others = arguments[piece.image]
             code.sums(logits, piece.start, piece.stop, *others, result[piece.image])
         return result
 
-    return torch.from_numpy(np.sum(_in_parts(images, add), axis=0))
+    return torch.from_numpy(
+        np.sum(in_parts([image.logits.shape[1] for image in images], len(images[0].logits), add), axis=0)
+    )
 
 
 def compiled_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
@@ -70,12 +72,41 @@ def compiled_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: li
     arguments = [_arguments(image, plan) for image in images]
     of_sums, into = weights.contiguous().numpy(), [out.numpy() for out in outs]
 
-    def write(pieces: list[_Piece]) -> None:
+    def write(pieces: list[Piece]) -> None:
         for piece in pieces:
             logits, *others = arguments[piece.image]
             code.gradient(logits, piece.start, piece.stop, *others, of_sums[piece.image], into[piece.image])
 
-    _in_parts(images, write)
+    in_parts([image.logits.shape[1] for image in images], len(images[0].logits), write)
+
+
+def compiled_single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
+    """As `single_sums`, but keeps no p."""
+    images = single_images(logits, where, valid)
+    if loops() is None or not takes(images[0], plan):
+        return single_sums(logits, where, valid, plan)
+    return compiled_sums(images, plan), logits.new_empty(0)
+
+
+def compiled_single_gradient(
+    p: Tensor, logits: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor, out: Tensor
+) -> None:
+    """As `single_gradient`."""
+    if len(p):
+        single_gradient(p, logits, valid, plan, weights, out)
+        return
+    nowhere = torch.empty(0, dtype=torch.int64)
+    compiled_gradient(single_images(logits, nowhere, valid), plan, weights, list(out[:, None]))
+
+
+def single_images(logits: Tensor, where: Tensor, valid: Tensor | None) -> list[Image]:
+    """Each row of logits (R, V)."""
+    rows, voxels = logits.shape
+    bounds = torch.searchsorted(where, torch.arange(rows + 1) * voxels).tolist()
+    return [
+        Image(logits[row, None], None if valid is None else valid[row], where[low:high] - row * voxels)
+        for row, (low, high) in enumerate(itertools.pairwise(bounds))
+    ]
 
 
 def compiled_positions(labels: Tensor) -> Tensor:
@@ -111,43 +142,3 @@ def _row(term: Term) -> tuple[float, float, float, float]:
     if isinstance(term, Focal) and code is not None:
         return (code.FOCAL, term.gamma, 0.0, 0.0)
     return (0.0, 0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """Voxels start to stop of one of the images."""
-
-    image: int
-    start: int
-    stop: int
-
-
-def _in_parts(images: list[Image], work: Callable[[list[_Piece]], T]) -> list[T]:
-    """Give each thread its share of the voxels of all images, cut at the seams of blocks, and wait for all."""
-    code = loops()
-    block: int = 1 if code is None else code.BLOCK
-    sizes = [image.logits.shape[1] for image in images]
-    parts = max(1, min(torch.get_num_threads(), len(images[0].logits) * sum(sizes) // WORTH_A_THREAD))
-    share = -(-sum(sizes) // parts // block) * block
-    pieces: list[list[_Piece]] = [[] for _ in range(parts)]
-    part, left = 0, share
-    for image, size in enumerate(sizes):
-        start = 0
-        while start < size:
-            stop = size if part == parts - 1 else min(size, start + left)
-            pieces[part].append(_Piece(image, start, stop))
-            left -= -(-(stop - start) // block) * block
-            start = stop
-            if left <= 0 and part < parts - 1:
-                part, left = part + 1, share
-    others = [_threads().submit(work, some) for some in pieces[1:] if some]
-    return [work(pieces[0]), *(other.result() for other in others)]
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="lesionloss")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not survive a fork

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from lesionloss.kernels import background, compiled
+from lesionloss.kernels import background, compiled, single
 from lesionloss.kernels.background import Image
 from lesionloss.kernels.lesions import LesionVoxels, lesion_columns, lesion_gradient, lesion_voxels, positions
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Term
+from lesionloss.kernels.walked import other_class, walk_gradient, walk_sums
 
 if TYPE_CHECKING:
     from lesionloss.voxels import Voxels
@@ -28,17 +29,32 @@ FEW = 0.05  # positions of lesion voxels are kept for the backward pass if they 
 
 @dataclass(frozen=True)
 class Engine:
-    """Who finds the lesions and goes through the background voxels of images."""
+    """Who finds the lesions and goes through the background voxels.
+
+    What a gradient writes at lesion voxels does not matter: it is written over.
+    """
 
     positions: Callable[[Tensor], Tensor]
+    single_sums: Callable[[Tensor, Tensor, Tensor | None, Plan], tuple[Tensor, Tensor]]
+    single_gradient: Callable[[Tensor, Tensor, Tensor | None, Plan, Tensor, Tensor], None]
     sums: Callable[[list[Image], Plan], Tensor]
-    gradient: Callable[
-        [list[Image], Plan, Tensor, list[Tensor]], None
-    ]  # what it writes at lesion voxels does not matter
-    keeps_p: bool  # between the passes, of a single logit; else nothing is kept
+    gradient: Callable[[list[Image], Plan, Tensor, list[Tensor]], None]
+    walks: Callable[[], bool]  # whether `walked` can be used
 
 
-TORCH = Engine(positions, background.background_sums, background.background_gradient, keeps_p=True)
+def never() -> bool:
+    """For engines that can't walk."""
+    return False
+
+
+TORCH = Engine(
+    positions,
+    single.single_sums,
+    single.single_gradient,
+    background.background_sums,
+    background.background_gradient,
+    walks=never,
+)
 
 
 @dataclass(frozen=True)
@@ -50,64 +66,53 @@ class Job:
     plan: Plan
     engine: Engine
 
-    def images(self, logits: Tensor, where: Tensor, p: Tensor, known: bool) -> list[Image]:
-        """Each row, given the positions of lesion voxels in the batch."""
-        voxels = logits.shape[-1]
-        bounds = _bounds(where, torch.arange(len(logits) + 1) * voxels)
-        images = []
-        for row, (low, high) in enumerate(itertools.pairwise(bounds)):
-            valid, lesions = None if self.valid is None else self.valid[row], where[low:high] - row * voxels
-            images.append(Image(logits[row], valid, lesions, p[row] if len(p) else None, known))
-        return images
-
     def sums(self, logits: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
         """The results, (R, columns), and the p that is kept, or an empty tensor."""
         raw = raw_of(self.plan, max(2, logits.shape[1]))
-        p = torch.empty_like(logits) if self.engine.keeps_p and logits.shape[1] == 1 else logits.new_empty(0)
-        images = self.images(logits, where, p, known=False)
-        sums = self.engine.sums(images, self.plan)
-        valid = [logits.shape[-1] if image.valid is None else int(image.valid.sum()) for image in images]
-        voxels = torch.tensor([n - len(image.lesions) for n, image in zip(valid, images, strict=True)])
-        results = sums @ raw.matrix + voxels[:, None] * raw.per_voxel
+        valid = logits.shape[-1] if self.valid is None else self.valid.sum(1)
+        rows = torch.div(where, logits.shape[-1], rounding_mode="floor")
+        lesions = torch.bincount(rows, minlength=len(logits))
+        voxels = (valid - lesions)[:, None]
         if logits.shape[1] == 1:
-            return (results + self._mirrored_sums(logits, images, where)).to(logits.dtype), p
+            sums, p = self.engine.single_sums(logits[:, 0], where, self.valid, self.plan)
+            results = sums @ raw.matrix + voxels * raw.per_voxel
+            mirrored = single.listed_sums(_listed(logits, where), rows, len(logits), self.plan.mirrored)
+            of_lesions = mirrored @ raw.matrix + lesions[:, None] * raw.per_voxel
+            return (results + of_lesions[:, other_class(raw.per_voxel)]).to(logits.dtype), p
+        results = self.engine.sums(self._images(logits, where), self.plan) @ raw.matrix + voxels * raw.per_voxel
         for few in self._lesions(logits, where):
             columns = lesion_columns(few.voxels, self.plan)
             bounds = _bounds(few.row, torch.arange(len(logits) + 1))
             for row, (low, high) in enumerate(itertools.pairwise(bounds)):
                 results[row] += columns[:, low:high].sum(1, dtype=torch.float64)
-        return results.to(logits.dtype), p
+        return results.to(logits.dtype), logits.new_empty(0)
 
     def gradient(self, logits: Tensor, weights: Tensor, where: Tensor, p: Tensor) -> Tensor:
+        """d(weights · results) / d logits, given what `sums` kept."""
         raw = raw_of(self.plan, max(2, logits.shape[1]))
         out = torch.empty_like(logits)
         of_raw = weights.double() @ raw.matrix.T
-        images = self.images(logits, where, p, known=True)
-        self.engine.gradient(images, self.plan, of_raw, list(out))
         if logits.shape[1] == 1:
-            self._add_mirrored_gradient(logits, images, where, weights, out)
+            self.engine.single_gradient(p, logits[:, 0], self.valid, self.plan, of_raw, out[:, 0])
+            of_mirrored = (weights[:, other_class(raw.per_voxel)].double() @ raw.matrix.T).to(logits.dtype)
+            rows = torch.div(where, logits.shape[-1], rounding_mode="floor")
+            pull = single.listed_gradient(_listed(logits, where), self.plan.mirrored, of_mirrored.T[:, rows])
+            out.view(-1).index_copy_(0, where, pull.neg_())
             return out
+        self.engine.gradient(self._images(logits, where), self.plan, of_raw, list(out))
         for few in self._lesions(logits, where):
             pull = lesion_gradient(few.voxels, self.plan, weights.T.contiguous().index_select(1, few.row))
             out.view(-1).scatter_(0, few.at.view(-1), pull.reshape(-1))
         return out
 
-    def _mirrored_sums(self, logits: Tensor, images: list[Image], where: Tensor) -> Tensor:
-        """With one logit, lesion voxels are background voxels once both classes and the sign change places."""
-        raw, plan = raw_of(self.plan, 2), self.plan.mirrored
-        sums = self.engine.sums(_mirror(logits, images, where), plan)
-        voxels = torch.tensor([[len(image.lesions)] for image in images])
-        return (sums @ raw.matrix + voxels * raw.per_voxel)[:, _other_class(raw.per_voxel)]
-
-    def _add_mirrored_gradient(
-        self, logits: Tensor, images: list[Image], where: Tensor, weights: Tensor, out: Tensor
-    ) -> None:
-        raw, plan = raw_of(self.plan, 2), self.plan.mirrored
-        of_raw = weights[:, _other_class(raw.per_voxel)].double() @ raw.matrix.T
-        pull = logits.new_empty((1, len(where)))
-        parts = torch.split(pull, [len(image.lesions) for image in images], dim=1)
-        self.engine.gradient(_mirror(logits, images, where), plan, of_raw, list(parts))
-        out.view(-1).index_copy_(0, where, pull[0].neg_())
+    def _images(self, logits: Tensor, where: Tensor) -> list[Image]:
+        """Each row, given the positions of lesion voxels in the batch."""
+        voxels = logits.shape[-1]
+        bounds = _bounds(where, torch.arange(len(logits) + 1) * voxels)
+        return [
+            Image(logits[row], None if self.valid is None else self.valid[row], where[low:high] - row * voxels)
+            for row, (low, high) in enumerate(itertools.pairwise(bounds))
+        ]
 
     def _lesions(self, logits: Tensor, where: Tensor) -> Iterator["_Few"]:
         """Lesion voxels of all rows, in portions for batches where they are not few."""
@@ -120,8 +125,13 @@ class Job:
             few = logits.view(-1).index_select(0, at.view(-1)).view(at.shape)
             yield _Few(row, at, lesion_voxels(few, labels.index_select(0, some)))
 
-    def readable_sums(self, logits: Tensor) -> Tensor:
-        """The same as autograd can follow, any number of times."""
+    def gradient_again(self, logits: Tensor, weights: Tensor) -> Tensor:
+        """A gradient that is to be differentiated again, made of operations that autograd knows."""
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self._readable_sums(logits), logits, weights, create_graph=True)
+        return gradient
+
+    def _readable_sums(self, logits: Tensor) -> Tensor:
         from lesionloss.voxels import Voxels
 
         v = Voxels(logits, self.labels, self.valid, READABLE)
@@ -131,15 +141,10 @@ class Job:
         return torch.cat(parts, dim=1)
 
 
-def _mirror(logits: Tensor, images: list[Image], where: Tensor) -> list[Image]:
-    flipped = logits.view(-1).index_select(0, where).neg_()
-    parts: tuple[Tensor, ...] = torch.split(flipped, [len(image.lesions) for image in images])
-    return [Image(part[None], None, where[:0]) for part in parts]
-
-
-def _other_class(columns: Tensor) -> Tensor:
-    """Results come in pairs: background and lesion of a count, lesion and background of a term."""
-    return torch.arange(len(columns)) ^ 1
+def _listed(logits: Tensor, where: Tensor) -> single.Errors:
+    """The lesion voxels of a batch with one logit."""
+    margin = logits.view(-1).index_select(0, where).neg_()
+    return single.Errors(margin, torch.sigmoid(margin))
 
 
 @dataclass(frozen=True)
@@ -154,38 +159,53 @@ def _bounds(where: Tensor, edges: Tensor) -> list[int]:
     return bounds
 
 
-_Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor, Job]
-
-
 class _Sums(torch.autograd.Function):
-    @staticmethod
-    def forward(logits: Tensor, labels: Tensor, valid: Tensor | None, where: Tensor, job: Job) -> tuple[Tensor, Tensor]:
-        return job.sums(logits.contiguous(), where)
+    """(logits, positions of lesion voxels, job) -> results (R, columns)."""
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: _Inputs, output: tuple[Tensor, Tensor]) -> None:
-        logits, labels, valid, where, job = inputs
+    def forward(ctx: Any, logits: Tensor, where: Tensor, job: Job) -> Tensor:
+        results, p = job.sums(logits.contiguous(), where)
         few = where.nbytes <= FEW * logits.nbytes
-        ctx.mark_non_differentiable(output[1])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(logits, labels, valid, where if few else None, output[1])
+        ctx.save_for_backward(logits, job.labels, job.valid, where if few else None, p)
         ctx.job = job
+        return results
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         weights = grads[0]
         if weights is None:
-            return None, None, None, None, None
+            return None, None, None
         logits, labels, _, where, p = ctx.saved_tensors
         job: Job = ctx.job
         if not torch.is_grad_enabled():
             where = job.engine.positions(labels) if where is None else where
-            return job.gradient(logits.contiguous(), weights, where, p), None, None, None, None
-        # A gradient that is to be differentiated again is made of operations that autograd knows.
-        with torch.enable_grad():
-            sums = job.readable_sums(logits)
-            (gradient,) = torch.autograd.grad(sums, logits, weights, create_graph=True)
-        return gradient, None, None, None, None
+            return job.gradient(logits.contiguous(), weights, where, p), None, None
+        return job.gradient_again(logits, weights), None, None
+
+
+class _Walk(torch.autograd.Function):
+    """(logits (R, 1, V), job) -> results (R, columns) and the number of lesion voxels (R,); keeps nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, job: Job) -> tuple[Tensor, Tensor]:
+        results, lesions = walk_sums(logits[:, 0], job.labels, job.valid, job.plan)
+        ctx.mark_non_differentiable(lesions)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(logits, job.labels, job.valid)
+        ctx.job = job
+        return results, lesions
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        weights = grads[0]
+        if weights is None:
+            return None, None
+        logits, labels, valid = ctx.saved_tensors
+        job: Job = ctx.job
+        if torch.is_grad_enabled():
+            return job.gradient_again(logits, weights), None
+        return walk_gradient(logits[:, 0], labels, valid, job.plan, weights)[:, None], None
 
 
 def _vanishes(term: Term, like: Tensor) -> bool:
@@ -203,9 +223,14 @@ class Fused:
     name: str
     engine: Engine
 
+    def looks(self, v: "Voxels") -> bool:
+        return self._walks(v, v.plan)
+
     def class_voxels(self, v: "Voxels") -> Tensor:
         if v.soft or v.logits.device.type != "cpu":
             return READABLE.class_voxels(v)
+        if self._walks(v, v.plan):
+            return v.pool(self._walked_class_voxels(v))
         where = self._where(v)
         rows = torch.div(where, v.labels.shape[1], rounding_mode="floor")
         cells = rows * v.classes + v.labels.reshape(-1)[where]
@@ -228,6 +253,19 @@ class Fused:
         of_lesion, of_background = v.pool(columns).unbind(1)
         return of_lesion, of_background
 
+    def _walks(self, v: "Voxels", plan: Plan | None) -> bool:
+        if not plan or not self.engine.walks() or v.soft or v.classes > 2 or not plan.is_plain:
+            return False
+        small = v.labels.dtype in (torch.uint8, torch.bool)
+        return small and v.logits.dtype == torch.float32 and v.logits.device.type == "cpu"
+
+    def _walked_class_voxels(self, v: "Voxels") -> Tensor:
+        if v.results.lesions is None:
+            self._compute(v, v.plan or Plan())
+        lesions = torch.zeros(()) if v.results.lesions is None else v.results.lesions
+        voxels = torch.tensor(v.labels.shape[1]) if v.valid is None else v.valid.sum(1)
+        return torch.stack([voxels - lesions, lesions], dim=1).to(v.logits.dtype)
+
     def _takes(self, v: "Voxels") -> bool:
         return not v.soft and v.logits.device.type == "cpu" and v.logits.dtype in (torch.float32, torch.float64)
 
@@ -238,13 +276,18 @@ class Fused:
 
     def _columns(self, v: "Voxels", wanted: Plan) -> Tensor:
         """One result, (R, columns); with the first, all that the loss is going to ask for is computed."""
-        missing = (wanted | _safe(v.plan or wanted, v.logits)) - v.results.plan
         if wanted - v.results.plan:
-            job = Job(v.labels, v.valid, missing, self.engine)
-            sums, _ = _Sums.apply(v.logits, v.labels, v.valid, self._where(v), job)  # type: ignore[no-untyped-call]
-            sizes = [4 * v.classes] * len(missing.sharpens) + [2] * len(missing.pairs)
-            v.results.add(missing, torch.split(sums, sizes, dim=1))
+            self._compute(v, (wanted | _safe(v.plan or wanted, v.logits)) - v.results.plan)
         return v.results.of(wanted)
+
+    def _compute(self, v: "Voxels", missing: Plan) -> None:
+        if self._walks(v, missing):
+            results, v.results.lesions = _Walk.apply(v.logits, Job(v.labels, v.valid, missing, self.engine))  # type: ignore[no-untyped-call]
+        else:
+            where = self._where(v)
+            results = _Sums.apply(v.logits, where, Job(v.labels, v.valid, missing, self.engine))  # type: ignore[no-untyped-call]
+        sizes = [4 * v.classes] * len(missing.sharpens) + [2] * len(missing.pairs)
+        v.results.add(missing, torch.split(results, sizes, dim=1))
 
 
 def _safe(plan: Plan, like: Tensor) -> Plan:
@@ -257,5 +300,12 @@ def _safe(plan: Plan, like: Tensor) -> Plan:
 FUSED = Fused("fused", TORCH)
 COMPILED = Fused(
     "compiled",
-    Engine(compiled.compiled_positions, compiled.compiled_sums, compiled.compiled_gradient, keeps_p=False),
+    Engine(
+        compiled.compiled_positions,
+        compiled.compiled_single_sums,
+        compiled.compiled_single_gradient,
+        compiled.compiled_sums,
+        compiled.compiled_gradient,
+        walks=compiled.ready,
+    ),
 )

@@ -8,73 +8,20 @@ a loop that calls those of a library works on one number at a time. Only sums ma
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator, misc"
 
 import numpy as np
-from numba import njit
 
+from lesionloss.kernels.numeric import BLOCK, TINY, exactly, exponential, f32, log_ratio, logarithm, summing
 from lesionloss.kernels.terms import SMALLEST_WRONG
 
-BLOCK = 1024
 CROSS_ENTROPY, FOCAL, TAIL = 0, 1, 2
 
-_f = np.float32
-_LOG2_E = _f(1.4426950408889634)
-_LN2_HIGH, _LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)  # their sum is log 2; the first has few digits
-_SQRT_HALF = _f(0.70710678)
-_TINY = _f(1.2e-38)
-_SMALLEST_WRONG = _f(SMALLEST_WRONG)
-
-_exactly = njit(fastmath={"contract"}, nogil=True, cache=True, error_model="numpy")
-_summing = njit(fastmath={"contract", "reassoc", "nsz"}, nogil=True, cache=True, error_model="numpy")
+_SMALLEST_WRONG = f32(SMALLEST_WRONG)
 
 
-@_exactly
-def exponential(x):
-    """e^x for x <= 0, to 1.2e-7; below -87 it stays e^-87, which is next to nothing."""
-    x = x if x > _f(-87.0) else _f(-87.0)
-    k = np.int32(x * _LOG2_E - _f(0.5))  # the nearest whole number, as x is not positive
-    n = _f(k)
-    r = x - n * _LN2_HIGH - n * _LN2_LOW
-    y = _f(1 / 5040)
-    y = y * r + _f(1 / 720)
-    y = y * r + _f(1 / 120)
-    y = y * r + _f(1 / 24)
-    y = y * r + _f(1 / 6)
-    y = y * r + _f(0.5)
-    y = y * r * r + r + _f(1.0)
-    return y * np.int32((k + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
-@_exactly
-def log_ratio(s):
-    """log((1 + s) / (1 - s)) for s in 0 to 1/3: a series in s², so that small s keep all digits."""
-    z = s * s
-    y = _f(1 / 15)
-    y = y * z + _f(1 / 13)
-    y = y * z + _f(1 / 11)
-    y = y * z + _f(1 / 9)
-    y = y * z + _f(1 / 7)
-    y = y * z + _f(1 / 5)
-    y = y * z + _f(1 / 3)
-    return _f(2.0) * (s + s * z * y)
-
-
-@_exactly
-def logarithm(x):
-    """log x for normal positive x."""
-    bits = np.float32(x if x > _TINY else _TINY).view(np.int32)
-    exponent = _f((bits >> np.int32(23)) - np.int32(126))
-    m = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000)).view(np.float32)
-    low = m < _SQRT_HALF
-    exponent = exponent - _f(1.0) if low else exponent
-    m = m + m if low else m
-    s = (m - _f(1.0)) / (m + _f(1.0))  # within ±0.172
-    return exponent * _LN2_HIGH + (log_ratio(s) + exponent * _LN2_LOW)
-
-
-@_exactly
+@exactly
 def raise_to(x, power, out, n):
     """out = x^power for x in 0 to 1 and power >= 0."""
     if power == 0:
-        out[:n] = _f(1.0)
+        out[:n] = f32(1.0)
     elif power == 1:
         out[:n] = x[:n]
     elif power == 2:
@@ -84,85 +31,85 @@ def raise_to(x, power, out, n):
         for i in range(n):
             out[i] = np.sqrt(x[i])
     else:
-        exponent = _f(power)
+        exponent = f32(power)
         for i in range(n):
             raised = exponential(exponent * logarithm(x[i]))
-            out[i] = raised if x[i] > _TINY else _f(0.0)
+            out[i] = raised if x[i] > TINY else f32(0.0)
 
 
-@_summing
+@summing
 def total(x, n):
-    result = _f(0.0)
+    result = f32(0.0)
     for i in range(n):
         result += x[i]
     return np.float64(result)
 
 
-@_summing
+@summing
 def dot(x, y, n):
-    result = _f(0.0)
+    result = f32(0.0)
     for i in range(n):
         result += x[i] * y[i]
     return np.float64(result)
 
 
-@_exactly
+@exactly
 def read_one(z, n, p, rest, ce, with_logs):
     """p, 1 - p and ce = -log(1 - p) of a sigmoid. Short loops: the compiler makes better code of them."""
     for i in range(n):
         ce[i] = exponential(-abs(z[i]))
     for i in range(n):
-        high = _f(1.0) / (_f(1.0) + ce[i])
+        high = f32(1.0) / (f32(1.0) + ce[i])
         low = ce[i] * high
         p[i] = high if z[i] >= 0 else low
         rest[i] = low if z[i] >= 0 else high
     if with_logs:
         for i in range(n):
-            above = z[i] if z[i] > 0 else _f(0.0)
-            ce[i] = above + log_ratio(ce[i] / (_f(2.0) + ce[i]))
+            above = z[i] if z[i] > 0 else f32(0.0)
+            ce[i] = above + log_ratio(ce[i] / (f32(2.0) + ce[i]))
 
 
-@_exactly
+@exactly
 def maximum(x, largest, n):
     for i in range(n):
         largest[i] = x[i] if x[i] > largest[i] else largest[i]
 
 
-@_exactly
+@exactly
 def exponentials(x, largest, out, n):
     for i in range(n):
         out[i] = exponential(x[i] - largest[i])
 
 
-@_exactly
+@exactly
 def add(x, into, n):
     for i in range(n):
         into[i] += x[i]
 
 
-@_exactly
+@exactly
 def add_times(x, factor, into, n):
     for i in range(n):
         into[i] += factor * x[i]
 
 
-@_exactly
+@exactly
 def times(factors, into, n):
     for i in range(n):
         into[i] *= factors[i]
 
 
-@_exactly
+@exactly
 def far_or_near(q, sums, margin, ce, n):
     """-log(1 - q): from q where that is small, else from the logits; margin is the largest of them minus class 0's."""
     for i in range(n):
-        half = q[i] if q[i] < _f(0.5) else _f(0.5)
-        near = log_ratio(half / (_f(2.0) - half))
+        half = q[i] if q[i] < f32(0.5) else f32(0.5)
+        near = log_ratio(half / (f32(2.0) - half))
         far = logarithm(sums[i]) + margin[i]
-        ce[i] = near if q[i] <= _f(0.5) else far
+        ce[i] = near if q[i] <= f32(0.5) else far
 
 
-@_exactly
+@exactly
 def read_many(z, at, n, p, q, rest, ce, a, with_logs):
     """Softmax: p of the lesion classes, q their sum, 1 - q and ce = -log(1 - q); p[0] and a are scratch."""
     largest = p[0]
@@ -170,11 +117,11 @@ def read_many(z, at, n, p, q, rest, ce, a, with_logs):
     for c in range(1, z.shape[0]):
         maximum(z[c, at : at + n], largest, n)
     exponentials(z[0, at : at + n], largest, rest, n)
-    q[:n] = _f(0.0)
+    q[:n] = f32(0.0)
     for c in range(1, z.shape[0]):
         exponentials(z[c, at : at + n], largest, p[c], n)
         add(p[c], q, n)
-    a[:n] = _f(1.0) / (rest[:n] + q[:n])
+    a[:n] = f32(1.0) / (rest[:n] + q[:n])
     if with_logs:
         ce[:n] = rest[:n] + q[:n]
         largest[:n] -= z[0, at : at + n]
@@ -186,7 +133,7 @@ def read_many(z, at, n, p, q, rest, ce, a, with_logs):
         far_or_near(q, ce, largest, ce, n)
 
 
-@_exactly
+@exactly
 def leave_out(at, n, lesions, valid, p, q, ce, kept):
     """Zeros where a voxel is no background voxel; kept is scratch."""
     for k in range(np.searchsorted(lesions, at), lesions.size):
@@ -194,19 +141,19 @@ def leave_out(at, n, lesions, valid, p, q, ce, kept):
         if i >= n:
             break
         for c in range(1, p.shape[0]):
-            p[c, i] = _f(0.0)
-        q[i] = _f(0.0)
-        ce[i] = _f(0.0)
+            p[c, i] = f32(0.0)
+        q[i] = f32(0.0)
+        ce[i] = f32(0.0)
     if valid.size:
         for i in range(n):
-            kept[i] = _f(1.0) if valid[at + i] else _f(0.0)
+            kept[i] = f32(1.0) if valid[at + i] else f32(0.0)
         for c in range(1, p.shape[0]):
             times(kept, p[c], n)
         times(kept, q, n)
         times(kept, ce, n)
 
 
-@_exactly
+@exactly
 def read(z, at, n, lesions, valid, p, q, rest, ce, a, with_logs):
     """With two classes, q is p[1]."""
     if z.shape[0] == 1:
@@ -216,7 +163,7 @@ def read(z, at, n, lesions, valid, p, q, rest, ce, a, with_logs):
     leave_out(at, n, lesions, valid, p, q, ce, a)
 
 
-@_exactly
+@exactly
 def count(words):
     found = 0
     for word in words:
@@ -224,7 +171,7 @@ def count(words):
     return found
 
 
-@_exactly
+@exactly
 def find(words, size, labels, out):
     """Write the positions of labels that are not 0, given words of so many labels each; their number."""
     found = 0
@@ -237,66 +184,38 @@ def find(words, size, labels, out):
     return found
 
 
-@_exactly
-def gradient_of_plain(z, slope, curve, of_term, valid, out, e):
-    """p ((slope + curve p) (1 - p) + of_term) in one go: counts, also squared, and cross-entropy of one logit."""
-    for at in range(0, z.size, BLOCK):
-        n = min(BLOCK, z.size - at)
-        exponentials_of_size(z[at : at + n], e, n)
-        write_plain(z[at : at + n], e, slope, curve, of_term, out[at : at + n], n)
-        if valid.size:
-            for i in range(at, at + n):
-                out[i] = out[i] if valid[i] else _f(0.0)
-
-
-@_exactly
-def exponentials_of_size(z, e, n):
-    for i in range(n):
-        e[i] = exponential(-abs(z[i]))
-
-
-@_exactly
-def write_plain(z, e, slope, curve, of_term, out, n):
-    for i in range(n):
-        high = _f(1.0) / (_f(1.0) + e[i])
-        low = e[i] * high
-        p = high if z[i] >= 0 else low
-        rest = low if z[i] >= 0 else high
-        out[i] = p * ((slope + curve * p) * rest + of_term)
-
-
-@_exactly
+@exactly
 def clamped(q, gamma, out, n):
     """The base of a focal power."""
-    lowest = _SMALLEST_WRONG if gamma < 1 else _f(0.0)
+    lowest = _SMALLEST_WRONG if gamma < 1 else f32(0.0)
     for i in range(n):
         out[i] = q[i] if q[i] > lowest else lowest
 
 
-@_exactly
+@exactly
 def multiply_add(q, coefficient, into, n):
     """One step of Horner's scheme."""
     for i in range(n):
         into[i] = into[i] * q[i] + coefficient
 
 
-@_exactly
+@exactly
 def tail(ce, q, gamma, junction, terms, a, head, n):
     """a = Σ q^j / j from gamma on: by its first terms where q is small, else what the others, in head, leave of ce."""
     last = gamma + terms - 1
-    a[:n] = _f(1.0 / last)
+    a[:n] = f32(1.0 / last)
     for j in range(last - 1, gamma - 1, -1):
-        multiply_add(q, _f(1.0 / j), a, n)
-    head[:n] = _f(1.0 / (gamma - 1))
+        multiply_add(q, f32(1.0 / j), a, n)
+    head[:n] = f32(1.0 / (gamma - 1))
     for j in range(gamma - 2, -1, -1):
-        multiply_add(q, _f(1.0 / j) if j else _f(0.0), head, n)
+        multiply_add(q, f32(1.0 / j) if j else f32(0.0), head, n)
     for _ in range(gamma):
         times(q, a, n)
     for i in range(n):
         a[i] = a[i] if q[i] < junction else ce[i] - head[i]
 
 
-@_exactly
+@exactly
 def term_sum(term, ce, q, a, b, n):
     """Σ of one term (kind, gamma, junction, number of terms) over a block; a and b are scratch."""
     kind, gamma = int(term[0]), term[1]
@@ -306,34 +225,34 @@ def term_sum(term, ce, q, a, b, n):
         clamped(q, gamma, a, n)
         raise_to(a, gamma, b, n)
         return dot(b, ce, n)
-    tail(ce, q, int(gamma), _f(term[2]), int(term[3]), a, b, n)
+    tail(ce, q, int(gamma), f32(term[2]), int(term[3]), a, b, n)
     return total(a, n)
 
 
-@_exactly
+@exactly
 def add_term_slope(term, weight, ce, q, rest, a, b, into, n):
     """into += weight · d term / d ce."""
-    kind, gamma, w = int(term[0]), term[1], _f(weight)
+    kind, gamma, w = int(term[0]), term[1], f32(weight)
     if kind == CROSS_ENTROPY or (kind == FOCAL and gamma == 0) or (kind == TAIL and gamma == 1):
         for i in range(n):
             into[i] += w
     elif kind == FOCAL:
         clamped(q, gamma, a, n)
         raise_to(a, gamma - 1 if gamma >= 1 else gamma, b, n)
-        g = _f(gamma)
+        g = f32(gamma)
         if gamma >= 1:
             for i in range(n):
                 into[i] += w * b[i] * (a[i] + g * rest[i] * ce[i])
         else:
             for i in range(n):
-                into[i] += w * b[i] * (_f(1.0) + g * rest[i] * (ce[i] / a[i]))
+                into[i] += w * b[i] * (f32(1.0) + g * rest[i] * (ce[i] / a[i]))
     else:
         raise_to(q, gamma - 1, a, n)
         for i in range(n):
             into[i] += w * a[i]
 
 
-@_exactly
+@exactly
 def power_sum(x, power, a, n):
     if power == 2:
         return dot(x, x, n)
@@ -341,7 +260,7 @@ def power_sum(x, power, a, n):
     return total(a, n)
 
 
-@_exactly
+@exactly
 def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
     """Add the raw sums of the background voxels start to stop to result (see `lesionloss.kernels.plan.Raw`)."""
     classes = max(2, z.shape[0])
@@ -366,18 +285,10 @@ def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
             k += 1
 
 
-@_exactly
+@exactly
 def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, out):
     """Write d(weights · raw sums) / d logits of voxels start to stop into out (C, V); of lesions, anything."""
     classes = max(2, z.shape[0])
-    if z.shape[0] == 1 and np.all(powers == 2) and np.all(terms[:, 0] == CROSS_ENTROPY):
-        of_terms = 2 * powers.size + (1 if counting else 0)
-        slope = _f(weights[0]) if counting else _f(0.0)
-        curve = _f(2 * np.sum(weights[1:of_terms])) if counting else _f(0.0)
-        of_term = _f(np.sum(weights[of_terms:]))
-        kept, e = valid[start:stop] if valid.size else valid, np.empty(BLOCK, np.float32)
-        gradient_of_plain(z[0, start:stop], slope, curve, of_term, kept, out[0, start:stop], e)
-        return
     curved = False
     for t in range(len(terms)):
         curved = curved or terms[t, 0] == FOCAL
@@ -388,17 +299,17 @@ def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, o
     for at in range(start, stop, BLOCK):
         n = min(BLOCK, stop - at)
         read(z, at, n, lesions, valid, p, q, rest, ce, a, curved)
-        common[:n] = _f(0.0)
+        common[:n] = f32(0.0)
         k = classes - 1 if counting else 0
         for c in range(1, classes):
-            slopes[c, :n] = _f(weights[c - 1]) if counting else _f(0.0)
+            slopes[c, :n] = f32(weights[c - 1]) if counting else f32(0.0)
         for power in powers:
             for c in range(1, classes):
                 raise_to(p[c], power - 1, a, n)
-                add_times(a, _f(power * weights[k + c - 1]), slopes[c], n)
+                add_times(a, f32(power * weights[k + c - 1]), slopes[c], n)
             raise_to(q, power - 1, a, n)
             for c in range(1, classes):
-                add_times(a, _f(power * weights[k + classes - 1]), slopes[c], n)
+                add_times(a, f32(power * weights[k + classes - 1]), slopes[c], n)
             k += classes
         for t in range(len(terms)):
             add_term_slope(terms[t], weights[k + t], ce, q, rest, a, b, common, n)
@@ -408,36 +319,36 @@ def gradient(z, start, stop, lesions, valid, counting, powers, terms, weights, o
             write_many(p, slopes, common, a, at, n, out)
 
 
-@_exactly
+@exactly
 def write_one(p, slopes, rest, common, out, n):
     for i in range(n):
         out[i] = p[i] * (slopes[i] * rest[i] + common[i])
 
 
-@_exactly
+@exactly
 def subtract_product(x, y, into, n):
     for i in range(n):
         into[i] -= x[i] * y[i]
 
 
-@_exactly
+@exactly
 def write_pull(p, slopes, common, out, n):
     for i in range(n):
         out[i] = p[i] * (slopes[i] + common[i])
 
 
-@_exactly
+@exactly
 def write_many(p, slopes, common, of_background, at, n, out):
     for c in range(1, p.shape[0]):
         subtract_product(slopes[c], p[c], common, n)
-    of_background[:n] = _f(0.0)
+    of_background[:n] = f32(0.0)
     for c in range(1, p.shape[0]):
         write_pull(p[c], slopes[c], common, out[c, at : at + n], n)
         subtract(out[c, at : at + n], of_background, n)
     out[0, at : at + n] = of_background[:n]
 
 
-@_exactly
+@exactly
 def subtract(x, into, n):
     for i in range(n):
         into[i] -= x[i]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.kernels.readable import READABLE
-from lesionloss.kernels.terms import Term
+from lesionloss.kernels.terms import CrossEntropy, Term
 
 if TYPE_CHECKING:
     from lesionloss.voxels import Voxels
@@ -50,6 +50,19 @@ class Plan:
         return Plan(self.sharpens, tuple((background, lesion) for lesion, background in self.pairs))
 
     @property
+    def lone_term(self) -> Term | None:
+        """The background's term, where nothing else is wanted and it is more than a cross-entropy."""
+        if self.sharpens or len(self.pairs) != 1 or isinstance(self.on_background[0], CrossEntropy):
+            return None
+        return self.on_background[0]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that is wanted are counts, also squared, and cross-entropies."""
+        terms = (term for pair in self.pairs for term in pair)
+        return all(power == 2 for power in self.powers) and all(isinstance(term, CrossEntropy) for term in terms)
+
+    @property
     def powers(self) -> tuple[float, ...]:
         """The sharpnesses that need a power."""
         return tuple(sharpen for sharpen in self.sharpens if sharpen != 1)
@@ -65,6 +78,7 @@ class Results:
 
     plan: Plan = field(default_factory=Plan)
     where: Tensor | None = None  # sorted positions of lesion voxels in the flat labels
+    lesions: Tensor | None = None  # (R,): their number, where a kernel found it on the way
     _columns: dict[float | Pair, Tensor] = field(default_factory=dict)
 
     def add(self, plan: Plan, columns: tuple[Tensor, ...]) -> None:
@@ -83,6 +97,9 @@ class Recorder:
 
     name: str = "recorder"
     seen: Plan = field(default_factory=Plan)
+
+    def looks(self, v: "Voxels") -> bool:
+        return False
 
     def class_voxels(self, v: "Voxels") -> Tensor:
         return READABLE.class_voxels(v)
