@@ -289,3 +289,9 @@ def test_a_damaged_index_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(DataError, match="not the index of a prepared cohort"):
         load_index(tmp_path)
+
+
+def test_a_file_of_another_format_is_refused_in_one_clear_line(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", image=np.zeros(1))
+    with pytest.raises(DataError, match=r"a\.npz: a prepared case of format 1, this program reads 2; prepare the"):
+        load_prepared(tmp_path / "a.npz")

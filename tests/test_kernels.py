@@ -1,7 +1,10 @@
 """Every kernel has the values and gradients of the readable one, on every head, mask and option."""
 
 import gc
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +14,7 @@ import torch
 from torch import Tensor
 
 import lesionloss as ll
-from lesionloss.kernels import KERNELS, READABLE, Kernel, by_name, fastest
+from lesionloss.kernels import KERNELS, READABLE, Kernel, by_name, fastest, on_cuda
 from lesionloss.kernels import background as background_module
 from lesionloss.kernels.compiled import compiled_positions
 from lesionloss.kernels.lesions import positions
@@ -23,7 +26,7 @@ from random_batches import random_batch, random_hyperparameters
 
 torch.set_num_threads(1)  # tiny tensors
 
-FAST = [kernel.name for kernel in KERNELS if kernel is not READABLE]
+FAST = [kernel.name for kernel in KERNELS if kernel.name not in ("readable", "triton")]
 RECORDS = {record.name: record for record in ll.losses()}
 OPTIONS: list[dict[str, bool | str]] = [
     {},
@@ -321,3 +324,44 @@ def test_the_fastest_is_never_the_readable_one_on_a_cpu_and_pickles() -> None:
     again = pickle.loads(pickle.dumps(loss))  # noqa: S301
     assert again.kernel == loss.kernel
     assert np.isfinite(again(torch.zeros(1, 1, 2, 2), torch.ones(1, 2, 2).long()).item())
+
+
+TRITON = """
+import torch
+from lesionloss.kernels import compiled, on_cuda
+from lesionloss.randomness import torch_generator
+
+stream = torch_generator("triton")
+for voxels in (17, 4096, 5000):
+    for masked in (False, True):
+        z = 8 * torch.randn((3, voxels), generator=stream) - 3
+        y = (torch.rand((3, voxels), generator=stream) < 0.1).to(torch.uint8)
+        inside = torch.rand((3, voxels), generator=stream) < 0.8 if masked else None
+        y = torch.where(inside, y, 0) if masked else y
+        ours, theirs = (made.walk_found(z, y, inside, True)[:, :8] for made in (on_cuda, compiled))
+        assert float(((ours - theirs).abs() / theirs.abs().clamp_min(1e-6)).max()) < 1e-6, (voxels, masked)
+        weights = torch.randn((3, 9), generator=stream, dtype=torch.float64)
+        ours, theirs = (made.walk_pull(z, y, inside, weights) for made in (on_cuda, compiled))
+        assert float((ours - theirs).abs().max()) < 2e-6, (voxels, masked)
+print("equal")
+"""
+
+
+@pytest.mark.skipif(
+    not on_cuda.installed(), reason="Triton is not installed: its programs can't be run, not even slowly"
+)
+def test_the_triton_programs_find_what_the_compiled_ones_find() -> None:
+    """On a machine without CUDA, in Triton's interpreter."""
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", TRITON], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "equal\n", done.stderr
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("text", ["hytver", "dice_plus_plus", "dice_ce", "focal", "asymmetric_unified_focal"])
+def test_cuda_has_the_values_and_gradients_of_the_cpu(text: str) -> None:
+    of = case(text, "cuda", channels=1)
+    slow = result(text, READABLE, of, torch.float64)
+    moved = Case(of.logits.cuda(), of.labels.cuda(), None if of.valid is None else of.valid.cuda(), of.options)
+    for fast, expected in zip(result(text, None, moved, torch.float32), slow, strict=True):
+        agree(fast.cpu(), expected, 1e-5)

@@ -160,15 +160,16 @@ def _read(path: Path, keys: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"{path}: no such prepared case; prepare the cohort again")
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if "format" not in stored or str(stored["format"]) != str(FORMAT):
-                found = str(stored["format"]) if "format" in stored else "1"
-                raise DataError(
-                    f"{path}: a prepared case of format {found}, this program reads {FORMAT}; prepare the cohort again"
-                )
+            found = str(stored["format"]) if "format" in stored else "1"
             optional = ("ignore",) if "image" in keys and "ignore" in stored else ()
-            return {key: stored[key] for key in (*keys, *optional)}
+            arrays = {key: stored[key] for key in (*keys, *optional) if found == str(FORMAT)}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: not a whole prepared case ({reason}); delete it and prepare the cohort again"
         ) from error
+    if found != str(FORMAT):
+        raise DataError(
+            f"{path}: a prepared case of format {found}, this program reads {FORMAT}; prepare the cohort again"
+        )
+    return arrays

@@ -4,14 +4,16 @@ import torch
 from torch import Tensor
 
 from lesionloss.catalogue import Catalogue
-from lesionloss.kernels import compiled
-from lesionloss.kernels.fused import COMPILED, FUSED
+from lesionloss.kernels import compiled, on_cuda
+from lesionloss.kernels.fused import COMPILED, CUDA, FUSED
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.types import Kernel
 
 KERNELS: Catalogue[Kernel] = Catalogue("kernel")
 KERNELS.add(READABLE.name, READABLE)
 KERNELS.add(FUSED.name, FUSED)
+if on_cuda.installed():
+    KERNELS.add(CUDA.name, CUDA)
 if compiled.installed():
     KERNELS.add(COMPILED.name, COMPILED)
 
@@ -23,9 +25,13 @@ def by_name(name: str) -> Kernel:
 
 def fastest(logits: Tensor) -> Kernel:
     """The kernel for a batch on this device."""
-    if logits.device.type != "cpu" or torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        return READABLE
+    if logits.device.type == "cuda" and CUDA.name in KERNELS:
+        return CUDA
+    if logits.device.type != "cpu":
         return READABLE
     return COMPILED if COMPILED.name in KERNELS else FUSED
 
 
-__all__ = ["COMPILED", "FUSED", "KERNELS", "READABLE", "Kernel", "by_name", "fastest"]
+__all__ = ["COMPILED", "CUDA", "FUSED", "KERNELS", "READABLE", "Kernel", "by_name", "fastest"]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.kernels.background import Image, background_gradient, background_sums
+from lesionloss.kernels.columns import COLUMNS, LARGEST
 from lesionloss.kernels.lesions import positions
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.sharing import Piece, in_parts
@@ -41,6 +42,47 @@ def ready() -> bool:
 def takes(image: Image, plan: Plan) -> bool:
     known = all(type(term) in (CrossEntropy, Focal, Tail) for term in plan.on_background)
     return known and image.logits.dtype == torch.float32 and loops() is not None
+
+
+def _inside(valid: Tensor | None, piece: Piece) -> np.ndarray[Any, Any]:
+    if valid is None:
+        return np.empty(0, np.bool_)
+    return np.asarray(valid.numpy()[piece.image, piece.start : piece.stop])
+
+
+def walk_found(logits: Tensor, labels: Tensor, valid: Tensor | None, with_logs: bool) -> Tensor:
+    """See `Walk.found`."""
+    from lesionloss.kernels import walk
+
+    z, y = logits.numpy(), labels.numpy()
+
+    def add(pieces: list[Piece]) -> np.ndarray[Any, Any]:
+        found = np.zeros((len(z), COLUMNS))
+        for at in pieces:
+            part = (at.image, slice(at.start, at.stop))
+            walk.walk_sums(z[part], y[part], _inside(valid, at), with_logs, found[at.image])
+        return found
+
+    parts = np.stack(in_parts([z.shape[1]] * len(z), 1, add))
+    found = parts.sum(axis=0)
+    found[:, LARGEST] = parts[:, :, LARGEST].max(axis=0)
+    return torch.from_numpy(found)
+
+
+def walk_pull(logits: Tensor, labels: Tensor, valid: Tensor | None, weights: Tensor) -> Tensor:
+    """See `Walk.pull`."""
+    from lesionloss.kernels import walk
+
+    z, y, of_found = logits.numpy(), labels.numpy(), weights.numpy()
+    out = np.empty_like(z)
+
+    def write(pieces: list[Piece]) -> None:
+        for at in pieces:
+            part = (at.image, slice(at.start, at.stop))
+            walk.walk_gradient(z[part], y[part], _inside(valid, at), of_found[at.image], out[part])
+
+    in_parts([z.shape[1]] * len(z), 1, write)
+    return torch.from_numpy(out)
 
 
 def compiled_sums(images: list[Image], plan: Plan) -> Tensor:

@@ -6,19 +6,19 @@ reference, no one-hot labels and no selection. Kept for the backward pass are th
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from lesionloss.kernels import background, compiled, single
+from lesionloss.kernels import background, compiled, on_cuda, single
 from lesionloss.kernels.background import Image
 from lesionloss.kernels.lesions import LesionVoxels, lesion_columns, lesion_gradient, lesion_voxels, positions
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Term
-from lesionloss.kernels.walked import other_class, walk_gradient, walk_sums
+from lesionloss.kernels.walked import Walk, other_class, walk_gradient, walk_sums
 
 if TYPE_CHECKING:
     from lesionloss.voxels import Voxels
@@ -39,12 +39,7 @@ class Engine:
     single_gradient: Callable[[Tensor, Tensor, Tensor | None, Plan, Tensor, Tensor], None]
     sums: Callable[[list[Image], Plan], Tensor]
     gradient: Callable[[list[Image], Plan, Tensor, list[Tensor]], None]
-    walks: Callable[[], bool]  # whether `walked` can be used
-
-
-def never() -> bool:
-    """For engines that can't walk."""
-    return False
+    walk: Walk | None  # for losses of counts and cross-entropies on one logit
 
 
 TORCH = Engine(
@@ -53,7 +48,7 @@ TORCH = Engine(
     single.single_gradient,
     background.background_sums,
     background.background_gradient,
-    walks=never,
+    walk=None,
 )
 
 
@@ -125,6 +120,13 @@ class Job:
             few = logits.view(-1).index_select(0, at.view(-1)).view(at.shape)
             yield _Few(row, at, lesion_voxels(few, labels.index_select(0, some)))
 
+    @property
+    def walk(self) -> Walk:
+        """The engine's; only asked for where there is one."""
+        if self.engine.walk is None:
+            raise TypeError("this engine does not walk")
+        return self.engine.walk
+
     def gradient_again(self, logits: Tensor, weights: Tensor) -> Tensor:
         """A gradient that is to be differentiated again, made of operations that autograd knows."""
         with torch.enable_grad():
@@ -189,7 +191,7 @@ class _Walk(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, job: Job) -> tuple[Tensor, Tensor]:
-        results, lesions = walk_sums(logits[:, 0], job.labels, job.valid, job.plan)
+        results, lesions = walk_sums(job.walk, logits[:, 0], job.labels, job.valid, job.plan)
         ctx.mark_non_differentiable(lesions)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(logits, job.labels, job.valid)
@@ -205,7 +207,7 @@ class _Walk(torch.autograd.Function):
         job: Job = ctx.job
         if torch.is_grad_enabled():
             return job.gradient_again(logits, weights), None
-        return walk_gradient(logits[:, 0], labels, valid, job.plan, weights)[:, None], None
+        return walk_gradient(job.walk, logits[:, 0], labels, valid, job.plan, weights)[:, None], None
 
 
 def _vanishes(term: Term, like: Tensor) -> bool:
@@ -224,13 +226,13 @@ class Fused:
     engine: Engine
 
     def looks(self, v: "Voxels") -> bool:
-        return self._walks(v, v.plan)
+        return self._walks(v, v.plan) and v.logits.device.type == "cpu"
 
     def class_voxels(self, v: "Voxels") -> Tensor:
-        if v.soft or v.logits.device.type != "cpu":
-            return READABLE.class_voxels(v)
         if self._walks(v, v.plan):
             return v.pool(self._walked_class_voxels(v))
+        if v.soft or v.logits.device.type != "cpu":
+            return READABLE.class_voxels(v)
         where = self._where(v)
         rows = torch.div(where, v.labels.shape[1], rounding_mode="floor")
         cells = rows * v.classes + v.labels.reshape(-1)[where]
@@ -254,19 +256,22 @@ class Fused:
         return of_lesion, of_background
 
     def _walks(self, v: "Voxels", plan: Plan | None) -> bool:
-        if not plan or not self.engine.walks() or v.soft or v.classes > 2 or not plan.is_plain:
+        walk = self.engine.walk
+        if not plan or walk is None or v.soft or v.classes > 2 or not plan.is_plain or not walk.ready():
             return False
         small = v.labels.dtype in (torch.uint8, torch.bool)
-        return small and v.logits.dtype == torch.float32 and v.logits.device.type == "cpu"
+        return small and v.logits.dtype == torch.float32 and v.logits.device.type == walk.device
 
     def _walked_class_voxels(self, v: "Voxels") -> Tensor:
         if v.results.lesions is None:
             self._compute(v, v.plan or Plan())
-        lesions = torch.zeros(()) if v.results.lesions is None else v.results.lesions
-        voxels = torch.tensor(v.labels.shape[1]) if v.valid is None else v.valid.sum(1)
-        return torch.stack([voxels - lesions, lesions], dim=1).to(v.logits.dtype)
+        lesions = v.logits.new_zeros(()) if v.results.lesions is None else v.results.lesions
+        background = (v.labels.shape[1] if v.valid is None else v.valid.sum(1)) - lesions
+        return torch.stack([background, lesions], dim=1).to(v.logits.dtype)
 
     def _takes(self, v: "Voxels") -> bool:
+        if self._walks(v, v.plan):
+            return True
         return not v.soft and v.logits.device.type == "cpu" and v.logits.dtype in (torch.float32, torch.float64)
 
     def _where(self, v: "Voxels") -> Tensor:
@@ -306,6 +311,7 @@ COMPILED = Fused(
         compiled.compiled_single_gradient,
         compiled.compiled_sums,
         compiled.compiled_gradient,
-        walks=compiled.ready,
+        walk=Walk("cpu", compiled.ready, compiled.walk_found, compiled.walk_pull),
     ),
 )
+CUDA = Fused("triton", replace(TORCH, walk=Walk("cuda", on_cuda.ready, on_cuda.walk_found, on_cuda.walk_pull)))

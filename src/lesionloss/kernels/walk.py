@@ -8,11 +8,19 @@ Labels: 0 background, anything else lesion. Blocks without lesions, nearly all, 
 
 import numpy as np
 
+from lesionloss.kernels.columns import (
+    ALARMS,
+    BACKGROUND_CE,
+    LARGEST,
+    LESION_CE,
+    LESIONS,
+    MISSES,
+    SQUARED_ALARMS,
+    SQUARED_MISSES,
+    TOTAL,
+)
 from lesionloss.kernels.numeric import BLOCK, exactly, exponential, f32, summing
 
-# Columns of what is found: sums over background voxels, sums over lesion voxels, their number, Σ logits, largest label.
-ALARMS, SQUARED_ALARMS, BACKGROUND_CE, MISSES, SQUARED_MISSES, LESION_CE, LESIONS, TOTAL, LARGEST = range(9)
-COLUMNS = 9
 JOINED = 16  # factors that are left of a block; none is above 2^64
 NOWHERE = f32(-1e4)  # a logit that counts for nothing in a background voxel
 

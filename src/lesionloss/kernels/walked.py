@@ -1,17 +1,30 @@
-"""Losses of counts and cross-entropies on one logit, by two compiled passes that keep nothing between them."""
+"""Losses of counts and cross-entropies on one logit, by two passes that keep nothing between them.
 
-from typing import Any
+Both passes read logits and labels once; the second writes the gradient. Who makes them is a `Walk`: machine code of
+numba on the CPU, a Triton kernel on CUDA.
+"""
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from lesionloss.kernels.columns import ALARMS, COLUMNS, LARGEST, LESIONS, MISSES, TOTAL
 from lesionloss.kernels.plan import Plan, raw_of
-from lesionloss.kernels.sharing import Piece, in_parts
 from lesionloss.values import refuse_logits, refuse_numbers
 
-Floats = npt.NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Walk:
+    """`found(logits, labels, valid, with_logs)` gives (R, COLUMNS) float64; `pull(logits, labels, valid, weights)` the
+    gradient of Σ weights · found, (R, V). Logits (R, V) float32, labels (R, V) uint8, valid (R, V) bool or None.
+    """
+
+    device: str
+    ready: Callable[[], bool]
+    found: Callable[[Tensor, Tensor, Tensor | None, bool], Tensor]
+    pull: Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
 
 
 def other_class(columns: Tensor) -> Tensor:
@@ -19,57 +32,36 @@ def other_class(columns: Tensor) -> Tensor:
     return torch.arange(len(columns)) ^ 1
 
 
-def walk_sums(logits: Tensor, labels: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
+def walk_sums(walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
     """Results (R, columns) of logits (R, V), labels (R, V) and valid (R, V), and the number of lesion voxels (R,).
 
-    Raises DataError for logits that are not finite and for labels above 1.
+    On the CPU, raises DataError for logits that are not finite and for labels above 1.
     """
-    from lesionloss.kernels import walk
-
-    z, y, inside = _arrays(logits, labels, valid)
-
-    def add(pieces: list[Piece]) -> Floats:
-        found = np.zeros((len(z), walk.COLUMNS))
-        for at in pieces:
-            part = slice(at.start, at.stop)
-            row_inside = inside[at.image, part] if len(inside) else np.empty(0, np.bool_)
-            walk.walk_sums(z[at.image, part], y[at.image, part], row_inside, bool(plan.pairs), found[at.image])
-        return found
-
-    parts = in_parts([logits.shape[1]] * len(z), 1, add)
-    found = np.sum(parts, axis=0)
-    refuse_logits(logits, float(found[:, walk.TOTAL].sum()))
-    refuse_numbers(0, max(float(part[:, walk.LARGEST].max()) for part in parts), 1)
-    lesions = torch.from_numpy(found[:, walk.LESIONS])
+    found = walk.found(logits.detach().contiguous(), _bytes(labels), _contiguous(valid), bool(plan.pairs))
+    if logits.device.type == "cpu":
+        refuse_logits(logits, float(found[:, TOTAL].sum()))
+        refuse_numbers(0, float(found[:, LARGEST].max()), 1)
+    lesions = found[:, LESIONS]
     voxels = (logits.shape[1] if valid is None else valid.sum(1)) - lesions
     raw = raw_of(plan, 2)
-    background = torch.from_numpy(found[:, _columns(plan, walk.ALARMS)]) @ raw.matrix + voxels[:, None] * raw.per_voxel
-    lesion = torch.from_numpy(found[:, _columns(plan, walk.MISSES)]) @ raw.matrix + lesions[:, None] * raw.per_voxel
-    return (background + lesion[:, other_class(raw.per_voxel)]).to(logits.dtype), lesions
+    matrix, per_voxel = raw.matrix.to(found.device), raw.per_voxel.to(found.device)
+    background = found[:, _columns(plan, ALARMS)] @ matrix + voxels[:, None] * per_voxel
+    lesion = found[:, _columns(plan, MISSES)] @ matrix + lesions[:, None] * per_voxel
+    return (background + lesion[:, other_class(per_voxel)]).to(logits.dtype), lesions
 
 
-def walk_gradient(logits: Tensor, labels: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor) -> Tensor:
+def walk_gradient(
+    walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor
+) -> Tensor:
     """d(weights · results) / d logits, (R, V)."""
-    from lesionloss.kernels import walk
-
-    z, y, inside = _arrays(logits, labels, valid)
-    raw, out = raw_of(plan, 2), np.empty_like(z)
-    of_found = np.zeros((len(z), walk.COLUMNS))
-    for first, of_class in ((walk.ALARMS, weights), (walk.MISSES, weights[:, other_class(raw.per_voxel)])):
-        of_raw = (of_class.double() @ raw.matrix.T).numpy()
+    raw = raw_of(plan, 2)
+    matrix = raw.matrix.to(weights.device)
+    of_found = torch.zeros((len(weights), COLUMNS), dtype=torch.float64, device=weights.device)
+    for first, of_class in ((ALARMS, weights), (MISSES, weights[:, other_class(raw.per_voxel)])):
+        of_raw = of_class.double() @ matrix.T
         for number, column in enumerate(_columns(plan, first)):
             of_found[:, column] += of_raw[:, number]
-
-    def write(pieces: list[Piece]) -> None:
-        for at in pieces:
-            part = slice(at.start, at.stop)
-            row_inside = inside[at.image, part] if len(inside) else np.empty(0, np.bool_)
-            walk.walk_gradient(
-                z[at.image, part], y[at.image, part], row_inside, of_found[at.image], out[at.image, part]
-            )
-
-    in_parts([logits.shape[1]] * len(z), 1, write)
-    return torch.from_numpy(out)
+    return walk.pull(logits.detach().contiguous(), _bytes(labels), _contiguous(valid), of_found)
 
 
 def _columns(plan: Plan, first: int) -> list[int]:
@@ -78,6 +70,9 @@ def _columns(plan: Plan, first: int) -> list[int]:
     return linear + [first + 1] * (2 * len(plan.powers)) + [first + 2] * len(plan.pairs)
 
 
-def _arrays(logits: Tensor, labels: Tensor, valid: Tensor | None) -> tuple[Any, Any, Any]:
-    inside = np.empty((0, 0), np.bool_) if valid is None else valid.contiguous().numpy()
-    return logits.detach().contiguous().numpy(), labels.contiguous().view(torch.uint8).numpy(), inside
+def _bytes(labels: Tensor) -> Tensor:
+    return labels.contiguous().view(torch.uint8)
+
+
+def _contiguous(valid: Tensor | None) -> Tensor | None:
+    return None if valid is None else valid.contiguous()
