@@ -185,7 +185,7 @@ def test_damaged_cases_are_refused_with_the_remedy(tmp_path: Path) -> None:
     path.write_bytes(flipped)
     with pytest.raises(DataError, match="delete it and prepare the cohort again"):
         load_prepared(path)
-    np.savez(path, image=np.zeros(3))
+    np.savez(path, format="2", image=np.zeros(3))
     with pytest.raises(DataError, match="not a whole prepared case"):
         load_prepared(path)
 
