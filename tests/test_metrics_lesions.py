@@ -4,10 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.ndimage import generate_binary_structure, label
 
 from lesionloss.errors import UsageError
 from lesionloss.metrics import Case, score
+from lesionloss.metrics.components import REACH, find_lesions
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from lesionloss.randomness import numpy_generator
 from metrics_by_hand import anima_f1, components, random_pair
 
 
@@ -175,3 +178,19 @@ def test_the_table_counts_what_the_metrics_count():
         assert got["missed_lesions"] == sum(row.in_reference and not row.found for row in rows)
         assert got["false_positive_lesions"] == sum(not row.in_reference and not row.found for row in rows)
         assert sum(each.lesions for each in detection_by_size(rows)) == sum(row.in_reference for row in rows)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.3, 0.6, 1.0])
+def test_components_of_runs_equal_scipy(density):
+    """Any shape, also of one row or one voxel; lesions that touch every border."""
+    generator = numpy_generator("components", str(density))
+    for number in range(60):
+        dimensions = 2 + number % 2
+        mask = generator.random(generator.integers(1, 14, dimensions)) < density
+        for connectivity, reach in REACH.items():
+            structure = generate_binary_structure(dimensions, min(reach, dimensions))
+            wanted, count = label(mask, structure=structure)
+            found = find_lesions(mask, connectivity, 1)
+            assert found.sizes.size == count
+            assert len(set(zip(wanted[mask].tolist(), found.labels.tolist(), strict=True))) == count
+            assert found.sizes.tolist() == sorted(np.bincount(wanted[mask])[1:].tolist(), reverse=True)

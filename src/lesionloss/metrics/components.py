@@ -5,18 +5,18 @@ Legend: R reference lesions, P predicted lesions, both sorted from the largest t
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.errors import UsageError
 from lesionloss.metrics.arrays import Mask
+from lesionloss.metrics.runs import components_of_runs
 
 Integers = NDArray[np.int64]
 
-# A 2-D image has neighbours across edges and corners only, so 18 and 26 mean the same there.
-NEIGHBOURS: dict[int, dict[int, Literal[4, 6, 8, 18, 26]]] = {2: {6: 4, 18: 8, 26: 8}, 3: {6: 6, 18: 18, 26: 26}}
+# Along how many axes a neighbour may differ; a 2-D image has none that differs along three, so 18 and 26 agree there.
+REACH = {6: 1, 18: 2, 26: 3}
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,13 @@ def fewest_voxels(min_volume_mm3: float, voxel_mm3: float) -> int:
 
 def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> Lesions:
     """Components of at least `min_voxels`, largest first. `connectivity`: 6, 18 or 26 neighbours. Raises UsageError."""
-    import cc3d
-
-    neighbours = NEIGHBOURS[mask.ndim].get(connectivity)
-    if neighbours is None:
+    if connectivity not in REACH:
         raise UsageError(f"connectivity: expected 6, 18 or 26, got {connectivity}")
-    dense = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=neighbours)
     voxels = np.flatnonzero(mask)
-    found = dense.reshape(-1)[voxels]
-    sizes = np.bincount(found, minlength=1)
+    found = components_of_runs(voxels, mask.shape, REACH[connectivity])
+    sizes = np.bincount(found)
     order = np.argsort(-sizes, kind="stable")
-    order = order[: np.count_nonzero(sizes >= max(min_voxels, 1))]
+    order = order[: np.count_nonzero(sizes >= min_voxels)]
     rank = np.zeros(sizes.shape, dtype=np.int64)
     rank[order] = np.arange(1, order.size + 1)
     return Lesions(voxels, rank[found], sizes[order].astype(np.int64))
