@@ -10,6 +10,7 @@ from lesionloss.errors import UsageError
 from lesionloss.metrics import Case, score
 from lesionloss.metrics.components import REACH, find_lesions
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from lesionloss.metrics.runs import _runs_by_edges, _runs_by_voxels
 from lesionloss.randomness import numpy_generator
 from metrics_by_hand import anima_f1, components, random_pair
 
@@ -192,5 +193,21 @@ def test_components_of_runs_equal_scipy(density):
             wanted, count = label(mask, structure=structure)
             found = find_lesions(mask, connectivity, 1)
             assert found.sizes.size == count
-            assert len(set(zip(wanted[mask].tolist(), found.labels.tolist(), strict=True))) == count
+            labels = np.repeat(found.labels, found.runs.sizes)
+            assert len(set(zip(wanted[mask].tolist(), labels.tolist(), strict=True))) == count
             assert found.sizes.tolist() == sorted(np.bincount(wanted[mask])[1:].tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.9, 1.0])
+def test_both_ways_to_the_runs_agree(density):
+    """Sparse masks are read voxel by voxel, dense ones by their edges."""
+    generator = numpy_generator("runs", str(density))
+    for number in range(40):
+        mask = generator.random(generator.integers(1, 9, 2 + number % 2)) < density
+        one, other = _runs_by_voxels(mask), _runs_by_edges(mask)
+        filled = np.zeros(mask.size, dtype=bool)
+        for first, last in zip(one.first, one.last, strict=True):
+            assert first // mask.shape[-1] == last // mask.shape[-1]
+            filled[first : last + 1] = True
+        assert np.array_equal(filled.reshape(mask.shape), mask)
+        assert (one.first.tolist(), one.last.tolist()) == (other.first.tolist(), other.last.tolist())

@@ -159,7 +159,7 @@ class Case:
 
     def near_reference(self, radius_mm: float) -> Mask:
         """Voxels whose centre lies within `radius_mm` of a voxel of the reference; none if the reference is empty."""
-        from lesionloss.metrics.borders import neighbourhood
+        from lesionloss.metrics.near import neighbourhood
 
         if radius_mm not in self._near:
             self._near[radius_mm] = neighbourhood(self.reference, self._ref_box, self.spacing_mm, radius_mm)

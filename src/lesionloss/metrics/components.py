@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lesionloss.errors import UsageError
 from lesionloss.metrics.arrays import Mask
-from lesionloss.metrics.runs import components_of_runs
+from lesionloss.metrics.runs import Runs, components, find_runs, meeting
 
 Integers = NDArray[np.int64]
 
@@ -21,13 +21,13 @@ REACH = {6: 1, 18: 2, 26: 3}
 
 @dataclass(frozen=True)
 class Lesions:
-    """The components kept from one mask of V foreground voxels.
+    """The components kept from one mask.
 
-    `voxels`: their places in the flat array, ascending, shape (V,); `labels`: 1 for the largest lesion, 0 for voxels
-    of components that were too small, shape (V,); `sizes`: voxels of each lesion, largest first.
+    `labels`: for each run of foreground, 1 for the largest lesion, 0 for components that were too small, shape
+    (runs,); `sizes`: voxels of each lesion, largest first.
     """
 
-    voxels: Integers
+    runs: Runs
     labels: Integers
     sizes: Integers
 
@@ -70,25 +70,27 @@ def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> Lesions:
     """Components of at least `min_voxels`, largest first. `connectivity`: 6, 18 or 26 neighbours. Raises UsageError."""
     if connectivity not in REACH:
         raise UsageError(f"connectivity: expected 6, 18 or 26, got {connectivity}")
-    voxels = np.flatnonzero(mask)
-    found = components_of_runs(voxels, mask.shape, REACH[connectivity])
-    sizes = np.bincount(found)
+    runs = find_runs(mask)
+    found = components(runs, REACH[connectivity])
+    sizes = np.bincount(found, weights=runs.sizes).astype(np.int64)
     order = np.argsort(-sizes, kind="stable")
     order = order[: np.count_nonzero(sizes >= min_voxels)]
     rank = np.zeros(sizes.shape, dtype=np.int64)
     rank[order] = np.arange(1, order.size + 1)
-    return Lesions(voxels, rank[found], sizes[order].astype(np.int64))
+    return Lesions(runs, rank[found], sizes[order])
 
 
 def overlap(pred: Lesions, ref: Lesions) -> Overlap:
     """How the lesions of two masks on one grid overlap; all other voxels are background to it."""
-    _, in_pred, in_ref = np.intersect1d(pred.voxels, ref.voxels, assume_unique=True, return_indices=True)
+    p, r = pred.runs, ref.runs
+    in_pred, in_ref = meeting(p.first, p.last, r.first, r.last)
+    shared = np.minimum(p.last[in_pred], r.last[in_ref]) - np.maximum(p.first[in_pred], r.first[in_ref]) + 1
     pred_label, ref_label = pred.labels[in_pred], ref.labels[in_ref]
     kept = (pred_label > 0) & (ref_label > 0)
     count = pred.sizes.size
     pairs = (ref_label[kept] - 1) * count + pred_label[kept] - 1
-    table = np.bincount(pairs, minlength=ref.sizes.size * count).reshape(ref.sizes.size, count)
-    return Overlap(table.astype(np.int64), ref.sizes, pred.sizes)
+    table = np.bincount(pairs, weights=shared[kept], minlength=ref.sizes.size * count)
+    return Overlap(table.reshape(ref.sizes.size, count).astype(np.int64), ref.sizes, pred.sizes)
 
 
 def _enough_inside(row: Integers, share_outside: NDArray[np.float64], rule: AnimaRule, bound: int) -> bool:
