@@ -108,7 +108,7 @@ def test_many_slabs_are_one_sum(monkeypatch):
 
 def test_mistakes():
     with pytest.raises(UsageError, match="bins: expected at least 1, got 0"):
-        score(case_of(), ["ece(bins=0)"])
+        reliability(case_of(), bins=0)
     with pytest.raises(UsageError, match="needs a probability map"):
         reliability(Case(np.ones((2, 2), bool), np.ones((2, 2), bool), spacing_mm=(1, 1)))
 

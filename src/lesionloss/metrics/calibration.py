@@ -189,6 +189,4 @@ def brier_two_class(case: Case) -> float:
     needs=(Need.PROBABILITY,),
 )
 def nll_lesion_term(case: Case, *, eps: float = EPS) -> float:
-    total = sum(float(_lesion_nats(p, y, eps).sum()) for p, y in _slabs(case, WHOLE))
-    counts = case.counts
-    return total / (counts.tp + counts.fp + counts.fn + counts.tn)
+    return _mean(case, WHOLE, lambda p, y: _lesion_nats(p, y, eps))

@@ -18,6 +18,9 @@ Integers = NDArray[np.int64]
 # Along how many axes a neighbour may differ; a 2-D image has none that differs along three, so 18 and 26 agree there.
 REACH = {6: 1, 18: 2, 26: 3}
 
+# A header holds its spacing in float32: three voxels of 1.0000001 mm3 are no more than 3 mm3.
+HEADER_ROUNDING = 1 + 1e-6
+
 
 @dataclass(frozen=True)
 class Lesions:
@@ -63,7 +66,7 @@ class AnimaRule:
 
 def fewest_voxels(min_volume_mm3: float, voxel_mm3: float) -> int:
     """The smallest number of voxels whose volume is strictly larger than `min_volume_mm3` (animaSegPerfAnalyzer)."""
-    return math.floor(min_volume_mm3 / voxel_mm3) + 1
+    return math.floor(min_volume_mm3 / voxel_mm3 * HEADER_ROUNDING) + 1
 
 
 def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> Lesions:
