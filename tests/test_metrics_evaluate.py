@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lesionloss.cli import main
-from lesionloss.cli.evaluate import split_names
+from lesionloss.cli.evaluate_options import split_names
 from lesionloss.data.nifti import read_labels, read_probability, write_volume
 from lesionloss.errors import DataError
 from lesionloss.metrics import Case, score
@@ -148,6 +148,7 @@ def test_label_maps(run, folder):
     assert [(each["class"], each["mean"]) for each in json.loads(screen)["metrics"]] == [
         ("1", 1.0),
         ("2", pytest.approx(2 / 3)),
+        ("mean", pytest.approx(5 / 6)),
     ]
 
 

@@ -50,7 +50,8 @@ LIMITS = {
 def checked_option(text: str, known: Mapping[str, Option], name: str, value: Option) -> Option:
     """The value, whole where it must be.
 
-    Raises UsageError if the metric written as `text` has no such option, or for a value that it can't be."""
+    Raises UsageError if the metric written as `text` has no such option, or for a value that it can't be.
+    """
     if name not in known:
         raise UsageError(f"metric {text!r} has no option {name!r}; {nearest(name, list(known))}")
     if isinstance(known[name], bool) is not isinstance(value, bool):

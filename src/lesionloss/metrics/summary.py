@@ -39,6 +39,28 @@ class Summary:
     empty_cases: int
 
 
+@dataclass(frozen=True)
+class CaseCounts:
+    """Of `n` cases: missed (nothing predicted), false alarms (nothing there), rightly empty. `specificity`: the share
+    of the cases without a lesion in which nothing is predicted; NaN if every case has one."""
+
+    n: int
+    missed: int
+    false_alarms: int
+    rightly_empty: int
+
+    @property
+    def specificity(self) -> float:
+        healthy = self.false_alarms + self.rightly_empty
+        return self.rightly_empty / healthy if healthy else math.nan
+
+
+def count_cases(statuses: Sequence[Status]) -> CaseCounts:
+    """How many cases have which mask empty."""
+    kinds = (Status.PRED_EMPTY, Status.REF_EMPTY, Status.BOTH_EMPTY)
+    return CaseCounts(len(statuses), *(statuses.count(kind) for kind in kinds))
+
+
 def value_of(chosen: Chosen, case: Case) -> Value:
     """One metric on one case, raw and penalised."""
     raw, status = chosen.value(case), chosen.status(case)
