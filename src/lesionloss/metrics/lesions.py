@@ -77,6 +77,7 @@ def lesion_sensitivity(
     outside: float = 0.70,
     released_bound: bool = False,
 ) -> float:
+    """Detected reference lesions / reference lesions."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return share(detected(table, AnimaRule(covered, counted, outside, released_bound)))
 
@@ -93,6 +94,7 @@ def lesion_ppv(
     outside: float = 0.70,
     released_bound: bool = False,
 ) -> float:
+    """Predicted lesions that the reference detects, by the same rule with roles exchanged / predicted lesions."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return share(detected(table.swapped(), AnimaRule(covered, counted, outside, released_bound)))
 
@@ -109,6 +111,7 @@ def lesion_f1(
     outside: float = 0.70,
     released_bound: bool = False,
 ) -> float:
+    """2 S P / (S + P) of lesion_sensitivity S and lesion_ppv P; 0 if nothing matches."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     rule = AnimaRule(covered, counted, outside, released_bound)
     return f1(share(detected(table, rule)), share(detected(table.swapped(), rule)))
@@ -123,6 +126,7 @@ def lesion_f1(
 def lesion_sensitivity_overlap(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Reference lesions that share a voxel with a predicted lesion / reference lesions."""
     return share(touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)))
 
 
@@ -135,6 +139,7 @@ def lesion_sensitivity_overlap(
 def lesion_ppv_overlap(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Predicted lesions that share a voxel with a reference lesion / predicted lesions."""
     return share(touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels).swapped()))
 
 
@@ -142,6 +147,7 @@ def lesion_ppv_overlap(
 def lesion_f1_overlap(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """2 S P / (S + P) of lesion_sensitivity_overlap S and lesion_ppv_overlap P; 0 if nothing matches."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return f1(share(touched(table)), share(touched(table.swapped())))
 
@@ -150,6 +156,7 @@ def lesion_f1_overlap(
 def missed_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Number of reference lesions that share no voxel with a predicted lesion."""
     return float((~touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels))).sum())
 
 
@@ -157,6 +164,7 @@ def missed_lesions(
 def false_positive_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Number of predicted lesions that share no voxel with a reference lesion."""
     return float((~touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels).swapped())).sum())
 
 
@@ -164,5 +172,6 @@ def false_positive_lesions(
 def false_positive_lesion_volume_mm3(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Volume of the predicted lesions that share no voxel with a reference lesion."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return float(table.pred_sizes[~touched(table.swapped())].sum() * case.voxel_mm3)
