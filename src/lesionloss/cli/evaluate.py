@@ -131,13 +131,14 @@ def _write(out: Path | None, table: str, summary: str) -> None:
 
 def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bool, jobs: int) -> None:
     from lesionloss.cli.evaluate_tables import show_scores
-    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, summaries
+    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, slow_modules, summaries
     from lesionloss.metrics.lesion_table import detection_by_size
     from lesionloss.metrics.summary import count_cases
     from lesionloss.metrics.tables import Overview, rows_csv, summary_json
 
     progress = _progress("scoring", len(matched.cases))
-    results = for_each_case(evaluate_case, matched.cases, request, jobs=_workers(jobs), progress=progress)
+    slow, workers = slow_modules(request), _workers(jobs)
+    results = for_each_case(evaluate_case, matched.cases, request, jobs=workers, progress=progress, shared=slow)
     rows = [row for result in results for row in result.rows]
     labels = dict.fromkeys(label for result in results for label in result.lesions)
     sizes = {

@@ -99,7 +99,7 @@ def _show_cases(console: "Console", overview: Overview) -> None:
         if counts.missed or counts.false_alarms or counts.rightly_empty:
             whose = f"class {label}: " if label else ""
             healthy = counts.false_alarms + counts.rightly_empty
-            share = f"; specificity by case {number(counts.specificity)} of {healthy}" if healthy else ""
+            share = f"; specificity by case {number(counts.specificity)} (n = {healthy})" if healthy else ""
             lines.append(
                 f"{whose}of {counts.n} cases, {counts.missed} missed (nothing predicted), "
                 f"{counts.false_alarms} false alarms (nothing there), {counts.rightly_empty} rightly empty{share}"

@@ -80,6 +80,11 @@ def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, A
     return arrays
 
 
+def slow_modules(request: Request) -> list[str]:
+    """What the metrics of a request import that takes seconds: MONAI, for the areas of surface elements."""
+    return ["monai.metrics.utils"] if any("surfel" in text for text in request.names) else []
+
+
 def read_case(files: CaseFiles, threshold: float | None) -> Case:
     """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
     from lesionloss.data.nifti import read_mask, read_probability, same_grid
@@ -170,12 +175,12 @@ def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -
         return str(error)
 
 
-def _processes() -> BaseContext:
-    """Processes that share the slowest import (MONAI, for the areas of surface elements), where the system has them."""
+def _processes(shared: Sequence[str]) -> BaseContext:
+    """Processes that share modules imported once, where the system has them."""
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["monai.metrics.utils"])
+    context.set_forkserver_preload(list(shared))
     return context
 
 
@@ -186,8 +191,11 @@ def for_each_case(
     *,
     jobs: int,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    shared: Sequence[str] = (),
 ) -> list[Outcome]:
     """Runs `work(files, argument)` for every case, in `jobs` processes; results in the order of the cases.
+
+    `shared`: slow modules that are imported once for all processes.
 
     Raises DataError with all problems if a case can't be read: a mean without it would be a mean of something else.
     """
@@ -197,7 +205,7 @@ def for_each_case(
         outcomes = list(progress(map(_guarded, tasks)))
     else:
         try:
-            with ProcessPoolExecutor(workers, mp_context=_processes()) as pool:
+            with ProcessPoolExecutor(workers, mp_context=_processes(shared)) as pool:
                 outcomes = list(progress(pool.map(_guarded, tasks)))
         except BrokenProcessPool as error:
             raise DataError(
