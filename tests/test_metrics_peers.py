@@ -20,7 +20,7 @@ from surface_distance import metrics as deepmind
 from lesionloss.metrics import Case, choose, score
 from lesionloss.metrics.summary import summarise, value_of
 from lesionloss.randomness import numpy_generator
-from metrics_by_hand import random_pair
+from metrics_by_hand import m1, random_pair
 
 PAIRS = range(60)
 
@@ -138,6 +138,24 @@ def test_monai_means_with_and_without_empty_cases():
     assert counted == pytest.approx(2 / 3)
     assert alone["dice(both_empty=1)"].penalised_mean == pytest.approx(counted)
     assert alone["dice(both_empty=1)"].n_penalised == 3
+
+
+def test_where_the_peers_differ_on_false_positives():
+    """M1 as the libraries themselves compute it."""
+    pred, ref = m1()
+    p, r = batch(pred), batch(ref)
+    distances = deepmind.compute_surface_distances(ref, pred, (1, 1, 1))
+    theirs = {
+        "hd95_pooled": medpy.hd95(pred, ref),
+        "asd_pred_to_ref": medpy.asd(pred, ref),
+        "assd": medpy.assd(pred, ref),
+        "hd95": float(compute_hausdorff_distance(p, r, include_background=True, percentile=95)),
+        "hd95_surfel": deepmind.compute_robust_hausdorff(distances, 95),
+        "asd_pred_to_ref_surfel": deepmind.compute_average_surface_distance(distances)[1],
+    }
+    wanted = [0.0, 2.817, 1.464, 34.766, 38.601, 4.770]
+    assert list(theirs.values()) == pytest.approx(wanted, rel=0, abs=5e-4)
+    compared(theirs, pred, ref, (1, 1, 1), 2e-6)
 
 
 def test_where_the_peers_differ_on_a_missed_lesion():
