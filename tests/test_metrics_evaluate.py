@@ -255,7 +255,8 @@ def test_label_maps(run, folder):
         ("maps refs --thresholds 0:1:0.1 --brain brains", 2, "--thresholds and --brain exclude each other"),
         ("maps refs --thresholds 0:1:0.1 --want-recall 80", 2, "expected a share above 0 and up to 1, got 80"),
         ("masks refs -m hd(percent=200)", 2, "'percent' is a number from 0 to 100"),
-        ("maps refs", 1, "these look like probabilities"),
+        ("maps refs", 1, "these look like probabilities; add --threshold 0.5"),
+        ("masks refs --out refs/a.nii.gz/scores.csv", 2, "can't write there"),
         ("maps refs --thresholds 0.9:0.99:0.01 --want-recall 0.99", 2, "no threshold from 0.9 to 0.99"),
     ],
 )
@@ -301,8 +302,15 @@ def test_all_unreadable_files_are_named_at_once(run, folder):
         path.write_bytes(path.read_bytes()[:-20])
     code, _, error = run("masks refs -m dice --out scores.csv")
     assert code == 1
+    assert "2 of 3 cases can't be read" in error
     assert error.count("cut off") == 2
     assert not (folder / "scores.csv").exists()
+
+
+def test_a_mask_of_0_and_2_gets_the_advice_for_masks(run, folder):
+    write_volume(folder / "masks" / "a.nii.gz", arrays("a")[1].astype(np.uint8) * 2, AFFINE)
+    code, _, error = run("masks refs -m dice")
+    assert (code, "divide the mask by 2" in error) == (1, True)
 
 
 def test_nothing_is_overwritten(run, folder):

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 EVALUATE_HELP = """Every metric of predictions against references: per case to CSV, over all cases on the screen.
 
-PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. Predictions are masks,
-unless a threshold says that they are probability maps; with --probabilities, a threshold is that of the maps there.
-All files of a case must lie on one grid. What the metrics are: lesionloss metrics.
+PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. \
+Predictions are masks, unless a threshold says that they are probability maps; \
+with --probabilities, a threshold is that of the maps there. All files of a case must lie on one grid. \
+What the metrics are: lesionloss metrics.
 
-Means are over the cases in which a metric is defined, with their number; "penalised" counts a missed patient as the
+Means are over the cases in which a metric is defined, with their number; "penalised" counts a missed patient as the \
 worst there is: the diagonal of the image for distances, 0 for scores.
 
 Examples:

@@ -1,5 +1,6 @@
 """The options of `lesionloss evaluate`: which exclude or need each other, and what they ask for."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,12 @@ def check_out(out: Path | None, force: bool) -> None:
     for path in (out, out.with_suffix(".json")):
         if path.exists() and not force:
             raise UsageError(f"{path} exists; choose another --out, or --force to overwrite it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {out}: can't write there ({error.strerror}); choose another folder") from error
 
 
 def threshold_in(path: Path) -> float:

@@ -27,6 +27,9 @@ Outcome = TypeVar("Outcome")
 # The "class" of the rows that hold means over classes.
 MEAN = "mean"
 
+# So many unreadable cases are named.
+SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Request:
@@ -85,13 +88,30 @@ def slow_modules(request: Request) -> list[str]:
     return ["monai.metrics.utils"] if any("surfel" in text for text in request.names) else []
 
 
+def _predicted_mask(path: Path) -> "Volume[Any]":
+    """A mask; a map in its place gets the advice that helps here."""
+    from lesionloss.data.nifti import read_mask, read_probability
+
+    try:
+        return read_mask(path)
+    except DataError as as_mask:
+        try:
+            read_probability(path)
+        except DataError:
+            raise as_mask from None
+        raise DataError(
+            f"{path}: not a mask of 0 and 1, these look like probabilities; add --threshold 0.5, or give masks as "
+            "predictions and these as --probabilities"
+        ) from None
+
+
 def read_case(files: CaseFiles, threshold: float | None) -> Case:
     """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
     from lesionloss.data.nifti import read_mask, read_probability, same_grid
 
     reference, beside = read_mask(files.reference), dict(files.beside)
     if threshold is None:
-        prediction: Volume[Any] = read_mask(files.prediction)
+        prediction: Volume[Any] = _predicted_mask(files.prediction)
     else:
         prediction = read_probability(beside.pop("probabilities", files.prediction))
     same_grid(prediction, reference)
@@ -214,7 +234,8 @@ def for_each_case(
             ) from error
     problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if problems:
-        raise DataError("\n".join(problems))
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise DataError("\n".join([f"{len(problems)} of {len(tasks)} cases can't be read:", *problems[:SHOWN], *more]))
     return [outcome for outcome in outcomes if not isinstance(outcome, str)]
 
 
