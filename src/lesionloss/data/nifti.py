@@ -71,11 +71,12 @@ def read_volume(path: Path) -> Volume[np.float32]:
 
 
 def read_mask(path: Path) -> Volume[np.bool_]:
-    """A mask as bool (X, Y, Z). Values within 1e-3 of 0 and 1 count as such: uint8 with a scale reads as 1.00000006.
+    """A mask as bool (X, Y, Z), a 2-D file as (X, Y, 1). Values within 1e-3 of 0 and 1 count as such.
 
+    uint8 with a scale reads as 1.00000006.
     Raises DataError as `read_volume` does (a constant mask is allowed), and for any other value.
     """
-    volume = _read(path)
+    volume = _read(path, slices=True)
     array = volume.array
     lesion = np.abs(array - 1) <= MASK_TOLERANCE
     strange = ~lesion & (np.abs(array) > MASK_TOLERANCE)
@@ -85,11 +86,12 @@ def read_mask(path: Path) -> Volume[np.bool_]:
 
 
 def read_probability(path: Path) -> Volume[np.float32]:
-    """A probability map as float32 (X, Y, Z) in [0, 1]; values up to 1e-3 outside count as 0 and 1 (scaled integers).
+    """A probability map as float32 (X, Y, Z) in [0, 1], a 2-D file as (X, Y, 1).
 
+    Values up to 1e-3 outside count as 0 and 1 (scaled integers).
     Raises DataError as `read_volume` does (a constant map is allowed), and for any value further outside.
     """
-    volume = _read(path)
+    volume = _read(path, slices=True)
     low, high = float(volume.array.min()), float(volume.array.max())
     if low < -MASK_TOLERANCE or high > 1 + MASK_TOLERANCE:
         raise DataError(
@@ -100,11 +102,12 @@ def read_probability(path: Path) -> Volume[np.float32]:
 
 
 def read_labels(path: Path) -> Volume[np.int32]:
-    """A map of several labels as int32 (X, Y, Z); values within 1e-3 of a whole number count as that number.
+    """A map of several labels as int32 (X, Y, Z), a 2-D file as (X, Y, 1).
 
+    Values within 1e-3 of a whole number count as that number.
     Raises DataError as `read_volume` does (a constant map is allowed), and for any other value.
     """
-    volume = _read(path)
+    volume = _read(path, slices=True)
     whole = np.rint(volume.array)
     strange = np.abs(volume.array - whole) > MASK_TOLERANCE
     if strange.any():
@@ -161,9 +164,12 @@ def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
         nibabel.save(image, temporary)
 
 
-def _read(path: Path) -> Volume[np.float32]:
+def _read(path: Path, *, slices: bool = False) -> Volume[np.float32]:
+    """`slices`: an image of two axes is taken as one slice."""
     image = _parse(path, _checked_bytes(path))
     shape = tuple(int(length) for length in image.shape)
+    if slices and len(shape) == 2:
+        shape = (*shape, 1)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
