@@ -1,6 +1,7 @@
 """Tensors out of a stranger's file: safetensors, or a .pth that torch reads without running anything in it."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +44,9 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 def _read_pth(path: Path) -> Mapping[str, Any]:
     _refuse_bombs(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch comments on how a file was written; what matters is raised
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path} holds more than tensors, which could run code; save only its state_dict, best as .safetensors"
