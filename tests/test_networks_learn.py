@@ -20,7 +20,16 @@ NETWORKS = [
     "resnet34_unet(filters=16)",
     "monai:SegResNet(init_filters=8, blocks_down=(1, 1, 1), blocks_up=(1, 1))",
 ]
-LOSSES = ["cross_entropy", "dice", "focal", "tversky", "dice_plus_plus", "hytver", "asymmetric_unified_focal", "ce_topk_dice"]
+LOSSES = [
+    "cross_entropy",
+    "dice",
+    "focal",
+    "tversky",
+    "dice_plus_plus",
+    "hytver",
+    "asymmetric_unified_focal",
+    "ce_topk_dice",
+]
 
 
 def easy_batch(axes: int, side: int, step: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,8 @@ from lesionloss.networks import (
     network_multiple,
     seed_dropout,
 )
-from lesionloss.networks.foreign import tidy
+from lesionloss.networks.initial import PRIOR
+from lesionloss.networks.outputs import tidy
 from lesionloss.randomness import torch_generator
 
 UNET = "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,), dropout=0.5)"
@@ -128,3 +129,19 @@ def test_deep_supervision_of_dynunet_comes_as_outputs() -> None:
     assert isinstance(found, Outputs)
     assert len(found.deep) == 2
     assert network.eval()(torch.zeros(1, 3, 16, 16, 16)).shape == (1, 1, 16, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [
+        ("monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,))", "body.model.2.conv"),
+        ("monai:SegResNet(init_filters=8, out_channels=3)", "body.conv_final.2.conv"),
+        ("monai:UNETR(img_size=16, feature_size=2, hidden_size=8, mlp_dim=8, num_heads=2)", "body.out.conv.conv"),
+    ],
+)
+def test_the_last_layer_is_found_and_expects_few_lesions(text: str, head: str) -> None:
+    network = build_network(text, torch_generator("w")).eval()
+    assert network.heads == (head,)
+    logits = network(torch.zeros(1, 3, 16, 16, 16)).detach()
+    lesion = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1:].sum(1)
+    assert float(lesion.mean()) == pytest.approx(PRIOR, rel=0.5)

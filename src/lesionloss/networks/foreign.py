@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from lesionloss.catalogue import nearest
 from lesionloss.errors import UsageError
-from lesionloss.networks.outputs import Outputs
+from lesionloss.networks.initial import expect_few_lesions
+from lesionloss.networks.outputs import Outputs, tidy
+from lesionloss.networks.probing import Tried, first_line, try_sizes
 
 PREFIX = "monai:"
 CHANNELS = {"in_channels": 3, "out_channels": 1}  # where the text doesn't say: as for the networks of our own
-MULTIPLES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 27, 32, 48, 64)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-PRIME = 37  # a side of PRIME·m voxels is a multiple of m and of no larger candidate
 
 
 @contextlib.contextmanager
@@ -38,13 +38,12 @@ class MonaiNetwork(nn.Module):
     Whatever the network draws in training (dropout, stochastic depth) comes from `generator`, which the trial sets.
     """
 
-    heads = ()
-
-    def __init__(self, body: nn.Module, axes: int, multiple: int) -> None:
+    def __init__(self, body: nn.Module, axes: int, tried: Tried) -> None:
         super().__init__()
         self.body = body
         self.axes = axes
-        self.multiple = multiple
+        self.multiple = tried.multiple
+        self.heads = tuple(f"body.{head}" for head in tried.heads)
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
@@ -60,26 +59,6 @@ def drops(module: nn.Module) -> bool:
     """Whether a layer is a dropout (of values, channels or paths) that would draw in training."""
     rates = (getattr(module, name, None) for name in ("p", "drop_prob"))
     return "drop" in type(module).__name__.lower() and any(isinstance(rate, int | float) and rate > 0 for rate in rates)
-
-
-def tidy(result: Any, axes: int) -> Tensor | Outputs:
-    """One form for what MONAI's networks give.
-
-    A stack (B, heads, C, *space) has its main head first; a list is put in order of resolution, of equals the last
-    first. What is not a map (a penalty beside the logits) is left out.
-    """
-    if isinstance(result, Tensor):
-        if result.ndim == axes + 3:
-            first, *rest = result.unbind(1)
-            return Outputs(first, tuple(rest))
-        return result
-    if isinstance(result, list | tuple):
-        maps = [part for part in result if isinstance(part, Tensor) and part.ndim == axes + 2]
-        maps.reverse()
-        maps.sort(key=lambda part: -part.shape[2:].numel())
-        if maps:
-            return Outputs(maps[0], tuple(maps[1:]))
-    raise UsageError(f"the network gives a {type(result).__name__}, which holds no map of logits")
 
 
 @dataclass(frozen=True)
@@ -122,12 +101,18 @@ class MonaiDesign:
             body = self._construct(values, generator).to("meta")  # some classes compute while they are built
         axes = self._axes(values)
         given = self.defaults | dict(values)
-        return MonaiNetwork(body, axes, multiple_of(self.name, body, given, axes))
+        return MonaiNetwork(body, axes, try_sizes(self.name, body, given, axes))
 
     def make(self, values: Mapping[str, Any], generator: torch.Generator) -> MonaiNetwork:
-        """The network with the class's own kind of initial weights, drawn from `generator` alone."""
-        blank = self.blank(values)
-        return MonaiNetwork(self._construct(values, generator), blank.axes, blank.multiple)
+        """The network with the class's own kind of initial weights, drawn from `generator` alone.
+
+        Where a last layer with biases gives the logits, it expects few lesions, as those of our own networks do.
+        """
+        network = self.blank(values)
+        network.body = self._construct(values, generator)
+        for head in network.heads:
+            expect_few_lesions(network.get_submodule(head))
+        return network
 
     def _construct(self, values: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
         silent = {key: False for key in self.defaults if "pretrained" in key}
@@ -142,39 +127,6 @@ class MonaiDesign:
         if axes not in (2, 3):
             raise UsageError(f"network {self.name!r}: spatial_dims must be 2 or 3, got {axes!r}")
         return int(axes)
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def multiple_of(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) -> int:
-    """What a patch's sides must be multiples of, found by trying sides on the meta device.
-
-    A network built for one size of image (`img_size`) has that size. Raises UsageError if no size gives logits.
-    """
-    size = values.get("img_size")
-    tries = [(max(sides), sides)] if (sides := _sides(size, axes)) else [(m, (PRIME * m,) * axes) for m in MULTIPLES]
-    wanted, last = values["out_channels"], "no size fits"
-    body.eval()
-    for multiple, space in tries:
-        x = torch.empty((1, values["in_channels"], *space), device="meta")
-        try:
-            result = tidy(body(x), axes)
-        except Exception as error:  # foreign code: any error means that this size doesn't fit
-            last = first_line(error)
-            continue
-        logits = result.logits if isinstance(result, Outputs) else result
-        if tuple(logits.shape) == (1, wanted, *space):
-            return multiple
-        last = f"it gives {tuple(logits.shape)} for {tuple(x.shape)}"
-    raise UsageError(f"{name} gives no logits on its input's grid, with sides of up to {MULTIPLES[-1]} voxels: {last}")
-
-
-def _sides(size: object, axes: int) -> tuple[int, ...]:
-    if isinstance(size, int):
-        return (size,) * axes
-    return tuple(int(side) for side in size) if isinstance(size, list | tuple) else ()
 
 
 def monai_design(name: str) -> MonaiDesign:

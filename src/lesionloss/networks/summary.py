@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lesionloss.calltext import format_call
 from lesionloss.errors import UsageError
 from lesionloss.networks import as_outputs, blank_network, check_network, read_network, seed_dropout
-from lesionloss.networks.foreign import first_line
+from lesionloss.networks.probing import first_line
 from lesionloss.randomness import torch_generator
 
 DEFAULT_SIDES = {2: (256, 256), 3: (80, 80, 80)}
