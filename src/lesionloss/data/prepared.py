@@ -38,17 +38,18 @@ class PreparedCase:
     affine: Affine
     offset: tuple[int, int, int]
     original_shape: tuple[int, int, int]
+    ignore: Mask | None = None
+    channels: tuple[str, ...] = CHANNELS
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """X, Y, Z of the cropped grid."""
-        x, y, z = self.reference.shape
-        return x, y, z
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the cropped grid's axes."""
+        return self.reference.shape
 
     @property
-    def spacing_mm(self) -> tuple[float, float, float]:
+    def spacing_mm(self) -> tuple[float, ...]:
         """Edge lengths of a voxel."""
-        return spacing_of(self.affine)
+        return spacing_of(self.affine)[: self.reference.ndim]
 
     @property
     def reference_outside_brain(self) -> int:
