@@ -24,7 +24,9 @@ def windows(draws: Draws, steps: range, batch: int, stream: tuple = STREAM) -> l
     return [draws.window(stream, step, place, batch) for step in steps for place in range(batch)]
 
 
-def lesion_case(name: str, shape: tuple[int, ...], *lesions: tuple[int, ...], brain: tuple[slice, ...] = ()) -> PreparedCase:
+def lesion_case(
+    name: str, shape: tuple[int, ...], *lesions: tuple[int, ...], brain: tuple[slice, ...] = ()
+) -> PreparedCase:
     inside = np.zeros(shape, dtype=bool)
     inside[brain or (slice(None),) * len(shape)] = True
     reference = np.zeros(shape, dtype=np.uint8)
@@ -132,7 +134,8 @@ def test_positive_and_negative_patches_come_in_turn() -> None:
 
 @pytest.mark.parametrize("batch", [1, 4, 7])
 @pytest.mark.parametrize(
-    "sampler", [SlidingGrid((8, 8, 8), overlap=4), WholeImages(), SlidingGrid((6, 9, 6), 2, flipped=None, only_lesion=False)]
+    "sampler",
+    [SlidingGrid((8, 8, 8), overlap=4), WholeImages(), SlidingGrid((6, 9, 6), 2, flipped=None, only_lesion=False)],
 )
 def test_an_epoch_visits_every_patch_once_in_an_order_of_its_own(sampler: Sampler, batch: int) -> None:
     draws = sampler.over(THREE)

@@ -151,9 +151,10 @@ def smooth_field(size: Size, sigma: float, rng: np.random.Generator) -> npt.NDAr
     """Independent Gaussian fields (axes, *size) of mean 0 and variance 1, smooth over `sigma` voxels.
 
     White noise is smoothed on a lattice of half a sigma and interpolated: a field that smooth loses nothing by it.
+    SciPy smooths, because the bits of a convolution in torch depend on the number of threads.
     """
     import torch
-    from monai.networks.layers.simplelayers import GaussianFilter
+    from scipy.ndimage import gaussian_filter
 
     n = len(size)
     step = max(1, int(sigma / LATTICE))
@@ -161,8 +162,9 @@ def smooth_field(size: Size, sigma: float, rng: np.random.Generator) -> npt.NDAr
     margin = int(np.ceil(REACH * width))
     lattice = [-(-length // step) + 1 for length in size]
     noise = rng.standard_normal((1, n, *(length + 2 * margin for length in lattice)), dtype=np.float32)
-    smooth = GaussianFilter(n, width, REACH)(torch.from_numpy(noise)).detach()
-    inner = smooth[(..., *(slice(margin, margin + length) for length in lattice))]
+    smooth = gaussian_filter(noise, width, truncate=REACH, axes=tuple(range(2, n + 2)))
+    crop = (slice(None), slice(None), *(slice(margin, margin + length) for length in lattice))
+    inner = torch.from_numpy(smooth[crop])
     mode = {2: "bilinear", 3: "trilinear"}[n]
     field = torch.nn.functional.interpolate(inner, size=size, mode=mode, align_corners=True)[0]
     variance = (1 / (2 * np.sqrt(np.pi) * width)) ** n
