@@ -5,7 +5,6 @@ import random
 import numpy as np
 import pytest
 import torch
-from patch_cases import case_of, random_case
 
 from lesionloss.data.augment import (
     CHEAP,
@@ -24,6 +23,7 @@ from lesionloss.data.sampling import Window
 from lesionloss.data.tones import BiasField, Brightness, Contrast, Gamma, Noise, Rescale
 from lesionloss.data.transforms import Elastic, Flip, Rotate, Rotate90, Scale, bent, smooth_field
 from lesionloss.errors import UsageError
+from patch_cases import case_of, random_case
 
 EVERYTHING: Steps = (
     Rotate(20, probability=1),
@@ -67,7 +67,7 @@ def test_all_channels_reference_and_ignored_voxels_move_together(shape: tuple[in
         assert (patch.image.dtype, patch.reference.dtype, patch.valid.dtype) == (np.float32, np.uint8, np.bool_)
         assert set(np.unique(patch.reference)) == {0, 3}
         np.testing.assert_allclose(patch.image[1], 2 * patch.image[0], rtol=1e-5, atol=1e-5)
-        # The block's image is 3 above the rest, its reference 3: they can differ at its border alone, by less than half.
+        # The image of the block is 3 above the rest: it and the reference can differ at its border alone.
         inside = patch.image[0] != 0
         bright = patch.image[0] - 1
         wrong = (bright > 1.8) != (patch.reference == 3)
@@ -147,7 +147,7 @@ def test_the_displacement_field_has_the_promised_deviation_and_smoothness(size: 
     assert along == pytest.approx(np.exp(-0.25), abs=0.08)
 
 
-@pytest.mark.parametrize("step", [step for step in EVERYTHING[5:]], ids=lambda step: type(step).__name__)
+@pytest.mark.parametrize("step", EVERYTHING[5:], ids=lambda step: type(step).__name__)
 @pytest.mark.parametrize("shape", [(12, 10, 8), (20, 16)])
 def test_tones_change_visits_apart_and_leave_the_outside_at_zero(step: object, shape: tuple[int, ...]) -> None:
     case = random_case("t", shape)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from patch_cases import case_of, random_case
 
 from lesionloss.data.augment import augment
 from lesionloss.data.grid import SlidingGrid, grid_starts
@@ -15,6 +14,7 @@ from lesionloss.data.patches import cut, draw_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.sampling import Draws, PositiveNegative, Sampler, WeightedCrop, WholeImages, Window
 from lesionloss.errors import UsageError
+from patch_cases import case_of, random_case
 
 STREAM = ("pair", 7)
 THREE = {name: random_case(name, lesions=n) for name, n in (("a", 5), ("b", 0), ("c", 9))}

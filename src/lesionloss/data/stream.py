@@ -105,11 +105,14 @@ class BatchStream:
         self._ahead = AHEAD * workers
         self._pool = ThreadPoolExecutor(workers, "patches") if workers else None
         self._coming: deque[Future[Batch]] = deque()
+        self._closed = False
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
+        if self._closed:
+            raise UsageError(f"this stream of batches is closed; open another with start_step={self.position}")
         if self._pool is None:
             made = self._make(self.position)
         else:
@@ -125,6 +128,7 @@ class BatchStream:
 
     def close(self) -> None:
         """Stop the workers and forget the batches made in advance."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._coming.clear()
