@@ -83,7 +83,6 @@ def case(name: str, shape: tuple[int, int, int] = SHAPE) -> PreparedCase:
         affine=np.eye(4),
         offset=(0, 0, 0),
         original_shape=shape,
-        ignore=None,
         channels=("baseline", "followup", "difference"),
     )
 

@@ -22,7 +22,7 @@ from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.sampling import Window
 from lesionloss.data.tones import BiasField, Brightness, Contrast, Gamma, Noise, Rescale
 from lesionloss.data.transforms import Elastic, Flip, Rotate, Rotate90, Scale, bent, smooth_field
-from lesionloss.errors import UsageError
+from lesionloss.errors import DataError, UsageError
 from patch_cases import case_of, random_case
 
 EVERYTHING: Steps = (
@@ -282,4 +282,8 @@ def test_differences_are_found_by_the_names_of_channels() -> None:
     assert difference_channels(("baseline", "followup", "difference")) == {2: (1, 0)}
     names = ("flair:baseline", "flair:followup", "flair:difference", "t1:baseline", "t1:followup", "t1:difference")
     assert difference_channels(names) == {2: (1, 0), 5: (4, 3)}
+    names = ("baseline:1", "baseline:2", "followup:1", "followup:2", "difference")
+    assert difference_channels(names) == {4: (2, 0)}
     assert difference_channels(("flair", "t1")) == {}
+    with pytest.raises(DataError, match="needs a followup and a baseline"):
+        difference_channels(("baseline", "difference"))

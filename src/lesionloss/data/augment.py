@@ -15,11 +15,11 @@ import numpy.typing as npt
 from lesionloss.calltext import format_call, parse_call
 from lesionloss.catalogue import nearest
 from lesionloss.data.patches import Patch, Size, Stream
-from lesionloss.data.prepared import CHANNELS, PreparedCase
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.sampling import Window
 from lesionloss.data.tones import BiasField, Brightness, Contrast, Gamma, Noise, Rescale, Tone
 from lesionloss.data.transforms import Bend, Elastic, Flip, Rotate, Rotate90, Scale, Turn, bent, flipped
-from lesionloss.errors import UsageError
+from lesionloss.errors import DataError, UsageError
 from lesionloss.hyperparameters import Hyperparameter, hyperparameter
 from lesionloss.randomness import numpy_generator
 
@@ -42,6 +42,7 @@ KINDS: Mapping[str, type[Any]] = {
     "bias_field": BiasField,
 }
 CHEAP: Steps = (Flip(), Rescale())
+PAIR = ("baseline", "followup", "difference")
 
 
 def hytver() -> Steps:
@@ -154,12 +155,22 @@ def toned(image: Images, channels: Sequence[str], tones: Sequence[Tone], rng: np
 
 
 def difference_channels(channels: tuple[str, ...]) -> dict[int, tuple[int, int]]:
-    """For each channel that is a difference, the channels of followup and baseline that it is made of."""
+    """For each channel that is a difference, the channels of followup and baseline that it is made of.
+
+    `difference` is that of the first contrasts, `flair:difference` that of `flair:followup` and `flair:baseline`.
+    Raises DataError where these are not there.
+    """
     found = {}
     for index, name in enumerate(channels):
-        contrast, _, kind = name.rpartition("difference")
-        if kind == "" and name.endswith("difference"):
-            found[index] = (channels.index(contrast + "followup"), channels.index(contrast + "baseline"))
+        if name != "difference" and not name.endswith(":difference"):
+            continue
+        contrast = name.removesuffix("difference")
+        options = [(f"{contrast}{visit}", f"{contrast}{visit}:1") for visit in ("followup", "baseline")]
+        visits = [next((channels.index(o) for o in option if o in channels), None) for option in options]
+        followup, baseline = visits
+        if followup is None or baseline is None:
+            raise DataError(f"channel {name!r} needs a followup and a baseline, but there are only {channels}")
+        found[index] = (followup, baseline)
     return found
 
 
@@ -175,7 +186,7 @@ def augment(images: Images, references: References, stream: Stream, step: int) -
     for index, (image, reference) in enumerate(zip(images, references, strict=True)):
         rng = numpy_generator(*stream, "augment", step, index)
         patch = Flip().turn(Patch(image, reference, np.ones(reference.shape, dtype=np.bool_)), rng)
-        new_images[index] = toned(patch.image, CHANNELS, (Rescale(),), rng)
+        new_images[index] = toned(patch.image, PAIR, (Rescale(),), rng)
         new_references[index] = patch.reference
     return new_images, new_references
 

@@ -7,13 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.subject import Image, Mask
+from lesionloss.data.subject import Image, Labels, Mask
 from lesionloss.errors import UsageError
 from lesionloss.randomness import numpy_generator
 
 Size = tuple[int, ...]
 Stream = tuple[str | int, ...]
-Labels = npt.NDArray[np.uint8]
 Batch = tuple[npt.NDArray[np.float32], Labels, tuple[str, ...]]
 
 
