@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from lesionloss.data.patches import Size, Stream, check_crop, check_fits, check_size, crop_start, start_around
 from lesionloss.data.prepared import PreparedCase
@@ -19,6 +20,7 @@ from lesionloss.randomness import numpy_generator
 
 Cases = Mapping[str, PreparedCase]
 DIVISOR = 16  # what a network with four halvings asks of the length of every axis
+TRIES = 1000  # for a voxel without lesion; a brain in which that fails is all lesion
 
 
 @dataclass(frozen=True)
@@ -181,14 +183,16 @@ def _order(stream: Stream, epoch: int, count: int) -> tuple[int, ...]:
     return tuple(numpy_generator(*stream, "order", epoch).permutation(count).tolist())
 
 
-def _voxel(case: PreparedCase, rng: np.random.Generator, *, lesion: bool) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """A random voxel (axes,) of the lesions, or of the brain without them; of the brain where that is empty."""
-    if lesion:
-        among = case.lesion_voxels
-    else:
-        healthy = np.setdiff1d(case.brain_voxels, case.lesion_voxels, assume_unique=True)
-        among = healthy if len(healthy) else case.brain_voxels
+def _voxel(case: PreparedCase, rng: np.random.Generator, *, lesion: bool) -> npt.NDArray[np.int64]:
+    """A random voxel (axes,) of the lesions, or of the brain without them (with them where it is all lesion)."""
+    among = case.lesion_voxels if lesion else case.brain_voxels
     chosen = int(among[int(rng.integers(len(among)))])
+    if not lesion:
+        # Lesions are rare, so drawing again is quicker than listing what is healthy.
+        for _ in range(TRIES):
+            if not case.reference.flat[chosen]:
+                break
+            chosen = int(among[int(rng.integers(len(among)))])
     return np.array(np.unravel_index(chosen, case.shape), dtype=np.int64)
 
 
