@@ -111,3 +111,17 @@ def test_a_file_that_can_not_be_read_is_named_and_may_be_mended(files: dict[str,
 
     with pytest.raises(DataError, match=r"a: .*a\.npz could not be read: MemoryError: no room"):
         CaseStore(files, 10**9, broken)["a"]
+
+
+def test_a_case_that_is_larger_than_expected_still_leaves_the_rest_within_the_limit(tmp_path: Path) -> None:
+    shapes = {"a": (10, 10, 10), "b": (20, 20, 20)}
+    store = CaseStore(
+        {name: tmp_path / name for name in shapes},
+        bytes_of(random_case("b", shapes["b"])) + 1,
+        lambda path: random_case(path.name, shapes[path.name]),
+    )
+    for name in "ab":
+        store[name]
+        assert store.kept_bytes <= store.limit_bytes
+    assert store["b"] is store["b"]
+    assert store.reads == 2
