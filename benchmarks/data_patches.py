@@ -4,8 +4,8 @@
     python benchmarks/data_patches.py --steps 1 --workers 2
 
 Cases of 182 x 218 x 182 voxels with three channels. The recipes: those of HyTver and of Cabezas & Diez, each with its
-own network, patches and augmentation, and the cheap ones of the built-in plans. Shown are a step of the network alone
-(median), a batch made by the workers alone, and what a step waits for its batch when both share the cores (median).
+own network, patches and augmentation, and the cheap ones of the built-in plans. Shown is the time of one core for a
+step of the network and for a batch, and what a step waits for its batch when workers and training share the cores.
 The last table keeps a cohort on disk and only a part of it in memory.
 """
 
@@ -104,49 +104,37 @@ def trainer(recipe: Recipe) -> Callable[[Batch], None]:
     return step
 
 
-def milliseconds(call: Callable[[], object], times: int) -> float:
-    """Median of some calls after one that only warms up."""
+def cpu_ms(call: Callable[[], object], times: int) -> float:
+    """Milliseconds of one core a call, after one that only warms up: what else the machine does has little say."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     call()
-    spent = []
+    start = time.process_time()
     for _ in range(times):
-        start = time.perf_counter()
         call()
-        spent.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(spent)
-
-
-def opened(recipe: Recipe, cases: dict[str, PreparedCase], workers: int) -> BatchStream:
-    return BatchStream(cases, recipe.sampler, recipe.augmentation, STREAM, batch=recipe.batch, workers=workers)
-
-
-def batch_ms(recipe: Recipe, cases: dict[str, PreparedCase], workers: int, batches: int) -> float:
-    """Milliseconds a batch when nothing else runs: all of many together, since the workers run ahead."""
-    with opened(recipe, cases, workers) as stream:
-        for _ in islice(stream, 1 + 2 * workers):
-            pass
-        start = time.perf_counter()
-        for _ in islice(stream, batches):
-            pass
-        return 1e3 * (time.perf_counter() - start) / batches
+    spent = 1e3 * (time.process_time() - start) / times
+    torch.set_num_threads(threads)
+    return spent
 
 
 def row(recipe: Recipe, cases: dict[str, PreparedCase], workers: int, steps: int) -> list[str]:
+    def opened(number: int) -> BatchStream:
+        return BatchStream(cases, recipe.sampler, recipe.augmentation, STREAM, batch=recipe.batch, workers=number)
+
     train = trainer(recipe)
-    with opened(recipe, cases, 0) as stream:
+    with opened(0) as stream:
         fixed = next(stream)
-    step_ms = milliseconds(lambda: train(fixed), steps)
-    alone = batch_ms(recipe, cases, 0, steps)
-    many = batch_ms(recipe, cases, workers, 4 * steps)
+        made = cpu_ms(lambda: next(stream), 4 * steps)
+    used = cpu_ms(lambda: train(fixed), steps)
     waits = []
-    with opened(recipe, cases, workers) as stream:
+    with opened(workers) as stream:
         for _ in range(steps + 1):
             start = time.perf_counter()
             batch = next(stream)
             waits.append(1e3 * (time.perf_counter() - start))
             train(batch)
-    waited = statistics.median(waits[1:])
-    numbers = [f"{step_ms:.0f}", f"{alone:.0f}", f"{many:.0f}", f"{step_ms / many:.1f}", f">= {REACH}", f"{waited:.1f}"]
-    return [recipe.name, *numbers]
+    numbers = [f"{used:.0f}", f"{made:.1f}", f"{used / made:.0f}", f">= {REACH}"]
+    return [recipe.name, *numbers, f"{statistics.median(waits[1:]):.1f}"]
 
 
 def memory_rows(number: int) -> list[list[str]]:
@@ -188,7 +176,7 @@ def main(
         ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch", "monai")), highlight=False
     )
     cohort = {name: case(name) for name in (f"{index:02d}" for index in range(cases))}
-    heads = ("ms a step", "ms a batch, 0 workers", f"{workers} workers", "times the step", "wanted", "ms waited a step")
+    heads = ("CPU ms a step", "CPU ms a batch", "times as fast", "wanted", f"ms waited a step, {workers} workers")
     for recipe in RECIPES:
         table = Table("recipe", *heads, box=None)
         table.add_row(*row(recipe, cohort, workers, steps))
