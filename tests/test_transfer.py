@@ -1,6 +1,7 @@
 """Others' weights in our networks, files that are no weights, and parts that must not move."""
 
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from coactseg_by_hand import Published, published_shapes, random_state
+from lesionloss.cli import app
 from lesionloss.errors import DataError, UsageError
 from lesionloss.networks import Outputs, build_network, logits_of, seed_dropout
 from lesionloss.networks.checkpoints import read_tensors
@@ -138,6 +141,18 @@ def test_published_resnet_names_are_those_of_the_encoder() -> None:
         "layer4.2.conv2.weight",
     ):
         assert f"encoder.{name}" in names
+
+
+def test_the_command_shows_what_fits(published: tuple[Path, dict[str, Tensor]]) -> None:
+    path, _ = published
+    arguments = ["networks", "vnet(filters=2)", "--weights", str(path), "--layout", "coactseg_single"]
+    run = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert run.exit_code == 0
+    assert re.search(r"left +decoder\.out_conv_3\.bias", run.stdout)
+    assert "encoder.block_one.conv.0.weight" in run.stdout
+    assert "tensors taken" in run.stdout
+    run = CliRunner().invoke(app, ["networks", "--weights", str(path)])
+    assert isinstance(run.exception, UsageError)
 
 
 class Innocent:

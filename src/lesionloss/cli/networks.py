@@ -1,5 +1,6 @@
 """`lesionloss networks`: what there is, and what one costs for an input."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,8 @@ Examples:
   lesionloss networks "unet3d(inputs=2, filters=16)" --input 1x2x32x32x32
 
   lesionloss networks "monai:UNet(spatial_dims=3, channels=(16, 32, 64), strides=(2, 2))"
+
+  lesionloss networks longitudinal_vnet --weights vnet_best_model.pth --layout coactseg
 """
 
 
@@ -31,15 +34,27 @@ def networks(
         str | None,
         typer.Option("--input", metavar="BxCxXxYxZ", help="Images, channels and sides of the input to count for."),
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .pth or .safetensors file: show which of its tensors fit, and which don't.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="How the file names its tensors: same, coactseg, coactseg_single or resnet34.")
+    ] = "same",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """List the networks with their parameters, memory and multiply-adds, or show one of them.
 
     Memory is what a training step in float32 keeps for its backward pass, without weights and optimiser.
     """
+    from lesionloss.errors import UsageError
     from lesionloss.networks import NETWORKS
     from lesionloss.networks.summary import parse_shape, summarise
 
+    if weights is not None:
+        if not name:
+            raise UsageError("--weights needs the network that they are for: lesionloss networks NAME --weights FILE")
+        _print_transfer(name, weights, layout, as_json)
+        return
     wanted = parse_shape(shape) if shape else None
     if name:
         found = [summarise(name, wanted)]
@@ -59,6 +74,29 @@ def _axes(name: str) -> int:
     from lesionloss.networks import network_axes
 
     return network_axes(name)
+
+
+def _print_transfer(name: str, weights: Path, layout: str, as_json: bool) -> None:
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.networks import build_network
+    from lesionloss.randomness import torch_generator
+    from lesionloss.transfer import load_weights, name_map
+
+    report = load_weights(build_network(name, torch_generator("weights")), weights, name_map(layout))
+    if as_json:
+        typer.echo(json.dumps(report.table(), indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("what", "file", "network", "shape", "remark"):
+        table.add_column(heading, overflow="fold")
+    for row in report.table():
+        table.add_row(*row.values())
+    Console(highlight=False).print(table, markup=False)
+    typer.echo(f"\n{report.summary()}")
 
 
 def _print_json(found: list["Summary"]) -> None:
