@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lesionloss import registry
 from lesionloss.alignment import align
+from lesionloss.compiling import by_hand, register, stays_one_operation
 from lesionloss.errors import UsageError
 from lesionloss.hyperparameters import Value
 from lesionloss.kernels import READABLE, Kernel, fastest
@@ -56,6 +57,7 @@ class Loss(nn.Module):
         self.kernel = kernel
         self._terms = tuple(_bind(term) for term in spec.terms)
         self._plans: dict[tuple[int, int], Plan] = {}
+        self._handle = register(self)
 
     def forward(
         self,
@@ -75,6 +77,14 @@ class Loss(nn.Module):
         Raises UsageError for shapes that do not fit, DataError for NaN logits or labels out of range. On a GPU such
         values make the loss NaN instead, because looking would mean waiting.
         """
+        if self.kernel is not READABLE and stays_one_operation(logits):
+            images, _ = by_hand(logits, labels, valid, self._handle)
+        else:
+            images = self.per_image(logits, labels, valid)
+        return _average(images, weights, reduce, self.reading)
+
+    def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
         with torch.autocast(logits.device.type, enabled=False):
             kernel = self.kernel or fastest(logits)
             v = align(logits, labels, valid, self.reading, kernel)
@@ -83,9 +93,7 @@ class Loss(nn.Module):
             poison = None if kernel.looks(v) else look(v.logits, v.labels, v.valid)
             rows = sum((term.weight * per_image(term, v) for term in self._terms), start=v.logits.new_zeros(()))
             images = rows.reshape(-1, v.groups).mean(1)
-            if poison is not None:
-                images = images + poison
-            return _average(images, weights, reduce, self.reading)
+            return images if poison is None else images + poison
 
     def _plan(self, v: Voxels) -> Plan:
         """What the terms are going to ask for; it depends on nothing but the number of classes and channels."""
