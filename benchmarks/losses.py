@@ -3,13 +3,17 @@
     python benchmarks/losses.py                                # three cases, all kernels that are installed
     python benchmarks/losses.py --cases binary --rounds 40     # more rounds where other programs run
     python benchmarks/losses.py --compile                      # torch.compile too (minutes)
+    python benchmarks/losses.py --device cuda                  # readable and Triton
 
 A round calls everybody once, so that a disturbance meets all alike. The ratio is to MONAI's DiceLoss: the median over
-the rounds of the ratios within a round. "saved" is what is kept between the passes beside logits and labels, "peak"
-the most memory taken in both passes, the gradient included, as shares of the size of the logits.
+the rounds of the ratios within a round; "floors" is the fastest round over the byte floor: logits and labels read
+twice and the gradient written once, at the speed of a copy. "saved" is what is kept between the passes beside logits
+and labels, "peak" the most memory taken in both passes, the gradient included, as shares of the size of the logits.
+With the extra `peers`, segmentation_models.pytorch is there too.
 """
 
 import argparse
+import importlib.util
 import os
 import platform
 import statistics
@@ -63,7 +67,7 @@ class Contestant:
     seconds: list[tuple[float, float]] = field(default_factory=list)  # forward, backward
 
 
-def batch(case: Case) -> tuple[Tensor, Tensor]:
+def batch(case: Case, device: str = "cpu") -> tuple[Tensor, Tensor]:
     """Logits and labels (B, 1, *space) in uint8: some balls of lesion, together about 0.5 % of the voxels."""
     stream = torch_generator("benchmark", case.images, case.channels, case.edge)
     space = (case.edge,) * 3
@@ -77,7 +81,7 @@ def batch(case: Case) -> tuple[Tensor, Tensor]:
             image[((grid - centre) ** 2).sum(0) <= radius**2] = number
     logits = torch.randn((case.images, case.channels, *space), generator=stream)
     logits[:, 0] += 4 if case.channels > 1 else -4
-    return logits.requires_grad_(), labels
+    return logits.to(device).requires_grad_(), labels.to(device)
 
 
 def peers(case: Case) -> Iterator[Contestant]:
@@ -98,6 +102,11 @@ def peers(case: Case) -> Iterator[Contestant]:
         )
     else:
         yield Contestant("torch cross-entropy", lambda z, t: torch.nn.functional.cross_entropy(z, t[:, 0].long()))
+    if importlib.util.find_spec("segmentation_models_pytorch") is not None:
+        import segmentation_models_pytorch as smp
+
+        dice = smp.losses.DiceLoss("binary" if case.channels == 1 else "multiclass")
+        yield Contestant("smp DiceLoss", lambda z, t: dice(z, t if case.channels == 1 else t[:, 0].long()))
 
 
 def contestants(case: Case, kernels: list[str], compile_too: bool) -> list[Contestant]:
@@ -112,11 +121,28 @@ def contestants(case: Case, kernels: list[str], compile_too: bool) -> list[Conte
 def one_round(everybody: list[Contestant], logits: Tensor, labels: Tensor) -> None:
     for contestant in everybody:
         logits.grad = None
-        start = time.perf_counter()
+        start = clock(logits)
         value = contestant.loss(logits, labels)
-        middle = time.perf_counter()
+        middle = clock(logits)
         value.backward()
-        contestant.seconds.append((middle - start, time.perf_counter() - middle))
+        contestant.seconds.append((middle - start, clock(logits) - middle))
+
+
+def clock(logits: Tensor) -> float:
+    if logits.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def floor_seconds(logits: Tensor, labels: Tensor) -> float:
+    """Bytes that must move, at the speed of a copy (which reads and writes)."""
+    source, target = logits.detach(), torch.empty_like(logits)
+    seconds = []
+    for _ in range(20):
+        start = clock(logits)
+        target.copy_(source)
+        seconds.append(clock(logits) - start)
+    return min(seconds) * (3 * logits.nbytes + 2 * labels.nbytes) / (2 * logits.nbytes)
 
 
 def saved_share(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> float:
@@ -147,9 +173,9 @@ def peak_share(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels:
 
 
 def table(case: Case, everybody: list[Contestant], logits: Tensor, labels: Tensor) -> Iterator[str]:
-    yield "| loss | forward ms | backward ms | total ms | best ms | ratio | saved | peak |"
-    yield "|---|---|---|---|---|---|---|---|"
-    reference = everybody[0].seconds
+    yield "| loss | forward ms | backward ms | total ms | best ms | ratio | floors | saved | peak |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    reference, floor = everybody[0].seconds, floor_seconds(logits, labels)
     for contestant in everybody:
         forward, backward = (statistics.median(times) * 1e3 for times in zip(*contestant.seconds, strict=True))
         totals = [sum(seconds) for seconds in contestant.seconds]
@@ -157,27 +183,30 @@ def table(case: Case, everybody: list[Contestant], logits: Tensor, labels: Tenso
         saved, peak = (share(contestant.loss, logits, labels) for share in (saved_share, peak_share))
         yield (
             f"| {contestant.name} | {forward:.2f} | {backward:.2f} | {statistics.median(totals) * 1e3:.2f} "
-            f"| {min(totals) * 1e3:.2f} | {ratio:.2f} | {saved:.2f} | {peak:.2f} |"
+            f"| {min(totals) * 1e3:.2f} | {ratio:.2f} | {min(totals) / floor:.1f} | {saved:.2f} | {peak:.2f} |"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--kernels", nargs="+", choices=KERNELS.names(), default=KERNELS.names())
+    parser.add_argument("--kernels", nargs="+", choices=KERNELS.names(), help="default: all for the device")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--default-allocator", action="store_true", help="do not keep freed memory, as training does")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="monai")
     torch.set_num_threads(arguments.threads)
     kept = not arguments.default_allocator and keep_freed_memory()
     print(f"torch {torch.__version__}, {arguments.threads} threads, {platform.machine()}, freed memory kept: {kept}")
+    there = ["readable", "triton"] if arguments.device.startswith("cuda") else ["readable", "fused", "compiled"]
+    kernels = arguments.kernels or [name for name in there if name in KERNELS.names()]
     for name in arguments.cases:
         case = CASES[name]
-        logits, labels = batch(case)
-        everybody = contestants(case, arguments.kernels, arguments.compile)
+        logits, labels = batch(case, arguments.device)
+        everybody = contestants(case, kernels, arguments.compile)
         for number in range(arguments.rounds + 2):
             one_round(everybody, logits, labels)
             if number == 1:  # compiled, and all memory seen
