@@ -22,7 +22,7 @@ def test_layouts_are_recognised_by_their_files(tmp_path: Path) -> None:
     inside = open_cohort(str(tmp_path / "b" / "training"))
     assert above.layout.name == inside.layout.name == "msseg2"
     assert above.cases == inside.cases
-    assert above.cases[0].visits[0] == tmp_path / "b" / "training" / "013" / f"{MSSEG2_NAMES[0]}.nii.gz"
+    assert above.cases[0].visits[0][0] == tmp_path / "b" / "training" / "013" / f"{MSSEG2_NAMES[0]}.nii.gz"
     assert open_cohort(f"msseg2:{tmp_path / 'b'}").cases == above.cases
 
 
@@ -153,8 +153,8 @@ def test_an_empty_brain_mask_is_refused_by_name(tmp_path: Path) -> None:
 def subject(**changed: object) -> Subject:
     image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     fields = {
-        "name": "a", "patient": "a", "visits": (image, image + 1), "reference": boxes((8, 9, 5)), "brain": head(),
-        "affine": AFFINE,
+        "name": "a", "patient": "a", "visits": (image[None], image[None] + 1), "brain": head(), "affine": AFFINE,
+        "reference": boxes((8, 9, 5)).astype(np.uint8),
     }  # fmt: skip
     return Subject(**(fields | changed))
 
@@ -163,14 +163,18 @@ def subject(**changed: object) -> Subject:
     ("changed", "message"),
     [
         ({"visits": ()}, "at least one visit"),
-        ({"visits": (np.zeros(SHAPE, np.float32), np.zeros((2, 2, 2), np.float32))}, "visit 2: expected three axes"),
-        ({"visits": (np.zeros((4, 4), np.float32),)}, "visit 1: expected three axes"),
-        ({"visits": (np.zeros(SHAPE),)}, "expected float32 voxels, got float64"),
-        ({"visits": (np.full(SHAPE, np.nan, np.float32),)}, "visit 1: NaN"),
-        ({"reference": np.zeros(SHAPE, np.uint8)}, "reference: expected bool voxels, got uint8"),
-        ({"reference": np.ones(SHAPE, bool)}, "every voxel as lesion"),
+        (
+            {"visits": (np.zeros((1, *SHAPE), np.float32), np.zeros((1, 2, 2, 2), np.float32))},
+            "visit 2: expected contrasts and two or three axes",
+        ),
+        ({"visits": (np.zeros((4, 4), np.float32),)}, "visit 1: expected contrasts and two or three axes"),
+        ({"visits": (np.zeros((1, *SHAPE)),)}, "expected float32 voxels, got float64"),
+        ({"visits": (np.full((1, *SHAPE), np.nan, np.float32),)}, "visit 1: NaN"),
+        ({"reference": np.zeros(SHAPE, bool)}, "reference: expected uint8 voxels, got bool"),
+        ({"reference": np.ones(SHAPE, np.uint8)}, "every voxel as lesion"),
+        ({"reference": 2 * boxes((8, 9, 5)).astype(np.uint8)}, "holds class 2, but there are only lesion"),
         ({"brain": np.zeros(SHAPE, bool)}, "brain mask is empty"),
-        ({"brain": np.ones((2, 2, 2), bool)}, "brain: expected three axes"),
+        ({"brain": np.ones((2, 2, 2), bool)}, "brain: expected the shape of the visits"),
         ({"affine": np.zeros((4, 4))}, "invertible"),
         ({"affine": np.eye(3)}, "4 x 4"),
     ],
@@ -202,7 +206,7 @@ def test_real_lit_has_the_known_change_in_both_directions(
     cohort = open_cohort(REAL_LIT, "change")
     subject = load_subject(cohort, cohort.cases[case])
     assert subject.reference.sum() == counted
-    brighter, records = changes(subject.reference, difference_of(subject))
+    brighter, records = changes(subject.lesion, difference_of(subject))
     assert brighter.sum() == target
     assert sum(record.voxels for record in records if record.mean_difference > 0.2) == up
     assert sum(record.voxels for record in records if record.mean_difference < -0.2) == down

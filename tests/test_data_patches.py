@@ -23,7 +23,9 @@ def case(name: str = "a", shape: tuple[int, int, int] = (40, 36, 20), lesions: i
     rng = np.random.default_rng(len(name))
     reference.flat[rng.choice(np.flatnonzero(brain), lesions, replace=False)] = True
     where = np.arange(1, brain.size + 1, dtype=np.float32).reshape(shape)
-    return PreparedCase(name, name, np.stack([where, 2 * where, where]), reference, brain, np.eye(4), (0, 0, 0), shape)
+    image = np.stack([where, 2 * where, where])
+    names = ("baseline", "followup", "difference")
+    return PreparedCase(name, name, image, names, reference.astype(np.uint8), brain, np.eye(4), (0, 0, 0), shape)
 
 
 def origin(image: np.ndarray, shape: tuple[int, int, int]) -> tuple[int, ...]:

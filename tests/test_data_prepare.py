@@ -30,7 +30,8 @@ from lesionloss.errors import DataError, UsageError
 
 def subject(brain: np.ndarray | None = None, reference: np.ndarray | None = None) -> Subject:
     images = visits(3, head(), boxes((8, 9, 5)), np.zeros(SHAPE, bool))
-    return Subject("a", "p", tuple(image.astype(np.float32) for image in images), reference, brain, AFFINE)
+    labels = None if reference is None else reference.astype(np.uint8)
+    return Subject("a", "p", tuple(image[None].astype(np.float32) for image in images), labels, brain, AFFINE)
 
 
 def test_each_visit_is_z_scored_inside_the_brain_and_zero_outside() -> None:
@@ -41,7 +42,7 @@ def test_each_visit_is_z_scored_inside_the_brain_and_zero_outside() -> None:
         assert not channel[~case.brain].any()
     np.testing.assert_array_equal(case.image[2], case.image[1] - case.image[0])
     assert case.image.dtype == np.float32
-    assert case.image[2][case.reference].mean() > 2
+    assert case.image[2][case.lesion].mean() > 2
 
 
 def test_what_lies_outside_the_brain_has_no_say() -> None:
@@ -87,13 +88,39 @@ def test_an_array_of_another_grid_is_not_put_back() -> None:
 
 def test_subjects_that_can_not_be_prepared() -> None:
     whole = subject(head())
-    with pytest.raises(DataError, match="a: expected two visits, got 1"):
-        prepare(replace(whole, visits=whole.visits[:1]), Preparation())
     flat = np.where(head(), 5, whole.visits[1]).astype(np.float32)
     with pytest.raises(DataError, match=r"a, visit 2: all .* brain mask are equal"):
         prepare(replace(whole, visits=(whole.visits[0], flat)), Preparation())
     with pytest.raises(UsageError, match="margin_voxels"):
         Preparation(margin_voxels=-1)
+
+
+def test_one_visit_several_contrasts_classes_and_ignored_voxels_are_kept() -> None:
+    both = subject(head())
+    reference = boxes((8, 9, 5)).astype(np.uint8)
+    reference[8:10, 9:11, 5:7] = 2
+    ignore = np.zeros(SHAPE, bool)
+    ignore[3, 3, 3] = True
+    one = Subject("a", "p", (np.concatenate(both.visits),), reference, head(), AFFINE, ignore, ("core", "rim"))
+    case = prepare(one, Preparation())
+    assert case.channels == ("contrast1", "contrast2")
+    assert case.image.shape == (2, *case.shape)
+    assert (to_original_grid(case.reference, case) == reference).all()
+    assert case.ignore is not None
+    assert case.classes == ("core", "rim")
+    assert case.lesion.sum() == (reference > 0).sum()
+
+
+def test_a_picture_is_prepared_whole(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).random((3, 20, 30), dtype=np.float32)
+    reference = np.zeros((20, 30), np.uint8)
+    reference[4:9, 5:8] = 1
+    case = prepare(Subject("a", "a", (picture,), reference, None, np.eye(4)), Preparation())
+    assert (case.shape, case.spacing_mm, case.offset) == ((20, 30), (1.0, 1.0), (0, 0))
+    save_prepared(case, tmp_path / "a.npz")
+    again = load_prepared(tmp_path / "a.npz")
+    assert again.content_sha256 == case.content_sha256
+    assert again.channels == case.channels
 
 
 def test_otsu_separates_two_classes() -> None:
@@ -135,7 +162,7 @@ def test_content_digest_sees_every_array() -> None:
     case = prepare(subject(head(share=0.5), boxes((8, 9, 5))), Preparation())
     changed = [
         replace(case, image=case.image * 2),
-        replace(case, reference=~case.reference),
+        replace(case, reference=1 - case.reference),
         replace(case, brain=~case.brain),
         replace(case, affine=case.affine * 2),
         replace(case, offset=(0, 0, 0)),

@@ -40,7 +40,17 @@ def test_windows_put_every_voxel_back_where_it_was(shape: tuple[int, int, int], 
     image = numpy_generator("image", *shape).normal(size=(3, *shape)).astype(np.float32)
     brain = np.ones(shape, bool)
     brain[0] = False
-    case = PreparedCase("a", "a", image, np.zeros(shape, bool), brain, np.eye(4), (0, 0, 0), shape)
+    case = PreparedCase(
+        "a",
+        "a",
+        image,
+        ("baseline", "followup", "difference"),
+        np.zeros(shape, np.uint8),
+        brain,
+        np.eye(4),
+        (0, 0, 0),
+        shape,
+    )
     found = predict_probability(Echo(), case, window=(8, 8, 8), overlap=overlap, precision="float32", device="cpu")
     expected = np.where(brain, 1 / (1 + np.exp(-image[1])), 0)
     assert found.shape == shape

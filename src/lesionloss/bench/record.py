@@ -31,7 +31,7 @@ def score_rows(
     trial: Trial, case: PreparedCase, mask: NDArray[np.bool_], metrics: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One row per metric for one test case; an undefined value is an empty cell, an infinite one reads `inf`."""
-    judged = Case(mask, case.reference, spacing_mm=case.spacing_mm)
+    judged = Case(mask, case.lesion, spacing_mm=case.spacing_mm)
     shared = {
         "loss": trial.loss,
         "dataset": trial.dataset,
@@ -95,7 +95,7 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def write_model(folder: Path, trial: Trial, trained: Trained) -> None:
+def write_model(folder: Path, trial: Trial, trained: Trained, channels: Sequence[str]) -> None:
     """The network's weights and what one needs to use them: safe to open from a stranger (no pickle)."""
     from safetensors.torch import save_file
 
@@ -105,7 +105,7 @@ def write_model(folder: Path, trial: Trial, trained: Trained) -> None:
         "format": FORMAT,
         "network": trial.network,
         "loss": trial.loss,
-        "channels": ["baseline", "followup", "difference"],
+        "channels": channels,
         "window": trial.recipe.window,
         "overlap": trial.recipe.overlap,
         "threshold": trial.recipe.threshold,

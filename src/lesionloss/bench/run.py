@@ -41,7 +41,8 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
     keep_freed_memory()
     cohort = run_cohort(plan, folder, watcher)
     trials = trials_of(plan, cohort, device)
-    for trial in difference_trials(trials):
+    has_difference = all("difference" in case.channels for case in cohort.cases)
+    for trial in difference_trials(trials) if has_difference else ():
         attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)
     for index, trial in enumerate(trials, 1):
         watcher.started(trial, index, len(trials))
@@ -119,7 +120,7 @@ def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, devi
         watcher.note(warning)
     record.write_scores(folder, rows)
     record.write_history(folder, trained.history)
-    record.write_model(folder, trial, trained)
+    record.write_model(folder, trial, trained, cohort.cases[0].channels)
     record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
     now = time.perf_counter()
     record.write_machine(

@@ -1,17 +1,19 @@
 """A dataset's folder opened: which cases it holds, and one case read and checked."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lesionloss.catalogue import nearest
 from lesionloss.data.datasets import layouts
-from lesionloss.data.layout import Files, Incomplete, Layout, Target
-from lesionloss.data.nifti import Volume, read_mask, read_volume, same_grid
-from lesionloss.data.subject import Subject
+from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, Raw, Target
+from lesionloss.data.nifti import Volume, read_labels, read_mask, read_volume, same_grid
+from lesionloss.data.subject import Labels, Mask, Subject
 from lesionloss.errors import DataError, UsageError
 
 __all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]
@@ -79,25 +81,68 @@ def _target(layout: Layout, name: str | None) -> Target:
 def load_subject(cohort: Cohort, files: Files) -> Subject:
     """Read and check the files of one case; its reference is the cohort's target.
 
-    Raises DataError for a file that can't be believed, files on different grids, or the same image as both visits.
+    Raises DataError for a file that can't be believed, files on different grids, label values that the layout does not
+    know, or the same image as two visits.
     """
-    visits = [read_volume(path) for path in files.visits]
-    reference = None if files.reference is None else read_mask(files.reference)
-    brain = None if files.brain is None else read_mask(files.brain)
-    others: list[Volume[Any]] = [*visits[1:], *(mask for mask in (reference, brain) if mask is not None)]
-    for other in others:
-        same_grid(visits[0], other)
-    if brain is not None and not brain.array.any():
+    layout = cohort.layout
+    raw = (layout.read or _read_nifti(layout))(files)
+    for (earlier, later), paths in zip(itertools.pairwise(raw.visits), itertools.pairwise(files.visits), strict=True):
+        if np.array_equal(earlier, later):
+            first, second = (", ".join(map(str, visit)) for visit in paths)
+            raise DataError(f"{first} and {second} hold the same image; supply two different visits")
+    if raw.brain is not None and not raw.brain.any():
         raise DataError(f"{files.brain}: the brain mask is empty; make it again or remove the file")
-    for earlier, later in itertools.pairwise(visits):
-        if np.array_equal(earlier.array, later.array):
-            raise DataError(f"{earlier.path} and {later.path} hold the same image; supply two different visits")
+    reference, ignore = (None, None) if raw.reference is None else classes_of(raw.reference, layout.labels, files)
     subject = Subject(
         name=files.name,
         patient=files.patient,
-        visits=tuple(visit.array for visit in visits),
-        reference=None if reference is None else reference.array,
-        brain=None if brain is None else brain.array,
-        affine=visits[0].affine,
+        visits=raw.visits,
+        reference=reference,
+        brain=raw.brain,
+        affine=raw.affine,
+        ignore=ignore,
+        classes=layout.labels.classes,
     )
     return replace(subject, reference=cohort.target.derive(subject))
+
+
+def classes_of(values: npt.NDArray[np.int32], rule: LabelRule, files: Files) -> tuple[Labels, Mask | None]:
+    """Class numbers, and where a value is neither lesion nor background (None if nowhere).
+
+    Raises DataError, which names the reference file, for values that the rule does not know.
+    """
+    known = {0: 0, **dict(rule.values), **dict.fromkeys(rule.ignored, 0)}
+    found = np.unique(values)
+    strange = [int(value) for value in found if int(value) not in known]
+    if strange:
+        allowed = ", ".join(str(value) for value in sorted(known))
+        shown = ", ".join(map(str, strange[:5])) + (", ..." if len(strange) > 5 else "")
+        raise DataError(f"{files.reference}: label values are {allowed}; found {shown} too: map or remove them")
+    reference = np.zeros(values.shape, dtype=np.uint8)
+    for value, number in rule.values:
+        reference[values == value] = number
+    ignore = np.isin(values, rule.ignored)
+    return reference, ignore if ignore.any() else None
+
+
+def _read_nifti(layout: Layout) -> Callable[[Files], Raw]:
+    def read(files: Files) -> Raw:
+        visits = [[read_volume(path) for path in visit] for visit in files.visits]
+        first = visits[0][0]
+        reference: Volume[Any] | None = None
+        if files.reference is not None:
+            binary = layout.labels == LabelRule()
+            reference = read_mask(files.reference) if binary else read_labels(files.reference)
+        brain = None if files.brain is None else read_mask(files.brain)
+        images = [volume for visit in visits for volume in visit]
+        others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
+        for other in others:
+            same_grid(first, other)
+        return Raw(
+            visits=tuple(np.stack([volume.array for volume in visit]) for visit in visits),
+            reference=None if reference is None else reference.array.astype(np.int32),
+            brain=None if brain is None else brain.array,
+            affine=first.affine,
+        )
+
+    return read

@@ -4,23 +4,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from lesionloss.catalogue import Catalogue
-from lesionloss.data.subject import Mask, Subject
+from lesionloss.data.nifti import Affine
+from lesionloss.data.subject import LESION, Image, Labels, Mask, Subject
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one case; `visits` in the order of time."""
+    """The files of one case: `visits` in the order of time, each with its contrasts in the order of the layout.
+
+    `part` is the number of the image in files that hold many, None otherwise.
+    """
 
     name: str
     patient: str
-    visits: tuple[Path, ...]
+    visits: tuple[tuple[Path, ...], ...]
     reference: Path | None
     brain: Path | None
+    part: int | None = None
 
     def all(self) -> tuple[Path, ...]:
         """Every file that is there."""
-        return (*self.visits, *(path for path in (self.reference, self.brain) if path is not None))
+        images = tuple(path for visit in self.visits for path in visit)
+        return (*images, *(path for path in (self.reference, self.brain) if path is not None))
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Target:
 
     name: str
     title: str
-    derive: Callable[[Subject], Mask | None]
+    derive: Callable[[Subject], Labels | None]
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,33 @@ class Found:
 
 
 @dataclass(frozen=True)
+class LabelRule:
+    """What the values of a reference file mean: class numbers for those of `classes`, 0 background, `ignored` neither.
+
+    `values` maps a value in the file to a class number (1 is the first of `classes`).
+    """
+
+    classes: tuple[str, ...] = LESION
+    values: tuple[tuple[int, int], ...] = ((1, 1),)
+    ignored: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a layout's own reader gives: contrasts (C, *space) per visit, values of the reference as in the file."""
+
+    visits: tuple[Image, ...]
+    reference: npt.NDArray[np.int32] | None
+    brain: Mask | None
+    affine: Affine
+
+
+@dataclass(frozen=True)
 class Layout:
-    """A folder layout. `looks_like` shows it in error messages; the first of `targets` is the default."""
+    """A folder layout. `looks_like` shows it in error messages; the first of `targets` is the default.
+
+    `read` is None for NIfTI files, which are all read and checked alike.
+    """
 
     name: str
     title: str
@@ -58,12 +92,15 @@ class Layout:
     recognise: Callable[[Path], bool]
     discover: Callable[[Path], Found]
     targets: tuple[Target, ...]
+    contrasts: tuple[str, ...] = ("flair",)
+    labels: LabelRule = LabelRule()
+    read: Callable[[Files], Raw] | None = None
 
 
 layouts: Catalogue[Layout] = Catalogue("dataset layout")
 
 
-def published(subject: Subject) -> Mask | None:
+def published(subject: Subject) -> Labels | None:
     """The reference as it was published."""
     return subject.reference
 
@@ -88,7 +125,7 @@ def discover_in(folders: list[Path], visits: tuple[str, ...], reference: str, br
         if missing:
             incomplete.append(Incomplete(folder.name, f"no {', '.join(missing)}"))
             continue
-        paths = tuple(path for stem in visits if (path := found[stem]) is not None)
+        paths = tuple((path,) for stem in visits if (path := found[stem]) is not None)
         cases.append(Files(folder.name, folder.name, paths, found[reference], found[brain]))
     return Found(tuple(cases), tuple(incomplete))
 

@@ -81,7 +81,7 @@ def _centre(case: PreparedCase, jitter: int, rng: np.random.Generator, lesion_sh
     return np.array(np.unravel_index(chosen, case.shape), dtype=np.int64) + shift
 
 
-def _window(shape: Size, size: Size, centre: npt.NDArray[np.int64]) -> Size:
+def _window(shape: tuple[int, ...], size: Size, centre: npt.NDArray[np.int64]) -> Size:
     """First voxel of the window; negative where the window is larger than the image."""
 
     def along(axis: int) -> int:

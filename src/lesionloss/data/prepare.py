@@ -1,6 +1,7 @@
 """Whole cohorts prepared on disk: a file per case and an index."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,8 +44,8 @@ class CaseEntry:
 
     name: str
     patient: str
-    spacing_mm: tuple[float, float, float]
-    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, ...]
+    shape: tuple[int, ...]
     reference_voxels: int
     reference_mm3: float
     reference_outside_brain: int
@@ -107,7 +108,7 @@ def shared_images(cases: tuple[Files, ...]) -> list[str]:
     owners: dict[str, tuple[str, Path]] = {}
     lines: list[str] = []
     for files in cases:
-        for path in files.visits:
+        for path in (path for visit in files.visits for path in visit if files.part is None):
             patient, first = owners.setdefault(sha256_of(path), (files.patient, path))
             if patient != files.patient:
                 lines.append(
@@ -149,15 +150,14 @@ def _made_before(path: Path, made_from: dict[str, Any]) -> CaseEntry | None:
 
 
 def _entry(case: PreparedCase, files: Files, hashes: Mapping[str, str]) -> CaseEntry:
-    x, y, z = case.spacing_mm
-    voxels = int(case.reference.sum())
+    voxels = int(case.lesion.sum())
     return CaseEntry(
         name=case.name,
         patient=case.patient,
         spacing_mm=case.spacing_mm,
         shape=case.shape,
         reference_voxels=voxels,
-        reference_mm3=voxels * x * y * z,
+        reference_mm3=voxels * math.prod(case.spacing_mm),
         reference_outside_brain=case.reference_outside_brain,
         brain="threshold" if files.brain is None else "file",
         sha256=dict(hashes),

@@ -1,5 +1,6 @@
 """A cohort read once and described: what each case holds, and every problem found."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,7 +21,7 @@ class CaseSummary:
     patient: str
     visits: int
     shape: tuple[int, ...]
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, ...]
     lesions: int
     lesion_voxels: int
     lesion_mm3: float
@@ -78,8 +79,7 @@ def survey(cohort: Cohort, each: Callable[[tuple[Files, ...]], Iterable[Files]] 
 def _summary(subject: Subject) -> CaseSummary:
     import cc3d
 
-    reference = subject.reference if subject.reference is not None else np.zeros(subject.visits[0].shape, np.bool_)
-    x, y, z = subject.spacing_mm
+    reference = subject.lesion if subject.lesion is not None else np.zeros(subject.space, np.bool_)
     voxels = int(reference.sum())
     return CaseSummary(
         name=subject.name,
@@ -87,9 +87,11 @@ def _summary(subject: Subject) -> CaseSummary:
         visits=len(subject.visits),
         shape=reference.shape,
         spacing_mm=subject.spacing_mm,
-        lesions=int(cc3d.connected_components(reference.astype(np.uint8), connectivity=26).max()),
+        lesions=int(
+            cc3d.connected_components(reference.astype(np.uint8), connectivity=26 if reference.ndim == 3 else 8).max()
+        ),
         lesion_voxels=voxels,
-        lesion_mm3=voxels * x * y * z,
+        lesion_mm3=voxels * math.prod(subject.spacing_mm),
         lesion_share=voxels / reference.size,
         brain_mask=subject.brain is not None,
     )

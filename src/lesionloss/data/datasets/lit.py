@@ -12,7 +12,7 @@ import numpy as np
 
 from lesionloss.data.intensity import z_score
 from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
-from lesionloss.data.subject import Image, Mask, Subject
+from lesionloss.data.subject import Image, Labels, Mask, Subject
 
 VISITS = ("study1_FLAIR", "study2_FLAIR")
 
@@ -63,16 +63,19 @@ def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
 
 def difference_of(subject: Subject) -> Image:
     """Second visit minus first, each z-scored inside the brain mask."""
-    brain = subject.brain if subject.brain is not None else np.ones(subject.visits[0].shape, dtype=np.bool_)
+    brain = subject.brain if subject.brain is not None else np.ones(subject.space, dtype=np.bool_)
     first, second = (
-        z_score(visit, brain, f"{subject.name}, visit {index}") for index, visit in enumerate(subject.visits, start=1)
+        z_score(visit[0], brain, f"{subject.name}, visit {index}")
+        for index, visit in enumerate(subject.visits, start=1)
     )
     return second - first
 
 
-def positive_change(subject: Subject) -> Mask | None:
+def positive_change(subject: Subject) -> Labels | None:
     """The components of the published change mask that brightened from the first to the second visit."""
-    return None if subject.reference is None else changes(subject.reference, difference_of(subject))[0]
+    if subject.lesion is None:
+        return None
+    return changes(subject.lesion, difference_of(subject))[0].astype(np.uint8)
 
 
 LAYOUT = Layout(
