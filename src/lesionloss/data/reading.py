@@ -5,24 +5,32 @@ from typing import Any
 
 import numpy as np
 
-from lesionloss.data.cohort import Cohort, Files, load_subject
-from lesionloss.data.nifti import Affine, Volume, read_mask, read_volume, same_grid
+from lesionloss.data.cohort import Cohort, Files, classes_of, load_subject
+from lesionloss.data.layout import LabelRule
+from lesionloss.data.nifti import Affine, Volume, read_labels, read_mask, read_volume, same_grid
 from lesionloss.data.recipe import Register
 from lesionloss.data.register import half, halfway_grid, move_image, move_labels, move_nearest, register
 from lesionloss.data.resample import Grid
-from lesionloss.data.subject import Image, Mask, Subject
+from lesionloss.data.subject import Image, Subject
 from lesionloss.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A subject, the grid its reference was drawn on, and the motion (4, 4) from its points to those, in mm."""
+    """A subject on `grid`, the grid results go back to, and the motion (4, 4) from its points to those, in mm."""
 
     subject: Subject
+    grid: Grid
     original: Grid
     motion: Affine
     record: dict[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
+
+
+def reading_of(subject: Subject) -> Reading:
+    """A subject as it is."""
+    grid = Grid(subject.space, subject.affine)
+    return Reading(subject, grid, grid, np.eye(4))
 
 
 def read_case(cohort: Cohort, files: Files, registration: Register | None) -> Reading:
@@ -31,15 +39,19 @@ def read_case(cohort: Cohort, files: Files, registration: Register | None) -> Re
     Raises DataError as `load_subject` does; with registration, visits may be on different grids.
     """
     if registration is None:
-        subject = load_subject(cohort, files)
-        return Reading(subject, Grid(subject.visits[0].shape, subject.affine), np.eye(4))
+        return reading_of(load_subject(cohort, files))
+    if cohort.layout.read is not None or len(files.visits) != 2:
+        what = "NIfTI files" if cohort.layout.read is not None else f"two visits, got {len(files.visits)}"
+        raise DataError(f"{files.name}: registration needs {what}; leave out the step register")
     return _registered(cohort, files, registration)
 
 
 def _registered(cohort: Cohort, files: Files, registration: Register) -> Reading:
-    if len(files.visits) != 2:
-        raise DataError(f"{files.name}: registration needs two visits, got {len(files.visits)}; leave out the step")
-    baseline, followup = (read_volume(path) for path in files.visits)
+    visits = [[read_volume(path) for path in visit] for visit in files.visits]
+    for visit in visits:
+        for contrast in visit[1:]:
+            same_grid(visit[0], contrast)
+    baseline, followup = visits[0][0], visits[1][0]
     if np.array_equal(baseline.array, followup.array):
         raise DataError(f"{baseline.path} and {followup.path} hold the same image; supply two different visits")
     fixed, moving = (Grid(visit.array.shape, visit.affine) for visit in (followup, baseline))
@@ -48,7 +60,8 @@ def _registered(cohort: Cohort, files: Files, registration: Register) -> Reading
         target, to_followup, to_baseline = fixed, np.eye(4), found.affine
     else:
         forward = half(found.affine)
-        target, to_followup, to_baseline = halfway_grid(fixed, forward), np.linalg.inv(forward), forward
+        target = halfway_grid(fixed, forward)
+        to_followup, to_baseline = np.asarray(np.linalg.inv(forward)), forward
     home = _Home(fixed, moving, target, to_followup, to_baseline, followup, baseline)
     facts: dict[str, Any] = {
         "to": registration.to,
@@ -57,30 +70,46 @@ def _registered(cohort: Cohort, files: Files, registration: Register) -> Reading
         "mutual_information": [round(found.before, 5), round(found.similarity, 5)],
         "followup_to_baseline_mm": [list(row) for row in found.matrix],
     }
+    moved = (
+        np.stack([move_image(contrast.array, moving, target, to_baseline) for contrast in visits[0]]),
+        np.stack(
+            [
+                contrast.array if target is fixed else move_image(contrast.array, fixed, target, to_followup)
+                for contrast in visits[1]
+            ]
+        ),
+    )
+    subject, repairs = _subject(cohort, files, moved, home, facts)
+    return Reading(subject, target, fixed, to_followup, {"register": facts}, repairs)
+
+
+def _subject(
+    cohort: Cohort, files: Files, visits: tuple[Image, ...], home: "_Home", facts: dict[str, Any]
+) -> tuple[Subject, tuple[str, ...]]:
+    """The subject on the target's grid; what was done to its reference goes into `facts`."""
+    rule = cohort.layout.labels
     repairs: list[str] = []
-    reference: Mask | None = None
+    reference, ignore, brain = None, None, None
     if files.reference is not None:
-        volume = read_mask(files.reference)
-        source, motion, _ = home.of(volume)
-        labels, count = move_labels(volume.array.astype(np.uint8), source, target, motion)
-        reference = labels > 0
+        binary = rule == LabelRule()
+        volume: Volume[Any] = read_mask(files.reference) if binary else read_labels(files.reference)
+        labels, ignored = classes_of(volume.array.astype(np.int32), rule, files)
+        source, motion, facts["reference_of"] = home.of(volume)
+        reference, count = move_labels(labels, source, home.target, motion)
+        ignore = None if ignored is None else move_nearest(ignored, source, home.target, motion)
         facts |= {"lesions_before": count.before, "lesions_after": count.after, "kept_by_centre": count.kept_by_centre}
         if count.kept_by_centre:
             repairs.append(
                 f"{files.name}: {count.kept_by_centre} lesions were kept by their centre voxel in registering"
             )
-    brain: Mask | None = None
     if files.brain is not None:
         mask = read_mask(files.brain)
         source, motion, _ = home.of(mask)
-        brain = np.asarray(move_nearest(mask.array, source, target, motion), dtype=np.bool_)
-    visits: tuple[Image, ...] = (
-        move_image(baseline.array, moving, target, to_baseline),
-        followup.array if registration.to == "followup" else move_image(followup.array, fixed, target, to_followup),
-    )
-    subject = Subject(files.name, files.patient, visits, reference, brain, target.affine)
-    subject = replace(subject, reference=cohort.target.derive(subject))
-    return Reading(subject, fixed, to_followup, {"register": facts}, tuple(repairs))
+        brain = move_nearest(mask.array, source, home.target, motion)
+        if not mask.array.any():
+            raise DataError(f"{files.brain}: the brain mask is empty; make it again or remove the file")
+    subject = Subject(files.name, files.patient, visits, reference, brain, home.target.affine, ignore, rule.classes)
+    return replace(subject, reference=cohort.target.derive(subject)), tuple(repairs)
 
 
 @dataclass(frozen=True, eq=False)

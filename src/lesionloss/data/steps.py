@@ -105,7 +105,7 @@ def resample(work: Work, settings: Resample) -> Work:
         reference, count = resample_labels(work.reference, work.grid, target)
         facts |= {"lesions_before": count.before, "lesions_after": count.after, "kept_by_centre": count.kept_by_centre}
         if count.kept_by_centre:
-            repairs.append(f"{work.name}: {count.kept_by_centre} lesions were kept by their centre voxel in resampling")
+            repairs.append(f"{work.name}: {count.kept_by_centre} lesions kept by their centre voxel in resampling")
     made = replace(
         work,
         visits=tuple(

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from lesionloss.errors import DataError
 from lesionloss.files import whole_file
 
-FORMAT = 2
+# 1 had binary references of two visits only, 2 was compressed by zlib.
+FORMAT = 3
 Array = npt.NDArray[Any]
 
 
@@ -106,10 +107,10 @@ def read_members(path: Path, only_about: bool = False) -> tuple[dict[str, Array]
         raise DataError(f"{path}: no such prepared case; prepare the cohort again")
     try:
         with np.load(path, allow_pickle=False) as stored:
-            if "format" not in stored.files or int(stored["format"]) != FORMAT:
+            found = str(stored["format"]) if "format" in stored.files else "1"
+            if found != str(FORMAT):
                 raise DataError(
-                    f"{path}: a prepared case of another version of lesionloss (this one reads format {FORMAT}); "
-                    "delete it and prepare the cohort again"
+                    f"{path}: a prepared case of format {found}, this program reads {FORMAT}; prepare the cohort again"
                 )
             about: dict[str, Any] = json.loads(str(stored["about"]))
             arrays = [] if only_about else [name for name in stored.files if name not in ("about", "format")]

@@ -4,13 +4,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lesionloss.data.nifti import Affine
 from lesionloss.data.resample import Grid
-from lesionloss.data.subject import Image, Mask
-
-Labels = npt.NDArray[np.uint8]
+from lesionloss.data.subject import Image, Labels, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +23,6 @@ class Work:
     name: str
     patient: str
     visits: tuple[Image, ...]
-    contrasts: tuple[str, ...]
     reference: Labels | None
     brain: Mask | None
     ignore: Mask | None
