@@ -60,6 +60,14 @@ def grid_with_spacing(grid: Grid, spacing_mm: tuple[float, ...]) -> Grid:
     return Grid(tuple(shape), affine)
 
 
+def part_of(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    """The grid of a box of a grid's voxels."""
+    affine = grid.affine.copy()
+    start = np.array([side.start for side in box], dtype=np.float64)
+    affine[:3, 3] = grid.affine[:3, : len(box)] @ start + grid.affine[:3, 3]
+    return Grid(tuple(int(side.stop - side.start) for side in box), affine)
+
+
 def _positions(source: Grid, target: Grid, axis: int) -> npt.NDArray[np.float64]:
     """Where the target's voxels of an axis lie, in voxels of the source. The axes of both are parallel."""
     direction = source.affine[:3, axis]
@@ -147,16 +155,29 @@ def resample_labels(
     if all(_unchanged(at, length) for at, length in zip(positions, source.shape, strict=True)):
         count = sum(int(_components(labels == number).max()) for number in _classes(labels))
         return labels, LesionCount(count, count, 0)
-    matrices = [_share_matrix(at, length) for at, length in zip(positions, source.shape, strict=True)]
     result = np.zeros(target.shape, dtype=labels.dtype)
-    most = np.full(target.shape, 0.5 - 1e-6, dtype=np.float32)
+    if not labels.any():
+        return result, LesionCount(0, 0, 0)
+    near = [_near(at, labels, axis) for axis, at in enumerate(positions)]
+    matrices = [_share_matrix(at[box], length) for at, box, length in zip(positions, near, source.shape, strict=True)]
+    here = result[tuple(near)]
+    most = np.full(here.shape, 0.5 - 1e-6, dtype=np.float32)
     for number in _classes(labels):
         share = (labels == number).astype(np.float32)
         for axis, matrix in enumerate(matrices):
             share = np.moveaxis(np.tensordot(matrix, share, axes=(1, axis)), 0, axis)
         better = share > most
-        result[better], most = number, np.maximum(most, share)
+        here[better], most = number, np.maximum(most, share)
     return keep_lesions(labels, result, np.linalg.inv(target.affine) @ source.affine)
+
+
+def _near(positions: npt.NDArray[np.float64], labels: npt.NDArray[np.uint8], axis: int) -> slice:
+    """The target's voxels along an axis that any label can reach."""
+    used = np.flatnonzero(labels.any(axis=tuple(other for other in range(labels.ndim) if other != axis)))
+    step = abs(float(positions[1] - positions[0])) if len(positions) > 1 else float(labels.shape[axis])
+    reach = max(step, 1.0)
+    inside = np.flatnonzero((positions >= used[0] - reach) & (positions <= used[-1] + reach))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
 
 def keep_lesions(

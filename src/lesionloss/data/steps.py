@@ -8,7 +8,7 @@ from lesionloss.data.bias import correct_bias
 from lesionloss.data.brain import simple_brain, tool_brain
 from lesionloss.data.intensity import z_score
 from lesionloss.data.recipe import N4, Brain, Crop, Recipe, Resample
-from lesionloss.data.resample import Grid, grid_with_spacing, resample_image, resample_labels, resample_nearest
+from lesionloss.data.resample import Grid, grid_with_spacing, part_of, resample_image, resample_labels, resample_nearest
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.work import Work
 from lesionloss.errors import DataError
@@ -16,15 +16,15 @@ from lesionloss.errors import DataError
 
 def carry_out(work: Work, recipe: Recipe) -> Work:
     """All steps of a recipe in their order, but registration, which comes before there is a `Work`."""
-    for step in recipe.steps:
+    for step, following in zip(recipe.steps, (*recipe.steps[1:], ""), strict=True):
         if step == "n4":
             work = n4(work, recipe.n4)
         elif step == "brain":
             work = brain(work, recipe.brain)
         elif step == "resample":
-            work = resample(work, recipe.resample)
+            work = resample(work, recipe.resample, recipe.crop if following == "crop" else None)
         elif step == "crop":
-            work = crop(work, recipe.crop)
+            work = work if work.cropped else crop(work, recipe.crop)
         elif step == "normalise":
             work = normalise(work)
         elif step == "difference":
@@ -90,8 +90,11 @@ def _simple(work: Work) -> Mask:
     return simple_brain(total / np.float32(len(work.visits)), (x, y, z), work.name)
 
 
-def resample(work: Work, settings: Resample) -> Work:
-    """Images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes."""
+def resample(work: Work, settings: Resample, then: Crop | None = None) -> Work:
+    """Images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes.
+
+    Where a crop is to follow, `then`, the images are made inside its box only: the same numbers, sooner.
+    """
     if len(settings.spacing_mm) != len(work.grid.shape):
         raise DataError(
             f"{work.name}: resample.spacing_mm has {len(settings.spacing_mm)} numbers, "
@@ -108,15 +111,18 @@ def resample(work: Work, settings: Resample) -> Work:
             repairs.append(f"{work.name}: {count.kept_by_centre} lesions kept by their centre voxel in resampling")
     made = replace(
         work,
-        visits=tuple(
-            np.stack([resample_image(contrast, work.grid, target) for contrast in visit]) for visit in work.visits
-        ),
+        visits=(),
         reference=reference,
         brain=_nearest(work.brain, work.grid, target),
         ignore=_nearest(work.ignore, work.grid, target),
         grid=target,
+        uncut=target.shape,
+    ).noted("resample", facts, *repairs)
+    made = made if then is None else crop(made, then)
+    visits = tuple(
+        np.stack([resample_image(contrast, work.grid, made.grid) for contrast in visit]) for visit in work.visits
     )
-    return made.noted("resample", facts, *repairs)
+    return replace(made, visits=visits)
 
 
 def _nearest(mask: Mask | None, source: Grid, target: Grid) -> Mask | None:
@@ -130,18 +136,15 @@ def crop(work: Work, settings: Crop) -> Work:
     keep = work.brain if work.reference is None else work.brain | (work.reference > 0)
     box = _box(keep, settings.margin_voxels)
     cut = tuple(int(side.start) for side in box)
-    affine = work.grid.affine.copy()
-    start = np.zeros(3)
-    start[: len(cut)] = cut
-    affine[:3, 3] = work.grid.affine[:3, :3] @ start + work.grid.affine[:3, 3]
     return replace(
         work,
         visits=tuple(visit[(slice(None), *box)] for visit in work.visits),
         reference=None if work.reference is None else work.reference[box],
         brain=work.brain[box],
         ignore=None if work.ignore is None else work.ignore[box],
-        grid=Grid(tuple(int(side.stop - side.start) for side in box), affine),
+        grid=part_of(work.grid, box),
         cut=cut,
+        cropped=True,
         uncut=work.grid.shape,
     ).noted("crop", {"offset": list(cut)})
 

@@ -33,6 +33,7 @@ class Work:
     brain_from: str = ""
     cut: tuple[int, ...] = ()
     uncut: tuple[int, ...] = ()
+    cropped: bool = False
     difference: bool = False
     record: dict[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
