@@ -16,8 +16,10 @@ import numpy.typing as npt
 
 # Voxels of a thumbnail along each axis, in three and in two dimensions.
 SIDES = {3: 16, 2: 32}
-# Correlation of thumbnails above which two images are one; rescaling and rounding stay above it.
-SAME = 0.99999
+# Correlation of thumbnails above which images of two patients are one: rescaling and 8 bits stay above it.
+SAME = 0.9999
+# The same for one patient, whose visits may be as alike as .9995.
+SAME_VISIT = 0.99999
 # Two visits of one head reach .995, two heads .97 (measured on the Ljubljana longitudinal set).
 ALIKE = 0.99
 ALIKE_RATIO = 0.15
@@ -61,11 +63,12 @@ def same_images(thumbnails: Sequence[Thumbnail]) -> tuple[list[str], list[str]]:
         plain = np.stack([one.views[0] for one in group])
         alike = plain @ plain.T
         best = np.max([plain @ np.stack([one.views[k] for one in group]).T for k in range(len(group[0].views))], axis=0)
-        pairs = [(i, j) for i, j in np.argwhere(np.triu(np.maximum(best, best.T) > SAME, 1))]
+        best = np.maximum(best, best.T)
+        pairs = [(i, j) for i, j in np.argwhere(np.triu(best > SAME, 1))]
         named: set[tuple[str, str]] = set()
         for i, j in pairs:
             one, other = group[i], group[j]
-            if one.path == other.path and one.patient == other.patient:
+            if one.patient == other.patient and (one.path == other.path or best[i, j] <= SAME_VISIT):
                 continue
             named.add((one.patient, other.patient))
             problems.append(_same(one, other, mirrored=bool(alike[i, j] <= SAME)))

@@ -4,6 +4,7 @@ A motion is a (4, 4) matrix of plain numbers: a rotation and a shift between poi
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +21,10 @@ Visit = tuple[npt.NDArray[np.float32], Affine]
 
 # SimpleITK counts x to the left and y to the back, NIfTI to the right and to the front.
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-SHRINK = (4, 2)
+# Coarse, then fine: about how large voxels are made, how much they are smoothed, how many are looked at.
+LEVELS_MM = (3.0, 1.5)
 SMOOTHING_MM = (2.0, 1.0)
-SAMPLED_SHARE = (0.3, 0.15)
+SAMPLES = (30_000, 100_000)
 SAMPLING_SEED = 1
 HISTOGRAM_BINS = 48
 ITERATIONS = 60
@@ -114,10 +116,10 @@ def _best(itk: Any, fixed: Visit, moving: Visit, what: str) -> tuple[Any, float,
     still = itk.Euler3DTransform()
     still.SetCenter(itk.Euler3DTransform(start).GetCenter())
     try:
-        values = [-float(_method(itk, first).MetricEvaluate(*images)) for first in (start, still)]
-        best = _method(itk, start if values[0] > values[1] else still).Execute(*images)
+        values = [-float(_method(itk, first, images[0]).MetricEvaluate(*images)) for first in (start, still)]
+        best = _method(itk, start if values[0] > values[1] else still, images[0]).Execute(*images)
         best = best.GetNthTransform(0) if isinstance(best, itk.CompositeTransform) else best
-        return best, values[1], -float(_method(itk, best).MetricEvaluate(*images))
+        return best, values[1], -float(_method(itk, best, images[0]).MetricEvaluate(*images))
     except RuntimeError as error:
         raise DataError(f"{what}: the visits can't be registered; do they show the same head?") from error
 
@@ -128,15 +130,18 @@ def _squeezed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return array.clip(low, high if high > low else low + 1)
 
 
-def _method(itk: Any, start: Any) -> Any:
+def _method(itk: Any, start: Any, fixed: Any) -> Any:
+    edge, voxels = min(fixed.GetSpacing()), math.prod(fixed.GetSize())
+    shrink = [max(1, round(level / edge)) for level in LEVELS_MM]
+    shares = [min(1.0, wanted * factor**3 / voxels) for wanted, factor in zip(SAMPLES, shrink, strict=True)]
     method = itk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
     method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentagePerLevel(SAMPLED_SHARE, SAMPLING_SEED)
+    method.SetMetricSamplingPercentagePerLevel(shares, SAMPLING_SEED)
     method.SetInterpolator(itk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-4, ITERATIONS, 0.5, 1e-8)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(SHRINK)
+    method.SetShrinkFactorsPerLevel(shrink)
     method.SetSmoothingSigmasPerLevel(SMOOTHING_MM)
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
     method.SetInitialTransform(start, inPlace=False)

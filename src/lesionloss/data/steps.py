@@ -1,6 +1,7 @@
 """The steps of a preparation that work on visits of one grid, each from a `Work` to the next."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from lesionloss.errors import DataError
 
 def carry_out(work: Work, recipe: Recipe) -> Work:
     """All steps of a recipe in their order, but registration, which comes before there is a `Work`."""
-    for step, following in zip(recipe.steps, (*recipe.steps[1:], ""), strict=True):
+    for step, following in pairwise((*recipe.steps, "")):
         if step == "n4":
             work = n4(work, recipe.n4)
         elif step == "brain":
