@@ -141,7 +141,7 @@ def test_a_run_that_is_killed_leaves_only_whole_cases(tmp_path: Path) -> None:
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while len(list(out.glob("*.npz"))) < 4 and time.monotonic() < deadline and running.poll() is None:
+    while len(list(out.glob("patient*.npz"))) < 4 and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
@@ -154,4 +154,4 @@ def test_a_run_that_is_killed_leaves_only_whole_cases(tmp_path: Path) -> None:
     assert again.exit_code == 0, again.output
     assert f"{40 - len(left)} cases prepared, {len(left)} unchanged" in again.output
     assert {name: (out / name).stat().st_mtime_ns for name in left} == left
-    assert len(list(out.glob("*.json"))) == 41
+    assert len(list(out.glob("patient*.json"))) == 40

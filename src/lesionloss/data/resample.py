@@ -200,12 +200,24 @@ def keep_lesions(
         there = np.rint(where @ to_after[:axes, :axes].T + to_after[:axes, 3]).astype(np.int64).clip(0, last)
         alive = np.unique(owner[after[tuple(there.T)] == number])
         for lost in np.setdiff1d(np.arange(1, total + 1), alive):
-            voxels = where[owner == lost]
-            centre = np.linalg.norm(voxels - voxels.mean(0), axis=1).argmin()
-            result[tuple(there[owner == lost][centre])] = number
+            voxels, landed = where[owner == lost], there[owner == lost]
+            order = np.linalg.norm(voxels - voxels.mean(0), axis=1).argsort(kind="stable")
+            result[_free(result, landed[order], number, last)] = number
             kept += 1
     now = sum(int(_components(result == number).max()) for number in _classes(result))
     return result, LesionCount(lesions, now, kept)
+
+
+def _free(
+    result: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], number: int, last: npt.NDArray[np.int64]
+) -> tuple[int, ...]:
+    """The first of the places (or else of the first one's neighbours) where no other class would lose its voxel."""
+    steps = np.array(list(np.ndindex(*(3 for _ in last)))) - 1
+    around = (places[0] + steps[np.abs(steps).sum(1).argsort(kind="stable")]).clip(0, last)
+    for place in (*places, *around):
+        if result[tuple(place)] in (0, number):
+            return tuple(int(x) for x in place)
+    return tuple(int(x) for x in places[0])
 
 
 def _classes(labels: npt.NDArray[np.uint8]) -> list[int]:
