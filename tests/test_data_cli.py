@@ -63,5 +63,5 @@ def test_the_real_set() -> None:
     assert result.exit_code == 1
     assert [case["lesion_voxels"] for case in found["cases"]] == [1913, 2287, 698]
     assert len(found["problems"]) == 17
-    assert "patient03/gt.nii.gz: 5 reference voxels" in found["problems"][-1]
+    assert "patient03/gt.nii.gz: 72 reference voxels (2.6%)" in found["problems"][-1]
     assert found["sums"]["positive_cases"] == 3

@@ -2,14 +2,14 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lesionloss.data.cohort import Cohort, Files, load_subject
-from lesionloss.data.layout import LabelRule
+from lesionloss.data.layout import LabelRule, Target, published
 from lesionloss.data.leaks import Thumbnail, thumbnail
 from lesionloss.data.nifti import Volume, read_labels, read_mask, read_volume, repairs_of, same_grid
 from lesionloss.data.subject import Subject
@@ -61,7 +61,9 @@ class Checked:
 def check_case(cohort: Cohort, files: Files) -> Checked:
     """Read a case. All its problems are found, not only the first."""
     try:
-        subject = load_subject(cohort, files)
+        # What was published is checked; what is sought is described.
+        subject = load_subject(replace(cohort, target=Target("published", "", published)), files)
+        sought = replace(subject, reference=cohort.target.derive(subject))
     except DataError as error:
         problems, thumbnails = _each_file(cohort, files, error) if cohort.layout.read is None else ((str(error),), ())
         return Checked(None, problems, (), thumbnails, ())
@@ -76,7 +78,7 @@ def check_case(cohort: Cohort, files: Files) -> Checked:
         for paths, visit in zip(files.visits, subject.visits, strict=True)
         for path, contrast in zip(paths, visit[: len(paths)], strict=True)
     )
-    return Checked(summary_of(subject), tuple(outside), tuple(warnings), thumbnails, _mask_of(subject, files))
+    return Checked(summary_of(sought), tuple(outside), tuple(warnings), thumbnails, _mask_of(subject, files))
 
 
 def _each_file(cohort: Cohort, files: Files, first: DataError) -> tuple[tuple[str, ...], tuple[Thumbnail, ...]]:

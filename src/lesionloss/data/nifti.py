@@ -183,7 +183,7 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
             f"{path}: shape {tuple(image.shape)}: the trailing axes of length one are dropped; save three axes"
         )
     if is_mask:
-        array = np.asarray(image.dataobj, dtype=np.float32)
+        array = np.asarray(image.dataobj, dtype=np.float64)
         off = float(np.abs(array - np.rint(array)).max())
         if off > 0:
             lines.append(
