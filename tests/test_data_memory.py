@@ -58,7 +58,7 @@ def test_memory_stays_bounded_by_the_setting_and_not_by_the_cohort(files: dict[s
 
     # Beyond the limit there may be the case in hand; while it is made, an index of voxels takes some more.
     assert peak(2) < 3.3 * size
-    assert peak(8) > 6 * size
+    assert peak(8) > 5 * size  # the measure sees what is kept
 
 
 def test_what_was_used_last_stays(files: dict[str, Path]) -> None:
