@@ -26,7 +26,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lesionloss.metrics import Case, score
+from lesionloss.metrics import Case, metrics, score
 from lesionloss.randomness import numpy_generator
 
 SHAPE, SPACING = (256, 256, 180), (1.0, 1.0, 1.0)
@@ -34,6 +34,12 @@ NAMES = ["hd", "hd95", "hd95_pooled", "asd_pred_to_ref", "asd_ref_to_pred", "ass
 LESION_NAMES = ["lesion_f1", "lesion_sensitivity", "lesion_ppv", "lesion_f1_overlap", "false_positive_lesions"]
 REACH = {"20 lesions": 30, "blob": 6, "brain": 6}
 MATCHING_MS, MASKS = 100, 3
+GROUPS: dict[str, list[str]] = {
+    "boundary": NAMES,
+    "surface elements": [record.name for record in metrics() if "surfel" in record.name],
+    "lesions": LESION_NAMES,
+    "calibration": ["nll", "brier", "ece", "ace", "nll_near", "ece_near"],
+}
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -149,32 +155,44 @@ def resident_kib(field: str) -> int:
     return int(line.split()[1])
 
 
-def peak_of(name: str) -> None:
+def peak_of(name: str, group: str) -> None:
     """Prints the peak of one pair's metrics in multiples of its two masks; meant for a fresh process."""
     pred, ref = PAIRS[name]()
-    small = np.ones((8, 8, 8), dtype=bool)
-    score(Case(small, small, spacing_mm=SPACING), NAMES + LESION_NAMES)  # imports what is needed
+    probability = np.where(pred, np.float32(0.9), np.float32(0.1)) if group == "calibration" else None
+    small = np.zeros((12, 12, 12), dtype=np.float32)
+    small[4:7, 4:7, 4:7] = 0.9
+    score(Case(small, small > 0, spacing_mm=SPACING), GROUPS[group])  # imports what is needed
     ctypes.CDLL(None).malloc_trim(0)  # what drawing the masks left behind would hide what the metrics need
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_kib("VmRSS")
-    score(Case(pred, ref, spacing_mm=SPACING), LESION_NAMES if name == "100 lesions" else NAMES)
+    score(Case(pred, ref, spacing_mm=SPACING, probability=probability), GROUPS[group])
     typer.echo(f"{(resident_kib('VmHWM') - before) * 1024 / (pred.nbytes + ref.nbytes):.2f}")
+
+
+def peak_rows() -> list[list[str]]:
+    rows = []
+    for name in PAIRS:
+        commands = [[sys.executable, __file__, "--peak", name, "--group", group] for group in GROUPS]
+        peaks = [subprocess.run(each, capture_output=True, text=True, check=True).stdout.strip() for each in commands]
+        rows.append([name, *peaks, f"<= {MASKS}"])
+    return rows
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="Rounds after the warming one.")] = 3,
     skip_medpy: Annotated[bool, typer.Option("--skip-medpy", help="medpy takes most of the time.")] = False,
     peak: Annotated[str | None, typer.Option(metavar="PAIR", help="Print the peak memory of one pair only.")] = None,
+    group: Annotated[str, typer.Option(help="With --peak: of which metrics.")] = "boundary",
 ) -> None:
     """Boundary and lesion metrics beside medpy and MONAI."""
     if peak is not None:
-        peak_of(peak)
+        peak_of(peak, group)
         return
     console = Console()
     libraries = {"lesionloss": ours, "MONAI": with_monai}
     if not skip_medpy:
         libraries["medpy"] = with_medpy
-    packages = ("numpy", "scipy", "monai", "medpy", "connected-components-3d")
+    packages = ("numpy", "scipy", "monai", "medpy")
     console.print(
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {sys.version.split()[0]}"
     )
@@ -185,12 +203,9 @@ def main(
             table.add_row(*row)
     table.add_row(*lesion_row(rounds))
     console.print(table)
-    memory = Table("pair", "peak, in pairs of masks", "wanted", box=None)
-    for name in PAIRS:
-        command = [sys.executable, __file__, "--peak", name]
-        memory.add_row(
-            name, subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip(), f"<= {MASKS}"
-        )
+    memory = Table("peak, in pairs of masks", *GROUPS, "wanted", box=None)
+    for row in peak_rows():
+        memory.add_row(*row)
     console.print(memory)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lesionloss.bench.scores import COLUMNS
+from lesionloss.data.prepared import PreparedCase, channels_of, save_prepared
 from lesionloss.randomness import numpy_generator
 
 DIFFERENCE = "no network: difference"
@@ -123,9 +124,18 @@ def _write_cohort(folder: Path, made: Made, cases: dict[str, dict[str, NDArray[A
     affine = AFFINE @ np.diag([*made.spacing_mm, 1.0])
     entries = []
     for name, arrays in cases.items():
-        np.savez_compressed(
-            folder / f"{name}.npz", **arrays, affine=affine, offset=np.zeros(3), original_shape=np.array(made.shape)
+        case = PreparedCase(
+            name=name,
+            patient=name,
+            image=arrays["image"],
+            channels=channels_of(2, 1),
+            reference=arrays["reference"].astype(np.uint8),
+            brain=np.asarray(arrays["brain"], dtype=np.bool_),
+            affine=affine,
+            offset=(0, 0, 0),
+            original_shape=made.shape,
         )
+        save_prepared(case, folder / f"{name}.npz")
         voxel_mm3 = float(np.prod(made.spacing_mm))
         entries.append(
             {

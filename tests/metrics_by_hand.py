@@ -19,6 +19,24 @@ def sparse_mask(generator, shape):
     return mask
 
 
+# First voxels of twelve cubes of 2 x 2 x 2 beside one of 15 x 15 x 15 that begins at (5, 5, 5).
+M1_FALSE_POSITIVES = (
+    *((30, 46, 51), (42, 40, 36), (37, 42, 40), (45, 34, 35), (41, 43, 44), (29, 36, 38)),
+    *((33, 33, 43), (38, 36, 41), (41, 31, 32), (39, 37, 47), (35, 46, 57), (48, 38, 39)),
+)
+
+
+def m1():
+    """An exact lesion and twelve false positives whose places were sought so that they have the published figures of
+    three libraries at once; the places themselves aren't published."""
+    ref = np.zeros((60, 60, 60), dtype=bool)
+    ref[5:20, 5:20, 5:20] = True
+    pred = ref.copy()
+    for x, y, z in M1_FALSE_POSITIVES:
+        pred[x : x + 2, y : y + 2, z : z + 2] = True
+    return pred, ref
+
+
 def random_pair(number):
     """Two sparse masks and a spacing, every time the same for the same number; a third of them are 2-D."""
     generator = numpy_generator("metric tests", number)

@@ -139,3 +139,24 @@ def test_a_loss_that_gives_the_wrong_shape_is_named() -> None:
         from lesionloss.registry import LOSSES
 
         LOSSES.remove("total_error")
+
+
+@pytest.mark.parametrize("text", ["hytver", "focal", "topk_cross_entropy"])
+def test_a_compiled_loss_stays_one_operation_that_refuses_bad_values(text: str) -> None:
+    stream = torch_generator("compiled loss")
+    logits = torch.randn((2, 1, 4, 5, 6), generator=stream)
+    labels = (torch.rand((2, 4, 5, 6), generator=stream) < 0.3).to(torch.uint8)
+    loss, seen = ll.build(text), []
+
+    def backend(module: torch.fx.GraphModule, inputs: object) -> object:
+        seen.extend(str(node.target) for node in module.graph.nodes if node.op == "call_function")
+        return module.forward
+
+    traced = torch.compile(loss, backend=backend, fullgraph=True)
+    plain, compiled = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    (2 * loss(plain, labels)).backward()
+    (2 * traced(compiled, labels)).backward()
+    torch.testing.assert_close(compiled.grad, plain.grad)
+    assert any("by_hand" in name for name in seen)
+    with pytest.raises(DataError, match="NaN or infinite"):
+        traced(torch.full_like(logits, torch.nan), labels)

@@ -42,7 +42,7 @@ def test_every_problem_is_listed_and_the_exit_code_is_1(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert len(problems) == 3
     assert "patient02 is left out: no study1_FLAIR.nii.gz" in problems[0]
-    assert "is the same file as" in problems[1]
+    assert "is the same image as" in problems[1]
     assert "gt.nii.gz: the file is empty" in problems[2]
     assert json.loads(data(root, "--json").stdout)["sums"]["cases"] == 3
     assert data(root, "--json").exit_code == 1
@@ -62,4 +62,6 @@ def test_the_real_set() -> None:
     found = json.loads(result.stdout)
     assert result.exit_code == 1
     assert [case["lesion_voxels"] for case in found["cases"]] == [1913, 2287, 698]
-    assert len(found["problems"]) == 16
+    assert len(found["problems"]) == 17
+    assert "patient03/gt.nii.gz: 72 reference voxels (2.6%)" in found["problems"][-1]
+    assert found["sums"]["positive_cases"] == 3

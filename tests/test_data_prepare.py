@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_cohorts import AFFINE, SHAPE, boxes, head, save, visits, write_lit, write_msseg2
-from lesionloss.data import prepare as module
+from lesionloss.data import making
 from lesionloss.data.brain import otsu_threshold, simple_brain
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.prepare import (
@@ -155,7 +155,7 @@ def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
     for name in ("name", "patient", "offset", "original_shape", "shape", "spacing_mm"):
         assert getattr(again, name) == getattr(case, name)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
-        assert {"image", "reference", "brain", "affine", "offset", "original_shape"} <= set(stored.files)
+        assert {"values", "reference_at", "brain", "affine", "offset", "original_shape"} <= set(stored.files)
 
 
 def test_content_digest_sees_every_array() -> None:
@@ -186,7 +186,7 @@ def test_damaged_cases_are_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="delete it and prepare the cohort again"):
         load_prepared(path)
     np.savez(path, image=np.zeros(3))
-    with pytest.raises(DataError, match="not a whole prepared case"):
+    with pytest.raises(DataError, match="a prepared case of format 1, this program reads 3"):
         load_prepared(path)
 
 
@@ -251,7 +251,7 @@ def test_a_run_that_was_killed_is_continued(tmp_path: Path, monkeypatch: pytest.
 
     prepare_cohort(cohort, out, Preparation(margin_voxels=9))
     (out / "patient03.npz").unlink()
-    monkeypatch.setattr(module, "save_prepared", dies_on_the_third)
+    monkeypatch.setattr(making, "save_prepared", dies_on_the_third)
     with pytest.raises(KeyboardInterrupt):
         prepare_cohort(cohort, out)
     monkeypatch.undo()
@@ -271,7 +271,7 @@ def test_bad_cases_are_counted_and_no_index_is_written(tmp_path: Path) -> None:
         prepare_cohort(open_cohort(root), tmp_path / "out")
     assert str(caught.value).startswith(str(root / "patient01" / "gt.nii.gz"))
     assert "and 1 more problem" in str(caught.value)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["patient02.npz"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["patient02.json", "patient02.npz"]
 
 
 def test_one_image_of_two_patients_is_refused(tmp_path: Path) -> None:
@@ -289,3 +289,9 @@ def test_a_damaged_index_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(DataError, match="not the index of a prepared cohort"):
         load_index(tmp_path)
+
+
+def test_a_file_of_another_format_is_refused_in_one_clear_line(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", image=np.zeros(1))
+    with pytest.raises(DataError, match=r"a\.npz: a prepared case of format 1, this program reads 3; prepare the"):
+        load_prepared(tmp_path / "a.npz")

@@ -8,6 +8,7 @@ import torch
 import lesionloss as ll
 import wrong_losses
 from lesionloss.errors import UsageError
+from lesionloss.kernels import KERNELS, Kernel
 from lesionloss.laws import LAWS, Law, Outcome, check, judge
 from lesionloss.laws.exempt import EXEMPTIONS
 from lesionloss.laws.subject import Subject
@@ -19,14 +20,22 @@ QUICK = tuple(law for law in LAWS if law.name != "compiled")
 BY_NAME = {law.name: law for law in LAWS}
 
 
-def broken(text: str, laws: tuple[Law, ...]) -> list[str]:
-    found = check(text, laws=laws)
+def broken(text: str, laws: tuple[Law, ...], kernel: Kernel | None = None) -> list[str]:
+    found = check(text, kernel, laws)
     return [f"{verdict.law.name}: {verdict.detail}" for verdict in found if verdict.outcome is Outcome.BREAKS]
 
 
+ON_CPU = [kernel for kernel in KERNELS if kernel.name != "triton"]
+
+
+@pytest.mark.parametrize("kernel", ON_CPU, ids=lambda kernel: kernel.name)
 @pytest.mark.parametrize("name", NAMES)
-def test_every_loss_keeps_every_law(name: str) -> None:
-    assert broken(name, QUICK) == []
+def test_every_loss_keeps_every_law(name: str, kernel: Kernel) -> None:
+    assert broken(name, QUICK, kernel) == []
+
+
+def test_there_are_three_kernels_here() -> None:
+    assert [kernel.name for kernel in ON_CPU] == ["readable", "fused", "compiled"]
 
 
 @pytest.mark.parametrize(

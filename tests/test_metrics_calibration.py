@@ -10,7 +10,7 @@ from lesionloss.errors import UsageError
 from lesionloss.metrics import Case, score
 from lesionloss.metrics.calibration import reliability
 from lesionloss.randomness import numpy_generator
-from metrics_by_hand import distance_mm, voxels_of
+from metrics_by_hand import distance_mm, random_pair, voxels_of
 
 SHAPE, SPACING = (9, 8, 7), (3.0, 2.0, 2.5)
 
@@ -40,6 +40,21 @@ def test_proper_scores_equal_scikit_learn(suffix, kind):
     p, y = case.probability[region].astype(np.float64), case.reference[region]
     wanted = {f"nll{suffix}": log_loss(y, p), f"brier{suffix}": brier_score_loss(y, p)}
     assert score(case, list(wanted)) == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 300, 1 << 19])
+def test_the_neighbourhood_in_blocks_is_exact(block, monkeypatch):
+    monkeypatch.setattr("lesionloss.metrics.near.BLOCK_VOXELS", block)
+    for number in range(40):
+        _, reference, spacing = random_pair(number)
+        shape = tuple(3 * size for size in reference.shape)
+        wide = np.pad(reference, [(size, size) for size in reference.shape])
+        lesion = np.argwhere(wide) * spacing
+        places = np.argwhere(np.ones(shape, dtype=bool)) * spacing
+        for radius in (0.0, 1.0, 2.4):
+            apart = np.array([np.sqrt(((place - lesion) ** 2).sum(axis=1).min()) for place in places[::7]])
+            got = Case(wide, wide, spacing_mm=spacing).near_reference(radius).ravel()[::7]
+            assert np.array_equal(got, apart <= radius + 1e-9), f"pair {number}, {radius} mm"
 
 
 def test_binned_errors_by_hand():
@@ -93,7 +108,7 @@ def test_many_slabs_are_one_sum(monkeypatch):
 
 def test_mistakes():
     with pytest.raises(UsageError, match="bins: expected at least 1, got 0"):
-        score(case_of(), ["ece(bins=0)"])
+        reliability(case_of(), bins=0)
     with pytest.raises(UsageError, match="needs a probability map"):
         reliability(Case(np.ones((2, 2), bool), np.ones((2, 2), bool), spacing_mm=(1, 1)))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lesionloss.errors import DataError
-from lesionloss.metrics import Case, Status, VoxelCounts, score
+from lesionloss.metrics import Case, Status, VoxelCounts, metrics, score
 
 PRED = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
 REF = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
@@ -100,3 +100,47 @@ def test_arrays_are_left_as_they_came():
     score(case, ["dice", "hd95", "lesion_f1"])
     assert np.array_equal(pred, PRED)
     assert np.array_equal(ref, REF)
+
+
+def test_a_threshold_of_any_type_is_compared_in_the_precision_of_the_map():
+    levels = np.array([[0.1, 0.3, 0.7]], dtype=np.float32)
+    reference = np.ones((1, 3), dtype=bool)
+    for threshold in (0.3, np.float64(0.3), np.float32(0.3)):
+        assert Case(levels, reference, spacing_mm=(1, 1), threshold=threshold).counts.tp == 2
+    for threshold in (-0.1, 1.5, float("nan")):
+        with pytest.raises(DataError, match="threshold: expected a number from 0 to 1"):
+            Case(levels, reference, spacing_mm=(1, 1), threshold=threshold)
+
+
+def test_two_maps_are_one_too_many():
+    with pytest.raises(DataError, match="pass one map"):
+        Case(PRED * 1.0, REF, spacing_mm=(1, 1), probability=PRED * 0.5)
+
+
+@pytest.mark.parametrize(
+    "strange", [torch.ones(3, 4, requires_grad=True), torch.ones(3, 4, dtype=torch.bfloat16), [[1, 0], [1]]]
+)
+def test_what_is_no_array_is_refused(strange):
+    with pytest.raises(DataError, match=r"prediction: not an array .*; pass a NumPy array"):
+        Case(strange, REF, spacing_mm=(1, 1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_of_one_slice_has_the_borders_of_an_image(axis):
+    generator = np.random.default_rng(5)
+    pred, ref = generator.random((2, 14, 15)) < 0.5
+    flat = Case(pred, ref, spacing_mm=(0.9, 2))
+    spacing = np.insert([0.9, 2.0], axis, 3.0)
+    volume = Case(np.expand_dims(pred, axis), np.expand_dims(ref, axis), spacing_mm=spacing)
+    names = [record.name for record in metrics() if record.name.startswith(("hd", "as", "nsd"))]
+    assert len(names) == 12
+    assert score(volume, names) == score(flat, names)
+    assert score(volume, ["volume_mm3"])["volume_mm3"] == pytest.approx(3 * score(flat, ["volume_mm3"])["volume_mm3"])
+
+
+def test_everything_ignored_is_empty():
+    case = Case(PRED * 0.9, REF, spacing_mm=(1, 1), ignore=np.ones_like(PRED))
+    assert case.status is Status.BOTH_EMPTY
+    names = [record.name for record in metrics() if record.needs <= {"probability"}]
+    undefined = [name for name, value in score(case, names).items() if np.isnan(value)]
+    assert {"dice", "specificity", "nll", "nll_lesion_term", "ece"} <= set(undefined)

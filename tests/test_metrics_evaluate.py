@@ -2,16 +2,20 @@
 
 import csv
 import json
+import math
+import os
 import sys
 
 import numpy as np
 import pytest
 
 from lesionloss.cli import main
-from lesionloss.cli.evaluate import split_names
+from lesionloss.cli.evaluate_options import split_names
 from lesionloss.data.nifti import read_labels, read_probability, write_volume
 from lesionloss.errors import DataError
 from lesionloss.metrics import Case, score
+from lesionloss.metrics.evaluation import for_each_case
+from lesionloss.metrics.pairing import match_files
 from lesionloss.metrics.thresholds import count_thresholds
 from lesionloss.randomness import numpy_generator
 
@@ -137,6 +141,84 @@ def test_a_threshold_chosen_on_one_set_is_applied_to_another(run, folder):
     assert json.loads(applied)["metrics"][0]["mean"] == pytest.approx(curve["chosen"]["recall"])
 
 
+def test_with_maps_beside_masks_the_threshold_is_that_of_the_maps(run, folder):
+    run("masks refs --probabilities maps --thresholds 0.1:0.9:0.1 --want-recall 0.5 --out curve.csv")
+    level = json.loads((folder / "curve.json").read_text())["chosen"]["threshold"]
+    assert level != 0.5
+    _, screen, _ = run("masks refs --probabilities maps --threshold-from curve.json -m recall,brier --json")
+    _, wanted, _ = run(f"maps refs --threshold {level} -m recall,brier --json")
+    assert json.loads(screen) == json.loads(wanted)
+    assert json.loads(screen)["threshold"] == level
+
+
+def test_a_metric_that_is_asked_for_twice_counts_once(run):
+    _, screen, _ = run("masks refs -m dice,hd95,dice --json")
+    assert [(each["metric"], each["n"]) for each in json.loads(screen)["metrics"]] == [("dice", 3), ("hd95", 3)]
+
+
+def test_cases_are_counted_by_what_is_empty(run, folder):
+    for kind, name, filled in (("masks", "alarm", True), ("refs", "alarm", False), ("masks", "healthy", False)):
+        array = np.zeros((9, 9, 9), dtype=bool)
+        array[2:5, 2:5, 2:5] = filled
+        write_volume(folder / kind / f"{name}.nii.gz", array, np.eye(4))
+    write_volume(folder / "refs" / "healthy.nii.gz", np.zeros((9, 9, 9), dtype=bool), np.eye(4))
+    _, screen, _ = run("masks refs -m dice,dice(both_empty=1),false_positive_lesion_volume_mm3")
+    assert "of 5 cases, 1 missed (nothing predicted), 1 false alarms (nothing there), 1 rightly empty" in screen
+    assert "specificity by case 0.5 (n = 2)" in screen
+    _, screen, _ = run("masks refs -m dice,dice(both_empty=1),false_positive_lesion_volume_mm3 --json")
+    summary = json.loads(screen)
+    assert summary["cases"] == [
+        {"class": "", "n": 5, "missed": 1, "false_alarms": 1, "rightly_empty": 1, "specificity": 0.5}
+    ]
+    assert [each["n_defined"] for each in summary["metrics"]] == [3, 4, 5]
+    assert [each["n_penalised"] for each in summary["metrics"]] == [4, 5, 5]
+
+
+def test_hidden_files_are_no_cases(run, folder):
+    (folder / "masks" / "._a.nii.gz").write_bytes(b"of macOS")
+    code, screen, _ = run("masks refs -m dice")
+    assert (code, "3 of 3" in screen) == (0, True)
+
+
+def test_slices(run, folder):
+    """2-D files, with and without a third axis, give what the arrays give."""
+    probability, mask, reference = (array[:, :, 3] for array in arrays("a"))
+    names = ["dice", "hd95", "assd", "nsd", "hd95_surfel", "lesion_f1", "volume_mm3"]
+    wanted = score(Case(mask, reference, spacing_mm=SPACING[:2]), names)
+    wanted["volume_mm3"] *= SPACING[2]
+    for kind, array in (("p2", mask), ("r2", reference), ("m2", probability)):
+        write_volume(folder / f"{kind}.nii.gz", array, AFFINE)
+        write_volume(folder / f"{kind}_axis.nii.gz", array[..., None], AFFINE)
+    for line in ("p2.nii.gz r2.nii.gz", "p2_axis.nii.gz r2_axis.nii.gz", "m2.nii.gz r2_axis.nii.gz --threshold 0.5"):
+        code, screen, error = run(f"{line} -m {','.join(names)} --json")
+        assert code == 0, error
+        got = {each["metric"]: each["mean"] for each in json.loads(screen)["metrics"]}
+        assert got == pytest.approx(wanted, rel=1e-6)
+
+
+def _dies(files, argument):
+    os._exit(9)
+
+
+def test_a_process_that_dies_is_reported(folder):
+    matched = match_files(folder / "masks", folder / "refs", {})
+    with pytest.raises(DataError, match="ended from outside, most likely for want of memory; try fewer"):
+        for_each_case(_dies, matched.cases, None, jobs=2)
+
+
+def test_a_class_that_is_missed_is_penalised_in_the_mean(run, folder):
+    labels = np.zeros((8, 8, 8), dtype=np.uint8)
+    labels[1:3, 1:3, 1:3], labels[5:7, 5:7, 5:7] = 1, 2
+    write_volume(folder / "true.nii.gz", labels, np.eye(4))
+    write_volume(folder / "pred.nii.gz", labels * (labels == 1), np.eye(4))
+    run("pred.nii.gz true.nii.gz --classes 1,2 -m dice,hd95,volume_mm3 --out scores.csv")
+    rows = {(row["class"], row["metric"]): row for row in table(folder / "scores.csv")}
+    assert (rows["mean", "dice"]["value"], rows["mean", "hd95"]["value"]) == ("0.5", "inf")
+    assert float(rows["mean", "hd95"]["penalised"]) == pytest.approx(math.sqrt(3) * 8 / 2)
+    assert rows["2", "dice"]["status"] == "pred_empty"
+    assert ("mean", "volume_mm3") not in rows
+
+
 def test_label_maps(run, folder):
     for kind, sign in (("pred", 1), ("true", 0)):
         labels = np.zeros((8, 8, 8), dtype=np.uint8)
@@ -148,6 +230,7 @@ def test_label_maps(run, folder):
     assert [(each["class"], each["mean"]) for each in json.loads(screen)["metrics"]] == [
         ("1", 1.0),
         ("2", pytest.approx(2 / 3)),
+        ("mean", pytest.approx(5 / 6)),
     ]
 
 
@@ -165,7 +248,15 @@ def test_label_maps(run, folder):
         ("masks refs --want-recall 0.5", 2, "add --thresholds"),
         ("masks refs --threshold-from refs/a.nii.gz", 2, "no chosen threshold in it"),
         ("masks refs --classes one", 2, "expected whole numbers"),
-        ("maps refs", 1, "these look like probabilities"),
+        ("masks refs --classes 1 -m nll", 2, "there are none with --classes"),
+        ("masks refs --classes 1 --probabilities maps", 2, "--classes and --probabilities exclude each other"),
+        ("maps refs --thresholds 0:1:0.1 -m dice", 2, "--thresholds and --metrics exclude each other"),
+        ("maps refs --thresholds 0:1:0.1 --lesions", 2, "--thresholds and --lesions exclude each other"),
+        ("maps refs --thresholds 0:1:0.1 --brain brains", 2, "--thresholds and --brain exclude each other"),
+        ("maps refs --thresholds 0:1:0.1 --want-recall 80", 2, "expected a share above 0 and up to 1, got 80"),
+        ("masks refs -m hd(percent=200)", 2, "'percent' is a number from 0 to 100"),
+        ("maps refs", 1, "these look like probabilities; add --threshold 0.5"),
+        ("masks refs --out refs/a.nii.gz/scores.csv", 2, "can't write there"),
         ("maps refs --thresholds 0.9:0.99:0.01 --want-recall 0.99", 2, "no threshold from 0.9 to 0.99"),
     ],
 )
@@ -211,8 +302,15 @@ def test_all_unreadable_files_are_named_at_once(run, folder):
         path.write_bytes(path.read_bytes()[:-20])
     code, _, error = run("masks refs -m dice --out scores.csv")
     assert code == 1
+    assert "2 of 3 cases can't be read" in error
     assert error.count("cut off") == 2
     assert not (folder / "scores.csv").exists()
+
+
+def test_a_mask_of_0_and_2_gets_the_advice_for_masks(run, folder):
+    write_volume(folder / "masks" / "a.nii.gz", arrays("a")[1].astype(np.uint8) * 2, AFFINE)
+    code, _, error = run("masks refs -m dice")
+    assert (code, "divide the mask by 2" in error) == (1, True)
 
 
 def test_nothing_is_overwritten(run, folder):

@@ -4,11 +4,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy.ndimage import generate_binary_structure, label
 
 from lesionloss.errors import UsageError
-from lesionloss.metrics import Case, score
+from lesionloss.metrics import Case, Status, choose, score
+from lesionloss.metrics.components import REACH, AnimaRule, detected, fewest_voxels, find_lesions
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from lesionloss.metrics.runs import _runs_by_edges, _runs_by_voxels
+from lesionloss.metrics.summary import value_of
+from lesionloss.randomness import numpy_generator
 from metrics_by_hand import anima_f1, components, random_pair
+
+PAIRS = 334  # three connectivities: 1,002 comparisons
 
 
 def empty(side=20):
@@ -27,7 +34,7 @@ def mean(found):
 @pytest.mark.parametrize("connectivity", [6, 18, 26])
 def test_equal_to_the_rules_voxel_by_voxel(connectivity):
     seen = set()
-    for number in range(150):
+    for number in range(PAIRS):
         pred, ref, spacing = random_pair(number)
         f1, sensitivity, ppv = anima_f1(pred, ref, spacing, connectivity)
         wanted = {"lesion_f1": f1, "lesion_sensitivity": mean(sensitivity), "lesion_ppv": mean(ppv)}
@@ -39,7 +46,7 @@ def test_equal_to_the_rules_voxel_by_voxel(connectivity):
 
 
 def test_any_shared_voxel_by_hand():
-    for number in range(150):
+    for number in range(PAIRS):
         pred, ref, spacing = random_pair(number)
         fewest = math.floor(3 / math.prod(spacing)) + 1
         p, r = components(pred, 6, fewest), components(ref, 6, fewest)
@@ -79,14 +86,14 @@ def test_l2_three_cubic_millimetres_are_no_lesion_yet():
 
 @pytest.mark.parametrize(("found", "wanted"), [(10, False), (11, True)])
 def test_l3_more_than_ten_percent_must_be_covered(found, wanted):
-    from lesionloss.metrics.components import AnimaRule, detected
-
     ref, pred = empty(), empty()
     ref[5:10, 5:10, 5:9] = True
     pred[5:10, 5:7, 5] = True
     pred[5, 7, 5] = found == 11
-    overlap = Case(pred, ref, spacing_mm=(1, 1, 1)).lesions(6, 4)[2]
-    assert detected(overlap, AnimaRule()).tolist() == [wanted]
+    case = Case(pred, ref, spacing_mm=(1, 1, 1))
+    assert detected(case.lesions(6, 4)[2], AnimaRule()).tolist() == [wanted]
+    names = ["lesion_sensitivity", "lesion_ppv", "lesion_f1"]
+    assert score(case, names) == {"lesion_sensitivity": float(wanted), "lesion_ppv": 0.0, "lesion_f1": 0.0}
 
 
 def test_l4_a_good_tiny_lesion_is_rejected_by_the_70_percent_rule():
@@ -119,8 +126,6 @@ def fragments():
 
 def test_l6_the_released_loop_stops_after_as_many_lesions_as_the_reference_has():
     pred, ref = fragments()
-    from lesionloss.metrics.components import AnimaRule, detected
-
     overlap = Case(pred, ref, spacing_mm=(1, 1, 1)).lesions(6, 4)[2]
     assert overlap.table.tolist() == [[20, 30, 30]]
     strict = AnimaRule(counted=0.8)
@@ -139,11 +144,52 @@ def test_coactseg_eleven_voxels_corner_neighbours():
     assert math.isnan(lesion_f1(ten, ten, spacing=(0.5, 0.75, 0.75)))
 
 
+def test_l6_the_quirk_with_the_thresholds_of_the_challenge():
+    """Two good pieces make up 60 % of the overlap; the bound ends the loop before the third, which lies outside."""
+    pred, ref = empty(), empty()
+    ref[2:12, 2:16, 2] = True
+    for first, last in ((2, 4), (6, 8), (10, 11), (13, 14)):
+        pred[2:12, first : last + 1, 2] = True
+    pred[2:12, 10:12, 3:9] = True
+    overlap = Case(pred, ref, spacing_mm=(1, 1, 1)).lesions(6, 4)[2]
+    assert overlap.table.tolist() == [[20, 30, 30, 20]]
+    assert detected(overlap, AnimaRule()).tolist() == [False]
+    assert detected(overlap, AnimaRule(released_bound=True)).tolist() == [True]
+    names = ["lesion_sensitivity", "lesion_sensitivity(released_bound=True)"]
+    assert list(score(Case(pred, ref, spacing_mm=(1, 1, 1)), names).values()) == [0.0, 1.0]
+
+
+def test_a_mask_of_specks_is_empty_to_metrics_of_lesions():
+    """Three voxels of 1 mm3 are no lesion: the patient is missed, and a mean over lesions must know it."""
+    lesion, speck = empty(), empty()
+    lesion[5:8, 5:8, 5:8] = True
+    speck[2, 2, 2:5] = True
+    ppv = choose("lesion_ppv")
+    missed = value_of(ppv, Case(speck, lesion, spacing_mm=(1, 1, 1)))
+    assert (math.isnan(missed.raw), missed.penalised, missed.status) == (True, 0.0, Status.PRED_EMPTY)
+    alarm = value_of(choose("lesion_f1"), Case(lesion, speck, spacing_mm=(1, 1, 1)))
+    assert (alarm.raw, alarm.headline, alarm.status) == (0.0, False, Status.REF_EMPTY)
+    both = value_of(choose("lesion_f1(both_empty=1)"), Case(speck, speck, spacing_mm=(1, 1, 1)))
+    assert (both.raw, both.headline, both.status) == (1.0, True, Status.BOTH_EMPTY)
+    smaller = value_of(choose("lesion_f1(min_volume_mm3=1)"), Case(speck, speck, spacing_mm=(1, 1, 1)))
+    assert (smaller.raw, smaller.status) == (1.0, Status.OK)
+    assert value_of(choose("dice"), Case(speck, speck, spacing_mm=(1, 1, 1))).status is Status.OK
+
+
+@pytest.mark.parametrize("step", [1.0000001, 0.9999999, 1 + 1e-9, 1 - 1e-9])
+def test_the_limit_of_three_cubic_millimetres_survives_the_rounding_of_a_header(step):
+    assert fewest_voxels(3, step) == 4
+    assert fewest_voxels(3, 0.3 * step) == 11
+    assert fewest_voxels(3, 1.01) == 3
+
+
 def test_unknown_connectivity():
     lesion = empty()
     lesion[5:8, 5:8, 5:8] = True
-    with pytest.raises(UsageError, match="6, 18 or 26, got 7"):
+    with pytest.raises(UsageError, match="'connectivity' is 6, 18 or 26, and can't be 7"):
         lesion_f1(lesion, lesion, "connectivity=7")
+    with pytest.raises(UsageError, match="expected 6, 18 or 26, got 4"):
+        lesion_table(Case(lesion, lesion, spacing_mm=(1, 1, 1)), connectivity=4)
 
 
 def test_lesion_table():
@@ -175,3 +221,35 @@ def test_the_table_counts_what_the_metrics_count():
         assert got["missed_lesions"] == sum(row.in_reference and not row.found for row in rows)
         assert got["false_positive_lesions"] == sum(not row.in_reference and not row.found for row in rows)
         assert sum(each.lesions for each in detection_by_size(rows)) == sum(row.in_reference for row in rows)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.3, 0.6, 1.0])
+def test_components_of_runs_equal_scipy(density):
+    """Any shape, also of one row or one voxel; lesions that touch every border."""
+    generator = numpy_generator("components", str(density))
+    for number in range(60):
+        dimensions = 2 + number % 2
+        mask = generator.random(generator.integers(1, 14, dimensions)) < density
+        for connectivity, reach in REACH.items():
+            structure = generate_binary_structure(dimensions, min(reach, dimensions))
+            wanted, count = label(mask, structure=structure)
+            found = find_lesions(mask, connectivity, 1)
+            assert found.sizes.size == count
+            labels = np.repeat(found.labels, found.runs.sizes)
+            assert len(set(zip(wanted[mask].tolist(), labels.tolist(), strict=True))) == count
+            assert found.sizes.tolist() == sorted(np.bincount(wanted[mask])[1:].tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.9, 1.0])
+def test_both_ways_to_the_runs_agree(density):
+    """Sparse masks are read voxel by voxel, dense ones by their edges."""
+    generator = numpy_generator("runs", str(density))
+    for number in range(40):
+        mask = generator.random(generator.integers(1, 9, 2 + number % 2)) < density
+        one, other = _runs_by_voxels(mask), _runs_by_edges(mask)
+        filled = np.zeros(mask.size, dtype=bool)
+        for first, last in zip(one.first, one.last, strict=True):
+            assert first // mask.shape[-1] == last // mask.shape[-1]
+            filled[first : last + 1] = True
+        assert np.array_equal(filled.reshape(mask.shape), mask)
+        assert (one.first.tolist(), one.last.tolist()) == (other.first.tolist(), other.last.tolist())

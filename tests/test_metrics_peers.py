@@ -14,11 +14,13 @@ from monai.metrics import (
     compute_iou,
     compute_surface_dice,
 )
+from monai.metrics.utils import get_edge_surface_distance
 from surface_distance import metrics as deepmind
 
-from lesionloss.metrics import Case, score
+from lesionloss.metrics import Case, choose, score
+from lesionloss.metrics.summary import summarise, value_of
 from lesionloss.randomness import numpy_generator
-from metrics_by_hand import random_pair
+from metrics_by_hand import m1, random_pair
 
 PAIRS = range(60)
 
@@ -86,13 +88,25 @@ def test_monai(number):
 
 
 @pytest.mark.parametrize("number", PAIRS)
-def test_monai_percentile(number):
-    """MONAI places the percentile in float32: off by some 1e-5 of the gap between two neighbouring distances."""
+def test_monai_surface_dice_of_subvoxels(number):
+    """MONAI holds the areas in float32."""
     pred, ref, spacing = random_pair(number)
-    wanted = compute_hausdorff_distance(
-        batch(pred), batch(ref), include_background=True, spacing=spacing, percentile=95
-    )
-    compared({"hd95": wanted}, pred, ref, spacing, 2e-5)
+    wanted = compute_surface_dice(batch(pred), batch(ref), [1.3], True, spacing=spacing, use_subvoxels=True)
+    compared({"nsd_surfel(tolerance_mm=1.3)": wanted}, pred, ref, spacing, 1e-6)
+
+
+@pytest.mark.parametrize("number", PAIRS)
+@pytest.mark.parametrize(("name", "percent"), [("hd95", 95), ("hd(percent=50)", 50), ("hd(percent=80)", 80)])
+def test_monai_percentile(number, name, percent):
+    """MONAI's rule to 1e-6 on its own distances; its call places the percentile in float32, off by some 1e-5."""
+    pred, ref, spacing = random_pair(number)
+    p, r = batch(pred), batch(ref)
+    edges, distances, _ = get_edge_surface_distance(p[0, 0], r[0, 0], spacing=spacing, symmetric=True)
+    assert len(edges) == len(distances) == 2
+    exact = max(float(torch.quantile(each.double(), percent / 100)) for each in distances)
+    compared({name: exact}, pred, ref, spacing, 1e-6)
+    called = compute_hausdorff_distance(p, r, include_background=True, spacing=spacing, percentile=percent)
+    compared({name: called}, pred, ref, spacing, 2e-5)
 
 
 @pytest.mark.parametrize(("name", "reduction"), [("ece", "expected"), ("ace", "average")])
@@ -100,12 +114,48 @@ def test_monai_percentile(number):
 def test_monai_calibration(name, reduction, bins):
     generator = numpy_generator("calibration", bins)
     reference = generator.random((9, 10, 11)) < 0.1
-    probability = np.clip(generator.beta(0.5, 3, reference.shape) + 0.2 * reference, 0, 1).astype(np.float32)
+    probability = np.clip(generator.beta(0.5, 3, reference.shape) + 0.2 * reference, 0, 1)
     peer = CalibrationErrorMetric(num_bins=bins, calibration_reduction=reduction, include_background=True)
-    wanted = float(peer(batch(probability), batch(reference.astype(np.float32))))
+    wanted = float(peer(batch(probability), batch(reference.astype(np.float64))))
     text = f"{name}(bins={bins})"
     case = Case(probability, reference, spacing_mm=(1, 1, 1))
-    assert score(case, [text])[text] == pytest.approx(wanted, rel=1e-5)
+    assert score(case, [text])[text] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_monai_means_with_and_without_empty_cases():
+    """Perfect, pure false positive, both empty: MONAI says 1.0 or 0.667; M6b and M6c one by one."""
+    lesion = np.zeros((8, 8, 8), dtype=bool)
+    lesion[2:5, 2:5, 2:5] = True
+    pairs = [(lesion, lesion), (lesion, ~lesion & lesion), (~lesion & lesion,) * 2]
+    p, r = (torch.cat([batch(pair[side]) for pair in pairs]) for side in (0, 1))
+    assert float(compute_dice(p, r).nanmean()) == 1.0
+    alone = {
+        name: summarise([value_of(choose(name), Case(*pair, spacing_mm=(1, 1, 1))) for pair in pairs])
+        for name in ("dice", "dice(both_empty=1)")
+    }
+    assert (alone["dice"].mean, alone["dice"].n_defined) == (1.0, 1)
+    counted = float(compute_dice(p, r, ignore_empty=False).mean())
+    assert counted == pytest.approx(2 / 3)
+    assert alone["dice(both_empty=1)"].penalised_mean == pytest.approx(counted)
+    assert alone["dice(both_empty=1)"].n_penalised == 3
+
+
+def test_where_the_peers_differ_on_false_positives():
+    """M1 as the libraries themselves compute it."""
+    pred, ref = m1()
+    p, r = batch(pred), batch(ref)
+    distances = deepmind.compute_surface_distances(ref, pred, (1, 1, 1))
+    theirs = {
+        "hd95_pooled": medpy.hd95(pred, ref),
+        "asd_pred_to_ref": medpy.asd(pred, ref),
+        "assd": medpy.assd(pred, ref),
+        "hd95": float(compute_hausdorff_distance(p, r, include_background=True, percentile=95)),
+        "hd95_surfel": deepmind.compute_robust_hausdorff(distances, 95),
+        "asd_pred_to_ref_surfel": deepmind.compute_average_surface_distance(distances)[1],
+    }
+    wanted = [0.0, 2.817, 1.464, 34.766, 38.601, 4.770]
+    assert list(theirs.values()) == pytest.approx(wanted, rel=0, abs=5e-4)
+    compared(theirs, pred, ref, (1, 1, 1), 2e-6)
 
 
 def test_where_the_peers_differ_on_a_missed_lesion():

@@ -1,12 +1,14 @@
 """Names and options of metrics, empty cases, penalties."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lesionloss.errors import UsageError
-from lesionloss.metrics import Case, Empty, choose, metric, metrics, penalised, score
+from lesionloss.metrics import Case, Empty, Status, cards, choose, metric, metrics, penalised, score
+from lesionloss.metrics.options import LIMITS
 from lesionloss.metrics.registry import Better, forget
 
 LESION = np.zeros((240, 240, 155), dtype=bool)
@@ -27,6 +29,17 @@ def case(pred, ref):
         ("lesion_f1(connectivity=[6])", "expected numbers, True or False"),
         ("lesion_f1(connectivity=__import__('os'))", "expected numbers, True or False"),
         ("lesion_f1(released_bound=1)", "can't be 1"),
+        ("hd(percent=200)", "'percent' is a number from 0 to 100, and can't be 200"),
+        ("hd(percent=1e999)", "can't be inf"),
+        ("nsd(tolerance_mm=-1)", "'tolerance_mm' is a number >= 0, and can't be -1"),
+        ("lesion_f1(covered=10)", "'covered' is a number from 0 to 1, and can't be 10"),
+        ("lesion_f1(connectivity=8)", "'connectivity' is 6, 18 or 26, and can't be 8"),
+        ("lesion_f1(min_voxels=2.5)", "'min_voxels' is a whole number >= 1, and can't be 2.5"),
+        ("lesion_f1(min_volume_mm3=1e999)", "can't be inf"),
+        ("ece(bins=0)", "'bins' is a whole number from 1 to 100000, and can't be 0"),
+        ("nll(eps=0)", "can't be 0"),
+        ("hd95(both_empty=0)", "no option 'both_empty'"),
+        ("dice(both_empty=2)", "can't be 2"),
         ("lesion_f1(6)", "can't read metric"),
         ("lesion_f1(**{})", "can't read metric"),
         ("lesion f1", "can't read metric"),
@@ -49,6 +62,44 @@ def test_options_are_literals_and_defaults_stay():
     assert chosen.options["connectivity"] == 26
     assert chosen.options["outside"] == 0.8
     assert chosen.options["covered"] == 0.10
+
+
+def test_whole_numbers_may_be_written_as_others():
+    assert choose("lesion_f1(connectivity=18.0, min_voxels=3.0)").options["min_voxels"] == 3
+    probable = Case(LESION[:9, :9, :9] * 0.3, LESION[:9, :9, :9], spacing_mm=(1, 1, 1))
+    assert score(probable, ["ece(bins=4.0)"]) == {"ece(bins=4.0)": score(probable, ["ece(bins=4)"])["ece(bins=4)"]}
+
+
+def test_every_built_in_option_has_limits_and_is_used():
+    used = {name for record in metrics() for name in record.options}
+    assert used | {"both_empty"} == set(LIMITS)
+    for record in metrics():
+        for name, default in record.options.items():
+            if default is not None and not isinstance(default, bool):
+                assert LIMITS[name].allows(default)
+
+
+def test_both_empty_counts_where_it_is_asked_for():
+    nothing, alarm = case(NOTHING, NOTHING), case(LESION, NOTHING)
+    asked = choose("dice(both_empty=1)")
+    assert (asked.value(nothing), asked.value(alarm), asked.value(case(NOTHING, LESION))) == (1.0, 0.0, 0.0)
+    assert asked.in_headline(1.0, Status.BOTH_EMPTY)
+    assert not asked.in_headline(0.0, Status.REF_EMPTY)
+    assert not choose("dice").in_headline(1.0, Status.BOTH_EMPTY)
+    can = {record.name for record in metrics() if record.can_count_empty}
+    assert {"dice", "jaccard", "nsd", "lesion_f1", "precision", "recall"} <= can
+    assert not can & {"hd95", "assd", "specificity", "volume_mm3", "relative_volume_difference"}
+
+
+def test_document_is_fresh():
+    stored = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert stored == cards.markdown(), "run: lesionloss metrics --markdown > docs/metrics.md"
+
+
+@pytest.mark.parametrize("record", metrics(), ids=lambda record: record.name)
+def test_every_metric_says_its_formula(record):
+    assert cards.formula(record).endswith(".")
+    assert f"## {record.name}\n" in cards.markdown()
 
 
 def test_a_miss_costs_the_diagonal_of_the_image():

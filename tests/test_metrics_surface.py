@@ -8,7 +8,7 @@ import pytest
 from lesionloss.metrics import Case, score
 from lesionloss.metrics.borders import _border_by_gathers, _border_by_slices
 from lesionloss.randomness import numpy_generator
-from metrics_by_hand import border, directed_mm, percentile, random_pair, sparse_mask
+from metrics_by_hand import border, directed_mm, m1, percentile, random_pair, sparse_mask
 
 PAIRS = 1000
 
@@ -88,6 +88,23 @@ def test_m1_false_positives_far_away():
     assert value("asd_ref_to_pred", pred, ref) == 0.0
     assert value("asd_pred_to_ref", pred, ref) == pytest.approx(12 * 4 * (31 + 32) / (15**3 - 13**3 + 12 * 8))
     assert value("asd_pred_to_ref_surfel", pred, ref) > 1.5 * value("asd_pred_to_ref", pred, ref)
+
+
+def test_m1_the_published_figures():
+    pred, ref = m1()
+    wanted = {
+        "dice": 0.986,
+        "hd95_pooled": 0.0,
+        "hd95": 34.766,
+        "hd95_surfel": 38.601,
+        "asd_pred_to_ref": 2.817,
+        "asd_ref_to_pred": 0.0,
+        "assd": 1.464,
+        "asd_pred_to_ref_surfel": 4.770,
+        "asd_ref_to_pred_surfel": 0.0,
+    }
+    got = score(Case(pred, ref, spacing_mm=(1, 1, 1)), list(wanted))
+    assert got == pytest.approx(wanted, rel=0, abs=5e-4)
 
 
 def test_m2_one_voxel_beside_its_neighbour():

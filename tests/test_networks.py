@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lesionloss.errors import UsageError
-from lesionloss.networks import build_network, check_network, network_multiple, seed_dropout
+from lesionloss.networks import build_network, check_network, network_axes, network_multiple, seed_dropout
 from lesionloss.randomness import torch_generator
 
 
@@ -29,6 +29,15 @@ def test_vnet_has_the_layers_of_the_published_one() -> None:
     assert parameters(build_network("vnet(outputs=2)", torch_generator("any"))) == expected
 
 
+@pytest.mark.parametrize(("text", "total"), [("unet3d(filters=4)", 2221.98425), ("vnet(filters=2)", 8390.80401)])
+def test_weights_of_plans_that_exist_stay_as_they_were(text: str, total: float) -> None:
+    # sums of magnitudes, stored when the first tables were made; each part is filled by one stream in one order
+    state = build_network(text, torch_generator("golden")).state_dict()
+    assert sum(float(value.double().abs().sum()) for value in state.values()) == pytest.approx(total, rel=1e-7)
+    first = next(iter(state.values())).flatten()[:2].tolist()
+    assert first == pytest.approx([0.08369254, 0.15900715], rel=1e-6)
+
+
 @pytest.mark.parametrize("text", ["unet3d(filters=4)", "vnet(filters=2)", "unet3d(filters=8, levels=2, outputs=3)"])
 def test_output_has_the_shape_of_the_input(text: str) -> None:
     network = build_network(text, torch_generator("weights")).eval()
@@ -36,7 +45,20 @@ def test_output_has_the_shape_of_the_input(text: str) -> None:
     assert network(torch.zeros(2, 3, 16, 32, 16)).shape == (2, outputs, 16, 32, 16)
 
 
-@pytest.mark.parametrize("text", ["unet3d(filters=4)", "vnet(filters=2)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unet3d(filters=4)",
+        "vnet(filters=2)",
+        "longitudinal_vnet(filters=2, residual=True)",
+        "unet2d(filters=2)",
+        "plain_unet(filters=2)",
+        "resnet34_unet(filters=4)",
+        "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,), dropout=0.5)",
+        "monai:DynUNet(spatial_dims=2, kernel_size=[3, 3, 3], strides=[1, 2, 2], upsample_kernel_size=[2, 2])",
+        "monai:UNETR(img_size=16, feature_size=2, hidden_size=8, mlp_dim=8, num_heads=2)",
+    ],
+)
 def test_same_generator_same_weights_and_no_global_randomness(text: str) -> None:
     before = torch.get_rng_state()
     first, second, other = (build_network(text, torch_generator("w", seed)).state_dict() for seed in (1, 1, 2))
@@ -79,6 +101,12 @@ def test_dropout_without_generator_refuses_to_draw_from_the_global_state() -> No
         ("unet3d(filter=8)", "no parameter 'filter'; did you mean 'filters'"),
         ("unet3d(filters='8')", "filters must be of type int, got '8'"),
         ("unet3d(filters=0)", "filters must be positive"),
+        ("unet3d(filters=True)", "filters must be of type int, got True"),
+        ("longitudinal_vnet(residual=1)", "residual must be of type bool, got 1"),
+        ("unet3d(in_channels=2, inputs=2)", "'inputs' says 'inputs' a second time"),
+        ("plain_unet(axes=4)", "axes must be 2 or 3, got 4"),
+        ("plain_unet(levels=2)", "levels must be 3 or more"),
+        ("resnet34_unet(filters=6)", "filters must be a multiple of 4, got 6"),
         ("unet3d(8)", "write NAME or NAME"),
         ("unet3d(filters=__import__('os'))", "must be a plain number or word"),
         ("unet3d(**{})", "write NAME or NAME"),
@@ -96,3 +124,9 @@ def test_text_survives_the_check_and_tells_the_multiple() -> None:
     assert network_multiple("unet3d") == 8
     assert network_multiple("vnet") == 16
     assert network_multiple("unet3d(levels=3)") == 4
+    assert (network_multiple("resnet34_unet"), network_axes("resnet34_unet")) == (32, 2)
+    assert (network_multiple("plain_unet(axes=3, levels=3)"), network_axes("plain_unet(axes=3)")) == (4, 3)
+
+
+def test_the_other_spelling_of_channels_gives_the_same_text() -> None:
+    assert check_network("unet3d(in_channels=2, out_channels=4)") == "unet3d(inputs=2, outputs=4)"

@@ -133,7 +133,7 @@ def test_damaged_small_files_are_named(own_run, name, content, message):
 def test_damaged_and_absent_arrays_are_named(own_run):
     results = ll.load(own_run)
     (own_run / "cohort" / "patient01.npz").write_bytes(b"PK\x03\x04 not a zip")
-    with pytest.raises(DataError, match=r"patient01\.npz is damaged"):
+    with pytest.raises(DataError, match=r"patient01\.npz: not a whole prepared case"):
         results.case("patient01")
     with pytest.raises(DataError, match=r"elsewhere\.npz is absent"):
         results.probability(results.trials[0].key, "elsewhere")

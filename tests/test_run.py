@@ -14,6 +14,7 @@ from lesionloss import UsageError, loss, registry
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import claim, run
 from lesionloss.bench.watch import Silent
+from lesionloss.data.prepared import load_prepared
 from make_cohort import write_cohort
 
 METRICS = ["dice", "recall", "hd95", "lesion_f1"]
@@ -173,7 +174,8 @@ def test_too_many_folds_and_no_data_are_refused(data: Path, tmp_path: Path) -> N
 def test_probability_maps_lie_on_the_cohorts_grid(finished: Path) -> None:
     for folder in trial_folders(finished):
         for path in (folder / "predictions").iterdir():
-            with np.load(path) as stored, np.load(finished / "cohort" / path.name) as case:
+            case = load_prepared(finished / "cohort" / path.name)
+            with np.load(path) as stored:
                 assert stored["probability"].dtype == np.uint8
-                assert stored["probability"].shape == case["reference"].shape
-                assert not stored["probability"][~case["brain"]].any()
+                assert stored["probability"].shape == case.shape
+                assert not stored["probability"][~case.brain].any()

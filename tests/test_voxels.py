@@ -16,7 +16,7 @@ from lesionloss.voxels import Counts, Reading, Voxels
 
 
 def voxels(logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None, **reading: bool) -> Voxels:
-    return align(logits, labels, valid, Reading(**reading), READABLE)[0]
+    return align(logits, labels, valid, Reading(**reading), READABLE)
 
 
 def logit(p: float) -> float:
@@ -218,6 +218,42 @@ def test_a_perfect_prediction_has_a_finite_gradient_under_powers_below_one() -> 
         ll.build(spec)(logits, labels).backward()
         assert logits.grad is not None
         assert logits.grad.isfinite().all(), spec
+
+
+# --- ranked losses -------------------------------------------------------------------------------------------------
+
+
+def test_top_k_takes_exactly_its_share_of_equal_voxels() -> None:
+    logits = torch.zeros(1, 1, 1, 10, dtype=torch.float64).requires_grad_()
+    ll.build("topk_cross_entropy(k=30)")(logits, torch.zeros(1, 1, 10).long()).backward()
+    assert logits.grad is not None
+    assert (logits.grad.flatten() != 0).tolist() == [True] * 3 + [False] * 7
+    other = torch.zeros(1, 1, 1, 10, dtype=torch.float64).requires_grad_()
+    ll.build("topk_dice(k=40)")(other, torch.tensor([[[1, 1, 1, 1, 1, 0, 0, 0, 0, 0]]])).backward()
+    assert other.grad is not None
+    assert (other.grad.flatten() != 0).tolist() == [True] * 2 + [False] * 3 + [True] * 5
+
+
+@pytest.mark.parametrize("spec", ["topk_cross_entropy(k=30)", "topk_dice(k=30)", "ce_topk_dice"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ranked_losses_are_the_same_where_values_may_not_be_looked_at(
+    spec: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where ranking is done without waiting for it."""
+    import lesionloss.loss_functions.topk as ranked
+
+    stream = torch_generator("ranked", channels)
+    logits = torch.randn((3, channels, 6, 7), generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, max(2, channels), (3, 6, 7), generator=stream)
+    valid = torch.rand((3, 6, 7), generator=stream) < 0.7
+    for options in ({}, {"pooled": True}, {"background": True}):
+        found = []
+        for look in (True, False):
+            monkeypatch.setattr(ranked, "may_look", lambda x, look=look: look)
+            leaf = logits.clone().requires_grad_()
+            value = ll.build(spec, **options)(leaf, labels, valid=valid)
+            found.append((value.detach(), torch.autograd.grad(value, leaf)[0]))
+        torch.testing.assert_close(found[0], found[1])
 
 
 # --- each price solved out of the value ------------------------------------------------------------------------------

@@ -3,26 +3,20 @@
 import torch
 from torch import Tensor
 
-from lesionloss.errors import DataError, UsageError
+from lesionloss.errors import UsageError
 from lesionloss.kernels import Kernel
+from lesionloss.values import may_look, refuse_sums
 from lesionloss.voxels import Reading, Voxels
 
-ONE_HOT_TOLERANCE = 1e-2  # half-precision shares of several classes add up to 1 only so well
 
-
-def align(
-    logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading, kernel: Kernel
-) -> tuple[Voxels, Tensor | None]:
+def align(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading, kernel: Kernel) -> Voxels:
     """Check and line up one batch.
 
     logits (B, C, *space), *space of two or three axes; labels (B, *space) or (B, 1, *space) with class numbers (a
     floating-point map with C <= 2 is the share of the lesion), or (B, C, *space), one-hot or soft; valid (B, *space)
     or (B, 1, *space).
 
-    The second result is None where the values could be looked at (on the CPU, outside of compilation), and otherwise a
-    scalar to be added to the loss: 0, or NaN if a value is bad. So a GPU is never waited for, and nothing is hidden.
-
-    Raises UsageError for shapes, DataError for NaN or infinite logits and for labels out of range.
+    Raises UsageError for shapes; whether the values make sense is for `values.look` to say.
     """
     _check_logits(logits)
     mask = _mask(logits, labels, valid, reading)
@@ -37,13 +31,11 @@ def align(
         flat = flat.reshape(batch * channels, 1, -1)
         mask = None if mask is None else mask.repeat_interleave(channels, 0)
     elif channels == 2:
-        flat = flat[:, 1:] - flat[:, :1]
+        background, lesion = flat.unbind(1)  # not two slices: their gradients would each be a whole batch of zeros
+        flat = (lesion - background)[:, None]
     if mask is not None:
         flat = torch.where(mask[:, None], flat, 0.0)
-    poison = _look(flat, aligned, mask)
-    return Voxels(
-        flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, reading, groups
-    ), poison
+    return Voxels(flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, reading, groups)
 
 
 def _check_logits(logits: Tensor) -> None:
@@ -116,6 +108,10 @@ def _two_classes(lesion: Tensor) -> Tensor:
     """A map of the lesion: class numbers stay, a floating-point share becomes the shares of both classes."""
     if not lesion.is_floating_point():
         return lesion
+    if may_look(lesion):
+        numbers = lesion.to(torch.uint8)
+        if torch.equal(numbers.to(lesion.dtype), lesion):
+            return numbers  # the same labels, and faster
     return torch.stack([1 - lesion, lesion], dim=1)
 
 
@@ -123,57 +119,8 @@ def _per_class(shares: Tensor, mask: Tensor | None) -> Tensor:
     """One map per class; one-hot labels in whole numbers become class numbers."""
     if not shares.is_floating_point():
         shares = shares.to(torch.uint8) if shares.dtype == torch.bool else shares
-        if _may_look(shares):
+        if may_look(shares):
             sums = shares.sum(1)
-            _refuse_sums((sums != 1) if mask is None else (sums != 1) & mask)
+            refuse_sums((sums != 1) if mask is None else (sums != 1) & mask)
         return shares.argmax(1)
     return shares
-
-
-def _refuse_sums(wrong: Tensor) -> None:
-    if bool(wrong.any()):
-        raise DataError(
-            f"one-hot or soft labels must add up to 1 over the class axis; they don't in {int(wrong.sum())} voxels. "
-            "Is the class axis missing?"
-        )
-
-
-def _may_look(x: Tensor) -> bool:
-    """Whether looking at a value costs nothing: on the CPU, and not while a program is being recorded."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def _look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
-    """Raise for bad values where that needs no waiting; otherwise a scalar that is 0, or NaN if a value is bad."""
-    with torch.no_grad():
-        finite = torch.isfinite(logits.detach().sum())
-        classes = max(2, logits.shape[1])
-        if labels.dim() == 3:
-            kept = torch.ones_like(labels[:, 0], dtype=torch.bool) if mask is None else mask
-            sums_wrong = ((labels.sum(1) - 1).abs() > ONE_HOT_TOLERANCE) & kept
-            low, high = labels.amin(), labels.amax()
-            good = (low >= 0) & (high <= 1 + ONE_HOT_TOLERANCE) & ~sums_wrong.any()
-        else:
-            low, high = labels.amin(), labels.amax()
-            good = (low >= 0) & (high < classes)
-        if not _may_look(logits):
-            return torch.where(finite & good, 0.0, torch.nan).to(logits.dtype)
-        if not bool(finite):
-            bad = int((~torch.isfinite(logits)).sum())
-            raise DataError(
-                f"logits hold NaN or infinite values in {bad} of {logits.numel()} places: the network diverged"
-            )
-        if not bool(good):
-            _explain_labels(labels, classes, low, high, kept if labels.dim() == 3 else None)
-    return None
-
-
-def _explain_labels(labels: Tensor, classes: int, low: Tensor, high: Tensor, kept: Tensor | None) -> None:
-    if kept is None:
-        raise DataError(
-            f"labels must be class numbers 0 to {classes - 1}, whole, got {low.item():g} to {high.item():g}; "
-            "mask other voxels with valid= or ignore_index="
-        )
-    if not (low >= 0 and high <= 1 + ONE_HOT_TOLERANCE):
-        raise DataError(f"soft labels must lie in 0 to 1, got {low.item():g} to {high.item():g}")
-    _refuse_sums(((labels.sum(1) - 1).abs() > ONE_HOT_TOLERANCE) & kept)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from lesionloss import registry
 from lesionloss.alignment import align
+from lesionloss.compiling import by_hand, register, stays_one_operation
 from lesionloss.errors import UsageError
 from lesionloss.hyperparameters import Value
-from lesionloss.kernels import Kernel, fastest
+from lesionloss.kernels import READABLE, Kernel, fastest
+from lesionloss.kernels.plan import Plan, plan_of
 from lesionloss.registry import LossRecord
 from lesionloss.spec import Spec, SpecTerm, check_hyperparameters, parse
+from lesionloss.values import look
 from lesionloss.voxels import Reading, Voxels
 
 Empty = Literal["count", "skip"]
@@ -53,6 +56,8 @@ class Loss(nn.Module):
         self.reading = reading or Reading()
         self.kernel = kernel
         self._terms = tuple(_bind(term) for term in spec.terms)
+        self._plans: dict[tuple[int, int], Plan] = {}
+        self._handle = register(self)
 
     def forward(
         self,
@@ -72,13 +77,30 @@ class Loss(nn.Module):
         Raises UsageError for shapes that do not fit, DataError for NaN logits or labels out of range. On a GPU such
         values make the loss NaN instead, because looking would mean waiting.
         """
+        if self.kernel is not READABLE and stays_one_operation(logits):
+            images, _ = by_hand(logits, labels, valid, self._handle)
+        else:
+            images = self.per_image(logits, labels, valid)
+        return _average(images, weights, reduce, self.reading)
+
+    def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
         with torch.autocast(logits.device.type, enabled=False):
-            v, poison = align(logits, labels, valid, self.reading, self.kernel or fastest(logits))
+            kernel = self.kernel or fastest(logits)
+            v = align(logits, labels, valid, self.reading, kernel)
+            if kernel is not READABLE:
+                v = replace(v, plan=self._plan(v))
+            poison = None if kernel.looks(v) else look(v.logits, v.labels, v.valid)
             rows = sum((term.weight * per_image(term, v) for term in self._terms), start=v.logits.new_zeros(()))
             images = rows.reshape(-1, v.groups).mean(1)
-            if poison is not None:
-                images = images + poison
-            return _average(images, weights, reduce, self.reading)
+            return images if poison is None else images + poison
+
+    def _plan(self, v: Voxels) -> Plan:
+        """What the terms are going to ask for; it depends on nothing but the number of classes and channels."""
+        key = (v.classes, v.groups)
+        if key not in self._plans:
+            self._plans[key] = plan_of([term.call for term in self._terms], v)
+        return self._plans[key]
 
     def __str__(self) -> str:
         return str(self.spec)

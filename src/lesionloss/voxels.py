@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lesionloss.errors import UsageError
+from lesionloss.kernels.plan import Plan, Results
 from lesionloss.kernels.terms import CrossEntropy, Term
 from lesionloss.kernels.types import Kernel
 
@@ -73,6 +74,7 @@ class Voxels:
     kernel: Kernel = field(repr=False)
     reading: Reading = Reading()
     groups: int = 1  # rows that belong to one image
+    plan: Plan | None = None  # what the loss is going to ask the kernel for, if that is known
     _kept: dict[object, Any] = field(default_factory=dict, repr=False)
 
     # --- what is there -------------------------------------------------------------------------------------------
@@ -102,6 +104,12 @@ class Voxels:
             numbers = torch.arange(self.classes, device=self.labels.device)[:, None]
             shares = (self.labels[:, None] == numbers).to(self.logits.dtype)
         return shares if self.valid is None else shares * self.valid[:, None]
+
+    @property
+    def results(self) -> Results:
+        """What the kernel has computed; its own notebook."""
+        found: Results = self._kept.setdefault("results", Results())
+        return found
 
     @kept
     def class_voxels(self) -> Tensor:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lesionloss.bench.reading import read_arrays, read_json, read_toml
 from lesionloss.bench.scores import read_scores
 from lesionloss.catalogue import nearest
+from lesionloss.data.prepared import load_prepared
 from lesionloss.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -143,14 +144,15 @@ class Results:
         return str(self.plan.get("baseline_loss", self.losses[0]))
 
     def case(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays of cohort/NAME.npz: image (3, X, Y, Z), reference and brain (X, Y, Z), affine (4, 4).
+        """The arrays of a prepared case: image (3, X, Y, Z), reference and brain (X, Y, Z), affine (4, 4).
 
         Raises UsageError for an unknown case, DataError for a damaged file.
         """
         known = [case.name for case in self.cohort]
         if name not in known:
             raise UsageError(f"{self.folder}: no case is named {name!r}; {nearest(name, known)}")
-        return read_arrays(self.folder / "cohort" / f"{name}.npz")
+        case = load_prepared(self.folder / "cohort" / f"{name}.npz")
+        return {"image": case.image, "reference": case.reference, "brain": case.brain, "affine": case.affine}
 
     def has_probability(self, key: str, case: str) -> bool:
         """Whether the probability map of a held-out case was kept."""

@@ -54,5 +54,8 @@ def root(
         load_user_file(file)
 
 
-for _module in ("losses", "examine", "data", "synth", "bench", "results", "evaluate"):
+for _module in (
+    *("losses", "networks", "examine", "data", "prepare", "synth"),
+    *("bench", "results", "metrics", "evaluate"),
+):
     importlib.import_module(f"lesionloss.cli.{_module}")

@@ -1,7 +1,8 @@
 """`lesionloss data`: what a folder of images holds, and what is wrong with it."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,16 +23,22 @@ def data(
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the first the layout knows.")
     ] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Folds to check: splits_final.json of nnU-Net, or a file of folds."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Recognise a dataset's layout, read and check every case, and list problems; exit code 1 if there are any.
 
     Lesions are connected voxels (corners count), mm³ their volume, share theirs of all voxels; mask says whether a
-    brain mask is there. Nothing is written. Examples:
+    brain mask is there. Warnings don't change the exit code. Nothing is written. Examples:
 
         lesionloss data ~/msseg2
 
         lesionloss data lit:~/open_ms_data/longitudinal --target change
+
+        lesionloss data nnUNet_raw/Dataset001_MS --splits splits_final.json
 
         lesionloss data cohort --json > cohort.json
 
@@ -42,11 +49,13 @@ def data(
     from rich.progress import track
 
     from lesionloss.data.cohort import open_cohort
+    from lesionloss.data.splits_check import read_splits
     from lesionloss.data.survey import survey
 
+    folds = None if splits is None else (splits, read_splits(splits))
     cohort = open_cohort(path, target)
     quiet = as_json or not Console(stderr=True).is_terminal
-    found = survey(cohort, lambda cases: track(cases, "reading", console=Console(stderr=True), disable=quiet))
+    found = survey(cohort, lambda cases: track(cases, "reading", console=Console(stderr=True), disable=quiet), folds)
     if as_json:
         typer.echo(json.dumps(found.as_record(), indent=2))
     else:
@@ -64,8 +73,35 @@ def _show(found: "Survey") -> None:
     console.print(f"{found.title} ({found.layout}); target: {found.target}", highlight=False, markup=False)
     if found.cases:
         console.print(_table(found))
+        for line in _sums(found.sums()):
+            console.print(line, highlight=False, markup=False)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for problem in found.problems:
         console.print(f"problem: {problem}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+SPREAD = ("mean", "sd", "median", "min", "max")
+SUMS = (
+    ("lesions per case", "lesions_per_case", 1.0, ""),
+    ("lesion size", "lesion_size_mm3", 1.0, " mm³"),
+    ("lesion volume per case", "lesion_mm3_per_case", 1.0, " mm³"),
+    ("lesion share of image", "lesion_share_of_image", 100.0, " %"),
+    ("lesion share of brain", "lesion_share_of_brain", 100.0, " %"),
+)
+
+
+def _sums(sums: dict[str, Any]) -> list[str]:
+    """What papers print: mean, standard deviation, median and range."""
+    lines = [f"{sums['positive_cases']} of {sums['cases']} cases with lesions; mean ± SD, median [range]:"]
+    for title, key, factor, unit in SUMS:
+        found = sums[key]
+        if found is not None:
+            mean, sd, median, low, high = (
+                f"{found[name] * factor:.4g}" for name in ("mean", "sd", "median", "min", "max")
+            )
+            lines.append(f"  {title + unit:28s} {mean} ± {sd}, {median} [{low}, {high}]")
+    return lines
 
 
 def _table(found: "Survey") -> "Table":

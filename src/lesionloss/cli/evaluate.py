@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.errors import UsageError
+from lesionloss.cli.evaluate_options import check_out, check_together, request_of, threshold_in
 
 if TYPE_CHECKING:
     from lesionloss.metrics.evaluation import Request
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 EVALUATE_HELP = """Every metric of predictions against references: per case to CSV, over all cases on the screen.
 
-PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. Predictions are masks,
-unless a threshold says that they are probability maps. All files of a case must lie on one grid.
+PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. \
+Predictions are masks, unless a threshold says that they are probability maps; \
+with --probabilities, a threshold is that of the maps there. All files of a case must lie on one grid. \
+What the metrics are: lesionloss metrics.
 
-Means are over the cases in which a metric is defined, with their number; "penalised" counts a missed patient as the
+Means are over the cases in which a metric is defined, with their number; "penalised" counts a missed patient as the \
 worst there is: the diagonal of the image for distances, 0 for scores.
 
 Examples:
@@ -80,12 +82,21 @@ def evaluate(
 ) -> None:
     from lesionloss.metrics.pairing import match_files, require_all
 
-    _check_together(
-        {"--threshold": threshold, "--threshold-from": threshold_from, "--thresholds": thresholds or None},
-        {"--want-recall": want_recall, "--want-precision": want_precision},
-        {"--classes": classes or None},
+    check_together(
+        {
+            "--threshold": threshold,
+            "--threshold-from": threshold_from,
+            "--thresholds": thresholds,
+            "--want-recall": want_recall,
+            "--want-precision": want_precision,
+            "--classes": classes,
+            "--metrics": metrics,
+            "--lesions": lesions,
+            "--brain": brain,
+            "--probabilities": probabilities,
+        }
     )
-    _check_out(out, force)
+    check_out(out, force)
     given = {"probabilities": probabilities, "brain": brain, "ignore": ignore}
     matched = match_files(predictions, references, {kind: path for kind, path in given.items() if path is not None})
     if not matched_only:
@@ -93,72 +104,8 @@ def evaluate(
     if thresholds:
         _sweep(matched, thresholds, want_recall, want_precision, out, as_json, jobs)
         return
-    level = _threshold_in(threshold_from) if threshold_from else threshold
-    _score(matched, _request(metrics, classes, level, lesions, matched), out, as_json, jobs)
-
-
-def _check_together(levels: dict[str, Any], wants: dict[str, Any], labels: dict[str, Any]) -> None:
-    """Options that exclude or need each other."""
-    for group in (levels, wants, levels | labels):
-        used = [name for name, value in group.items() if value is not None]
-        if len(used) > 1:
-            raise UsageError(f"{used[0]} and {used[1]} exclude each other; choose one")
-    wanted = [name for name, value in wants.items() if value is not None]
-    if wanted and levels["--thresholds"] is None:
-        raise UsageError(f"{wanted[0]} chooses among thresholds; add --thresholds FROM:TO:STEP")
-
-
-def _check_out(out: Path | None, force: bool) -> None:
-    if out is None:
-        return
-    if out.suffix != ".csv":
-        raise UsageError(f"--out {out}: expected a name that ends in .csv")
-    for path in (out, out.with_suffix(".json")):
-        if path.exists() and not force:
-            raise UsageError(f"{path} exists; choose another --out, or --force to overwrite it")
-
-
-def _threshold_in(path: Path) -> float:
-    """The threshold that an earlier --thresholds chose. Raises UsageError."""
-    import json
-
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))["chosen"]["threshold"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"--threshold-from {path}: no chosen threshold in it; write one with --thresholds, --want-recall and --out"
-        ) from error
-    return float(value)
-
-
-def split_names(text: str) -> list[str]:
-    """ "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
-    names, depth = [""], 0
-    for letter in text:
-        depth += (letter == "(") - (letter == ")")
-        if letter == "," and depth == 0:
-            names.append("")
-        else:
-            names[-1] += letter
-    return [name.strip() for name in names]
-
-
-def _request(metrics: str, classes: str, level: float | None, lesions: bool, matched: "Matched") -> "Request":
-    from lesionloss.metrics import choose
-    from lesionloss.metrics.evaluation import Request, available
-
-    beside = () if classes else tuple(matched.cases[0].beside)
-    possible = available(beside, level is not None)
-    names = split_names(metrics) if metrics else possible
-    for text in names:
-        if choose(text).metric.name not in possible:
-            needs = " and ".join(sorted(choose(text).metric.needs))
-            raise UsageError(f"metric {text!r} needs {needs} maps; give them with --probabilities or --brain")
-    try:
-        labels = tuple(int(label) for label in classes.split(",")) if classes else ()
-    except ValueError as error:
-        raise UsageError(f"--classes: expected whole numbers such as 1,2, got {classes!r}") from error
-    return Request(tuple(names), level, labels, lesions)
+    level = threshold_in(threshold_from) if threshold_from else threshold
+    _score(matched, request_of(metrics, classes, level, lesions, matched), out, as_json, jobs)
 
 
 def _workers(jobs: int) -> int:
@@ -185,25 +132,26 @@ def _write(out: Path | None, table: str, summary: str) -> None:
 
 def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bool, jobs: int) -> None:
     from lesionloss.cli.evaluate_tables import show_scores
-    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, summaries
+    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, slow_modules, summaries
     from lesionloss.metrics.lesion_table import detection_by_size
-    from lesionloss.metrics.tables import rows_csv, summary_json
+    from lesionloss.metrics.summary import count_cases
+    from lesionloss.metrics.tables import Overview, rows_csv, summary_json
 
-    cases = matched.cases
-    progress = _progress("scoring", len(cases))
-    results = for_each_case(evaluate_case, cases, request, jobs=_workers(jobs), progress=progress)
+    progress = _progress("scoring", len(matched.cases))
+    slow, workers = slow_modules(request), _workers(jobs)
+    results = for_each_case(evaluate_case, matched.cases, request, jobs=workers, progress=progress, shared=slow)
     rows = [row for result in results for row in result.rows]
     labels = dict.fromkeys(label for result in results for label in result.lesions)
     sizes = {
         label: detection_by_size([lesion for result in results for lesion in result.lesions[label]]) for label in labels
     }
-    over_all = summaries(rows)
-    summary = summary_json(over_all, sizes, matched.unmatched)
+    cases = {label: count_cases([result.statuses[label] for result in results]) for label in results[0].statuses}
+    overview = Overview(summaries(rows), cases, sizes, matched.unmatched, request.threshold)
     if as_json:
-        typer.echo(summary, nl=False)
+        typer.echo(summary_json(overview), nl=False)
     else:
-        show_scores(over_all, sizes, matched.unmatched)
-    _write(out, rows_csv(rows), summary)
+        show_scores(overview)
+    _write(out, rows_csv(rows), summary_json(overview))
 
 
 def _sweep(
@@ -225,11 +173,24 @@ def _sweep(
     counts = for_each_case(count_case, matched.cases, levels, jobs=_workers(jobs), progress=progress)
     curve = mean_curve(counts)
     chosen = _chosen(curve, want_recall, want_precision)
+    document = curve_json(curve, chosen, matched.unmatched)
     if as_json:
-        typer.echo(curve_json(curve, chosen), nl=False)
+        typer.echo(document, nl=False)
     else:
         show_curve(curve, chosen, len(counts), matched.unmatched)
-    _write(out, curve_csv(curve), curve_json(curve, chosen))
+        if chosen:
+            typer.echo(_advice(chosen, want_recall, want_precision, out))
+    _write(out, curve_csv(curve), document)
+
+
+def _advice(chosen: "CurvePoint", recall: float | None, precision: float | None, out: Path | None) -> str:
+    """What was chosen and how it is applied to another set."""
+    extreme, what, wanted = ("highest", "recall", recall) if recall is not None else ("lowest", "precision", precision)
+    file = out.with_suffix(".json") if out else "FILE.json (write it with --out FILE.csv)"
+    return (
+        f"{chosen.threshold:g} is the {extreme} threshold with a mean {what} of at least {wanted:g} here; "
+        f"apply it to another set with --threshold-from {file}"
+    )
 
 
 def _chosen(

@@ -1,12 +1,12 @@
 """What `lesionloss evaluate` shows on the screen."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lesionloss.metrics import Better, choose
 from lesionloss.metrics.lesion_table import SizeClass
-from lesionloss.metrics.summary import Summary
+from lesionloss.metrics.tables import Overview
 from lesionloss.metrics.thresholds import CurvePoint
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 # A pipe has no width of its own; no table should be folded for one.
 PIPED_WIDTH = 200
+EXPLANATION = (
+    "median, quartiles, mean: over the n of N cases in which the metric is defined and finite; "
+    "penalised: mean with a miss counted as the worst, over the n beside it"
+)
 ARROWS = {Better.HIGHER: "↑", Better.LOWER: "↓", Better.NEARER_ZERO: "→0", Better.NONE: ""}
 
 
@@ -36,13 +40,12 @@ def _show_unmatched(console: "Console", unmatched: Sequence[str]) -> None:
         console.print(f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def show_scores(
-    summaries: Mapping[tuple[str, str], Summary], sizes: Mapping[str, Sequence[SizeClass]], unmatched: Sequence[str]
-) -> None:
+def show_scores(overview: Overview) -> None:
     """Summaries, one line for each class and metric; detection by size; cases with an empty mask."""
     from rich.table import Table
 
     console = _console()
+    summaries = overview.summaries
     several = any(label for label, _ in summaries)
     table = Table(box=None, pad_edge=False, header_style="bold")
     if several:
@@ -66,10 +69,10 @@ def show_scores(
             str(summary.n_penalised),
         )
     console.print(table)
-    for label, classes in sizes.items():
+    for label, classes in overview.sizes.items():
         _show_sizes(console, label, classes)
-    _show_empty(console, summaries)
-    _show_unmatched(console, unmatched)
+    _show_cases(console, overview)
+    _show_unmatched(console, overview.left_out)
 
 
 def _show_sizes(console: "Console", label: str, classes: Sequence[SizeClass]) -> None:
@@ -87,17 +90,22 @@ def _show_sizes(console: "Console", label: str, classes: Sequence[SizeClass]) ->
     console.print(table)
 
 
-def _show_empty(console: "Console", summaries: Mapping[tuple[str, str], Summary]) -> None:
-    """The cases in which a mask is empty, once for each class."""
-    for label, summary in {label: summary for (label, _), summary in summaries.items()}.items():
-        if summary.missed_cases or summary.false_alarm_cases or summary.empty_cases:
+def _show_cases(console: "Console", overview: Overview) -> None:
+    """What the columns are over, what was lesion, and the cases in which a mask is empty, once for each class."""
+    lines = [EXPLANATION]
+    if overview.threshold is not None:
+        lines.append(f"lesion: probability of at least {overview.threshold:g}")
+    for label, counts in overview.cases.items():
+        if counts.missed or counts.false_alarms or counts.rightly_empty:
             whose = f"class {label}: " if label else ""
-            console.print(
-                f"{whose}of {summary.n} cases, {summary.missed_cases} missed (nothing predicted), "
-                f"{summary.false_alarm_cases} false alarms (nothing there), {summary.empty_cases} rightly empty",
-                highlight=False,
-                soft_wrap=True,
+            healthy = counts.false_alarms + counts.rightly_empty
+            share = f"; specificity by case {number(counts.specificity)} (n = {healthy})" if healthy else ""
+            lines.append(
+                f"{whose}of {counts.n} cases, {counts.missed} missed (nothing predicted), "
+                f"{counts.false_alarms} false alarms (nothing there), {counts.rightly_empty} rightly empty{share}"
             )
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_curve(curve: Sequence[CurvePoint], chosen: CurvePoint | None, cases: int, unmatched: Sequence[str]) -> None:

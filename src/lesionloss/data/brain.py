@@ -1,8 +1,15 @@
-"""A simple brain mask for images that come without one. It keeps much of the skull: a real mask is better."""
+"""Brain masks for images without one: a simple one, which keeps much of the skull, or an external program's."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.data.nifti import Affine, read_mask, write_volume
 from lesionloss.data.subject import Image, Mask
 from lesionloss.errors import DataError
 
@@ -32,14 +39,48 @@ def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str
     Raises DataError, which names `what`, if nothing is left.
     """
     import cc3d
+    import edt
     from scipy import ndimage
 
     head = image > otsu_threshold(image)
-    core = ndimage.distance_transform_edt(head, sampling=spacing_mm) > OPENING_MM
-    opened = head & (ndimage.distance_transform_edt(~core, sampling=spacing_mm) <= OPENING_MM)
+    core = edt.edt(head, anisotropy=spacing_mm, parallel=1) > OPENING_MM
+    opened = head & (edt.edt(~core, anisotropy=spacing_mm, parallel=1) <= OPENING_MM)
     seed = opened if core.any() else head
     largest = cc3d.largest_k(seed.astype(np.uint8), k=1, connectivity=6) > 0
     filled = np.asarray(ndimage.binary_fill_holes(largest), dtype=np.bool_)
     if not filled.any():
         raise DataError(f"{what}: no brain could be told from the background; supply a brain mask")
     return filled
+
+
+def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) -> Mask:
+    """The mask (X, Y, Z) that an external program makes of an image; no shell takes part.
+
+    In each word of `command` and in `mask`, {image} stands for the image's file and {folder} for an empty folder.
+    Raises DataError if the program is not installed, fails, or leaves no mask of the image's shape.
+    """
+    program = command[0]
+    if shutil.which(program) is None:
+        raise DataError(
+            f"the brain mask's program {program!r} is not installed (not on PATH); "
+            "install it, name another under brain.command, or take --brain builtin"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "image.nii.gz"
+        write_volume(source, image, affine)
+        words = [_filled(word, source, folder) for word in command]
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise DataError(f"{program} ended with code {done.returncode}: {said[-1] if said else 'it said nothing'}")
+        made = Path(_filled(mask, source, folder))
+        if not made.is_file():
+            raise DataError(f"{program} left no {made.name}; say under brain.mask which file it writes")
+        found = read_mask(made).array
+    if found.shape != image.shape:
+        raise DataError(f"{program} made a mask of shape {found.shape} for an image of shape {image.shape}")
+    return found
+
+
+def _filled(word: str, image: Path, folder: str) -> str:
+    return word.replace("{image}", str(image)).replace("{folder}", folder)

@@ -26,6 +26,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)
 MASK_TOLERANCE = 1e-3
 GRID_TOLERANCE_MM = 1e-3
+# qform and sform that differ by less are one, stored with different rounding.
+FORMS_APART_MM = 0.1
 # Below this share of the box spanned by their lengths, the three axes of an affine lie in a plane.
 FLAT_AXES = 1e-4
 
@@ -71,11 +73,12 @@ def read_volume(path: Path) -> Volume[np.float32]:
 
 
 def read_mask(path: Path) -> Volume[np.bool_]:
-    """A mask as bool (X, Y, Z). Values within 1e-3 of 0 and 1 count as such: uint8 with a scale reads as 1.00000006.
+    """A mask as bool (X, Y, Z), a 2-D file as (X, Y, 1). Values within 1e-3 of 0 and 1 count as such.
 
+    uint8 with a scale reads as 1.00000006.
     Raises DataError as `read_volume` does (a constant mask is allowed), and for any other value.
     """
-    volume = _read(path)
+    volume = _read(path, slices=True)
     array = volume.array
     lesion = np.abs(array - 1) <= MASK_TOLERANCE
     strange = ~lesion & (np.abs(array) > MASK_TOLERANCE)
@@ -85,11 +88,12 @@ def read_mask(path: Path) -> Volume[np.bool_]:
 
 
 def read_probability(path: Path) -> Volume[np.float32]:
-    """A probability map as float32 (X, Y, Z) in [0, 1]; values up to 1e-3 outside count as 0 and 1 (scaled integers).
+    """A probability map as float32 (X, Y, Z) in [0, 1], a 2-D file as (X, Y, 1).
 
+    Values up to 1e-3 outside count as 0 and 1 (scaled integers).
     Raises DataError as `read_volume` does (a constant map is allowed), and for any value further outside.
     """
-    volume = _read(path)
+    volume = _read(path, slices=True)
     low, high = float(volume.array.min()), float(volume.array.max())
     if low < -MASK_TOLERANCE or high > 1 + MASK_TOLERANCE:
         raise DataError(
@@ -100,11 +104,12 @@ def read_probability(path: Path) -> Volume[np.float32]:
 
 
 def read_labels(path: Path) -> Volume[np.int32]:
-    """A map of several labels as int32 (X, Y, Z); values within 1e-3 of a whole number count as that number.
+    """A map of several labels as int32 (X, Y, Z), a 2-D file as (X, Y, 1).
 
+    Values within 1e-3 of a whole number count as that number.
     Raises DataError as `read_volume` does (a constant map is allowed), and for any other value.
     """
-    volume = _read(path)
+    volume = _read(path, slices=True)
     whole = np.rint(volume.array)
     strange = np.abs(volume.array - whole) > MASK_TOLERANCE
     if strange.any():
@@ -131,11 +136,35 @@ def same_grid(a: Volume[Any], b: Volume[Any], tolerance_mm: float = GRID_TOLERAN
     distance = float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
     if a.array.shape == b.array.shape and distance <= tolerance_mm:
         return
+    turned = _turned(a, b, tolerance_mm)
+    if turned:
+        raise DataError(
+            f"{a.path} and {b.path} are not on one grid: both cover the same place, but {b.path.name} is stored "
+            f"{turned} (orientations {_orientation(a)} and {_orientation(b)}, corners up to {distance:.4g} mm apart); "
+            "reorient one, array and header together, and save it again"
+        )
     raise DataError(
         f"{a.path} and {b.path} are not on one grid: shapes {a.array.shape} and {b.array.shape}, "
         f"orientations {_orientation(a)} and {_orientation(b)}, corners up to {distance:.4g} mm apart "
         f"(allowed: {tolerance_mm:g}); resample or reorient one onto the grid of the other, masks by nearest neighbour"
     )
+
+
+def _turned(a: Volume[Any], b: Volume[Any], tolerance_mm: float) -> str:
+    """How b's axes must be permuted and flipped to give a's grid; empty if that is not all that differs."""
+    between = np.linalg.inv(a.affine) @ b.affine
+    steps = np.rint(between[:3, :3])
+    if not np.array_equal(np.abs(steps).sum(0), np.ones(3)) or not np.array_equal(np.abs(steps).sum(1), np.ones(3)):
+        return ""
+    order = np.abs(steps).argmax(0)
+    if tuple(a.array.shape[axis] for axis in order) != b.array.shape:
+        return ""
+    mine, theirs = (np.sort(_corners(volume).round(2), axis=0) for volume in (a, b))
+    if float(np.abs(mine - theirs).max()) > max(tolerance_mm, 0.02):
+        return ""
+    permuted = [] if np.array_equal(order, np.arange(3)) else [f"with its axes permuted to {order.tolist()}"]
+    flipped = [str(axis) for axis in range(3) if steps[:, axis].sum() < 0]
+    return " and ".join([*permuted, *([f"flipped along axis {', '.join(flipped)}"] if flipped else [])])
 
 
 def _corners(volume: Volume[Any]) -> Affine:
@@ -146,6 +175,37 @@ def _corners(volume: Volume[Any]) -> Affine:
 
 def _orientation(volume: Volume[Any]) -> str:
     return "".join(str(code) for code in _nibabel().aff2axcodes(volume.affine))
+
+
+def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
+    """One line for everything that reading this file mends or has to choose. Raises DataError as reading does."""
+    lines: list[str] = []
+    image = _parse(path, _checked_bytes(path))
+    if len(image.shape) > 3:
+        lines.append(
+            f"{path}: shape {tuple(image.shape)}: the trailing axes of length one are dropped; save three axes"
+        )
+    if is_mask:
+        array = np.asarray(image.dataobj, dtype=np.float64)
+        off = float(np.abs(array - np.rint(array)).max())
+        if off > 0:
+            lines.append(
+                f"{path}: values up to {off:.2g} from a whole number (integers saved with a scale?) are rounded; "
+                "save the mask as uint8 without a scale"
+            )
+    header = image.header
+    if int(header["qform_code"]) > 0 and int(header["sform_code"]) > 0:
+        q, s = np.asarray(header.get_qform()), np.asarray(header.get_sform())
+        if np.isfinite(q).all():
+            shape = image.shape[:3]
+            a, b = (Volume(np.empty(shape, dtype=np.bool_), affine, path) for affine in (q, s))
+            apart = float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
+            if apart > FORMS_APART_MM:
+                lines.append(
+                    f"{path}: qform and sform lie up to {apart:.3g} mm apart; the sform is used here, other "
+                    "programs may take the qform: set both alike"
+                )
+    return tuple(lines)
 
 
 def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
@@ -161,9 +221,12 @@ def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
         nibabel.save(image, temporary)
 
 
-def _read(path: Path) -> Volume[np.float32]:
+def _read(path: Path, *, slices: bool = False) -> Volume[np.float32]:
+    """`slices`: an image of two axes is taken as one slice."""
     image = _parse(path, _checked_bytes(path))
     shape = tuple(int(length) for length in image.shape)
+    if slices and len(shape) == 2:
+        shape = (*shape, 1)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:

@@ -1,35 +1,61 @@
-"""Which window a draw takes: weighted cropping around lesions, by generators that know only stream and step."""
+"""Windows of cases: where weighted cropping puts them, and how what they hold is copied. Any number of axes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.subject import Image, Mask
+from lesionloss.data.subject import Image, Labels, Mask
 from lesionloss.errors import UsageError
 from lesionloss.randomness import numpy_generator
 
-Size = tuple[int, int, int]
-Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], tuple[str, ...]]
+Size = tuple[int, ...]
+Stream = tuple[str | int, ...]
+Batch = tuple[npt.NDArray[np.float32], Labels, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A piece of a case: `image` float32 (C, *size), `reference` uint8 (*size) of class numbers, `valid` bool (*size).
+
+    `valid` is False where a voxel says nothing: ignored by the annotators, or padding where padding does not count.
+    """
+
+    image: Image
+    reference: Labels
+    valid: Mask
+
+
+def cut(case: PreparedCase, start: Size, size: Size, *, padding_counts: bool = True) -> Patch:
+    """The window of `size` voxels that begins at `start`, which may lie partly or wholly outside the image.
+
+    Outside, image and reference are 0, as outside the brain; `valid` is True there if `padding_counts`, else False.
+    """
+    image = np.zeros((len(case.image), *size), dtype=np.float32)
+    reference = np.zeros(size, dtype=np.uint8)
+    valid = np.full(size, padding_counts)
+    source, place = _overlap(case.shape, start, size)
+    image[(slice(None), *place)] = case.image[(slice(None), *source)]
+    reference[place] = case.reference[source]
+    valid[place] = True if case.ignore is None else ~case.ignore[source]
+    return Patch(image, reference, valid)
 
 
 def weighted_crop(
     case: PreparedCase, size: Size, jitter: int, rng: np.random.Generator, lesion_share: float = 1.0
 ) -> tuple[Image, Mask]:
-    """A patch (3, *size) and its reference (*size), centred near a random lesion voxel.
+    """A patch (C, *size) and its reference (*size) of lesion voxels, centred near a random lesion voxel.
 
     With probability `lesion_share` the centre is a random voxel of the reference, else, and where the case has no
     lesion, a random voxel of the brain; it is then moved by up to `jitter` voxels along each axis, uniformly (HyTver,
     weighted cropping: 10). The window is pushed back into the image, and where it is larger than the image, the image
     lies in its middle with zeros around it. Raises UsageError for a size, jitter or share that makes no sense.
     """
-    _check(size, jitter, lesion_share)
-    start = _window(case.shape, size, _centre(case, jitter, rng, lesion_share))
-    image = np.zeros((len(case.image), *size), dtype=np.float32)
-    reference = np.zeros(size, dtype=np.bool_)
-    _copy(case, start, image, reference)
-    return image, reference
+    check_crop(size, jitter, lesion_share)
+    patch = cut(case, crop_start(case, size, jitter, lesion_share, rng), size)
+    return patch.image, patch.reference > 0
 
 
 def draw_batch(
@@ -38,10 +64,10 @@ def draw_batch(
     batch: int,
     jitter: int,
     lesion_share: float,
-    stream: tuple[str | int, ...],
+    stream: Stream,
     step: int,
 ) -> Batch:
-    """Images (B, 3, *size) float32, references (B, *size) uint8 and the names of the cases they come from.
+    """Images (B, C, *size) float32, references (B, *size) uint8 and the names of the cases they come from.
 
     Every patch has a case of its own, drawn uniformly, and a generator of its own, named by `stream`, step and place in
     the batch. The draw depends on nothing else: not on draws before, nor on the order of `cases` (they are sorted by
@@ -49,7 +75,7 @@ def draw_batch(
     """
     if batch < 1 or not cases:
         raise UsageError(f"a batch needs at least one patch and one case, got batch={batch} and {len(cases)} cases")
-    _check(size, jitter, lesion_share)
+    check_crop(size, jitter, lesion_share)
     ordered = sorted(cases, key=lambda case: case.name)
     images = np.zeros((batch, len(ordered[0].image), *size), dtype=np.float32)
     references = np.zeros((batch, *size), dtype=np.uint8)
@@ -57,49 +83,70 @@ def draw_batch(
     for index in range(batch):
         rng = numpy_generator(*stream, "patches", step, index)
         case = ordered[int(rng.integers(len(ordered)))]
-        start = _window(case.shape, size, _centre(case, jitter, rng, lesion_share))
-        _copy(case, start, images[index], references[index])
+        source, place = _overlap(case.shape, crop_start(case, size, jitter, lesion_share, rng), size)
+        images[index][(slice(None), *place)] = case.image[(slice(None), *source)]
+        references[index][place] = case.reference[source]
         names.append(case.name)
     return images, references, tuple(names)
 
 
-def _check(size: Size, jitter: int, lesion_share: float) -> None:
-    if len(size) != 3 or min(size) < 1:
-        raise UsageError(f"a patch size is three numbers of 1 or more, got {size}")
+def check_size(size: Size) -> None:
+    """Raises UsageError for a patch size that makes no sense."""
+    if len(size) not in (2, 3) or any(not isinstance(length, int) or length < 1 for length in size):
+        raise UsageError(f"a patch size is two or three whole numbers of 1 or more, got {size}")
+
+
+def check_fits(case: PreparedCase, size: Size) -> None:
+    """Raises UsageError if the case has another number of axes than the patch size."""
+    if len(size) != len(case.shape):
+        raise UsageError(
+            f"{case.name} has {len(case.shape)} axes, {case.shape}, but the patch size {size} has {len(size)}; "
+            f"give {len(case.shape)} numbers"
+        )
+
+
+def check_crop(size: Size, jitter: int, lesion_share: float) -> None:
+    """Raises UsageError for a size, jitter or share that makes no sense."""
+    check_size(size)
     if jitter < 0:
         raise UsageError(f"jitter is a number of voxels, 0 or more, got {jitter}")
     if not 0 <= lesion_share <= 1:
         raise UsageError(f"lesion_share is a probability between 0 and 1, got {lesion_share}")
 
 
-def _centre(case: PreparedCase, jitter: int, rng: np.random.Generator, lesion_share: float) -> npt.NDArray[np.int64]:
-    """Draws the same three times whatever the case holds, so that the streams of two cases stay in step."""
+def crop_start(
+    case: PreparedCase, size: Size, jitter: int, lesion_share: float, rng: np.random.Generator
+) -> tuple[int, ...]:
+    """First voxel of a weighted crop.
+
+    Draws the same three times whatever the case holds, so that the streams of two cases stay in step.
+    """
+    check_fits(case, size)
     on_lesion = float(rng.random()) < lesion_share and len(case.lesion_voxels) > 0
     voxels = case.lesion_voxels if on_lesion else case.brain_voxels
     chosen = int(voxels[int(rng.random() * len(voxels))])
-    shift = rng.integers(-jitter, jitter, size=3, endpoint=True)
-    return np.array(np.unravel_index(chosen, case.shape), dtype=np.int64) + shift
+    shift = rng.integers(-jitter, jitter, size=len(size), endpoint=True)
+    return start_around(case.shape, size, np.array(np.unravel_index(chosen, case.shape), dtype=np.int64) + shift)
 
 
-def _window(shape: tuple[int, ...], size: Size, centre: npt.NDArray[np.int64]) -> Size:
-    """First voxel of the window; negative where the window is larger than the image."""
+def start_around(shape: Size, size: Size, centre: npt.NDArray[np.int64]) -> tuple[int, ...]:
+    """First voxel of the window around `centre`, pushed back into the image.
 
-    def along(axis: int) -> int:
-        spare = shape[axis] - size[axis]
-        if spare < 0:
-            return -(-spare // 2)
-        return min(max(int(centre[axis]) - size[axis] // 2, 0), spare)
+    Where the window is larger than the image it is negative, so that the image lies in the middle.
+    """
+    spare = [length - width for length, width in zip(shape, size, strict=True)]
+    return tuple(
+        min(max(int(middle) - width // 2, 0), rest) if rest >= 0 else -(-rest // 2)
+        for middle, width, rest in zip(centre, size, spare, strict=True)
+    )
 
-    return along(0), along(1), along(2)
 
-
-def _copy(case: PreparedCase, start: Size, image: Image, reference: npt.NDArray[np.bool_ | np.uint8]) -> None:
-    """Fill `image` (3, *size) and `reference` (*size) with what the window that begins at `start` holds of the case."""
+def _overlap(shape: Size, start: Size, size: Size) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The part of the image that the window holds, and where in the window it lies; empty slices for none."""
     spans = [
-        (max(first, 0), min(first + width, length))
-        for first, width, length in zip(start, reference.shape, case.shape, strict=True)
+        (max(first, 0), max(min(first + width, length), max(first, 0)))
+        for first, width, length in zip(start, size, shape, strict=True)
     ]
     source = tuple(slice(low, high) for low, high in spans)
     place = tuple(slice(low - first, high - first) for first, (low, high) in zip(start, spans, strict=True))
-    image[(slice(None), *place)] = case.image[(slice(None), *source)]
-    reference[place] = case.reference[source]
+    return source, place

@@ -1,67 +1,46 @@
 """Whole cohorts prepared on disk: a file per case and an index."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionloss.data.cohort import Cohort, Files, Incomplete, load_subject
+from lesionloss.data.cohort import Cohort, Files, Incomplete
+from lesionloss.data.making import INDEX, VERSION, CaseEntry, Made, Task, digest, entry_from, run_tasks
 from lesionloss.data.normalise import Preparation, prepare
-from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, save_prepared, to_original_grid
+from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared, to_original_grid
+from lesionloss.data.recipe import Crop, Recipe
 from lesionloss.errors import DataError
-from lesionloss.files import sha256_of, write_text
+from lesionloss.files import write_text
 
 __all__ = [
     "CaseEntry",
     "Index",
+    "Outcome",
     "Preparation",
     "PreparedCase",
     "load_index",
     "load_prepared",
     "prepare",
+    "prepare_all",
     "prepare_cohort",
     "save_prepared",
     "shared_images",
     "to_original_grid",
 ]
 
-# Raised whenever the same subject and settings would give other numbers; cases prepared before are then made again.
-VERSION = 1
-INDEX = "index.json"
-
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class CaseEntry:
-    """What the index of a prepared cohort says of a case.
-
-    `brain` is "file" or "threshold" (made from the images); `sha256` holds the digests of the input files by name,
-    `content_sha256` that of the prepared arrays; `reference_outside_brain` counts voxels.
-    """
-
-    name: str
-    patient: str
-    spacing_mm: tuple[float, ...]
-    shape: tuple[int, ...]
-    reference_voxels: int
-    reference_mm3: float
-    reference_outside_brain: int
-    brain: str
-    sha256: Mapping[str, str]
-    content_sha256: str
-
-
-@dataclass(frozen=True)
 class Index:
-    """What a folder of prepared cases holds, and which patients were left out."""
+    """What a folder of prepared cases holds, how they were made, and which patients were left out."""
 
     layout: str
     target: str
     version: int
-    preparation: Preparation
+    preparation: Mapping[str, Any]
     cases: tuple[CaseEntry, ...]
     incomplete: tuple[Incomplete, ...]
 
@@ -73,34 +52,69 @@ class Index:
         return loads
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """The index, and how many cases were made and how many were there unchanged."""
+
+    index: Index
+    made: int
+    kept: int
+
+
 def prepare_cohort(
     cohort: Cohort, folder: Path, settings: Preparation | None = None, progress: Progress | None = None
 ) -> Index:
-    """Prepare all cases into `folder/CASE.npz` and `folder/index.json`; gives the index.
+    """Crop, normalise and subtract: `prepare_all` with its default steps, on one core."""
+    recipe = Recipe(crop=Crop(margin_voxels=(settings or Preparation()).margin_voxels))
+    return prepare_all(cohort, folder, recipe, progress=progress).index
+
+
+def prepare_all(
+    cohort: Cohort,
+    folder: Path,
+    recipe: Recipe,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    failed: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Prepare all cases into `folder/CASE.npz` and CASE.json, how each was made, and `folder/index.json`.
 
     A case whose input files and settings are those of the prepared one is not done again. Each file is written whole
-    and the index last, so a run that was killed is continued by the next. `progress(name, done, total)` is called
-    after each case. Raises DataError naming the first case that can't be used and how many there are, after all have
-    been tried, or if one image serves two patients; then no index is written. An index of before is removed as soon as
-    a case of it is replaced.
+    and the index last, so a run that was killed is continued by the next. `jobs` processes work at once.
+    `progress(name, done, total)` is called after each case, `failed` with the line of each that can't be used.
+    Raises DataError naming the first such case and how many there are, after all have been tried, or if one image
+    serves two patients; then no index is written. An index of before is removed as soon as a case of it is replaced.
     """
-    settings = settings or Preparation()
-    hashes = {files.name: {path.name: sha256_of(path) for path in files.all()} for files in cohort.cases}
-    entries: list[CaseEntry] = []
+    hashes = {files.name: _hashes(cohort, files) for files in cohort.cases}
+    tasks = [
+        Task(cohort.layout.name, cohort.target.name, cohort.root, files, hashes[files.name], folder, recipe)
+        for files in cohort.cases
+    ]
     failures = shared_images(cohort.cases)
-    for done, files in enumerate(cohort.cases, start=1):
-        try:
-            entries.append(_prepare_case(cohort, files, hashes[files.name], folder / f"{files.name}.npz", settings))
-        except DataError as error:
-            failures.append(str(error))
+    results: list[Made | str] = []
+    for done, result in enumerate(run_tasks(tasks, jobs), start=1):
+        results.append(result)
         if progress is not None:
-            progress(files.name, done, len(cohort.cases))
+            progress(cohort.cases[done - 1].name, done, len(tasks))
+    failures += [result for result in results if isinstance(result, str)]
     if failures:
+        if failed is not None:
+            for line in failures:
+                failed(line)
         others = f" (and {len(failures) - 1} more problems)" if len(failures) > 1 else ""
         raise DataError(f"{failures[0]}{others}")
-    index = Index(cohort.layout.name, cohort.target.name, VERSION, settings, tuple(entries), cohort.incomplete)
+    made = [result for result in results if isinstance(result, Made)]
+    entries = tuple(result.entry for result in made)
+    index = Index(cohort.layout.name, cohort.target.name, VERSION, recipe.settings(), entries, cohort.incomplete)
     write_text(folder / INDEX, json.dumps(asdict(index), indent=2) + "\n")
-    return index
+    fresh = sum(result.fresh for result in made)
+    return Outcome(index, fresh, len(made) - fresh)
+
+
+def _hashes(cohort: Cohort, files: Files) -> dict[str, str]:
+    """Digests of the input files, by their place under the cohort's folder."""
+    places = {path: path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path for path in files.all()}
+    return {place.as_posix() if not place.is_absolute() else place.name: digest(path) for path, place in places.items()}
 
 
 def shared_images(cases: tuple[Files, ...]) -> list[str]:
@@ -109,64 +123,13 @@ def shared_images(cases: tuple[Files, ...]) -> list[str]:
     lines: list[str] = []
     for files in cases:
         for path in (path for visit in files.visits for path in visit if files.part is None):
-            patient, first = owners.setdefault(sha256_of(path), (files.patient, path))
+            patient, first = owners.setdefault(digest(path), (files.patient, path))
             if patient != files.patient:
                 lines.append(
                     f"{path} is the same file as {first}, of another patient: "
                     "it would stand in training and in test; remove one of them"
                 )
     return lines
-
-
-def _prepare_case(
-    cohort: Cohort, files: Files, hashes: Mapping[str, str], path: Path, settings: Preparation
-) -> CaseEntry:
-    made_from = {
-        "version": VERSION,
-        "layout": cohort.layout.name,
-        "target": cohort.target.name,
-        "preparation": asdict(settings),
-        "patient": files.patient,
-        "sha256": dict(hashes),
-    }
-    entry = _made_before(path, made_from)
-    if entry is None:
-        case = prepare(load_subject(cohort, files), settings)
-        entry = _entry(case, files, hashes)
-        # An index of before must not outlive the cases it describes.
-        (path.parent / INDEX).unlink(missing_ok=True)
-        save_prepared(case, path, {"made_from": made_from, "entry": asdict(entry)})
-    return entry
-
-
-def _made_before(path: Path, made_from: dict[str, Any]) -> CaseEntry | None:
-    if not path.exists():
-        return None
-    try:
-        record = load_record(path)
-    except DataError:
-        return None
-    return _entry_from(record["entry"]) if record.get("made_from") == made_from else None
-
-
-def _entry(case: PreparedCase, files: Files, hashes: Mapping[str, str]) -> CaseEntry:
-    voxels = int(case.lesion.sum())
-    return CaseEntry(
-        name=case.name,
-        patient=case.patient,
-        spacing_mm=case.spacing_mm,
-        shape=case.shape,
-        reference_voxels=voxels,
-        reference_mm3=voxels * math.prod(case.spacing_mm),
-        reference_outside_brain=case.reference_outside_brain,
-        brain="threshold" if files.brain is None else "file",
-        sha256=dict(hashes),
-        content_sha256=case.content_sha256,
-    )
-
-
-def _entry_from(stored: Mapping[str, Any]) -> CaseEntry:
-    return CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})
 
 
 def load_index(folder: Path) -> Index:
@@ -180,8 +143,8 @@ def load_index(folder: Path) -> Index:
             layout=stored["layout"],
             target=stored["target"],
             version=stored["version"],
-            preparation=Preparation(**stored["preparation"]),
-            cases=tuple(_entry_from(case) for case in stored["cases"]),
+            preparation=dict(stored["preparation"]),
+            cases=tuple(entry_from(case) for case in stored["cases"]),
             incomplete=tuple(Incomplete(**patient) for patient in stored["incomplete"]),
         )
     except (ValueError, KeyError, TypeError) as error:

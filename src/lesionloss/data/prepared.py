@@ -1,9 +1,6 @@
 """A prepared case: what training and inference read, on disk and in memory."""
 
 import hashlib
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +11,40 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.data.nifti import Affine, spacing_of
+from lesionloss.data.resample import Grid
+from lesionloss.data.storage import (
+    pack_image,
+    pack_labels,
+    pack_mask,
+    read_members,
+    unpack_image,
+    unpack_labels,
+    unpack_mask,
+    write_members,
+)
 from lesionloss.data.subject import LESION, Image, Labels, Mask
 from lesionloss.errors import DataError
-from lesionloss.files import whole_file
 
-FORMAT = 2  # of the file; 1 had binary references of two visits only
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where a case came from that was resampled or registered: `shape` and `affine` (4, 4) of the follow-up's grid.
+
+    `motion` (4, 4) takes points of the prepared case to points of that grid, both in mm.
+    """
+
+    shape: tuple[int, ...]
+    affine: Affine
+    motion: Affine
+
+
+def channels_of(visits: int, contrasts: int, difference: bool = True) -> tuple[str, ...]:
+    """What the channels of a prepared image are called."""
+    times = ("baseline", "followup") if visits == 2 else tuple(f"visit{index}" for index in range(1, visits + 1))
+    if visits == 1:
+        return tuple(f"contrast{number}" for number in range(1, contrasts + 1))
+    names = [time if contrasts == 1 else f"{time}:{number}" for time in times for number in range(1, contrasts + 1)]
+    return (*names, "difference") if visits == 2 and difference else tuple(names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +56,7 @@ class PreparedCase:
     numbers, all 0 where the subject has none: 0 background, then the `classes`; `brain` is bool (*space), and so is
     `ignore`, which marks voxels that are neither lesion nor background (None: nowhere). `affine` (4, 4) is that of the
     cropped grid; `offset` is the crop's first voxel in the grid of `original_shape`. *space has two or three axes.
+    `origin` is None unless the case was resampled or registered: then it says where results go back to.
     """
 
     name: str
@@ -43,6 +70,7 @@ class PreparedCase:
     original_shape: tuple[int, ...]
     ignore: Mask | None = None
     classes: tuple[str, ...] = LESION
+    origin: Origin | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -88,16 +116,36 @@ class PreparedCase:
 
 
 def to_original_grid(array: npt.NDArray[Any], case: PreparedCase) -> npt.NDArray[Any]:
-    """An array (*space) on the case's cropped grid, put where it belongs on the visits' grid; 0 elsewhere."""
+    """An array (*space) on the case's grid, put where it belongs on the visits' grid; 0 elsewhere.
+
+    Of a case that was only cropped, voxels are copied. Of one that was resampled or registered, floating-point maps are
+    interpolated linearly; masks and class numbers so that no lesion vanishes.
+    """
     if array.shape != case.shape:
         raise DataError(f"{case.name}: expected an array on the prepared grid {case.shape}, got {array.shape}")
+    if case.origin is not None:
+        return _moved_back(array, case, case.origin)
     whole = np.zeros(case.original_shape, dtype=array.dtype)
     whole[tuple(slice(o, o + n) for o, n in zip(case.offset, case.shape, strict=True))] = array
     return whole
 
 
+def _moved_back(array: npt.NDArray[Any], case: PreparedCase, origin: Origin) -> npt.NDArray[Any]:
+    from lesionloss.data.register import move_labels, move_linear, move_nearest
+
+    here, there = Grid(case.shape, case.affine), Grid(origin.shape, origin.affine)
+    back: Affine = np.linalg.inv(origin.motion).astype(np.float64)
+    if array.dtype.kind == "f":
+        return move_linear(array.astype(np.float32), here, there, back).astype(array.dtype)
+    if array.dtype == np.bool_ or array.dtype == np.uint8:
+        return move_labels(array.astype(np.uint8), here, there, back)[0].astype(array.dtype)
+    return move_nearest(array, here, there, back)
+
+
 def _arrays(case: PreparedCase) -> dict[str, npt.NDArray[Any]]:
-    ignore = {} if case.ignore is None else {"ignore": case.ignore}
+    optional: dict[str, npt.NDArray[Any]] = {} if case.ignore is None else {"ignore": case.ignore}
+    if case.origin is not None:
+        optional |= _origin_arrays(case.origin)
     return {
         "image": case.image,
         "reference": case.reference,
@@ -105,70 +153,76 @@ def _arrays(case: PreparedCase) -> dict[str, npt.NDArray[Any]]:
         "affine": case.affine,
         "offset": np.array(case.offset, dtype=np.int64),
         "original_shape": np.array(case.original_shape, dtype=np.int64),
-        **ignore,
+        **optional,
+    }
+
+
+def _origin_arrays(origin: Origin) -> dict[str, npt.NDArray[Any]]:
+    return {
+        "origin_shape": np.array(origin.shape, dtype=np.int64),
+        "origin_affine": origin.affine,
+        "origin_motion": origin.motion,
     }
 
 
 def save_prepared(case: PreparedCase, path: Path, record: Mapping[str, Any] | None = None) -> None:
-    """Write a case as compressed npz without pickle, whole or not at all; `record` (JSON) says how it was made."""
-    texts = {
-        "format": str(FORMAT),
+    """Write a case as npz without pickle, whole or not at all; `record` (plain values) says how it was made."""
+    members = {
+        **{
+            name: array
+            for name, array in _arrays(case).items()
+            if name not in ("image", "reference", "brain", "ignore")
+        },
+        "shape": np.array(case.shape, dtype=np.int64),
+        "brain": pack_mask(case.brain),
+        **pack_image(case.image, case.brain),
+        **pack_labels(case.reference),
+        **({} if case.ignore is None else {"ignore": pack_mask(case.ignore)}),
+    }
+    about = {
         "name": case.name,
         "patient": case.patient,
-        "channels": json.dumps(case.channels),
-        "classes": json.dumps(case.classes),
-        "record": json.dumps(record or {}, sort_keys=True),
+        "channels": list(case.channels),
+        "classes": list(case.classes),
+        "record": dict(record or {}),
     }
-    with whole_file(path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(
-            handle, allow_pickle=False, **_arrays(case), **{key: np.array(text) for key, text in texts.items()}
-        )
+    write_members(path, members, about)
 
 
 def load_prepared(path: Path) -> PreparedCase:
     """Read a case. Raises DataError if the file is missing, damaged (its checksums are read) or something else."""
-    stored = _read(path, NEEDED)
-    return PreparedCase(
-        name=str(stored["name"]),
-        patient=str(stored["patient"]),
-        image=stored["image"],
-        channels=tuple(json.loads(str(stored["channels"]))),
-        reference=stored["reference"],
-        brain=stored["brain"],
-        affine=stored["affine"],
-        offset=tuple(stored["offset"].tolist()),
-        original_shape=tuple(stored["original_shape"].tolist()),
-        ignore=stored.get("ignore"),
-        classes=tuple(json.loads(str(stored["classes"]))),
-    )
+    stored, about = read_members(path)
+    try:
+        shape = tuple(stored["shape"].tolist())
+        brain = unpack_mask(stored["brain"], shape)
+        return PreparedCase(
+            name=about["name"],
+            patient=about["patient"],
+            image=unpack_image(stored, brain),
+            channels=tuple(about["channels"]),
+            reference=unpack_labels(stored, shape),
+            brain=brain,
+            affine=stored["affine"],
+            offset=tuple(stored["offset"].tolist()),
+            original_shape=tuple(stored["original_shape"].tolist()),
+            ignore=unpack_mask(stored["ignore"], shape) if "ignore" in stored else None,
+            classes=tuple(about["classes"]),
+            origin=_origin(stored),
+        )
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{path}: not a whole prepared case ({error!r}); delete it and prepare the cohort again"
+        ) from error
+
+
+def _origin(stored: Mapping[str, npt.NDArray[Any]]) -> Origin | None:
+    if "origin_shape" not in stored:
+        return None
+    return Origin(tuple(stored["origin_shape"].tolist()), stored["origin_affine"], stored["origin_motion"])
 
 
 def load_record(path: Path) -> dict[str, Any]:
     """How a prepared case was made, as `save_prepared` was told; reads no image. Raises as `load_prepared`."""
-    record: dict[str, Any] = json.loads(str(_read(path, ("format", "record"))["record"]))
+    about = read_members(path, only_about=True)[1]
+    record: dict[str, Any] = about.get("record", {})
     return record
-
-
-NEEDED = (
-    *("format", "name", "patient", "channels", "classes"),
-    *("image", "reference", "brain", "affine", "offset", "original_shape"),
-)
-
-
-def _read(path: Path, keys: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such prepared case; prepare the cohort again")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            if "format" not in stored or str(stored["format"]) != str(FORMAT):
-                found = str(stored["format"]) if "format" in stored else "1"
-                raise DataError(
-                    f"{path}: a prepared case of format {found}, this program reads {FORMAT}; prepare the cohort again"
-                )
-            optional = ("ignore",) if "image" in keys and "ignore" in stored else ()
-            return {key: stored[key] for key in (*keys, *optional)}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path}: not a whole prepared case ({reason}); delete it and prepare the cohort again"
-        ) from error

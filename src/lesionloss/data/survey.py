@@ -1,43 +1,33 @@
-"""A cohort read once and described: what each case holds, and every problem found."""
+"""A cohort read once and described: what each case holds, every problem found, and what deserves a look."""
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from lesionloss.data.checks import CaseSummary, Checked, check_case
+from lesionloss.data.cohort import Cohort, Files
+from lesionloss.data.leaks import image_numbers, same_images, same_names, shared_references
+from lesionloss.data.splits_check import Listed, Split, split_problems
+from lesionloss.data.sums import sums_of
 
-from lesionloss.data.cohort import Cohort, Files, load_subject
-from lesionloss.data.prepare import shared_images
-from lesionloss.data.subject import Subject
-from lesionloss.errors import DataError
+__all__ = ["CaseSummary", "Survey", "survey"]
 
-
-@dataclass(frozen=True)
-class CaseSummary:
-    """One case; `lesions` counts the reference's components (26-connected), `lesion_share` is of all its voxels."""
-
-    name: str
-    patient: str
-    visits: int
-    shape: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
-    lesions: int
-    lesion_voxels: int
-    lesion_mm3: float
-    lesion_share: float
-    brain_mask: bool
+# From this ratio of the longest to the shortest edge on, voxels are rods.
+ANISOTROPIC = 2.5
+NAMED = 6
 
 
 @dataclass(frozen=True)
 class Survey:
-    """All cases that could be read, and a line for each that is unreadable, incomplete or shared between patients."""
+    """All cases that could be read; a line for each problem (exit code 1) and for each warning (exit code 0)."""
 
     layout: str
     title: str
     target: str
     cases: tuple[CaseSummary, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def patients(self) -> int:
@@ -47,51 +37,76 @@ class Survey:
     @property
     def lesion_share(self) -> float:
         """Lesion voxels of all cases over all their voxels."""
-        voxels = sum(int(np.prod(case.shape)) for case in self.cases)
+        voxels = sum(case.voxels for case in self.cases)
         return sum(case.lesion_voxels for case in self.cases) / voxels if voxels else 0.0
+
+    def sums(self) -> dict[str, Any]:
+        """What papers print of a data set: see `lesionloss.data.sums`."""
+        return sums_of(self.cases)
 
     def as_record(self) -> dict[str, Any]:
         """The survey as plain values for JSON, with its sums."""
-        sums = {
-            "cases": len(self.cases),
-            "patients": self.patients,
-            "lesions": sum(case.lesions for case in self.cases),
-            "lesion_mm3": sum(case.lesion_mm3 for case in self.cases),
-            "lesion_share": self.lesion_share,
-        }
-        return {**asdict(self), "sums": sums}
+        return {**asdict(self), "sums": self.sums()}
 
 
-def survey(cohort: Cohort, each: Callable[[tuple[Files, ...]], Iterable[Files]] = lambda cases: cases) -> Survey:
-    """Read every case; one that can't be used is a problem, not an error. `each` may wrap them in a progress bar."""
+def survey(
+    cohort: Cohort,
+    each: Callable[[tuple[Files, ...]], Iterable[Files]] = lambda cases: cases,
+    splits: tuple[Path, tuple[Split, ...]] | None = None,
+) -> Survey:
+    """Read every case; one that can't be used is a problem, not an error. `each` may wrap them in a progress bar.
+
+    `splits` (the file and its folds) are checked for patients and images that stand on two sides.
+    """
+    checked = [check_case(cohort, files) for files in each(cohort.cases)]
+    thumbnails = [one for case in checked for one in case.thumbnails]
     problems = [f"{cohort.root}: {patient.name} is left out: {patient.reason}" for patient in cohort.incomplete]
-    problems += shared_images(cohort.cases)
-    cases: list[CaseSummary] = []
-    for files in each(cohort.cases):
-        try:
-            cases.append(_summary(load_subject(cohort, files)))
-        except DataError as error:
-            problems.append(str(error))
+    twice, alike = same_images(thumbnails)
+    problems += [*same_names(files.patient for files in cohort.cases), *twice]
+    problems += shared_references([mask for case in checked for mask in case.masks])
+    problems += [line for case in checked for line in case.problems]
+    summaries = tuple(case.summary for case in checked if case.summary is not None)
+    warnings = [*alike, *(line for case in checked for line in case.warnings), *_of_the_whole(summaries)]
+    if splits is not None:
+        found, open_ends = split_problems(*splits, _listed(cohort, checked))
+        problems += found
+        warnings += open_ends
     layout = cohort.layout
-    return Survey(layout.name, layout.title, cohort.target.name, tuple(cases), tuple(problems))
+    return Survey(layout.name, layout.title, cohort.target.name, summaries, tuple(problems), tuple(warnings))
 
 
-def _summary(subject: Subject) -> CaseSummary:
-    import cc3d
+def _listed(cohort: Cohort, checked: list[Checked]) -> list[Listed]:
+    thumbnails = [one for case in checked for one in case.thumbnails]
+    contents: dict[str, list[str]] = {files.name: [] for files in cohort.cases}
+    for one, number in zip(thumbnails, image_numbers(thumbnails), strict=True):
+        contents[one.case].append(f"image {number}")
+    for case in checked:
+        for name, _, _, digest in case.masks:
+            contents[name].append(f"mask {digest.hex()}")
+    return [Listed(files.name, files.patient, tuple(contents[files.name])) for files in cohort.cases]
 
-    reference = subject.lesion if subject.lesion is not None else np.zeros(subject.space, np.bool_)
-    voxels = int(reference.sum())
-    return CaseSummary(
-        name=subject.name,
-        patient=subject.patient,
-        visits=len(subject.visits),
-        shape=reference.shape,
-        spacing_mm=subject.spacing_mm,
-        lesions=int(
-            cc3d.connected_components(reference.astype(np.uint8), connectivity=26 if reference.ndim == 3 else 8).max()
-        ),
-        lesion_voxels=voxels,
-        lesion_mm3=voxels * math.prod(subject.spacing_mm),
-        lesion_share=voxels / reference.size,
-        brain_mask=subject.brain is not None,
-    )
+
+def _of_the_whole(cases: tuple[CaseSummary, ...]) -> list[str]:
+    """One line for everything that many cases may share."""
+    flat = [case for case in cases if max(case.spacing_mm) / min(case.spacing_mm) >= ANISOTROPIC]
+    worst = max((max(case.spacing_mm) / min(case.spacing_mm) for case in flat), default=0.0)
+    tiny = [case for case in cases if case.tiny_lesions]
+    return [
+        line
+        for line, concerned in (
+            ("no reference: nothing to train on or to score", [case for case in cases if not case.reference]),
+            ("no brain mask: prepare makes a simple one that keeps parts of the skull; supply masks or name a tool",
+             [case for case in cases if not case.brain_mask and len(case.shape) == 3]),
+            (f"anisotropic voxels, edges differ up to {worst:.1f} times: choose patches in mm", flat),
+            (f"{sum(case.tiny_lesions for case in tiny)} lesions are no larger than a cube of the longest edge: plain "
+             "resampling would lose some; prepare keeps one voxel of each", tiny),
+        )
+        if concerned
+        for line in [f"{_names(concerned, len(cases))}: {line}"]
+    ]  # fmt: skip
+
+
+def _names(cases: list[CaseSummary], total: int) -> str:
+    names = [case.name for case in cases]
+    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+    return f"{len(names)} of {total} cases ({shown})"

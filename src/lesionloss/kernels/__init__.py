@@ -1,13 +1,21 @@
 """The sums over every voxel, in several implementations with the same values and gradients."""
 
+import torch
 from torch import Tensor
 
 from lesionloss.catalogue import Catalogue
+from lesionloss.kernels import compiled, on_cuda
+from lesionloss.kernels.fused import COMPILED, CUDA, FUSED
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.types import Kernel
 
 KERNELS: Catalogue[Kernel] = Catalogue("kernel")
 KERNELS.add(READABLE.name, READABLE)
+KERNELS.add(FUSED.name, FUSED)
+if on_cuda.installed():
+    KERNELS.add(CUDA.name, CUDA)
+if compiled.installed():
+    KERNELS.add(COMPILED.name, COMPILED)
 
 
 def by_name(name: str) -> Kernel:
@@ -17,7 +25,13 @@ def by_name(name: str) -> Kernel:
 
 def fastest(logits: Tensor) -> Kernel:
     """The kernel for a batch on this device."""
-    return READABLE
+    if torch.compiler.is_compiling():
+        return READABLE
+    if logits.device.type == "cuda" and CUDA.name in KERNELS:
+        return CUDA
+    if logits.device.type != "cpu":
+        return READABLE
+    return COMPILED if COMPILED.name in KERNELS else FUSED
 
 
-__all__ = ["KERNELS", "READABLE", "Kernel", "by_name", "fastest"]
+__all__ = ["COMPILED", "CUDA", "FUSED", "KERNELS", "READABLE", "Kernel", "by_name", "fastest"]

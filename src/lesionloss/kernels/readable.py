@@ -16,14 +16,22 @@ class Readable:
 
     name = "readable"
 
+    def looks(self, v: "Voxels") -> bool:
+        return False
+
     def class_voxels(self, v: "Voxels") -> Tensor:
         return v.total(v.onehot)
 
     def counts(self, v: "Voxels", sharpen: float, background: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        p, t = v.p, v.onehot
-        others = 1 - t if v.valid is None else v.valid[:, None].to(t.dtype) - t
-        if not background:
-            p, t, others = p[:, 1:], t[:, 1:], others[:, 1:]
+        if background or v.soft or v.classes > 2:
+            first = 0 if background else 1
+            p, t = v.p[:, first:], v.onehot[:, first:]
+            inside = 1.0 if v.valid is None else v.valid[:, None].to(t.dtype)
+            others = inside * (1 - t)
+        else:  # one logit, one lesion class: half the work
+            p, t = torch.sigmoid(v.logits), (v.labels > 0)[:, None].to(v.logits.dtype)
+            t = t if v.valid is None else t * v.valid[:, None]
+            others = 1 - t if v.valid is None else v.valid[:, None].to(t.dtype) - t
         false_alarm, miss = p * others, (1 - p) * t
         if sharpen != 1:
             # The power acts on p and on t apart: t is constant, so no 0^x meets a gradient.

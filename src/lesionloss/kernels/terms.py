@@ -43,7 +43,8 @@ class Focal:
         if self.gamma == 0:
             return torch.ones_like(ce)
         base = self._base(q)
-        return base.pow(self.gamma) + self.gamma * base.pow(self.gamma - 1) * (1 - q) * ce
+        slope = (1 - q).mul_(ce).mul_(self.gamma).add_(base)
+        return slope.mul_(base if self.gamma == 2 else base.pow(self.gamma - 1))
 
     def _base(self, q: Tensor) -> Tensor:
         return q if self.gamma >= 1 else q.clamp_min(SMALLEST_WRONG)

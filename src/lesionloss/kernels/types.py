@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 class Kernel(Protocol):
     """All results have one row per image: (I, ...)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
+    def looks(self, v: "Voxels") -> bool:
+        """Whether it refuses NaN logits and labels out of range itself, while it does what v.plan says."""
 
     def class_voxels(self, v: "Voxels") -> Tensor:
         """(I, K): voxels of each class in the reference."""

@@ -14,7 +14,13 @@ Floats = NDArray[np.float64]
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
     """An array of 2 or 3 dimensions that isn't empty. Raises DataError otherwise."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{name}: not an array ({reason}); pass a NumPy array, or tensor.detach().cpu().numpy()"
+        ) from error
     if array.ndim not in (2, 3) or array.size == 0:
         raise DataError(
             f"{name}: expected a 2-D or 3-D array, got shape {array.shape}; pass one image without channels"
@@ -48,6 +54,13 @@ def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
             "apply the sigmoid to logits, divide an 8-bit map by 255"
         )
     return value
+
+
+def as_threshold(threshold: float) -> float:
+    """A plain float, so that a map is compared in its own precision. Raises DataError outside [0, 1]."""
+    if not 0 <= threshold <= 1:
+        raise DataError(f"threshold: expected a number from 0 to 1, got {threshold}")
+    return float(threshold)
 
 
 def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...]:

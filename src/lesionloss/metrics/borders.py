@@ -3,7 +3,6 @@
 A border voxel is a foreground voxel with a background neighbour across a face; beyond the image is background.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,19 +102,3 @@ def surface_distances(
     pred_mm = border_voxels(pred, pred_box) * np.asarray(spacing_mm)
     ref_mm = border_voxels(ref, ref_box) * np.asarray(spacing_mm)
     return SurfaceDistances(nearest(pred_mm, ref_mm), nearest(ref_mm, pred_mm))
-
-
-def neighbourhood(mask: Mask, box: Box | None, spacing_mm: tuple[float, ...], radius_mm: float) -> Mask:
-    """Voxels within `radius_mm` of the foreground that lies in `box`, centre to centre, by the exact transform."""
-    from scipy.ndimage import distance_transform_edt
-
-    near = np.zeros_like(mask)
-    if box is not None:
-        reach = [math.ceil(radius_mm / step) for step in spacing_mm]
-        wide = tuple(
-            slice(max(extent.start - more, 0), min(extent.stop + more, size))
-            for extent, more, size in zip(box, reach, mask.shape, strict=True)
-        )
-        distance = distance_transform_edt(~mask[wide], sampling=spacing_mm)
-        near[wide] = distance <= radius_mm * ROUNDING
-    return near

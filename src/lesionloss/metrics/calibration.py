@@ -128,6 +128,7 @@ def _register(region: Region) -> None:
         source="Good 1952",
     )
     def nll(case: Case, *, eps: float = EPS) -> float:
+        """Mean of -log(p where lesion, 1 - p where background)."""
         return _mean(case, region, lambda p, y: _nats(p, y, eps))
 
     @lower(
@@ -137,6 +138,7 @@ def _register(region: Region) -> None:
         source="Brier 1950, one class; as Yeung et al. 2023 (DSC++)",
     )
     def brier(case: Case) -> float:
+        """Mean of (p - y)^2, y = 1 in the reference and 0 elsewhere."""
         return _mean(case, region, _squared)
 
     @lower(
@@ -146,6 +148,7 @@ def _register(region: Region) -> None:
         source="Naeini et al. 2015; as MONAI (expected)",
     )
     def ece(case: Case, *, bins: int = 20) -> float:
+        """Sum over bins of |mean p - share of lesion|, weighted by the share of voxels in the bin."""
         diagram = reliability(case, region, bins=bins)
         voxels = diagram.voxels.sum()
         return float(np.nansum(_gap(diagram) * diagram.voxels) / voxels) if voxels else NAN
@@ -157,6 +160,7 @@ def _register(region: Region) -> None:
         source="Neumann et al. 2018; Barfoot et al. 2025; as MONAI (average)",
     )
     def ace(case: Case, *, bins: int = 20) -> float:
+        """Mean over the bins that hold a voxel of |mean p - share of lesion|."""
         diagram = reliability(case, region, bins=bins)
         filled = diagram.voxels > 0
         return float(_gap(diagram)[filled].mean()) if filled.any() else NAN
@@ -176,6 +180,7 @@ for _region in (WHOLE, BRAIN, NEAR):
     needs=(Need.PROBABILITY,),
 )
 def brier_two_class(case: Case) -> float:
+    """Twice `brier`: the squared errors of lesion and background probability added up."""
     return 2 * _mean(case, WHOLE, _squared)
 
 
@@ -189,6 +194,5 @@ def brier_two_class(case: Case) -> float:
     needs=(Need.PROBABILITY,),
 )
 def nll_lesion_term(case: Case, *, eps: float = EPS) -> float:
-    total = sum(float(_lesion_nats(p, y, eps).sum()) for p, y in _slabs(case, WHOLE))
-    counts = case.counts
-    return total / (counts.tp + counts.fp + counts.fn + counts.tn)
+    """Sum of -log(p) over lesion voxels / all voxels: background costs nothing, however sure a false alarm is."""
+    return _mean(case, WHOLE, lambda p, y: _lesion_nats(p, y, eps))

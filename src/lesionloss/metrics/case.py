@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.metrics.arrays import Mask, as_array, as_mask, as_probability, as_spacing, same_shape
+from lesionloss.errors import DataError
+from lesionloss.metrics.arrays import Mask, as_array, as_mask, as_probability, as_spacing, as_threshold, same_shape
 
 if TYPE_CHECKING:
     from lesionloss.metrics.borders import Box, SurfaceDistances
@@ -41,7 +42,8 @@ class Case:
     """A prediction and its reference on one grid. Treat it as a constant: its quantities are computed once and kept.
 
     `prediction`: a mask (bool, or integers 0 and 1) or a map of floats in [0, 1], which is lesion where it is at least
-    `threshold`; `reference`: a mask; both `*space`, 2-D or 3-D, as arrays or CPU tensors. `spacing_mm`: voxel size
+    `threshold`; `reference`: a mask; both `*space`, 2-D or 3-D, as arrays or CPU tensors; a volume of one slice has
+    borders within the slice only, as a 2-D image. `spacing_mm`: voxel size
     along each axis. `brain`: where the metrics over the brain look; it never hides a false alarm outside.
     `ignore`: voxels that count for nothing, neither lesion nor background, in any metric. `probability`: the map
     beside a prediction that is a mask, for the metrics of calibration.
@@ -64,11 +66,13 @@ class Case:
         is_map = given.dtype.kind == "f"
         self.shape: tuple[int, ...] = given.shape
         self.spacing_mm = as_spacing(spacing_mm, given.ndim)
-        self.threshold = threshold
+        self.threshold = as_threshold(threshold)
+        if is_map and probability is not None:
+            raise DataError("probability: the prediction is a map of floats itself; pass one map, or a mask and a map")
         self.probability = as_probability("prediction", given) if is_map else self._map_beside(probability)
         self.ignore = self._mask_beside("ignore", ignore)
         self.brain = self._mask_beside("brain", brain)
-        self.prediction = self._counted(given >= threshold if is_map else as_mask("prediction", given))
+        self.prediction = self._counted(given >= self.threshold if is_map else as_mask("prediction", given))
         same_shape("reference", as_array("reference", reference), self.shape)
         self.reference = self._counted(as_mask("reference", reference))
 
@@ -142,7 +146,9 @@ class Case:
 
         if self._pred_box is None or self._ref_box is None:
             raise ValueError(f"no surface distances: the status of this case is {self.status}")
-        return surface_distances(self.prediction, self.reference, self.spacing_mm, self._pred_box, self._ref_box)
+        (pred, ref), axes = self._without_slice_axis
+        boxes = (tuple(box[axis] for axis in axes) for box in (self._pred_box, self._ref_box))
+        return surface_distances(pred, ref, tuple(self.spacing_mm[axis] for axis in axes), *boxes)
 
     @cached_property
     def surfels(self) -> "SurfelDistances":
@@ -151,7 +157,18 @@ class Case:
 
         if self.box is None or self.status is not Status.OK:
             raise ValueError(f"no surface distances: the status of this case is {self.status}")
-        return surfel_distances(self.prediction[self.box], self.reference[self.box], self.spacing_mm)
+        (pred, ref), axes = self._without_slice_axis
+        box = tuple(self.box[axis] for axis in axes)
+        return surfel_distances(pred[box], ref[box], tuple(self.spacing_mm[axis] for axis in axes))
+
+    @property
+    def _without_slice_axis(self) -> tuple[tuple[Mask, Mask], tuple[int, ...]]:
+        """Both masks without the axis of a volume of one slice, and the axes that are left."""
+        axes = tuple(axis for axis, size in enumerate(self.shape) if size > 1)
+        if len(axes) != 2:
+            return (self.prediction, self.reference), tuple(range(len(self.shape)))
+        shape = tuple(self.shape[axis] for axis in axes)
+        return (self.prediction.reshape(shape), self.reference.reshape(shape)), axes
 
     @cached_property
     def _near(self) -> dict[float, Mask]:
@@ -159,7 +176,7 @@ class Case:
 
     def near_reference(self, radius_mm: float) -> Mask:
         """Voxels whose centre lies within `radius_mm` of a voxel of the reference; none if the reference is empty."""
-        from lesionloss.metrics.borders import neighbourhood
+        from lesionloss.metrics.near import neighbourhood
 
         if radius_mm not in self._near:
             self._near[radius_mm] = neighbourhood(self.reference, self._ref_box, self.spacing_mm, radius_mm)

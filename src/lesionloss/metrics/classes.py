@@ -45,12 +45,16 @@ def score_classes(cases: Mapping[int, Case], names: Sequence[str]) -> dict[int, 
     return {label: {each.text: each.value(case) for each in chosen} for label, case in cases.items()}
 
 
+def mean_of_defined(values: Sequence[float]) -> ClassMean:
+    """Mean over the values that aren't NaN; an infinite one makes the mean infinite."""
+    defined = [value for value in values if not math.isnan(value)]
+    return ClassMean(float(np.mean(defined)) if defined else math.nan, len(defined), len(values))
+
+
 def class_mean(cases: Mapping[int, Case], name: str) -> ClassMean:
     """Mean of a metric over the classes where it is defined; an infinite value makes the mean infinite."""
     chosen = choose(name)
-    values = [chosen.value(case) for case in cases.values()]
-    defined = [value for value in values if not math.isnan(value)]
-    return ClassMean(float(np.mean(defined)) if defined else math.nan, len(defined), len(values))
+    return mean_of_defined([chosen.value(case) for case in cases.values()])
 
 
 def mdice(cases: Mapping[int, Case]) -> ClassMean:

@@ -5,29 +5,32 @@ Legend: R reference lesions, P predicted lesions, both sorted from the largest t
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.errors import UsageError
 from lesionloss.metrics.arrays import Mask
+from lesionloss.metrics.runs import Runs, components, find_runs, meeting
 
 Integers = NDArray[np.int64]
 
-# A 2-D image has neighbours across edges and corners only, so 18 and 26 mean the same there.
-NEIGHBOURS: dict[int, dict[int, Literal[4, 6, 8, 18, 26]]] = {2: {6: 4, 18: 8, 26: 8}, 3: {6: 6, 18: 18, 26: 26}}
+# Along how many axes a neighbour may differ; a 2-D image has none that differs along three, so 18 and 26 agree there.
+REACH = {6: 1, 18: 2, 26: 3}
+
+# A header holds its spacing in float32: three voxels of 1.0000001 mm3 are no more than 3 mm3.
+HEADER_ROUNDING = 1 + 1e-6
 
 
 @dataclass(frozen=True)
 class Lesions:
-    """The components kept from one mask of V foreground voxels.
+    """The components kept from one mask.
 
-    `voxels`: their places in the flat array, ascending, shape (V,); `labels`: 1 for the largest lesion, 0 for voxels
-    of components that were too small, shape (V,); `sizes`: voxels of each lesion, largest first.
+    `labels`: for each run of foreground, 1 for the largest lesion, 0 for components that were too small, shape
+    (runs,); `sizes`: voxels of each lesion, largest first.
     """
 
-    voxels: Integers
+    runs: Runs
     labels: Integers
     sizes: Integers
 
@@ -63,36 +66,34 @@ class AnimaRule:
 
 def fewest_voxels(min_volume_mm3: float, voxel_mm3: float) -> int:
     """The smallest number of voxels whose volume is strictly larger than `min_volume_mm3` (animaSegPerfAnalyzer)."""
-    return math.floor(min_volume_mm3 / voxel_mm3) + 1
+    return math.floor(min_volume_mm3 / voxel_mm3 * HEADER_ROUNDING) + 1
 
 
 def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> Lesions:
     """Components of at least `min_voxels`, largest first. `connectivity`: 6, 18 or 26 neighbours. Raises UsageError."""
-    import cc3d
-
-    neighbours = NEIGHBOURS[mask.ndim].get(connectivity)
-    if neighbours is None:
+    if connectivity not in REACH:
         raise UsageError(f"connectivity: expected 6, 18 or 26, got {connectivity}")
-    dense = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=neighbours)
-    voxels = np.flatnonzero(mask)
-    found = dense.reshape(-1)[voxels]
-    sizes = np.bincount(found, minlength=1)
+    runs = find_runs(mask)
+    found = components(runs, REACH[connectivity])
+    sizes = np.bincount(found, weights=runs.sizes).astype(np.int64)
     order = np.argsort(-sizes, kind="stable")
-    order = order[: np.count_nonzero(sizes >= max(min_voxels, 1))]
+    order = order[: np.count_nonzero(sizes >= min_voxels)]
     rank = np.zeros(sizes.shape, dtype=np.int64)
     rank[order] = np.arange(1, order.size + 1)
-    return Lesions(voxels, rank[found], sizes[order].astype(np.int64))
+    return Lesions(runs, rank[found], sizes[order])
 
 
 def overlap(pred: Lesions, ref: Lesions) -> Overlap:
     """How the lesions of two masks on one grid overlap; all other voxels are background to it."""
-    _, in_pred, in_ref = np.intersect1d(pred.voxels, ref.voxels, assume_unique=True, return_indices=True)
+    p, r = pred.runs, ref.runs
+    in_pred, in_ref = meeting(p.first, p.last, r.first, r.last)
+    shared = np.minimum(p.last[in_pred], r.last[in_ref]) - np.maximum(p.first[in_pred], r.first[in_ref]) + 1
     pred_label, ref_label = pred.labels[in_pred], ref.labels[in_ref]
     kept = (pred_label > 0) & (ref_label > 0)
     count = pred.sizes.size
     pairs = (ref_label[kept] - 1) * count + pred_label[kept] - 1
-    table = np.bincount(pairs, minlength=ref.sizes.size * count).reshape(ref.sizes.size, count)
-    return Overlap(table.astype(np.int64), ref.sizes, pred.sizes)
+    table = np.bincount(pairs, weights=shared[kept], minlength=ref.sizes.size * count)
+    return Overlap(table.reshape(ref.sizes.size, count).astype(np.int64), ref.sizes, pred.sizes)
 
 
 def _enough_inside(row: Integers, share_outside: NDArray[np.float64], rule: AnimaRule, bound: int) -> bool:

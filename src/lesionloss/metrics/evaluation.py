@@ -1,17 +1,21 @@
 """From files to rows: read the files of a case, check that they lie on one grid, score them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lesionloss.errors import DataError
 from lesionloss.metrics.case import Case, Status
-from lesionloss.metrics.classes import class_cases
+from lesionloss.metrics.classes import class_cases, mean_of_defined
 from lesionloss.metrics.lesion_table import LesionRow, lesion_table
 from lesionloss.metrics.pairing import CaseFiles
-from lesionloss.metrics.registry import Need, choose, metrics
+from lesionloss.metrics.registry import Better, Chosen, Need, choose, metrics
 from lesionloss.metrics.summary import Summary, Value, summarise, value_of
 from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
 
@@ -20,11 +24,18 @@ if TYPE_CHECKING:
 
 Outcome = TypeVar("Outcome")
 
+# The "class" of the rows that hold means over classes.
+MEAN = "mean"
+
+# So many unreadable cases are named.
+SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Request:
-    """What to compute of each case. `threshold`: predictions are maps, lesion from it on; None: they are masks.
-    `classes`: label maps, each of these labels on its own; empty: masks."""
+    """What to compute of each case. `threshold`: the maps (those of "probabilities", or else the predictions) are
+    lesion from it on; None: the predictions are masks. `classes`: label maps, each of these labels on its own, and
+    the mean over several; empty: masks."""
 
     names: tuple[str, ...]
     threshold: float | None = None
@@ -46,9 +57,10 @@ class Row:
 
 @dataclass(frozen=True)
 class CaseRows:
-    """What one case gave: its rows, and its lesions by class."""
+    """What one case gave: its rows; by class its status, and its lesions if they were asked for."""
 
     rows: list[Row]
+    statuses: dict[str, Status]
     lesions: dict[str, list[LesionRow]]
 
 
@@ -59,28 +71,53 @@ def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
     return [record.name for record in metrics() if record.needs <= held]
 
 
-def _beside(files: CaseFiles, reference: "Volume[Any]") -> dict[str, Any]:
+def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, Any]:
     """The arrays beside the masks, as options of Case."""
     from lesionloss.data.nifti import read_mask, read_probability, same_grid
 
     arrays: dict[str, Any] = {}
-    for kind, path in files.beside.items():
+    for kind, path in beside.items():
         volume = read_probability(path) if kind == "probabilities" else read_mask(path)
         same_grid(volume, reference)
         arrays["probability" if kind == "probabilities" else kind] = volume.array
     return arrays
 
 
+def slow_modules(request: Request) -> list[str]:
+    """What the metrics of a request import that takes seconds: MONAI, for the areas of surface elements."""
+    return ["monai.metrics.utils"] if any("surfel" in text for text in request.names) else []
+
+
+def _predicted_mask(path: Path) -> "Volume[Any]":
+    """A mask; a map in its place gets the advice that helps here."""
+    from lesionloss.data.nifti import read_mask, read_probability
+
+    try:
+        return read_mask(path)
+    except DataError as as_mask:
+        try:
+            read_probability(path)
+        except DataError:
+            raise as_mask from None
+        raise DataError(
+            f"{path}: not a mask of 0 and 1, these look like probabilities; add --threshold 0.5, or give masks as "
+            "predictions and these as --probabilities"
+        ) from None
+
+
 def read_case(files: CaseFiles, threshold: float | None) -> Case:
     """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
     from lesionloss.data.nifti import read_mask, read_probability, same_grid
 
-    reference = read_mask(files.reference)
-    prediction = read_mask(files.prediction) if threshold is None else read_probability(files.prediction)
+    reference, beside = read_mask(files.reference), dict(files.beside)
+    if threshold is None:
+        prediction: Volume[Any] = _predicted_mask(files.prediction)
+    else:
+        prediction = read_probability(beside.pop("probabilities", files.prediction))
     same_grid(prediction, reference)
     level = 0.5 if threshold is None else threshold
-    beside = _beside(files, reference)
-    return Case(prediction.array, reference.array, spacing_mm=reference.spacing_mm, threshold=level, **beside)
+    arrays = _beside(beside, reference)
+    return Case(prediction.array, reference.array, spacing_mm=reference.spacing_mm, threshold=level, **arrays)
 
 
 def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
@@ -89,7 +126,7 @@ def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
 
     prediction, reference = read_labels(files.prediction), read_labels(files.reference)
     same_grid(prediction, reference)
-    ignore = _beside(files, reference).get("ignore")
+    ignore = _beside(files.beside, reference).get("ignore")
     spacing = reference.spacing_mm
     cases = class_cases(prediction.array, reference.array, spacing_mm=spacing, classes=classes, ignore=ignore)
     return {str(label): case for label, case in cases.items()}
@@ -108,6 +145,19 @@ def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[
             yield Row(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
 
 
+def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[Chosen]) -> Iterator[Row]:
+    """The mean over the classes in which a metric is defined, penalised class by class; not of mere descriptions."""
+    statuses = {case.status for case in cases.values()}
+    status = statuses.pop() if len(statuses) == 1 else Status.OK
+    for each in chosen:
+        if each.metric.direction is not Better.NONE:
+            values = [value_of(each, case) for case in cases.values()]
+            raw, penalised = (
+                mean_of_defined([getattr(v, kind) for v in values]).value for kind in ("raw", "penalised")
+            )
+            yield Row(name, MEAN, each.text, each.metric.unit, Value(raw, penalised, status, math.isfinite(raw)))
+
+
 def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
     """All rows of one case. Raises DataError, naming the file, as `read_case`."""
     cases = read_classes(files, request.classes) if request.classes else {"": read_case(files, request.threshold)}
@@ -117,10 +167,12 @@ def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
         for label, case in cases.items()
         for each in chosen
     ]
+    if len(cases) > 1:
+        rows += _mean_rows(files.name, cases, chosen)
     tables = {label: lesion_table(case) for label, case in cases.items()} if request.lesions else {}
     for label, table in tables.items():
         rows += _lesion_rows(files.name, label, table)
-    return CaseRows(rows, tables)
+    return CaseRows(rows, {label: case.status for label, case in cases.items()}, tables)
 
 
 def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
@@ -130,7 +182,7 @@ def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCoun
     reference = read_mask(files.reference)
     probability = read_probability(files.beside.get("probabilities", files.prediction))
     same_grid(probability, reference)
-    ignore = _beside(files, reference).get("ignore")
+    ignore = _beside(files.beside, reference).get("ignore")
     return count_thresholds(probability.array, reference.array, thresholds, ignore=ignore)
 
 
@@ -143,6 +195,15 @@ def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -
         return str(error)
 
 
+def _processes(shared: Sequence[str]) -> BaseContext:
+    """Processes that share modules imported once, where the system has them."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(shared))
+    return context
+
+
 def for_each_case(
     work: Callable[[CaseFiles, Any], Outcome],
     cases: Sequence[CaseFiles],
@@ -150,20 +211,31 @@ def for_each_case(
     *,
     jobs: int,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    shared: Sequence[str] = (),
 ) -> list[Outcome]:
     """Runs `work(files, argument)` for every case, in `jobs` processes; results in the order of the cases.
+
+    `shared`: slow modules that are imported once for all processes.
 
     Raises DataError with all problems if a case can't be read: a mean without it would be a mean of something else.
     """
     tasks = [(work, files, argument) for files in cases]
-    if jobs <= 1 or len(tasks) == 1:
+    workers = min(jobs, len(tasks))
+    if workers <= 1:
         outcomes = list(progress(map(_guarded, tasks)))
     else:
-        with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=get_context("spawn")) as pool:
-            outcomes = list(progress(pool.map(_guarded, tasks)))
+        try:
+            with ProcessPoolExecutor(workers, mp_context=_processes(shared)) as pool:
+                outcomes = list(progress(pool.map(_guarded, tasks)))
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"one of {workers} processes was ended from outside, most likely for want of memory; "
+                "try fewer at a time with --jobs 1"
+            ) from error
     problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if problems:
-        raise DataError("\n".join(problems))
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise DataError("\n".join([f"{len(problems)} of {len(tasks)} cases can't be read:", *problems[:SHOWN], *more]))
     return [outcome for outcome in outcomes if not isinstance(outcome, str)]
 
 

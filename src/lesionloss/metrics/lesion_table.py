@@ -45,9 +45,11 @@ class SizeClass:
 
 def _centres(lesions: Lesions, case: Case) -> NDArray[np.float64]:
     box = case.box or ()
-    places = np.unravel_index(lesions.voxels, tuple(extent.stop - extent.start for extent in box))
+    runs, voxels = lesions.runs, lesions.runs.sizes
+    *rows, first = np.unravel_index(runs.first, tuple(extent.stop - extent.start for extent in box))
+    middles = [*rows, first + (voxels - 1) / 2]
     count = lesions.sizes.size + 1
-    sums = [np.bincount(lesions.labels, weights=place, minlength=count)[1:] for place in places]
+    sums = [np.bincount(lesions.labels, weights=middle * voxels, minlength=count)[1:] for middle in middles]
     starts = [extent.start for extent in box]
     return np.stack([total / lesions.sizes + start for total, start in zip(sums, starts, strict=True)], axis=1)
 

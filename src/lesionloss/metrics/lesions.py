@@ -1,29 +1,44 @@
 """Metrics that count lesions instead of voxels.
 
 A lesion is a component with more than `min_volume_mm3`, or with at least `min_voxels` voxels if that is given;
-`connectivity` is 6, 18 or 26. Where no lesion is left on one side, the table for empty masks holds as well.
+`connectivity` is 6, 18 or 26. A mask without a lesion is empty to these metrics, whatever specks it holds.
 
 Two rules of detection: that of the MSSEG challenges (no suffix), with its thresholds as options; and any shared voxel
 (`_overlap`), because the challenge's rule rejects good tiny lesions: a 2 x 2 x 2 lesion wholly inside a 3 x 3 x 3
 prediction isn't detected, for 70.4 % of the prediction lies outside.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.metrics.case import Case
+from lesionloss.metrics.case import Case, Status
 from lesionloss.metrics.components import AnimaRule, Overlap, detected, fewest_voxels, touched
+from lesionloss.metrics.options import Option
 from lesionloss.metrics.registry import COMPUTED, NAN, Better, Empty, metric, zero
 
 MSSEG = "Commowick et al. 2018; animaSegPerfAnalyzer"
-_score = partial(metric, unit="", direction=Better.HIGHER, worst=zero)
-_count = partial(metric, direction=Better.LOWER, source="any shared voxel", empty=COMPUTED)
-
 F1_EMPTY = Empty(pred=0.0, ref=0.0, both=NAN)
 SENSITIVITY_EMPTY = Empty(pred=0.0, ref=NAN, both=NAN)
 PPV_EMPTY = Empty(pred=NAN, ref=0.0, both=NAN)
+
+
+def status_of_lesions(case: Case, options: Mapping[str, Option]) -> Status:
+    """Which mask holds no lesion, under the metric's rule of what a lesion is."""
+    if case.status is Status.BOTH_EMPTY:
+        return case.status
+    names = ("connectivity", "min_volume_mm3", "min_voxels")
+    connectivity, volume, voxels = (options[name] for name in names)
+    table = lesion_overlap(case, int(connectivity or 6), float(volume or 0), None if voxels is None else int(voxels))
+    if table.pred_sizes.size == 0:
+        return Status.PRED_EMPTY if table.ref_sizes.size else Status.BOTH_EMPTY
+    return Status.OK if table.ref_sizes.size else Status.REF_EMPTY
+
+
+_score = partial(metric, unit="", direction=Better.HIGHER, worst=zero, status=status_of_lesions)
+_count = partial(metric, direction=Better.LOWER, source="any shared voxel", empty=COMPUTED, status=status_of_lesions)
 
 
 def lesion_overlap(
@@ -62,6 +77,7 @@ def lesion_sensitivity(
     outside: float = 0.70,
     released_bound: bool = False,
 ) -> float:
+    """Detected reference lesions / reference lesions."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return share(detected(table, AnimaRule(covered, counted, outside, released_bound)))
 
@@ -78,6 +94,7 @@ def lesion_ppv(
     outside: float = 0.70,
     released_bound: bool = False,
 ) -> float:
+    """Predicted lesions that the reference detects, by the same rule with roles exchanged / predicted lesions."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return share(detected(table.swapped(), AnimaRule(covered, counted, outside, released_bound)))
 
@@ -94,6 +111,7 @@ def lesion_f1(
     outside: float = 0.70,
     released_bound: bool = False,
 ) -> float:
+    """2 S P / (S + P) of lesion_sensitivity S and lesion_ppv P; 0 if nothing matches."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     rule = AnimaRule(covered, counted, outside, released_bound)
     return f1(share(detected(table, rule)), share(detected(table.swapped(), rule)))
@@ -108,6 +126,7 @@ def lesion_f1(
 def lesion_sensitivity_overlap(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Reference lesions that share a voxel with a predicted lesion / reference lesions."""
     return share(touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)))
 
 
@@ -120,6 +139,7 @@ def lesion_sensitivity_overlap(
 def lesion_ppv_overlap(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Predicted lesions that share a voxel with a reference lesion / predicted lesions."""
     return share(touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels).swapped()))
 
 
@@ -127,6 +147,7 @@ def lesion_ppv_overlap(
 def lesion_f1_overlap(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """2 S P / (S + P) of lesion_sensitivity_overlap S and lesion_ppv_overlap P; 0 if nothing matches."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return f1(share(touched(table)), share(touched(table.swapped())))
 
@@ -135,6 +156,7 @@ def lesion_f1_overlap(
 def missed_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Number of reference lesions that share no voxel with a predicted lesion."""
     return float((~touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels))).sum())
 
 
@@ -142,6 +164,7 @@ def missed_lesions(
 def false_positive_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Number of predicted lesions that share no voxel with a reference lesion."""
     return float((~touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels).swapped())).sum())
 
 
@@ -149,5 +172,6 @@ def false_positive_lesions(
 def false_positive_lesion_volume_mm3(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
+    """Volume of the predicted lesions that share no voxel with a reference lesion."""
     table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
     return float(table.pred_sizes[~touched(table.swapped())].sum() * case.voxel_mm3)

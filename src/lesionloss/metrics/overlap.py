@@ -18,6 +18,7 @@ def _share(part: float, whole: float) -> float:
     worst=zero,
 )
 def dice(case: Case) -> float:
+    """2 TP / (2 TP + FP + FN)."""
     c = case.counts
     return 2 * c.tp / (2 * c.tp + c.fp + c.fn)
 
@@ -32,6 +33,7 @@ def dice(case: Case) -> float:
     worst=zero,
 )
 def jaccard(case: Case) -> float:
+    """TP / (TP + FP + FN)."""
     c = case.counts
     return c.tp / (c.tp + c.fp + c.fn)
 
@@ -46,6 +48,7 @@ def jaccard(case: Case) -> float:
     worst=zero,
 )
 def precision(case: Case) -> float:
+    """TP / (TP + FP)."""
     c = case.counts
     return _share(c.tp, c.tp + c.fp)
 
@@ -60,6 +63,7 @@ def precision(case: Case) -> float:
     worst=zero,
 )
 def recall(case: Case) -> float:
+    """TP / (TP + FN)."""
     c = case.counts
     return _share(c.tp, c.tp + c.fn)
 
@@ -74,5 +78,6 @@ def recall(case: Case) -> float:
     worst=zero,
 )
 def specificity(case: Case) -> float:
+    """TN / (TN + FP). Outside the brain nearly all voxels are TN, so that it is always near 1."""
     c = case.counts
     return _share(c.tn, c.tn + c.fp)

@@ -34,10 +34,13 @@ def _stem(path: Path) -> str:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """NIfTI files below a folder by their path without the ending. Raises UsageError for none, or one name twice."""
+    """NIfTI files below a folder by their path without the ending; hidden ones (._name of macOS) aren't looked at.
+
+    Raises UsageError for none, or one name twice.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.name.endswith(ENDINGS) and path.is_file():
+        if path.name.endswith(ENDINGS) and not path.name.startswith(".") and path.is_file():
             name = _stem(path.relative_to(folder))
             if name in found:
                 raise UsageError(f"{path} and {found[name]} have one name; keep one of them")

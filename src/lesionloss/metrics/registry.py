@@ -1,21 +1,23 @@
 """Names of metrics: what each one is, where it comes from, and its raw value where a mask is empty.
 
 A metric is a small function of a Case with options that have defaults. `"nsd(tolerance_mm=2)"` chooses one with an
-option, in `score`, on the command line and in tables alike.
+option, in `score`, on the command line and in tables alike. `both_empty` is an option of every score that is undefined
+where both masks are empty: `"dice(both_empty=1)"`.
 """
 
 import ast
 import inspect
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from lesionloss.catalogue import Catalogue, nearest
+from lesionloss.catalogue import Catalogue
 from lesionloss.errors import UsageError
 from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.options import Option, checked_option
 
-Option = bool | int | float | None
+StatusOf = Callable[[Case, Mapping[str, Option]], Status]
 Function = Callable[..., float]
 NAN, INF = math.nan, math.inf
 
@@ -52,9 +54,15 @@ class Empty:
 COMPUTED = Empty(None, None, None)
 
 
+def status_of_masks(case: Case, options: Mapping[str, Option]) -> Status:
+    """Which mask holds no voxel."""
+    return case.status
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A named metric. `worst`: what a miss costs in the penalised column, or None if it has no worst value."""
+    """A named metric. `worst`: what a miss costs in the penalised column, or None if it has no worst value; `status`:
+    which mask is empty to this metric (for metrics of lesions, one without a lesion)."""
 
     name: str
     title: str
@@ -65,16 +73,35 @@ class Metric:
     worst: Callable[[Case], float] | None
     needs: frozenset[Need]
     options: dict[str, Option]
+    status: StatusOf
     function: Function
+
+    @property
+    def can_count_empty(self) -> bool:
+        """Whether `both_empty` may be given: for scores that are undefined where both masks are empty."""
+        both = self.empty.both
+        return self.direction is Better.HIGHER and both is not None and math.isnan(both)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A metric with all its options, as a text chose it."""
+    """A metric with all its options, as a text chose it. `empty`: its table, with `both_empty` if that was given."""
 
     text: str
     metric: Metric
     options: dict[str, Option]
+    empty: Empty
+
+    def status(self, case: Case) -> Status:
+        """Which mask is empty to this metric."""
+        return self.metric.status(case, self.options)
+
+    def in_headline(self, value: float, status: Status) -> bool:
+        """Whether a raw value belongs in the mean over defined cases: a fixed value for a case without a lesion
+        doesn't (Dice 0 for one false alarm says nothing about overlap), unless `both_empty` asked for it."""
+        fixed = self.empty.value(status) is not None
+        asked = status is Status.BOTH_EMPTY and self.empty != self.metric.empty
+        return math.isfinite(value) and (asked or not (fixed and status in (Status.REF_EMPTY, Status.BOTH_EMPTY)))
 
     def value(self, case: Case) -> float:
         """Raw value. Raises UsageError if the case lacks what the metric needs."""
@@ -82,13 +109,13 @@ class Chosen:
         for need in sorted(self.metric.needs):
             if held[need] is None:
                 raise UsageError(f"metric {self.text!r} needs a {need} map, and this case has none; pass one to Case")
-        fixed = self.metric.empty.value(case.status)
+        fixed = self.empty.value(self.status(case))
         return float(self.metric.function(case, **self.options)) if fixed is None else fixed
 
     def penalised(self, value: float, case: Case) -> float:
         """The value with a miss counted as the worst; NaN stays where there was nothing to find."""
         worst = self.metric.worst
-        missed = math.isinf(value) or (math.isnan(value) and case.status is Status.PRED_EMPTY)
+        missed = math.isinf(value) or (math.isnan(value) and self.status(case) is Status.PRED_EMPTY)
         return worst(case) if missed and worst is not None else value
 
 
@@ -115,6 +142,7 @@ def metric(
     empty: Empty,
     worst: Callable[[Case], float] | None = None,
     needs: Sequence[Need] = (),
+    status: StatusOf = status_of_masks,
 ) -> Callable[[Function], Function]:
     """Registers a function of a Case. Raises UsageError if the name is taken or an option has no default."""
 
@@ -124,7 +152,8 @@ def metric(
             if parameter.default is parameter.empty:
                 raise UsageError(f"metric {name!r}: option {parameter.name!r} has no default; give it one")
         options = {parameter.name: parameter.default for parameter in parameters}
-        record = Metric(name, title, unit, direction, source, empty, worst, frozenset(needs), options, function)
+        needed = frozenset(needs)
+        record = Metric(name, title, unit, direction, source, empty, worst, needed, options, status, function)
         _CATALOGUE.add(name, record)
         return function
 
@@ -146,14 +175,6 @@ def _literal(text: str, node: ast.expr) -> Option:
     return value
 
 
-def _checked(text: str, known: dict[str, Option], key: str, value: Option) -> Option:
-    if key not in known:
-        raise UsageError(f"metric {text!r} has no option {key!r}; {nearest(key, list(known))}")
-    if isinstance(known[key], bool) is not isinstance(value, bool):
-        raise UsageError(f"metric {text!r}: option {key!r} is {known[key]!r} by default and can't be {value!r}")
-    return value
-
-
 def _parsed(text: str) -> tuple[str, dict[str, Option]]:
     mistake = f"can't read metric {text!r}; write a name, or a name with options such as nsd(tolerance_mm=2)"
     try:
@@ -170,12 +191,15 @@ def _parsed(text: str) -> tuple[str, dict[str, Option]]:
 def choose(text: str) -> Chosen:
     """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
 
-    Raises UsageError for an unknown name or option, with the nearest known one.
+    Raises UsageError for an unknown name or option, with the nearest known one, and for a value out of its range.
     """
     name, given = _parsed(text)
     record = _CATALOGUE.get(name)
-    given = {key: _checked(text, record.options, key, value) for key, value in given.items()}
-    return Chosen(text, record, {**record.options, **given})
+    known = record.options | ({"both_empty": record.empty.both} if record.can_count_empty else {})
+    given = {key: checked_option(text, known, key, value) for key, value in given.items()}
+    both = given.pop("both_empty", None)
+    empty = record.empty if both is None else replace(record.empty, both=float(both))
+    return Chosen(text, record, {**record.options, **given}, empty)
 
 
 def score(case: Case, names: Sequence[str]) -> dict[str, float]:

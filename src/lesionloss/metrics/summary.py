@@ -12,11 +12,8 @@ from lesionloss.metrics.registry import Chosen
 
 @dataclass(frozen=True)
 class Value:
-    """One metric on one case: the raw value, the same with a miss counted as the worst, and which mask was empty.
-
-    `headline`: whether the case belongs in the mean over defined cases. A case without a reference lesion doesn't,
-    where the metric has a fixed value for it: Dice 0 for one false alarm says nothing about overlap.
-    """
+    """One metric on one case: the raw value, the same with a miss counted as the worst, which mask was empty to the
+    metric, and whether the case belongs in the mean over defined cases (`Chosen.in_headline`)."""
 
     raw: float
     penalised: float
@@ -42,12 +39,32 @@ class Summary:
     empty_cases: int
 
 
+@dataclass(frozen=True)
+class CaseCounts:
+    """Of `n` cases: missed (nothing predicted), false alarms (nothing there), rightly empty. `specificity`: the share
+    of the cases without a lesion in which nothing is predicted; NaN if every case has one."""
+
+    n: int
+    missed: int
+    false_alarms: int
+    rightly_empty: int
+
+    @property
+    def specificity(self) -> float:
+        healthy = self.false_alarms + self.rightly_empty
+        return self.rightly_empty / healthy if healthy else math.nan
+
+
+def count_cases(statuses: Sequence[Status]) -> CaseCounts:
+    """How many cases have which mask empty."""
+    kinds = (Status.PRED_EMPTY, Status.REF_EMPTY, Status.BOTH_EMPTY)
+    return CaseCounts(len(statuses), *(statuses.count(kind) for kind in kinds))
+
+
 def value_of(chosen: Chosen, case: Case) -> Value:
     """One metric on one case, raw and penalised."""
-    raw, status = chosen.value(case), case.status
-    nothing_there = status in (Status.REF_EMPTY, Status.BOTH_EMPTY)
-    headline = math.isfinite(raw) and not (nothing_there and chosen.metric.empty.value(status) is not None)
-    return Value(raw, chosen.penalised(raw, case), status, headline)
+    raw, status = chosen.value(case), chosen.status(case)
+    return Value(raw, chosen.penalised(raw, case), status, chosen.in_headline(raw, status))
 
 
 def _mean(values: Sequence[float]) -> float:

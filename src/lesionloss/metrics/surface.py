@@ -31,6 +31,7 @@ def _area_mean(distances_mm: Floats, area: Floats) -> float:
 
 @_distance("hd", title="Hausdorff distance", source="Hausdorff 1914; Huttenlocher et al. 1993")
 def hd(case: Case, *, percent: float = 100.0) -> float:
+    """The larger of the two directed percentiles, with linear interpolation."""
     d = case.distances
     return max(_percentile(d.pred_to_ref, percent), _percentile(d.ref_to_pred, percent))
 
@@ -41,11 +42,13 @@ def hd(case: Case, *, percent: float = 100.0) -> float:
     source="Huttenlocher et al. 1993; Maier-Hein et al. 2024 (Metrics Reloaded); as MONAI",
 )
 def hd95(case: Case) -> float:
+    """hd(percent=95)."""
     return hd(case, percent=95.0)
 
 
 @_distance("hd95_pooled", title="95 % Hausdorff distance, both directions pooled", source="as medpy's hd95")
 def hd95_pooled(case: Case) -> float:
+    """The 95 % percentile of the distances of both directions thrown together: a missed lesion may vanish in it."""
     d = case.distances
     return _percentile(np.concatenate([d.pred_to_ref, d.ref_to_pred]), 95)
 
@@ -56,6 +59,7 @@ def hd95_pooled(case: Case) -> float:
     source="as medpy's asd(prediction, reference), MONAI's default",
 )
 def asd_pred_to_ref(case: Case) -> float:
+    """Mean over the border voxels of the prediction of the distance to the nearest of the reference."""
     return float(case.distances.pred_to_ref.mean())
 
 
@@ -65,6 +69,7 @@ def asd_pred_to_ref(case: Case) -> float:
     source="as medpy's asd(reference, prediction)",
 )
 def asd_ref_to_pred(case: Case) -> float:
+    """Mean over the border voxels of the reference of the distance to the nearest of the prediction."""
     return float(case.distances.ref_to_pred.mean())
 
 
@@ -74,6 +79,7 @@ def asd_ref_to_pred(case: Case) -> float:
     source="Heimann et al. 2009; as medpy, MONAI (symmetric=True)",
 )
 def assd(case: Case) -> float:
+    """Mean over the border voxels of both masks of the distance to the nearest of the other."""
     d = case.distances
     return float((d.pred_to_ref.sum() + d.ref_to_pred.sum()) / (d.pred_to_ref.size + d.ref_to_pred.size))
 
@@ -84,6 +90,7 @@ def assd(case: Case) -> float:
     source="Nikolov et al. 2018, on border voxels; as MONAI",
 )
 def nsd(case: Case, *, tolerance_mm: float = 1.0) -> float:
+    """Share of the border voxels of both masks that lie within the tolerance of the other border."""
     d, limit = case.distances, tolerance_mm * ROUNDING
     within = np.count_nonzero(d.pred_to_ref <= limit) + np.count_nonzero(d.ref_to_pred <= limit)
     return within / (d.pred_to_ref.size + d.ref_to_pred.size)
@@ -91,6 +98,7 @@ def nsd(case: Case, *, tolerance_mm: float = 1.0) -> float:
 
 @_distance("hd_surfel", title="Hausdorff distance between surface elements", source="Nikolov et al. 2018")
 def hd_surfel(case: Case, *, percent: float = 100.0) -> float:
+    """The larger of the two directed distances below which the percentage of the area lies, without interpolation."""
     s = case.surfels
     return max(
         area_percentile(s.pred_to_ref, s.pred_area, percent), area_percentile(s.ref_to_pred, s.ref_area, percent)
@@ -99,6 +107,7 @@ def hd_surfel(case: Case, *, percent: float = 100.0) -> float:
 
 @_distance("hd95_surfel", title="95 % Hausdorff distance, weighted by area", source="Nikolov et al. 2018")
 def hd95_surfel(case: Case) -> float:
+    """hd_surfel(percent=95)."""
     return hd_surfel(case, percent=95.0)
 
 
@@ -108,6 +117,7 @@ def hd95_surfel(case: Case) -> float:
     source="Nikolov et al. 2018",
 )
 def asd_pred_to_ref_surfel(case: Case) -> float:
+    """Mean distance of the surface elements of the prediction, weighted by their area."""
     return _area_mean(case.surfels.pred_to_ref, case.surfels.pred_area)
 
 
@@ -117,6 +127,7 @@ def asd_pred_to_ref_surfel(case: Case) -> float:
     source="Nikolov et al. 2018",
 )
 def asd_ref_to_pred_surfel(case: Case) -> float:
+    """Mean distance of the surface elements of the reference, weighted by their area."""
     return _area_mean(case.surfels.ref_to_pred, case.surfels.ref_area)
 
 
@@ -124,6 +135,7 @@ def asd_ref_to_pred_surfel(case: Case) -> float:
     "nsd_surfel", title="Normalised surface Dice at a tolerance, weighted by area", source="Nikolov et al. 2018"
 )
 def nsd_surfel(case: Case, *, tolerance_mm: float = 1.0) -> float:
+    """Share of the area of both surfaces that lies within the tolerance of the other surface."""
     s, limit = case.surfels, tolerance_mm * ROUNDING
     within = s.pred_area[s.pred_to_ref <= limit].sum() + s.ref_area[s.ref_to_pred <= limit].sum()
     return float(within / (s.pred_area.sum() + s.ref_area.sum()))

@@ -5,13 +5,14 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from lesionloss import __version__
 from lesionloss.metrics.evaluation import Row
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.metrics.registry import choose
-from lesionloss.metrics.summary import Summary
+from lesionloss.metrics.summary import CaseCounts, Summary
 from lesionloss.metrics.thresholds import CurvePoint
 
 COLUMNS = ("case", "class", "lesion", "metric", "value", "penalised", "unit", "status")
@@ -72,21 +73,45 @@ def plain(value: Any) -> Any:
     return value
 
 
-def summary_json(
-    summaries: Mapping[tuple[str, str], Summary], sizes: Mapping[str, Sequence[SizeClass]], left_out: Sequence[str]
-) -> str:
-    """Every summary with the record of its metric, detection by size of lesion, and what had no partner."""
+@dataclass(frozen=True)
+class Overview:
+    """All that an evaluation says beside its rows; `cases` and `sizes` by class, `threshold` None for masks."""
+
+    summaries: Mapping[tuple[str, str], Summary]
+    cases: Mapping[str, CaseCounts]
+    sizes: Mapping[str, Sequence[SizeClass]]
+    left_out: Sequence[str]
+    threshold: float | None
+
+
+def summary_json(overview: Overview) -> str:
+    """Every summary with the record of its metric, cases with an empty mask, detection by size, what had no partner."""
     records = []
-    for (label, text), summary in summaries.items():
+    for (label, text), summary in overview.summaries.items():
         record = choose(text).metric
         facts = {"unit": record.unit, "better": record.direction, "title": record.title, "source": record.source}
         records.append({"class": label, "metric": text} | facts | asdict(summary))
-    detection = {label: [asdict(each) for each in classes] for label, classes in sizes.items()}
-    document = {"metrics": records, "detection_by_size": detection, "unmatched": list(left_out)}
+    cases = [
+        {"class": label} | asdict(counts) | {"specificity": counts.specificity}
+        for label, counts in overview.cases.items()
+    ]
+    document = {
+        "lesionloss": __version__,
+        "threshold": overview.threshold,
+        "cases": cases,
+        "metrics": records,
+        "detection_by_size": {label: [asdict(each) for each in sizes] for label, sizes in overview.sizes.items()},
+        "unmatched": list(overview.left_out),
+    }
     return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
 
 
-def curve_json(curve: Sequence[CurvePoint], chosen: CurvePoint | None) -> str:
-    """The curve, and the chosen point or null."""
-    document = {"curve": [asdict(point) for point in curve], "chosen": asdict(chosen) if chosen else None}
+def curve_json(curve: Sequence[CurvePoint], chosen: CurvePoint | None, left_out: Sequence[str]) -> str:
+    """The curve, the chosen point or null, and what had no partner."""
+    document = {
+        "lesionloss": __version__,
+        "curve": [asdict(point) for point in curve],
+        "chosen": asdict(chosen) if chosen else None,
+        "unmatched": list(left_out),
+    }
     return json.dumps(plain(document), indent=2, allow_nan=False) + "\n"

@@ -24,6 +24,7 @@ def reference_mm3(case: Case) -> float:
     empty=COMPUTED,
 )
 def volume_mm3(case: Case) -> float:
+    """Predicted voxels times the volume of a voxel; in 2-D an area in mm2."""
     return predicted_mm3(case)
 
 
@@ -36,6 +37,7 @@ def volume_mm3(case: Case) -> float:
     empty=COMPUTED,
 )
 def reference_volume_mm3(case: Case) -> float:
+    """Reference voxels times the volume of a voxel; in 2-D an area in mm2."""
     return reference_mm3(case)
 
 
@@ -48,6 +50,7 @@ def reference_volume_mm3(case: Case) -> float:
     empty=COMPUTED,
 )
 def volume_difference_mm3(case: Case) -> float:
+    """Predicted minus reference volume: above 0 is too much."""
     return predicted_mm3(case) - reference_mm3(case)
 
 
@@ -60,6 +63,7 @@ def volume_difference_mm3(case: Case) -> float:
     empty=COMPUTED,
 )
 def absolute_volume_difference_mm3(case: Case) -> float:
+    """|predicted - reference volume|."""
     return abs(volume_difference_mm3(case))
 
 
@@ -72,4 +76,5 @@ def absolute_volume_difference_mm3(case: Case) -> float:
     empty=RELATIVE,
 )
 def relative_volume_difference(case: Case) -> float:
+    """(predicted - reference volume) / reference volume."""
     return volume_difference_mm3(case) / reference_mm3(case)

@@ -25,6 +25,9 @@ class UNet3d(nn.Module):
     output (B, outputs, X, Y, Z); each axis of space must be a multiple of `multiple`.
     """
 
+    axes = 3
+    heads = ("head",)
+
     def __init__(
         self, *, inputs: int = 3, outputs: int = 1, filters: int = 32, levels: int = 4, group: int = 8
     ) -> None:

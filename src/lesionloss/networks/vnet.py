@@ -32,6 +32,8 @@ class VNet(nn.Module):
     """
 
     multiple = 16
+    axes = 3
+    heads = ("head",)
 
     def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 16, dropout: float = 0.5) -> None:
         super().__init__()

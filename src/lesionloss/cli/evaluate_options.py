@@ -1,0 +1,96 @@
+"""The options of `lesionloss evaluate`: which exclude or need each other, and what they ask for."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lesionloss.errors import UsageError
+
+if TYPE_CHECKING:
+    from lesionloss.metrics.evaluation import Request
+    from lesionloss.metrics.pairing import Matched
+
+EXCLUDING = (
+    ("--threshold", "--threshold-from", "--thresholds", "--classes"),
+    ("--want-recall", "--want-precision"),
+    ("--thresholds", "--metrics"),
+    ("--thresholds", "--lesions"),
+    ("--thresholds", "--brain"),
+    ("--classes", "--probabilities"),
+    ("--classes", "--brain"),
+)
+
+
+def check_together(given: Mapping[str, Any]) -> None:
+    """Raises UsageError for options that exclude or need each other; `given`: by name, empty or None if not given."""
+    used = {name for name, value in given.items() if value is not None and value is not False and value != ""}
+    for group in EXCLUDING:
+        clash = [name for name in group if name in used]
+        if len(clash) > 1:
+            raise UsageError(f"{clash[0]} and {clash[1]} exclude each other; choose one")
+    for name in ("--want-recall", "--want-precision"):
+        if name in used and "--thresholds" not in used:
+            raise UsageError(f"{name} chooses among thresholds; add --thresholds FROM:TO:STEP")
+        if name in used and not 0 < given[name] <= 1:
+            raise UsageError(f"{name}: expected a share above 0 and up to 1, got {given[name]:g}")
+
+
+def check_out(out: Path | None, force: bool) -> None:
+    if out is None:
+        return
+    if out.suffix != ".csv":
+        raise UsageError(f"--out {out}: expected a name that ends in .csv")
+    for path in (out, out.with_suffix(".json")):
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists; choose another --out, or --force to overwrite it")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"--out {out}: can't write there ({error.strerror}); choose another folder") from error
+
+
+def threshold_in(path: Path) -> float:
+    """The threshold that an earlier --thresholds chose. Raises UsageError."""
+    import json
+
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))["chosen"]["threshold"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"--threshold-from {path}: no chosen threshold in it; write one with --thresholds, --want-recall and --out"
+        ) from error
+    return float(value)
+
+
+def split_names(text: str) -> list[str]:
+    """ "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
+    names, depth = [""], 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names]
+
+
+def request_of(metrics: str, classes: str, level: float | None, lesions: bool, matched: "Matched") -> "Request":
+    from lesionloss.metrics import choose
+    from lesionloss.metrics.evaluation import Request, available
+
+    beside = () if classes else tuple(matched.cases[0].beside)
+    possible = available(beside, level is not None)
+    names = list(dict.fromkeys(split_names(metrics))) if metrics else possible
+    for text in names:
+        if choose(text).metric.name not in possible:
+            needs = " and ".join(sorted(choose(text).metric.needs))
+            where = "there are none with --classes" if classes else "give them with --probabilities or --brain"
+            raise UsageError(f"metric {text!r} needs {needs} maps; {where}")
+    try:
+        labels = tuple(int(label) for label in classes.split(",")) if classes else ()
+    except ValueError as error:
+        raise UsageError(f"--classes: expected whole numbers such as 1,2, got {classes!r}") from error
+    return Request(tuple(names), level, labels, lesions)

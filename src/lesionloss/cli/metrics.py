@@ -1,0 +1,114 @@
+"""`lesionloss metrics`: what there is, and the card of one metric."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.metrics import Metric
+
+METRICS_HELP = """List the metrics, or show what one is, where it comes from, and what it says where a mask is empty.
+
+Examples:
+
+    lesionloss metrics
+
+    lesionloss metrics hd95
+
+    lesionloss metrics --json
+"""
+
+
+@app.command(help=METRICS_HELP)
+def metrics(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this metric.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all cards, as docs/metrics.md has them.")
+    ] = False,
+) -> None:
+    from lesionloss import metrics as registered
+    from lesionloss.metrics import cards
+
+    records = [registered.choose(name).metric] if name else registered.metrics()
+    if as_markdown:
+        typer.echo(cards.markdown(), nl=False)
+    elif as_json:
+        _print_json(records)
+    elif name:
+        _print_card(records[0])
+    else:
+        _print_table(records)
+
+
+def _print_json(records: "list[Metric]") -> None:
+    import json
+    from dataclasses import asdict
+
+    from lesionloss.metrics import cards
+    from lesionloss.metrics.tables import plain
+
+    rows = [
+        {
+            "name": record.name,
+            "title": record.title,
+            "unit": record.unit,
+            "better": record.direction,
+            "formula": cards.formula(record),
+            "source": record.source,
+            "options": record.options,
+            "needs": sorted(record.needs),
+            "empty": {kind: "computed" if value is None else value for kind, value in asdict(record.empty).items()},
+            "worst": cards.worst(record),
+        }
+        for record in records
+    ]
+    typer.echo(json.dumps(plain(rows), indent=2, ensure_ascii=False))
+
+
+def _print_card(record: "Metric") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.metrics import cards
+
+    card = Table.grid(padding=(0, 2, 0, 0))
+    card.add_column(no_wrap=True, style="bold")
+    card.add_column(overflow="fold")
+    card.add_row("formula", cards.formula(record))
+    card.add_row("unit", record.unit or "none")
+    card.add_row("better", record.direction.value.replace("_", " "))
+    for option, default, words in cards.options(record):
+        card.add_row(option, f"{words}; default: {default}")
+    for which, value in (("pred.", record.empty.pred), ("ref.", record.empty.ref), ("both", record.empty.both)):
+        card.add_row(f"{which} empty", cards.cell(value))
+    if record.worst:
+        card.add_row("a miss costs", {"0": "0", "diagonal": "the diagonal of the image"}[cards.worst(record)])
+    if record.needs:
+        card.add_row("needs", cards.needs(record))
+    card.add_row("source", record.source)
+    console = Console(highlight=False)
+    console.print(cards.call(record), style="bold", markup=False)
+    console.print(record.title, markup=False)
+    console.print()
+    console.print(card, markup=False)
+
+
+def _print_table(records: "list[Metric]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.metrics import Better
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("metric", no_wrap=True, style="bold")
+    for heading in ("unit", "better"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it is")
+    for record in records:
+        better = "" if record.direction is Better.NONE else record.direction.value.replace("_", " ")
+        table.add_row(record.name, record.unit, better, record.title)
+    Console(highlight=False).print(table)
+    typer.echo('\nA card of one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')

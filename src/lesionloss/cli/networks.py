@@ -1,0 +1,177 @@
+"""`lesionloss networks`: what there is, and what one costs for an input."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.networks.summary import Summary
+
+EXAMPLES = """
+Examples:
+
+  lesionloss networks
+
+  lesionloss networks longitudinal_vnet --input 4x3x80x80x80
+
+  lesionloss networks "unet3d(inputs=2, filters=16)" --input 1x2x32x32x32
+
+  lesionloss networks "monai:UNet(spatial_dims=3, channels=(16, 32, 64), strides=(2, 2))"
+
+  lesionloss networks longitudinal_vnet --weights vnet_best_model.pth --layout coactseg
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def networks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show the card of this network, written as in a plan.")
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="BxCxXxYxZ", help="Images, channels and sides of the input to count for."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A .pth or .safetensors file: show which of its tensors fit, and which don't.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="How the file names its tensors: same, coactseg, coactseg_single or resnet34.")
+    ] = "same",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """List the networks with their parameters, memory and multiply-adds, or show one of them.
+
+    Memory is what a training step in float32 keeps for its backward pass, without weights and optimiser.
+    """
+    from lesionloss.errors import UsageError
+    from lesionloss.networks import NETWORKS
+    from lesionloss.networks.summary import parse_shape, summarise
+
+    if weights is not None:
+        if not name:
+            raise UsageError("--weights needs the network that they are for: lesionloss networks NAME --weights FILE")
+        _print_transfer(name, weights, layout, as_json)
+        return
+    wanted = parse_shape(shape) if shape else None
+    if name:
+        found = [summarise(name, wanted)]
+    else:
+        found = [
+            summarise(each, wanted if wanted and len(wanted) == _axes(each) + 2 else None) for each in NETWORKS.names()
+        ]
+    if as_json:
+        _print_json(found)
+    elif name:
+        _print_card(found[0])
+    else:
+        _print_table(found)
+
+
+def _axes(name: str) -> int:
+    from lesionloss.networks import network_axes
+
+    return network_axes(name)
+
+
+def _print_transfer(name: str, weights: Path, layout: str, as_json: bool) -> None:
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.networks import build_network
+    from lesionloss.randomness import torch_generator
+    from lesionloss.transfer import load_weights, name_map
+
+    report = load_weights(build_network(name, torch_generator("weights")), weights, name_map(layout))
+    if as_json:
+        typer.echo(json.dumps(report.table(), indent=2, ensure_ascii=False))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("what", "file", "network", "shape", "remark"):
+        table.add_column(heading, overflow="fold")
+    for row in report.table():
+        table.add_row(*row.values())
+    Console(highlight=False).print(table, markup=False)
+    typer.echo(f"\n{report.summary()}")
+
+
+def _print_json(found: list["Summary"]) -> None:
+    import json
+    from dataclasses import asdict
+
+    typer.echo(json.dumps([asdict(summary) for summary in found], indent=2))
+
+
+def _print_table(found: list["Summary"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.networks import read_network
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("network", no_wrap=True, style="bold")
+    table.add_column("what it is")
+    for heading in ("parameters", "input", "memory", "multiply-adds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for summary in found:
+        title = read_network(summary.text)[0].title
+        counts = (
+            f"{summary.parameters:,}",
+            _by(summary.input),
+            _bytes(summary.activations),
+            _count(summary.multiply_adds),
+        )
+        table.add_row(summary.text, title, *counts)
+    Console(highlight=False).print(table)
+    typer.echo('\nA card of one: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
+
+
+def _print_card(summary: "Summary") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.networks import read_network
+
+    design, values = read_network(summary.text)
+    card = Table.grid(padding=(0, 2, 0, 0))
+    card.add_column(no_wrap=True, style="bold")
+    card.add_column(overflow="fold")
+    settings = {key: value for key, value in (design.defaults | values).items() if isinstance(key, str)}
+    card.add_row("settings", ", ".join(f"{key}={_setting(value)}" for key, value in settings.items()))
+    card.add_row("input", f"{_by(summary.input)}; sides in multiples of {summary.multiple}")
+    for output, shape in summary.outputs:
+        card.add_row(output, _by(shape))
+    card.add_row("parameters", f"{summary.parameters:,}")
+    card.add_row("memory", f"{_bytes(summary.activations)} kept by a training step in float32, beside the weights")
+    card.add_row("multiply-adds", f"{_count(summary.multiply_adds)} one pass forward")
+    for part in summary.parts:
+        if part.parameters:
+            card.add_row(f"  {part.name}", f"{part.parameters:,} parameters, {_count(part.multiply_adds)}")
+    card.add_row("source", design.source)
+    console = Console(highlight=False)
+    console.print(summary.text, style="bold", markup=False)
+    console.print(design.title, markup=False)
+    console.print()
+    console.print(card, markup=False)
+
+
+def _setting(value: object) -> str:
+    import inspect
+
+    return "?" if value is inspect.Parameter.empty else repr(value)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _bytes(number: int) -> str:
+    return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e9:,.2f} G" if number >= 1e9 else f"{number / 1e6:,.1f} M"

@@ -1,0 +1,141 @@
+"""`lesionloss prepare`: raw visits to a prepared cohort."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.data.recipe import Recipe
+
+ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
+EXAMPLES = """
+Examples:
+
+  lesionloss prepare ~/msseg2 prepared                  (crop to the brain, z-score, difference)
+
+  lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
+
+  lesionloss prepare ~/msseg2 prepared --brain hd-bet --spacing 0.5,0.75,0.75
+
+  lesionloss prepare ~/msseg2 prepared --print > plan.toml     (a plan to start from)
+
+  lesionloss prepare ~/msseg2 prepared --plan plan.toml
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def prepare(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="A folder of patients, or LAYOUT:PATH.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the prepared cases; cases in it are kept.")],
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Steps, their order and settings; options change it.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: first.")] = None,
+    register: Annotated[
+        str | None, typer.Option(metavar="WHERE", help="Rigid registration: halfway, followup or none.")
+    ] = None,
+    n4: Annotated[bool | None, typer.Option("--n4/--no-n4", help="Correct the bias field (N4).")] = None,
+    brain: Annotated[
+        str | None,
+        typer.Option(metavar="WHO", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
+    ] = None,
+    spacing: Annotated[
+        str | None, typer.Option(metavar="MM", help="Edges of the voxels, e.g. 0.5,0.75,0.75; none keeps them.")
+    ] = None,
+    margin: Annotated[int | None, typer.Option(metavar="VOXELS", help="Kept around brain and reference.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cases at once, each on one core.")] = 1,
+    show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
+) -> None:
+    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, difference; each as asked.
+
+    Writes OUT/CASE.npz, OUT/CASE.json (how it was made) and OUT/index.json. Cases whose files and settings did not
+    change are not done again; a run that was killed goes on where it stopped.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lesionloss.data.cohort import open_cohort
+    from lesionloss.data.prepare import prepare_all
+
+    recipe = chosen_recipe(plan, register, n4, brain, spacing, margin)
+    if show:
+        typer.echo(recipe.to_toml(), nl=False)
+        return
+    cohort = open_cohort(source, target)
+    errors = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
+        bar = progress.add_task("preparing", total=len(cohort.cases))
+
+        def step(name: str, done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total, description=name)
+
+        outcome = prepare_all(
+            cohort, out, recipe, jobs, step, lambda line: typer.secho(f"problem: {line}", fg="red", err=True)
+        )
+    for patient in cohort.incomplete:
+        typer.echo(f"left out: {patient.name}: {patient.reason}", err=True)
+    for entry in outcome.index.cases:
+        for line in json.loads((out / f"{entry.name}.json").read_text(encoding="utf-8"))["repairs"]:
+            typer.echo(f"repaired: {line}")
+    typer.echo(f"{out}: {outcome.made} cases prepared, {outcome.kept} unchanged")
+
+
+def chosen_recipe(
+    plan: Path | None, register: str | None, n4: bool | None, brain: str | None, spacing: str | None, margin: int | None
+) -> "Recipe":
+    """The plan (or the default steps) with what the options change. UsageError for what they can't mean."""
+    from lesionloss.catalogue import nearest
+    from lesionloss.data.recipe import HD_BET, Recipe, load_recipe, make_recipe
+    from lesionloss.errors import UsageError
+
+    record: dict[str, Any] = (load_recipe(plan) if plan else Recipe()).model_dump(by_alias=True)
+    steps = list(record["steps"])
+    if register is not None:
+        if register not in ("halfway", "followup", "none"):
+            raise UsageError(f"--register: no {register!r}; {nearest(register, ['halfway', 'followup', 'none'])}")
+        _want(steps, "register", register != "none")
+        record["register"] = {"to": register} if register != "none" else record["register"]
+    if n4 is not None:
+        _want(steps, "n4", n4)
+    if brain is not None:
+        known = ["auto", "given", "builtin", "hd-bet"]
+        if brain not in known:
+            raise UsageError(
+                f"--brain: no {brain!r}; {nearest(brain, known)}; any other program: a plan's brain.command"
+            )
+        _want(steps, "brain", True)
+        record["brain"] = HD_BET.model_dump() if brain == "hd-bet" else {"source": brain}
+    if spacing is not None:
+        _want(steps, "resample", spacing != "none")
+        record["resample"] = {"spacing_mm": () if spacing == "none" else _edges(spacing)}
+    if margin is not None:
+        _want(steps, "crop", True)
+        record["crop"] = {"margin_voxels": margin}
+    return make_recipe({**record, "steps": tuple(steps)}, str(plan) if plan else "prepare")
+
+
+def _want(steps: list[str], step: str, wanted: bool) -> None:
+    """Put a step in its usual place, or take it out; others keep their order."""
+    if not wanted and step in steps:
+        steps.remove(step)
+    if wanted and step not in steps:
+        later = ORDER[ORDER.index(step) + 1 :]
+        place = next((index for index, other in enumerate(steps) if other in later), len(steps))
+        steps.insert(place, step)
+
+
+def _edges(text: str) -> tuple[float, ...]:
+    from lesionloss.errors import UsageError
+
+    try:
+        edges = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--spacing: expected millimetres such as 0.5,0.75,0.75, got {text!r}") from error
+    if len(edges) not in (2, 3):
+        raise UsageError(f"--spacing: expected one number per axis, such as 0.5,0.75,0.75, got {text!r}")
+    return edges

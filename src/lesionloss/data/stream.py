@@ -1,0 +1,151 @@
+"""Batches for training: a pure function of the step, and an iterator that makes the next ones meanwhile."""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionloss.data.augment import Steps, augmented
+from lesionloss.data.memory import in_memory
+from lesionloss.data.patches import Patch, Stream
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.data.sampling import Cases, Draws, Sampler
+from lesionloss.errors import DataError, LesionLossError, UsageError
+from lesionloss.randomness import numpy_generator
+
+AHEAD = 2  # batches made in advance for each worker: one being made, one waiting
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one step trains on.
+
+    `images` float32 (B, C, *size), `references` uint8 (B, *size) of class numbers, `valid` bool (B, *size), None where
+    every voxel counts, and the names of the cases.
+    """
+
+    step: int
+    images: npt.NDArray[np.float32]
+    references: npt.NDArray[np.uint8]
+    valid: npt.NDArray[np.bool_] | None
+    names: tuple[str, ...]
+
+    def digest(self) -> str:
+        """A hash of all that is in the batch."""
+        digest = hashlib.sha256(repr((self.step, self.names)).encode())
+        for array in (self.images, self.references, self.valid):
+            digest.update(b"-" if array is None else array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: int, batch: int) -> Batch:
+    """The batch of one step, from 1. Depends on nothing but its arguments.
+
+    Raises DataError with case and step where one can't be cut or augmented.
+    """
+    patches: list[Patch] = []
+    names: list[str] = []
+    for place in range(batch):
+        window = draws.window(stream, step, place, batch)
+        rng = numpy_generator(*stream, "augment", step, place)
+        try:
+            case = cases[window.case]
+            patch = augmented(case, window, draws.size, steps, rng, padding_counts=draws.padding_counts)
+        except LesionLossError:
+            raise
+        except Exception as error:
+            raise DataError(f"{window.case}: no patch for step {step}: {type(error).__name__}: {error}") from error
+        patches.append(patch)
+        names.append(window.case)
+    channels = {len(patch.image): name for patch, name in zip(patches, names, strict=True)}
+    if len(channels) > 1:
+        raise DataError(
+            f"cases {', '.join(channels.values())} have {', '.join(map(str, channels))} channels: not one cohort"
+        )
+    return _joined(patches, tuple(names), step)
+
+
+class BatchStream:
+    """An iterator over the batches of the steps from `start_step` on, without end.
+
+    Batch and order are the same for any number of workers and any start: `position`, the number of the next step, is
+    all that a checkpoint needs. Workers are threads: copies, interpolation and reading let go of Python's lock, and
+    nothing has to be sent between processes. With 0 workers a batch is made when it is asked for. An error of a worker
+    is raised where its batch was due. Close it, or use it in a `with` block; the workers then stop after the batch in
+    hand.
+
+    Raises UsageError for settings without sense.
+    """
+
+    def __init__(
+        self,
+        cases: Mapping[str, PreparedCase] | Sequence[PreparedCase],
+        sampler: Sampler,
+        augmentation: Steps,
+        stream: Stream,
+        *,
+        batch: int,
+        start_step: int = 1,
+        workers: int = 0,
+    ) -> None:
+        for name, value, least in (("batch", batch, 1), ("start_step", start_step, 1), ("workers", workers, 0)):
+            if value < least:
+                raise UsageError(f"{name} is a whole number of {least} or more, got {value}")
+        self._cases = in_memory(cases)
+        self.draws = sampler.over(self._cases)
+        self._augmentation = augmentation
+        self._stream = stream
+        self._batch = batch
+        self.position = start_step
+        self._ahead = AHEAD * workers
+        self._pool = ThreadPoolExecutor(workers, "patches") if workers else None
+        self._coming: deque[Future[Batch]] = deque()
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._closed:
+            raise UsageError(f"this stream of batches is closed; open another with start_step={self.position}")
+        if self._pool is None:
+            made = self._make(self.position)
+        else:
+            while len(self._coming) < self._ahead:
+                self._coming.append(self._pool.submit(self._make, self.position + len(self._coming)))
+            try:
+                made = self._coming.popleft().result()
+            except BaseException:
+                self.close()
+                raise
+        self.position += 1
+        return made
+
+    def close(self) -> None:
+        """Stop the workers and forget the batches made in advance."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._coming.clear()
+
+    def __enter__(self) -> "BatchStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make(self, step: int) -> Batch:
+        return make_batch(self._cases, self.draws, self._augmentation, self._stream, step, self._batch)
+
+
+def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> Batch:
+    valid = None if all(patch.valid.all() for patch in patches) else np.stack([patch.valid for patch in patches])
+    images = np.stack([patch.image for patch in patches])
+    return Batch(step, images, np.stack([patch.reference for patch in patches]), valid, names)

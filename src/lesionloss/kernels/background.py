@@ -1,0 +1,170 @@
+"""The background of more than two classes, in chunks that fit a cache: raw sums, and the gradient written once."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lesionloss.kernels.plan import Plan, raw_of
+from lesionloss.kernels.terms import CrossEntropy
+
+CHUNK = 1 << 19  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
+NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
+TOGETHER = 8  # voxels that share a logarithm
+OFTEN_WRONG = 0.3  # with a mean of q above that, so many together would be surely wrong
+JOINTLY_SURE = 0.99  # up to there, 1 - q of several together has digits enough
+
+
+@dataclass(frozen=True)
+class Image:
+    """One row of a batch, without autograd."""
+
+    logits: Tensor  # (C, V)
+    valid: Tensor | None  # (V,) bool
+    lesions: Tensor  # (n,) sorted positions of lesion voxels
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Voxels start to stop of an image. p and q are 0 where a voxel is no background voxel."""
+
+    start: int
+    stop: int
+    logits: Tensor  # (C, v)
+    p: Tensor  # (K - 1, v): probabilities of the lesion classes
+    q: Tensor  # (v,): their sum
+
+
+def chunks(image: Image) -> Iterator[Chunk]:
+    channels, voxels = image.logits.shape
+    step = max(1, CHUNK // channels)
+    edges = [*range(0, voxels, step), voxels]
+    bounds = torch.searchsorted(image.lesions, torch.tensor(edges)).tolist()
+    buffer = torch.empty((channels, min(step, voxels)), dtype=image.logits.dtype)
+    for i, (start, stop) in enumerate(itertools.pairwise(edges)):
+        logits = image.logits[:, start:stop]
+        p, q = _probabilities(logits, buffer[:, : stop - start])
+        for x in (p, q[None]):
+            if bounds[i] < bounds[i + 1]:
+                x.index_fill_(1, image.lesions[bounds[i] : bounds[i + 1]] - start, 0.0)
+            if image.valid is not None:
+                x.mul_(image.valid[start:stop])
+        yield Chunk(start, stop, logits, p, q)
+
+
+def _probabilities(logits: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+    """p (K - 1, v), in the buffer, and q (v,). q is a sum, not 1 - p, and so exact where it is small."""
+    torch.sub(logits, logits.amax(0), out=buffer).exp_()
+    lesion = buffer[1:]
+    q = lesion.sum(0)
+    total = buffer[0].add_(q)
+    lesion.div_(total)
+    return lesion, q.div_(total)
+
+
+def _cross_entropy(chunk: Chunk) -> Tensor:
+    """(v,): -log(1 - q) of background voxels, from the logits where q is nearly 1."""
+    ce = torch.neg(chunk.q).log1p_().neg_()
+    if chunk.q.numel() and float(chunk.q.amax()) > NEARLY_SURE:
+        sure = (chunk.q > NEARLY_SURE).nonzero()[:, 0]
+        logits = chunk.logits[:, sure]
+        ce[sure] = torch.logsumexp(logits, dim=0) - logits[0]
+    return ce
+
+
+def _sum_of_cross_entropy(chunk: Chunk) -> Tensor:
+    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q), Q built up by x + y - x y, which keeps digits."""
+    q = chunk.q
+    together = TOGETHER if float(q.mean()) < OFTEN_WRONG else 2
+    whole = len(q) // together * together
+    x = q[:whole].view(together, -1)
+    while len(x) > 1:
+        one, other = x[: len(x) // 2], x[len(x) // 2 :]
+        x = torch.add(one, other).addcmul_(one, other, value=-1)
+    joint = x[0]
+    total = _cross_entropy(Chunk(0, 0, chunk.logits[:, whole:], chunk.p, q[whole:])).sum()
+    if whole and float(joint.amax()) > JOINTLY_SURE:
+        sure = (joint > JOINTLY_SURE).nonzero()[:, 0]
+        if 4 * len(sure) > len(joint):
+            return _cross_entropy(chunk).sum()
+        members = (sure + torch.arange(together)[:, None] * len(joint)).view(-1)
+        total = total + _cross_entropy(Chunk(0, 0, chunk.logits[:, members], chunk.p, q[members])).sum()
+        joint.index_fill_(0, sure, 0.0)
+    return total - joint.neg_().log1p_().sum()
+
+
+def _sums_of_squares(x: Tensor) -> Tensor:
+    return torch.stack([torch.dot(row, row) for row in x])
+
+
+def background_sums(images: list[Image], plan: Plan) -> Tensor:
+    """The raw sums (see `Raw`), one row for each image, in float64."""
+    length = raw_of(plan, max(2, len(images[0].logits))).length
+    result = torch.zeros((len(images), length), dtype=torch.float64)
+    for image, row in zip(images, result, strict=True):
+        for chunk in chunks(image):
+            row += _chunk_sums(chunk, plan)
+    return result
+
+
+def _chunk_sums(chunk: Chunk, plan: Plan) -> Tensor:
+    parts = [chunk.p.sum(1)] if plan.sharpens else []
+    for power in plan.powers:
+        parts += [_power_sums(chunk.p, power), _power_sums(chunk.q[None], power)]
+    if any(not isinstance(term, CrossEntropy) for term in plan.on_background):
+        ce = _cross_entropy(chunk)
+        parts += [term.value(ce, chunk.q).sum()[None] for term in plan.on_background]
+    else:
+        parts += [_sum_of_cross_entropy(chunk)[None] for _ in plan.on_background]
+    return torch.cat(parts)
+
+
+def _power_sums(x: Tensor, power: float) -> Tensor:
+    return _sums_of_squares(x) if power == 2 else x.pow(power).sum(1)
+
+
+def background_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
+    """Write d(weights · raw sums) / d logits into each out (C, V); 0 where a voxel is no background voxel."""
+    for image, of_image, out in zip(images, weights, outs, strict=True):
+        _image_gradient(image, plan, of_image, out)
+
+
+def _image_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> None:
+    classes = max(2, len(image.logits))
+    linear, rest = weights.new_zeros(classes - 1), weights
+    if plan.sharpens:
+        linear, rest = weights[: classes - 1], weights[classes - 1 :]
+    of_powers, of_terms = rest[: classes * len(plan.powers)], rest[classes * len(plan.powers) :]
+    for chunk in chunks(image):
+        by_term = _term_slopes(chunk, plan, of_terms.tolist())
+        _write_gradient(chunk, plan, linear, of_powers.view(-1, classes), by_term, out[:, chunk.start : chunk.stop])
+
+
+def _write_gradient(
+    chunk: Chunk, plan: Plan, linear: Tensor, of_powers: Tensor, by_term: Tensor | float, out: Tensor
+) -> None:
+    """p_c (a_c - Σ_k a_k p_k + s) for the lesion classes; the background's is what makes them add up to 0."""
+    p, q = chunk.p, chunk.q
+    slopes = linear[:, None].to(p.dtype)
+    for power, weights in zip(plan.powers, of_powers.to(p.dtype), strict=True):
+        slopes = slopes + (power * weights[:-1, None]) * _lower(p, power)
+        slopes = slopes + (power * weights[-1]) * _lower(q, power)
+    common = by_term - (slopes[:, 0] @ p if not plan.powers else (slopes * p).sum(0))
+    torch.add(slopes, common, out=out[1:]).mul_(p)
+    torch.sum(out[1:], dim=0, out=out[0]).neg_()
+
+
+def _lower(x: Tensor, power: float) -> Tensor:
+    return x if power == 2 else x.pow(power - 1)
+
+
+def _term_slopes(chunk: Chunk, plan: Plan, weights: list[float]) -> Tensor | float:
+    """Σ weight · d term / d ce, (v,), or a number if it is the same for all voxels."""
+    total: Tensor | float = 0.0
+    simple = [isinstance(term, CrossEntropy) for term in plan.on_background]
+    ce = chunk.q if all(simple) else _cross_entropy(chunk)
+    for term, weight, is_simple in zip(plan.on_background, weights, simple, strict=True):
+        total = total + (weight if is_simple else weight * term.slope(ce, chunk.q))
+    return total

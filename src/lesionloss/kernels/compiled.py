@@ -1,0 +1,186 @@
+"""The background voxels by machine code, where numba is installed (`pip install lesionloss[fast]`)."""
+
+import importlib.util
+import itertools
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lesionloss.kernels.background import Image, background_gradient, background_sums
+from lesionloss.kernels.columns import COLUMNS, LARGEST
+from lesionloss.kernels.lesions import positions
+from lesionloss.kernels.plan import Plan, raw_of
+from lesionloss.kernels.sharing import Piece, in_parts
+from lesionloss.kernels.single import single_gradient, single_sums
+from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
+
+
+def installed() -> bool:
+    """Whether numba is there; it is not imported for the answer."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@cache
+def loops() -> ModuleType | None:
+    """The compiled functions, or None where numba can't be imported."""
+    try:
+        from lesionloss.kernels import loops
+    except ImportError:
+        return None
+    return loops
+
+
+def ready() -> bool:
+    """Whether compiled functions can be used."""
+    return loops() is not None
+
+
+def takes(image: Image, plan: Plan) -> bool:
+    known = all(type(term) in (CrossEntropy, Focal, Tail) for term in plan.on_background)
+    return known and image.logits.dtype == torch.float32 and loops() is not None
+
+
+def _inside(valid: Tensor | None, piece: Piece) -> np.ndarray[Any, Any]:
+    if valid is None:
+        return np.empty(0, np.bool_)
+    return np.asarray(valid.numpy()[piece.image, piece.start : piece.stop])
+
+
+def walk_found(logits: Tensor, labels: Tensor, valid: Tensor | None, with_logs: bool) -> Tensor:
+    """See `Walk.found`."""
+    from lesionloss.kernels import walk
+
+    z, y = logits.numpy(), labels.numpy()
+
+    def add(pieces: list[Piece]) -> np.ndarray[Any, Any]:
+        found = np.zeros((len(z), COLUMNS))
+        for at in pieces:
+            part = (at.image, slice(at.start, at.stop))
+            walk.walk_sums(z[part], y[part], _inside(valid, at), with_logs, found[at.image])
+        return found
+
+    parts = np.stack(in_parts([z.shape[1]] * len(z), 1, add))
+    found = parts.sum(axis=0)
+    found[:, LARGEST] = parts[:, :, LARGEST].max(axis=0)
+    return torch.from_numpy(found)
+
+
+def walk_pull(logits: Tensor, labels: Tensor, valid: Tensor | None, weights: Tensor) -> Tensor:
+    """See `Walk.pull`."""
+    from lesionloss.kernels import walk
+
+    z, y, of_found = logits.numpy(), labels.numpy(), weights.numpy()
+    out = np.empty_like(z)
+
+    def write(pieces: list[Piece]) -> None:
+        for at in pieces:
+            part = (at.image, slice(at.start, at.stop))
+            walk.walk_gradient(z[part], y[part], _inside(valid, at), of_found[at.image], out[part])
+
+    in_parts([z.shape[1]] * len(z), 1, write)
+    return torch.from_numpy(out)
+
+
+def compiled_sums(images: list[Image], plan: Plan) -> Tensor:
+    """As `background_sums`."""
+    code = loops()
+    if code is None or not takes(images[0], plan):
+        return background_sums(images, plan)
+    arguments = [_arguments(image, plan) for image in images]
+    length = raw_of(plan, max(2, len(images[0].logits))).length
+
+    def add(pieces: list[Piece]) -> np.ndarray[Any, Any]:
+        result = np.zeros((len(images), length))
+        for piece in pieces:
+            logits, *others = arguments[piece.image]
+            code.sums(logits, piece.start, piece.stop, *others, result[piece.image])
+        return result
+
+    return torch.from_numpy(
+        np.sum(in_parts([image.logits.shape[1] for image in images], len(images[0].logits), add), axis=0)
+    )
+
+
+def compiled_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
+    """As `background_gradient`."""
+    code = loops()
+    if code is None or not takes(images[0], plan):
+        background_gradient(images, plan, weights, outs)
+        return
+    arguments = [_arguments(image, plan) for image in images]
+    of_sums, into = weights.contiguous().numpy(), [out.numpy() for out in outs]
+
+    def write(pieces: list[Piece]) -> None:
+        for piece in pieces:
+            logits, *others = arguments[piece.image]
+            code.gradient(logits, piece.start, piece.stop, *others, of_sums[piece.image], into[piece.image])
+
+    in_parts([image.logits.shape[1] for image in images], len(images[0].logits), write)
+
+
+def compiled_single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
+    """As `single_sums`, but keeps no p."""
+    images = single_images(logits, where, valid)
+    if loops() is None or not takes(images[0], plan):
+        return single_sums(logits, where, valid, plan)
+    return compiled_sums(images, plan), logits.new_empty(0)
+
+
+def compiled_single_gradient(
+    p: Tensor, logits: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor, out: Tensor
+) -> None:
+    """As `single_gradient`."""
+    if len(p):
+        single_gradient(p, logits, valid, plan, weights, out)
+        return
+    nowhere = torch.empty(0, dtype=torch.int64)
+    compiled_gradient(single_images(logits, nowhere, valid), plan, weights, list(out[:, None]))
+
+
+def single_images(logits: Tensor, where: Tensor, valid: Tensor | None) -> list[Image]:
+    """Each row of logits (R, V)."""
+    rows, voxels = logits.shape
+    bounds = torch.searchsorted(where, torch.arange(rows + 1) * voxels).tolist()
+    return [
+        Image(logits[row, None], None if valid is None else valid[row], where[low:high] - row * voxels)
+        for row, (low, high) in enumerate(itertools.pairwise(bounds))
+    ]
+
+
+def compiled_positions(labels: Tensor) -> Tensor:
+    """As `positions`."""
+    code = loops()
+    if code is None:
+        return positions(labels)
+    flat = labels.detach().contiguous().view(-1).numpy()
+    size = 8 if flat.itemsize == 1 and flat.size % 8 == 0 and flat.ctypes.data % 8 == 0 else 1
+    words = flat.view(np.uint64) if size == 8 else flat
+    out = np.empty(size * code.count(words), np.int64)
+    return torch.from_numpy(out[: code.find(words, size, flat, out)])
+
+
+_Arguments = tuple[
+    np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any], bool, np.ndarray[Any, Any], np.ndarray[Any, Any]
+]
+
+
+def _arguments(image: Image, plan: Plan) -> _Arguments:
+    logits = np.ascontiguousarray(image.logits.detach().numpy())
+    valid = np.empty(0, np.bool_) if image.valid is None else np.ascontiguousarray(image.valid.numpy())
+    powers = np.array(plan.powers, np.float64)
+    terms = np.array([_row(term) for term in plan.on_background], np.float64).reshape(-1, 4)
+    return logits, np.ascontiguousarray(image.lesions.numpy()), valid, bool(plan.sharpens), powers, terms
+
+
+def _row(term: Term) -> tuple[float, float, float, float]:
+    """Kind, gamma, and where a series is used, with how many terms."""
+    code = loops()
+    if isinstance(term, Tail) and code is not None:
+        return (code.TAIL, term.gamma, *term.series(torch.float32))
+    if isinstance(term, Focal) and code is not None:
+        return (code.FOCAL, term.gamma, 0.0, 0.0)
+    return (0.0, 0.0, 0.0, 0.0)

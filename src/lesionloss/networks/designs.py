@@ -1,0 +1,97 @@
+"""The networks that can be named in a text: their parameters, their sources, and how one is made."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from lesionloss.catalogue import Catalogue, nearest
+from lesionloss.errors import UsageError
+from lesionloss.networks.double_unet import PlainUNet, UNet2d
+from lesionloss.networks.initial import expect_few_lesions, initialise, initialise_xavier
+from lesionloss.networks.longitudinal_vnet import LongitudinalVNet
+from lesionloss.networks.resnet34_unet import ResNet34UNet
+from lesionloss.networks.unet3d import UNet3d
+from lesionloss.networks.vnet import VNet
+
+SYNONYMS = {"in_channels": "inputs", "out_channels": "outputs"}
+
+
+@dataclass(frozen=True)
+class Design:
+    """A network that a text can name. Its modules know `multiple` (voxels), `axes` and the names of their `heads`.
+
+    fill: gives a network without weights its initial ones, drawn from a generator alone.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    title: str
+    source: str
+    fill: Callable[[nn.Module, torch.Generator], None] = initialise
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        return {key: parameter.default for key, parameter in inspect.signature(self.build).parameters.items()}
+
+    def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values under their own names. Raises UsageError for an unknown parameter or kind of value."""
+        defaults = self.defaults
+        found: dict[str, Any] = {}
+        for given, value in values.items():
+            key = SYNONYMS.get(given, given)
+            if key not in defaults:
+                raise UsageError(f"network {self.name!r} has no parameter {given!r}; {nearest(given, list(defaults))}")
+            if key in found:
+                raise UsageError(f"network {self.name!r}: {given!r} says {key!r} a second time")
+            found[key] = _checked_value(self.name, given, value, defaults[key])
+        self.blank(found)
+        return found
+
+    def blank(self, values: Mapping[str, Any]) -> nn.Module:
+        """The network on the meta device: shapes without memory. Raises UsageError for values that don't fit."""
+        with torch.device("meta"):
+            return self.build(**values)
+
+    def make(self, values: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
+        """The network with weights drawn from `generator`; its heads expect few lesions."""
+        network = self.blank(values).to_empty(device="cpu")
+        self.fill(network, generator)
+        for head in tuple(getattr(network, "heads", ())):
+            expect_few_lesions(network.get_submodule(head))
+        return network
+
+
+def _checked_value(network: str, key: str, value: object, default: object) -> object:
+    kind = type(default)
+    fits = isinstance(value, bool) == (kind is bool) and isinstance(value, int | kind)
+    if not fits:
+        raise UsageError(f"network {network!r}: {key} must be of type {kind.__name__}, got {value!r}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or (kind is int and value == 0)):
+        raise UsageError(f"network {network!r}: {key} must be positive, got {value!r}")
+    return value
+
+
+NETWORKS: Catalogue[Design] = Catalogue("network")
+for _design in (
+    Design("unet3d", UNet3d, "3-D U-Net, one convolution a level", "Cabezas & Diez 2024"),
+    Design("vnet", VNet, "V-Net with one head", "CoactSeg (Wu 2023) and HyTver, without their single-visit heads"),
+    Design(
+        "longitudinal_vnet",
+        LongitudinalVNet,
+        "V-Net with heads for both visits and for new lesions",
+        "CoactSeg (Wu 2023), HyTver",
+    ),
+    Design("unet2d", UNet2d, "2-D U-Net with instance norm", "Yeung 2023 (DSC++)", initialise_xavier),
+    Design("plain_unet", PlainUNet, "U-Net with heads at 1, 1/2, 1/4", "Hosseini 2025 (TopK Dice); Ronneberger 2015"),
+    Design(
+        "resnet34_unet",
+        ResNet34UNet,
+        "U-Net with a ResNet-34 encoder, heads at 1, 1/4, 1/8, 1/16",
+        "Hosseini 2025 (TopK Dice); He 2016",
+    ),
+):
+    NETWORKS.add(_design.name, _design)
