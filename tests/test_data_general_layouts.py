@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from lesionloss.data.cohort import load_subject, open_cohort
+from lesionloss.data.prepare import prepare_all
+from lesionloss.data.recipe import Recipe
 from lesionloss.errors import DataError
 from miniature import bids, dataset_json, labels, nnunet, table, volume
 
@@ -149,6 +151,18 @@ def test_absolute_paths_may_lead_anywhere(tmp_path: Path) -> None:
     cohort = open_cohort(path)
     assert cohort.layout.contrasts == ("image",)
     assert load_subject(cohort, cohort.cases[0]).visits[0].shape == (1, 7, 6, 5)
+
+
+def test_a_change_is_seen_where_files_elsewhere_have_one_name(tmp_path: Path) -> None:
+    first, second = (volume(tmp_path / place / "f.nii.gz", seed) for seed, place in enumerate("ab"))
+    reference = labels(tmp_path / "c" / "r.nii.gz", 1)
+    path = tmp_path / "y" / "t.csv"
+    path.parent.mkdir()
+    path.write_text(f"patient,visit1,visit2,reference\nanna,{first},{second},{reference}\n")
+    assert prepare_all(open_cohort(path), tmp_path / "out", Recipe()).made == 1
+    volume(first, 7)
+    assert prepare_all(open_cohort(path), tmp_path / "out", Recipe()).made == 1
+    assert prepare_all(open_cohort(path), tmp_path / "out", Recipe()).kept == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from lesionloss.data.cohort import Cohort, load_subject, open_cohort
 from lesionloss.data.datasets import layouts
 from lesionloss.data.datasets.lit import difference_of
 from lesionloss.data.nifti import read_mask, read_volume
+from lesionloss.data.prepare import load_prepared, prepare_all
+from lesionloss.data.recipe import Recipe
 from lesionloss.data.subject import Subject
 from lesionloss.data.survey import survey
 from lesionloss.errors import DataError, UsageError
@@ -31,6 +33,7 @@ from miniature import (
     ljubljana,
     mask,
     msseg2016,
+    nnunet,
     synapse,
     wmh2017,
 )
@@ -328,3 +331,16 @@ def test_real_hippocampus_is_read_whole() -> None:
     assert classes == {0, 1, 2}
     assert min(maxima) == 112
     assert max(maxima) == pytest.approx(1.7e6, rel=0.01)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_labels_of_a_folder_hold_in_preparation(tmp_path: Path, jobs: int) -> None:
+    nnunet(tmp_path / "raw")
+    made = prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe(), jobs=jobs)
+    assert made.made == 3
+    case = load_prepared(tmp_path / "out" / "MS_000.npz")
+    assert case.classes == ("oedema", "core")
+    assert sorted(np.unique(case.reference)) == [0, 1, 2]
+    assert prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe()).kept == 3
+    dataset_json(tmp_path / "raw", labels={"background": 0, "core": 1, "oedema": 2, "ignore": 3})
+    assert prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe()).made == 3

@@ -17,7 +17,7 @@ from typing import Any
 
 from lesionloss.data.cases import case_of, work_of
 from lesionloss.data.cohort import Cohort, Files
-from lesionloss.data.datasets import layouts
+from lesionloss.data.layout import Layout, Target
 from lesionloss.data.nifti import repairs_of
 from lesionloss.data.prepared import PreparedCase, load_record, save_prepared
 from lesionloss.data.reading import read_case
@@ -56,10 +56,10 @@ class CaseEntry:
 
 @dataclass(frozen=True)
 class Task:
-    """One case to make. Layout and target go by name: records of functions don't travel between processes."""
+    """One case to make. The layout is the cohort's: with the labels and contrasts of its folder and target."""
 
-    layout: str
-    target: str
+    layout: Layout
+    target: Target
     root: Path
     files: Files
     hashes: Mapping[str, str]
@@ -121,8 +121,10 @@ def run_task(task: Task) -> Made | str:
     """Make a case and its record, unless they are there from the same files and settings."""
     made_from = {
         "version": VERSION,
-        "layout": task.layout,
-        "target": task.target,
+        "layout": task.layout.name,
+        "labels": _plain(asdict(task.layout.labels)),
+        "contrasts": list(task.layout.contrasts),
+        "target": task.target.name,
         "preparation": task.recipe.settings(),
         "patient": task.files.patient,
         "part": task.files.part,
@@ -139,10 +141,14 @@ def run_task(task: Task) -> Made | str:
     return Made(entry, fresh=True)
 
 
+def _plain(value: dict[str, Any]) -> Any:
+    """As it is when read again from JSON: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
 def _make(task: Task, made_from: dict[str, Any]) -> CaseEntry:
-    layout = layouts.get(task.layout)
-    target = next(target for target in layout.targets if target.name == task.target)
-    cohort = Cohort(layout, target, task.root, (task.files,), ())
+    layout = task.layout
+    cohort = Cohort(layout, task.target, task.root, (task.files,), ())
     registration = task.recipe.register_ if "register" in task.recipe.steps else None
     work = carry_out(work_of(read_case(cohort, task.files, registration)), task.recipe)
     case = case_of(work)

@@ -87,7 +87,7 @@ def prepare_all(
     """
     hashes = {files.name: _hashes(cohort, files) for files in cohort.cases}
     tasks = [
-        Task(cohort.layout.name, cohort.target.name, cohort.root, files, hashes[files.name], folder, recipe)
+        Task(cohort.layout, cohort.target, cohort.root, files, hashes[files.name], folder, recipe)
         for files in cohort.cases
     ]
     failures = shared_images(cohort.cases)
@@ -112,9 +112,9 @@ def prepare_all(
 
 
 def _hashes(cohort: Cohort, files: Files) -> dict[str, str]:
-    """Digests of the input files, by their place under the cohort's folder."""
+    """Digests of the input files, by their place under the cohort's folder; by their full path where they lie elsewhere."""
     places = {path: path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path for path in files.all()}
-    return {place.as_posix() if not place.is_absolute() else place.name: digest(path) for path, place in places.items()}
+    return {place.as_posix(): digest(path) for path, place in places.items()}
 
 
 def shared_images(cases: tuple[Files, ...]) -> list[str]:
