@@ -112,7 +112,7 @@ def prepare_all(
 
 
 def _hashes(cohort: Cohort, files: Files) -> dict[str, str]:
-    """Digests of the input files, by their place under the cohort's folder; by their full path where they lie elsewhere."""
+    """Digests of the input files, by their place under the cohort's folder, or by the full path of those elsewhere."""
     places = {path: path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path for path in files.all()}
     return {place.as_posix(): digest(path) for path, place in places.items()}
 
