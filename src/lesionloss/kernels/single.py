@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lesionloss.kernels.plan import Plan, raw_of
-from lesionloss.kernels.terms import CrossEntropy, Term
+from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
 
 CHUNK = 1 << 21  # numbers in a piece of work: calls cost little beside it, and it is not far from the cache
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
@@ -59,9 +59,10 @@ def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan)
         if valid is not None:
             q.mul_(valid.reshape(-1)[start:stop])
         errors = Errors(margin, q.view(shape))
-        sums[rows] += _row_sums(errors, plan)
         if plan.lone_term is not None:
-            errors.q.mul_(plan.lone_term.slope(errors.cross_entropy, errors.q))
+            sums[rows] += sweep(plan.lone_term, errors.cross_entropy, errors.q, errors.q)[:, None]
+        else:
+            sums[rows] += _row_sums(errors, plan)
     return sums, kept
 
 
@@ -128,8 +129,47 @@ def _row_sums(errors: Errors, plan: Plan) -> Tensor:
         columns += 2 * [(q * q if power == 2 else q.pow(power)).sum(1)]
     plain = all(isinstance(term, CrossEntropy) for term in plan.on_background)
     for term in plan.on_background:
-        columns.append(_cross_entropy_sums(errors, linear) if plain else errors.value(term).sum(1))
+        columns.append(_cross_entropy_sums(errors, linear) if plain else sweep(term, errors.cross_entropy, q, None))
     return torch.stack(columns, dim=1)
+
+
+def sweep(term: Term, ce: Tensor, q: Tensor, pull: Tensor | None) -> Tensor:
+    """Σ term of each row, (r,), and d term / d margin = slope · q written into `pull` (q itself, if it may go).
+
+    With `pull`, ce is overwritten. Fewer passes over the voxels than value and slope take.
+    """
+    if isinstance(term, Focal) and term.gamma > 0:
+        powered = q * q if term.gamma == 2 else q.pow(term.gamma)
+        total: Tensor = torch.linalg.vecdot(powered, ce)
+        if pull is not None:
+            # slope · q = q^gamma (q + gamma (1 - q) ce)
+            ce.addcmul_(ce, q, value=-1)
+            torch.add(q, ce, alpha=term.gamma, out=ce)
+            torch.mul(ce, powered, out=pull)
+        return total
+    if isinstance(term, Tail) and term.gamma > 1:
+        total = _tail_sums(term, ce, q)
+        if pull is not None:
+            torch.mul(q, q, out=pull) if term.gamma == 2 else torch.pow(q, term.gamma, out=pull)
+        return total
+    total = term.value(ce, q).sum(1)
+    if pull is not None:
+        torch.mul(q, term.slope(ce, q), out=pull)
+    return total
+
+
+def _tail_sums(term: Tail, ce: Tensor, q: Tensor) -> Tensor:
+    """See `Tail.value`."""
+    junction, terms = term.series(q.dtype)
+    first, last = term.gamma, term.gamma + terms - 1
+    series = q.mul(1 / last).add_(1 / (last - 1))
+    for j in range(last - 2, first - 1, -1):
+        series.mul_(q).add_(1 / j)
+    series.mul_(q * q if first == 2 else q.pow(first))
+    closed = ce - q
+    for j in range(2, first):
+        closed.sub_(q.pow(j), alpha=1 / j)
+    return torch.where(q < junction, series, closed, out=closed).sum(1)
 
 
 def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
