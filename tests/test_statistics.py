@@ -95,9 +95,11 @@ def test_the_level_that_few_patients_can_attain():
 
 
 def test_effect_sizes_by_hand():
-    assert rank_biserial(np.array([1.0, -2.0, 3.0, 0.0])) == pytest.approx((1 - 2 + 3) / 6)
+    assert rank_biserial(np.array([1.0, -2.0, 3.0])) == pytest.approx((1 - 2 + 3) / 6)
+    assert rank_biserial(np.array([1.0, -2.0, 3.0, 0.0])) == pytest.approx((2 - 3 + 4) / 10)
     assert rank_biserial(np.array([1.0, 2.0])) == 1
-    assert rank_biserial(np.zeros(3)) is None
+    assert rank_biserial(np.zeros(3)) == 0
+    assert rank_biserial(np.zeros(0)) is None
     assert coefficient_of_variation(np.array([1.0, 3.0])) == pytest.approx(np.sqrt(2) / 2)
     assert coefficient_of_variation(np.array([1.0])) is None
 

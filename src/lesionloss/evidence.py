@@ -154,11 +154,11 @@ def rank_sum_p(values: NDArray[np.float64], others: NDArray[np.float64]) -> floa
 def rank_biserial(differences: NDArray[np.float64]) -> float | None:
     """Matched rank-biserial correlation (Kerby 2014): from -1 (all differences negative) to 1 (all positive).
 
-    The share of the ranks of positive differences minus that of negative ones, zeros dropped; None of none.
+    The share of the ranks of positive differences minus that of negative ones; None of none. Zeros keep their ranks, as
+    Pratt proposed (1959), and count for neither side: else one patient who differs among many equal ones would give 1.
     """
     from scipy import stats
 
-    differences = differences[differences != 0]
     if len(differences) == 0:
         return None
     ranks = stats.rankdata(np.abs(differences))
