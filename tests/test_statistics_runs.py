@@ -266,3 +266,16 @@ def test_shares_never_round_to_never_or_always():
         "–",
     ]
     assert luck_sentence(Luck(0.41, (), 5, 8)) == "With one seed, the winner would change in 41 % of re-runs."
+
+
+def test_what_other_seeds_could_undo_is_not_called_evidence(run):
+    from dataclasses import replace
+
+    from lesionloss.statistics import Interval
+
+    clear = next(d for d in compare(ll.load(run), "dice").differences if d.loss == "dice")
+    assert clear.evidence == "better"
+    lucky = replace(clear, interval_trainings=Interval(-0.01, 0.2))
+    assert lucky.evidence is None
+    assert "other seeds could undo it ([−.010, +.200])" in lucky.sentence
+    assert replace(clear, interval_trainings=None).evidence == "better"

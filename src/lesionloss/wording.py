@@ -95,19 +95,14 @@ def difference_sentence(difference: "Difference") -> str:
         return f"No evidence of a difference ({size}, {p}); what the interval spans remains possible."
     if not d.seeds_agree:
         return f"The patients show a difference ({size}, {p}) but the seeds disagree on its side: it may be luck."
+    if d.holds_for_new_trainings is False:
+        undone = interval(d.interval_trainings, decimals, sign=True)
+        return f"The patients show a difference ({size}, {p}) but other seeds could undo it ({undone}): it may be luck."
     if d.evidence is None:
         return f"The test finds a difference ({p}) that the mean does not confirm ({size}): look at the patients."
     share = f"better in {d.improved} of {patients}"
-    return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}{_about_trainings(d, decimals)}."
-
-
-def _about_trainings(difference: "Difference", decimals: int) -> str:
-    """Whether what the patients show would outlast other seeds."""
-    if len(difference.seed_means) == 1:
-        return "; with one seed it may be the luck of one training"
-    if difference.holds_for_new_trainings is False:
-        return f"; other seeds could undo it ({interval(difference.interval_trainings, decimals, sign=True)})"
-    return ""
+    luck = "; with one seed it may be the luck of one training" if len(d.seed_means) == 1 else ""
+    return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}{luck}."
 
 
 def headline(comparison: "Comparison", *, primary: bool) -> tuple[str, str]:

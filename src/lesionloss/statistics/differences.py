@@ -100,10 +100,13 @@ class Difference:
 
     @property
     def evidence(self) -> str | None:
-        """`better` or `worse` where test, interval of the mean and every seed agree; else None."""
+        """`better` or `worse` where test, interval, every seed and the interval over trainings agree; else None.
+
+        With one seed nothing is known of new trainings, and nothing is asked of them.
+        """
         if not self.significant or self.interval is None or self.interval.low <= 0 <= self.interval.high:
             return None
-        if not self.seeds_agree:
+        if not self.seeds_agree or self.holds_for_new_trainings is False:
             return None
         return "better" if (self.interval.low > 0) != self.lower_is_better else "worse"
 
