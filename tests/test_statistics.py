@@ -5,7 +5,17 @@ from scipy import stats
 import lesionloss as ll
 from lesionloss.bench.values import facts, headline_rows, patient_values
 from lesionloss.errors import UsageError
-from lesionloss.evidence import bootstrap_interval, holm, signed_rank_p, smallest_p
+from lesionloss.evidence import (
+    attained_level,
+    coefficient_of_variation,
+    holm,
+    mean_interval,
+    rank_biserial,
+    rank_sum_p,
+    sign_flip_p,
+    signed_rank_p,
+    smallest_p,
+)
 from lesionloss.randomness import numpy_generator
 from lesionloss.statistics import best_loss, compare, paired_rows, summarise
 from make_run import DIFFERENCE, Made, make_run
@@ -31,36 +41,75 @@ def messy(tmp_path_factory):
     return ll.load(make_run(tmp_path_factory.mktemp("messy") / "run", made))
 
 
-def test_the_bootstrap_depends_on_nothing_but_its_name():
-    values = np.linspace(0.2, 0.9, 9)
-    first, again, other = (bootstrap_interval(values, numpy_generator("interval", n)) for n in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert first.low < values.mean() < first.high
-
-
 def test_the_interval_of_a_symmetric_sample_is_close_to_that_of_t():
     values = stats.norm.ppf((np.arange(20) + 0.5) / 20)
-    found = bootstrap_interval(values, numpy_generator("t"))
+    found = mean_interval(values)
     half = stats.t.ppf(0.975, 19) * stats.sem(values)
     assert found.high == pytest.approx(half, rel=0.04)
     assert found.low == pytest.approx(-half, rel=0.04)
 
 
-@pytest.mark.parametrize("values", [[], [0.4]])
-def test_there_is_no_interval_of_fewer_than_two_patients(values):
-    assert bootstrap_interval(np.array(values), numpy_generator("few")) is None
+def test_few_patients_get_the_interval_of_t_and_one_gets_none():
+    for values in ([], [0.4]):
+        assert mean_interval(np.array(values)) is None
+    values = np.array([0.1, 0.3, 0.2, 0.5])
+    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    found = mean_interval(values)
+    assert (found.low, found.high) == pytest.approx((low, high))
 
 
-def test_intervals_cover_the_truth_and_tests_hold_their_level():
-    """500 worlds of 8 patients in which two losses are equal."""
-    draw = numpy_generator("null")
-    differences = draw.normal(0.0, 0.1, size=(500, 8))
-    intervals = [bootstrap_interval(row, numpy_generator("world", n)) for n, row in enumerate(differences[:150])]
-    covered = np.mean([found.low <= 0 <= found.high for found in intervals])
-    rejected = np.mean([signed_rank_p(row) < 0.05 for row in differences])
-    assert 0.88 <= covered <= 0.99
-    assert 0.02 <= rejected <= 0.07
+@pytest.mark.parametrize("n", [6, 8, 13, 14, 30])
+def test_the_interval_holds_exactly_the_means_that_the_test_does_not_reject(n):
+    values = numpy_generator("inversion", n).gamma(2.0, size=n)
+    found = mean_interval(values)
+    step = 1e-6
+    for inside in (found.low + step, found.high - step, values.mean()):
+        assert sign_flip_p(values - inside) >= 0.05
+    for outside in (found.low - step, found.high + step):
+        assert sign_flip_p(values - outside) < 0.05
+
+
+@pytest.mark.parametrize("n", [2, 5, 8, 11])
+def test_the_sign_flip_test_is_scipys_permutation_test(n):
+    values = numpy_generator("flips", n).normal(0.4, 1.0, size=n)
+    by_scipy = stats.permutation_test(
+        (values,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, n_resamples=np.inf
+    )
+    assert sign_flip_p(values) == pytest.approx(by_scipy.pvalue)
+
+
+def test_beyond_thirteen_patients_the_drawn_signs_are_close_to_all_of_them():
+    values = numpy_generator("many").normal(0.45, 1.0, size=16)
+    signs = 1 - 2 * ((np.arange(2**16)[:, None] >> np.arange(16)) & 1)
+    exact = np.mean(np.abs(signs @ values) >= abs(values.sum()) - 1e-9)
+    assert sign_flip_p(values) == pytest.approx(exact, abs=0.006)
+    assert sign_flip_p(values) == sign_flip_p(values)
+
+
+def test_the_level_that_few_patients_can_attain():
+    assert attained_level(5) == 0
+    assert attained_level(6) == pytest.approx(2 / 64)
+    assert attained_level(8) == pytest.approx(6 / 128)
+    assert attained_level(8, 0.05 / 4) == pytest.approx(1 / 128)
+    assert 0.049 < attained_level(40) < 0.05
+
+
+def test_effect_sizes_by_hand():
+    assert rank_biserial(np.array([1.0, -2.0, 3.0])) == pytest.approx((1 - 2 + 3) / 6)
+    assert rank_biserial(np.array([1.0, -2.0, 3.0, 0.0])) == pytest.approx((2 - 3 + 4) / 10)
+    assert rank_biserial(np.array([1.0, 2.0])) == 1
+    assert rank_biserial(np.zeros(3)) == 0
+    assert rank_biserial(np.zeros(0)) is None
+    assert coefficient_of_variation(np.array([1.0, 3.0])) == pytest.approx(np.sqrt(2) / 2)
+    assert coefficient_of_variation(np.array([1.0])) is None
+
+
+def test_the_unpaired_test_is_scipys_and_misses_what_pairing_shows():
+    patients = np.linspace(0.2, 0.9, 12)
+    better = patients + 0.02 + 0.001 * np.arange(12)
+    assert rank_sum_p(better, patients) == pytest.approx(stats.mannwhitneyu(better, patients).pvalue)
+    assert rank_sum_p(better, patients) > 0.5
+    assert sign_flip_p(better - patients) < 0.001
 
 
 def test_holm_keeps_the_error_of_the_family_where_single_tests_do_not():

@@ -7,8 +7,7 @@ import numpy as np
 
 from lesionloss.bench.results import Results
 from lesionloss.bench.values import headline_rows, patient_values, per_patient
-from lesionloss.evidence import Interval, bootstrap_interval, mean, quartiles
-from lesionloss.randomness import numpy_generator
+from lesionloss.evidence import Interval, coefficient_of_variation, mean, mean_interval, quartiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 class Summary:
     """One loss in one metric, over the patients that the metric can judge.
 
-    `mean`, `median`, `quartiles` are over the `patients_defined` of `patients` patients that have a finite value, each
-    the mean of its seeds; `predictions_defined` of `predictions` counts single predictions. `misses` are empty
-    predictions where there are lesions. `penalised_mean` charges them the diagonal of the image where the metric is in
-    mm (else it equals the mean). `trials` of `planned` trials ended well.
+    `mean`, `median`, `quartiles`, `coefficient_of_variation` are over the `patients_defined` of `patients` patients
+    that have a finite value, each the mean of its seeds; `predictions_defined` of `predictions` counts single
+    predictions. `misses` are empty predictions where there are lesions. `penalised_mean` charges them the diagonal of
+    the image where the metric is in mm (else it equals the mean). `trials` of `planned` trials ended well.
     `seed_sd` is the standard deviation of the seeds' means over the cases that every seed has; None for one seed.
     """
 
@@ -33,6 +32,7 @@ class Summary:
     interval: Interval | None
     median: float | None
     quartiles: Interval | None
+    coefficient_of_variation: float | None
     patients_defined: int
     patients: int
     predictions_defined: int
@@ -63,16 +63,17 @@ def _summary(results: Results, rows: "pd.DataFrame", loss: str, metric: str) -> 
         metric=metric,
         unit=str(rows["unit"].iloc[0]) if len(rows) else "",
         mean=mean(values),
-        interval=bootstrap_interval(values, numpy_generator("bootstrap", "mean", metric, loss)),
+        interval=mean_interval(values),
         median=float(np.median(values)) if len(values) else None,
         quartiles=quartiles(values),
+        coefficient_of_variation=coefficient_of_variation(values),
         patients_defined=len(values),
         patients=int(rows["patient"].nunique()),
         predictions_defined=int(np.isfinite(rows["value"]).sum()),
         predictions=len(rows),
         misses=int((rows["status"] == "pred_empty").sum()),
         penalised_mean=mean(charged),
-        penalised_interval=bootstrap_interval(charged, numpy_generator("bootstrap", "mean", metric, loss)),
+        penalised_interval=mean_interval(charged),
         seed_means=seeds,
         seed_sd=float(np.std([value for _, value in seeds], ddof=1)) if len(seeds) > 1 else None,
         trials=len(trials),

@@ -55,7 +55,7 @@ def root(
 
 
 for _module in (
-    *("losses", "networks", "examine", "data", "prepare", "synth"),
-    *("bench", "results", "metrics", "evaluate"),
+    *("losses", "networks", "examine", "data", "prepare", "synth", "bench"),
+    *("results", "power", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

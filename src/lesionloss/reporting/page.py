@@ -16,10 +16,20 @@ from lesionloss.reporting.main_table import column, rows
 from lesionloss.reporting.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE, Style, styles
 from lesionloss.reporting.pictures import Tile, case_in_pictures, pictures_figure
 from lesionloss.reporting.tables import write_tables
-from lesionloss.statistics import Comparison, Difference, compare
-from lesionloss.wording import decimals_for, headline, interval, number, plural, probability, unit_text
+from lesionloss.statistics import Comparison, Difference, compare, declared_test
+from lesionloss.wording import (
+    INTERVAL_METHOD,
+    TEST_TITLES,
+    decimals_for,
+    headline,
+    interval,
+    number,
+    plural,
+    probability,
+    unit_text,
+)
 
-FEW_PATIENTS = 6  # below, the bootstrap interval covers the truth too rarely
+FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,8 @@ def render(results: Results) -> str:
         columns=[column(comparison) for comparison in comparisons],
         rows=rows(results, comparisons, looks),
         few=_few(comparisons),
+        interval_method=INTERVAL_METHOD,
+        test=TEST_TITLES[declared_test(results)],
         sections=sections,
         pictures=pictures,
         empties=_empties(results, comparisons, looks),

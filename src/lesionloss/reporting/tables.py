@@ -10,7 +10,7 @@ from lesionloss.bench.values import facts, headline_rows
 from lesionloss.evidence import Interval
 from lesionloss.files import write_text
 from lesionloss.statistics import Comparison
-from lesionloss.wording import decimals_for, interval, number, unit_text
+from lesionloss.wording import TEST_TITLES, decimals_for, interval, number, unit_text
 
 Cell = str | int | float | None
 
@@ -118,7 +118,7 @@ def summary_latex(comparisons: Sequence[Comparison]) -> str:
     for index, summary in enumerate(comparisons[0].summaries if comparisons else ()):
         cells = [_summary_cell(comparison, index) for comparison in comparisons]
         lines.append(" & ".join([rf"\texttt{{{_latex(summary.loss)}}}", *cells]))
-    note = "Mean over patients, 95\\,\\% bootstrap interval, $n$ defined of $N$ patients"
+    note = "Mean over patients, 95\\,\\% interval, $n$ defined of $N$ patients"
     return _table(note, "l" + "c" * len(heads), ["Loss", *heads], lines)
 
 
@@ -139,9 +139,10 @@ def differences_latex(comparisons: Sequence[Comparison]) -> str:
             ]
             lines.append(" & ".join(cells))
     baseline = _latex(comparisons[0].baseline) if comparisons else ""
+    test = next((TEST_TITLES[d.test] for c in comparisons for d in c.differences), "test")
     note = (
-        rf"Paired differences from \texttt{{{baseline}}}: mean over patients, 95\,\% bootstrap interval; "
-        "two-sided Wilcoxon signed-rank test, Holm over losses"
+        rf"Paired differences from \texttt{{{baseline}}}: mean over patients, 95\,\% interval; "
+        f"two-sided {test}, Holm over losses"
     )
     return _table(note, "llcccc", ["Metric", "Loss", "Difference", "$n$", "Better in", "$p$"], lines)
 

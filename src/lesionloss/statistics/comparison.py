@@ -1,0 +1,144 @@
+"""All losses of a run in one metric: means, differences, ranks, luck, and what a reader has to be warned of."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from lesionloss.bench.results import Results
+from lesionloss.bench.values import case_rows, facts, patient_values
+from lesionloss.catalogue import nearest
+from lesionloss.errors import UsageError
+from lesionloss.evidence import ALPHA, holm
+from lesionloss.statistics.components import Component, components
+from lesionloss.statistics.differences import (
+    TESTS,
+    Difference,
+    Tested,
+    comparable_rows,
+    declared_test,
+    difference,
+    pairing_of,
+    pairs_of,
+)
+from lesionloss.statistics.luck import Luck, luck_of_the_seed
+from lesionloss.statistics.ranks import Rank, ranks
+from lesionloss.summaries import Summary, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class EmptyReference:
+    """A loss on the held-out cases without lesions: how many predictions stayed empty, as they should."""
+
+    loss: str
+    cases: int
+    predictions: int
+    correct_empty: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All losses in one metric, their differences from the baseline, and what a reader has to be warned of.
+
+    `ranks` is empty and `luck` None where the metric describes and does not judge; `components` is empty where fewer
+    than two patients have complete scores.
+    """
+
+    metric: str
+    unit: str
+    lower_is_better: bool
+    baseline: str
+    summaries: tuple[Summary, ...]
+    differences: tuple[Difference, ...]
+    ranks: tuple[Rank, ...]
+    luck: Luck | None
+    components: tuple[Component, ...]
+    empty_references: tuple[EmptyReference, ...]
+    warnings: tuple[str, ...]
+    failed: int
+    missing: int
+
+
+def compare(results: Results, metric: str = "dice", baseline: str | None = None) -> Comparison:
+    """Every loss against the baseline (the plan's, unless another is named), paired by case, fold and seed.
+
+    Raises UsageError for a metric that was not scored or a baseline that was not run, with the nearest known name.
+    """
+    baseline = known_loss(results, baseline if baseline is not None else results.baseline_loss)
+    summaries = summarise(results, metric)
+    proofs = {loss: pairing_of(results, loss, baseline) for loss in results.losses if loss != baseline}
+    return Comparison(
+        metric=metric,
+        unit=next((summary.unit for summary in summaries if summary.unit), ""),
+        lower_is_better=facts(metric).lower_is_better,
+        baseline=baseline,
+        summaries=summaries,
+        differences=_differences(results, metric, baseline, {loss: pairing for loss, (pairing, _) in proofs.items()}),
+        ranks=ranks(results, metric),
+        luck=luck_of_the_seed(results, metric),
+        components=components(results, metric),
+        empty_references=_empty_references(results, metric),
+        warnings=tuple(warning for _, warning in proofs.values() if warning),
+        failed=len(results.failed),
+        missing=len(results.missing),
+    )
+
+
+def known_loss(results: Results, text: str) -> str:
+    """The loss as the run writes it; blanks don't matter. Raises UsageError with the nearest one."""
+    for loss in results.losses:
+        if "".join(loss.split()) == "".join(text.split()):
+            return loss
+    raise UsageError(f"no loss {text!r} in {results.folder}; {nearest(text, list(results.losses))}")
+
+
+def _differences(results: Results, metric: str, baseline: str, pairings: dict[str, str]) -> tuple[Difference, ...]:
+    rows = comparable_rows(results, metric)
+    pairs = {loss: pairs_of(rows, loss, baseline) for loss in pairings}
+    test, judges = declared_test(results), facts(metric).judges
+    ps = {loss: TESTS[test](patient_values(table, "difference")) if judges else None for loss, table in pairs.items()}
+    corrected = holm(ps)
+    count = sum(p is not None for p in ps.values())
+    tested = {loss: Tested(test, ps[loss], corrected[loss], count, judges) for loss in pairings}
+    return tuple(
+        difference(pairs[loss], loss, baseline, metric, tested[loss], pairing) for loss, pairing in pairings.items()
+    )
+
+
+def _empty_references(results: Results, metric: str) -> tuple[EmptyReference, ...]:
+    rows = case_rows(results, metric)
+    rows = rows[rows["status"].isin(["ref_empty", "both_empty"])]
+    return tuple(
+        EmptyReference(
+            loss=loss,
+            cases=int(part["case"].nunique()),
+            predictions=len(part),
+            correct_empty=int((part["status"] == "both_empty").sum()),
+        )
+        for loss in results.losses
+        if len(part := rows[rows["loss"] == loss])
+    )
+
+
+def best_loss(results: Results, metric: str) -> str | None:
+    """The loss that is better than every other one by the paired test, Holm over all pairs of losses; usually None.
+
+    All pairs are corrected for, so that picking the best by looking at the means is paid for.
+    """
+    if not facts(metric).judges:
+        return None
+    lower = facts(metric).lower_is_better
+    rows: pd.DataFrame = comparable_rows(results, metric)
+    test = TESTS[declared_test(results)]
+    pairs = combinations(results.losses, 2)
+    values = {pair: patient_values(pairs_of(rows, *pair), "difference") for pair in pairs}
+    corrected = holm({repr(pair): test(found) for pair, found in values.items()})
+    wins = dict.fromkeys(results.losses, 0)
+    for pair, found in values.items():
+        p = corrected[repr(pair)]
+        if p is not None and p < ALPHA and found.mean() != 0:
+            wins[pair[0] if (found.mean() > 0) != lower else pair[1]] += 1
+    winners = [loss for loss, count in wins.items() if count == len(results.losses) - 1 and count > 0]
+    return winners[0] if winners else None
