@@ -54,5 +54,7 @@ def root(
         load_user_file(file)
 
 
-for _module in ("losses", "networks", "examine", "data", "synth", "bench", "results", "metrics", "evaluate"):
+for _module in (
+    *("losses", "networks", "examine", "data", "synth", "bench", "predict", "results", "metrics", "evaluate"),
+):
     importlib.import_module(f"lesionloss.cli.{_module}")
