@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 import lesionloss
+from lesionloss.bundle import Record, save_bundle
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.metrics import Case, choose, score
 from lesionloss.training.loop import Step, Trained
 from lesionloss.training.trial import Trial, flat_record
 
-FORMAT = 1  # of model.json
 SCORE_COLUMNS = (
     *("loss", "dataset", "fold", "seed", "epoch", "split", "case", "lesion", "metric", "value", "unit"),
     *("patient", "status"),
@@ -95,24 +95,34 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def write_model(folder: Path, trial: Trial, trained: Trained, channels: Sequence[str]) -> None:
-    """The network's weights and what one needs to use them: safe to open from a stranger (no pickle)."""
-    from safetensors.torch import save_file
-
-    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.network.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
-    record = {
-        "format": FORMAT,
-        "network": trial.network,
+def write_model(
+    folder: Path, trial: Trial, trained: Trained, case: PreparedCase, preparation: Mapping[str, Any]
+) -> None:
+    """The network as a bundle that `lesionloss predict` reads; `case` is any of those it was trained on."""
+    training = {
+        "lesionloss": lesionloss.__version__,
+        "trial": trial.key,
         "loss": trial.loss,
-        "channels": channels,
-        "window": trial.recipe.window,
-        "overlap": trial.recipe.overlap,
-        "threshold": trial.recipe.threshold,
-        "trained_on": {"dataset": trial.dataset, "target": trial.target, "cases": trial.train},
-        "not_a_medical_device": True,
+        "dataset": trial.dataset,
+        "target": trial.target,
+        "cases": list(trial.train),
+        "fold": trial.fold,
+        "seed": trial.seed,
+        "steps": trial.recipe.steps,
+        "spacing_mm": [round(edge, 4) for edge in case.spacing_mm],
     }
-    (folder / "model.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    recipe = trial.recipe
+    bundle = Record(
+        network=trial.network,
+        channels=case.channels,
+        classes=case.classes,
+        preparation=dict(preparation),
+        window=recipe.window,
+        overlap=recipe.overlap,
+        threshold=recipe.threshold,
+        training=training,
+    )
+    save_bundle(folder, trained.network, bundle)
 
 
 def write_prediction(folder: Path, case: PreparedCase, probability: NDArray[np.float32]) -> None:

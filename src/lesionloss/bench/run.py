@@ -120,7 +120,8 @@ def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, devi
         watcher.note(warning)
     record.write_scores(folder, rows)
     record.write_history(folder, trained.history)
-    record.write_model(folder, trial, trained, cohort.cases[0].channels)
+    preparation = {"margin_voxels": plan.data.margin_voxels}
+    record.write_model(folder, trial, trained, cohort.cases[0], preparation)
     record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
     now = time.perf_counter()
     record.write_machine(

@@ -1,0 +1,88 @@
+"""What a pass through a network needs in memory, and what is free. Counted without computing anything."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lesionloss.networks.outputs import logits_of
+
+CONTROL_GROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages alive between operations; `peak` is the most there ever was."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.alive: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._add(tensor.untyped_storage())
+        return result
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key = int(storage._cdata)
+        if key in self.alive:
+            return
+        self.alive[key] = storage.nbytes()
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._drop, key)
+
+    def _drop(self, key: int) -> None:
+        self.now -= self.alive.pop(key, 0)
+
+
+def bytes_of_pass(network: nn.Module, shape: Sequence[int], precision: str) -> int:
+    """Most bytes that one pass of an input (B, C, *space) has alive at once: input, features and output, not weights.
+
+    What a library takes beside that for its own work is not in it.
+    """
+    device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
+    watch = _Watch()
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode(), watch, half:
+        logits_of(network.eval()(torch.empty(tuple(shape), device=device)))
+    return watch.peak
+
+
+def free_bytes(device: str) -> int | None:
+    """Memory that can still be had on a device; None where the system doesn't say."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    found = [_available(), *(_left_in_group(Path(most), Path(used)) for most, used in CONTROL_GROUPS)]
+    return min((value for value in found if value is not None), default=None)
+
+
+def _available() -> int | None:
+    path = Path("/proc/meminfo")
+    if not path.exists():
+        return None
+    for line in path.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _left_in_group(most: Path, used: Path) -> int | None:
+    try:
+        limit = most.read_text().strip()
+        return int(limit) - int(used.read_text()) if limit.isdigit() else None
+    except OSError:
+        return None
