@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lesionloss.data.cohort import Cohort, open_cohort
 from lesionloss.data.layout import Files, Found, Layout, Target, published
-from lesionloss.data.prepare import INDEX, load_index
+from lesionloss.data.making import INDEX
+from lesionloss.data.prepare import load_index
 from lesionloss.errors import UsageError
 
 _RAW = Layout(
