@@ -12,7 +12,7 @@ WINDOWS_AT_ONCE = 4
 
 
 def predict_probability(
-    network: nn.Module, case: PreparedCase, *, window: tuple[int, int, int], overlap: float, precision: str, device: str
+    network: nn.Module, case: PreparedCase, *, window: tuple[int, ...], overlap: float, precision: str, device: str
 ) -> NDArray[np.float32]:
     """Lesion probability (X, Y, Z) on the case's grid: sliding windows of `window` voxels, Gaussian means of logits.
 

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ from lesionloss.data.prepare import PreparedCase
 from lesionloss.errors import UsageError
 from lesionloss.files import whole_folder, write_text
 from lesionloss.inference import predict_probability
-from lesionloss.training.allocator import keep_freed_memory
+from lesionloss.training.checkpoint import CheckpointError, Saving
 from lesionloss.training.health import WARN_ABOVE
+from lesionloss.training.logs import HistoryFile, together
 from lesionloss.training.loop import Trained, train
 from lesionloss.training.trial import Trial
+from lesionloss.training.way import choose_way, default_workers
 
 if TYPE_CHECKING:
     from lesionloss.bench.results import Results
@@ -38,15 +41,20 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
     watcher = watcher or Silent()
     folder = Path(out)
     claim(plan, folder)
-    keep_freed_memory()
     cohort = run_cohort(plan, folder, watcher)
     trials = trials_of(plan, cohort, device)
+    way = choose_way(trials[0].recipe, plan.network.text, len(cohort.cases[0].channels), device)
+    watcher.note(way.sentence())
     has_difference = all("difference" in case.channels for case in cohort.cases)
     for trial in difference_trials(trials) if has_difference else ():
         attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)
     for index, trial in enumerate(trials, 1):
         watcher.started(trial, index, len(trials))
-        attempt(trial, folder, lambda trial, at: fill_network(trial, at, cohort, plan, device, watcher), watcher)
+        saving = Saving(folder / "checkpoints" / trial.key, note=watcher.note)
+        fill = partial(fill_network, cohort=cohort, plan=plan, device=device, watcher=watcher, saving=saving)
+        attempt(trial, folder, fill, watcher)
+        if (folder / "trials" / trial.key).exists():
+            saving.clear()
         watcher.ended(trial)
     return load(folder)
 
@@ -83,13 +91,16 @@ def attempt(trial: Trial, folder: Path, fill: Callable[[Trial, Path], None], wat
     failed = place.with_name(f"{trial.key}.failed")
     shutil.rmtree(failed, ignore_errors=True)
     try:
-        with whole_folder(place) as partial:
-            fill(trial, partial)
+        with whole_folder(place) as unfinished:
+            fill(trial, unfinished)
     except Exception as error:
         failed.mkdir(parents=True)
         record.write_trial(failed, trial, {})
         write_text(failed / "failed.txt", traceback.format_exc())
-        shutil.rmtree(place.with_name(f"{trial.key}.partial"), ignore_errors=True)
+        unfinished = place.with_name(f"{trial.key}.partial")
+        if (unfinished / "history.csv").exists():
+            shutil.copy(unfinished / "history.csv", failed)
+        shutil.rmtree(unfinished, ignore_errors=True)
         watcher.note(f"failed: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {error} (see {failed}/failed.txt)")
 
 
@@ -106,11 +117,12 @@ def fill_difference(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -
     record.write_machine(folder, {"total": time.perf_counter() - begun}, "cpu")
 
 
-def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, device: str, watcher: Watcher) -> None:
-    """Train, predict the fold's test cases, score, and write everything about it."""
+def fill_network(
+    trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, device: str, watcher: Watcher, saving: Saving
+) -> None:
+    """Train (from the last checkpoint on), predict the fold's test cases, score, and write everything about it."""
     begun = time.perf_counter()
-    steps = trial.recipe.steps
-    trained = train(trial, cohort.named(trial.train), device=device, after_step=lambda step: watcher.step(step, steps))
+    trained = trained_with_history(trial, folder, cohort, device, watcher, saving)
     trained_at = time.perf_counter()
     rows = []
     for case in cohort.named(trial.test):
@@ -119,7 +131,6 @@ def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, devi
     if warning:
         watcher.note(warning)
     record.write_scores(folder, rows)
-    record.write_history(folder, trained.history)
     record.write_model(folder, trial, trained, cohort.cases[0].channels)
     record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
     now = time.perf_counter()
@@ -127,6 +138,27 @@ def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, devi
         folder, {"training": trained_at - begun, "judging": now - trained_at, "total": now - begun}, device
     )
     (folder / "log.txt").write_text(log_text(trial, trained, warning), encoding="utf-8")
+
+
+def trained_with_history(
+    trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving
+) -> Trained:
+    """Train and write history.csv meanwhile. What failed for its own reasons is not continued: its checkpoints go."""
+    with HistoryFile(folder) as history:
+        try:
+            return train(
+                trial,
+                cohort.named(trial.train),
+                device=device,
+                workers=default_workers(device),
+                saving=saving,
+                after_step=together(history, lambda step: watcher.step(step, trial.recipe.steps)),
+            )
+        except CheckpointError:
+            raise
+        except Exception:
+            saving.clear()
+            raise
 
 
 def judge(
