@@ -1,5 +1,6 @@
 """Run a plan: whatever is not finished yet, one trial after the other, each folder whole or absent."""
 
+import math
 import shutil
 import time
 import traceback
@@ -21,7 +22,7 @@ from lesionloss.files import whole_folder, write_text
 from lesionloss.inference import predict_probability
 from lesionloss.training.checkpoint import CheckpointError, Saving
 from lesionloss.training.health import WARN_ABOVE
-from lesionloss.training.logs import HistoryFile, together
+from lesionloss.training.logs import HistoryFile, Log, together
 from lesionloss.training.loop import Trained, train
 from lesionloss.training.trial import Trial
 from lesionloss.training.way import choose_way, default_workers
@@ -118,11 +119,18 @@ def fill_difference(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -
 
 
 def fill_network(
-    trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, device: str, watcher: Watcher, saving: Saving
+    trial: Trial,
+    folder: Path,
+    cohort: RunCohort,
+    plan: Plan,
+    device: str,
+    watcher: Watcher,
+    saving: Saving,
+    log: Log | None = None,
 ) -> None:
     """Train (from the last checkpoint on), predict the fold's test cases, score, and write everything about it."""
     begun = time.perf_counter()
-    trained = trained_with_history(trial, folder, cohort, device, watcher, saving)
+    trained = trained_with_history(trial, folder, cohort, device, watcher, saving, log)
     trained_at = time.perf_counter()
     rows = []
     for case in cohort.named(trial.test):
@@ -141,7 +149,7 @@ def fill_network(
 
 
 def trained_with_history(
-    trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving
+    trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving, log: Log | None
 ) -> Trained:
     """Train and write history.csv meanwhile. What failed for its own reasons is not continued: its checkpoints go."""
     with HistoryFile(folder) as history:
@@ -152,7 +160,9 @@ def trained_with_history(
                 device=device,
                 workers=default_workers(device),
                 saving=saving,
-                after_step=together(history, lambda step: watcher.step(step, trial.recipe.steps)),
+                after_step=together(
+                    history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
+                ),
             )
         except CheckpointError:
             raise
@@ -195,4 +205,6 @@ def log_text(trial: Trial, trained: Trained, warning: str) -> str:
         f"trained on {', '.join(trial.train)}; tested on {', '.join(trial.test)}",
         f"loss {first.loss:.5g} at step {first.step}, {last.loss:.5g} at step {last.step}, {last.seconds:.1f} s",
     ]
+    if not math.isnan(trained.best_score):
+        lines.append(f"weights of step {trained.best_step}, Dice {trained.best_score:.3f} on patients set aside")
     return "\n".join([*lines, *([warning] if warning else [])]) + "\n"

@@ -54,5 +54,5 @@ def root(
         load_user_file(file)
 
 
-for _module in ("losses", "networks", "examine", "data", "synth", "bench", "results", "metrics", "evaluate"):
+for _module in ("losses", "networks", "examine", "data", "synth", "train", "bench", "results", "metrics", "evaluate"):
     importlib.import_module(f"lesionloss.cli.{_module}")

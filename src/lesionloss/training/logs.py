@@ -12,6 +12,8 @@ from typing import Self
 
 from lesionloss.training.state import Step
 
+Log = Callable[[Step], None]
+
 
 class HistoryFile:
     """history.csv, one line per step, each on disk's way before the next step begins.
@@ -67,7 +69,7 @@ def tensorboard_installed() -> bool:
     return importlib.util.find_spec("tensorboard") is not None
 
 
-def together(*watchers: Callable[[Step], None]) -> Callable[[Step], None]:
+def together(*watchers: Log) -> Log:
     """One watcher of steps that tells them to several."""
 
     def told(step: Step) -> None:
