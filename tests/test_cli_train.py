@@ -17,6 +17,7 @@ from lesionloss.cli import app
 from lesionloss.cli.train import one_trial, setting, sides
 from lesionloss.errors import LesionLossError, UsageError
 from lesionloss.training.logs import EventFile, HistoryFile
+from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
 from make_cohort import write_cohort
 from test_run import tiny_plan
@@ -86,6 +87,7 @@ def test_a_killed_command_goes_on_with_resume(plan: Path, tmp_path: Path) -> Non
         lesionloss(*words, "--seed", 7, "--out", out, "--resume")
     with pytest.raises(UsageError, match="belongs to another training"):
         lesionloss(*words, "--fold", 1, "--out", out, "--resume")
+    assert len(list((out / "checkpoint").glob("step-*"))) == 2  # a wrong option costs nothing
     lesionloss(*words, "--out", out, "--resume")
     lesionloss(*words, "--out", tmp_path / "whole")
     for name in ("model.safetensors", "scores.csv", "trial.toml"):
@@ -123,6 +125,23 @@ def test_a_killed_bench_goes_on_inside_its_trial(data: Path, tmp_path: Path) -> 
     run(tiny_plan(data), tmp_path / "run", watcher=watcher)
     assert watcher.taken == [1, 2, 3] * 3  # the step before the stop is told again, the finished trial is not
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("error", "kept"), [(TrainingFailed("nan"), False), (OSError(28, "no space"), True)])
+def test_a_checkpoint_goes_only_when_the_loss_failed(
+    error: Exception, kept: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails(Silent):
+        def step(self, step: Step, steps: int) -> None:
+            if step.step == 2:
+                raise error
+
+    monkeypatch.setattr("lesionloss.training.checkpoint.Saving.due", lambda self, step: True)
+    results = run(tiny_plan(data, losses=("dice",)), tmp_path / "run", watcher=Fails())
+    assert len(results.failed) == 2
+    assert bool(list((tmp_path / "run").glob("checkpoints/*/step-*"))) == kept
+    for folder in (tmp_path / "run" / "trials").glob("*.failed"):
+        assert len((folder / "history.csv").read_text().splitlines()) == 1 + 2
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.trials import trials_of
 from lesionloss.bench.watch import Silent, Watcher
 from lesionloss.data.prepare import PreparedCase
-from lesionloss.errors import UsageError
+from lesionloss.errors import DataError, UsageError
 from lesionloss.files import whole_folder, write_text
 from lesionloss.inference import predict_probability
 from lesionloss.training.checkpoint import CheckpointError, Saving
@@ -29,6 +29,8 @@ from lesionloss.training.way import choose_way, default_workers
 
 if TYPE_CHECKING:
     from lesionloss.bench.results import Results
+
+KEPT_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError)  # not the fault of what was trained so far
 
 
 def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | None = None) -> "Results":
@@ -151,7 +153,7 @@ def fill_network(
 def trained_with_history(
     trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving, log: Log | None
 ) -> Trained:
-    """Train and write history.csv meanwhile. What failed for its own reasons is not continued: its checkpoints go."""
+    """Train and write history.csv meanwhile. Where the loss itself failed, the next try begins anew."""
     with HistoryFile(folder) as history:
         try:
             return train(
@@ -164,10 +166,9 @@ def trained_with_history(
                     history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
                 ),
             )
-        except CheckpointError:
-            raise
-        except Exception:
-            saving.clear()
+        except Exception as error:
+            if not isinstance(error, KEPT_AFTER):
+                saving.clear()
             raise
 
 
