@@ -21,7 +21,7 @@ def test_auto_takes_bf16_only_where_the_processor_multiplies_it(monkeypatch: pyt
 
 
 def test_unknown_precision_is_refused() -> None:
-    with pytest.raises(UsageError, match="precision must be one of auto, float32, bf16, got 'half'"):
+    with pytest.raises(UsageError, match="precision must be one of auto, float32, bf16, fp16, got 'half'"):
         resolve_precision("half", "cpu")
 
 

@@ -47,10 +47,40 @@ def _checked_precision(name: str) -> str:
     return name
 
 
+def _checked_optimiser(text: str) -> str:
+    from lesionloss.training.optimisers import check_optimiser
+
+    return check_optimiser(text)
+
+
+def _checked_schedule(text: str) -> str:
+    from lesionloss.training.schedules import check_schedule
+
+    return check_schedule(text)
+
+
+def _checked_sampler(text: str) -> str:
+    from lesionloss.training.samplers import check_sampler
+
+    return check_sampler(text)
+
+
+def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
+    from lesionloss.data.augment import format_augmentation, parse_augmentation
+
+    return value if isinstance(value, bool) else format_augmentation(parse_augmentation(value))
+
+
 LossText = Annotated[str, AfterValidator(_checked_loss)]
 NetworkText = Annotated[str, AfterValidator(_checked_network)]
 MetricName = Annotated[str, AfterValidator(_checked_metric)]
 PrecisionName = Annotated[str, AfterValidator(_checked_precision)]
+OptimiserText = Annotated[str, AfterValidator(_checked_optimiser)]
+ScheduleText = Annotated[str, AfterValidator(_checked_schedule)]
+SamplerText = Annotated[str, AfterValidator(_checked_sampler)]
+Augmentation = Annotated[bool | tuple[str, ...], AfterValidator(_checked_augmentation)]
+Sides = tuple[Positive, Positive, Positive] | tuple[Positive, Positive]
+Weights = tuple[Annotated[float, Field(ge=0)], ...]
 
 
 class Data(Part):
@@ -67,30 +97,51 @@ class Data(Part):
 
 
 class Network(Part):
+    """`start_from`: a file of weights to begin with, names mapped by `start_layout`; `freeze`: patterns of parts."""
+
     text: NetworkText = "unet3d"
+    start_from: str = ""
+    start_layout: str = ""
+    freeze: tuple[str, ...] = ()
 
 
 class Training(Part):
-    """Steps, batch and patches (voxels) of one training.
+    """Steps, batch and patches (voxels) of one training; docs/howto/training.md says what each key does.
 
     The learning rate falls as (1 - done/steps)^decay (0: constant); `precision` auto takes bf16 where it is fast.
     """
 
     steps: Positive = 1000
     batch: Positive = 4
-    patch: tuple[Positive, Positive, Positive] = (32, 32, 32)
+    patch: Sides = (32, 32, 32)
     jitter: Annotated[int, Field(ge=0)] = 10
     lesion_share: Share = 1.0
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     decay: Annotated[float, Field(ge=0)] = 0.9
-    augment: bool = True
+    augment: Augmentation = True
     precision: PrecisionName = "auto"
+    optimiser: OptimiserText = "adam"
+    schedule: ScheduleText = "polynomial"
+    sampler: SamplerText = "weighted"
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    accumulate: Positive = 1
+    deep_weights: Weights = ()
+    consistency_from: Annotated[int, Field(ge=0)] = 0
+    inner_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    check_every: Positive = 50
+    stop_after: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Training":
+        if self.stop_after and not self.inner_share:
+            raise ValueError("stop_after needs patients set aside to judge by: give inner_share too, such as 0.2")
+        return self
 
 
 class Inference(Part):
     """Windows of `window` voxels (empty: as large as a training patch), overlapping by a share of their side."""
 
-    window: tuple[Positive, Positive, Positive] | tuple[()] = ()
+    window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 

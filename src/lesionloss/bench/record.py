@@ -5,7 +5,6 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import lesionloss
 from lesionloss.bundle import Record, save_bundle
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.metrics import Case, choose, score
-from lesionloss.training.loop import Step, Trained
+from lesionloss.training.loop import Trained
 from lesionloss.training.trial import Trial, flat_record
 
 SCORE_COLUMNS = (
@@ -56,13 +55,6 @@ def write_scores(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
         writer = csv.DictWriter(handle, SCORE_COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def write_history(folder: Path, history: Sequence[Step]) -> None:
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Step)])
-        writer.writerows(asdict(step).values() for step in history)
 
 
 def write_trial(folder: Path, trial: Trial, hashes: dict[str, str]) -> None:

@@ -1,10 +1,12 @@
 """Run a plan: whatever is not finished yet, one trial after the other, each folder whole or absent."""
 
+import math
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +17,20 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.trials import trials_of
 from lesionloss.bench.watch import Silent, Watcher
 from lesionloss.data.prepare import PreparedCase
-from lesionloss.errors import UsageError
+from lesionloss.errors import DataError, UsageError
 from lesionloss.files import whole_folder, write_text
 from lesionloss.inference import predict_probability
-from lesionloss.training.allocator import keep_freed_memory
+from lesionloss.training.checkpoint import CheckpointError, Saving
 from lesionloss.training.health import WARN_ABOVE
+from lesionloss.training.logs import HistoryFile, Log, together
 from lesionloss.training.loop import Trained, train
 from lesionloss.training.trial import Trial
+from lesionloss.training.way import choose_way, default_workers
 
 if TYPE_CHECKING:
     from lesionloss.bench.results import Results
+
+KEPT_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError)  # not the fault of what was trained so far
 
 
 def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | None = None) -> "Results":
@@ -38,15 +44,20 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
     watcher = watcher or Silent()
     folder = Path(out)
     claim(plan, folder)
-    keep_freed_memory()
     cohort = run_cohort(plan, folder, watcher)
     trials = trials_of(plan, cohort, device)
+    way = choose_way(trials[0].recipe, plan.network.text, len(cohort.cases[0].channels), device)
+    watcher.note(way.sentence())
     has_difference = all("difference" in case.channels for case in cohort.cases)
     for trial in difference_trials(trials) if has_difference else ():
         attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)
     for index, trial in enumerate(trials, 1):
         watcher.started(trial, index, len(trials))
-        attempt(trial, folder, lambda trial, at: fill_network(trial, at, cohort, plan, device, watcher), watcher)
+        saving = Saving(folder / "checkpoints" / trial.key, note=watcher.note)
+        fill = partial(fill_network, cohort=cohort, plan=plan, device=device, watcher=watcher, saving=saving)
+        attempt(trial, folder, fill, watcher)
+        if (folder / "trials" / trial.key).exists():
+            saving.clear()
         watcher.ended(trial)
     return load(folder)
 
@@ -83,13 +94,16 @@ def attempt(trial: Trial, folder: Path, fill: Callable[[Trial, Path], None], wat
     failed = place.with_name(f"{trial.key}.failed")
     shutil.rmtree(failed, ignore_errors=True)
     try:
-        with whole_folder(place) as partial:
-            fill(trial, partial)
+        with whole_folder(place) as unfinished:
+            fill(trial, unfinished)
     except Exception as error:
         failed.mkdir(parents=True)
         record.write_trial(failed, trial, {})
         write_text(failed / "failed.txt", traceback.format_exc())
-        shutil.rmtree(place.with_name(f"{trial.key}.partial"), ignore_errors=True)
+        unfinished = place.with_name(f"{trial.key}.partial")
+        if (unfinished / "history.csv").exists():
+            shutil.copy(unfinished / "history.csv", failed)
+        shutil.rmtree(unfinished, ignore_errors=True)
         watcher.note(f"failed: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {error} (see {failed}/failed.txt)")
 
 
@@ -106,11 +120,19 @@ def fill_difference(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -
     record.write_machine(folder, {"total": time.perf_counter() - begun}, "cpu")
 
 
-def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, device: str, watcher: Watcher) -> None:
-    """Train, predict the fold's test cases, score, and write everything about it."""
+def fill_network(
+    trial: Trial,
+    folder: Path,
+    cohort: RunCohort,
+    plan: Plan,
+    device: str,
+    watcher: Watcher,
+    saving: Saving,
+    log: Log | None = None,
+) -> None:
+    """Train (from the last checkpoint on), predict the fold's test cases, score, and write everything about it."""
     begun = time.perf_counter()
-    steps = trial.recipe.steps
-    trained = train(trial, cohort.named(trial.train), device=device, after_step=lambda step: watcher.step(step, steps))
+    trained = trained_with_history(trial, folder, cohort, device, watcher, saving, log)
     trained_at = time.perf_counter()
     rows = []
     for case in cohort.named(trial.test):
@@ -119,7 +141,6 @@ def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, devi
     if warning:
         watcher.note(warning)
     record.write_scores(folder, rows)
-    record.write_history(folder, trained.history)
     preparation = {"margin_voxels": plan.data.margin_voxels}
     record.write_model(folder, trial, trained, cohort.cases[0], preparation)
     record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
@@ -128,6 +149,28 @@ def fill_network(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan, devi
         folder, {"training": trained_at - begun, "judging": now - trained_at, "total": now - begun}, device
     )
     (folder / "log.txt").write_text(log_text(trial, trained, warning), encoding="utf-8")
+
+
+def trained_with_history(
+    trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving, log: Log | None
+) -> Trained:
+    """Train and write history.csv meanwhile. Where the loss itself failed, the next try begins anew."""
+    with HistoryFile(folder) as history:
+        try:
+            return train(
+                trial,
+                cohort.named(trial.train),
+                device=device,
+                workers=default_workers(device),
+                saving=saving,
+                after_step=together(
+                    history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
+                ),
+            )
+        except Exception as error:
+            if not isinstance(error, KEPT_AFTER):
+                saving.clear()
+            raise
 
 
 def judge(
@@ -164,4 +207,6 @@ def log_text(trial: Trial, trained: Trained, warning: str) -> str:
         f"trained on {', '.join(trial.train)}; tested on {', '.join(trial.test)}",
         f"loss {first.loss:.5g} at step {first.step}, {last.loss:.5g} at step {last.step}, {last.seconds:.1f} s",
     ]
+    if not math.isnan(trained.best_score):
+        lines.append(f"weights of step {trained.best_step}, Dice {trained.best_score:.3f} on patients set aside")
     return "\n".join([*lines, *([warning] if warning else [])]) + "\n"

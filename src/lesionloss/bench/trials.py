@@ -1,17 +1,20 @@
 """From a plan and a cohort to the list of trials, pair by pair."""
 
 from itertools import product
+from pathlib import Path
 
 from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.plan import Plan
 from lesionloss.data.folds import make_folds
+from lesionloss.errors import UsageError
+from lesionloss.files import sha256_of
 from lesionloss.training.precision import resolve_precision
 from lesionloss.training.trial import Recipe, Trial
 
 
 def recipe_of(plan: Plan, device: str) -> Recipe:
     """How this plan trains and predicts on a device; `precision` is resolved here, once."""
-    training = plan.training
+    training, network = plan.training, plan.network
     return Recipe(
         steps=training.steps,
         batch=training.batch,
@@ -25,7 +28,30 @@ def recipe_of(plan: Plan, device: str) -> Recipe:
         window=plan.inference.window or training.patch,
         overlap=plan.inference.overlap,
         threshold=plan.inference.threshold,
+        optimiser=training.optimiser,
+        schedule=training.schedule,
+        sampler=training.sampler,
+        clip_norm=training.clip_norm,
+        accumulate=training.accumulate,
+        deep_weights=training.deep_weights,
+        consistency_from=training.consistency_from,
+        inner_share=training.inner_share,
+        check_every=training.check_every,
+        stop_after=training.stop_after,
+        start_from=network.start_from,
+        start_layout=network.start_layout,
+        start_sha256=_content(network.start_from),
+        freeze=network.freeze,
     )
+
+
+def _content(path: str) -> str:
+    """Digest of a file of weights, so that a trial knows what it began with. Raises UsageError if there is none."""
+    if not path:
+        return ""
+    if not Path(path).is_file():
+        raise UsageError(f"network.start_from: no file {path}; give a .safetensors or .pth file")
+    return sha256_of(Path(path))
 
 
 def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:

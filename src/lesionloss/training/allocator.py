@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
@@ -9,7 +10,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next step; True where that worked (Linux with glibc).
 
-    The price is a process whose memory stays at its peak.
+    The price is a process whose memory stays at its peak, and up to twice of it: blocks of different size are not
+    joined as pages of the kernel are.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -18,3 +20,26 @@ def keep_freed_memory() -> bool:
         return bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
     except (OSError, AttributeError):
         return False
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: what the machine has free, within its control group; 0 if unknown."""
+    found = (_free_of_machine(Path("/proc/meminfo")), _free_of_group(Path("/sys/fs/cgroup")))
+    known = [amount for amount in found if amount is not None]
+    return min(known, default=0)
+
+
+def _free_of_machine(meminfo: Path) -> int | None:
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:
+        return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kilobytes[0] * 1024 if kilobytes else None
+
+
+def _free_of_group(group: Path) -> int | None:
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return None

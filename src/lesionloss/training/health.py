@@ -21,14 +21,25 @@ class GradientHealth:
 
 
 def gradient_health(network: nn.Module, logits: Tensor, references: Tensor) -> GradientHealth:
-    """Health after a backward pass. `logits` (B, 1, *space) with its gradient retained; `references` (B, *space)."""
-    dead = [parameter.grad is None or not bool(parameter.grad.any()) for parameter in network.parameters()]
-    lesion = references.bool()
-    gradient = logits.grad
-    if gradient is None:
-        share = 1.0
-    elif not bool(lesion.any()):
-        share = float("nan")
-    else:
-        share = float((gradient[:, 0][lesion] == 0).to(torch.float32).mean())
-    return GradientHealth(sum(dead) / max(1, len(dead)), share)
+    """Health after a backward pass. `logits` (B, C, *space) with its gradient retained; `references` (B, *space)."""
+    tensors, lesion_voxels = health_tensor(network, logits, references).tolist()
+    return GradientHealth(tensors, lesion_voxels)
+
+
+def health_tensor(network: nn.Module, logits: Tensor, references: Tensor) -> Tensor:
+    """The two shares of `GradientHealth`, (2,) float64 on the device of `logits`, without waiting for it.
+
+    Parameters that take no gradient (frozen ones) are not counted.
+    """
+    device = logits.device
+    dead = [
+        torch.ones((), dtype=torch.bool, device=device) if parameter.grad is None else ~parameter.grad.any()
+        for parameter in network.parameters()
+        if parameter.requires_grad
+    ]
+    tensors = torch.stack(dead).double().mean() if dead else torch.zeros((), dtype=torch.float64, device=device)
+    if logits.grad is None:
+        return torch.stack([tensors, torch.ones_like(tensors)])
+    lesion = references != 0
+    silent = lesion & (logits.grad == 0).all(1)
+    return torch.stack([tensors, (silent.sum().float() / lesion.sum().float()).double()])

@@ -1,28 +1,41 @@
 """The training loop, to be read from top to bottom.
 
 No callback and no trainer class: whoever wants another loop copies this one. Every random draw comes from a generator
-named by the trial's `pair`, so two losses of a pair start from the same weights and see the same batches.
+named by the trial's `pair` and the step, so two losses of a pair start from the same weights and see the same batches,
+and a training that was killed goes on from its checkpoint to the same bits.
 """
 
+import contextlib
 import hashlib
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from lesionloss.criterion import build
-from lesionloss.data.augment import augment
-from lesionloss.data.patches import draw_batch
-from lesionloss.data.prepare import PreparedCase
-from lesionloss.errors import LesionLossError
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.data.stream import BatchStream
+from lesionloss.errors import DataError, LesionLossError, UsageError
 from lesionloss.networks import build_network, channels_last, seed_dropout
+from lesionloss.networks.foreign_names import same_name
 from lesionloss.randomness import torch_generator
-from lesionloss.training.health import GradientHealth, gradient_health
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.training.checkpoint import Saving
+from lesionloss.training.forward import forward, loss_of, outputs_of, parts
+from lesionloss.training.health import health_tensor
+from lesionloss.training.inner import inner_score, inner_split
+from lesionloss.training.optimisers import read_optimiser
+from lesionloss.training.samplers import augmentation_of, sampler_of
+from lesionloss.training.schedules import learning_rate, read_schedule
+from lesionloss.training.state import State, Step, take_weights, weights_of
+from lesionloss.training.trial import Trial
+from lesionloss.transfer import freeze, load_weights, name_map
 
 HEALTH_EVERY = 10  # steps; a look at every gradient costs about a tenth of a small network's step
+READ_EVERY = 20  # steps on a GPU after which the losses are read; reading one means waiting for the device
 
 
 class TrainingFailed(LesionLossError):
@@ -30,25 +43,151 @@ class TrainingFailed(LesionLossError):
 
 
 @dataclass(frozen=True)
-class Step:
-    """One line of history.csv. `seconds` since the start; the health shares are those last measured."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    seconds: float
-    zero_gradient_tensors: float
-    zero_gradient_lesion: float
-
-
-@dataclass(frozen=True)
 class Trained:
-    """A trained network, its history, and the hashes that prove what it started from and what it saw."""
+    """A trained network, its history, and the hashes that prove what it started from and what it saw.
+
+    Its weights are those of `best_step`: the last one, or with an inner split the one with the best score, `best_score`
+    (mean Dice of whole cases; NaN without a split).
+    """
 
     network: nn.Module
     history: tuple[Step, ...]
     weights_hash: str
     batches_hash: str
+    best_step: int = 0
+    best_score: float = math.nan
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A step whose loss and health still lie on the device."""
+
+    step: int
+    loss: Tensor
+    rate: float
+    seconds: float
+    health: Tensor
+    names: tuple[str, ...]
+
+
+def train(
+    trial: Trial,
+    cases: Sequence[PreparedCase],
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    saving: Saving | None = None,
+    after_step: Callable[[Step], None] | None = None,
+) -> Trained:
+    """Train the trial's network on its training cases.
+
+    The result is the same for any number of `workers`, which make batches ahead. With `saving`, training goes on from
+    the last whole checkpoint in its folder and writes others; `after_step` is then told of the steps before, too.
+    Raises TrainingFailed when the loss is not finite, UsageError for a recipe that does not fit network or cases.
+    """
+    recipe, stream = trial.recipe, (trial.pair,)
+    learning, aside = inner_split(cases, recipe.inner_share, stream)
+    if recipe.stop_after and not aside:
+        raise UsageError("stop_after needs patients set aside to judge by: give inner_share, such as 0.2")
+    score = inner_score(aside, recipe, device) if aside else None
+
+    # network, criterion and optimiser; initial weights from the pair's own generator or a file
+    network = start_network(trial)
+    started_from = weights_hash(network)
+    network = channels_last(network).to(device).train()
+    moving = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    criterion = build(trial.loss)
+    schedule = read_schedule(recipe.schedule)
+    optimiser = read_optimiser(recipe.optimiser).over(moving, recipe.learning_rate)
+    scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=recipe.precision == "fp16")
+
+    # where it stands: at the beginning, or at the last whole checkpoint
+    state = State(network, optimiser, scaler)
+    if saving is not None:
+        saving.resume(state, trial.key)
+    told = after_step or (lambda step: None)
+    for done in state.history:
+        told(done)
+    health = torch.tensor(state.health, dtype=torch.float64)
+    before, begun = state.seconds, time.perf_counter()
+    unread: list[Unread] = []
+    finished = state.step >= recipe.steps or state.progress.exhausted(recipe)
+
+    patches = recipe.batch * recipe.accumulate
+    draws, augmentation = sampler_of(recipe), augmentation_of(recipe)
+    with BatchStream(
+        learning, draws, augmentation, stream, batch=patches, start_step=state.step + 1, workers=workers
+    ) as batches:
+        while not finished:
+            # the batch of this step, whatever happened before
+            batch = next(batches)
+            step = batch.step
+            state.saw(batch.images.tobytes(), batch.references.tobytes())
+
+            # forward and backward, in as many parts as gradients are accumulated over
+            seed_dropout(network, torch_generator(*stream, "dropout", step))
+            optimiser.zero_grad(set_to_none=True)
+            values = []
+            for x, y, valid in parts(batch, recipe, device):
+                outputs = outputs_of(network, x, recipe.precision)
+                outputs.logits.retain_grad()
+                with failure_named(trial, step, batch.names):
+                    loss = loss_of(criterion, outputs, y, valid, recipe, step)
+                torch.autograd.backward(scaler.scale(loss / recipe.accumulate))
+                values.append(loss.detach())
+            if step == 1 or step % HEALTH_EVERY == 0:
+                health = health_tensor(network, outputs.logits, y)
+
+            # move the weights
+            rate = learning_rate(recipe, step, state.progress.drops)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            if recipe.clip_norm:
+                scaler.unscale_(optimiser)
+                nn.utils.clip_grad_norm_(moving, recipe.clip_norm)
+            scaler.step(optimiser)
+            scaler.update()
+
+            # read the numbers: on a GPU only now and then
+            seconds = round(before + time.perf_counter() - begun, 3)
+            unread.append(Unread(step, torch.stack(values).mean(), rate, seconds, health, batch.names))
+            look, last = step % recipe.check_every == 0, step == recipe.steps
+            save = saving is not None and (last or saving.due(step))
+            if device == "cpu" or look or last or save or len(unread) >= READ_EVERY:
+                for numbers in read(unread, trial):
+                    state.history.append(numbers)
+                    told(numbers)
+                unread = []
+
+            # the inner patients decide which weights are best and whether to go on; then the checkpoint
+            if score is not None and (look or last):
+                state.progress = state.progress.after(score(network), step, schedule)
+                if state.progress.best_step == step:
+                    state.best = weights_of(network)
+            elif look:
+                mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
+                state.progress = state.progress.after(-mean, step, schedule)
+            finished = last or state.progress.exhausted(recipe)
+            if saving is not None and (save or finished):
+                saving.save(state, trial.key)
+
+    if not state.best:
+        return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], state.step)
+    take_weights(network, state.best)
+    found = state.progress
+    return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], found.best_step, found.best)
+
+
+def start_network(trial: Trial) -> nn.Module:
+    """The network before the first step: weights from the pair's generator, then those of a file; frozen parts."""
+    recipe = trial.recipe
+    network = build_network(trial.network, torch_generator(trial.pair, "weights"))
+    if recipe.start_from:
+        mapping = name_map(recipe.start_layout) if recipe.start_layout else same_name
+        load_weights(network, Path(recipe.start_from), mapping)
+    if recipe.freeze:
+        freeze(network, recipe.freeze)
+    return network
 
 
 def weights_hash(network: nn.Module) -> str:
@@ -59,74 +198,26 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def train(
-    trial: Trial,
-    cases: Sequence[PreparedCase],
-    *,
-    device: str = "cpu",
-    after_step: Callable[[Step], None] | None = None,
-) -> Trained:
-    """Train the trial's network on its training cases. Raises TrainingFailed when the loss is not finite."""
-    recipe = trial.recipe
-    stream = (trial.pair,)
-
-    # network, criterion and optimiser; initial weights from the pair's own generator
-    network = build_network(trial.network, torch_generator(*stream, "weights"))
-    started_from = weights_hash(network)
-    network = channels_last(network).to(device)
-    criterion = build(trial.loss)
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    network.train()
-
-    history: list[Step] = []
-    seen = hashlib.sha256()
-    health = GradientHealth(float("nan"), float("nan"))
-    begun = time.perf_counter()
-    for step in range(1, recipe.steps + 1):
-        # the batch of this step, whatever happened before
-        images, references, names = draw_batch(
-            cases, recipe.patch, recipe.batch, recipe.jitter, recipe.lesion_share, stream, step
-        )
-        if recipe.augment:
-            images, references = augment(images, references, stream, step)
-        seen.update(images.tobytes() + references.tobytes())
-        x = torch.from_numpy(images).to(device, memory_format=torch.channels_last_3d)
-        y = torch.from_numpy(references).to(device)
-
-        # forward and backward
-        seed_dropout(network, torch_generator(*stream, "dropout", step))
-        logits = forward(network, x, recipe.precision)
-        logits.retain_grad()
-        loss = criterion(logits, y)
-        value = float(loss.detach())
-        if value != value or value in (float("inf"), float("-inf")):
-            raise TrainingFailed(
-                f"loss {trial.loss!r} is {value} at step {step}; cases of the batch: {', '.join(names)}"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if step == 1 or step % HEALTH_EVERY == 0:
-            health = gradient_health(network, logits, y)
-        rate = learning_rate(recipe, step)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        optimiser.step()
-
-        # record
-        seconds = time.perf_counter() - begun
-        history.append(Step(step, value, rate, round(seconds, 3), health.tensors, health.lesion_voxels))
-        if after_step is not None:
-            after_step(history[-1])
-    return Trained(network.eval(), tuple(history), started_from, seen.hexdigest()[:16])
+def read(unread: Sequence[Unread], trial: Trial) -> Iterator[Step]:
+    """The steps with their numbers. Raises TrainingFailed at the first loss that is not finite."""
+    losses = torch.stack([step.loss for step in unread]).tolist()
+    for step, loss in zip(unread, losses, strict=True):
+        if not math.isfinite(loss):
+            raise TrainingFailed(failure(trial, step.step, step.names, str(loss)))
+        yield Step(step.step, loss, step.rate, step.seconds, *step.health.tolist())
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate of a step (from 1): polynomial decay from the recipe's rate towards 0 after the last step."""
-    return float(recipe.learning_rate * (1 - (step - 1) / recipe.steps) ** recipe.decay)
+@contextlib.contextmanager
+def failure_named(trial: Trial, step: int, names: Sequence[str]) -> Iterator[None]:
+    """Say at which step and on which cases a loss found values that it can't use."""
+    try:
+        yield
+    except DataError as error:
+        raise TrainingFailed(failure(trial, step, names, f"undefined ({error})")) from error
 
 
-def forward(network: nn.Module, x: Tensor, precision: str) -> Tensor:
-    """Logits in float32; the network itself runs in bfloat16 where `precision` says so."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits: Tensor = network(x)
-    return logits.float()
+def failure(trial: Trial, step: int, names: Sequence[str], value: str) -> str:
+    return f"loss {trial.loss!r} is {value} at step {step}; cases of the batch: {', '.join(names)}"
+
+
+__all__ = ["Step", "Trained", "TrainingFailed", "forward", "learning_rate", "train", "weights_hash"]

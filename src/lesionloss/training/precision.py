@@ -6,7 +6,7 @@ import torch
 
 from lesionloss.errors import UsageError
 
-PRECISIONS = ("auto", "float32", "bf16")
+PRECISIONS = ("auto", "float32", "bf16", "fp16")
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
@@ -26,9 +26,14 @@ def cpu_has_fast_bf16() -> bool:
 
 
 def resolve_precision(name: str, device: str) -> str:
-    """`float32` or `bf16` for a device; `auto` takes bf16 where it is fast. Raises UsageError for an unknown name."""
+    """`float32`, `bf16` or `fp16` for a device; `auto` takes bf16 where it is fast.
+
+    Raises UsageError for an unknown name, and for fp16 on a CPU, where nothing is won.
+    """
     if name not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {name!r}")
+    if name == "fp16" and device == "cpu":
+        raise UsageError("precision fp16 needs a GPU; on a CPU give auto, float32 or bf16")
     if name != "auto":
         return name
     if device.startswith("cuda"):

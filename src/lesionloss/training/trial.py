@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
 
@@ -10,23 +10,52 @@ from typing import Any
 class Recipe:
     """How a network is trained and applied; equal for all losses of a comparison.
 
-    The learning rate falls as (1 - done/steps)^decay; 0 keeps it constant.
     `patch`, `jitter` and `window` are in voxels; `lesion_share` is the share of patches centred on a lesion;
-    `precision` is resolved (`float32` or `bf16`); `overlap` is the share by which the windows of inference overlap.
+    `precision` is resolved (`float32`, `bf16` or `fp16`); `overlap` is the share by which the windows of inference
+    overlap. `augment` is True for flips and rescaled visits, False for nothing, or the texts of
+    `data.augment.parse_augmentation`.
+
+    Fields with a default came later. At its default a field is left out of the digests, so that the trials of older
+    plans keep their names and their random draws:
+
+    optimiser, schedule, sampler: texts, see `training.optimisers`, `training.schedules`, `training.samplers`. The
+        polynomial schedule falls as (1 - done/steps)^decay; decay 0 keeps the rate constant.
+    clip_norm: largest norm of the whole gradient, 0 for no limit. accumulate: batches whose gradients make one step.
+    deep_weights: one number per output of a network with deep supervision; empty: each half of the one before.
+    consistency_from: step from which the two single-visit heads are pushed apart on new lesions; 0: never.
+    inner_share: share of the training patients set aside to choose the best weights. check_every: steps between two
+        looks at them (or at the loss, without them). stop_after: looks without a better score before training ends; 0:
+        never.
+    start_from, start_layout, start_sha256: a file of weights to begin with, how its names are mapped, and its content.
+    freeze: patterns of parameters that do not move.
     """
 
     steps: int
     batch: int
-    patch: tuple[int, int, int]
+    patch: tuple[int, ...]
     jitter: int
     lesion_share: float
     learning_rate: float
     decay: float
-    augment: bool
+    augment: bool | tuple[str, ...]
     precision: str
-    window: tuple[int, int, int]
+    window: tuple[int, ...]
     overlap: float
     threshold: float
+    optimiser: str = "adam"
+    schedule: str = "polynomial"
+    sampler: str = "weighted"
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    deep_weights: tuple[float, ...] = ()
+    consistency_from: int = 0
+    inner_share: float = 0.0
+    check_every: int = 50
+    stop_after: int = 0
+    start_from: str = ""
+    start_layout: str = ""
+    start_sha256: str = ""
+    freeze: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +76,25 @@ class Trial:
     @property
     def key(self) -> str:
         """Digest of all fields: the name of the trial's folder."""
-        return _digest(asdict(self))
+        return _digest(_record(self))
 
     @property
     def pair(self) -> str:
         """Digest of all fields but the loss: equal for trials that must share weights, batches and augmentation."""
-        return _digest({name: value for name, value in asdict(self).items() if name not in ("loss", "method")})
+        return _digest({name: value for name, value in _record(self).items() if name not in ("loss", "method")})
+
+
+def _record(trial: Trial) -> dict[str, Any]:
+    return asdict(trial) | {"recipe": recipe_record(trial.recipe)}
+
+
+def recipe_record(recipe: Recipe) -> dict[str, Any]:
+    """The fields of a recipe as a dictionary, without the later ones that are at their defaults."""
+    return {
+        field.name: getattr(recipe, field.name)
+        for field in fields(recipe)
+        if field.default is MISSING or getattr(recipe, field.name) != field.default
+    }
 
 
 def _digest(record: dict[str, Any]) -> str:
@@ -61,16 +103,16 @@ def _digest(record: dict[str, Any]) -> str:
 
 
 def flat_record(trial: Trial) -> dict[str, Any]:
-    """The trial as one level of plain values, ready for TOML: all fields, the recipe's too, with key and pair."""
+    """The trial as one level of plain values, ready for TOML: key, pair, its fields and `recipe_record`."""
     record: dict[str, Any] = {"key": trial.key, "pair": trial.pair}
     for field in fields(trial):
         if field.name != "recipe":
             record[field.name] = _plain(getattr(trial, field.name))
-    return record | {name: _plain(value) for name, value in asdict(trial.recipe).items()}
+    return record | {name: _plain(value) for name, value in recipe_record(trial.recipe).items()}
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-__all__ = ["Recipe", "Trial", "flat_record", "replace"]
+__all__ = ["Recipe", "Trial", "flat_record", "recipe_record", "replace"]

@@ -1,0 +1,157 @@
+"""`lesionloss train`: one training, from options or one trial of a plan, safe to kill."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionloss.cli.app import app
+from lesionloss.errors import UsageError
+
+if TYPE_CHECKING:
+    from lesionloss.bench.plan import Plan
+
+EXAMPLES = """
+Examples:
+
+  lesionloss train --data DATA/msseg2 --loss hytver --out models/hytver      (all patients, nobody tested)
+
+  lesionloss train --data DATA/lit --loss dice --fold 0 --steps 250 --set training.inner_share=0.2 --out models/dice
+
+  lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick     (one trial of a plan)
+
+  lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick --resume     (after a kill)
+
+  lesionloss train --data DATA --loss dice_ce --set 'training.optimiser="sgd(momentum=0.99)"' --out models/sgd
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def train(
+    plan: Annotated[
+        str | None, typer.Argument(metavar="[PLAN|PRESET]", help="Take the settings from a plan; else the defaults.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the model and everything about it.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the patients, if the plan names none.")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", metavar="SPEC", help="The loss.")] = None,
+    fold: Annotated[
+        str | None, typer.Option("--fold", help="Fold to hold out and test; all: everybody learns. Plans: 0, else all.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights and batches; the plan's first.")] = None,
+    network: Annotated[str | None, typer.Option("--network", metavar="TEXT", help="See lesionloss networks.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Training steps.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Patches of a step.")] = None,
+    patch: Annotated[str | None, typer.Option("--patch", metavar="AxBxC", help="Voxels, such as 80x80x80.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At the first step.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, float32, bf16 or fp16.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a plan, as in TOML; may be repeated."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
+    checkpoint_seconds: Annotated[
+        float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints.")
+    ] = 120,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a training in --out.")] = False,
+) -> None:
+    """Train one network with one loss; a killed training goes on with --resume, to the same bits."""
+    if out is None:
+        raise UsageError("train needs a folder for its results: --out FOLDER")
+    from lesionloss.cli.watch import TerminalWatcher
+    from lesionloss.training.device import resolve_device
+    from lesionloss.training.single import Asked, finished, make_ready, train_one
+
+    training = {
+        "steps": steps,
+        "batch": batch,
+        "patch": sides(patch),
+        "learning_rate": learning_rate,
+        "precision": precision,
+    }
+    given = {f"training.{key}": value for key, value in training.items() if value is not None}
+    if network is not None:
+        given["network.text"] = network
+    if data is not None:
+        given["data.source"] = str(data.resolve())
+    chosen = one_trial(plan, loss, seed, given | dict(map(setting, settings or [])))
+    asked = Asked(chosen, fold_number(fold, plan), out, resolve_device(device), checkpoint_seconds)
+    if resume and finished(out):
+        typer.echo(f"{out} is finished already")
+        return
+    make_ready(asked, resume=resume, force=force)
+    with TerminalWatcher(chosen.name) as watcher:
+        trial = train_one(asked, watcher)
+    tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
+    typer.echo(f"{out}: trained on {len(trial.train)} cases{tested}")
+
+
+def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[str, Any]) -> "Plan":
+    """A plan of one loss and one seed: that of a file, a preset or the defaults, with what the options say."""
+    from lesionloss.bench.plan import Plan
+    from lesionloss.cli.bench import chosen_plan
+
+    if name is None:
+        if loss is None:
+            raise UsageError("train needs a loss, such as --loss hytver, or a plan; see lesionloss losses")
+        plan = Plan(name="train", losses=(loss,), baseline_loss=loss, folds=5, seeds=(1,))
+    else:
+        plan = chosen_plan(name, None, [])
+    if loss is None and len(plan.losses) > 1:
+        raise UsageError(f"plan {plan.name} has {len(plan.losses)} losses; choose one: --loss {'|'.join(plan.losses)}")
+    changes: dict[str, Any] = {"seeds": (plan.seeds[0] if seed is None else seed,)}
+    changes["losses"] = (plan.losses[0] if loss is None else loss,)
+    changes["baseline_loss"] = changes["losses"][0]
+    record = plan.model_dump() | changes
+    for key, value in given.items():
+        _put(record, key, value)
+    return plan.changed(record)
+
+
+def _put(record: dict[str, Any], key: str, value: Any) -> None:
+    """Set `part.key` or `key` in a plan's record; an unknown part is left for the plan to refuse."""
+    part, _, rest = key.rpartition(".")
+    if not part:
+        record[rest] = value
+    elif isinstance(record.get(part), dict):
+        record[part] = record[part] | {rest: value}
+    else:
+        raise UsageError(f"--set {key}: a plan has no part {part!r}; parts: data, network, training, inference")
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """`training.steps=250` as key and value. Raises UsageError for what isn't TOML."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError("no = in it")
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise UsageError(
+            f"--set needs KEY=VALUE with a value as in TOML (words in quotes), got {text!r}: {error}"
+        ) from error
+
+
+def sides(text: str | None) -> list[int] | None:
+    """`80x80x80` as numbers. Raises UsageError for anything else."""
+    if text is None:
+        return None
+    words = text.lower().replace("×", "x").split("x")
+    if len(words) not in (2, 3) or not all(word.isdecimal() for word in words):
+        raise UsageError(f"--patch must be two or three numbers such as 80x80x80, got {text!r}")
+    return [int(word) for word in words]
+
+
+def fold_number(text: str | None, plan: str | None) -> int:
+    """The number of a fold, -1 for all. Raises UsageError for anything else."""
+    from lesionloss.training.single import ALL
+
+    if text is None:
+        return ALL if plan is None else 0
+    if text == "all":
+        return ALL
+    if not text.isdecimal():
+        raise UsageError(f"--fold must be all or a number from 0, got {text!r}")
+    return int(text)
