@@ -41,6 +41,7 @@ class Made:
     empty: tuple[tuple[str, int], ...] = ()
     unpaired: tuple[str, ...] = ()
     undefined: bool = False
+    dead: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("dice", "hd95", "lesion_f1", "brier", "false_positive_lesion_volume_mm3")
     radius: tuple[float, float] = (0.07, 0.17)
     names: dict[int, str] = field(default_factory=dict)
@@ -207,6 +208,20 @@ def _write_trial(
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
+    if record["method"] == "network":
+        _write_history(folder, made, trial)
+
+
+def _write_history(folder: Path, made: Made, trial: tuple[str, int, int]) -> None:
+    loss, fold, seed = trial
+    draw = numpy_generator("history", loss, fold, seed)
+    dead = 0.6 if loss in made.dead else 0.0
+    with (folder / "history.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(["step", "loss", "learning_rate", "seconds", "zero_gradient_tensors", "zero_gradient_lesion"])
+        for step in range(1, 151):
+            value = 0.9 * np.exp(-step / 60) + 0.1 + 0.05 * draw.normal()
+            writer.writerow([step, round(float(value), 5), 0.001, round(0.4 * step, 3), 0.0, dead])
 
 
 def _predict(

@@ -22,7 +22,7 @@ Examples:
     lesionloss compare runs/x --json > comparison.json
 """
 
-REPORT_HELP = """Write one HTML page about a run, with its tables (CSV, LaTeX) and figures (SVG, PNG) in the run folder.
+REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
 
 The report's own files are written anew each time; any other existing file needs --force.
 
@@ -31,6 +31,8 @@ Examples:
     lesionloss report runs/x
 
     lesionloss report runs/x --out for-the-supervisor.html
+
+    lesionloss report runs/x --volumes 1000      # every case in the viewer: a large file
 """
 
 
@@ -63,12 +65,22 @@ def report(
         Path | None, typer.Option("--out", metavar="FILE.html", help="Where the page goes instead of DIR/report.html.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.html even if no report wrote it.")] = False,
+    volumes: Annotated[
+        int,
+        typer.Option(
+            "--volumes",
+            min=0,
+            help="Cases for the viewer in the page, evenly from the worst to the best; about 1 MB each.",
+        ),
+    ] = 3,
 ) -> None:
     from lesionloss.bench.results import load
     from lesionloss.reporting import report as write_report
 
-    path = write_report(load(folder), out, force=force)
-    typer.echo(f"{path}  (tables: {folder / 'tables'}, figures: {folder / 'figures'})")
+    path = write_report(load(folder), out, force=force, volumes=volumes)
+    typer.echo(
+        f"{path}  (numbers: {folder / 'report.json'}, tables: {folder / 'tables'}, figures: {folder / 'figures'})"
+    )
 
 
 def _json(results: "Results", comparison: "Comparison") -> str:

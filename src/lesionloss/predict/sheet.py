@@ -13,7 +13,7 @@ from lesionloss.files import whole_file
 from lesionloss.inference.masks import numbered_lesions
 from lesionloss.reporting.drawing import PNG_DPI, drawing_style
 from lesionloss.reporting.palette import FALSE_POSITIVE, INK, MISSED, MUTED, TRUE_POSITIVE
-from lesionloss.reporting.pictures import CLOSE_PIXEL_MM, CLOSE_UP_MM, WHOLE_PIXEL_MM, WINDOW_PERCENT
+from lesionloss.reporting.pictures import CLOSE_PIXEL_MM, CLOSE_UP_MM, WHOLE_PIXEL_MM
 from lesionloss.reporting.slices import (
     Field,
     Pixels,
@@ -25,6 +25,7 @@ from lesionloss.reporting.slices import (
     plane_spacing_mm,
     radiological,
 )
+from lesionloss.reporting.views import WINDOW_PERCENT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,25 +1,36 @@
 """The page: one self-contained HTML file about a run, with its tables and figures beside it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lesionloss.bench.results import Results
 from lesionloss.errors import UsageError
 from lesionloss.files import write_text
 
+FORMATS = ("pdf", "png")
 GENERATOR = '<meta name="generator" content="lesionloss report">'
 
 
-def report(results: Results, path: str | Path | None = None, *, force: bool = False) -> Path:
+def report(
+    results: Results,
+    path: str | Path | None = None,
+    *,
+    force: bool = False,
+    volumes: int = 3,
+    formats: Sequence[str] = FORMATS,
+) -> Path:
     """Write the report of a run and give the path of the page, RUN/report.html unless another is named.
 
-    RUN/report.html, RUN/tables and RUN/figures are the report's own and are written anew. Another existing file at
+    `volumes`: how many cases can be turned and re-thresholded in the page, evenly from the worst to the best (about
+    1 MB each); the others are pictures. `formats`: of figures, beside SVG. RUN/report.html, RUN/report.json, RUN/tables
+    and RUN/figures are the report's own and are written anew. Another existing file at
     `path` is kept, unless a report wrote it or `force` is set. Raises UsageError then, DataError for a damaged run.
     """
     from lesionloss.reporting.page import render
 
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
-    html = render(results)
+    html = render(results, volumes, formats)
     write_text(out, html)
     return out
 

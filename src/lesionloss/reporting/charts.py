@@ -5,7 +5,7 @@ on a narrow screen.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +25,23 @@ WIDTH_INCHES = 4.6
 ROW_INCHES = 0.56
 FRAME_INCHES = 0.62
 LONGEST_NAME = 38
+VIOLIN_FROM = 8  # values; the shape of fewer is that of the smoothing
 BAND = 0.17  # half the height of the points of a row, in rows
 
 
 def patients_chart(results: Results, comparison: Comparison, looks: Mapping[str, Style]) -> "Figure":
-    """Every patient's value as a point over a box (quartiles, median; whiskers to 1.5 times the box)."""
+    """Every patient's value as a point over a box (quartiles, median; whiskers to 1.5 times the box), in a violin."""
     metric = comparison.metric
     rows = headline_rows(results, metric)
     decimals = decimals_for(summary.mean for summary in comparison.summaries)
-    figure, axes = _frame([s.loss for s in comparison.summaries], [_means(s, decimals) for s in comparison.summaries])
+    figure, axes = empty_rows(
+        [s.loss for s in comparison.summaries], [_means(s, decimals) for s in comparison.summaries]
+    )
     for row, summary in enumerate(comparison.summaries):
         values = patient_values(rows[rows["loss"] == summary.loss])
         if len(values):
+            if len(values) >= VIOLIN_FROM and np.ptp(values) > 0:
+                _violin(axes, row, values, looks[summary.loss])
             _box(axes, row, values, looks[summary.loss], metric)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
     better = "" if not facts(metric).judges else ", nearer 0 is better" if facts(metric).signed else _better(comparison)
@@ -48,7 +53,7 @@ def differences_chart(results: Results, comparison: Comparison, looks: Mapping[s
     """Mean difference with its 95 % interval over the patients' differences; filled where there is evidence."""
     shown = [difference for difference in comparison.differences if difference.patients]
     decimals = decimals_for(difference.mean for difference in shown)
-    figure, axes = _frame([d.loss for d in shown], [_difference(d, decimals) for d in shown])
+    figure, axes = empty_rows([d.loss for d in shown], [_difference(d, decimals) for d in shown])
     axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
     for row, difference in enumerate(shown):
         pairs = paired_rows(results, comparison.metric, difference.loss, comparison.baseline)
@@ -75,7 +80,7 @@ def _name_the_sides(axes: "Axes", comparison: Comparison, rows: int) -> None:
         axes.text(place, below, word, transform=axes.transAxes, color=INK, size=8.5, ha=align, va="center")
 
 
-def _frame(names: Sequence[str], notes: Sequence[str]) -> tuple["Figure", "Axes"]:
+def empty_rows(names: Sequence[str], notes: Sequence[str]) -> tuple["Figure", "Axes"]:
     """An empty chart with one labelled row per name; row 0 is on top."""
     from matplotlib.figure import Figure
 
@@ -99,6 +104,16 @@ def _frame(names: Sequence[str], notes: Sequence[str]) -> tuple["Figure", "Axes"
     return figure, axes
 
 
+def _violin(axes: "Axes", row: int, values: NDArray[np.float64], look: Style) -> None:
+    """The smoothed density of the values, cut at the lowest and the highest."""
+    drawn = axes.violinplot(
+        [values], positions=[row + 0.08], widths=2 * BAND + 0.34, orientation="horizontal", showextrema=False, points=60
+    )
+    bodies: Any = drawn["bodies"]
+    for body in bodies:
+        body.set(facecolor=look.colour, edgecolor="none", alpha=0.16)
+
+
 def _box(axes: "Axes", row: int, values: NDArray[np.float64], look: Style, metric: str) -> None:
     axes.boxplot(
         [values],
@@ -108,7 +123,7 @@ def _box(axes: "Axes", row: int, values: NDArray[np.float64], look: Style, metri
         manage_ticks=False,
         showfliers=False,
         patch_artist=True,
-        boxprops={"facecolor": look.colour + "2e", "edgecolor": look.colour, "linewidth": 1.0},
+        boxprops={"facecolor": look.colour + "1a", "edgecolor": look.colour, "linewidth": 1.0},
         medianprops={"color": look.colour, "linewidth": 2.2},
         whiskerprops={"color": look.colour, "linewidth": 1.0},
         capprops={"linewidth": 0},

@@ -3,8 +3,9 @@
 import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from lesionloss.files import whole_file
+from lesionloss.files import whole_file, write_text
 from lesionloss.reporting.palette import INK, LINE, MUTED
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def drawing_style() -> Iterator[None]:
 
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",
+        "pdf.fonttype": 42,
         "svg.hashsalt": "lesionloss",
         "text.parse_math": False,
         "font.family": "sans-serif",
@@ -38,14 +40,31 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def save_figure(figure: "Figure", folder: Path, name: str) -> str:
-    """Write NAME.svg and NAME.png, each whole; gives the SVG as text."""
-    with whole_file(folder / f"{name}.svg") as path:
-        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
-        text = path.read_text(encoding="utf-8")
-    with whole_file(folder / f"{name}.png") as path:
-        figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white")
-    return text
+@dataclass(frozen=True)
+class Gallery:
+    """Where figures are kept, and in which formats beside SVG."""
+
+    folder: Path
+    formats: Sequence[str]
+
+    def save(self, figure: "Figure", name: str) -> str:
+        """Write NAME.svg and the other formats, each whole; gives the SVG as text."""
+        text = as_svg(figure)
+        write_text(self.folder / f"{name}.svg", text)
+        if "pdf" in self.formats:
+            with whole_file(self.folder / f"{name}.pdf") as path:
+                figure.savefig(path, format="pdf", transparent=True, metadata={"CreationDate": None})
+        if "png" in self.formats:
+            with whole_file(self.folder / f"{name}.png") as path:
+                figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white")
+        return text
+
+
+def as_svg(figure: "Figure") -> str:
+    """The figure as SVG text; equal figures give equal text."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return out.getvalue()
 
 
 def for_the_page(svg: str, prefix: str, title: str) -> Markup:

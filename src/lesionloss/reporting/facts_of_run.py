@@ -25,12 +25,12 @@ def what_was_run(results: Results) -> list[tuple[str, str]]:
     networks = [trial for trial in results.trials if trial.method == "network"]
     records = [trial.record for trial in networks] or [trial.record for trial in results.trials]
     pairs = [
-        ("Data", _distinct(record.get("dataset") for record in records)),
-        ("Target", _distinct(record.get("target") for record in records)),
+        ("Data", distinct(record.get("dataset") for record in records)),
+        ("Target", distinct(record.get("target") for record in records)),
         ("Patients", _patients(results)),
-        ("Folds", _distinct([results.plan.get("folds")])),
+        ("Folds", distinct([results.plan.get("folds")])),
         ("Seeds", ", ".join(str(seed) for seed in results.plan.get("seeds", []))),
-        ("Network", _distinct(record.get("network") for record in records)),
+        ("Network", distinct(record.get("network") for record in records)),
         *_training(results),
         *_time_and_machine(results),
     ]
@@ -50,7 +50,7 @@ def _patients(results: Results) -> str:
 def _training(results: Results) -> list[tuple[str, str]]:
     settings = results.plan.get("training", {})
     known = settings.items() if isinstance(settings, dict) else ()
-    return [("Training", ", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in known))]
+    return [("Training", ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in known))]
 
 
 def _time_and_machine(results: Results) -> list[tuple[str, str]]:
@@ -60,9 +60,7 @@ def _time_and_machine(results: Results) -> list[tuple[str, str]]:
         seconds[trial.loss] += _total_seconds(machines[trial.key])
     total = sum(seconds.values())
     each = ", ".join(f"{loss} {_duration(spent)}" for loss, spent in seconds.items())
-    answers = [
-        (title, _distinct(machine.get(key) for machine in machines.values())) for key, title in _SHOWN_OF_MACHINE
-    ]
+    answers = [(title, distinct(machine.get(key) for machine in machines.values())) for key, title in _SHOWN_OF_MACHINE]
     return [("Time", f"{_duration(total)} in all ({each})" if total else ""), *answers]
 
 
@@ -78,11 +76,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " × ".join(str(part) for part in value) if isinstance(value, list) else str(value)
 
 
-def _distinct(values: Iterable[object]) -> str:
+def distinct(values: Iterable[object]) -> str:
     return ", ".join(sorted({str(value) for value in values if value not in (None, "")}))

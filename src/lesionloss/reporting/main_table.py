@@ -3,23 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lesionloss.bench.results import Results
+from markupsafe import Markup
+
 from lesionloss.bench.values import facts
+from lesionloss.reporting.gathering import MetricResult
 from lesionloss.reporting.palette import Style
-from lesionloss.statistics import Comparison, best_loss
-from lesionloss.wording import decimals_for, interval, number, unit_text
+from lesionloss.reporting.shown import Shown, bounds, count, shown
+from lesionloss.statistics import Comparison
+from lesionloss.wording import decimals_for, unit_text
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One loss in one metric, as it is printed; `mark` is ▲ or ▼ where there is evidence against the baseline."""
+    """One loss in one metric; `mark` is ▲ or ▼ where there is evidence against the baseline; `sort` is the raw mean."""
 
     metric: str
-    mean: str
-    interval: str
-    n: str
-    charged: str
-    seed_sd: str
+    sort: str
+    mean: Shown
+    interval: Markup
+    n: Markup
+    charged: Shown | None
+    seed_sd: Shown | None
     mark: str
     best: bool
 
@@ -31,9 +35,9 @@ class Row:
     loss: str
     colour: str
     baseline: bool
-    trials: str
+    trials: Markup
     incomplete: bool
-    misses: str
+    misses: Markup
     missed: bool
     cells: tuple[Cell, ...]
 
@@ -45,38 +49,48 @@ def column(comparison: Comparison) -> tuple[str, str, str]:
     return known.title, unit_text(comparison.unit), way if known.judges else ""
 
 
-def rows(results: Results, comparisons: Sequence[Comparison], looks: Mapping[str, Style]) -> list[Row]:
+def rows(metrics: Sequence[MetricResult], looks: Mapping[str, Style]) -> list[Row]:
     """One row per loss, in the order of the plan."""
-    if not comparisons:
+    if not metrics:
         return []
-    best = {comparison.metric: best_loss(results, comparison.metric) for comparison in comparisons}
-    first = comparisons[0]
+    first = metrics[0].comparison
     return [
         Row(
             loss=summary.loss,
             colour=looks[summary.loss].colour,
             baseline=summary.loss == first.baseline,
-            trials=f"{summary.trials} of {summary.planned}",
+            trials=part_of(summary.trials, summary.planned, f"metrics.0.summaries.{index}", "trials", "planned"),
             incomplete=summary.trials < summary.planned,
-            misses=f"{summary.misses} of {summary.predictions}",
+            misses=part_of(
+                summary.misses, summary.predictions, f"metrics.0.summaries.{index}", "misses", "predictions"
+            ),
             missed=summary.misses > 0,
-            cells=tuple(_cell(comparison, index, best[comparison.metric]) for comparison in comparisons),
+            cells=tuple(_cell(metric, place, index) for place, metric in enumerate(metrics)),
         )
         for index, summary in enumerate(first.summaries)
     ]
 
 
-def _cell(comparison: Comparison, index: int, best: str | None) -> Cell:
+def part_of(some: int, every: int, path: str, some_key: str, every_key: str) -> Markup:
+    """`3 of 12`, each number with its path."""
+    return Markup("{} of {}").format(count(some, f"{path}.{some_key}"), count(every, f"{path}.{every_key}"))
+
+
+def _cell(metric: MetricResult, place: int, index: int) -> Cell:
+    comparison = metric.comparison
     summary = comparison.summaries[index]
     decimals = decimals_for(s.mean for s in comparison.summaries)
     evidence = next((d.evidence for d in comparison.differences if d.loss == summary.loss), None)
+    path = f"metrics.{place}.summaries.{index}"
+    charged = None if summary.penalised_mean == summary.mean else summary.penalised_mean
     return Cell(
         metric=comparison.metric,
-        mean=number(summary.mean, decimals),
-        interval=interval(summary.interval, decimals),
-        n=f"n {summary.patients_defined} of {summary.patients}",
-        charged="" if summary.penalised_mean == summary.mean else number(summary.penalised_mean, decimals),
-        seed_sd="" if summary.seed_sd is None else number(summary.seed_sd, decimals),
+        sort="" if summary.mean is None else repr(summary.mean),
+        mean=shown(summary.mean, f"{path}.mean", decimals),
+        interval=bounds(summary.interval, f"{path}.interval", decimals),
+        n=part_of(summary.patients_defined, summary.patients, path, "patients_defined", "patients"),
+        charged=None if charged is None else shown(charged, f"{path}.penalised_mean", decimals),
+        seed_sd=None if summary.seed_sd is None else shown(summary.seed_sd, f"{path}.seed_sd", decimals),
         mark={"better": "▲", "worse": "▼", None: ""}[evidence],
-        best=summary.loss == best,
+        best=summary.loss == metric.best,
     )

@@ -1,48 +1,36 @@
-"""From results to the text of the page. Numbers are made here, the template only places them."""
+"""From what was gathered to the text of the page. Numbers are made here, the template only places them."""
 
-import re
+import base64
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
 from markupsafe import Markup
 
 from lesionloss import __version__
 from lesionloss.bench.results import Results
-from lesionloss.bench.values import facts, false_positive_mm3
-from lesionloss.reporting.charts import differences_chart, patients_chart
-from lesionloss.reporting.drawing import drawing_style, for_the_page, png_data, save_figure
+from lesionloss.bench.values import facts
+from lesionloss.files import write_text
+from lesionloss.reporting.drawing import Gallery, drawing_style, png_data
 from lesionloss.reporting.facts_of_run import what_was_run
-from lesionloss.reporting.main_table import column, rows
+from lesionloss.reporting.gathering import Gathered, gather
+from lesionloss.reporting.main_table import column, part_of, rows
+from lesionloss.reporting.more_charts import size_words
 from lesionloss.reporting.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE, Style, styles
 from lesionloss.reporting.pictures import Tile, case_in_pictures, pictures_figure
+from lesionloss.reporting.record import as_json, record
+from lesionloss.reporting.sections import save_detection, sections, small_charts
+from lesionloss.reporting.shown import Shown, count, shown
 from lesionloss.reporting.tables import write_tables
-from lesionloss.statistics import Comparison, Difference, compare, declared_test
-from lesionloss.wording import (
-    INTERVAL_METHOD,
-    TEST_TITLES,
-    decimals_for,
-    headline,
-    interval,
-    number,
-    plural,
-    probability,
-    unit_text,
-)
+from lesionloss.reporting.volumes import Volume
+from lesionloss.statistics import Comparison, declared_test
+from lesionloss.wording import INTERVAL_METHOD, TEST_TITLES, decimals_for, listed, plural
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
-
-
-@dataclass(frozen=True)
-class Section:
-    """One metric: its two charts and its table of differences."""
-
-    metric: str
-    title: str
-    unit: str
-    patients: Markup
-    differences: Markup | None
-    rows: tuple[tuple[str, ...], ...]
-    sentences: tuple[tuple[str, str], ...]
+SCRIPTS = ("page.js", "viewer.js")
 
 
 @dataclass(frozen=True)
@@ -55,16 +43,26 @@ class PageTile:
     close: str
 
 
-def render(results: Results) -> str:
-    """Write tables and figures into the run folder and give the page. Raises DataError for a damaged run."""
+def render(results: Results, volumes: int, formats: Sequence[str]) -> str:
+    """Write tables, figures and report.json into the run folder, give the page. Raises DataError for a damaged run."""
+    looks = styles(results)
+    gathered = gather(results, volumes)
+    write_tables(gathered, results.folder / "tables")
+    write_text(results.folder / "report.json", as_json(record(gathered)))
+    gallery = Gallery(results.folder / "figures", formats)
+    with drawing_style():
+        context = {
+            "sections": sections(gathered, looks, gallery),
+            "panels": small_charts(gathered, looks, gallery),
+            "pictures": _pictures(results, gallery),
+        }
+        save_detection(gathered, looks, gallery)
+    return _template(context | _context(gathered, looks))
+
+
+def _template(context: Mapping[str, object]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    looks = styles(results)
-    comparisons = [compare(results, metric) for metric in results.metrics]
-    write_tables(results, comparisons, results.folder / "tables")
-    with drawing_style():
-        sections = _sections(results, comparisons, looks)
-        pictures = _pictures(results)
     environment = Environment(
         loader=PackageLoader("lesionloss.reporting"),
         autoescape=True,
@@ -72,60 +70,86 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(
-        name=str(results.plan.get("name", results.folder.name)),
-        question=str(results.plan.get("question", "")),
-        headline=_headline(results, comparisons),
-        notices=_notices(results, comparisons),
-        warnings=list(dict.fromkeys(warning for c in comparisons for warning in c.warnings)),
-        baseline=comparisons[0].baseline if comparisons else "",
-        columns=[column(comparison) for comparison in comparisons],
-        rows=rows(results, comparisons, looks),
-        few=_few(comparisons),
-        interval_method=INTERVAL_METHOD,
-        test=TEST_TITLES[declared_test(results)],
-        sections=sections,
-        pictures=pictures,
-        empties=_empties(results, comparisons, looks),
-        failed=results.failed,
-        missing=results.missing,
-        left_out=results.left_out,
-        run=what_was_run(results),
-        colours={"found": TRUE_POSITIVE, "false": FALSE_POSITIVE, "missed": MISSED, "reference": REFERENCE},
-        version=__version__,
-    )
+    script = "\n".join((files("lesionloss.reporting") / "templates" / name).read_text("utf-8") for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template("report.html.j2").render(context, script=Markup(script), script_sha256=digest)
 
 
-def _headline(results: Results, comparisons: Sequence[Comparison]) -> tuple[str, str]:
-    if not comparisons:
-        return (
-            "No trial has ended well: there is nothing to compare yet.",
-            f"{plural(len(results.failed), 'trial')} failed and {plural(len(results.missing), 'trial')} did not run.",
-        )
-    return headline(comparisons[0], primary=comparisons[0].metric == results.primary_metric)
+def _context(gathered: Gathered, looks: Mapping[str, Style]) -> dict[str, object]:
+    results, comparisons = gathered.results, gathered.comparisons
+    return {
+        "name": str(results.plan.get("name", results.folder.name)),
+        "question": str(results.plan.get("question", "")),
+        "headline": gathered.headline,
+        "notices": _notices(gathered),
+        "warnings": _warnings(gathered),
+        "baseline": comparisons[0].baseline if comparisons else "",
+        "columns": [column(comparison) for comparison in comparisons],
+        "rows": rows(gathered.metrics, looks),
+        "few": _few(comparisons),
+        "interval_method": INTERVAL_METHOD,
+        "test": TEST_TITLES[declared_test(results)],
+        "looks": looks,
+        "sizes": _sizes(gathered),
+        "cases": _cases(gathered),
+        "volumes": [_volume(volume) for volume in gathered.casework.volumes],
+        "mosaics": gathered.casework.mosaics,
+        "cards": gathered.cards,
+        "differences_of": _differences_of(gathered),
+        "empties": _empties(gathered, looks),
+        "failed": results.failed,
+        "missing": results.missing,
+        "left_out": results.left_out,
+        "problems": gathered.casework.problems,
+        "only_first_seeds": gathered.casework.seeds_left_out,
+        "epoch_splits": list(dict.fromkeys(band.what for band in gathered.epoch_bands)),
+        "run": what_was_run(results),
+        "plan": _plan_text(results),
+        "methods": gathered.methods,
+        "sources": gathered.sources,
+        "colours": {"found": TRUE_POSITIVE, "false": FALSE_POSITIVE, "missed": MISSED, "reference": REFERENCE},
+        "version": __version__,
+    }
 
 
-def _notices(results: Results, comparisons: Sequence[Comparison]) -> list[tuple[str, str, bool]]:
+def _notices(gathered: Gathered) -> list[tuple[str, str, bool]]:
     """What can't be missed: a count, what it counts, and whether it is a reason to worry."""
+    results, comparisons = gathered.results, gathered.comparisons
     ended, failed, missing = len(results.trials), len(results.failed), len(results.missing)
-    shown = [
-        (f"{ended} of {ended + failed + missing}", "trials ended well", False),
-        (str(failed), f"{'trial' if failed == 1 else 'trials'} failed", failed > 0),
-        (str(missing), f"planned {'trial' if missing == 1 else 'trials'} did not run", missing > 0),
-    ]
+    counted = [(f"{ended} of {ended + failed + missing}", "trials ended well", False)]
+    if failed:
+        counted.append((str(failed), f"{'trial' if failed == 1 else 'trials'} failed", True))
+    if missing:
+        counted.append((str(missing), f"planned {'trial' if missing == 1 else 'trials'} did not run", True))
     if comparisons:
         summaries, empties = comparisons[0].summaries, comparisons[0].empty_references
         misses, predictions = sum(s.misses for s in summaries), sum(s.predictions for s in summaries)
         correct, without = sum(e.correct_empty for e in empties), sum(e.predictions for e in empties)
-        shown.append((f"{misses} of {predictions}", "predictions empty where there are lesions", misses > 0))
+        counted.append((f"{misses} of {predictions}", "predictions empty where there are lesions", misses > 0))
         if without:
             alarms = f"{without - correct} of {without}"
-            shown.append((alarms, "predictions with false alarms where there are no lesions", False))
+            counted.append((alarms, "predictions with false alarms where there are no lesions", False))
     if results.left_out:
-        shown.append(
-            (str(len(results.left_out)), f"{'case' if len(results.left_out) == 1 else 'cases'} left out", False)
+        many = len(results.left_out)
+        counted.append((str(many), f"{'case' if many == 1 else 'cases'} left out", False))
+    return counted
+
+
+def _warnings(gathered: Gathered) -> list[tuple[str, str]]:
+    unpaired = dict.fromkeys(warning for c in gathered.comparisons for warning in c.warnings)
+    found = [("Not a pair.", f"{warning}.") for warning in unpaired]
+    for loss in dict.fromkeys(each.loss for each in gathered.dead):
+        mine = [each for each in gathered.dead if each.loss == loss]
+        tensors, voxels = (max(getattr(d, what) for d in mine) for what in ("tensors", "lesion_voxels"))
+        shares = {"parameter tensors": tensors, "lesion voxels": voxels}
+        dead = [f"{100 * share:.0f} % of the {what}" for what, share in shares.items() if share > 0]
+        found.append(
+            (
+                "Gradients that vanish.",
+                f"{loss}: at the end of {plural(len(mine), 'training')} up to {listed(dead)} had no gradient.",
+            )
         )
-    return shown
+    return found
 
 
 def _few(comparisons: Sequence[Comparison]) -> int | None:
@@ -134,60 +158,71 @@ def _few(comparisons: Sequence[Comparison]) -> int | None:
     return most if most < FEW_PATIENTS else None
 
 
-def _sections(results: Results, comparisons: Sequence[Comparison], looks: Mapping[str, Style]) -> list[Section]:
-    folder = results.folder / "figures"
-    names = _file_names([comparison.metric for comparison in comparisons])
-    sections = []
-    for comparison, name in zip(comparisons, names, strict=True):
-        title, unit = facts(comparison.metric).title, unit_text(comparison.unit)
-        patients = save_figure(patients_chart(results, comparison, looks), folder, f"patients-{name}")
-        differences = None
-        if any(difference.patients for difference in comparison.differences):
-            svg = save_figure(differences_chart(results, comparison, looks), folder, f"differences-{name}")
-            differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
-        sections.append(
-            Section(
-                metric=comparison.metric,
-                title=title,
-                unit=unit,
-                patients=for_the_page(patients, f"p-{name}", f"{title}: values of the patients"),
-                differences=differences,
-                rows=_difference_rows(comparison),
-                sentences=tuple((d.loss, d.sentence) for d in comparison.differences),
-            )
-        )
-    return sections
+def _sizes(gathered: Gathered) -> dict[str, object] | None:
+    """Lesions found by size: headings, and for each loss share in %, found and all of each size that occurs."""
+    used = [n for n in range(4) if any(sizes[n].lesions for _, sizes in gathered.detection)]
+    if not used:
+        return None
+    table = []
+    for place, (loss, sizes) in enumerate(gathered.detection):
+        cells = []
+        for n in used:
+            text = part_of(sizes[n].found, sizes[n].lesions, f"detection.{place}.sizes.{n}", "found", "lesions")
+            cells.append((100 * sizes[n].found / max(1, sizes[n].lesions), text))
+        table.append((loss, cells))
+    return {"heads": [size_words(gathered.detection[0][1][n]) for n in used], "rows": table}
 
 
-def _difference_rows(comparison: Comparison) -> tuple[tuple[str, ...], ...]:
-    decimals = decimals_for(d.mean for d in comparison.differences)
-    return tuple(_difference_row(d, decimals) for d in comparison.differences)
+def _cases(gathered: Gathered) -> list[dict[str, Any]]:
+    embedded = {volume.facts["case"]: n for n, volume in enumerate(gathered.casework.volumes)}
+    names = gathered.results.metrics
+    decimals = [decimals_for(row.values[n] for row in gathered.cases) for n in range(len(names))]
+    return [
+        {
+            "case": row.case,
+            "volume": embedded.get(row.case),
+            "mm3": (row.reference_mm3, shown(row.reference_mm3, f"cases.{place}.reference_mm3", 0)),
+            "lesions": (row.lesions, count(row.lesions, f"cases.{place}.lesions")),
+            "values": [
+                ("" if value is None else repr(value), shown(value, f"cases.{place}.values.{name}", digits))
+                for name, value, digits in zip(names, row.values, decimals, strict=True)
+            ],
+        }
+        for place, row in enumerate(gathered.cases)
+    ]
 
 
-def _difference_row(difference: Difference, decimals: int) -> tuple[str, ...]:
-    seeds = ", ".join(number(value, decimals, sign=True) for _, value in difference.seed_means)
-    return (
-        difference.loss,
-        number(difference.mean, decimals, sign=True),
-        interval(difference.interval, decimals, sign=True),
-        f"{difference.improved} of {difference.patients}",
-        probability(difference.p_holm),
-        seeds,
-        difference.pairing,
-    )
+def _volume(volume: Volume) -> tuple[str, Markup]:
+    """Title and JSON of a case; letters that could end a script are written as numbers."""
+    text = json.dumps({"facts": volume.facts, "arrays": volume.arrays}, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return str(volume.facts["case"]), Markup(text)
 
 
-def _pictures(results: Results) -> dict[str, object] | None:
+def _differences_of(gathered: Gathered) -> dict[str, list[tuple[str, Shown, str]]]:
+    """For each loss's card: metric, mean difference, sentence."""
+    found: dict[str, list[tuple[str, Shown, str]]] = {}
+    for place, metric in enumerate(gathered.metrics):
+        decimals = decimals_for(d.mean for d in metric.comparison.differences)
+        for index, d in enumerate(metric.comparison.differences):
+            path = f"metrics.{place}.differences.{index}.mean"
+            found.setdefault(d.loss, []).append((metric.title, shown(d.mean, path, decimals, sign=True), d.sentence))
+    return found
+
+
+def _pictures(results: Results, gallery: Gallery) -> dict[str, object] | None:
     """The median case in the primary metric, or in the first one where that was not scored."""
     if not results.metrics:
         return None
     made = case_in_pictures(results, results.metrics[0])
     if made is None:
         return None
-    save_figure(pictures_figure(made), results.folder / "figures", "case")
+    gallery.save(pictures_figure(made), "case")
     return {
         "case": made.case,
         "slice": made.slice_number,
+        "flat": made.flat,
         "metric": facts(results.metrics[0]).title,
         "groups": [[_page_tile(tile) for tile in group] for group in (made.visits, made.losses)],
     }
@@ -198,29 +233,21 @@ def _page_tile(tile: Tile) -> PageTile:
     return PageTile(tile.name, tile.note, whole, close)
 
 
-def _empties(
-    results: Results, comparisons: Sequence[Comparison], looks: Mapping[str, Style]
-) -> list[tuple[str, str, str, str, str]]:
-    if not comparisons:
-        return []
-    volumes = {empty.loss: false_positive_mm3(results, empty.loss) for empty in comparisons[0].empty_references}
-    decimals = decimals_for(volumes.values())
+def _empties(gathered: Gathered, looks: Mapping[str, Style]) -> list[tuple[str, str, object, object, object]]:
+    empties = gathered.comparisons[0].empty_references if gathered.metrics else ()
+    decimals = decimals_for(gathered.false_mm3.values())
     return [
         (
             empty.loss,
             looks[empty.loss].colour,
-            plural(empty.cases, "case"),
-            f"{empty.correct_empty} of {empty.predictions}",
-            number(volumes[empty.loss], decimals),
+            Shown(str(empty.cases), f"without_lesions.{n}.cases"),
+            part_of(empty.correct_empty, empty.predictions, f"without_lesions.{n}", "correct_empty", "predictions"),
+            shown(gathered.false_mm3[empty.loss], f"without_lesions.{n}.false_mm3", decimals),
         )
-        for empty in comparisons[0].empty_references
+        for n, empty in enumerate(empties)
     ]
 
 
-def _file_names(metrics: Sequence[str]) -> list[str]:
-    """Names that are safe for files, one per metric."""
-    names: list[str] = []
-    for metric in metrics:
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", metric).strip("-") or "metric"
-        names.append(plain if plain not in names else f"{plain}-{len(names)}")
-    return names
+def _plan_text(results: Results) -> str:
+    path = results.folder / "plan.toml"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

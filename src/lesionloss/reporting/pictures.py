@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lesionloss.bench.results import Results, RunTrial
 from lesionloss.bench.values import headline_rows
 from lesionloss.errors import DataError
+from lesionloss.reporting.maps import fitted, level_map, lowest_level
 from lesionloss.reporting.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
 from lesionloss.reporting.slices import (
     Field,
@@ -20,10 +21,9 @@ from lesionloss.reporting.slices import (
     fullest_slice,
     grey,
     overlay,
-    plane_spacing_mm,
-    radiological,
     with_reference,
 )
+from lesionloss.reporting.views import Views, views_of
 from lesionloss.wording import number
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WHOLE_PIXEL_MM = 0.6
 CLOSE_PIXEL_MM = 0.15
 CLOSE_UP_MM = 44.0
-WINDOW_PERCENT = (1.0, 99.7)
+PICTURE_PIXELS = 300
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class CaseInPictures:
     slice_number: int
     visits: tuple[Tile, ...]
     losses: tuple[Tile, ...]
+    flat: bool = False
 
 
 def median_case(results: Results, metric: str) -> str | None:
@@ -69,19 +70,11 @@ def case_in_pictures(results: Results, metric: str) -> CaseInPictures | None:
     name = median_case(results, metric)
     if name is None or name not in {case.name for case in results.cohort}:
         return None
-    arrays = results.case(name)
-    affine = np.asarray(arrays["affine"], dtype=np.float64)
-    views = {
-        "baseline": radiological(arrays["image"][0], affine),
-        "followup": radiological(arrays["image"][1], affine),
-        "reference": radiological(arrays["reference"].astype(bool), affine),
-        "brain": radiological(arrays["brain"].astype(bool), affine),
-    }
-    height = fullest_slice(views["reference"])
-    artist = _artist({key: view[height] for key, view in views.items()}, views, plane_spacing_mm(affine))
-    losses = tuple(_loss_tile(results, artist, loss, name, metric, affine, height) for loss in results.losses)
-    patient = next(case.patient for case in results.cohort if case.name == name)
-    return CaseInPictures(name, patient, height + 1, _visit_tiles(artist), losses)
+    views = views_of(results, name)
+    height = fullest_slice(views.reference)
+    artist = _artist(views, height)
+    losses = tuple(_loss_tile(results, artist, loss, views, metric, height) for loss in results.losses)
+    return CaseInPictures(name, views.patient, height + 1, _visit_tiles(artist, views), losses, views.flat)
 
 
 @dataclass(frozen=True)
@@ -92,62 +85,71 @@ class _Artist:
     window: tuple[float, float]
     whole: Field
     close: Field
+    last: str
+    pixels_mm: tuple[float, float]
 
     def background(self, key: str) -> tuple[Pixels, Pixels]:
         return (
-            grey(self.planes[key], self.whole, self.window, WHOLE_PIXEL_MM),
-            grey(self.planes[key], self.close, self.window, CLOSE_PIXEL_MM),
+            grey(self.planes[key], self.whole, self.window, self.pixels_mm[0]),
+            grey(self.planes[key], self.close, self.window, self.pixels_mm[1]),
         )
 
 
-def _artist(planes: Mapping[str, NDArray[Any]], views: Mapping[str, NDArray[Any]], mm: tuple[float, float]) -> _Artist:
-    inside = views["followup"][views["brain"]] if views["brain"].any() else views["followup"].ravel()
-    low, high = (float(level) for level in np.percentile(inside, WINDOW_PERCENT))
-    if planes["brain"].any():
-        shown = {key: np.where(planes["brain"], planes[key], low) for key in ("baseline", "followup")}
-        planes = {**planes, **shown}
-    return _Artist(planes, (low, high), around(planes["brain"], mm), close_up(planes["reference"], mm, CLOSE_UP_MM))
+def _artist(views: Views, height: int) -> _Artist:
+    brain, reference, low = views.brain[height], views.reference[height], views.window[0]
+    planes: dict[str, NDArray[Any]] = {title: image[height] for title, image in views.images}
+    if brain.any():
+        planes = {title: np.where(brain, plane, low) for title, plane in planes.items()}
+    planes["reference"] = reference
+    close = around(brain, views.plane_mm) if views.flat else close_up(reference, views.plane_mm, CLOSE_UP_MM)
+    last = views.images[-1][0]
+    pixels_mm = _pixels_mm(views, close)
+    return _Artist(planes, views.window, around(brain, views.plane_mm), close, last, pixels_mm)
 
 
-def _visit_tiles(artist: _Artist) -> tuple[Tile, ...]:
-    whole, close = artist.background("followup")
+def _pixels_mm(views: Views, close: Field) -> tuple[float, float]:
+    """What a pixel of the slice and of the close-up measures; pictures are drawn with about as many pixels."""
+    if not views.flat:
+        return WHOLE_PIXEL_MM, CLOSE_PIXEL_MM
+    return (max(close.size_mm) / PICTURE_PIXELS,) * 2
+
+
+def _visit_tiles(artist: _Artist, views: Views) -> tuple[Tile, ...]:
+    notes = {"Baseline": "first visit", "Follow-up": "second visit, framed: close-up"}
+    tiles = []
+    for title, _ in views.images:
+        whole, close = artist.background(title)
+        if title == artist.last and not views.flat:
+            whole = framed(whole, artist.whole, artist.close, artist.pixels_mm[0])
+        tiles.append(Tile(title, notes.get(title, ""), whole, close))
+    whole, close = artist.background(artist.last)
     reference = artist.planes["reference"]
-    return (
-        Tile("Baseline", "first visit", *artist.background("baseline")),
-        Tile(
-            "Follow-up",
-            "second visit, framed: close-up",
-            framed(whole, artist.whole, artist.close, WHOLE_PIXEL_MM),
-            close,
-        ),
-        Tile(
-            "Reference",
-            "on the follow-up",
-            with_reference(whole, reference, artist.whole, WHOLE_PIXEL_MM),
-            with_reference(close, reference, artist.close, CLOSE_PIXEL_MM),
-        ),
+    marked = Tile(
+        "Reference",
+        f"on the {artist.last.lower()}",
+        with_reference(whole, reference, artist.whole, artist.pixels_mm[0]),
+        with_reference(close, reference, artist.close, artist.pixels_mm[1]),
     )
+    return (*tiles, marked)
 
 
-def _loss_tile(
-    results: Results, artist: _Artist, loss: str, case: str, metric: str, affine: NDArray[np.float64], height: int
-) -> Tile:
-    trial = _trial_of(results, loss, case)
+def _loss_tile(results: Results, artist: _Artist, loss: str, views: Views, metric: str, height: int) -> Tile:
+    trial = _trial_of(results, loss, views.case)
     if trial is None:
         return Tile(loss, "no trained network for this case", None, None)
     try:
-        probability = results.probability(trial.key, case)
+        levels = fitted(level_map(trial, views.case), views.space)
     except DataError:
         return Tile(loss, "its prediction was not kept or is damaged", None, None)
-    threshold = float(trial.record.get("threshold", 0.5))
-    prediction = radiological(probability >= threshold, affine)[height]
+    level = lowest_level(float(trial.record.get("threshold", 0.5)))
+    prediction = views.turned(levels >= level)[height]
     reference = artist.planes["reference"]
-    whole, close = artist.background("followup")
+    whole, close = artist.background(artist.last)
     return Tile(
         loss,
-        _score(results, trial, case, metric),
-        overlay(whole, prediction, reference, artist.whole, WHOLE_PIXEL_MM),
-        overlay(close, prediction, reference, artist.close, CLOSE_PIXEL_MM),
+        _score(results, trial, views.case, metric),
+        overlay(whole, prediction, reference, artist.whole, artist.pixels_mm[0]),
+        overlay(close, prediction, reference, artist.close, artist.pixels_mm[1]),
     )
 
 

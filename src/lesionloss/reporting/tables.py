@@ -2,13 +2,16 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from lesionloss.bench.results import Results
 from lesionloss.bench.values import facts, headline_rows
 from lesionloss.evidence import Interval
 from lesionloss.files import write_text
+from lesionloss.reporting.gathering import Gathered
 from lesionloss.statistics import Comparison
 from lesionloss.wording import TEST_TITLES, decimals_for, interval, number, unit_text
 
@@ -45,16 +48,25 @@ DIFFERENCE_HEADER = (
     *("improved", "worsened", "p", "p_holm", "comparisons", "paired_by", "evidence", "sentence"),
 )
 VALUE_HEADER = ("metric", "unit", "loss", "patient", "case", "fold", "seed", "value", "penalised", "status")
+THRESHOLD_HEADER = ("loss", "threshold", "recall", "recall_n", "precision", "precision_n", "dice", "dice_n")
+CALIBRATION_HEADER = ("loss", "above", "up_to", "voxels", "mean_probability", "lesion_share")
+DETECTION_HEADER = ("loss", "above_mm3", "up_to_mm3", "lesions", "found")
 
 
-def write_tables(results: Results, comparisons: Sequence[Comparison], folder: Path) -> tuple[Path, ...]:
-    """Write summary, differences (CSV and LaTeX) and values (CSV); gives their paths."""
+def write_tables(gathered: Gathered, folder: Path) -> tuple[Path, ...]:
+    """Write summary and differences (CSV, LaTeX), values, thresholds, calibration and detection (CSV), and the methods
+    paragraph with its sources (text); gives their paths."""
+    results, comparisons = gathered.results, gathered.comparisons
     texts = {
         "summary.csv": as_csv(SUMMARY_HEADER, summary_rows(comparisons)),
         "differences.csv": as_csv(DIFFERENCE_HEADER, difference_rows(comparisons)),
         "values.csv": as_csv(VALUE_HEADER, value_rows(results, comparisons)),
         "summary.tex": summary_latex(comparisons),
         "differences.tex": differences_latex(comparisons),
+        "thresholds.csv": as_csv(THRESHOLD_HEADER, _threshold_rows(gathered)),
+        "calibration.csv": as_csv(CALIBRATION_HEADER, _calibration_rows(gathered)),
+        "detection-by-size.csv": as_csv(DETECTION_HEADER, _detection_rows(gathered)),
+        "methods.txt": "\n\n".join([*gathered.methods, "Sources:\n" + "\n".join(gathered.sources)]) + "\n",
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -109,6 +121,28 @@ def value_rows(results: Results, comparisons: Sequence[Comparison]) -> list[tupl
         for comparison in comparisons
         for row in headline_rows(results, comparison.metric)[list(VALUE_HEADER[1:])].itertuples(index=False)
     ]
+
+
+def _threshold_rows(gathered: Gathered) -> list[tuple[Cell, ...]]:
+    return [(loss, *map(_defined, astuple(point))) for loss, _, curve in gathered.thresholds for point in curve]
+
+
+def _calibration_rows(gathered: Gathered) -> list[tuple[Cell, ...]]:
+    lines: list[tuple[Cell, ...]] = []
+    for loss, measured in gathered.calibration:
+        bins = len(measured.voxels)
+        for n in range(bins):
+            means = (_defined(float(measured.probability[n])), _defined(float(measured.lesion[n])))
+            lines.append((loss, n / bins, (n + 1) / bins, int(measured.voxels[n]), *means))
+    return lines
+
+
+def _detection_rows(gathered: Gathered) -> list[tuple[Cell, ...]]:
+    return [(loss, *astuple(size)) for loss, sizes in gathered.detection for size in sizes]
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def summary_latex(comparisons: Sequence[Comparison]) -> str:

@@ -1,0 +1,172 @@
+"""The figures of page and paper: each is drawn once, saved as SVG, PDF and PNG, and given to the page as SVG."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from lesionloss.bench.results import Results
+from lesionloss.reporting import panels
+from lesionloss.reporting.charts import differences_chart, patients_chart
+from lesionloss.reporting.drawing import Gallery, as_svg, for_the_page
+from lesionloss.reporting.gathering import Gathered, MetricResult
+from lesionloss.reporting.more_charts import detection_chart, ranks_chart
+from lesionloss.reporting.palette import Style
+from lesionloss.reporting.shown import Shown, bounds, shown
+from lesionloss.wording import decimals_for, number, probability, unit_text
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """One loss against the baseline, as the table shows it."""
+
+    loss: str
+    cells: tuple[tuple[str, str | Shown | Markup], ...]  # what it is sorted by, and what it says
+
+
+@dataclass(frozen=True)
+class Section:
+    """One metric: its charts, its table of differences, and its table of classes where there are several."""
+
+    metric: str
+    title: str
+    unit: str
+    patients: Markup
+    differences: Markup | None
+    ranks: Markup | None
+    rows: tuple[DifferenceRow, ...]
+    sentences: tuple[tuple[str, str], ...]
+    classes: tuple[tuple[str, tuple[tuple[str, Shown, Shown], ...]], ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A small chart of one loss."""
+
+    loss: str
+    chart: Markup
+
+
+def sections(gathered: Gathered, looks: Mapping[str, Style], gallery: Gallery) -> list[Section]:
+    """One section per metric; figures go into the gallery."""
+    names = file_names([metric.comparison.metric for metric in gathered.metrics])
+    return [
+        _section(gathered.results, metric, place, name, looks, gallery)
+        for place, (metric, name) in enumerate(zip(gathered.metrics, names, strict=True))
+    ]
+
+
+def _section(
+    results: Results, metric: MetricResult, place: int, name: str, looks: Mapping[str, Style], gallery: Gallery
+) -> Section:
+    comparison, title = metric.comparison, metric.title
+    differences, ranks = None, None
+    patients = gallery.save(patients_chart(results, comparison, looks), f"patients-{name}")
+    if any(difference.patients for difference in comparison.differences):
+        svg = gallery.save(differences_chart(results, comparison, looks), f"differences-{name}")
+        differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
+    if metric.ranks is not None:
+        svg = gallery.save(ranks_chart(metric.ranks, looks), f"ranks-{name}")
+        ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks over resampled patients")
+    return Section(
+        metric=comparison.metric,
+        title=title,
+        unit=unit_text(comparison.unit),
+        patients=for_the_page(patients, f"p-{name}", f"{title}: values of the patients"),
+        differences=differences,
+        ranks=ranks,
+        rows=_difference_rows(metric, f"metrics.{place}.differences"),
+        sentences=tuple((d.loss, d.sentence) for d in comparison.differences),
+        classes=_classes(metric, f"metrics.{place}.classes"),
+    )
+
+
+def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ...]:
+    decimals = decimals_for(d.mean for d in metric.comparison.differences)
+    rows = []
+    for index, d in enumerate(metric.comparison.differences):
+        at = f"{path}.{index}"
+        seeds = ", ".join(number(value, decimals, sign=True) for _, value in d.seed_means)
+        improved = Markup("{} of {}").format(
+            Shown(str(d.improved), f"{at}.improved"), Shown(str(d.patients), f"{at}.patients")
+        )
+        test = Shown(probability(d.p_holm), f"{at}.p_holm" if d.p_holm is not None and d.p_holm >= 0.001 else "")
+        rows.append(
+            DifferenceRow(
+                d.loss,
+                (
+                    ("" if d.mean is None else repr(d.mean), shown(d.mean, f"{at}.mean", decimals, sign=True)),
+                    (
+                        "" if d.interval is None else repr(d.interval.low),
+                        bounds(d.interval, f"{at}.interval", decimals, sign=True),
+                    ),
+                    (str(d.improved), improved),
+                    ("" if d.p_holm is None else repr(d.p_holm), test),
+                    ("", seeds),
+                    ("", d.pairing),
+                ),
+            )
+        )
+    return tuple(rows)
+
+
+def _classes(metric: MetricResult, path: str) -> tuple[tuple[str, tuple[tuple[str, Shown, Shown], ...]], ...]:
+    decimals = decimals_for(mean for _, means in metric.classes for _, mean, _ in means)
+    return tuple(
+        (
+            name,
+            tuple(
+                (
+                    loss,
+                    shown(mean, f"{path}.{row}.losses.{place}.mean", decimals),
+                    Shown(str(n), f"{path}.{row}.losses.{place}.patients"),
+                )
+                for place, (loss, mean, n) in enumerate(means)
+            ),
+        )
+        for row, (name, means) in enumerate(metric.classes)
+    )
+
+
+def small_charts(gathered: Gathered, looks: Mapping[str, Style], gallery: Gallery) -> dict[str, list[Panel]]:
+    """Panels by kind: thresholds, reliability, training, epochs, pull; each kind also as one sheet in the gallery."""
+    trained = [(band.loss, panels.band([band], looks[band.loss], "step")) for band in gathered.loss_bands]
+    scored = []
+    for loss in dict.fromkeys(band.loss for band in gathered.epoch_bands):
+        mine = [band for band in gathered.epoch_bands if band.loss == loss]
+        scored.append((loss, panels.band(mine, looks[loss], "epoch")))
+    kinds = {
+        "thresholds": [
+            (x, panels.thresholds(curve, looks[x], used)) for x, used, curve in gathered.thresholds if curve
+        ],
+        "reliability": [(x, panels.reliability(measured, looks[x])) for x, measured in gathered.calibration],
+        "training": trained,
+        "epochs": scored,
+        "pull": [(card.loss, panels.pull(card.pull, looks[card.loss])) for card in gathered.cards if card.pull],
+    }
+    return {kind: _panels(kind, painters, gallery) for kind, painters in kinds.items()}
+
+
+def _panels(kind: str, painters: Sequence[tuple[str, panels.Painter]], gallery: Gallery) -> list[Panel]:
+    if painters:
+        gallery.save(panels.sheet(painters), kind)
+    return [
+        Panel(loss, for_the_page(as_svg(panels.alone(paint)), f"{kind}-{place}", f"{loss}: {kind}"))
+        for place, (loss, paint) in enumerate(painters)
+    ]
+
+
+def save_detection(gathered: Gathered, looks: Mapping[str, Style], gallery: Gallery) -> None:
+    """The chart of lesions found by size, for a paper; the page shows its numbers in a table."""
+    if any(size.lesions for _, sizes in gathered.detection for size in sizes):
+        gallery.save(detection_chart(gathered.detection, looks), "detection-by-size")
+
+
+def file_names(metrics: Sequence[str]) -> list[str]:
+    """Names that are safe for files, one per metric."""
+    names: list[str] = []
+    for metric in metrics:
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", metric).strip("-") or "metric"
+        names.append(plain if plain not in names else f"{plain}-{len(names)}")
+    return names

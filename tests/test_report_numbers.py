@@ -1,0 +1,170 @@
+"""Every number of the page is that of report.json, and report.json is what statistics and metrics say."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import lesionloss as ll
+from lesionloss.metrics.calibration import reliability
+from lesionloss.metrics.case import Case
+from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from lesionloss.metrics.thresholds import count_thresholds
+from lesionloss.reporting.casework import spread, work_through, worst_first
+from lesionloss.reporting.maps import THRESHOLDS, calibration, lesions_of, lowest_level, over_thresholds
+from lesionloss.reporting.ranks import ranks
+from lesionloss.reporting.shown import look_up
+from lesionloss.statistics import compare
+from make_run import DIFFERENCE, Made, make_run
+
+LOSSES = ("dice_ce", "hytver", "0.5*dice + 0.5*focal(gamma=2.0)")
+# What a number of the page looks like: its place in report.json, and its text.
+NUMBER = re.compile(r'<span data-n="([^"]+)">([^<]*)</span>')
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    made = Made(
+        patients=6,
+        losses=LOSSES,
+        skill={"hytver": 0.5},
+        empty=(("hytver", 3),),
+        without_lesions=(5,),
+        metrics=("dice", "hd95"),
+        shape=(20, 24, 8),
+        spacing_mm=(4.0, 4.0, 6.0),
+        radius=(0.25, 0.45),
+        dead=("hytver",),
+    )
+    folder = make_run(tmp_path_factory.mktemp("numbers") / "run", made)
+    ll.report(ll.load(folder), formats=())
+    return folder
+
+
+def rounded(value, text):
+    """Whether `text` is `value` as it is printed, at whatever number of decimals."""
+    if value is None:
+        return text == "–"
+    plain = text.removeprefix("p = ").replace("−", "-").replace("+", "")
+    decimals = len(plain.partition(".")[2])
+    return float(plain) == float(f"{value:.{decimals}f}")
+
+
+def test_every_number_of_the_page_is_that_of_report_json(run):
+    record = json.loads((run / "report.json").read_text())
+    found = NUMBER.findall((run / "report.html").read_text())
+    assert len(found) > 150
+    wrong = [(path, text) for path, text in found if not rounded(look_up(record, path), text)]
+    assert wrong == []
+    kinds = {path.split(".")[0] for path, _ in found}
+    assert kinds == {"metrics", "detection", "cases", "without_lesions"}
+
+
+def test_report_json_is_the_statistics(run):
+    record, results = json.loads((run / "report.json").read_text()), ll.load(run)
+    for place, metric in enumerate(results.metrics):
+        comparison, stored = compare(results, metric), record["metrics"][place]
+        assert [s["mean"] for s in stored["summaries"]] == [s.mean for s in comparison.summaries]
+        assert [d["p_holm"] for d in stored["differences"]] == [d.p_holm for d in comparison.differences]
+        assert [d["sentence"] for d in stored["differences"]] == [d.sentence for d in comparison.differences]
+        assert tuple(stored["ranks"]["mean"]) == ranks(results, metric).mean
+    assert {entry["loss"] for entry in record["dead_gradients"]} == {"hytver"}
+    assert "hytver: at the end of 4 trainings up to 60 % of the lesion voxels had no gradient." in (
+        run / "report.html"
+    ).read_text().replace("\n", " ")
+
+
+@pytest.fixture(scope="module")
+def work(run):
+    results = ll.load(run)
+    return results, work_through(results, "dice", ())
+
+
+def test_counts_at_thresholds_are_those_of_the_metrics(work):
+    results, casework = work
+    graded = [f for f in casework.facts if f.loss == "dice_ce"]
+    assert len(graded) == 12
+    for facts in graded:
+        trial = next(
+            t for t in results.trials if (t.loss, t.seed) == ("dice_ce", facts.seed) and facts.case in t.record["test"]
+        )
+        probability, reference = results.probability(trial.key, facts.case), results.case(facts.case)["reference"]
+        expected = count_thresholds(probability, reference.astype(bool), THRESHOLDS)
+        ours = over_thresholds(facts)
+        for name in ("tp", "fp", "fn"):
+            assert (getattr(ours, name) == getattr(expected, name)).all()
+        diagram = reliability(Case(probability, reference.astype(bool), spacing_mm=(4, 4, 6)))
+        measured = calibration([facts])
+        assert (measured.voxels == diagram.voxels).all()
+        np.testing.assert_allclose(measured.probability, diagram.probability, rtol=1e-12)
+        np.testing.assert_allclose(measured.lesion, diagram.lesion, rtol=1e-12)
+
+
+def test_lesions_found_by_size_are_those_of_the_lesion_table(work):
+    results, casework = work
+    totals = np.zeros((4, 2), dtype=int)
+    for trial in (t for t in results.trials if t.loss == "dice_ce"):
+        for name in trial.record["test"]:
+            mask = results.probability(trial.key, name) >= 0.5
+            case = Case(mask, results.case(name)["reference"].astype(bool), spacing_mm=(4, 4, 6))
+            sizes = detection_by_size(lesion_table(case, min_voxels=1))
+            totals += [[size.lesions, size.found] for size in sizes]
+    assert [[size.lesions, size.found] for size in casework.detected("dice_ce", 0.5)] == totals.tolist()
+    assert totals[:, 0].sum() > 0
+
+
+def test_the_lowest_level_of_a_threshold_is_the_first_that_passes():
+    levels = np.arange(256, dtype=np.uint8) / np.float32(255)
+    for threshold in (*np.round(np.arange(0.05, 0.951, 0.01), 2), 0.2, 0.6, 0.8):
+        assert lowest_level(threshold) == int((levels < np.float32(threshold)).sum())
+
+
+def test_lesions_are_numbered_from_the_largest_and_small_ones_left_out():
+    mask = np.zeros((9, 9, 9), dtype=bool)
+    mask[0, 0, 0] = True
+    mask[2:4, 2:4, 2:4] = True
+    mask[5:9, 5:9, 5:9] = True
+    found = lesions_of(mask, (1.0, 1.0, 1.0))
+    assert found.voxels.tolist() == [64, 8]
+    assert found.centres.tolist() == [[6.5, 6.5, 6.5], [2.5, 2.5, 2.5]]
+    assert found.labels[0, 0, 0] == 0
+    assert found.labels[6, 6, 6] == 1
+
+
+def test_worst_cases_come_first_and_embedded_ones_are_spread(run):
+    results = ll.load(run)
+    order = worst_first(results, "dice")
+    means = results.scores.query("metric == 'dice' and status in ['ok', 'pred_empty']").groupby("case")["value"].mean()
+    assert order == list(means.sort_values().index)
+    assert worst_first(results, "hd95")[0] == "patient03"  # missed by a loss: charged the diagonal
+    assert spread("abcde", 3) == ("a", "c", "e")
+    assert spread("abcde", 1) == ("a",)
+    assert spread("ab", 9) == ("a", "b")
+    assert spread("abc", 0) == ()
+
+
+def test_the_method_without_a_network_has_no_calibration(run):
+    record = json.loads((run / "report.json").read_text())
+    assert [entry["loss"] for entry in record["calibration"]] == list(LOSSES)
+    assert DIFFERENCE in [entry["loss"] for entry in record["detection"]]
+
+
+def test_the_methods_name_settings_seeds_versions_and_sources(run):
+    text = (run / "tables" / "methods.txt").read_text()
+    for words in (
+        "seeds 1, 2",
+        "steps 150",
+        "PyTorch 2.13.0",
+        "6 patients",
+        "Wilcoxon",
+        "unet3d(filters=8)",
+        "Sources:",
+    ):
+        assert words in text
+
+
+def test_figures_for_a_paper_come_in_three_formats(run):
+    names = {path.stem for path in (run / "figures").glob("*.svg")}
+    assert names >= {"patients-dice", "differences-dice", "ranks-dice", "thresholds", "reliability", "pull", "training"}
+    assert not list((run / "figures").glob("*.png"))
