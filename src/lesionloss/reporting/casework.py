@@ -79,7 +79,7 @@ def work_through(results: Results, metric: str, embedded: Sequence[str]) -> Case
     facts: list[MapFacts] = []
     voxels: dict[str, NDArray[np.int64]] = {}
     mosaics, volumes, problems = [], {}, []
-    stored = headline_rows(results, metric).set_index(["key", "case"])["value"] if metric else {}
+    stored: Any = headline_rows(results, metric).set_index(["key", "case"])["value"] if metric else {}
     for case in results.cohort:
         try:
             views = views_of(results, case.name)
