@@ -87,7 +87,7 @@ def reliability(measured: Calibration, look: Style) -> Painter:
             axes.plot(*places, "o", color=look.colour, markerfacecolor=face, markersize=3.6)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.tick_params(labelbottom=False)
-        below = _axes(figure, (left, bottom, width, share + _INSIDE[1] + _INSIDE[3] - 0.06))
+        below = _axes(figure, (left, bottom, width, share + _INSIDE[1] + _INSIDE[3] - 0.15))
         _histogram(below, measured, look)
 
     return paint
@@ -113,6 +113,7 @@ def pull(curve: Pull, look: Style) -> Painter:
         axes.plot(curve.probability, curve.lesion, color=look.colour, linewidth=2.0)
         axes.plot(curve.probability, curve.background, color=look.colour, linewidth=1.2, linestyle=(0, (5, 2)))
         axes.set_yscale("symlog", linthresh=1e-2)
+        axes.yaxis.set_minor_locator(_none())
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(_few_powers(axes))
         axes.yaxis.set_major_formatter(_power)
@@ -128,6 +129,12 @@ def _power(value: float, _place: float) -> str:
     power = round(math.log10(abs(value)))
     text = {0: "1", 1: "10"}.get(power, f"10{str(power).translate(_RAISED)}")
     return f"{MINUS}{text}" if value < 0 else text
+
+
+def _none() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
 
 
 def _few_powers(axes: "Axes") -> Any:

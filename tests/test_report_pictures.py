@@ -1,0 +1,78 @@
+"""Runs of pictures and of several classes get the same page."""
+
+import csv
+import json
+import re
+
+import numpy as np
+
+import lesionloss as ll
+from lesionloss.reporting.views import views_of
+from make_run import Made, make_run
+
+PLANE = 4
+
+
+def flattened(folder):
+    """The run with one plane of every array, as prepared pictures are: one contrast, two axes; maps of two classes."""
+    for path in (folder / "cohort").glob("*.npz"):
+        with np.load(path) as stored:
+            arrays = dict(stored)
+        plane = {name: arrays[name][..., PLANE] for name in ("reference", "brain")}
+        image = arrays["image"][1:2, ..., PLANE]
+        np.savez_compressed(
+            path,
+            image=image,
+            **plane,
+            affine=arrays["affine"],
+            channels=json.dumps(["grey"]),
+            classes='["core", "rim"]',
+        )
+    for path in (folder / "trials").glob("*/predictions/*.npz"):
+        with np.load(path) as stored:
+            level = stored["probability"][..., PLANE]
+        np.savez_compressed(path, probability=np.stack([255 - level, level // 2, level - level // 2]))
+    index = json.loads((folder / "cohort" / "index.json").read_text())
+    for entry in index["cases"]:
+        entry["shape"], entry["spacing_mm"] = entry["shape"][:2], entry["spacing_mm"][:2]
+    (folder / "cohort" / "index.json").write_text(json.dumps(index))
+    for path in (folder / "trials").glob("*/scores.csv"):
+        rows = list(csv.DictReader(path.open()))
+        rows += [row | {"lesion": name} for row in rows if row["metric"] == "dice" for name in ("core", "rim")]
+        with path.open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    return folder
+
+
+def test_pictures_of_two_classes_get_the_same_page(tmp_path):
+    made = Made(
+        patients=3,
+        losses=("dice_ce", "dice"),
+        difference=False,
+        seeds=(1,),
+        metrics=("dice",),
+        shape=(20, 24, 8),
+        spacing_mm=(4.0, 4.0, 6.0),
+        radius=(0.25, 0.45),
+        folds=3,
+    )
+    folder = flattened(make_run(tmp_path / "run", made))
+    results = ll.load(folder)
+    views = views_of(results, "patient00")
+    assert views.flat
+    assert views.counted.shape == (1, 24, 20)  # rows are the second axis of a picture
+    assert views.spacing_mm == (1.0, 4.0, 4.0)
+    ll.report(results, formats=())
+    record = json.loads((folder / "report.json").read_text())
+    means = {entry["loss"]: entry["mean"] for entry in record["metrics"][0]["summaries"]}
+    classes = record["metrics"][0]["classes"]
+    assert [entry["class"] for entry in classes] == ["core", "rim"]
+    for entry in classes:
+        assert {loss["loss"]: loss["mean"] for loss in entry["losses"]} == means
+    page = (folder / "report.html").read_text()
+    assert '<table class="classes">' in page
+    assert '"flat":true' in page
+    assert re.search(r'alt="dice_ce, picture"', page)
+    assert record["problems"] == []
