@@ -3,10 +3,12 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 
 import lesionloss as ll
+from lesionloss.data.prepared import load_prepared, save_prepared
 from lesionloss.reporting.views import views_of
 from make_run import Made, make_run
 
@@ -16,18 +18,18 @@ PLANE = 4
 def flattened(folder):
     """The run with one plane of every array, as prepared pictures are: one contrast, two axes; maps of two classes."""
     for path in (folder / "cohort").glob("*.npz"):
-        with np.load(path) as stored:
-            arrays = dict(stored)
-        plane = {name: arrays[name][..., PLANE] for name in ("reference", "brain")}
-        image = arrays["image"][1:2, ..., PLANE]
-        np.savez_compressed(
-            path,
-            image=image,
-            **plane,
-            affine=arrays["affine"],
-            channels=json.dumps(["grey"]),
-            classes='["core", "rim"]',
+        case = load_prepared(path)
+        picture = replace(
+            case,
+            image=case.image[1:2, ..., PLANE],
+            channels=("grey",),
+            reference=case.reference[..., PLANE],
+            brain=case.brain[..., PLANE],
+            offset=case.offset[:2],
+            original_shape=case.original_shape[:2],
+            classes=("core", "rim"),
         )
+        save_prepared(picture, path)
     for path in (folder / "trials").glob("*/predictions/*.npz"):
         with np.load(path) as stored:
             level = stored["probability"][..., PLANE]

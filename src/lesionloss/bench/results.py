@@ -3,6 +3,7 @@
 Loading reads the small files only; scores, images and probability maps are read when they are asked for.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -144,7 +145,8 @@ class Results:
         return str(self.plan.get("baseline_loss", self.losses[0]))
 
     def case(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays of a prepared case: image (3, X, Y, Z), reference and brain (X, Y, Z), affine (4, 4).
+        """The arrays of a prepared case: image (channels, *space), reference, brain and, where there is one, ignore
+        (*space), affine (4, 4); `channels`: their names as JSON.
 
         Raises UsageError for an unknown case, DataError for a damaged file.
         """
@@ -152,7 +154,14 @@ class Results:
         if name not in known:
             raise UsageError(f"{self.folder}: no case is named {name!r}; {nearest(name, known)}")
         case = load_prepared(self.folder / "cohort" / f"{name}.npz")
-        return {"image": case.image, "reference": case.reference, "brain": case.brain, "affine": case.affine}
+        arrays: dict[str, NDArray[Any]] = {
+            "image": case.image,
+            "reference": case.reference,
+            "brain": case.brain,
+            "affine": case.affine,
+        }
+        ignore: dict[str, NDArray[Any]] = {} if case.ignore is None else {"ignore": case.ignore}
+        return {**arrays, **ignore, "channels": np.array(json.dumps(case.channels))}
 
     def has_probability(self, key: str, case: str) -> bool:
         """Whether the probability map of a held-out case was kept."""

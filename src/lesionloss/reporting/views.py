@@ -97,7 +97,7 @@ def _images(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         names = ["baseline", "followup", "difference"]
     visits: dict[str, NDArray[np.float32]] = {}
     for name, channel in zip(map(str, names), image, strict=False):
-        title = _VISITS.get(name.rpartition(":")[2])
+        title = _VISITS.get(name.partition(":")[0])
         if title:
             visits.setdefault(title, channel)
     if len(visits) == len(_VISITS):
