@@ -8,7 +8,7 @@ from lesionloss.bench.results import Results
 from lesionloss.bench.values import case_rows, facts, patient_values
 from lesionloss.catalogue import nearest
 from lesionloss.errors import UsageError
-from lesionloss.evidence import ALPHA, holm
+from lesionloss.evidence import holm
 from lesionloss.statistics.components import Component, components
 from lesionloss.statistics.differences import (
     TESTS,
@@ -123,22 +123,22 @@ def _empty_references(results: Results, metric: str) -> tuple[EmptyReference, ..
 
 
 def best_loss(results: Results, metric: str) -> str | None:
-    """The loss that is better than every other one by the paired test, Holm over all pairs of losses; usually None.
+    """The loss with evidence against every other one, Holm over all pairs of losses; usually None.
 
     All pairs are corrected for, so that picking the best by looking at the means is paid for.
     """
     if not facts(metric).judges:
         return None
-    lower = facts(metric).lower_is_better
     rows: pd.DataFrame = comparable_rows(results, metric)
-    test = TESTS[declared_test(results)]
-    pairs = combinations(results.losses, 2)
-    values = {pair: patient_values(pairs_of(rows, *pair), "difference") for pair in pairs}
-    corrected = holm({repr(pair): test(found) for pair, found in values.items()})
+    name = declared_test(results)
+    tables = {pair: pairs_of(rows, *pair) for pair in combinations(results.losses, 2)}
+    ps = {repr(pair): TESTS[name](patient_values(table, "difference")) for pair, table in tables.items()}
+    corrected = holm(ps)
     wins = dict.fromkeys(results.losses, 0)
-    for pair, found in values.items():
-        p = corrected[repr(pair)]
-        if p is not None and p < ALPHA and found.mean() != 0:
-            wins[pair[0] if (found.mean() > 0) != lower else pair[1]] += 1
+    for pair, table in tables.items():
+        tested = Tested(name, ps[repr(pair)], corrected[repr(pair)], len(tables), judges=True)
+        found = difference(table, *pair, metric, tested, "").evidence
+        if found is not None:
+            wins[pair[0] if found == "better" else pair[1]] += 1
     winners = [loss for loss, count in wins.items() if count == len(results.losses) - 1 and count > 0]
     return winners[0] if winners else None

@@ -36,7 +36,7 @@ class Way:
             return f"{self.device} ({name}): {self.precision}, channels-last, losses read now and then"
         fast = "" if cpu_has_fast_bf16() else " (this processor has no bfloat16 of its own)"
         kept = "freed memory kept" if self.keeps_memory else "freed memory given back"
-        amount = f"a step needs about {self.step_bytes / GIB:.1f} of {self.free_bytes / GIB:.1f} GiB"
+        amount = f"a step needs about {self.step_bytes / GIB:.2g} of {self.free_bytes / GIB:.1f} GiB"
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"cpu, {threads}: {self.precision}{fast}, channels-last, {kept} ({amount})"
 
