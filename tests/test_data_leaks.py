@@ -11,7 +11,9 @@ from scipy import ndimage
 
 from data_cohorts import LIT_NAMES, SHAPE, boxes, head, save, visits
 from lesionloss.data.cohort import open_cohort
+from lesionloss.data.folds import make_folds
 from lesionloss.data.leaks import plain_name, same_images, same_names, thumbnail
+from lesionloss.data.splits import load_folds, save_folds
 from lesionloss.data.splits_check import read_splits
 from lesionloss.data.survey import Survey, survey
 from lesionloss.errors import DataError, UsageError
@@ -196,3 +198,11 @@ def test_two_visits_of_one_head_under_two_names_are_a_warning(tmp_path: Path) ->
     assert len(warnings) == 1
     assert "are c and e one patient?" in warnings[0]
     assert same_images(shown) == ([], [])
+
+
+def test_folds_that_were_saved_are_read_alike_by_who_checks_and_by_who_trains(tmp_path: Path) -> None:
+    folds = make_folds({name: float(index) for index, name in enumerate("abcdef")}, 3, seed=1)
+    save_folds(folds, tmp_path / "folds.json")
+    checked = read_splits(tmp_path / "folds.json")
+    assert [(split.sides["train"], split.sides["test"]) for split in checked] == [(f.train, f.test) for f in folds]
+    assert load_folds(tmp_path / "folds.json", {name: name for name in "abcdef"}).folds == folds

@@ -1,10 +1,14 @@
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.plan import Plan, presets
-from lesionloss.errors import UsageError
+from lesionloss.bench.trials import fold_warnings, folds_of, trials_of
+from lesionloss.data.splits import save_folds
+from lesionloss.errors import DataError, UsageError
 
 GOOD = """
 name = "mine"
@@ -93,3 +97,44 @@ def test_a_changed_plan_is_checked_again(tmp_path: Path) -> None:
 def test_the_plan_is_plain_toml() -> None:
     record = tomllib.loads(Plan.preset("quickstart").to_toml())
     assert record["training"]["patch"] == [32, 32, 32]
+
+
+def patients(names: str) -> RunCohort:
+    cases = tuple(SimpleNamespace(name=f"case-{name}", patient=name) for name in names)
+    return RunCohort("set", "lesion", {name: float(index) for index, name in enumerate(names)}, cases)
+
+
+def test_folds_come_from_the_file_that_the_plan_names(tmp_path: Path) -> None:
+    made = folds_of(load(tmp_path, GOOD), patients("abcdef"))
+    save_folds(made[::-1], tmp_path / "folds.json")
+    taken = load(tmp_path, f'folds_file = "{tmp_path}/folds.json"\n{GOOD}')
+    assert folds_of(taken, patients("abcdef")) == made[::-1]
+    trials = trials_of(taken, patients("abcdef"), "cpu")
+    assert {name for trial in trials if trial.fold == 0 for name in trial.test} == {f"case-{p}" for p in made[1].test}
+    with pytest.raises(UsageError, match=r"folds\.json: holds 2 folds, the plan says folds = 3"):
+        folds_of(taken.model_copy(update={"folds": 3}), patients("abcdef"))
+    with pytest.raises(DataError, match=r"folds\.json, fold 0.*no patient or case is named"):
+        folds_of(taken, patients("abcde"))
+
+
+def test_a_list_of_validation_cases_is_one_fold(tmp_path: Path) -> None:
+    (tmp_path / "val.list").write_text("a\ncase-b\n")
+    plan = load(tmp_path, f'folds_file = "{tmp_path}/val.list"\n{GOOD.replace("folds = 2", "folds = 1")}')
+    (fold,) = folds_of(plan, patients("abcd"))
+    assert (fold.train, fold.test) == (("c", "d"), ("a", "b"))
+    assert fold_warnings(plan, patients("abcd")) == ()
+
+
+def test_patients_that_a_file_of_folds_forgets_are_named(tmp_path: Path) -> None:
+    save_folds(folds_of(load(tmp_path, GOOD), patients("abcd")), tmp_path / "folds.json")
+    plan = load(tmp_path, f'folds_file = "{tmp_path}/folds.json"\n{GOOD}')
+    assert any(
+        warning.endswith("neither trained on nor tested: e") for warning in fold_warnings(plan, patients("abcde"))
+    )
+
+
+def test_the_plan_declares_the_test(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).test == "sign_flip"
+    assert load(tmp_path, f'test = "signed_rank"\n{GOOD}').test == "signed_rank"
+    with pytest.raises(UsageError, match="test: no test is named 'signed'; did you mean"):
+        load(tmp_path, f'test = "signed"\n{GOOD}')

@@ -65,6 +65,14 @@ def _checked_sampler(text: str) -> str:
     return check_sampler(text)
 
 
+def _checked_test(name: str) -> str:
+    from lesionloss.statistics.differences import TESTS
+
+    if name not in TESTS:
+        raise ValueError(f"no test is named {name!r}; {nearest(name, list(TESTS))}")
+    return name
+
+
 def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
     from lesionloss.data.augment import format_augmentation, parse_augmentation
 
@@ -78,6 +86,7 @@ PrecisionName = Annotated[str, AfterValidator(_checked_precision)]
 OptimiserText = Annotated[str, AfterValidator(_checked_optimiser)]
 ScheduleText = Annotated[str, AfterValidator(_checked_schedule)]
 SamplerText = Annotated[str, AfterValidator(_checked_sampler)]
+TestName = Annotated[str, AfterValidator(_checked_test)]
 Augmentation = Annotated[bool | tuple[str, ...], AfterValidator(_checked_augmentation)]
 Sides = tuple[Positive, Positive, Positive] | tuple[Positive, Positive]
 Weights = tuple[Annotated[float, Field(ge=0)], ...]
@@ -147,7 +156,11 @@ class Inference(Part):
 
 
 class Plan(Part):
-    """Which losses are compared, on what, with which network, how often, and by what they are judged."""
+    """Which losses are compared, on what, with which network, how often, and by what they are judged.
+
+    `folds_file`: folds to take instead of made ones: those of `save_folds`, nnU-Net's splits_final.json, or a list of
+    validation cases (one fold).
+    """
 
     name: str
     question: str = ""
@@ -155,8 +168,10 @@ class Plan(Part):
     baseline_loss: LossText
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
-    folds: Annotated[int, Field(ge=2)]
+    test: TestName = "sign_flip"
+    folds: Annotated[int, Field(ge=1)]
     fold_seed: int = 0
+    folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     data: Data = Data()
     network: Network = Network()
@@ -169,6 +184,8 @@ class Plan(Part):
 
         if self.baseline_loss not in self.losses:
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
+        if self.folds < 2 and not self.folds_file:
+            raise ValueError("folds must be 2 or more; one fold needs a folds_file that says who is tested")
         if self.primary_metric not in self.metrics:
             raise ValueError(f"primary_metric {self.primary_metric!r} is not one of metrics")
         for name, values in (("losses", self.losses), ("seeds", self.seeds), ("metrics", self.metrics)):

@@ -14,7 +14,7 @@ from lesionloss.bench import record
 from lesionloss.bench.cohort import RunCohort, run_cohort
 from lesionloss.bench.difference import NAME, DifferenceSettings, difference_mask
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.trials import trials_of
+from lesionloss.bench.trials import fold_warnings, trials_of
 from lesionloss.bench.watch import Silent, Watcher
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.errors import DataError, UsageError
@@ -46,6 +46,8 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
     claim(plan, folder)
     cohort = run_cohort(plan, folder, watcher)
     trials = trials_of(plan, cohort, device)
+    for warning in fold_warnings(plan, cohort):
+        watcher.note(warning)
     way = choose_way(trials[0].recipe, plan.network.text, len(cohort.cases[0].channels), device)
     watcher.note(way.sentence())
     has_difference = all("difference" in case.channels for case in cohort.cases)

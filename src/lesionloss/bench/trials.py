@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.plan import Plan
-from lesionloss.data.folds import make_folds
+from lesionloss.data.folds import Fold, make_folds
+from lesionloss.data.splits import Splits, load_folds
 from lesionloss.errors import UsageError
 from lesionloss.files import sha256_of
 from lesionloss.training.precision import resolve_precision
@@ -54,13 +55,38 @@ def _content(path: str) -> str:
     return sha256_of(Path(path))
 
 
+def folds_of(plan: Plan, cohort: RunCohort) -> tuple[Fold, ...]:
+    """By patient: those of the plan's file, or made, stratified by lesion load.
+
+    Raises UsageError when there are fewer patients than folds, or the file holds another number of them; DataError as
+    `load_folds` does.
+    """
+    if not plan.folds_file:
+        return make_folds(cohort.loads, plan.folds, plan.fold_seed)
+    folds = _from_file(plan, cohort).folds
+    if len(folds) != plan.folds:
+        raise UsageError(
+            f"{plan.folds_file}: holds {len(folds)} folds, the plan says folds = {plan.folds}; say so there"
+        )
+    return folds
+
+
+def fold_warnings(plan: Plan, cohort: RunCohort) -> tuple[str, ...]:
+    """What is odd about the plan's file of folds, such as patients that nobody tests or trains on."""
+    return _from_file(plan, cohort).warnings if plan.folds_file else ()
+
+
+def _from_file(plan: Plan, cohort: RunCohort) -> Splits:
+    return load_folds(Path(plan.folds_file), {case.name: case.patient for case in cohort.cases})
+
+
 def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:
     """All trials, ordered so that an interrupted run leaves complete pairs: every loss of a fold and seed in turn.
 
-    Folds are by patient, stratified by lesion load. Raises UsageError when there are fewer patients than folds.
+    Raises as `folds_of` does.
     """
     recipe = recipe_of(plan, device)
-    folds = make_folds(cohort.loads, plan.folds, plan.fold_seed)
+    folds = folds_of(plan, cohort)
     return tuple(
         Trial(
             loss=loss,
