@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.bench.cohort import RunCohort, run_cohort
+from lesionloss.bench.filling import fill_network
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run import claim, fill_network
+from lesionloss.bench.run import claim
 from lesionloss.bench.trials import recipe_of, trials_of
 from lesionloss.bench.watch import Watcher
 from lesionloss.errors import UsageError
