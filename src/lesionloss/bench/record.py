@@ -31,7 +31,7 @@ SCORE_COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """What is predicted of a case: `probabilities` (L, *space) of the lesion classes; `labels` (*space), 0 background."""
+    """Of a case: `probabilities` (L, *space) of the lesion classes, and `labels` (*space), 0 for background."""
 
     probabilities: NDArray[np.float32]
     labels: NDArray[np.uint8]

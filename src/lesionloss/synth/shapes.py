@@ -127,7 +127,7 @@ def _coloured(image: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[
     grey = np.clip(90 + 55 * image, 0, 255)
     tint = 12.0 * labels
     colours = np.stack([grey + tint, grey, grey - tint], axis=-1)
-    return np.clip(np.rint(colours), 0, 255).astype(np.uint8).transpose(1, 0, 2)
+    return np.asarray(np.clip(np.rint(colours), 0, 255).transpose(1, 0, 2), dtype=np.uint8)
 
 
 def _write_volumes(folder: Path, images: Images, settings: ShapesSettings) -> None:
