@@ -1,8 +1,9 @@
 """The whole way on a tiny cohort: patients in, folders of results out, safe to stop and to start again."""
 
 import json
+import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 import torch
 
 from lesionloss import UsageError, loss, registry
+from lesionloss.bench import filling
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.results import load, run_folders
 from lesionloss.bench.run import claim, run
+from lesionloss.bench.storing import runs_of
 from lesionloss.bench.watch import Silent
-from lesionloss.data.prepared import load_prepared
+from lesionloss.data.prepared import PreparedCase, load_prepared
+from lesionloss.statistics import compare
+from lesionloss.training.trial import Trial
 from make_cohort import write_cohort
 
 METRICS = ["dice", "recall", "hd95", "lesion_f1"]
@@ -94,6 +100,60 @@ def test_pairs_carry_the_proof_of_their_pairing(finished: Path) -> None:
         for field in ("pair", "weights_hash", "batches_hash"):
             assert len({record[field] for record in pair}) == 1
     assert len({record["pair"] for record in networks}) == 2
+
+
+def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, tmp_path: Path) -> None:
+    assert {d.pairing for d in compare(load(finished), "dice").differences if d.loss == "hytver"} == {"training"}
+    for field in ("pair", "weights_hash", "batches_hash"):
+        other = shutil.copytree(finished, tmp_path / field)
+        record = (
+            next(f for f in trial_folders(other) if 'loss = "hytver"' in (f / "trial.toml").read_text()) / "trial.toml"
+        )
+        value = tomllib.loads(record.read_text())[field]
+        record.write_text(record.read_text().replace(f'{field} = "{value}"', f'{field} = "0000{value[4:]}"'))
+        comparison = compare(load(other), "dice")
+        (found,) = (d for d in comparison.differences if d.loss == "hytver")
+        assert found.pairing == "patient"
+        assert "do not share weights and batches in 1 of 2 trainings" in " ".join(comparison.warnings)
+        record.write_text("\n".join(line for line in record.read_text().splitlines() if not line.startswith(field)))
+        (found,) = (d for d in compare(load(other), "dice").differences if d.loss == "hytver")
+        assert found.pairing == "patient"
+
+
+def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choosing the best weights by an inner split, a falling rate and an early end included."""
+    seen: list[tuple[set[str], set[str]]] = []
+    real = filling.train
+
+    def spy(trial: Trial, cases: Sequence[PreparedCase], **options: object) -> object:
+        seen.append(({case.name for case in cases}, set(trial.test)))
+        return real(trial, cases, **options)
+
+    monkeypatch.setattr(filling, "train", spy)
+    training = {"steps": 3, "batch": 2, "patch": [8, 8, 8], "jitter": 2, "precision": "float32", "inner_share": 0.5}
+    chosen = {"check_every": 1, "stop_after": 1, "schedule": "plateau(patience=1)"}
+    run(tiny_plan(data, losses=("dice",), training=training | chosen), tmp_path / "run")
+    assert len(seen) == 2
+    for given, tested in seen:
+        assert given
+        assert not given & tested
+
+
+def test_several_networks_share_the_prepared_patients(data: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(data, losses=("dice",)).model_dump() | {"network": {}}
+    plan["networks"] = ["unet3d(filters=2, levels=2)", "unet3d(filters=3, levels=2)"]
+    runs = runs_of(Plan.model_validate(plan), tmp_path / "grid")
+    assert [folder.name for _, folder in runs] == [
+        "msseg2--unet3d-filters-2-levels-2",
+        "msseg2--unet3d-filters-3-levels-2",
+    ]
+    results = [run(part, folder) for part, folder in runs]
+    assert all(len(found.trials) == 2 + 2 for found in results)
+    first, second = (sorted((folder / "cohort").glob("*.npz")) for _, folder in runs)
+    assert [path.stat().st_ino for path in first] == [path.stat().st_ino for path in second]
+    assert run_folders(tmp_path / "grid") == [folder for _, folder in runs]
+    with pytest.raises(UsageError, match=r"holds 2 runs; name one of them: .*msseg2--unet3d-filters-2-levels-2"):
+        load(tmp_path / "grid")
 
 
 def test_a_second_run_trains_nothing_and_changes_nothing(finished: Path, data: Path) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DIFFERENCE = "difference"
+RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,17 @@ class Results:
                 return (arrays["probability"] / np.float32(255)).astype(np.float32)
         raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
 
+    def classes(self, key: str, case: str) -> NDArray[np.uint8] | None:
+        """The class numbers (*space) that one held-out case was scored by; None where the run has one class.
+
+        Raises UsageError for an unknown trial, DataError where the file is absent or damaged.
+        """
+        for trial in self.trials:
+            if trial.key == key:
+                found = read_arrays(trial.folder / "predictions" / f"{Path(case).name}.npz").get("classes")
+                return None if found is None else found.astype(np.uint8)
+        raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
+
     def machine(self, key: str) -> dict[str, Any]:
         """What machine.json of a trial says; empty where there is none."""
         return read_json(self.folder / "trials" / Path(key).name / "machine.json")
@@ -195,12 +207,22 @@ def load(folder: str | Path) -> Results:
         raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
     if not (folder / "plan.toml").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
+    inner = run_folders(folder)
+    if inner != [folder]:
+        names = ", ".join(str(path) for path in inner)
+        raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
     plan = read_toml(folder / "plan.toml")
     trials = tuple(_trial(path) for path in _trial_folders(folder, failed=False))
     done = {trial.key for trial in trials}
     failed = tuple(_failed(path) for path in _trial_folders(folder, failed=True) if path.stem not in done)
     cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
     return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out)
+
+
+def run_folders(folder: str | Path) -> list[Path]:
+    """The folders of runs that a folder holds: itself, or those of a plan of several data sets or networks."""
+    inner = [path.parent for path in sorted((Path(folder) / RUNS).glob("*/plan.toml"))]
+    return inner or [Path(folder)]
 
 
 def _trial_folders(folder: Path, *, failed: bool) -> list[Path]:

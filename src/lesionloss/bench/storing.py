@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.results import RUNS
 from lesionloss.errors import UsageError
 from lesionloss.files import whole_file, write_text
 
 LOSSES = "losses"
-RUNS = "runs"
 
 
 def claim(plan: Plan, folder: Path) -> None:
@@ -49,12 +49,6 @@ def runs_of(plan: Plan, out: str | Path) -> list[tuple[Plan, Path]]:
         return [(plan, folder)]
     claim(plan, folder)
     return [(run, folder / RUNS / name) for name, run in runs.items()]
-
-
-def run_folders(folder: Path) -> list[Path]:
-    """The folders of runs that a folder holds: itself, or those of a plan of several data sets or networks."""
-    inner = [path.parent for path in sorted((folder / RUNS).glob("*/plan.toml"))]
-    return inner or [folder]
 
 
 def link_cohort(folder: Path) -> None:
