@@ -10,7 +10,7 @@ from lesionloss.reporting.gathering import MetricResult
 from lesionloss.reporting.palette import Style
 from lesionloss.reporting.shown import Shown, bounds, part_of, shown
 from lesionloss.statistics import Comparison
-from lesionloss.wording import decimals_for, unit_text
+from lesionloss.wording import decimals_for, number, unit_text
 
 
 @dataclass(frozen=True)
@@ -93,5 +93,5 @@ def _cell(metric: MetricResult, place: int, index: int) -> Cell:
 
 def _spread(seed_sd: float, path: str, decimals: int) -> Shown:
     """At the decimals of the means, unless that would print a spread as zero."""
-    small = 0 < seed_sd < 0.5 * 10**-decimals
-    return shown(seed_sd, path, decimals_for([seed_sd]) if small else decimals)
+    least = 10**-decimals
+    return Shown(f"< {number(least, decimals)}", "") if 0 < seed_sd < least / 2 else shown(seed_sd, path, decimals)

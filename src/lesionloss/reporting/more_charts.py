@@ -14,7 +14,8 @@ from lesionloss.wording import percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BAR = 0.3  # height, in rows
+THIN_ROW_INCHES = 0.4
+BAR = 0.22  # height, in rows
 DISC_POINTS2 = 230  # area of a disc that holds all resamples
 _SOURCES = {
     "loss": "the loss",
@@ -50,11 +51,11 @@ def ranks_chart(ranks: Sequence[Rank], looks: Mapping[str, Style]) -> "Figure":
 def components_chart(components: Sequence[Component]) -> "Figure":
     """Share of each source in the variance of a single score; what the loss itself does is darker."""
     notes = ["can't be told apart" if c.share is None else percent(c.share) for c in components]
-    figure, axes = empty_rows([_SOURCES.get(c.source, c.source) for c in components], notes)
+    figure, axes = empty_rows([_SOURCES.get(c.source, c.source) for c in components], notes, THIN_ROW_INCHES)
     for row, component in enumerate(components):
-        axes.barh(row + 0.06, 1.0, height=BAR, color=LINE, alpha=0.45, linewidth=0)
+        axes.barh(row + 0.1, 1.0, height=BAR, color=LINE, alpha=0.45, linewidth=0)
         dark = component.source.startswith("loss")
-        axes.barh(row + 0.06, component.share or 0.0, height=BAR, color=INK if dark else MUTED, linewidth=0)
+        axes.barh(row + 0.1, component.share or 0.0, height=BAR, color=INK if dark else MUTED, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.set_xlabel("share of the variance of a single score")
@@ -77,9 +78,8 @@ def detection_chart(found: Sequence[tuple[str, Sequence[SizeClass]]], looks: Map
         axes.vlines(places, 0, shares, color=look.colour, alpha=0.35, linewidth=2.2)
         axes.plot(places, shares, look.mark, color=look.colour, markersize=6, label=loss, clip_on=False)
     counts = [_span([sizes[n].lesions for _, sizes in found]) for n in used]
-    axes.set_xticks(
-        range(len(used)), [f"{size_words(found[0][1][n])}\nn {count}" for n, count in zip(used, counts, strict=True)]
-    )
+    words = [size_words(found[0][1][n]) for n in used]
+    axes.set_xticks(range(len(used)), [f"{size}\nn {count}" for size, count in zip(words, counts, strict=True)])
     axes.set(xlim=(-0.5, len(used) - 0.5), ylim=(0, 1))
     axes.set_ylabel("share of lesions found", color=INK, size=8.5)
     axes.tick_params(colors=MUTED, labelsize=8)

@@ -16,7 +16,7 @@ from lesionloss.reporting.more_charts import components_chart, detection_chart, 
 from lesionloss.reporting.palette import Style
 from lesionloss.reporting.shown import Shown, bounds, p_value, part_of, shown
 from lesionloss.statistics import Comparison
-from lesionloss.wording import components_sentence, decimals_for, luck_sentence, number, unit_text
+from lesionloss.wording import decimals_for, luck_sentence, number, unit_text
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,8 @@ def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ..
 
 
 def _luck(comparison: Comparison) -> tuple[str, ...]:
-    """How often another seed would crown another loss, and where the spread comes from."""
-    changes = luck_sentence(comparison.luck) if comparison.luck else ""
-    return tuple(said for said in (changes, components_sentence(comparison.components)) if said)
+    """How often another seed would crown another loss."""
+    return (luck_sentence(comparison.luck),) if comparison.luck else ()
 
 
 def _classes(classes: Sequence[ClassResult], path: str) -> tuple[ClassRow, ...]:

@@ -161,10 +161,8 @@ def classes_latex(metrics: Sequence[MetricResult]) -> str:
     for metric in scored:
         decimals = decimals_for(each.mean for one in metric.classes for each in one.losses)
         for one in metric.classes:
-            cells = [
-                _latex(f"{number(each.mean, decimals)} {interval(each.interval, decimals)}") for each in one.losses
-            ]
-            lines.append(" & ".join([_latex(metric.title), _latex(one.name), *cells]))
+            cells = [f"{number(each.mean, decimals)} {interval(each.interval, decimals)}" for each in one.losses]
+            lines.append(" & ".join(map(_latex, [metric.title, one.name, *cells])))
     heads = [rf"\texttt{{{_latex(loss)}}}" for loss in losses]
     note = "Mean of each class over the patients that have it, 95\\,\\% interval"
     return _table(note, "ll" + "c" * len(losses), ["Metric", "Class", *heads], lines)
