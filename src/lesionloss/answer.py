@@ -71,7 +71,8 @@ def _what_is_proven(compared: Sequence[Difference], best: str, patients: str) ->
     elif of_best is not None:
         parts.append("no evidence that it is better")
     if better:
-        parts.append(f"{listed(better)} {_was(better)} better, too")
+        too = ", too" if of_best is not None and of_best.evidence == "better" else ""
+        parts.append(f"{listed(better)} {_was(better)} better{too}")
     if worse:
         parts.append(f"{listed(worse)} {_was(worse)} worse")
     undecided = [d for d in others if not d.evidence]

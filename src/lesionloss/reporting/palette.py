@@ -40,11 +40,8 @@ class Style:
 
 
 def styles(results: Results) -> dict[str, Style]:
-    """A style for every loss, in the plan's order; after six losses colours return with another mark."""
+    """A style for every loss, in the plan's order; six colours and seven marks make 42 pairs."""
     seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE}
     networks = [loss for loss in results.losses if loss not in seedless]
-    chosen = {
-        loss: Style(_COLOURS[n % len(_COLOURS)], _MARKS[(n + n // len(_COLOURS)) % len(_MARKS)])
-        for n, loss in enumerate(networks)
-    }
+    chosen = {loss: Style(_COLOURS[n % len(_COLOURS)], _MARKS[n % len(_MARKS)]) for n, loss in enumerate(networks)}
     return chosen | dict.fromkeys(seedless, Style(_WITHOUT_NETWORK, "X"))
