@@ -23,6 +23,8 @@ from lesionloss.statistics import compare, components, ranks
 from make_run import DIFFERENCE, Made, make_run, with_epochs
 
 LOSSES = ("dice_ce", "hytver", "0.5*dice + 0.5*focal(gamma=2.0)")
+SPLITS = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
+LATEX_HEAD = r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}\begin{document}" + "\n"
 # What a number of the page looks like: its place in report.json, and its text.
 NUMBER = re.compile(r'<span data-n="([^"]+)">([^<]*)</span>')
 
