@@ -100,6 +100,7 @@ def _context(gathered: Gathered, looks: Mapping[str, Style]) -> dict[str, object
         "splits": [SPLITS.get(split, split) for split in dict.fromkeys(band.split for band in gathered.epoch_bands)],
         "sizes": _sizes(gathered),
         "cases": _cases(gathered),
+        "several_classes": any(metric.classes for metric in gathered.metrics),
         "volumes": [_volume(volume) for volume in gathered.casework.volumes],
         "mosaics": gathered.casework.mosaics,
         "cards": gathered.cards,
