@@ -99,9 +99,60 @@ def test_keys_move_the_threshold_the_loss_and_the_marks(page):
     page.keyboard.press("l")
     assert part(page, "loss").input_value() != loss
     page.keyboard.press("o")
-    assert not part(page, "overlay").is_checked()
+    assert part(page, "marks").input_value() == "none"
+    page.keyboard.press("m")
+    assert part(page, "marks").input_value() == "compared"
     page.keyboard.press("b")
     assert part(page, "image").input_value() == "0"
+
+
+def coloured(page):
+    """How many pixels of the axial slice are not grey."""
+    return part(page, "axial").evaluate(
+        """e => { const d = e.getContext("2d").getImageData(0, 0, e.width, e.height).data; let n = 0;
+        for (let i = 0; i < d.length; i += 4) n += Math.abs(d[i] - d[i + 1]) + Math.abs(d[i] - d[i + 2]) > 12;
+        return n; }"""
+    )
+
+
+def test_every_picture_of_a_case_can_be_chosen(page):
+    """Baseline, follow-up and their difference; comparison, reference, prediction or no marks over each."""
+    page.locator("button[data-open-case]").last.click()
+    page.wait_for_timeout(300)
+    images = part(page, "image").locator("option").all_inner_texts()
+    assert images == ["Baseline", "Follow-up", "Difference"]
+    shown = set()
+    for image in range(3):
+        part(page, "image").select_option(str(image))
+        counts = {}
+        for marks in ("compared", "reference", "prediction", "none"):
+            part(page, "marks").select_option(marks)
+            counts[marks] = coloured(page)
+            shown.add(part(page, "axial").evaluate("e => e.toDataURL()"))
+        assert counts["none"] == 0
+        assert min(counts[marks] for marks in ("compared", "reference", "prediction")) > 0
+    assert len(shown) == 12
+
+
+def test_slices_are_linked(page):
+    """A click into the axial slice moves the crosshair of the two others, and their sliders follow."""
+    before = {name: part(page, name).evaluate("e => e.toDataURL()") for name in ("coronal", "sagittal")}
+    places = {name: part(page, f"{name}-at").input_value() for name in ("coronal", "sagittal")}
+    box = part(page, "axial").bounding_box()
+    part(page, "axial").click(position={"x": 0.2 * box["width"], "y": 0.75 * box["height"]})
+    for name in before:
+        assert part(page, name).evaluate("e => e.toDataURL()") != before[name]
+        assert part(page, f"{name}-at").input_value() != places[name]
+
+
+def test_the_slider_starts_at_what_the_benchmark_scored(run, page):
+    results = ll.load(run)
+    case = page.locator("#viewer").get_attribute("data-ready")
+    trial = next(t for t in results.trials if t.loss == "dice_ce" and t.seed == 1 and case in t.record["test"])
+    scores = results.scores
+    row = scores[(scores["key"] == trial.key) & (scores["case"] == case) & (scores["metric"] == "dice")].iloc[0]
+    assert part(page, "dice").inner_text() == number(float(row["value"]))
+    assert part(page, "stored").inner_text().endswith(f"seed 1, threshold .50: Dice {number(float(row['value']))}")
 
 
 def test_a_lesion_of_the_table_is_gone_to(page):
@@ -134,6 +185,18 @@ def test_tables_sort_by_number_and_back(page):
     assert page.locator('table.main th[aria-sort="descending"]').count() == 1
 
 
+def test_cases_sort_with_the_worst_first_whichever_way_is_better(page):
+    heads = page.locator(".cases thead button")
+    rows = "[...document.querySelectorAll('.cases tbody tr')]"
+    cells = f"n => {rows}.map(r => r.children[n].dataset.v).filter(v => v).map(Number)"
+    dice, hd95 = (page.evaluate(cells, column) for column in (4, 5))
+    assert dice == sorted(dice)  # as the page opens
+    heads.nth(4).click()
+    assert page.evaluate(cells, 5) == sorted(hd95, reverse=True)
+    heads.nth(4).click()
+    assert page.evaluate(cells, 5) == sorted(hd95)
+
+
 def test_without_what_it_needs_the_viewer_gives_way_to_pictures(run, browser):
     context = browser.new_context()
     opened = context.new_page()
@@ -141,6 +204,9 @@ def test_without_what_it_needs_the_viewer_gives_way_to_pictures(run, browser):
     opened.goto((run / "report.html").as_uri())
     assert opened.locator("#no-viewer").is_visible()
     assert not opened.locator("#viewer").is_visible()
+    opened.locator("details.mosaics summary").click()
+    assert opened.locator("details.mosaics h4").count() == 6  # every case, the embedded ones too
+    assert opened.locator("details.mosaics img").first.is_visible()
     context.close()
 
 

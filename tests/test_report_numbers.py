@@ -1,24 +1,30 @@
 """Every number of the page is that of report.json, and report.json is what statistics and metrics say."""
 
+import csv
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 import lesionloss as ll
+from lesionloss.errors import UsageError
 from lesionloss.metrics.calibration import reliability
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
 from lesionloss.metrics.thresholds import count_thresholds
-from lesionloss.reporting.casework import spread, work_through, worst_first
+from lesionloss.reporting.casework import work_through, worst_first
+from lesionloss.reporting.embedding import embedded
 from lesionloss.reporting.maps import THRESHOLDS, calibration, lesions_of, lowest_level, over_thresholds
-from lesionloss.reporting.ranks import ranks
 from lesionloss.reporting.shown import look_up
-from lesionloss.statistics import compare
-from make_run import DIFFERENCE, Made, make_run
+from lesionloss.statistics import compare, components, ranks
+from make_run import DIFFERENCE, Made, make_run, with_epochs
 
 LOSSES = ("dice_ce", "hytver", "0.5*dice + 0.5*focal(gamma=2.0)")
+SPLITS = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
+LATEX_HEAD = r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}\begin{document}" + "\n"
 # What a number of the page looks like: its place in report.json, and its text.
 NUMBER = re.compile(r'<span data-n="([^"]+)">([^<]*)</span>')
 
@@ -37,7 +43,7 @@ def run(tmp_path_factory):
         radius=(0.25, 0.45),
         dead=("hytver",),
     )
-    folder = make_run(tmp_path_factory.mktemp("numbers") / "run", made)
+    folder = with_epochs(make_run(tmp_path_factory.mktemp("numbers") / "run", made), SPLITS)
     ll.report(ll.load(folder), formats=())
     return folder
 
@@ -68,7 +74,8 @@ def test_report_json_is_the_statistics(run):
         assert [s["mean"] for s in stored["summaries"]] == [s.mean for s in comparison.summaries]
         assert [d["p_holm"] for d in stored["differences"]] == [d.p_holm for d in comparison.differences]
         assert [d["sentence"] for d in stored["differences"]] == [d.sentence for d in comparison.differences]
-        assert tuple(stored["ranks"]["mean"]) == ranks(results, metric).mean
+        assert [r["shares"] for r in stored["ranks"]] == [list(rank.shares) for rank in ranks(results, metric)]
+        assert [c["share"] for c in stored["components"]] == [c.share for c in components(results, metric)]
     assert {entry["loss"] for entry in record["dead_gradients"]} == {"hytver"}
     assert "hytver: at the end of 4 trainings up to 60 % of the lesion voxels had no gradient." in (
         run / "report.html"
@@ -138,10 +145,32 @@ def test_worst_cases_come_first_and_embedded_ones_are_spread(run):
     means = results.scores.query("metric == 'dice' and status in ['ok', 'pred_empty']").groupby("case")["value"].mean()
     assert order == list(means.sort_values().index)
     assert worst_first(results, "hd95")[0] == "patient03"  # missed by a loss: charged the diagonal
-    assert spread("abcde", 3) == ("a", "c", "e")
-    assert spread("abcde", 1) == ("a",)
-    assert spread("ab", 9) == ("a", "b")
-    assert spread("abc", 0) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("worst,median,best", "bcd"),
+        (3, "bcd"),
+        ("1", "b"),
+        ("9", "bcd"),
+        ("all", "bcda3"),
+        ("none", ""),
+        ("", ""),
+        (0, ""),
+        ("a, best", "da"),
+        ("3", "3"),
+    ],
+)
+def test_cases_of_the_viewer_are_chosen_by_place_number_or_name(wanted, chosen):
+    """`b`, `c`, `d` have a score, from the worst on; `a` and `3` have none: a case named 3 is meant by that name."""
+    cases = "abcd3" if wanted in ("all", "a, best", "3") else "abcd"
+    assert embedded("bcd", cases, wanted) == tuple(chosen)
+
+
+def test_an_unknown_case_for_the_viewer_is_refused_with_the_nearest_name(run):
+    with pytest.raises(UsageError, match=r"got 'patient3'; did you mean 'patient0?3'"):
+        ll.report(ll.load(run), volumes="worst,patient3", formats=())
 
 
 def test_the_method_without_a_network_has_no_calibration(run):
@@ -160,11 +189,56 @@ def test_the_methods_name_settings_seeds_versions_and_sources(run):
         "Wilcoxon",
         "unet3d(filters=8)",
         "Sources:",
+        "batch 4",
+        "32 × 32 × 32",
+        "Voxels: 4 × 4 × 6 mm",
+        "2 folds",
     ):
         assert words in text
 
 
+def test_curves_over_epochs_are_on_the_page_by_split(run):
+    page = " ".join((run / "report.html").read_text().split())
+    assert "Dice over epochs" in page
+    places = [page.index(f"</svg> {words}") for words in ("training patches", "training images", "test images")]
+    assert places == sorted(places)
+
+
 def test_figures_for_a_paper_come_in_three_formats(run):
     names = {path.stem for path in (run / "figures").glob("*.svg")}
-    assert names >= {"patients-dice", "differences-dice", "ranks-dice", "thresholds", "reliability", "pull", "training"}
+    kinds = {"patients-dice", "differences-dice", "ranks-dice", "components-dice", "case", "detection-by-size"}
+    assert names >= kinds | {"thresholds", "reliability", "pull", "training", "epochs-dice"}
     assert not list((run / "figures").glob("*.png"))
+
+
+def test_every_list_of_numbers_lies_beside_the_page_as_csv(run):
+    record = json.loads((run / "report.json").read_text())
+    tables = {path.stem: list(csv.DictReader(path.open())) for path in (run / "tables").glob("*.csv")}
+    assert [float(row["dice"]) for row in tables["cases"] if row["dice"]] == [
+        case["values"]["dice"] for case in record["cases"] if case["values"]["dice"] is not None
+    ]
+    ranked = [rank for metric in record["metrics"] for rank in metric["ranks"]]
+    assert [int(row["rank"]) for row in tables["ranks"]] == [rank["rank"] for rank in ranked]
+    parts = [part for metric in record["metrics"] for part in metric["components"]]
+    assert [row["share"] for row in tables["variance"]] == [
+        "" if p["share"] is None else repr(p["share"]) for p in parts
+    ]
+    assert len(tables["pull"]) == sum(len(pull["probability"]) for pull in record["pull"])
+    assert len(tables["training"]) == sum(len(band["place"]) for band in record["training_loss"])
+    assert len(tables["epochs"]) == 4 * len(record["epochs"]) > 0
+    assert "classes" not in tables  # this run has one class: no empty table
+
+
+def test_latex_tables_are_whole(run, tmp_path):
+    """Compiled where there is a LaTeX; else brackets, columns and ends are counted."""
+    for name in ("summary", "differences"):
+        text = (run / "tables" / f"{name}.tex").read_text()
+        columns = len(re.search(r"begin\{tabular\}\{(\w+)\}", text)[1])
+        lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert {line.count(" & ") + 1 for line in lines} == {columns}
+        assert text.count("{") == text.count("}")
+        if shutil.which("pdflatex"):
+            (tmp_path / f"{name}.tex").write_text(LATEX_HEAD + text + "\\end{document}\n")
+            command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout[-1500:]

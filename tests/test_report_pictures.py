@@ -70,9 +70,15 @@ def test_pictures_of_two_classes_get_the_same_page(tmp_path):
     record = json.loads((folder / "report.json").read_text())
     means = {entry["loss"]: entry["mean"] for entry in record["metrics"][0]["summaries"]}
     classes = record["metrics"][0]["classes"]
-    assert [entry["class"] for entry in classes] == ["core", "rim"]
+    assert [entry["name"] for entry in classes] == ["core", "rim"]
     for entry in classes:
         assert {loss["loss"]: loss["mean"] for loss in entry["losses"]} == means
+    assert "Every case, in small" in (folder / "report.html").read_text()
+    rows = list(csv.DictReader((folder / "tables" / "classes.csv").open()))
+    assert [(row["class"], row["loss"], float(row["mean"])) for row in rows] == [
+        (entry["name"], loss["loss"], loss["mean"]) for entry in classes for loss in entry["losses"]
+    ]
+    assert "Dice & core & " in (folder / "tables" / "classes.tex").read_text()
     page = (folder / "report.html").read_text()
     assert '<table class="classes">' in page
     assert '"flat":true' in page

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.values import facts
-
 if TYPE_CHECKING:
-    from lesionloss.statistics import Comparison, Component, Difference, Interval, Luck, Outlook
+    from lesionloss.statistics import Component, Difference, Interval, Luck, Outlook
 
 NOTHING = "–"
 MINUS = "−"
@@ -103,52 +101,6 @@ def difference_sentence(difference: "Difference") -> str:
     share = f"better in {d.improved} of {patients}"
     luck = "; with one seed it may be the luck of one training" if len(d.seed_means) == 1 else ""
     return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}{luck}."
-
-
-def headline(comparison: "Comparison", *, primary: bool) -> tuple[str, str]:
-    """The two sentences a reader takes away: what the test says, and how large the luck of the seed is."""
-    return _what_was_found(comparison, primary=primary), _how_large_is_luck(comparison)
-
-
-def _what_was_found(comparison: "Comparison", *, primary: bool) -> str:
-    c = comparison
-    title = facts(c.metric).title + ("" if primary else " (not the metric that the plan named)")
-    compared = [d for d in c.differences if d.patients]
-    if not compared:
-        return (
-            f"No other loss was scored on the patients of {quoted(c.baseline)}: in {title} there is nothing to compare."
-        )
-    patients = plural(max(d.patients for d in compared), "patient")
-    sides = {side: [quoted(d.loss) for d in compared if d.evidence == side] for side in ("better", "worse")}
-    found = [
-        f"{listed(losses)} {'was' if len(losses) == 1 else 'were'} {side}" for side, losses in sides.items() if losses
-    ]
-    if found:
-        rest = "" if all(d.evidence for d in compared) else "; for the others there is no evidence of a difference"
-        return f"On {patients}, {listed(found)} than {quoted(c.baseline)} in {title}{rest}."
-    if not any(d.can_be_shown for d in compared):
-        return f"With {patients} no test can show whether a loss differs from {quoted(c.baseline)} in {title}."
-    return f"On {patients}, no loss gave evidence of a difference from {quoted(c.baseline)} in {title}."
-
-
-def _how_large_is_luck(comparison: "Comparison") -> str:
-    means = [s.mean for s in comparison.summaries if s.mean is not None and s.method != "difference"]
-    spreads = [s.seed_sd for s in comparison.summaries if s.seed_sd is not None]
-    if not means:
-        return "No trained network has a score."
-    gap = max(means) - min(means)
-    decimals = decimals_for([*means])
-    if not spreads:
-        return (
-            f"Losses lie {number(gap, decimals)} apart from lowest to highest mean; with one seed each, "
-            "how much of that is the luck of the seed is unknown."
-        )
-    luck = max(spreads)
-    return (
-        f"From lowest to highest mean the losses lie {number(gap, decimals)} apart; the seed alone moves the mean of a "
-        f"loss by up to {number(luck, decimals)} (standard deviation)."
-        + (f" {luck_sentence(comparison.luck)}" if comparison.luck else "")
-    )
 
 
 def luck_sentence(luck: "Luck") -> str:

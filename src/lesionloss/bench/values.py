@@ -91,7 +91,20 @@ def headline_rows(results: Results, metric: str) -> "pd.DataFrame":
 
     Raises UsageError for a metric that was not scored.
     """
-    rows = case_rows(results, metric)
+    return _judged(case_rows(results, metric), metric)
+
+
+def class_rows(results: Results, metric: str) -> "pd.DataFrame":
+    """As `headline_rows`, one row per class, too: those whose `lesion` names a class rather than a number.
+
+    The class must be in the reference of the case where the metric needs lesions.
+    """
+    lesion = results.scores["lesion"]
+    named = ~lesion.isin(WHOLE_IMAGE) & ~lesion.str.fullmatch(r"[0-9]+")
+    return _judged(_last_rows(results, metric, named), metric)
+
+
+def _judged(rows: "pd.DataFrame", metric: str) -> "pd.DataFrame":
     if facts(metric).needs_lesions:
         rows = rows[rows["status"].isin(["ok", "pred_empty"])]
     return rows.reset_index(drop=True)
@@ -99,12 +112,17 @@ def headline_rows(results: Results, metric: str) -> "pd.DataFrame":
 
 def case_rows(results: Results, metric: str) -> "pd.DataFrame":
     """As `headline_rows`, cases without lesions included."""
-    table = results.scores
-    known = list(dict.fromkeys(table["metric"]))
+    known = list(dict.fromkeys(results.scores["metric"]))
     if metric not in known:
         hint = nearest(metric, known) if known else "no trial has been scored yet"
         raise UsageError(f"no metric {metric!r} in {results.folder}; {hint}")
-    rows = table[(table["metric"] == metric) & (table["split"] == "test") & table["lesion"].isin(WHOLE_IMAGE)]
+    return _last_rows(results, metric, results.scores["lesion"].isin(WHOLE_IMAGE))
+
+
+def _last_rows(results: Results, metric: str, chosen: "pd.Series[bool]") -> "pd.DataFrame":
+    """Rows of the held-out cases at the last epoch of each trial."""
+    table = results.scores
+    rows = table[(table["metric"] == metric) & (table["split"] == "test") & chosen]
     rows = rows[rows["epoch"] == rows.groupby("key")["epoch"].transform("max")]
     return rows.assign(penalised=_penalised(results, rows, metric))
 

@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lesionloss.answer import answer
 from lesionloss.bench.values import facts
 from lesionloss.wording import (
     TEST_TITLES,
     components_sentence,
     decimals_for,
-    headline,
     interval,
     number,
     percent,
@@ -31,7 +31,7 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
     """The answer first, then what it rests on, then what failed."""
     console = Console()
     console.print()
-    for sentence in headline(comparison, primary=comparison.metric == results.primary_metric):
+    for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
         console.print(Text(sentence))
     console.print()
     console.print(_means(comparison))

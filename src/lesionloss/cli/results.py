@@ -32,7 +32,9 @@ Examples:
 
     lesionloss report runs/x --out for-the-supervisor.html
 
-    lesionloss report runs/x --volumes 1000      # every case in the viewer: a large file
+    lesionloss report runs/x --volumes all             # every case in the viewer: a large file
+
+    lesionloss report runs/x --volumes worst,patient07
 """
 
 
@@ -66,13 +68,14 @@ def report(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.html even if no report wrote it.")] = False,
     volumes: Annotated[
-        int,
+        str,
         typer.Option(
             "--volumes",
-            min=0,
-            help="Cases for the viewer in the page, evenly from the worst to the best; about 1 MB each.",
+            metavar="CASES",
+            help="Cases for the viewer in the page, about 1 MB each: worst, median, best, all, none, a number (evenly "
+            "from the worst to the best) or names, with commas between them.",
         ),
-    ] = 3,
+    ] = "worst,median,best",
 ) -> None:
     from lesionloss.bench.results import load
     from lesionloss.reporting import report as write_report

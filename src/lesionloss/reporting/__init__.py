@@ -6,6 +6,7 @@ from pathlib import Path
 from lesionloss.bench.results import Results
 from lesionloss.errors import UsageError
 from lesionloss.files import write_text
+from lesionloss.reporting.embedding import DEFAULT
 
 FORMATS = ("pdf", "png")
 GENERATOR = '<meta name="generator" content="lesionloss report">'
@@ -16,13 +17,14 @@ def report(
     path: str | Path | None = None,
     *,
     force: bool = False,
-    volumes: int = 3,
+    volumes: str | int = DEFAULT,
     formats: Sequence[str] = FORMATS,
 ) -> Path:
     """Write the report of a run and give the path of the page, RUN/report.html unless another is named.
 
-    `volumes`: how many cases can be turned and re-thresholded in the page, evenly from the worst to the best (about
-    1 MB each); the others are pictures. `formats`: of figures, beside SVG. RUN/report.html, RUN/report.json, RUN/tables
+    `volumes`: which cases can be turned and re-thresholded in the page (about 1 MB each): `worst`, `median`, `best`,
+    `all`, `none`, a number (so many, evenly from the worst to the best) or names, with commas between them; the others
+    are pictures. `formats`: of figures, beside SVG. RUN/report.html, RUN/report.json, RUN/tables
     and RUN/figures are the report's own and are written anew. Another existing file at
     `path` is kept, unless a report wrote it or `force` is set. Raises UsageError then, DataError for a damaged run.
     """

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.bench.results import CohortCase, Results, RunTrial
+from lesionloss.bench.values import facts as metric_facts
 from lesionloss.bench.values import headline_rows
 from lesionloss.errors import DataError
 from lesionloss.metrics.lesion_table import SizeClass
@@ -56,27 +57,18 @@ class Casework:
 
 def worst_first(results: Results, metric: str) -> list[str]:
     """Cases from the worst to the best: by their mean over losses and seeds, misses charged."""
-    from lesionloss.bench.values import facts
-
     rows = headline_rows(results, metric)
     means = rows[np.isfinite(rows["penalised"])].groupby("case")["penalised"].mean()
-    known = facts(metric)
+    known = metric_facts(metric)
     bad_first = [(-abs(v) if known.signed else -v if known.lower_is_better else v, str(c)) for c, v in means.items()]
     return [case for _, case in sorted(bad_first)]
-
-
-def spread(ordered: Sequence[str], count: int) -> tuple[str, ...]:
-    """`count` of the ordered names from the first to the last, evenly: three are the worst, the median, the best."""
-    if count <= 0 or not ordered:
-        return ()
-    places = np.linspace(0, len(ordered) - 1, min(count, len(ordered)))
-    return tuple(dict.fromkeys(ordered[int(place)] for place in places))
 
 
 def work_through(results: Results, metric: str, embedded: Sequence[str]) -> Casework:
     """Read every case of the cohort that was tested; `embedded` are those whose volumes go into the page."""
     tested = trials_to_read(results)
     facts: list[MapFacts] = []
+    title = metric_facts(metric).title if metric else ""
     voxels: dict[str, NDArray[np.int64]] = {}
     mosaics, volumes, problems = [], {}, []
     stored: Any = headline_rows(results, metric).set_index(["key", "case"])["value"] if metric else {}
@@ -93,8 +85,8 @@ def work_through(results: Results, metric: str, embedded: Sequence[str]) -> Case
         first = _first(maps)
         if first and case.name in embedded:
             decided = {trial.key: _value(stored, trial, case.name) for trial, _ in first}
-            volumes[case.name] = volume(views, turned, first, decided)
-        elif first:
+            volumes[case.name] = volume(views, turned, first, decided, title)
+        if first:
             mosaics.append(mosaic(views, first))
     return Casework(
         facts=tuple(facts),

@@ -80,11 +80,11 @@ def _name_the_sides(axes: "Axes", comparison: Comparison, rows: int) -> None:
         axes.text(place, below, word, transform=axes.transAxes, color=INK, size=8.5, ha=align, va="center")
 
 
-def empty_rows(names: Sequence[str], notes: Sequence[str]) -> tuple["Figure", "Axes"]:
+def empty_rows(names: Sequence[str], notes: Sequence[str], row_inches: float = ROW_INCHES) -> tuple["Figure", "Axes"]:
     """An empty chart with one labelled row per name; row 0 is on top."""
     from matplotlib.figure import Figure
 
-    height = FRAME_INCHES + ROW_INCHES * max(len(names), 1)
+    height = FRAME_INCHES + row_inches * max(len(names), 1)
     figure = Figure(figsize=(WIDTH_INCHES, height))
     axes = figure.add_axes((0.02, FRAME_INCHES * 0.9 / height, 0.96, 1 - FRAME_INCHES / height))
     axes.set_ylim(max(len(names), 1) - 0.6, -0.62)

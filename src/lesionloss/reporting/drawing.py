@@ -68,7 +68,8 @@ def as_svg(figure: "Figure") -> str:
 
 
 def for_the_page(svg: str, prefix: str, title: str) -> Markup:
-    """An SVG that matplotlib wrote, made to live in the page: its greys follow the page, its names clash with no other.
+    """An SVG that matplotlib wrote, made to live in the page: its greys follow the page, `prefix` is its own name there
+    and starts those of its parts.
 
     All words in it were escaped by matplotlib.
     """
@@ -82,7 +83,7 @@ def for_the_page(svg: str, prefix: str, title: str) -> Markup:
     body = re.sub(r'((?:xlink:)?href)="#', rf'\1="#{prefix}-', body)
     body = body.replace("url(#", f"url(#{prefix}-")
     head, rest = body.split(">", 1)
-    return Markup(f'{head} role="img" aria-label="{escape(title)}">{rest}')
+    return Markup(f'{head} id="{prefix}" role="img" aria-label="{escape(title)}">{rest}')
 
 
 def png_data(pixels: NDArray[np.uint8]) -> str:

@@ -1,11 +1,12 @@
 """What was run, in pairs of a word and its answer, for the end of the page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lesionloss.bench.results import Results
+from lesionloss.reporting.settings import in_words, part
 from lesionloss.wording import plural
 
 _SHOWN_OF_MACHINE = (
@@ -37,6 +38,49 @@ def what_was_run(results: Results) -> list[tuple[str, str]]:
     return [(word, answer) for word, answer in pairs if answer]
 
 
+def in_short(results: Results) -> list[tuple[str, str]]:
+    """The same for the first screen: a few words each."""
+    networks = [trial for trial in results.trials if trial.method == "network"]
+    records = [trial.record for trial in networks] or [trial.record for trial in results.trials]
+    machines = [results.machine(trial.key) for trial in results.trials]
+    seconds = sum(_total_seconds(machine) for machine in machines)
+    where = (distinct(m.get("processor") if m.get("device", "cpu") == "cpu" else m.get("device") for m in machines),)
+    threads = distinct(machine.get("threads") for machine in machines)
+    pairs = [
+        ("Data", " ".join(filter(None, (distinct(r.get("dataset") for r in records), _target(records))))),
+        ("Patients", _few_words_on_patients(results)),
+        ("Trainings", _trainings(results)),
+        ("Network", distinct(record.get("network") for record in records)),
+        ("Steps", distinct(record.get("steps") for record in records)),
+        ("Time", f"{_duration(seconds)} in all" if seconds else ""),
+        ("Machine", ", ".join(filter(None, (*where, f"{threads} threads" if threads else "")))),
+    ]
+    return [(word, answer) for word, answer in pairs if answer]
+
+
+def _target(records: Sequence[Mapping[str, Any]]) -> str:
+    target = distinct(record.get("target") for record in records).replace("_", " ")
+    return f"({target})" if target else ""
+
+
+def _few_words_on_patients(results: Results) -> str:
+    patients = len({case.patient for case in results.cohort})
+    without = sum(case.reference_mm3 == 0 for case in results.cohort)
+    cases = "" if len(results.cohort) == patients else f", {plural(len(results.cohort), 'case')}"
+    return f"{patients}{cases}" + (f", {without} without lesions" if without else "") if patients else ""
+
+
+def _trainings(results: Results) -> str:
+    folds, seeds = results.plan.get("folds"), results.plan.get("seeds", [])
+    losses = len({trial.loss for trial in results.trials if trial.method == "network"})
+    parts = [
+        plural(losses, "loss"),
+        plural(folds, "fold") if isinstance(folds, int) else "",
+        plural(len(seeds), "seed"),
+    ]
+    return " × ".join(part for part in parts if part)
+
+
 def _patients(results: Results) -> str:
     if not results.cohort:
         return ""
@@ -48,9 +92,10 @@ def _patients(results: Results) -> str:
 
 
 def _training(results: Results) -> list[tuple[str, str]]:
-    settings = results.plan.get("training", {})
-    known = settings.items() if isinstance(settings, dict) else ()
-    return [("Training", ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in known))]
+    return [
+        ("Training", in_words(part(results, "training"))),
+        ("Inference", in_words(part(results, "inference"))),
+    ]
 
 
 def _time_and_machine(results: Results) -> list[tuple[str, str]]:
@@ -74,12 +119,6 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def plain(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return " × ".join(str(part) for part in value) if isinstance(value, list) else str(value)
 
 
 def distinct(values: Iterable[object]) -> str:

@@ -3,29 +3,30 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lesionloss.answer import answer
 from lesionloss.bench.results import DIFFERENCE, Results
-from lesionloss.bench.values import facts, false_positive_mm3, headline_rows, per_patient
+from lesionloss.bench.values import facts, false_positive_mm3, headline_rows
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.metrics.thresholds import CurvePoint, mean_curve
-from lesionloss.reporting.casework import Casework, spread, work_through, worst_first
+from lesionloss.reporting.casework import Casework, work_through, worst_first
+from lesionloss.reporting.classes import ClassResult, class_results
+from lesionloss.reporting.embedding import embedded
 from lesionloss.reporting.history import Band, Dead, dead_gradients, epoch_bands, loss_bands
 from lesionloss.reporting.loss_cards import LossCard, loss_cards
 from lesionloss.reporting.maps import Calibration, calibration, over_thresholds
 from lesionloss.reporting.methods import methods, sources
-from lesionloss.reporting.ranks import Ranks, ranks
 from lesionloss.statistics import Comparison, best_loss, compare
-from lesionloss.wording import headline, plural
+from lesionloss.wording import plural
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """All that is known of one metric; `classes`: by class and loss the mean over patients and n, where scored."""
+    """All that is known of one metric; `classes` is empty where there is but one."""
 
     comparison: Comparison
     title: str
     best: str | None
-    ranks: Ranks | None
-    classes: tuple[tuple[str, tuple[tuple[str, float, int], ...]], ...]
+    classes: tuple[ClassResult, ...]
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ class Gathered:
         return [metric.comparison for metric in self.metrics]
 
 
-def gather(results: Results, volumes: int) -> Gathered:
-    """Read the run; `volumes` cases are kept whole for the viewer. Raises DataError for a damaged run."""
+def gather(results: Results, volumes: str | int) -> Gathered:
+    """Read the run; `volumes`: the cases that are kept whole for the viewer. Raises DataError for a damaged run."""
     metrics = tuple(_metric(results, name) for name in results.metrics)
     comparisons = [metric.comparison for metric in metrics]
     first = results.metrics[0] if metrics else ""
     order = worst_first(results, first) if first else []
-    casework = work_through(results, first, spread(order, volumes))
+    casework = work_through(results, first, embedded(order, [case.name for case in results.cohort], volumes))
     cards = loss_cards(results)
     paired = all(
         d.pairing == "training" for c in comparisons[:1] for d in c.differences if d.loss != _seedless(results)
@@ -107,25 +108,8 @@ def _metric(results: Results, name: str) -> MetricResult:
         compare(results, name),
         facts(name).title,
         best_loss(results, name),
-        ranks(results, name),
-        _classes(results, name),
+        class_results(results, name),
     )
-
-
-def _classes(results: Results, metric: str) -> tuple[tuple[str, tuple[tuple[str, float, int], ...]], ...]:
-    """Rows of scores whose `lesion` names a class rather than a number: mean over patients, and how many."""
-    table = results.scores
-    rows = table[(table["metric"] == metric) & (table["split"] == "test")]
-    rows = rows[~rows["lesion"].isin(["", "all"]) & ~rows["lesion"].str.fullmatch(r"[0-9]*")]
-    found = []
-    for name in dict.fromkeys(rows["lesion"]):
-        means = []
-        for loss in results.losses:
-            values = per_patient(rows[(rows["lesion"] == name) & (rows["loss"] == loss)])
-            if len(values):
-                means.append((loss, float(values.mean()), len(values)))
-        found.append((str(name), tuple(means)))
-    return tuple(found)
 
 
 def _headline(results: Results, comparisons: Sequence[Comparison]) -> tuple[str, str]:
@@ -134,7 +118,7 @@ def _headline(results: Results, comparisons: Sequence[Comparison]) -> tuple[str,
             "No trial has ended well: there is nothing to compare yet.",
             f"{plural(len(results.failed), 'trial')} failed and {plural(len(results.missing), 'trial')} did not run.",
         )
-    return headline(comparisons[0], primary=comparisons[0].metric == results.primary_metric)
+    return answer(comparisons[0], primary=comparisons[0].metric == results.primary_metric)
 
 
 def _curve(casework: Casework, loss: str) -> tuple[CurvePoint, ...]:

@@ -1,5 +1,6 @@
 """How training went: the loss over steps and, where a plan asked for them, scores over epochs."""
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -7,21 +8,27 @@ import numpy as np
 
 from lesionloss.bench.results import Results, RunTrial
 from lesionloss.bench.scores import LAST_EPOCH
+from lesionloss.bench.values import WHOLE_IMAGE, facts
 from lesionloss.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POINTS = 60
+SPLITS = {"train_patches": "training patches", "train_images": "training images", "test": "test images"}
 DEAD_SHARE = 0.2  # of parameters or lesion voxels without gradient; the training warns from here on
 
 
 @dataclass(frozen=True)
 class Band:
-    """Mean, lowest and highest over `trials` trainings, at each place (step or epoch)."""
+    """Mean, lowest and highest over `trials` trainings, at each place (step or epoch).
+
+    `metric` and `split` are empty for the value of the loss itself.
+    """
 
     loss: str
-    what: str
+    metric: str
+    split: str
     place: tuple[float, ...]
     mean: tuple[float, ...]
     low: tuple[float, ...]
@@ -46,22 +53,27 @@ def loss_bands(results: Results) -> tuple[Band, ...]:
     for loss in results.losses:
         tables = [table for trial in results.trials if trial.loss == loss if (table := _read(trial)) is not None]
         if tables:
-            bands.append(_band(loss, "loss", [_binned(table) for table in tables]))
+            bands.append(_band(loss, "", "", [_binned(table) for table in tables]))
     return tuple(band for band in bands if band.place)
 
 
 def epoch_bands(results: Results) -> tuple[Band, ...]:
-    """The primary metric over epochs for every split that was scored in more than one epoch."""
+    """Every metric over epochs, for every split that was scored in more than one: training patches first, test last.
+
+    Patches and images without lesions are left out of metrics that need one.
+    """
     table = results.scores
-    rows = table[(table["metric"] == results.primary_metric) & (table["epoch"] < LAST_EPOCH)]
-    rows = rows[np.isfinite(rows["value"])]
+    rows = table[(table["epoch"] < LAST_EPOCH) & table["lesion"].isin(WHOLE_IMAGE) & np.isfinite(table["value"])]
+    known = set(rows["split"])
+    splits = [*(split for split in SPLITS if split in known), *sorted(known - set(SPLITS))]
     bands = []
-    for loss in results.losses:
-        for split in dict.fromkeys(rows["split"]):
-            part = rows[(rows["loss"] == loss) & (rows["split"] == split)]
-            if part["epoch"].nunique() > 1:
-                curves = [one.groupby("epoch")["value"].mean() for _, one in part.groupby("key")]
-                bands.append(_band(loss, str(split), curves))
+    for metric, loss, split in itertools.product(results.metrics, results.losses, splits):
+        part = rows[(rows["metric"] == metric) & (rows["loss"] == loss) & (rows["split"] == split)]
+        if facts(metric).needs_lesions:
+            part = part[part["status"].isin(["ok", "pred_empty"])]
+        if part["epoch"].nunique() > 1:
+            curves = [one.groupby("epoch")["value"].mean() for _, one in part.groupby("key")]
+            bands.append(_band(loss, metric, split, curves))
     return tuple(bands)
 
 
@@ -101,10 +113,10 @@ def _binned(table: "pd.DataFrame") -> "pd.Series[float]":
     return bins
 
 
-def _band(loss: str, what: str, curves: "list[pd.Series[float]]") -> Band:
+def _band(loss: str, metric: str, split: str, curves: "list[pd.Series[float]]") -> Band:
     import pandas as pd
 
     table = pd.concat(curves, axis=1).sort_index()
     values = table.to_numpy(dtype=np.float64)
     mean, low, high = (tuple(map(float, of(values, axis=1))) for of in (np.nanmean, np.nanmin, np.nanmax))
-    return Band(loss, what, tuple(float(place) for place in table.index), mean, low, high, len(curves))
+    return Band(loss, metric, split, tuple(float(place) for place in table.index), mean, low, high, len(curves))

@@ -60,7 +60,7 @@ def _card(loss: str) -> LossCard:
         record = registry.get(term.name)
         said, given = cards.sections(record), dict(term.given)
         values = tuple((key, repr(given.get(key, value)), said.get(key, "")) for key, value in record.defaults.items())
-        code = _code(record.function) if record.text is None else f"{record.name} = {record.text}"
+        code = _code(record.function) if record.text is None else _alias(record.name, record.text)
         parts.append(Part(record.name, term.weight, record.title, said.get("Formula", ""), values, record.source, code))
     return LossCard(loss, tuple(parts), _pull(loss), "")
 
@@ -68,6 +68,15 @@ def _card(loss: str) -> LossCard:
 @lru_cache(maxsize=64)
 def _pull(loss: str) -> Pull:
     return pulls(loss, SHARE)
+
+
+def _alias(name: str, text: str) -> str:
+    """A loss that is a sum of others: the sum, then the source of each."""
+    from lesionloss import registry
+    from lesionloss.spec import parse
+
+    parts = [registry.get(term.name).function for term in parse(text).terms]
+    return "\n\n".join([f"{name} = {text}", *map(_code, parts)])
 
 
 def _code(function: object) -> str:

@@ -8,9 +8,9 @@ from markupsafe import Markup
 from lesionloss.bench.values import facts
 from lesionloss.reporting.gathering import MetricResult
 from lesionloss.reporting.palette import Style
-from lesionloss.reporting.shown import Shown, bounds, count, shown
+from lesionloss.reporting.shown import Shown, bounds, part_of, shown
 from lesionloss.statistics import Comparison
-from lesionloss.wording import decimals_for, unit_text
+from lesionloss.wording import decimals_for, number, unit_text
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,6 @@ def rows(metrics: Sequence[MetricResult], looks: Mapping[str, Style]) -> list[Ro
     ]
 
 
-def part_of(some: int, every: int, path: str, some_key: str, every_key: str) -> Markup:
-    """`3 of 12`, each number with its path."""
-    return Markup("{} of {}").format(count(some, f"{path}.{some_key}"), count(every, f"{path}.{every_key}"))
-
-
 def _cell(metric: MetricResult, place: int, index: int) -> Cell:
     comparison = metric.comparison
     summary = comparison.summaries[index]
@@ -90,7 +85,13 @@ def _cell(metric: MetricResult, place: int, index: int) -> Cell:
         interval=bounds(summary.interval, f"{path}.interval", decimals),
         n=part_of(summary.patients_defined, summary.patients, path, "patients_defined", "patients"),
         charged=None if charged is None else shown(charged, f"{path}.penalised_mean", decimals),
-        seed_sd=None if summary.seed_sd is None else shown(summary.seed_sd, f"{path}.seed_sd", decimals),
+        seed_sd=None if summary.seed_sd is None else _spread(summary.seed_sd, f"{path}.seed_sd", decimals),
         mark={"better": "▲", "worse": "▼", None: ""}[evidence],
         best=summary.loss == metric.best,
     )
+
+
+def _spread(seed_sd: float, path: str, decimals: int) -> Shown:
+    """At the decimals of the means, unless that would print a spread as zero."""
+    least = 10**-decimals
+    return Shown(f"< {number(least, decimals)}", "") if 0 < seed_sd < least / 2 else shown(seed_sd, path, decimals)

@@ -1,15 +1,14 @@
 """The methods paragraph of a paper: every setting, version and seed of the run, with its sources."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from lesionloss.bench.results import DIFFERENCE, Results
 from lesionloss.errors import UsageError
-from lesionloss.reporting.facts_of_run import distinct, plain
+from lesionloss.reporting.facts_of_run import distinct
 from lesionloss.reporting.loss_cards import LossCard
+from lesionloss.reporting.settings import in_words, part, preparation, section
 from lesionloss.statistics import declared_test
 from lesionloss.wording import INTERVAL_METHOD, TEST_TITLES, listed, plural
 
+FEW_SPACINGS = 3
 _SOURCES_OF_STATISTICS = (
     "Fisher 1935 (sign-flip test)",
     "Wilcoxon 1945 (signed-rank test)",
@@ -45,34 +44,53 @@ def _data(results: Results) -> str:
     datasets = distinct(trial.record.get("dataset") for trial in results.trials)
     if not results.cohort:
         return ""
+    targets = distinct(trial.record.get("target") for trial in results.trials).replace("_", " ")
     patients = {case.patient for case in results.cohort}
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
-    text = (
-        f"Data: {datasets or 'the cohort'}, {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
-    )
+    text = f"Data: {datasets or 'the cohort'}{f' ({targets})' if targets else ''}"
+    text += f", {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
     text += f" ({without} without lesions in the reference)" if without else ""
     folds = results.plan.get("folds")
     text += f", split by patient into {plural(folds, 'fold')}" if isinstance(folds, int) and folds > 1 else ""
+    fold_seed = results.plan.get("fold_seed")
+    text += f" (seed of the folds {fold_seed})" if fold_seed is not None and "folds" in text else ""
+    spacings = {case.spacing_mm for case in results.cohort}
+    voxels = "; ".join(sorted(" × ".join(f"{mm:g}" for mm in spacing) for spacing in spacings))
+    grid = (
+        f" Voxels: {voxels} mm." if len(spacings) <= FEW_SPACINGS else f" Voxels: {len(spacings)} different spacings."
+    )
     left = f" {plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
-    return f"{text}. Every patient was predicted by networks that had not seen it.{left}"
+    unseen = " Every patient was predicted by networks that had not seen it." if _held_out(results) else ""
+    return f"{text}.{grid}{unseen}{left} {section(results, 'data')}{preparation(results)}".strip()
+
+
+def _held_out(results: Results) -> bool:
+    """Whether no trial was tested on what it learnt from."""
+    return all(not set(t.record.get("train", [])) & set(t.record.get("test", [])) for t in results.trials)
 
 
 def _training(results: Results, paired: bool) -> str:
     records = [trial.record for trial in results.trials if trial.method != DIFFERENCE]
     if not records:
         return ""
-    settings = results.plan.get("training", {})
-    known: Mapping[str, Any] = settings if isinstance(settings, dict) else {}
-    said = ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in known.items())
+    known = part(results, "training")
+    said = in_words(known)
+    used = distinct(record.get("precision") for record in records)
+    said += f" (used: {used})" if used and used != str(known.get("precision", used)) else ""
     seeds = ", ".join(str(seed) for seed in results.plan.get("seeds", []))
     pairs = (
         "Within a fold and seed all losses started from the same weights and saw the same patches in the same order."
         if paired
         else "Not all losses shared initial weights and batches."
     )
-    last = "" if "selection" in known else " The network of the last step was judged."
+    last = (
+        " The weights that did best on patients set aside from the training patients were judged."
+        if known.get("inner_share")
+        else " The weights of the last step were judged."
+    )
+    network = section(results, "network")
     networks = distinct(record.get("network") for record in records)
-    return f"Training: {networks}; {said or 'settings of the plan'}; seeds {seeds}. {pairs}{last}"
+    return f"Training: {networks}; {said or 'settings of the plan'}; seeds {seeds}. {pairs}{last} {network}".strip()
 
 
 def _losses(cards: tuple[LossCard, ...]) -> str:
@@ -85,8 +103,10 @@ def _judgement(results: Results) -> str:
     if not metrics:
         return ""
     thresholds = distinct(trial.record.get("threshold") for trial in results.trials)
+    settings = part(results, "inference")
+    windows = f", {in_words(settings, but=('threshold',))}" if in_words(settings, but=("threshold",)) else ""
     return (
-        f"Judgement: whole images, probability threshold {thresholds or '0.5'}; metrics {metrics}, "
+        f"Judgement: whole images, probability threshold {thresholds or '0.5'}{windows}; metrics {metrics}, "
         f"{results.primary_metric} declared as primary. Cases without lesions were left out of metrics that need one "
         "and are reported on "
         "their own; an empty prediction where there are lesions was charged the image's diagonal in distances."

@@ -15,15 +15,17 @@ from lesionloss.bench.results import Results
 from lesionloss.bench.values import facts
 from lesionloss.files import write_text
 from lesionloss.reporting.drawing import Gallery, drawing_style, png_data
-from lesionloss.reporting.facts_of_run import what_was_run
+from lesionloss.reporting.facts_of_run import in_short, what_was_run
 from lesionloss.reporting.gathering import Gathered, gather
-from lesionloss.reporting.main_table import column, part_of, rows
+from lesionloss.reporting.history import SPLITS
+from lesionloss.reporting.main_table import column, rows
 from lesionloss.reporting.more_charts import size_words
-from lesionloss.reporting.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE, Style, styles
+from lesionloss.reporting.palette import FALSE_POSITIVE, MARK_SHAPES, MISSED, REFERENCE, TRUE_POSITIVE, Style, styles
+from lesionloss.reporting.panels import PANEL_INCHES
 from lesionloss.reporting.pictures import Tile, case_in_pictures, pictures_figure
 from lesionloss.reporting.record import as_json, record
-from lesionloss.reporting.sections import save_detection, sections, small_charts
-from lesionloss.reporting.shown import Shown, count, shown
+from lesionloss.reporting.sections import epoch_charts, save_detection, sections, small_charts
+from lesionloss.reporting.shown import Shown, bounds, count, p_value, part_of, shown
 from lesionloss.reporting.tables import write_tables
 from lesionloss.reporting.volumes import Volume
 from lesionloss.statistics import Comparison, declared_test
@@ -43,7 +45,7 @@ class PageTile:
     close: str
 
 
-def render(results: Results, volumes: int, formats: Sequence[str]) -> str:
+def render(results: Results, volumes: str | int, formats: Sequence[str]) -> str:
     """Write tables, figures and report.json into the run folder, give the page. Raises DataError for a damaged run."""
     looks = styles(results)
     gathered = gather(results, volumes)
@@ -54,6 +56,7 @@ def render(results: Results, volumes: int, formats: Sequence[str]) -> str:
         context = {
             "sections": sections(gathered, looks, gallery),
             "panels": small_charts(gathered, looks, gallery),
+            "epochs": epoch_charts(gathered, looks, gallery),
             "pictures": _pictures(results, gallery),
         }
         save_detection(gathered, looks, gallery)
@@ -90,8 +93,14 @@ def _context(gathered: Gathered, looks: Mapping[str, Style]) -> dict[str, object
         "interval_method": INTERVAL_METHOD,
         "test": TEST_TITLES[declared_test(results)],
         "looks": looks,
+        "shapes": MARK_SHAPES,
+        "panel_size": [round(72 * inches, 2) for inches in PANEL_INCHES],
+        "loss_colours": json.dumps({loss: look.colour for loss, look in looks.items()}),
+        "titles": {metric.comparison.metric: metric.title for metric in gathered.metrics},
+        "splits": [SPLITS.get(split, split) for split in dict.fromkeys(band.split for band in gathered.epoch_bands)],
         "sizes": _sizes(gathered),
         "cases": _cases(gathered),
+        "several_classes": any(metric.classes for metric in gathered.metrics),
         "volumes": [_volume(volume) for volume in gathered.casework.volumes],
         "mosaics": gathered.casework.mosaics,
         "cards": gathered.cards,
@@ -102,7 +111,7 @@ def _context(gathered: Gathered, looks: Mapping[str, Style]) -> dict[str, object
         "left_out": results.left_out,
         "problems": gathered.casework.problems,
         "only_first_seeds": gathered.casework.seeds_left_out,
-        "epoch_splits": list(dict.fromkeys(band.what for band in gathered.epoch_bands)),
+        "short": in_short(results),
         "run": what_was_run(results),
         "plan": _plan_text(results),
         "methods": gathered.methods,
@@ -177,6 +186,7 @@ def _cases(gathered: Gathered) -> list[dict[str, Any]]:
     embedded = {volume.facts["case"]: n for n, volume in enumerate(gathered.casework.volumes)}
     names = gathered.results.metrics
     decimals = [decimals_for(row.values[n] for row in gathered.cases) for n in range(len(names))]
+    signed = [facts(name).signed for name in names]
     return [
         {
             "case": row.case,
@@ -184,8 +194,11 @@ def _cases(gathered: Gathered) -> list[dict[str, Any]]:
             "mm3": (row.reference_mm3, shown(row.reference_mm3, f"cases.{place}.reference_mm3", 0)),
             "lesions": (row.lesions, count(row.lesions, f"cases.{place}.lesions")),
             "values": [
-                ("" if value is None else repr(value), shown(value, f"cases.{place}.values.{name}", digits))
-                for name, value, digits in zip(names, row.values, decimals, strict=True)
+                (
+                    "" if value is None else repr(abs(value) if distance else value),
+                    shown(value, f"cases.{place}.values.{name}", digits),
+                )
+                for name, value, digits, distance in zip(names, row.values, decimals, signed, strict=True)
             ],
         }
         for place, row in enumerate(gathered.cases)
@@ -200,14 +213,16 @@ def _volume(volume: Volume) -> tuple[str, Markup]:
     return str(volume.facts["case"]), Markup(text)
 
 
-def _differences_of(gathered: Gathered) -> dict[str, list[tuple[str, Shown, str]]]:
-    """For each loss's card: metric, mean difference, sentence."""
-    found: dict[str, list[tuple[str, Shown, str]]] = {}
+def _differences_of(gathered: Gathered) -> dict[str, list[tuple[str, Shown, Markup, Shown]]]:
+    """For each loss's card: metric, mean difference, interval, test."""
+    found: dict[str, list[tuple[str, Shown, Markup, Shown]]] = {}
     for place, metric in enumerate(gathered.metrics):
         decimals = decimals_for(d.mean for d in metric.comparison.differences)
         for index, d in enumerate(metric.comparison.differences):
-            path = f"metrics.{place}.differences.{index}.mean"
-            found.setdefault(d.loss, []).append((metric.title, shown(d.mean, path, decimals, sign=True), d.sentence))
+            path = f"metrics.{place}.differences.{index}"
+            mean = shown(d.mean, f"{path}.mean", decimals, sign=True)
+            interval = bounds(d.interval, f"{path}.interval", decimals, sign=True)
+            found.setdefault(d.loss, []).append((metric.title, mean, interval, p_value(d.p_holm, f"{path}.p_holm")))
     return found
 
 

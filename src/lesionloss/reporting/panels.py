@@ -27,6 +27,12 @@ PANEL_INCHES = (3.05, 2.3)
 COLUMNS = 4
 FEW_VOXELS = 50  # a bin with fewer says little about calibration and is drawn hollow
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+# Width and dashes of the lines; the page explains them.
+_SPLIT_LINES: dict[str, tuple[float, Any]] = {
+    "train_patches": (1.2, (0, (1, 1.3))),
+    "train_images": (1.2, (0, (5, 2))),
+    "test": (2.2, "-"),
+}
 _INSIDE = (0.44, 0.42, 0.12, 0.12)  # left, bottom, right, top of a panel, in inches: room for numbers and titles
 
 
@@ -146,16 +152,21 @@ def _few_powers(axes: "Axes") -> Any:
     return FixedLocator([tick for tick in ticks if low <= tick <= high])
 
 
-def band(bands: Sequence[Band], look: Style, what: str) -> Painter:
-    """Mean over trainings as a line in its range from lowest to highest; several splits are told apart by dashes."""
-    dashes: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (5, 1, 1, 1)))
+def band(bands: Sequence[Band], look: Style, what: str, limits: tuple[float, float] | None = None) -> Painter:
+    """Mean over trainings as a line in its range from lowest to highest; splits are told apart by dashes.
+
+    `limits`: of the upright axis, alike for all losses where they can be compared.
+    """
 
     def paint(figure: "Figure", place: Rectangle) -> None:
         axes = _axes(figure, place)
-        for number, each in enumerate(bands):
-            axes.fill_between(each.place, each.low, each.high, color=look.colour, alpha=0.18, linewidth=0)
-            axes.plot(each.place, each.mean, color=look.colour, linewidth=1.6, linestyle=dashes[number % len(dashes)])
+        for each in bands:
+            width, dashes = _SPLIT_LINES.get(each.split, (1.6, "-"))
+            axes.fill_between(each.place, each.low, each.high, color=look.colour, alpha=0.16, linewidth=0)
+            axes.plot(each.place, each.mean, color=look.colour, linewidth=width, linestyle=dashes)
         axes.set_xlim(left=0)
+        if limits is not None:
+            axes.set_ylim(*limits)
         axes.set_xlabel(what)
 
     return paint

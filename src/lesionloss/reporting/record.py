@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss import __version__
-from lesionloss.reporting.facts_of_run import what_was_run
+from lesionloss.reporting.facts_of_run import in_short, what_was_run
 from lesionloss.reporting.gathering import Gathered, MetricResult
 
 FORMAT = 1
@@ -37,11 +37,13 @@ def record(gathered: Gathered) -> dict[str, Any]:
         "epochs": g.epoch_bands,
         "dead_gradients": g.dead,
         "cases": [asdict(row) | {"values": dict(zip(results.metrics, row.values, strict=True))} for row in g.cases],
+        "volumes": [volume.facts for volume in g.casework.volumes],
         "pull": [{"loss": card.loss, **asdict(card.pull)} for card in g.cards if card.pull is not None],
         "failed": results.failed,
         "not_run": results.missing,
         "left_out": results.left_out,
         "problems": g.casework.problems,
+        "in_short": in_short(results),
         "run": what_was_run(results),
         "methods": g.methods,
         "sources": g.sources,
@@ -60,11 +62,7 @@ def _metric(metric: MetricResult) -> dict[str, Any]:
     content = asdict(comparison)
     for entry, difference in zip(content["differences"], comparison.differences, strict=True):
         entry["evidence"], entry["sentence"] = difference.evidence, difference.sentence
-    classes = [
-        {"class": name, "losses": [{"loss": loss, "mean": mean, "patients": n} for loss, mean, n in means]}
-        for name, means in metric.classes
-    ]
-    return content | {"title": metric.title, "best": metric.best, "ranks": metric.ranks, "classes": classes}
+    return content | {"title": metric.title, "best": metric.best, "classes": metric.classes}
 
 
 def _without_lesions(g: Gathered) -> list[dict[str, Any]]:

@@ -9,12 +9,14 @@ from markupsafe import Markup
 from lesionloss.bench.results import Results
 from lesionloss.reporting import panels
 from lesionloss.reporting.charts import differences_chart, patients_chart
+from lesionloss.reporting.classes import ClassMean, ClassResult
 from lesionloss.reporting.drawing import Gallery, as_svg, for_the_page
 from lesionloss.reporting.gathering import Gathered, MetricResult
-from lesionloss.reporting.more_charts import detection_chart, ranks_chart
+from lesionloss.reporting.more_charts import components_chart, detection_chart, ranks_chart
 from lesionloss.reporting.palette import Style
-from lesionloss.reporting.shown import Shown, bounds, shown
-from lesionloss.wording import decimals_for, number, probability, unit_text
+from lesionloss.reporting.shown import Shown, bounds, p_value, part_of, shown
+from lesionloss.statistics import Comparison
+from lesionloss.wording import decimals_for, luck_sentence, number, unit_text
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,14 @@ class DifferenceRow:
 
     loss: str
     cells: tuple[tuple[str, str | Shown | Markup], ...]  # what it is sorted by, and what it says
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: loss, mean, interval, and patients with a value of those that have the class."""
+
+    name: str
+    cells: tuple[tuple[str, Shown, Markup, Markup], ...]
 
 
 @dataclass(frozen=True)
@@ -35,16 +45,19 @@ class Section:
     patients: Markup
     differences: Markup | None
     ranks: Markup | None
+    components: Markup | None
+    luck: tuple[str, ...]
     rows: tuple[DifferenceRow, ...]
     sentences: tuple[tuple[str, str], ...]
-    classes: tuple[tuple[str, tuple[tuple[str, Shown, Shown], ...]], ...]
+    classes: tuple[ClassRow, ...]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A small chart of one loss."""
+    """A small chart of one loss; `name`: how the page calls it."""
 
     loss: str
+    name: str
     chart: Markup
 
 
@@ -61,14 +74,17 @@ def _section(
     results: Results, metric: MetricResult, place: int, name: str, looks: Mapping[str, Style], gallery: Gallery
 ) -> Section:
     comparison, title = metric.comparison, metric.title
-    differences, ranks = None, None
+    differences, ranks, components = None, None, None
     patients = gallery.save(patients_chart(results, comparison, looks), f"patients-{name}")
     if any(difference.patients for difference in comparison.differences):
         svg = gallery.save(differences_chart(results, comparison, looks), f"differences-{name}")
         differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
-    if metric.ranks is not None:
-        svg = gallery.save(ranks_chart(metric.ranks, looks), f"ranks-{name}")
-        ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks over resampled patients")
+    if comparison.ranks:
+        svg = gallery.save(ranks_chart(comparison.ranks, looks), f"ranks-{name}")
+        ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks over resampled patients and seeds")
+    if any(component.share is not None for component in comparison.components):
+        svg = gallery.save(components_chart(comparison.components), f"components-{name}")
+        components = for_the_page(svg, f"c-{name}", f"{title}: where the variance comes from")
     return Section(
         metric=comparison.metric,
         title=title,
@@ -76,9 +92,11 @@ def _section(
         patients=for_the_page(patients, f"p-{name}", f"{title}: values of the patients"),
         differences=differences,
         ranks=ranks,
+        components=components,
+        luck=_luck(comparison),
         rows=_difference_rows(metric, f"metrics.{place}.differences"),
         sentences=tuple((d.loss, d.sentence) for d in comparison.differences),
-        classes=_classes(metric, f"metrics.{place}.classes"),
+        classes=_classes(metric.classes, f"metrics.{place}.classes"),
     )
 
 
@@ -91,7 +109,7 @@ def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ..
         improved = Markup("{} of {}").format(
             Shown(str(d.improved), f"{at}.improved"), Shown(str(d.patients), f"{at}.patients")
         )
-        test = Shown(probability(d.p_holm), f"{at}.p_holm" if d.p_holm is not None and d.p_holm >= 0.001 else "")
+        test = p_value(d.p_holm, f"{at}.p_holm")
         rows.append(
             DifferenceRow(
                 d.loss,
@@ -111,48 +129,66 @@ def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ..
     return tuple(rows)
 
 
-def _classes(metric: MetricResult, path: str) -> tuple[tuple[str, tuple[tuple[str, Shown, Shown], ...]], ...]:
-    decimals = decimals_for(mean for _, means in metric.classes for _, mean, _ in means)
+def _luck(comparison: Comparison) -> tuple[str, ...]:
+    """How often another seed would crown another loss."""
+    return (luck_sentence(comparison.luck),) if comparison.luck else ()
+
+
+def _classes(classes: Sequence[ClassResult], path: str) -> tuple[ClassRow, ...]:
+    decimals = decimals_for(each.mean for one in classes for each in one.losses)
     return tuple(
-        (
-            name,
-            tuple(
-                (
-                    loss,
-                    shown(mean, f"{path}.{row}.losses.{place}.mean", decimals),
-                    Shown(str(n), f"{path}.{row}.losses.{place}.patients"),
-                )
-                for place, (loss, mean, n) in enumerate(means)
-            ),
+        ClassRow(
+            one.name,
+            tuple(_class_cell(each, f"{path}.{row}.losses.{n}", decimals) for n, each in enumerate(one.losses)),
         )
-        for row, (name, means) in enumerate(metric.classes)
+        for row, one in enumerate(classes)
+    )
+
+
+def _class_cell(each: ClassMean, path: str, decimals: int) -> tuple[str, Shown, Markup, Markup]:
+    return (
+        each.loss,
+        shown(each.mean, f"{path}.mean", decimals),
+        bounds(each.interval, f"{path}.interval", decimals),
+        part_of(each.patients_defined, each.patients, path, "patients_defined", "patients"),
     )
 
 
 def small_charts(gathered: Gathered, looks: Mapping[str, Style], gallery: Gallery) -> dict[str, list[Panel]]:
-    """Panels by kind: thresholds, reliability, training, epochs, pull; each kind also as one sheet in the gallery."""
+    """Panels by kind: thresholds, reliability, training, pull; each kind also as one sheet in the gallery."""
     trained = [(band.loss, panels.band([band], looks[band.loss], "step")) for band in gathered.loss_bands]
-    scored = []
-    for loss in dict.fromkeys(band.loss for band in gathered.epoch_bands):
-        mine = [band for band in gathered.epoch_bands if band.loss == loss]
-        scored.append((loss, panels.band(mine, looks[loss], "epoch")))
     kinds = {
         "thresholds": [
             (x, panels.thresholds(curve, looks[x], used)) for x, used, curve in gathered.thresholds if curve
         ],
         "reliability": [(x, panels.reliability(measured, looks[x])) for x, measured in gathered.calibration],
         "training": trained,
-        "epochs": scored,
         "pull": [(card.loss, panels.pull(card.pull, looks[card.loss])) for card in gathered.cards if card.pull],
     }
     return {kind: _panels(kind, painters, gallery) for kind, painters in kinds.items()}
+
+
+def epoch_charts(gathered: Gathered, looks: Mapping[str, Style], gallery: Gallery) -> dict[str, list[Panel]]:
+    """Panels over epochs by metric, all losses of a metric on the same scale."""
+    charts = {}
+    metrics = list(dict.fromkeys(band.metric for band in gathered.epoch_bands))
+    for metric, name in zip(metrics, file_names(metrics), strict=True):
+        bands = [band for band in gathered.epoch_bands if band.metric == metric]
+        low, high = min(min(band.low) for band in bands), max(max(band.high) for band in bands)
+        room = 0.04 * (high - low) or 0.5
+        painters = []
+        for loss in dict.fromkeys(band.loss for band in bands):
+            mine = [band for band in bands if band.loss == loss]
+            painters.append((loss, panels.band(mine, looks[loss], "epoch", (low - room, high + room))))
+        charts[metric] = _panels(f"epochs-{name}", painters, gallery)
+    return charts
 
 
 def _panels(kind: str, painters: Sequence[tuple[str, panels.Painter]], gallery: Gallery) -> list[Panel]:
     if painters:
         gallery.save(panels.sheet(painters), kind)
     return [
-        Panel(loss, for_the_page(as_svg(panels.alone(paint)), f"{kind}-{place}", f"{loss}: {kind}"))
+        Panel(loss, f"{kind}-{place}", for_the_page(as_svg(panels.alone(paint)), f"{kind}-{place}", f"{loss}: {kind}"))
         for place, (loss, paint) in enumerate(painters)
     ]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from lesionloss.wording import number
+from lesionloss.wording import number, probability
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,16 @@ def shown(value: float | None, path: str, decimals: int = 3, *, sign: bool = Fal
 def count(value: int, path: str) -> Shown:
     """A whole number with its path."""
     return Shown(str(value), path)
+
+
+def part_of(some: int, every: int, path: str, some_key: str, every_key: str) -> Markup:
+    """`3 of 12`, each number with its path."""
+    return Markup("{} of {}").format(count(some, f"{path}.{some_key}"), count(every, f"{path}.{every_key}"))
+
+
+def p_value(p: float | None, path: str) -> Shown:
+    """`p = .031` with its path; `p < .001` is not the number itself and has none."""
+    return Shown(probability(p), path if p is not None and p >= 0.001 else "")
 
 
 def bounds(low_high: Any, path: str, decimals: int, *, sign: bool = False) -> Markup:

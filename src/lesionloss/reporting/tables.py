@@ -2,20 +2,17 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
 from pathlib import Path
 
 from lesionloss.bench.results import Results
 from lesionloss.bench.values import facts, headline_rows
 from lesionloss.evidence import Interval
 from lesionloss.files import write_text
-from lesionloss.reporting.gathering import Gathered
+from lesionloss.reporting.gathering import Gathered, MetricResult
+from lesionloss.reporting.more_tables import Cell, more_tables
 from lesionloss.statistics import Comparison
 from lesionloss.wording import TEST_TITLES, decimals_for, interval, number, unit_text
-
-Cell = str | int | float | None
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -48,14 +45,11 @@ DIFFERENCE_HEADER = (
     *("improved", "worsened", "p", "p_holm", "comparisons", "paired_by", "evidence", "sentence"),
 )
 VALUE_HEADER = ("metric", "unit", "loss", "patient", "case", "fold", "seed", "value", "penalised", "status")
-THRESHOLD_HEADER = ("loss", "threshold", "recall", "recall_n", "precision", "precision_n", "dice", "dice_n")
-CALIBRATION_HEADER = ("loss", "above", "up_to", "voxels", "mean_probability", "lesion_share")
-DETECTION_HEADER = ("loss", "above_mm3", "up_to_mm3", "lesions", "found")
 
 
 def write_tables(gathered: Gathered, folder: Path) -> tuple[Path, ...]:
-    """Write summary and differences (CSV, LaTeX), values, thresholds, calibration and detection (CSV), and the methods
-    paragraph with its sources (text); gives their paths."""
+    """Write summary, differences and classes (CSV, LaTeX), all other numbers of the page as CSV, and the methods
+    paragraph with its sources (text); gives their paths. Tables without a row are not written."""
     results, comparisons = gathered.results, gathered.comparisons
     texts = {
         "summary.csv": as_csv(SUMMARY_HEADER, summary_rows(comparisons)),
@@ -63,11 +57,11 @@ def write_tables(gathered: Gathered, folder: Path) -> tuple[Path, ...]:
         "values.csv": as_csv(VALUE_HEADER, value_rows(results, comparisons)),
         "summary.tex": summary_latex(comparisons),
         "differences.tex": differences_latex(comparisons),
-        "thresholds.csv": as_csv(THRESHOLD_HEADER, _threshold_rows(gathered)),
-        "calibration.csv": as_csv(CALIBRATION_HEADER, _calibration_rows(gathered)),
-        "detection-by-size.csv": as_csv(DETECTION_HEADER, _detection_rows(gathered)),
         "methods.txt": "\n\n".join([*gathered.methods, "Sources:\n" + "\n".join(gathered.sources)]) + "\n",
     }
+    texts |= {f"{name}.csv": as_csv(*table) for name, table in more_tables(gathered).items() if table[1]}
+    if any(metric.classes for metric in gathered.metrics):
+        texts["classes.tex"] = classes_latex(gathered.metrics)
     for name, text in texts.items():
         write_text(folder / name, text)
     return tuple(folder / name for name in texts)
@@ -123,28 +117,6 @@ def value_rows(results: Results, comparisons: Sequence[Comparison]) -> list[tupl
     ]
 
 
-def _threshold_rows(gathered: Gathered) -> list[tuple[Cell, ...]]:
-    return [(loss, *map(_defined, astuple(point))) for loss, _, curve in gathered.thresholds for point in curve]
-
-
-def _calibration_rows(gathered: Gathered) -> list[tuple[Cell, ...]]:
-    lines: list[tuple[Cell, ...]] = []
-    for loss, measured in gathered.calibration:
-        bins = len(measured.voxels)
-        for n in range(bins):
-            means = (_defined(float(measured.probability[n])), _defined(float(measured.lesion[n])))
-            lines.append((loss, n / bins, (n + 1) / bins, int(measured.voxels[n]), *means))
-    return lines
-
-
-def _detection_rows(gathered: Gathered) -> list[tuple[Cell, ...]]:
-    return [(loss, *astuple(size)) for loss, sizes in gathered.detection for size in sizes]
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def summary_latex(comparisons: Sequence[Comparison]) -> str:
     """Losses by metrics: mean, interval and n in each cell."""
     heads = [_latex(facts(c.metric).title + (f" [{unit_text(c.unit)}]" if c.unit else "")) for c in comparisons]
@@ -179,6 +151,21 @@ def differences_latex(comparisons: Sequence[Comparison]) -> str:
         f"two-sided {test}, Holm over losses"
     )
     return _table(note, "llcccc", ["Metric", "Loss", "Difference", "$n$", "Better in", "$p$"], lines)
+
+
+def classes_latex(metrics: Sequence[MetricResult]) -> str:
+    """Classes by losses, one block of rows per metric: mean and interval in each cell."""
+    scored = [metric for metric in metrics if metric.classes]
+    losses = [each.loss for each in scored[0].classes[0].losses]
+    lines = []
+    for metric in scored:
+        decimals = decimals_for(each.mean for one in metric.classes for each in one.losses)
+        for one in metric.classes:
+            cells = [f"{number(each.mean, decimals)} {interval(each.interval, decimals)}" for each in one.losses]
+            lines.append(" & ".join(map(_latex, [metric.title, one.name, *cells])))
+    heads = [rf"\texttt{{{_latex(loss)}}}" for loss in losses]
+    note = "Mean of each class over the patients that have it, 95\\,\\% interval"
+    return _table(note, "ll" + "c" * len(losses), ["Metric", "Class", *heads], lines)
 
 
 def _summary_cell(comparison: Comparison, index: int) -> str:

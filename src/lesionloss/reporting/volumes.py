@@ -39,9 +39,14 @@ class Volume:
 
 
 def volume(
-    views: Views, lesions: Lesions, maps: Sequence[tuple[RunTrial, Levels]], decided: Mapping[str, float | None]
+    views: Views,
+    lesions: Lesions,
+    maps: Sequence[tuple[RunTrial, Levels]],
+    decided: Mapping[str, float | None],
+    metric: str,
 ) -> Volume:
-    """Pack a case. `maps` are upright, of one trial per loss; `decided`: the stored primary metric by trial key."""
+    """Pack a case. `maps` are upright, of one trial per loss; `decided`: the stored values of the metric named
+    `metric`, by trial key."""
     images, shades, step = _packed_images(views)
     arrays = {f"image{n}": text for n, text in enumerate(images)}
     labels = np.minimum(lesions.labels, MOST_LESIONS).astype(np.uint8)
@@ -53,6 +58,7 @@ def volume(
         arrays[f"map{n}"] = _packed(np.where((levels >= floor) & (views.counted != 2), levels, 0).astype(np.uint8))
     facts = {
         "case": views.case,
+        "metric": metric,
         "patient": views.patient,
         "shape": list(views.counted.shape),
         "spacing_mm": [round(mm, 4) for mm in views.spacing_mm],

@@ -12,7 +12,8 @@
   document.querySelectorAll("table.sorts").forEach((table) => {
     const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
     heads.forEach((head, column) => head.querySelector("button")?.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
+      const now = head.getAttribute("aria-sort"), first = head.dataset.first || "ascending";
+      const down = now ? now === "ascending" : first === "descending";
       heads.forEach((each) => each.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const rows = [...body.rows].map((row) => [value(row, column), row]);

@@ -8,12 +8,15 @@
   if (!canDraw) { document.getElementById("no-viewer").hidden = false; return; }
   root.hidden = false;
 
-  const FOUND = [0, 158, 115], FALSE = [213, 94, 0], MISSED = [86, 180, 233];
+  const FOUND = [0, 158, 115], FALSE = [213, 94, 0], MISSED = [86, 180, 233], REFERENCE = [240, 228, 66];
+  const colours = JSON.parse(root.dataset.colours);
+  const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
   const IGNORED = 255;
+  const MARKS = ["compared", "reference", "prediction", "none"];
   const PLANES = { axial: ["column", "row"], coronal: ["column", "up"], sagittal: ["row", "up"] };
   const packs = [...document.querySelectorAll("script.case")];
   const opened = new Map();
-  const state = { pack: null, loss: 0, image: 0, overlay: true, at: [0, 0, 0], zoom: 1 };
+  const state = { pack: null, loss: 0, image: 0, marks: "compared", at: [0, 0, 0], zoom: 1 };
 
   async function bytes(text) {
     const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -64,6 +67,8 @@
       part(name).textContent = name.length === 2 ? String(value) : digits(value);
     }
     part("threshold-value").textContent = digits(Number(part("threshold").value), 2);
+    const { seed, threshold, stored } = state.pack.facts.losses[state.loss];
+    part("stored").textContent = `As the benchmark scored it${seed ? `, seed ${seed}` : ""}, threshold ${digits(threshold, 2)}: ${state.pack.facts.metric} ${stored === null ? "undefined" : digits(stored)}`;
   }
 
   function lesions() {
@@ -153,24 +158,27 @@
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
     context.drawImage(small, v.left, v.top, v.w, v.h, 0, 0, wide, high);
-    if (state.overlay) marks(context, g, v, wide, high);
+    if (state.marks !== "none") marks(context, g, v, wide, high);
     cross(context, g, v, wide, high);
   }
 
-  /* Found is filled, a false alarm striped, a miss outlined: told apart without colour too. */
+  /* Found is filled, a false alarm striped, a miss outlined: told apart without colour too. Reference or prediction alone are filled. */
   function marks(context, g, v, wide, high) {
-    const { labels, maps } = state.pack, map = maps[state.loss], from = level();
+    const { labels, maps, facts } = state.pack, map = maps[state.loss], from = level();
+    const alone = { reference: REFERENCE, prediction: rgb(colours[facts.losses[state.loss].loss] || "#ffffff") }[state.marks];
     const kinds = new Uint8Array(wide * high), picture = context.getImageData(0, 0, wide, high), data = picture.data;
     for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
       const i = g.index(Math.floor(v.left + (x + 0.5) * v.w / wide), Math.floor(v.top + (y + 0.5) * v.h / high));
       const wanted = labels[i] > 0 && labels[i] !== IGNORED;
-      kinds[y * wide + x] = map && map[i] >= from ? (wanted ? 1 : 2) : wanted ? 3 : 0;
+      const predicted = map[i] >= from;
+      if (state.marks === "compared") kinds[y * wide + x] = predicted ? (wanted ? 1 : 2) : wanted ? 3 : 0;
+      else kinds[y * wide + x] = (state.marks === "reference" ? wanted : predicted) ? 1 : 0;
     }
     const edge = (x, y) => [[2, 0], [-2, 0], [0, 2], [0, -2]].some(([dx, dy]) => kinds[clamp(y + dy, 0, high - 1) * wide + clamp(x + dx, 0, wide - 1)] !== kinds[y * wide + x]);
     for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
       const kind = kinds[y * wide + x];
       if (!kind) continue;
-      const colour = [FOUND, FALSE, MISSED][kind - 1];
+      const colour = alone || [FOUND, FALSE, MISSED][kind - 1];
       const share = kind === 1 ? 0.78 : kind === 2 ? ((x + y) % 8 < 5 || edge(x, y) ? 0.92 : 0.15) : edge(x, y) ? 1 : 0.45;
       const at = 4 * (y * wide + x);
       for (let n = 0; n < 3; n++) data[at + n] = (1 - share) * data[at + n] + share * colour[n];
@@ -187,6 +195,7 @@
     context.stroke();
   }
 
+  function mark(what) { state.marks = part("marks").value = what; draw(); }
   function planes() { return state.pack.facts.flat ? ["axial"] : Object.keys(PLANES); }
   function draw() { planes().forEach(paint); }
   function all() { numbers(); lesions(); draw(); }
@@ -221,7 +230,7 @@
   part("case").addEventListener("change", (event) => choose(Number(event.target.value)));
   part("loss").addEventListener("change", (event) => { state.loss = Number(event.target.value); all(); });
   part("image").addEventListener("change", (event) => { state.image = Number(event.target.value); draw(); });
-  part("overlay").addEventListener("change", (event) => { state.overlay = event.target.checked; draw(); });
+  part("marks").addEventListener("change", (event) => mark(event.target.value));
   part("threshold").addEventListener("input", all);
   part("zoom").addEventListener("input", (event) => { state.zoom = Number(event.target.value); draw(); });
   for (const [axis, name] of ["axial", "coronal", "sagittal"].entries()) {
@@ -243,7 +252,8 @@
     const step = { "[": -0.01, "]": 0.01 }[event.key];
     if (step) { part("threshold").value = Number(part("threshold").value) + step; all(); }
     else if (event.key === "b" && state.pack.facts.images.length > 1) { state.image = state.image === 0 ? 1 : 0; part("image").value = state.image; draw(); }
-    else if (event.key === "o") { state.overlay = part("overlay").checked = !state.overlay; draw(); }
+    else if (event.key === "m") mark(MARKS[(MARKS.indexOf(state.marks) + 1) % MARKS.length]);
+    else if (event.key === "o") mark(state.marks === "none" ? "compared" : "none");
     else if (event.key === "l") { state.loss = (state.loss + 1) % state.pack.facts.losses.length; part("loss").value = state.loss; all(); }
     else return;
     event.preventDefault();
