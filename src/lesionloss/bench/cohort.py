@@ -50,10 +50,10 @@ def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
 def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
     data = plan.data
     if data.source == "synth":
-        from lesionloss.synth.cohort import SynthSettings, write_cohort
+        from lesionloss.synth import profile_settings, write_cohort
 
         place = folder / "synthetic"
-        settings = SynthSettings(spacing_mm=data.synth_spacing_mm)
+        settings = profile_settings(data.synth_profile, {"spacing_mm": data.synth_spacing_mm})
         write_cohort(place, data.synth_patients, data.synth_seed, settings, watcher.cohort)
         return open_cohort(f"msseg2:{place}", data.target or None)
     if data.source == "shapes":

@@ -12,6 +12,7 @@ from lesionloss.bench.plan_texts import (
     OptimiserText,
     Positive,
     PrecisionName,
+    ProfileName,
     SamplerText,
     ScheduleText,
     Share,
@@ -44,6 +45,7 @@ class Data(Part):
     synth_patients: Positive = 12
     synth_seed: int = 1
     synth_spacing_mm: Annotated[float, Field(gt=0)] = 2.0
+    synth_profile: ProfileName = "demo"
     shapes_axes: Annotated[int, Field(ge=2, le=3)] = 2
     shapes_side: Annotated[int, Field(ge=16)] = 64
     shapes_classes: Annotated[int, Field(ge=1, le=3)] = 1

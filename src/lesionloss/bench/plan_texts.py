@@ -67,6 +67,13 @@ def _checked_test(name: str) -> str:
     return name
 
 
+def _checked_profile(name: str) -> str:
+    from lesionloss.synth.profiles import profile_settings
+
+    profile_settings(name)
+    return name
+
+
 def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
     from lesionloss.data.augment import format_augmentation, parse_augmentation
 
@@ -80,5 +87,6 @@ PrecisionName = Annotated[str, AfterValidator(_checked_precision)]
 OptimiserText = Annotated[str, AfterValidator(_checked_optimiser)]
 ScheduleText = Annotated[str, AfterValidator(_checked_schedule)]
 SamplerText = Annotated[str, AfterValidator(_checked_sampler)]
+ProfileName = Annotated[str, AfterValidator(_checked_profile)]
 TestName = Annotated[str, AfterValidator(_checked_test)]
 Augmentation = Annotated[bool | tuple[str, ...], AfterValidator(_checked_augmentation)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lesionloss.errors import UsageError
 from lesionloss.files import whole_file, whole_folder, write_text
 from lesionloss.randomness import numpy_generator
-from lesionloss.synth.cohort import nifti_bytes
+from lesionloss.synth.storage import nifti_bytes
 
 CLASSES = ("disc", "ring", "bar")
 GROUND, LOOKALIKES = 0.35, 3  # standard deviation of the texture; blobs that are no lesion
