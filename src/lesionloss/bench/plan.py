@@ -65,6 +65,12 @@ def _checked_sampler(text: str) -> str:
     return check_sampler(text)
 
 
+def _checked_pretraining(text: str) -> str:
+    from lesionloss.training.pretraining import check_pretraining
+
+    return check_pretraining(text)
+
+
 def _checked_test(name: str) -> str:
     from lesionloss.statistics.differences import TESTS
 
@@ -86,6 +92,7 @@ PrecisionName = Annotated[str, AfterValidator(_checked_precision)]
 OptimiserText = Annotated[str, AfterValidator(_checked_optimiser)]
 ScheduleText = Annotated[str, AfterValidator(_checked_schedule)]
 SamplerText = Annotated[str, AfterValidator(_checked_sampler)]
+PretrainingText = Annotated[str, AfterValidator(_checked_pretraining)]
 TestName = Annotated[str, AfterValidator(_checked_test)]
 Augmentation = Annotated[bool | tuple[str, ...], AfterValidator(_checked_augmentation)]
 Sides = tuple[Positive, Positive, Positive] | tuple[Positive, Positive]
@@ -139,6 +146,7 @@ class Training(Part):
     inner_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     check_every: Positive = 50
     stop_after: Annotated[int, Field(ge=0)] = 0
+    pretrain: PretrainingText = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
@@ -184,6 +192,8 @@ class Plan(Part):
 
         if self.baseline_loss not in self.losses:
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
+        if self.training.pretrain and self.network.start_from:
+            raise ValueError("training.pretrain and network.start_from both say what to begin with; leave one out")
         if self.folds < 2 and not self.folds_file:
             raise ValueError("folds must be 2 or more; one fold needs a folds_file that says who is tested")
         if self.primary_metric not in self.metrics:

@@ -1,0 +1,129 @@
+"""Fill a trial's folder: train, predict the fold's test cases, score, and write everything about it."""
+
+import math
+import time
+from pathlib import Path
+
+from lesionloss.bench import record
+from lesionloss.bench.cohort import RunCohort
+from lesionloss.bench.difference import DifferenceSettings, difference_mask
+from lesionloss.bench.plan import Plan
+from lesionloss.bench.watch import Watcher
+from lesionloss.data.prepare import PreparedCase
+from lesionloss.errors import DataError, UsageError
+from lesionloss.inference import predict_probability
+from lesionloss.training.checkpoint import CheckpointError, Saving
+from lesionloss.training.health import WARN_ABOVE
+from lesionloss.training.logs import HistoryFile, Log, together
+from lesionloss.training.loop import Trained, train
+from lesionloss.training.pretraining import start_of
+from lesionloss.training.trial import Trial
+from lesionloss.training.way import default_workers
+
+KEPT_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError)  # not the fault of what was trained so far
+
+
+def fill_difference(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
+    """Scores of the method without a network on the fold's test cases."""
+    begun = time.perf_counter()
+    rows = []
+    for case in cohort.named(trial.test):
+        mask = difference_mask(case, DifferenceSettings())
+        record.write_prediction(folder, case, mask.astype("float32"))
+        rows += record.score_rows(trial, case, mask, plan.metrics)
+    record.write_scores(folder, rows)
+    record.write_trial(folder, trial, {})
+    record.write_machine(folder, {"total": time.perf_counter() - begun}, "cpu")
+
+
+def fill_network(
+    trial: Trial,
+    folder: Path,
+    cohort: RunCohort,
+    plan: Plan,
+    device: str,
+    watcher: Watcher,
+    saving: Saving,
+    log: Log | None = None,
+) -> None:
+    """Train (from the last checkpoint on), predict the fold's test cases, score, and write everything about it."""
+    begun = time.perf_counter()
+    trained = trained_with_history(trial, folder, cohort, device, watcher, saving, log)
+    trained_at = time.perf_counter()
+    rows = []
+    for case in cohort.named(trial.test):
+        rows += judge(trial, trained, case, folder, plan, device)
+    warning = health_warning(trial, trained)
+    if warning:
+        watcher.note(warning)
+    record.write_scores(folder, rows)
+    preparation = {"margin_voxels": plan.data.margin_voxels}
+    record.write_model(folder, trial, trained, cohort.cases[0], preparation)
+    record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
+    now = time.perf_counter()
+    record.write_machine(
+        folder, {"training": trained_at - begun, "judging": now - trained_at, "total": now - begun}, device
+    )
+    (folder / "log.txt").write_text(log_text(trial, trained, warning), encoding="utf-8")
+
+
+def trained_with_history(
+    trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving, log: Log | None
+) -> Trained:
+    """Train and write history.csv meanwhile. Where the loss itself failed, the next try begins anew."""
+    with HistoryFile(folder) as history:
+        try:
+            return train(
+                trial,
+                cohort.named(trial.train),
+                device=device,
+                workers=default_workers(device),
+                saving=saving,
+                after_step=together(
+                    history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
+                ),
+                start=start_of(trial, folder),
+            )
+        except Exception as error:
+            if not isinstance(error, KEPT_AFTER):
+                saving.clear()
+            raise
+
+
+def judge(
+    trial: Trial, trained: Trained, case: PreparedCase, folder: Path, plan: Plan, device: str
+) -> list[dict[str, object]]:
+    """Probability map and scores of one test case."""
+    recipe = trial.recipe
+    probability = predict_probability(
+        trained.network,
+        case,
+        window=recipe.window,
+        overlap=recipe.overlap,
+        precision=recipe.precision,
+        device=device,
+    )
+    record.write_prediction(folder, case, probability)
+    return record.score_rows(trial, case, probability > recipe.threshold, plan.metrics)
+
+
+def health_warning(trial: Trial, trained: Trained) -> str:
+    """A line when more than a fifth of the parameters or lesion voxels had no gradient at the last look, else empty."""
+    last = trained.history[-1]
+    shares = {"parameter tensors": last.zero_gradient_tensors, "lesion voxels": last.zero_gradient_lesion}
+    dead = [f"{share:.0%} of the {what}" for what, share in shares.items() if share > WARN_ABOVE]
+    if not dead:
+        return ""
+    return f"warning: {trial.loss}, fold {trial.fold}, seed {trial.seed}: no gradient for {' and '.join(dead)}"
+
+
+def log_text(trial: Trial, trained: Trained, warning: str) -> str:
+    first, last = trained.history[0], trained.history[-1]
+    lines = [
+        f"{trial.loss} on {trial.dataset}, fold {trial.fold}, seed {trial.seed}, {trial.network}",
+        f"trained on {', '.join(trial.train)}; tested on {', '.join(trial.test)}",
+        f"loss {first.loss:.5g} at step {first.step}, {last.loss:.5g} at step {last.step}, {last.seconds:.1f} s",
+    ]
+    if not math.isnan(trained.best_score):
+        lines.append(f"weights of step {trained.best_step}, Dice {trained.best_score:.3f} on patients set aside")
+    return "\n".join([*lines, *([warning] if warning else [])]) + "\n"
