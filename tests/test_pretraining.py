@@ -147,5 +147,5 @@ def test_cases_with_other_channels_are_refused(finished: Path, data: Path, tmp_p
     single = replace(cohort, cases=tuple(replace(case, channels=("a", "b", "c")) for case in cohort.cases))
     shorter = plan(data, pretrain="synth(patients=2, steps=1)")
     trial = a_trial(data, pretrain="synth(patients=2, steps=1)")
-    with pytest.raises(UsageError, match="other channels|have the channels"):
+    with pytest.raises(UsageError, match="have the channels"):
         pretraining.make_starts(shorter, (trial,), single, finished, "cpu", Silent())
