@@ -1,4 +1,4 @@
-"""Comparing a synthetic cohort with a real one: each measure moves with what it measures, and patches are told apart."""
+"""A synthetic cohort against a real one: each measure moves with what it measures, and patches are told apart."""
 
 import csv
 import json
