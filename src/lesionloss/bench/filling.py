@@ -20,6 +20,7 @@ from lesionloss.training.health import WARN_ABOVE
 from lesionloss.training.logs import HistoryFile, Log, together
 from lesionloss.training.looking import Looking
 from lesionloss.training.loop import Trained, train
+from lesionloss.training.pretraining import start_of
 from lesionloss.training.trial import Trial
 from lesionloss.training.way import default_workers
 
@@ -96,6 +97,7 @@ def trained_with_history(
                 after_step=together(
                     history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
                 ),
+                start=start_of(trial, folder),
             )
         except Exception as error:
             if not isinstance(error, KEPT_AFTER):

@@ -62,6 +62,8 @@ class Plan(Part):
     def _consistent(self) -> "Plan":
         if self.baseline_loss not in self.losses:
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
+        if self.training.pretrain and self.network.start_from:
+            raise ValueError("training.pretrain and network.start_from both say what to begin with; leave one out")
         if self.folds < 2 and not self.folds_file:
             raise ValueError("folds must be 2 or more; one fold needs a folds_file that says who is tested")
         for name, metric in (("primary_metric", self.primary_metric), *(("curves", m) for m in self.curves.metrics)):

@@ -12,6 +12,7 @@ from lesionloss.bench.plan_texts import (
     OptimiserText,
     Positive,
     PrecisionName,
+    PretrainingText,
     ProfileName,
     SamplerText,
     ScheduleText,
@@ -106,6 +107,7 @@ class Training(Part):
     inner_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     check_every: Natural = 50
     stop_after: Natural = 0
+    pretrain: PretrainingText = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":

@@ -59,6 +59,12 @@ def _checked_sampler(text: str) -> str:
     return check_sampler(text)
 
 
+def _checked_pretraining(text: str) -> str:
+    from lesionloss.training.pretraining import check_pretraining
+
+    return check_pretraining(text)
+
+
 def _checked_test(name: str) -> str:
     from lesionloss.statistics.differences import TESTS
 
@@ -88,5 +94,6 @@ OptimiserText = Annotated[str, AfterValidator(_checked_optimiser)]
 ScheduleText = Annotated[str, AfterValidator(_checked_schedule)]
 SamplerText = Annotated[str, AfterValidator(_checked_sampler)]
 ProfileName = Annotated[str, AfterValidator(_checked_profile)]
+PretrainingText = Annotated[str, AfterValidator(_checked_pretraining)]
 TestName = Annotated[str, AfterValidator(_checked_test)]
 Augmentation = Annotated[bool | tuple[str, ...], AfterValidator(_checked_augmentation)]

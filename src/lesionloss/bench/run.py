@@ -13,6 +13,7 @@ from lesionloss.bench.cohort import run_cohort
 from lesionloss.bench.difference import NAME
 from lesionloss.bench.filling import fill_difference, fill_network
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.pretraining import make_starts
 from lesionloss.bench.storing import claim
 from lesionloss.bench.trials import check_fit, fold_warnings, trials_of
 from lesionloss.bench.watch import Silent, Watcher
@@ -46,6 +47,7 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
         watcher.note(warning)
     way = choose_way(trials[0].recipe, plan.network.text, len(cohort.cases[0].channels), device)
     watcher.note(way.sentence())
+    make_starts(plan, trials, cohort, folder, device, watcher)
     has_difference = all("difference" in case.channels for case in cohort.cases)
     for trial in difference_trials(trials) if has_difference else ():
         attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)

@@ -17,6 +17,7 @@ from lesionloss.files import sha256_of
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.registry import user_files_of
 from lesionloss.training.precision import resolve_precision
+from lesionloss.training.pretraining import config_of, with_loss
 from lesionloss.training.trial import Recipe, Trial
 
 
@@ -64,17 +65,20 @@ def _recipe_in_steps(plan: Plan, device: str) -> Recipe:
         stop_after=training.stop_after,
         start_from=network.start_from,
         start_layout=network.start_layout,
-        start_sha256=_content(network.start_from),
+        start_sha256=_content(network.start_from or config_of(training.pretrain)),
         freeze=network.freeze,
+        pretrain=with_loss(training.pretrain, plan.baseline_loss),
     )
 
 
 def _content(path: str) -> str:
-    """Digest of a file of weights, so that a trial knows what it began with. Raises UsageError if there is none."""
+    """Digest of a file of weights or settings, so that a trial knows what it began with. Raises UsageError for none."""
     if not path:
         return ""
     if not Path(path).is_file():
-        raise UsageError(f"network.start_from: no file {path}; give a .safetensors or .pth file")
+        raise UsageError(
+            f"no file {path}; start_from needs one of weights (.safetensors, .pth), pretrain's config one of TOML"
+        )
     return sha256_of(Path(path))
 
 

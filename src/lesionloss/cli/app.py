@@ -55,7 +55,7 @@ def root(
 
 
 for _module in (
-    *("losses", "networks", "examine", "data", "prepare", "synth", "bench", "train", "predict"),
+    *("losses", "networks", "examine", "data", "prepare", "synth", "synth_check", "bench", "train", "predict"),
     *("results", "power", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lesionloss.catalogue import nearest
 from lesionloss.data.datasets import layouts
-from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, Raw, Target
+from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, MasksOnly, Raw, Target
 from lesionloss.data.nifti import Volume, read_labels, read_mask, read_volume, same_grid
 from lesionloss.data.subject import Labels, Mask, Subject
 from lesionloss.errors import DataError, UsageError
@@ -21,13 +21,14 @@ __all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]
 
 @dataclass(frozen=True)
 class Cohort:
-    """The cases found under the folder `root`, and the patients left out."""
+    """The cases found under the folder `root`, the patients left out, and the masks of those of them that have some."""
 
     layout: Layout
     target: Target
     root: Path
     cases: tuple[Files, ...]
     incomplete: tuple[Incomplete, ...]
+    masks: tuple[MasksOnly, ...] = ()
 
 
 def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
@@ -46,7 +47,7 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
     _check_names(root, found.cases)
     labels = chosen.labels or found.labels or layout.labels
     here = replace(layout, labels=labels, contrasts=found.contrasts or layout.contrasts)
-    return Cohort(here, chosen, root if root.is_dir() else root.parent, found.cases, found.incomplete)
+    return Cohort(here, chosen, root if root.is_dir() else root.parent, found.cases, found.incomplete, found.masks)
 
 
 def _check_names(root: Path, cases: tuple[Files, ...]) -> None:

@@ -45,6 +45,16 @@ class Incomplete:
 
 
 @dataclass(frozen=True)
+class MasksOnly:
+    """An incomplete patient whose reference and brain mask are there: enough for the statistics of lesions."""
+
+    name: str
+    patient: str
+    reference: Path
+    brain: Path
+
+
+@dataclass(frozen=True)
 class LabelRule:
     """What the values of a reference file mean: class numbers for those of `classes`, 0 background, `ignored` neither.
 
@@ -71,7 +81,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Found:
-    """The cases of a folder, and what had to be left out.
+    """The cases of a folder, and what had to be left out; `masks` are those of incomplete patients.
 
     `labels` and `contrasts` replace those of the layout where the folder itself says what they are.
     """
@@ -80,6 +90,7 @@ class Found:
     incomplete: tuple[Incomplete, ...]
     labels: LabelRule | None = None
     contrasts: tuple[str, ...] | None = None
+    masks: tuple[MasksOnly, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,7 @@ def collect(
     """
     cases: list[Files] = []
     incomplete: list[Incomplete] = []
+    masks: list[MasksOnly] = []
     for case in wanted:
         stems = [*(stem for visit in case.visits for stem in visit), case.reference]
         found = {stem: find(case.folder, stem) for stem in stems}
@@ -162,10 +174,13 @@ def collect(
         if missing:
             names = ", ".join(f"{stem}{ending}" for stem in missing)
             incomplete.append(Incomplete(case.name, f"no {names}"))
+            reference = found[case.reference]
+            if reference is not None and brain is not None:
+                masks.append(MasksOnly(case.name, case.patient, reference, brain))
             continue
         visits = tuple(tuple(path for stem in visit if (path := found[stem]) is not None) for visit in case.visits)
         cases.append(Files(case.name, case.patient, visits, found[case.reference], brain))
-    return Found(tuple(cases), tuple(incomplete))
+    return Found(tuple(cases), tuple(incomplete), masks=tuple(masks))
 
 
 def discover_in(folders: list[Path], visits: tuple[str, ...], reference: str, brain: str, brain_needed: bool) -> Found:

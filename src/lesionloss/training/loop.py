@@ -81,12 +81,14 @@ def train(
     saving: Saving | None = None,
     looking: Looking | None = None,
     after_step: Callable[[Step], None] | None = None,
+    start: Path | None = None,
 ) -> Trained:
     """Train the trial's network on its training cases.
 
     The result is the same for any number of `workers`, which make batches ahead. With `saving`, training goes on from
     the last whole checkpoint in its folder and writes others; `after_step` is then told of the steps before, too.
     `looking` sees the network now and then; nothing depends on what it sees.
+    `start` is the file of pretrained weights of a recipe that asks for some.
     Raises TrainingFailed when the loss is not finite, UsageError for a recipe that does not fit network or cases.
     """
     recipe, stream = trial.recipe, (trial.pair,)
@@ -96,7 +98,7 @@ def train(
     score = inner_score(aside, recipe, device) if aside else None
 
     # network, criterion and optimiser; initial weights from the pair's own generator or a file
-    network = start_network(trial)
+    network = start_network(trial, start)
     started_from = weights_hash(network)
     network = channels_last(network).to(device).train()
     moving = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -186,13 +188,20 @@ def train(
     return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], step, best, looks)
 
 
-def start_network(trial: Trial) -> nn.Module:
-    """The network before the first step: weights from the pair's generator, then those of a file; frozen parts."""
+def start_network(trial: Trial, start: Path | None = None) -> nn.Module:
+    """The network before the first step: weights from the pair's generator, then those of a file; frozen parts.
+
+    Raises UsageError where the recipe asks for pretrained weights and there is no `start`, or the other way round.
+    """
     recipe = trial.recipe
     network = build_network(trial.network, torch_generator(trial.pair, "weights"))
     if recipe.start_from:
         mapping = name_map(recipe.start_layout) if recipe.start_layout else same_name
         load_weights(network, Path(recipe.start_from), mapping)
+    if (start is not None) != bool(recipe.pretrain):
+        raise UsageError(f"the recipe says pretrain = {recipe.pretrain!r}, but the pretrained weights are {start}")
+    if start is not None and (missing := load_weights(network, start).missing):
+        raise UsageError(f"{start} lacks {missing[0].ours} of {trial.network}: weights of another network")
     if recipe.freeze:
         freeze(network, recipe.freeze)
     return network

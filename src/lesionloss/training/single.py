@@ -9,12 +9,14 @@ from pathlib import Path
 from lesionloss.bench.cohort import RunCohort, run_cohort
 from lesionloss.bench.filling import fill_network
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.pretraining import make_starts
 from lesionloss.bench.storing import claim
 from lesionloss.bench.trials import check_fit, code_of, recipe_of, trials_of
 from lesionloss.bench.watch import Watcher
 from lesionloss.errors import UsageError
 from lesionloss.training.checkpoint import Saving
 from lesionloss.training.logs import EventFile, tensorboard_installed
+from lesionloss.training.pretraining import FOLDER
 from lesionloss.training.trial import Trial
 from lesionloss.training.way import choose_way
 
@@ -26,6 +28,8 @@ WRITTEN = (
         "cohort",
         "synthetic",
         "losses",
+        FOLDER,
+        "checkpoints",
         CHECKPOINT,
         "trial.toml",
         "machine.json",
@@ -79,6 +83,7 @@ def train_one(asked: Asked, watcher: Watcher) -> Trial:
     trial = trial_of(asked, cohort)
     way = choose_way(trial.recipe, trial.network, len(cohort.cases[0].channels), asked.device)
     watcher.note(way.sentence())
+    make_starts(asked.plan, (trial,), cohort, asked.out, asked.device, watcher)
     watcher.started(trial, 1, 1)
     saving = Saving(asked.out / CHECKPOINT, every_seconds=asked.checkpoint_seconds, note=watcher.note)
     with EventFile(asked.out) if tensorboard_installed() else contextlib.nullcontext() as events:

@@ -28,6 +28,8 @@ class Recipe:
         never.
     start_from, start_layout, start_sha256: a file of weights to begin with, how its names are mapped, and its content.
     freeze: patterns of parameters that do not move.
+    pretrain: how the network is pretrained on synthetic patients, see `training.pretraining`; empty: not.
+        `start_sha256` is then the content of its file of settings.
     """
 
     steps: int
@@ -56,6 +58,7 @@ class Recipe:
     start_layout: str = ""
     start_sha256: str = ""
     freeze: tuple[str, ...] = ()
+    pretrain: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,92 @@
+"""`lesionloss synth-check`: how far a synthetic cohort is from a real one."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.realism import Check
+
+EXAMPLES = """
+Examples:
+
+  lesionloss synth-check DATA/lit cohort --target change
+
+  lesionloss synth-check lit:DATA/lit msseg2:cohort --out check     (tables and pictures too)
+
+  lesionloss synth-check DATA/msseg2 cohort --patients 20 --no-classifier
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def synth_check(
+    real: Annotated[str, typer.Argument(metavar="REAL", help="Folder of real patients, or LAYOUT:PATH.")],
+    synthetic: Annotated[str, typer.Argument(metavar="SYNTH", help="Folder of synthetic patients, or LAYOUT:PATH.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for realism.json, distances.csv and the pictures.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="What counts as lesion in REAL; default: the layout's first.")
+    ] = None,
+    synth_target: Annotated[
+        str | None, typer.Option("--synth-target", help="What counts as lesion in SYNTH; default: the layout's first.")
+    ] = None,
+    patients: Annotated[
+        int, typer.Option("--patients", "-n", min=0, help="Complete patients of each side at most; 0: all.")
+    ] = 0,
+    classifier: Annotated[
+        bool, typer.Option("--classifier/--no-classifier", help="Train a small network to tell patches apart.")
+    ] = True,
+) -> None:
+    """Compare a synthetic cohort with a real one: intensities, noise, edges, differences, lesions, and patches.
+
+    Every visit is z-scored inside its brain. Distances: W, the mean shift that makes one distribution the other, over
+    the real interquartile range; KS, 0 to 1. AUC of a small network, cross-validated by patient: .5 means that it can't
+    tell. Patients without images count for lesions where the target is the published mask (lit: --target change).
+    """
+    from rich.console import Console
+
+    from lesionloss.data.cohort import open_cohort
+    from lesionloss.realism import Asked, check
+    from lesionloss.realism.checking import write_check
+    from lesionloss.realism.telling import Settings
+
+    asked = Asked(
+        open_cohort(real, target), open_cohort(synthetic, synth_target), patients, Settings() if classifier else None
+    )
+    with Console(stderr=True).status("measuring") as status:
+        found = check(asked, lambda name: status.update(f"measuring: {name}"))
+        if out is not None:
+            write_check(found, out)
+    _show(found)
+    if out is not None:
+        typer.echo(f"tables and pictures: {out}")
+
+
+def _show(found: "Check") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.wording import decimals_for, number
+
+    table = Table("quantity", "unit", "real", "quartiles", "synthetic", "quartiles", "W / real IQR", "KS")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in sorted(found.rows, key=lambda row: -row.ks):
+        places = decimals_for([*row.real, *row.synthetic])
+        cells = []
+        for low, middle, high in (row.real, row.synthetic):
+            cells += [number(middle, places), f"{number(low, places)} to {number(high, places)}"]
+        relative = number(row.relative, 2) if row.relative == row.relative else ""
+        table.add_row(row.quantity.name, row.quantity.unit, *cells, relative, number(row.ks, 2))
+    console = Console()
+    (console if console.is_terminal else Console(width=200)).print(table)
+    for name, side in (("real", found.real), ("synthetic", found.synthetic)):
+        masks = f", {side.masks_only} more with masks only" if side.masks_only else ""
+        typer.echo(f"{name}: {side.complete} complete cases{masks}")
+    for telling in found.tellings:
+        folds = ", ".join(number(value, 2) for value in telling.folds)
+        typer.echo(f"told apart by {telling.view}: AUC {number(telling.auc, 3)} (folds {folds})")
