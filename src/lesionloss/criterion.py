@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from typing import Any, Literal
 
 import torch
@@ -85,15 +85,23 @@ class Loss(nn.Module):
 
     def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
+        if not torch.is_autocast_enabled(logits.device.type):
+            return self._per_image(logits, labels, valid)
         with torch.autocast(logits.device.type, enabled=False):
-            kernel = self.kernel or fastest(logits)
-            v = align(logits, labels, valid, self.reading, kernel)
-            if kernel is not READABLE:
-                v = replace(v, plan=self._plan(v))
-            poison = None if kernel.looks(v) else look(v.logits, v.labels, v.valid)
-            rows = sum((term.weight * per_image(term, v) for term in self._terms), start=v.logits.new_zeros(()))
-            images = rows.reshape(-1, v.groups).mean(1)
-            return images if poison is None else images + poison
+            return self._per_image(logits, labels, valid)
+
+    def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        kernel = self.kernel or fastest(logits)
+        v = align(logits, labels, valid, self.reading, kernel)
+        if kernel is not READABLE:
+            v = replace(v, plan=self._plan(v))
+        looks = kernel.looks(v)
+        poison = None if looks else look(v.logits, v.labels, v.valid)
+        rows = _sum([_times(term.weight, per_image(term, v)) for term in self._terms])
+        if looks and not v.results.plan:  # the terms did not ask for what they were expected to
+            look(v.logits, v.labels, v.valid)
+        images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
+        return images if poison is None else images + poison
 
     def _plan(self, v: Voxels) -> Plan:
         """What the terms are going to ask for; it depends on nothing but the number of classes and channels."""
@@ -110,6 +118,14 @@ class Loss(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self).__name__, str(self), self.reading, self.kernel)
+
+
+def _times(weight: float, values: Tensor) -> Tensor:
+    return values if weight == 1 else weight * values
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    return reduce(torch.add, values)
 
 
 def per_image(term: BoundTerm, v: Voxels) -> Tensor:

@@ -17,6 +17,7 @@ from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.sharing import Piece, in_parts
 from lesionloss.kernels.single import single_gradient, single_sums
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
+from lesionloss.values import refuse_logits
 
 
 def installed() -> bool:
@@ -127,6 +128,7 @@ def compiled_single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, pl
     images = single_images(logits, where, valid)
     if loops() is None or not takes(images[0], plan):
         return single_sums(logits, where, valid, plan)
+    refuse_logits(logits, float(logits.sum()))
     return compiled_sums(images, plan), logits.new_empty(0)
 
 

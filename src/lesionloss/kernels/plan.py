@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,51 +44,58 @@ class Plan:
     def keys(self) -> list[float | Pair]:
         return [*self.sharpens, *self.pairs]
 
-    @property
+    @cached_property
     def mirrored(self) -> "Plan":
         """With lesion and background exchanged."""
         return Plan(self.sharpens, tuple((background, lesion) for lesion, background in self.pairs))
 
-    @property
-    def lone_term(self) -> Term | None:
-        """The background's term, where nothing else is wanted and it is more than a cross-entropy."""
-        if self.sharpens or len(self.pairs) != 1 or isinstance(self.on_background[0], CrossEntropy):
-            return None
-        return self.on_background[0]
+    @cached_property
+    def one_term(self) -> Term | None:
+        """The background's term that is more than a cross-entropy, where there is just one."""
+        curved = [term for term in self.on_background if not isinstance(term, CrossEntropy)]
+        return curved[0] if len(curved) == 1 else None
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether all that is wanted are counts, also squared, and cross-entropies."""
         terms = (term for pair in self.pairs for term in pair)
         return all(power == 2 for power in self.powers) and all(isinstance(term, CrossEntropy) for term in terms)
 
-    @property
+    @cached_property
     def powers(self) -> tuple[float, ...]:
         """The sharpnesses that need a power."""
         return tuple(sharpen for sharpen in self.sharpens if sharpen != 1)
 
-    @property
+    @cached_property
     def on_background(self) -> tuple[Term, ...]:
         return tuple(background for _, background in self.pairs)
+
+    def sizes(self, classes: int) -> list[int]:
+        """Columns of each part of the results: per count the background's and the lesions', per term one each."""
+        return [1, classes - 1] * 4 * len(self.sharpens) + [1, 1] * len(self.pairs)
 
 
 @dataclass
 class Results:
-    """What is computed already, a tensor of rows for each sharpness and each pair of terms."""
+    """What is computed already: the parts of each sharpness (eight, see `Plan.sizes`) and of each pair of terms (two)."""
 
     plan: Plan = field(default_factory=Plan)
     where: Tensor | None = None  # sorted positions of lesion voxels in the flat labels
     lesions: Tensor | None = None  # (R,): their number, where a kernel found it on the way
-    _columns: dict[float | Pair, Tensor] = field(default_factory=dict)
+    _parts: dict[float | Pair, tuple[Tensor, ...]] = field(default_factory=dict)
 
-    def add(self, plan: Plan, columns: tuple[Tensor, ...]) -> None:
+    def add(self, plan: Plan, parts: tuple[Tensor, ...]) -> None:
         self.plan |= plan
-        self._columns.update(zip(plan.keys, columns, strict=True))
+        at = 0
+        for key in plan.keys:
+            size = 2 if isinstance(key, tuple) else 8
+            self._parts[key] = parts[at : at + size]
+            at += size
 
-    def of(self, plan: Plan) -> Tensor:
+    def of(self, plan: Plan) -> tuple[Tensor, ...]:
         """For a plan of one thing."""
         (key,) = plan.keys
-        return self._columns[key]
+        return self._parts[key]
 
 
 @dataclass

@@ -1,23 +1,29 @@
 """One logit per voxel: the background of a batch in few calls on long tensors, its lesion voxels as a short list.
 
 Seen from its own class, a voxel of either kind has a margin (the logit of the wrong class) and q = σ(margin), the
-probability of being wrong; so one set of formulas serves both. Kept for the backward pass is one number a voxel: q of
-the background, or, where a loss is one term only, the pull of that term.
+probability of being wrong; so one set of formulas serves both. Kept for the backward pass is one number a voxel: the
+pull of the background's term, if there is one that is more than a cross-entropy, because it costs a logarithm to find
+again; else q of the background.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
+from lesionloss.values import refuse_logits
 
-CHUNK = 1 << 21  # numbers in a piece of work: calls cost little beside it, and it is not far from the cache
+CHUNK = 1 << 19  # numbers in a piece of work: calls cost little beside it, and it stays in the shared cache
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
+SURE_MARGIN = 3.8  # no q is above NEARLY_SURE where no margin is above that
 TOGETHER = ((0.1, 16), (0.3, 8), (1.0, 2))  # voxels that share a logarithm, up to a mean of q
 JOINTLY_SURE = 0.99  # up to there, 1 - q of several together has digits enough
 MANY = 0.25  # above this share of groups that are jointly sure, each voxel gets its own logarithm
@@ -29,15 +35,21 @@ class Errors:
 
     margin: Tensor
     q: Tensor
+    largest: float = float("inf")  # no margin is above it
+
+    @cached_property
+    def log_right(self) -> Tensor:
+        """log(1 - q), the cross-entropy but for its sign; from the margin where q is nearly 1."""
+        log = torch.neg(self.q).log1p_()
+        if self.largest > SURE_MARGIN and self.q.numel() and float(self.q.amax()) > NEARLY_SURE:
+            sure = (self.q > NEARLY_SURE).view(-1).nonzero()[:, 0]
+            log.view(-1)[sure] = logsigmoid(self.margin.reshape(-1)[sure].neg_())
+        return log
 
     @cached_property
     def cross_entropy(self) -> Tensor:
-        """-log(1 - q), from the margin where q is nearly 1."""
-        ce = torch.neg(self.q).log1p_().neg_()
-        if self.q.numel() and float(self.q.amax()) > NEARLY_SURE:
-            sure = (self.q > NEARLY_SURE).view(-1).nonzero()[:, 0]
-            ce.view(-1)[sure] = logsigmoid(self.margin.reshape(-1)[sure].neg_()).neg_()
-        return ce
+        """-log(1 - q)."""
+        return self.log_right.neg()
 
     def value(self, term: Term) -> Tensor:
         """The term of each voxel."""
@@ -47,47 +59,67 @@ class Errors:
 def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
     """Raw sums (see `Raw`) over the background voxels of logits (R, V), float64, and what to keep, (R, V).
 
-    `where` holds the sorted positions of lesion voxels in the flattened batch.
+    `where` holds the sorted positions of lesion voxels in the flattened batch. Raises DataError for logits that are
+    not finite.
     """
     kept = torch.empty_like(logits)
-    sums = torch.zeros((len(logits), raw_of(plan, 2).length), dtype=torch.float64)
-    for rows, start, stop in pieces(*logits.shape):
+    sums = np.zeros((len(logits), raw_of(plan, 2).length))
+    spare = None if plan.one_term is None else logits.new_empty(min(max(CHUNK, logits.shape[1]), logits.numel()))
+    parts = list(pieces(*logits.shape))
+    edges = np.searchsorted(where.numpy(), [edge for part in parts for edge in part[1:]]).reshape(-1, 2).tolist()
+    for (rows, start, stop), (low, high) in zip(parts, edges, strict=True):
         shape = (rows.stop - rows.start, -1)
-        margin, q = logits.view(-1)[start:stop].view(shape), kept.view(-1)[start:stop]
-        torch.sigmoid(margin, out=q.view(shape))
-        q.index_fill_(0, _between(where, start, stop), 0.0)
+        margin, keep = logits.view(-1)[start:stop], kept.view(-1)[start:stop]
+        q = keep if spare is None else spare[: stop - start]
+        smallest, largest = (float(x) for x in margin.aminmax())
+        if not -np.inf < smallest <= largest < np.inf:
+            refuse_logits(logits, np.nan)
+        torch.sigmoid(margin, out=q)
+        if low < high:
+            q.index_fill_(0, where[low:high] - start, 0.0)
         if valid is not None:
             q.mul_(valid.reshape(-1)[start:stop])
-        errors = Errors(margin, q.view(shape))
-        if plan.lone_term is not None:
-            sums[rows] += sweep(plan.lone_term, errors.cross_entropy, errors.q, errors.q)[:, None]
-        else:
-            sums[rows] += _row_sums(errors, plan)
-    return sums, kept
+        errors = Errors(margin.view(shape), q.view(shape), largest)
+        for column, total in enumerate(_row_sums(errors, plan, keep.view(shape))):
+            sums[rows, column] += total.numpy()
+    return torch.from_numpy(sums), kept
 
 
 def single_gradient(
     kept: Tensor, logits: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor, out: Tensor
 ) -> None:
     """Write d(weights · raw sums) / d logits into out (R, V), from what `single_sums` kept; weights (R, length)."""
-    del valid  # what was kept is 0 there
+    term = plan.one_term
+    spare = logits.new_empty(min(CHUNK, logits.shape[1]))
     for row, of_row in enumerate(weights.tolist()):
         for start in range(0, kept.shape[1], CHUNK):
-            part = slice(start, start + CHUNK)
-            if plan.lone_term is not None:
-                torch.mul(kept[row, part], of_row[0], out=out[row, part])
-            else:
-                _write_gradient(Errors(logits[row, part], kept[row, part]), plan, of_row, out[row, part])
+            part = (row, slice(start, start + CHUNK))
+            if term is None:
+                _write_gradient(Errors(logits[part], kept[part]), plan, of_row, out[part])
+                continue
+            of_term = of_row[len(of_row) - len(plan.pairs) + plan.on_background.index(term)]
+            if len(of_row) == 1:
+                torch.mul(kept[part], of_term, out=out[part])
+                continue
+            q = torch.sigmoid(logits[part], out=spare[: kept[part].numel()])
+            if valid is not None:
+                q.mul_(valid[part])
+            _write_gradient(Errors(logits[part], q), plan, of_row, out[part], known=term)
+            out[part].add_(kept[part], alpha=of_term)
 
 
-def listed_sums(errors: Errors, row: Tensor, rows: int, plan: Plan) -> Tensor:
-    """Raw sums, (R, length) in float64, over listed voxels (n,), each of which belongs to a row."""
+def listed_sums(errors: Errors, bounds: npt.NDArray[Any], plan: Plan) -> npt.NDArray[Any]:
+    """Raw sums, (R, length) in float64, over listed voxels (n,), those of row r from bounds[r] to bounds[r + 1]."""
     columns = [errors.q] if plan.sharpens else []
     for power in plan.powers:
-        columns += 2 * [errors.q.pow(power)]
+        columns += 2 * [errors.q * errors.q if power == 2 else errors.q.pow(power)]
     columns += [errors.value(term) for term in plan.on_background]
-    sums = torch.zeros((rows, len(columns)), dtype=torch.float64)
-    return sums.index_add_(0, row, torch.stack(columns, dim=1).double()) if columns else sums
+    sums = np.zeros((len(bounds) - 1, len(columns)))
+    for number, column in enumerate(columns):
+        values = column.numpy()
+        for row in np.flatnonzero(np.diff(bounds)):
+            sums[row, number] = values[bounds[row] : bounds[row + 1]].sum(dtype=np.float64)
+    return sums
 
 
 def listed_gradient(errors: Errors, plan: Plan, weights: Tensor) -> Tensor:
@@ -99,7 +131,7 @@ def listed_gradient(errors: Errors, plan: Plan, weights: Tensor) -> Tensor:
         column += 2
     slope *= torch.sigmoid(-errors.margin)
     for term, weight in zip(plan.on_background, weights[column:], strict=True):
-        slope += weight * (1.0 if isinstance(term, CrossEntropy) else term.slope(errors.cross_entropy, q))
+        slope += weight if isinstance(term, CrossEntropy) else weight * term.slope(errors.cross_entropy, q)
     return slope.mul_(q)
 
 
@@ -116,60 +148,67 @@ def pieces(rows: int, voxels: int) -> Iterator[tuple[slice, int, int]]:
         yield slice(row, stop), row * voxels, stop * voxels
 
 
-def _between(where: Tensor, start: int, stop: int) -> Tensor:
-    low, high = torch.searchsorted(where, torch.tensor([start, stop])).tolist()
-    return where[low:high] - start if start else where[low:high]
-
-
-def _row_sums(errors: Errors, plan: Plan) -> Tensor:
-    q = errors.q
+def _row_sums(errors: Errors, plan: Plan, keep: Tensor) -> list[Tensor]:
+    """The raw sums of each row, (r,) each; `keep` gets the pull of the one term, if there is one."""
+    q, terms = errors.q, plan.on_background
     linear = q.sum(1)
     columns = [linear] if plan.sharpens else []
     for power in plan.powers:
-        columns += 2 * [(q * q if power == 2 else q.pow(power)).sum(1)]
-    plain = all(isinstance(term, CrossEntropy) for term in plan.on_background)
-    for term in plan.on_background:
-        columns.append(_cross_entropy_sums(errors, linear) if plain else sweep(term, errors.cross_entropy, q, None))
-    return torch.stack(columns, dim=1)
+        columns += 2 * [torch.linalg.vecdot(q, q) if power == 2 else q.pow(power).sum(1)]
+    if all(isinstance(term, CrossEntropy) for term in terms):
+        return columns + [_cross_entropy_sums(errors, linear) for _ in terms]
+    plain = errors.log_right.sum(1).neg_()  # first, because a sweep may overwrite the logarithms
+    return columns + [
+        plain if isinstance(term, CrossEntropy) else sweep(term, errors, keep if term is plan.one_term else None)
+        for term in terms
+    ]
 
 
-def sweep(term: Term, ce: Tensor, q: Tensor, pull: Tensor | None) -> Tensor:
-    """Σ term of each row, (r,), and d term / d margin = slope · q written into `pull` (q itself, if it may go).
+def sweep(term: Term, errors: Errors, pull: Tensor | None) -> Tensor:
+    """Σ term of each row, (r,); `pull` gets d term / d margin = slope · q, and then the logarithms are overwritten.
 
-    With `pull`, ce is overwritten. Fewer passes over the voxels than value and slope take.
+    Fewer passes over the voxels than value and slope take.
     """
+    q, log = errors.q, errors.log_right
     if isinstance(term, Focal) and term.gamma > 0:
-        powered = q * q if term.gamma == 2 else q.pow(term.gamma)
-        total: Tensor = torch.linalg.vecdot(powered, ce)
+        powered = _power(q, term.gamma)
+        total: Tensor = torch.linalg.vecdot(powered, log).neg_()
         if pull is not None:
             # slope · q = q^gamma (q + gamma (1 - q) ce)
-            ce.addcmul_(ce, q, value=-1)
-            torch.add(q, ce, alpha=term.gamma, out=ce)
-            torch.mul(ce, powered, out=pull)
+            log.addcmul_(log, q, value=-1)
+            torch.add(q, log, alpha=-term.gamma, out=pull).mul_(powered)
         return total
     if isinstance(term, Tail) and term.gamma > 1:
-        total = _tail_sums(term, ce, q)
+        total = _tail_sums(term, log, q)
         if pull is not None:
             torch.mul(q, q, out=pull) if term.gamma == 2 else torch.pow(q, term.gamma, out=pull)
         return total
-    total = term.value(ce, q).sum(1)
+    total = errors.value(term).sum(1)
     if pull is not None:
-        torch.mul(q, term.slope(ce, q), out=pull)
+        torch.mul(q, term.slope(errors.cross_entropy, q), out=pull)
     return total
 
 
-def _tail_sums(term: Tail, ce: Tensor, q: Tensor) -> Tensor:
+def _power(q: Tensor, exponent: float) -> Tensor:
+    if exponent == 2:
+        return q * q
+    return q.sqrt() if exponent == 0.5 else q.pow(exponent)
+
+
+def _tail_sums(term: Tail, log: Tensor, q: Tensor) -> Tensor:
     """See `Tail.value`."""
     junction, terms = term.series(q.dtype)
     first, last = term.gamma, term.gamma + terms - 1
-    series = q.mul(1 / last).add_(1 / (last - 1))
+    series = torch.add(q.new_tensor(1 / (last - 1)), q, alpha=1 / last)
     for j in range(last - 2, first - 1, -1):
-        series.mul_(q).add_(1 / j)
-    series.mul_(q * q if first == 2 else q.pow(first))
-    closed = ce - q
+        torch.addcmul(q.new_tensor(1 / j), series, q, out=series)
+    series.mul_(_power(q, first))
+    # The series everywhere, and what the closed form has less, where that is used; choosing costs more than both.
+    less = torch.add(log, q)
     for j in range(2, first):
-        closed.sub_(q.pow(j), alpha=1 / j)
-    return torch.where(q < junction, series, closed, out=closed).sum(1)
+        less.add_(q.pow(j), alpha=1 / j)
+    less.add_(series)
+    return series.sum(1) - torch.ops.aten.threshold_backward(less, q, junction).sum(1)
 
 
 def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
@@ -179,7 +218,7 @@ def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
     together = next(number for most, number in TOGETHER if mean <= most or number == 2)
     whole = voxels // together * together
     rest = Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous())
-    total = rest.cross_entropy.sum(1)
+    total = rest.log_right.sum(1).neg_()
     joint = errors.q[:, :whole].view(rows, together, -1) if whole else errors.q[:, None, :0]
     while joint.shape[1] > 1:
         one, other = joint[:, : joint.shape[1] // 2], joint[:, joint.shape[1] // 2 :]
@@ -188,28 +227,29 @@ def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
     if joint.numel() and float(joint.amax()) > JOINTLY_SURE:
         row, column = (joint > JOINTLY_SURE).nonzero(as_tuple=True)
         if len(row) > MANY * joint.numel():
-            return errors.cross_entropy.sum(1)
+            return errors.log_right.sum(1).neg_()
         members = column[:, None] + torch.arange(together) * joint.shape[1]
         sure = Errors(errors.margin[row[:, None], members], errors.q[row[:, None], members])
-        total = total.index_add(0, row, sure.cross_entropy.sum(1))
+        total = total.index_add(0, row, sure.log_right.sum(1).neg_())
         joint[row, column] = 0.0
     return total - joint.neg_().log1p_().sum(1)
 
 
-def _write_gradient(errors: Errors, plan: Plan, weights: list[float], out: Tensor) -> None:
-    """q (a (1 - q) + s), a the slope of the sums by q and s that of the terms by cross-entropy."""
+def _write_gradient(errors: Errors, plan: Plan, weights: list[float], out: Tensor, known: Term | None = None) -> None:
+    """q (a (1 - q) + s), a the slope of the sums by q and s that of the terms by cross-entropy, but for a known one."""
     q, column = errors.q, 1 if plan.sharpens else 0
     linear = weights[0] if plan.sharpens else 0.0
     of_powers = [(power, sum(weights[column + 2 * i : column + 2 * i + 2])) for i, power in enumerate(plan.powers)]
     of_terms = list(zip(plan.on_background, weights[column + 2 * len(of_powers) :], strict=True))
     plain = float(sum(weight for term, weight in of_terms if isinstance(term, CrossEntropy)))
-    others = [(term, weight) for term, weight in of_terms if not isinstance(term, CrossEntropy)]
+    others = [(term, weight) for term, weight in of_terms if not isinstance(term, CrossEntropy) and term is not known]
     if not of_powers and not others:
-        torch.mul(q, -linear, out=out).add_(linear + plain).mul_(q)
+        torch.add(q.new_tensor(linear + plain), q, alpha=-linear, out=out).mul_(q)
         return
     if not others and plan.powers == (2.0,):
         curve = 2 * of_powers[0][1]
-        torch.mul(q, -curve, out=out).add_(curve - linear).mul_(q).add_(linear + plain).mul_(q)
+        torch.add(q.new_tensor(curve - linear), q, alpha=-curve, out=out)
+        torch.addcmul(q.new_tensor(linear + plain), out, q, out=out).mul_(q)
         return
     torch.sub(1.0, q, out=out)
     if of_powers:

@@ -6,6 +6,7 @@ numba on the CPU, a Triton kernel on CUDA.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -27,9 +28,23 @@ class Walk:
     pull: Callable[[Tensor, Tensor, Tensor | None, Tensor], Tensor]
 
 
-def other_class(columns: Tensor) -> Tensor:
+@lru_cache(maxsize=64)
+def other_class(columns: int) -> Tensor:
     """Results come in pairs: background and lesion of a count, lesion and background of a term."""
-    return torch.arange(len(columns)) ^ 1
+    return torch.arange(columns) ^ 1
+
+
+@lru_cache(maxsize=64)
+def _results_of(plan: Plan, device: torch.device) -> tuple[Tensor, Tensor]:
+    """How the results follow from what is found, (COLUMNS, columns), and what each voxel adds, (columns,)."""
+    raw = raw_of(plan, 2)
+    other = other_class(len(raw.per_voxel))
+    matrix = torch.zeros((COLUMNS, len(raw.per_voxel)), dtype=torch.float64)
+    for first, of_raw in ((ALARMS, raw.matrix), (MISSES, raw.matrix[:, other])):
+        for number, column in enumerate(_columns(plan, first)):
+            matrix[column] += of_raw[number]
+    matrix[LESIONS] = raw.per_voxel[other] - raw.per_voxel
+    return matrix.to(device), raw.per_voxel.to(device)
 
 
 def walk_sums(walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
@@ -39,28 +54,20 @@ def walk_sums(walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, 
     """
     found = walk.found(logits.detach().contiguous(), _bytes(labels), _contiguous(valid), bool(plan.pairs))
     if logits.device.type == "cpu":
-        refuse_logits(logits, float(found[:, TOTAL].sum()))
-        refuse_numbers(0, float(found[:, LARGEST].max()), 1)
-    lesions = found[:, LESIONS]
-    voxels = (logits.shape[1] if valid is None else valid.sum(1)) - lesions
-    raw = raw_of(plan, 2)
-    matrix, per_voxel = raw.matrix.to(found.device), raw.per_voxel.to(found.device)
-    background = found[:, _columns(plan, ALARMS)] @ matrix + voxels[:, None] * per_voxel
-    lesion = found[:, _columns(plan, MISSES)] @ matrix + lesions[:, None] * per_voxel
-    return (background + lesion[:, other_class(per_voxel)]).to(logits.dtype), lesions
+        checks = found.numpy()
+        refuse_logits(logits, float(checks[:, TOTAL].sum()))
+        refuse_numbers(0, float(checks[:, LARGEST].max()), 1)
+    matrix, per_voxel = _results_of(plan, found.device)
+    voxels = logits.shape[1] if valid is None else valid.sum(1, keepdim=True)
+    return (found @ matrix + voxels * per_voxel).to(logits.dtype), found[:, LESIONS]
 
 
 def walk_gradient(
     walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor
 ) -> Tensor:
     """d(weights · results) / d logits, (R, V)."""
-    raw = raw_of(plan, 2)
-    matrix = raw.matrix.to(weights.device)
-    of_found = torch.zeros((len(weights), COLUMNS), dtype=torch.float64, device=weights.device)
-    for first, of_class in ((ALARMS, weights), (MISSES, weights[:, other_class(raw.per_voxel)])):
-        of_raw = of_class.double() @ matrix.T
-        for number, column in enumerate(_columns(plan, first)):
-            of_found[:, column] += of_raw[:, number]
+    matrix, _ = _results_of(plan, weights.device)
+    of_found = weights.double() @ matrix.T
     return walk.pull(logits.detach().contiguous(), _bytes(labels), _contiguous(valid), of_found)
 
 
