@@ -18,7 +18,7 @@ from torch import nn
 from lesionloss.calltext import parse_call
 from lesionloss.errors import DataError, UsageError
 from lesionloss.files import sha256_of, whole_file, write_text
-from lesionloss.networks import blank_network, build_network, check_network
+from lesionloss.networks import blank_network, build_network, channels_last, check_network
 from lesionloss.networks.foreign import PREFIX
 from lesionloss.randomness import torch_generator
 
@@ -116,7 +116,7 @@ def load_bundle(folder: Path) -> Bundle:
     _check_tensors(weights, record)
     network = build_network(record.network, torch_generator("bundle"))
     _fill(network, weights)
-    return Bundle(network.eval(), record.model_copy(update={"weights_sha256": digest}))
+    return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
 
 
 def read_record(folder: Path) -> tuple[Record, Path]:

@@ -2,26 +2,32 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.storing import link_cohort
 from lesionloss.bench.watch import Watcher
 from lesionloss.catalogue import nearest
+from lesionloss.data.adopting import adopt, is_prepared
 from lesionloss.data.cohort import Cohort, open_cohort
-from lesionloss.data.prepare import PreparedCase, load_prepared, prepare_all
+from lesionloss.data.prepare import Index, PreparedCase, load_prepared, prepare_all
 from lesionloss.errors import DataError, UsageError
 
 
 @dataclass(frozen=True)
 class RunCohort:
-    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient."""
+    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient.
+
+    `preparation` holds the steps and their settings, as the index of the cases has them.
+    """
 
     dataset: str
     target: str
     loads: Mapping[str, float]
     cases: tuple[PreparedCase, ...]
+    preparation: Mapping[str, Any] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         by_name = {case.name: case for case in self.cases}
@@ -29,22 +35,30 @@ class RunCohort:
 
 
 def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
-    """Make or find the plan's patients and prepare them under `folder`/cohort.
+    """Make or find the plan's patients and prepare them under `folder`/cohort; prepared ones are copied there.
 
     Raises UsageError when the plan names no data, DataError when a file can't be believed or no case is complete.
     """
+    place = folder / "cohort"
+    index = _index(plan, folder, place, watcher)
+    content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
+    return RunCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), cases, index.preparation)
+
+
+def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> Index:
+    if is_prepared(plan.data.source):
+        if plan.data.prepare is not None:
+            raise UsageError(f"data.prepare: {plan.data.source} is prepared already; leave it out, or name raw images")
+        return adopt(plan.data.source, place, plan.data.patients, plan.data.target)
     cohort = _source(plan, folder, watcher)
     for case in cohort.incomplete:
         watcher.note(f"left out: {case.name}: {case.reason}")
     if not cohort.cases:
         raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
-    place = folder / "cohort"
     link_cohort(folder)
-    index = prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
-    content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
-    return RunCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), cases)
+    return prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
 
 
 def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:

@@ -10,7 +10,7 @@ from lesionloss.bench import record
 from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.curves import curves_of
 from lesionloss.bench.difference import DifferenceSettings, difference_mask
-from lesionloss.bench.plan import Data, Plan
+from lesionloss.bench.plan import Plan
 from lesionloss.bench.predicting import predicted_by
 from lesionloss.bench.watch import Watcher
 from lesionloss.data.prepare import PreparedCase
@@ -64,8 +64,7 @@ def fill_network(
     if warning:
         watcher.note(warning)
     record.write_scores(folder, rows)
-    preparation = stored_preparation(plan.data)
-    record.write_model(folder, trial, trained, cohort.cases[0], preparation)
+    record.write_model(folder, trial, trained, cohort.cases[0], cohort.preparation)
     record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
     now = time.perf_counter()
     record.write_machine(
@@ -112,11 +111,6 @@ def judge(
     predicted = predicted_by(trained.network, trial, case, device)
     record.write_prediction(folder, case, predicted)
     return record.rows_of_case(record.Place(trial), case, predicted, plan.metrics)
-
-
-def stored_preparation(data: Data) -> dict[str, object]:
-    """What a bundle says of the preparation; `predict` repeats it."""
-    return {"margin_voxels": data.margin_voxels} if data.prepare is None else data.prepare.settings()
 
 
 def health_warning(trial: Trial, trained: Trained) -> str:

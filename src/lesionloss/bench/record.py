@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import lesionloss
 from lesionloss.bundle import Record, save_bundle
+from lesionloss.data.nifti import axes_of
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.inference import lesion_probability
 from lesionloss.metrics import Case, choose, score
@@ -158,6 +159,7 @@ def write_model(
         "seed": trial.seed,
         "steps": trial.recipe.steps,
         "spacing_mm": [round(edge, 4) for edge in case.spacing_mm],
+        "axes": axes_of(case.affine),
     }
     recipe = trial.recipe
     bundle = Record(

@@ -88,13 +88,18 @@ class Decoder(nn.Module):
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, features: list[Tensor]) -> Outputs:
-        x = self.up[3](features[4]) + features[3]
+        """Takes the features off their list, so that a prediction does not hold those that are used up."""
+        deepest, fourth = features.pop(), features.pop()
+        x = self.up[3](deepest) + fourth
         for level in (2, 1, 0):
-            x = self.up[level](self.blocks[level](x)) + features[level]
+            x = self.up[level](self.blocks[level](x)) + features.pop()
             if level == 2 and self.deep_skip:
-                x = x + self.up[2](features[3])
+                x = x + self.up[2](fourth)
         baseline, followup, both = (self.dropout(branch(x)) for branch in (self.baseline, self.followup, self.both))
-        new = self.new(torch.cat([followup - baseline, baseline, both], dim=1))
+        del x
+        joined = torch.cat([followup - baseline, baseline, both], dim=1)
+        del both
+        new = self.new(joined)
         return Outputs(self.head_new(new), (), self.head_baseline(baseline), self.head_followup(followup))
 
 

@@ -27,13 +27,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Done:
-    """A case that was predicted: where it is, what was found, how (empty where it was there already)."""
+    """A case that was predicted: where it is, what was found, how (empty where it was there already), remarks on it."""
 
     name: str
     places: Places
     lesions: tuple[FoundLesion, ...]
     how: str
-    note: str
+    notes: tuple[str, ...]
     seconds: float
 
 
@@ -94,8 +94,8 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
     begun = time.perf_counter()
     made_from = _made_from(bundle, source, asked)
     if _there_already(places, made_from, asked.force):
-        return Done(source.name, places, (), "", "there already, from the same files and settings", 0.0)
-    ready = make_ready(source, bundle.record)
+        return Done(source.name, places, (), "", ("there already, from the same files and settings",), 0.0)
+    ready = make_ready(source, bundle.record, asked.register)
     probabilities, choice = predict_ready(bundle, ready, asked)
     home = np.stack([ready.home(part) for part in probabilities])
     voxel_mm3 = _voxel_mm3(ready)
@@ -117,12 +117,13 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
         "reason": choice.reason,
         "lesions": len(lesions),
         "volume_mm3": round(sum(lesion.volume_mm3 for lesion in lesions), 3),
-        "note": ready.note,
+        "notes": list(ready.notes),
+        "preparation": dict(ready.steps),
         "seconds": round(seconds, 2),
         "not_a_medical_device": True,
     }
     write_text(places.record, json.dumps(record, indent=1) + "\n")
-    return Done(source.name, places, tuple(lesions), str(choice), ready.note, seconds)
+    return Done(source.name, places, tuple(lesions), str(choice), ready.notes, seconds)
 
 
 def _made_from(bundle: Bundle, source: Source, asked: Asked) -> dict[str, Any]:
@@ -134,6 +135,7 @@ def _made_from(bundle: Bundle, source: Source, asked: Asked) -> dict[str, Any]:
         "threshold": record.threshold if asked.threshold is None else asked.threshold,
         "min_volume_mm3": record.min_volume_mm3 if asked.min_volume_mm3 is None else asked.min_volume_mm3,
         "connectivity": asked.connectivity,
+        "register": asked.register,
         "asked_way": "" if asked.way is None else str(asked.way),
         "mirrored": list(asked.mirrored),
         "precision": asked.precision,
@@ -200,7 +202,7 @@ def _draw(
         probability=lesion_probability(probabilities),
         title=f"{ready.case.name}: {found}",
         subtitle=f"{made_from['model']['network']}; {rule}",
-        has_reference=ready.reference is not None,
+        has_reference=ready.has_reference,
         connectivity=made_from["connectivity"],
     )
     save_sheet(places.sheet, shown)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionloss.bundle import Bundle
 from lesionloss.errors import UsageError
-from lesionloss.inference import Arithmetic, Choice, Way, choose_way, predict_probabilities
+from lesionloss.inference import Arithmetic, Choice, Way, choose_way, keep_memory_for, predict_probabilities
 from lesionloss.predict.preparing import Ready
 
 AGAIN = 0.4  # of the memory that a way was expected to take may the next one take, if it did not fit
@@ -17,13 +17,17 @@ AGAIN = 0.4  # of the memory that a way was expected to take may the next one ta
 
 @dataclass(frozen=True)
 class Asked:
-    """What is wanted; None takes what the model's record says, or for `way` the fastest that fits the memory."""
+    """What is wanted; None takes what the model's record says, or for `way` the fastest that fits the memory.
+
+    register: whether visits are registered; None: where their grids differ or the model's training cases were.
+    """
 
     threshold: float | None = None
     min_volume_mm3: float | None = None
     connectivity: int = 6
     way: Way | None = None
     mirrored: tuple[int, ...] = ()
+    register: bool | None = None
     precision: str = "float32"
     device: str = "cpu"
     force: bool = False
@@ -38,6 +42,7 @@ def predict_ready(bundle: Bundle, ready: Ready, asked: Asked) -> tuple[NDArray[n
     else:
         window = bundle.record.window
         choice = choose_way(bundle.network, shape, window=window, precision=asked.precision, device=asked.device)
+        keep_memory_for(choice, asked.device)
     while True:
         try:
             found = predict_probabilities(bundle.network, ready.case, choice.way, device=asked.device, **settings)
