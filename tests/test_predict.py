@@ -174,7 +174,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
 
 
 def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path) -> None:
-    """What the index of a prepared cohort says is what a bundle stores; replayed on raw files it gives the same case."""
+    """A bundle stores what the index of a prepared cohort says; replayed on raw files it gives the same case."""
     cohort = open_cohort(f"msseg2:{write_cohort(tmp_path / 'data', (2,))}")
     recipe = Recipe(steps=("n4", "brain", "resample", "crop", "normalise"), resample=Resample(spacing_mm=(1.5, 2, 2.5)))
     index = prepare_all(cohort, tmp_path / "prepared", recipe).index

@@ -10,7 +10,7 @@ from lesionloss.catalogue import nearest
 from lesionloss.data.making import INDEX
 from lesionloss.data.prepare import Index, load_index
 from lesionloss.errors import DataError, UsageError
-from lesionloss.files import whole_file, write_text
+from lesionloss.files import sha256_of, whole_file, write_text
 
 
 def is_prepared(source: str) -> bool:
@@ -44,9 +44,9 @@ def adopt(source: str, place: Path, patients: Sequence[str] = (), target: str = 
 
 
 def _copy(source: Path, target: Path) -> None:
-    if target.is_file() and target.stat().st_size == source.stat().st_size:
-        return
     if not source.is_file():
         raise DataError(f"{source} is gone, but {INDEX} beside it names it; prepare the cohort again")
+    if target.is_file() and sha256_of(target) == sha256_of(source):
+        return
     with whole_file(target) as temporary:
         shutil.copyfile(source, temporary)
