@@ -160,13 +160,11 @@ def _predict(
 
 
 def _report(done: list["Done"], failures: list[str], asked: "Asked") -> None:
-    from lesionloss.predict.cases import found_words
-
     for case in done:
         if not case.how:
             typer.echo(f"{case.name}: {'; '.join(case.notes)} ({case.places.mask})")
             continue
-        typer.echo(f"{case.name}: {found_words(case.lesions)} ({case.seconds:.1f} s) -> {case.places.mask}")
+        typer.echo(f"{case.name}: {case.found} ({case.seconds:.1f} s) -> {case.places.mask}")
         typer.echo(f"  way: {case.how}; {asked.precision} on {asked.device}", err=True)
         for note in case.notes:
             typer.echo(f"  {note}", err=True)

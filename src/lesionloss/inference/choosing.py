@@ -64,15 +64,17 @@ def choose_way(
     window: Sequence[int],
     precision: str,
     device: str,
+    overlap: float = OVERLAP,
     free: int | None = None,
 ) -> Choice:
     """The fastest way for an image of `shape` (C, *space), given the `window` (voxels) that the network was trained on.
 
-    `free` bytes may be taken; None asks the device. Where that is not known either, windows are taken.
+    `overlap`: of windows of the model's own size, as a share of their side: that by which it was judged. `free` bytes
+    may be taken; None asks the device. Where that is not known either, windows are taken.
     """
     free = free_bytes(device) if free is None else free
     last: Choice | None = None
-    for way, reason in _from_fast_to_frugal(network, shape[1:], tuple(window)):
+    for way, reason in _from_fast_to_frugal(network, shape[1:], tuple(window), overlap):
         needed = _needed(network, shape, way, precision)
         last = Choice(way, reason, needed)
         fits = free is not None and needed is not None and needed <= PLANNED * free
@@ -84,7 +86,7 @@ def choose_way(
 
 
 def _from_fast_to_frugal(
-    network: nn.Module, space: Sequence[int], window: tuple[int, ...]
+    network: nn.Module, space: Sequence[int], window: tuple[int, ...], overlap: float
 ) -> Iterator[tuple[Way, str]]:
     axes = int(getattr(network, "axes", len(space)))
     multiple = int(getattr(network, "multiple", 1))
@@ -97,7 +99,7 @@ def _from_fast_to_frugal(
     else:
         why = "windows of the model's own size: its network normalises or attends over all it sees"
     for batch in (AT_ONCE, 1):
-        yield Windows(window, overlap=OVERLAP, batch=batch), why
+        yield Windows(window, overlap=overlap, batch=batch), why
 
 
 def _ever_smaller(space: Sequence[int], window: tuple[int, ...], multiple: int) -> Iterator[tuple[int, ...]]:

@@ -32,6 +32,7 @@ class Done:
     name: str
     places: Places
     lesions: tuple[FoundLesion, ...]
+    found: str
     how: str
     notes: tuple[str, ...]
     seconds: float
@@ -94,7 +95,7 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
     begun = time.perf_counter()
     made_from = _made_from(bundle, source, asked)
     if _there_already(places, made_from, asked.force):
-        return Done(source.name, places, (), "", ("there already, from the same files and settings",), 0.0)
+        return Done(source.name, places, (), "", "", ("there already, from the same files and settings",), 0.0)
     ready = make_ready(source, bundle.record, asked.register)
     probabilities, choice = predict_ready(bundle, ready, asked)
     home = np.stack([ready.home(part) for part in probabilities])
@@ -109,7 +110,7 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
         connectivity=asked.connectivity,
     )
     _write(places, ready, home, mask, lesions, bundle.record.classes)
-    _draw(places, ready, probabilities, made_from, found_words(lesions))
+    _draw(places, ready, probabilities, made_from, found_words(lesions, _is_pair(ready)))
     seconds = time.perf_counter() - begun
     record = made_from | {
         "lesionloss": lesionloss.__version__,
@@ -123,7 +124,12 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
         "not_a_medical_device": True,
     }
     write_text(places.record, json.dumps(record, indent=1) + "\n")
-    return Done(source.name, places, tuple(lesions), str(choice), ready.notes, seconds)
+    found = found_words(lesions, _is_pair(ready))
+    return Done(source.name, places, tuple(lesions), found, str(choice), ready.notes, seconds)
+
+
+def _is_pair(ready: Ready) -> bool:
+    return any(name.startswith("baseline") for name in ready.case.channels)
 
 
 def _made_from(bundle: Bundle, source: Source, asked: Asked) -> dict[str, Any]:
@@ -218,9 +224,10 @@ def _mask(probabilities: NDArray[np.float32], made_from: dict[str, Any], voxel_m
     )
 
 
-def found_words(lesions: Sequence[FoundLesion]) -> str:
-    """`3 lesions, 412 mm³`."""
+def found_words(lesions: Sequence[FoundLesion], new: bool) -> str:
+    """`3 new lesions, 412 mm³`; `new` where there were two visits."""
+    kind = "new lesion" if new else "lesion"
     if not lesions:
-        return "no lesion"
+        return f"no {kind}"
     volume = sum(lesion.volume_mm3 for lesion in lesions)
-    return f"{len(lesions)} lesion{'s' if len(lesions) > 1 else ''}, {volume:.0f} mm³"
+    return f"{len(lesions)} {kind}{'s' if len(lesions) > 1 else ''}, {volume:.0f} mm³"

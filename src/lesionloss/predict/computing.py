@@ -40,8 +40,7 @@ def predict_ready(bundle: Bundle, ready: Ready, asked: Asked) -> tuple[NDArray[n
     if asked.way is not None:
         choice = Choice(asked.way, "as asked")
     else:
-        window = bundle.record.window
-        choice = choose_way(bundle.network, shape, window=window, precision=asked.precision, device=asked.device)
+        choice = _chosen(bundle, shape, asked)
         keep_memory_for(choice, asked.device)
     while True:
         try:
@@ -71,7 +70,18 @@ def _smaller(bundle: Bundle, shape: tuple[int, ...], choice: Choice, asked: Aske
     """The next way for less memory; None where the way was asked for or there is none smaller."""
     if asked.way is not None or choice.needed_bytes is None:
         return None
-    free = round(AGAIN * choice.needed_bytes)
-    settings = {"precision": asked.precision, "device": asked.device}
-    smaller = choose_way(bundle.network, shape, window=bundle.record.window, free=free, **settings)
+    smaller = _chosen(bundle, shape, asked, round(AGAIN * choice.needed_bytes))
     return None if smaller.way == choice.way else smaller
+
+
+def _chosen(bundle: Bundle, shape: tuple[int, ...], asked: Asked, free: int | None = None) -> Choice:
+    record = bundle.record
+    return choose_way(
+        bundle.network,
+        shape,
+        window=record.window,
+        precision=asked.precision,
+        device=asked.device,
+        overlap=record.overlap,
+        free=free,
+    )
