@@ -78,9 +78,11 @@ def test_a_cohort_made_by_prepare_is_trained_on_as_it_is(data: Path, tmp_path: P
     made = prepare_all(open_cohort(f"msseg2:{data}"), tmp_path / "prepared", recipe).index
     network = "unet3d(inputs=2, filters=2, levels=2)"
     words = ("--loss", "dice", "--network", network, "--patch", "8x8x8", "--steps", 1, "--data", tmp_path / "prepared")
-    lesionloss(*words, "--set", 'data.patients=["001", "003"]', "--out", tmp_path / "model")
+    rights = ("--licence", "CC-BY-4.0", "--data-note", "tiny patients")
+    lesionloss(*words, *rights, "--set", 'data.patients=["001", "003"]', "--out", tmp_path / "model")
     bundle = load_bundle(tmp_path / "model")
     assert bundle.record.preparation == recipe.settings()
+    assert (bundle.record.licence, bundle.record.data_note) == ("CC-BY-4.0", "tiny patients")
     assert bundle.record.training["cases"] == ["001", "003"]
     kept = {entry.name: entry.content_sha256 for entry in load_index(tmp_path / "model" / "cohort").cases}
     assert kept == {entry.name: entry.content_sha256 for entry in made.cases if entry.name in ("001", "003")}

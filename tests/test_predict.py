@@ -365,6 +365,8 @@ def test_a_runs_model_is_a_bundle_with_its_preparation(trained: tuple[Path, Path
     assert bundle.record.preparation["crop"] == {"margin_voxels": 2}
     assert bundle.record.preparation["steps"] == ["brain", "crop", "normalise", "difference"]
     assert bundle.record.training["axes"] == "RAS"
+    assert bundle.record.licence
+    assert "their terms hold for weights too" in bundle.record.data_note
     assert bundle.record.channels == CHANNELS
     assert bundle.record.training["loss"] == "dice"
 

@@ -102,6 +102,14 @@ def save_bundle(folder: Path, network: nn.Module, record: Record) -> Record:
     return written
 
 
+def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> None:
+    """Say under which licence a bundle may be used and what it was trained on; None keeps what is there."""
+    record, path = read_record(folder)
+    given = {"licence": licence, "data_note": data_note}
+    changed = record.model_copy(update={key: text for key, text in given.items() if text is not None})
+    write_text(path, json.dumps(changed.model_dump(mode="json"), indent=1) + "\n")
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle: its folder, or the model.json in it. The network is on the CPU, in evaluation mode.
 

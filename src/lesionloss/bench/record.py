@@ -171,6 +171,8 @@ def write_model(
         overlap=recipe.overlap,
         threshold=recipe.threshold,
         training=training,
+        licence="not stated; see lesionloss train --licence",
+        data_note=f"{len(trial.train)} cases of {trial.dataset}, {trial.target}; their terms hold for weights too",
     )
     save_bundle(folder, trained.network, bundle)
 

@@ -121,6 +121,8 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
         "notes": list(ready.notes),
         "preparation": dict(ready.steps),
         "seconds": round(seconds, 2),
+        "licence": bundle.record.licence,
+        "data_note": bundle.record.data_note,
         "not_a_medical_device": True,
     }
     write_text(places.record, json.dumps(record, indent=1) + "\n")

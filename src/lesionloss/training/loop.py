@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lesionloss.criterion import build
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.stream import BatchStream
+from lesionloss.devices import without_default_device
 from lesionloss.errors import DataError, LesionLossError, UsageError
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.foreign_names import same_name
@@ -72,6 +73,7 @@ class Unread:
     names: tuple[str, ...]
 
 
+@without_default_device
 def train(
     trial: Trial,
     cases: Sequence[PreparedCase],
