@@ -6,8 +6,9 @@
     python benchmarks/inference.py --only accuracy --train-steps 60 --patients 4 --spacing 2
 
 First table: a volume of 182 x 218 x 182 through a network with random weights, each way in a process of its own, in
-float32: the papers' loop (windows of 80 voxels, 20 apart, one at a time; timed on some windows and multiplied by their
-number), MONAI's sliding window as it is usually called, and what lesionloss does: whole, and as it chooses by default.
+float32: the papers' loop (windows of 80 voxels, 20 apart, one at a time), MONAI's sliding window as it is usually
+called, and what lesionloss does: whole, and as it chooses by default. With --sample, some windows are computed and
+their time multiplied by the number of all; adding up is done for all.
 Cores x seconds is the time of all cores, which other work on the machine hardly changes; GiB is the highest memory
 of the process beyond what it held before.
 
@@ -87,26 +88,48 @@ def windows_of(shape: Sequence[int], side: int, stride: int) -> list[tuple[slice
     return [tuple(slice(at, at + side) for at in corner) for corner in itertools.product(*starts)]
 
 
-def papers_loop(network: nn.Module, image: NDArray[np.float32], sample: int) -> tuple[float, str]:
-    """Probabilities added up window by window in NumPy; what part of the windows was done, and in words."""
-    windows = windows_of(image.shape[1:], WINDOW, STRIDE)
-    chosen = windows[:: max(1, len(windows) // sample)][:sample] if sample else windows
+@dataclass
+class Timed:
+    """A network of which only the first `sample` windows are computed (0: all), and what those took."""
+
+    network: nn.Module
+    sample: int
+    windows: int = 0
+    computed: int = 0
+    seconds: float = 0.0
+    cores: float = 0.0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.windows += len(x)
+        if self.sample and self.computed >= self.sample:
+            return torch.zeros_like(x[:, :1])
+        begun, cores = time.perf_counter(), time.process_time()
+        logits = logits_of(self.network(x))
+        self.seconds += time.perf_counter() - begun
+        self.cores += time.process_time() - cores
+        self.computed += len(x)
+        return logits
+
+    @property
+    def rest(self) -> float:
+        """Windows that were not computed, as a multiple of those that were."""
+        return self.windows / self.computed - 1 if self.computed else 0.0
+
+
+def papers_loop(forward: Timed, image: NDArray[np.float32]) -> None:
+    """Probabilities added up window by window in NumPy."""
     total, count = (np.zeros(image.shape[1:], np.float32) for _ in range(2))
-    for window in chosen:
+    for window in windows_of(image.shape[1:], WINDOW, STRIDE):
         x = torch.from_numpy(np.ascontiguousarray(image[(slice(None), *window)])[None])
-        total[window] += torch.sigmoid(logits_of(network(x)))[0, 0].numpy()
+        total[window] += torch.sigmoid(forward(x))[0, 0].numpy()
         count[window] += 1
-    return len(chosen) / len(windows), f"{len(chosen)} of {len(windows)} windows timed"
+    np.divide(total, count, out=total)
 
 
-def monai_windows(network: nn.Module, image: Tensor, overlap: float) -> str:
+def monai_windows(forward: Timed, image: Tensor, overlap: float) -> None:
     from monai.inferers.utils import sliding_window_inference
 
-    def forward(x: Tensor) -> Tensor:
-        return logits_of(network(x))
-
     sliding_window_inference(image[None], (WINDOW,) * 3, 4, forward, overlap=overlap, mode="gaussian")
-    return ""
 
 
 def ours(network: nn.Module, image: Tensor, choice: Choice) -> str:
@@ -122,19 +145,24 @@ def measure(job: Job) -> dict[str, Any]:
     free = round(job.memory * 2**30) or None
     window = (WINDOW,) * 3
     chosen = choose_way(network, tuple(image.shape), window=window, precision="float32", device="cpu", free=free)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    part, said = 1.0, ""
+    forward = Timed(network, job.sample)
+    before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, ""
     begun, cores = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         if job.name == LOOP:
-            part, said = papers_loop(network, image.numpy(), job.sample)
+            papers_loop(forward, image.numpy())
         elif job.overlap:
-            said = monai_windows(network, image, job.overlap)
+            monai_windows(forward, image, job.overlap)
         else:
             said = ours(network, image, chosen if job.name == DEFAULT else Choice(Whole(), "asked"))
     seconds, cores = time.perf_counter() - begun, time.process_time() - cores
     gib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
-    return {"seconds": seconds / part, "cores": cores / part, "gib": gib, "said": said}
+    if forward.windows:
+        said = f"{forward.computed} of {forward.windows} windows timed"
+    seconds, cores = (
+        whole + inside * forward.rest for whole, inside in ((seconds, forward.seconds), (cores, forward.cores))
+    )
+    return {"seconds": seconds, "cores": cores, "gib": gib, "said": said}
 
 
 def in_process(job: Job) -> dict[str, Any]:
@@ -268,7 +296,7 @@ def precision_table(network: nn.Module, cases: list[PreparedCase]) -> None:
 def main(
     network: Annotated[str, typer.Option(help="The network that is timed.")] = "longitudinal_vnet",
     shape: Annotated[str, typer.Option(help="Voxels of the volume that is timed.")] = "182x218x182",
-    sample: Annotated[int, typer.Option(help="Windows of the papers' loop that are timed; 0: all.")] = 8,
+    sample: Annotated[int, typer.Option(help="Windows that are computed, the others counted; 0: all.")] = 8,
     memory: Annotated[float, typer.Option(help="GiB that lesionloss may plan with; 0: what is free.")] = 0.0,
     only: Annotated[str, typer.Option(help="speed, accuracy or bf16; all without.")] = "",
     folder: Annotated[Path | None, typer.Option(help="Where patients and the trained network are kept.")] = None,
