@@ -255,6 +255,10 @@ def _write_gradient(errors: Errors, plan: Plan, weights: list[float], out: Tenso
         return
     if not others and plan.powers == (2.0,):
         curve = 2 * of_powers[0][1]
+        if plain == 0:  # a product with q (1 - q) in one pass
+            torch.add(q.new_tensor(linear), q, alpha=curve, out=out)
+            torch.ops.aten.sigmoid_backward.grad_input(out, q, grad_input=out)
+            return
         torch.add(q.new_tensor(curve - linear), q, alpha=-curve, out=out)
         torch.addcmul(q.new_tensor(linear + plain), out, q, out=out).mul_(q)
         return
