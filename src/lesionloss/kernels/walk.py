@@ -32,9 +32,10 @@ def walk_sums(z, y, valid, with_logs, found):
     for at in range(0, z.size, BLOCK):
         n = min(BLOCK, z.size - at)
         block, labels = z[at : at + n], y[at : at + n]
-        total, largest = look(block, labels)
-        found[TOTAL] += total
+        largest = largest_label(labels)
         found[LARGEST] = max(found[LARGEST], largest)
+        if largest > 0 or valid.size:
+            found[TOTAL] += total(block)
         if largest > 0:
             add_lesions(block, labels, found)
             leave_out_lesions(block, labels, scratch)
@@ -42,7 +43,9 @@ def walk_sums(z, y, valid, with_logs, found):
         if valid.size:
             leave_out_invalid(block, valid[at : at + n], scratch)
             block = scratch[:n]
-        alarms, squares, above = background(block, e)
+        alarms, squares, above, all_of_it = background(block, e)
+        if not (largest > 0 or valid.size):
+            found[TOTAL] += all_of_it
         found[ALARMS] += alarms
         found[SQUARED_ALARMS] += squares
         if with_logs:
@@ -51,13 +54,11 @@ def walk_sums(z, y, valid, with_logs, found):
 
 
 @summing
-def look(z, y):
-    total, largest = f32(0.0), np.uint8(0)
+def total(z):
+    result = f32(0.0)
     for i in range(z.size):
-        total += z[i]
-    for i in range(z.size):
-        largest = max(largest, y[i])
-    return np.float64(total), largest
+        result += z[i]
+    return np.float64(result)
 
 
 @exactly
@@ -87,8 +88,8 @@ def leave_out_invalid(z, valid, out):
 
 @summing
 def background(z, e):
-    """Σ p, Σ p², Σ max(z, 0), and e^-|z| of each voxel."""
-    alarms, squares, above = f32(0.0), f32(0.0), f32(0.0)
+    """Σ p, Σ p², Σ max(z, 0), Σ z, and e^-|z| of each voxel."""
+    alarms, squares, above, all_of_it = f32(0.0), f32(0.0), f32(0.0), f32(0.0)
     for i in range(z.size):
         x = z[i]
         small = exponential(-abs(x))
@@ -97,8 +98,9 @@ def background(z, e):
         alarms += p
         squares += p * p
         above += x if x > 0 else f32(0.0)
+        all_of_it += x
         e[i] = small
-    return np.float64(alarms), np.float64(squares), np.float64(above)
+    return np.float64(alarms), np.float64(squares), np.float64(above), np.float64(all_of_it)
 
 
 @exactly
