@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BROWSER := $(VENV)/.browser
 
 .PHONY: demo test test-slow lint clean
 
@@ -13,16 +14,20 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --editable '.[test]' -c constraints.txt
 	touch $(STAMP)
 
+$(BROWSER): $(STAMP) tests/install_browser.sh
+	sh tests/install_browser.sh
+	touch $(BROWSER)
+
 demo: $(STAMP)
 	$(BIN)/lesionloss bench quickstart --out demo/quickstart
 	$(BIN)/lesionloss compare demo/quickstart --metric dice
 	$(BIN)/lesionloss report demo/quickstart
 
-test: $(STAMP) lint
-	$(BIN)/python -m pytest -n 2
+test: $(BROWSER) lint
+	$(BIN)/python -m pytest -n 2 -rs
 
-test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -m slow
+test-slow: $(BROWSER)
+	$(BIN)/python -m pytest -n 2 -rs -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from lesionloss.catalogue import Catalogue
 from lesionloss.errors import LesionLossError, UsageError
+from lesionloss.files import sha256_of
 from lesionloss.hyperparameters import Hyperparameter, Value, hyperparameter
 
 if TYPE_CHECKING:
+    from lesionloss.spec import SpecTerm
     from lesionloss.voxels import Voxels
 
 LossFunction = Callable[..., Tensor]
@@ -48,7 +50,16 @@ class LossRecord:
 
 
 LOSSES: Catalogue[LossRecord] = Catalogue("loss")
-_loaded_files: set[Path] = set()
+_user_files: dict[str, "UserFile"] = {}  # by content
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A Python file that was loaded, the hash of its content, and the losses it registered."""
+
+    path: Path
+    sha256: str
+    names: tuple[str, ...]
 
 
 def loss(name: str, *, source: str) -> Callable[[F], F]:
@@ -144,7 +155,7 @@ def load_built_in() -> None:
 
 
 def load_user_file(path: Path) -> list[LossRecord]:
-    """Execute a Python file and return the losses it registers. A file that was loaded before gives an empty list.
+    """Execute a Python file and return the losses it registers. A content that was loaded before gives an empty list.
 
     Raises UsageError if there is no such file, it fails, or it registers nothing; then nothing of it stays registered.
     """
@@ -152,7 +163,8 @@ def load_user_file(path: Path) -> list[LossRecord]:
     path = Path(path)
     if not path.is_file():
         raise UsageError(f"no file {path} with losses; give the path of a Python file")
-    if path.resolve() in _loaded_files:
+    digest = sha256_of(path)
+    if digest in _user_files and set(_user_files[digest].names) <= set(LOSSES.names()):
         return []
     before = set(LOSSES.names())
     try:
@@ -164,8 +176,20 @@ def load_user_file(path: Path) -> list[LossRecord]:
         for name in set(LOSSES.names()) - before:
             LOSSES.remove(name)
         raise
-    _loaded_files.add(path.resolve())
+    _user_files[digest] = UserFile(path.resolve(), digest, tuple(record.name for record in added))
     return added
+
+
+def user_files_of(text: str) -> list[UserFile]:
+    """The loaded files whose losses a text names, in the order of loading."""
+    names = {term.name for term in _parsed(text)}
+    return [file for file in _user_files.values() if names & set(file.names)]
+
+
+def _parsed(text: str) -> "tuple[SpecTerm, ...]":
+    from lesionloss.spec import parse
+
+    return parse(text).terms
 
 
 def _execute(path: Path) -> None:

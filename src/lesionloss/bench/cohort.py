@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.storing import link_cohort
 from lesionloss.bench.watch import Watcher
 from lesionloss.catalogue import nearest
 from lesionloss.data.cohort import Cohort, open_cohort
-from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare_cohort
+from lesionloss.data.prepare import PreparedCase, load_prepared, prepare_all
 from lesionloss.errors import DataError, UsageError
 
 
@@ -38,7 +39,8 @@ def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
     if not cohort.cases:
         raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
     place = folder / "cohort"
-    index = prepare_cohort(cohort, place, Preparation(margin_voxels=plan.data.margin_voxels), watcher.cohort)
+    link_cohort(folder)
+    index = prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
@@ -48,12 +50,18 @@ def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
 def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
     data = plan.data
     if data.source == "synth":
-        from lesionloss.synth.cohort import SynthSettings, write_cohort
+        from lesionloss.synth import profile_settings, write_cohort
 
         place = folder / "synthetic"
-        settings = SynthSettings(spacing_mm=data.synth_spacing_mm)
+        settings = profile_settings(data.synth_profile, {"spacing_mm": data.synth_spacing_mm})
         write_cohort(place, data.synth_patients, data.synth_seed, settings, watcher.cohort)
         return open_cohort(f"msseg2:{place}", data.target or None)
+    if data.source == "shapes":
+        from lesionloss.synth.shapes import ShapesSettings, write_shapes
+
+        shapes = ShapesSettings(data.shapes_axes, data.shapes_side, data.shapes_classes)
+        written = write_shapes(folder / "synthetic", data.synth_patients, data.synth_seed, shapes)
+        return open_cohort(written, data.target or None)
     if not data.source:
         raise UsageError(f"plan {plan.name} needs data: say where they are with --data FOLDER")
     text = f"{data.layout}:{data.source}" if data.layout else data.source

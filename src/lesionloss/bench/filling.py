@@ -4,17 +4,21 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
+
 from lesionloss.bench import record
 from lesionloss.bench.cohort import RunCohort
+from lesionloss.bench.curves import curves_of
 from lesionloss.bench.difference import DifferenceSettings, difference_mask
-from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan import Data, Plan
+from lesionloss.bench.predicting import predicted_by
 from lesionloss.bench.watch import Watcher
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.errors import DataError, UsageError
-from lesionloss.inference import predict_probability
 from lesionloss.training.checkpoint import CheckpointError, Saving
 from lesionloss.training.health import WARN_ABOVE
 from lesionloss.training.logs import HistoryFile, Log, together
+from lesionloss.training.looking import Looking
 from lesionloss.training.loop import Trained, train
 from lesionloss.training.pretraining import start_of
 from lesionloss.training.trial import Trial
@@ -26,11 +30,12 @@ KEPT_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError)  # n
 def fill_difference(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
     """Scores of the method without a network on the fold's test cases."""
     begun = time.perf_counter()
-    rows = []
+    rows: list[dict[str, object]] = []
     for case in cohort.named(trial.test):
         mask = difference_mask(case, DifferenceSettings())
-        record.write_prediction(folder, case, mask.astype("float32"))
-        rows += record.score_rows(trial, case, mask, plan.metrics)
+        predicted = record.Predicted(mask.astype(np.float32)[None], mask.astype(np.uint8))
+        record.write_prediction(folder, case, predicted)
+        rows += record.rows_of_case(record.Place(trial), case, predicted, plan.metrics)
     record.write_scores(folder, rows)
     record.write_trial(folder, trial, {})
     record.write_machine(folder, {"total": time.perf_counter() - begun}, "cpu")
@@ -48,16 +53,18 @@ def fill_network(
 ) -> None:
     """Train (from the last checkpoint on), predict the fold's test cases, score, and write everything about it."""
     begun = time.perf_counter()
-    trained = trained_with_history(trial, folder, cohort, device, watcher, saving, log)
+    looking = curves_of(plan, trial, cohort, device)
+    trained = trained_with_history(trial, folder, cohort, device, watcher, saving, log, looking)
     trained_at = time.perf_counter()
-    rows = []
+    rows: list[dict[str, object]] = []
     for case in cohort.named(trial.test):
         rows += judge(trial, trained, case, folder, plan, device)
+    rows += trained.looks
     warning = health_warning(trial, trained)
     if warning:
         watcher.note(warning)
     record.write_scores(folder, rows)
-    preparation = {"margin_voxels": plan.data.margin_voxels}
+    preparation = stored_preparation(plan.data)
     record.write_model(folder, trial, trained, cohort.cases[0], preparation)
     record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
     now = time.perf_counter()
@@ -68,7 +75,14 @@ def fill_network(
 
 
 def trained_with_history(
-    trial: Trial, folder: Path, cohort: RunCohort, device: str, watcher: Watcher, saving: Saving, log: Log | None
+    trial: Trial,
+    folder: Path,
+    cohort: RunCohort,
+    device: str,
+    watcher: Watcher,
+    saving: Saving,
+    log: Log | None,
+    looking: Looking | None,
 ) -> Trained:
     """Train and write history.csv meanwhile. Where the loss itself failed, the next try begins anew."""
     with HistoryFile(folder) as history:
@@ -79,10 +93,11 @@ def trained_with_history(
                 device=device,
                 workers=default_workers(device),
                 saving=saving,
+                looking=looking,
+                start=start_of(trial, folder),
                 after_step=together(
                     history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
                 ),
-                start=start_of(trial, folder),
             )
         except Exception as error:
             if not isinstance(error, KEPT_AFTER):
@@ -93,18 +108,15 @@ def trained_with_history(
 def judge(
     trial: Trial, trained: Trained, case: PreparedCase, folder: Path, plan: Plan, device: str
 ) -> list[dict[str, object]]:
-    """Probability map and scores of one test case."""
-    recipe = trial.recipe
-    probability = predict_probability(
-        trained.network,
-        case,
-        window=recipe.window,
-        overlap=recipe.overlap,
-        precision=recipe.precision,
-        device=device,
-    )
-    record.write_prediction(folder, case, probability)
-    return record.score_rows(trial, case, probability > recipe.threshold, plan.metrics)
+    """Maps and scores of one test case."""
+    predicted = predicted_by(trained.network, trial, case, device)
+    record.write_prediction(folder, case, predicted)
+    return record.rows_of_case(record.Place(trial), case, predicted, plan.metrics)
+
+
+def stored_preparation(data: Data) -> dict[str, object]:
+    """What a bundle says of the preparation; `predict` repeats it."""
+    return {"margin_voxels": data.margin_voxels} if data.prepare is None else data.prepare.settings()
 
 
 def health_warning(trial: Trial, trained: Trained) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 import lesionloss
 from lesionloss.bundle import Record, save_bundle
 from lesionloss.data.prepare import PreparedCase
+from lesionloss.inference import lesion_probability
 from lesionloss.metrics import Case, choose, score
+from lesionloss.metrics.classes import mean_of_defined
 from lesionloss.training.loop import Trained
 from lesionloss.training.trial import Trial, flat_record
 
@@ -26,28 +29,81 @@ SCORE_COLUMNS = (
 )
 
 
-def score_rows(
-    trial: Trial, case: PreparedCase, mask: NDArray[np.bool_], metrics: Sequence[str]
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Of a case: `probabilities` (L, *space) of the lesion classes, and `labels` (*space), 0 for background."""
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+
+    @property
+    def lesion(self) -> NDArray[np.float32]:
+        """Probability (*space) of any lesion."""
+        return lesion_probability(self.probabilities)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where scores belong: a trial, an epoch (`last`: the chosen weights), and what was scored."""
+
+    trial: Trial
+    epoch: str = "last"
+    split: str = "test"
+
+    def row(self, case: str, patient: str, metric: str, value: float, status: str, lesion: str = "") -> dict[str, Any]:
+        """One row of scores.csv; an undefined value is an empty cell, an infinite one reads `inf`."""
+        return {
+            "loss": self.trial.loss,
+            "dataset": self.trial.dataset,
+            "fold": self.trial.fold,
+            "seed": self.trial.seed,
+            "epoch": self.epoch,
+            "split": self.split,
+            "case": case,
+            "lesion": lesion,
+            "metric": metric,
+            "value": "" if np.isnan(value) else repr(float(value)),
+            "unit": choose(metric).metric.unit,
+            "patient": patient,
+            "status": status,
+        }
+
+
+def rows_of_case(
+    place: Place, case: PreparedCase, predicted: Predicted, metrics: Sequence[str], *, classes: bool = True
 ) -> list[dict[str, Any]]:
-    """One row per metric for one test case; an undefined value is an empty cell, an infinite one reads `inf`."""
-    judged = Case(mask, case.lesion, spacing_mm=case.spacing_mm)
-    shared = {
-        "loss": trial.loss,
-        "dataset": trial.dataset,
-        "fold": trial.fold,
-        "seed": trial.seed,
-        "epoch": "last",
-        "split": "test",
-        "case": case.name,
-        "lesion": "",
-        "patient": case.patient,
-        "status": judged.status,
-    }
-    return [
-        shared
-        | {"metric": name, "value": "" if np.isnan(value) else repr(float(value)), "unit": choose(name).metric.unit}
-        for name, value in score(judged, metrics).items()
+    """One row per metric of a case. Of several classes, the mean over those in which it is defined.
+
+    Then, with `classes`, follow the rows of each class, named in the column `lesion`.
+    """
+    whole = _judged(case, predicted.labels > 0, case.lesion, predicted.lesion)
+    if len(case.classes) == 1:
+        return [
+            place.row(case.name, case.patient, name, value, whole.status)
+            for name, value in score(whole, metrics).items()
+        ]
+    judged = [
+        _judged(case, predicted.labels == number, case.reference == number, probability)
+        for number, probability in enumerate(predicted.probabilities, 1)
     ]
+    found = [score(each, metrics) for each in judged]
+    rows = [
+        place.row(case.name, case.patient, name, mean_of_defined([of[name] for of in found]).value, whole.status)
+        for name in found[0]
+    ]
+    for class_name, each, values in zip(case.classes, judged, found, strict=True) if classes else ():
+        rows += [
+            place.row(case.name, case.patient, name, value, each.status, class_name) for name, value in values.items()
+        ]
+    return rows
+
+
+def _judged(
+    case: PreparedCase, mask: NDArray[np.bool_], reference: NDArray[np.bool_], probability: NDArray[np.float32]
+) -> Case:
+    return Case(
+        mask, reference, spacing_mm=case.spacing_mm, brain=case.brain, ignore=case.ignore, probability=probability
+    )
 
 
 def write_scores(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -117,8 +173,11 @@ def write_model(
     save_bundle(folder, trained.network, bundle)
 
 
-def write_prediction(folder: Path, case: PreparedCase, probability: NDArray[np.float32]) -> None:
-    """The probability map in 256 steps, on the cohort's grid."""
+def write_prediction(folder: Path, case: PreparedCase, predicted: Predicted) -> None:
+    """The probability of any lesion in 256 steps, on the cohort's grid; of several classes, the class numbers too."""
     path = folder / "predictions" / f"{case.name}.npz"
     path.parent.mkdir(exist_ok=True)
-    np.savez_compressed(path, probability=np.rint(probability * 255).astype(np.uint8))
+    arrays = {"probability": np.rint(predicted.lesion * 255).astype(np.uint8)}
+    if len(case.classes) > 1:
+        arrays["classes"] = predicted.labels
+    np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -14,7 +14,8 @@ from lesionloss.bench.difference import NAME
 from lesionloss.bench.filling import fill_difference, fill_network
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.pretraining import make_starts
-from lesionloss.bench.trials import fold_warnings, trials_of
+from lesionloss.bench.storing import claim
+from lesionloss.bench.trials import check_fit, fold_warnings, trials_of
 from lesionloss.bench.watch import Silent, Watcher
 from lesionloss.errors import UsageError
 from lesionloss.files import whole_folder, write_text
@@ -36,8 +37,11 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
 
     watcher = watcher or Silent()
     folder = Path(out)
+    if len(plan.runs()) > 1:
+        raise UsageError(f"plan {plan.name} is {len(plan.runs())} runs; take them from bench.storing.runs_of")
     claim(plan, folder)
     cohort = run_cohort(plan, folder, watcher)
+    check_fit(plan, cohort)
     trials = trials_of(plan, cohort, device)
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
@@ -56,23 +60,6 @@ def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | 
             saving.clear()
         watcher.ended(trial)
     return load(folder)
-
-
-def claim(plan: Plan, folder: Path) -> None:
-    """Store the plan in the run folder. Raises UsageError when another plan or something else is there."""
-    stored = folder / "plan.toml"
-    if not stored.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
-        write_text(stored, plan.to_toml())
-        return
-    other = Plan.load(stored)
-    if other != plan:
-        ours, theirs = plan.model_dump(), other.model_dump()
-        changed = [key for key in ours if ours[key] != theirs[key]]
-        raise UsageError(
-            f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
-        )
 
 
 def difference_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:

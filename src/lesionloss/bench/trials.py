@@ -1,21 +1,44 @@
 """From a plan and a cohort to the list of trials, pair by pair."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from lesionloss.bench.cohort import RunCohort
+from lesionloss.bench.epochs import steps_per_epoch
 from lesionloss.bench.plan import Plan
 from lesionloss.data.folds import Fold, make_folds
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.splits import Splits, load_folds
 from lesionloss.errors import UsageError
 from lesionloss.files import sha256_of
+from lesionloss.networks import network_axes, network_channels
+from lesionloss.registry import user_files_of
 from lesionloss.training.precision import resolve_precision
 from lesionloss.training.pretraining import config_of, with_loss
 from lesionloss.training.trial import Recipe, Trial
 
 
-def recipe_of(plan: Plan, device: str) -> Recipe:
-    """How this plan trains and predicts on a device; `precision` is resolved here, once."""
+def recipe_of(plan: Plan, device: str, cases: Sequence[PreparedCase] = ()) -> Recipe:
+    """How this plan trains on `cases` and predicts on a device.
+
+    `precision` is resolved here, once; epochs become steps.
+    """
+    recipe = _recipe_in_steps(plan, device)
+    training = plan.training
+    if not training.epochs and training.check_every:
+        return recipe
+    epoch = steps_per_epoch(training, recipe, cases)
+    return replace(
+        recipe,
+        steps=training.epochs * epoch if training.epochs else training.steps,
+        check_every=training.check_every or epoch,
+    )
+
+
+def _recipe_in_steps(plan: Plan, device: str) -> Recipe:
     training, network = plan.training, plan.network
     return Recipe(
         steps=training.steps,
@@ -27,7 +50,7 @@ def recipe_of(plan: Plan, device: str) -> Recipe:
         decay=training.decay,
         augment=training.augment,
         precision=resolve_precision(training.precision, device),
-        window=plan.inference.window or training.patch,
+        window=plan.inference.window or training.patch[: network_axes(network.text)],
         overlap=plan.inference.overlap,
         threshold=plan.inference.threshold,
         optimiser=training.optimiser,
@@ -89,8 +112,10 @@ def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:
 
     Raises as `folds_of` does.
     """
-    recipe = recipe_of(plan, device)
     folds = folds_of(plan, cohort)
+    learning = [[case for case in cohort.cases if case.patient in fold.train] for fold in folds]
+    recipes = [recipe_of(plan, device, cases) for cases in learning]
+    code = {loss: code_of(loss) for loss in plan.losses}
     return tuple(
         Trial(
             loss=loss,
@@ -99,9 +124,42 @@ def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:
             network=plan.network.text,
             fold=number,
             seed=seed,
-            train=tuple(case.name for case in cohort.cases if case.patient in fold.train),
+            train=tuple(case.name for case in learning[number]),
             test=tuple(case.name for case in cohort.cases if case.patient in fold.test),
-            recipe=recipe,
+            recipe=recipes[number],
+            loss_sha256=code[loss],
         )
         for seed, (number, fold), loss in product(plan.seeds, enumerate(folds), plan.losses)
     )
+
+
+def code_of(loss: str) -> str:
+    """The hash of the user's files that a loss is from; of several, of all of them; empty where there is none."""
+    digests = sorted(file.sha256 for file in user_files_of(loss))
+    if len(digests) < 2:
+        return "".join(digests)
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def check_fit(plan: Plan, cohort: RunCohort) -> None:
+    """Whether the network takes and gives what the data have. Raises UsageError that says what to write."""
+    text, case = plan.network.text, cohort.cases[0]
+    axes, (inputs, outputs) = network_axes(text), network_channels(text)
+    channels, classes = len(case.channels), len(case.classes)
+    if inputs and inputs != channels:
+        raise UsageError(
+            f"network.text: {text} takes {inputs} channels, the data have {channels} ({', '.join(case.channels)}); "
+            f"say inputs={channels}"
+        )
+    if outputs and outputs != classes + 1 and (classes, outputs) != (1, 1):
+        ways = "outputs=1 or 2" if classes == 1 else f"outputs={classes + 1}: background, {', '.join(case.classes)}"
+        raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {classes} classes; say {ways}")
+    patch = plan.training.patch
+    if len(patch) != len(case.shape):
+        slices = ", or [x, y, 1] for a network for slices" if len(case.shape) == 3 else ""
+        raise UsageError(
+            f"training.patch: {list(patch)} has {len(patch)} numbers, the images have {len(case.shape)} axes; "
+            f"give {len(case.shape)}{slices}"
+        )
+    if axes > len(case.shape):
+        raise UsageError(f"network.text: {text} is for volumes, the images have {len(case.shape)} axes")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.bench.results import Results
+from lesionloss.bench.scores import LAST_EPOCH
 from lesionloss.catalogue import nearest
 from lesionloss.errors import UsageError
 
@@ -111,7 +112,9 @@ def case_rows(results: Results, metric: str) -> "pd.DataFrame":
 def false_positive_mm3(results: Results, loss: str) -> float | None:
     """Mean volume that a loss marks where the reference is empty, over the maps that were kept; None of none."""
     spacing = {case.name: case.spacing_mm for case in results.cohort}
-    status = results.scores.drop_duplicates(["key", "case"])
+    scores = results.scores
+    whole = scores[(scores["epoch"] == LAST_EPOCH) & scores["lesion"].isin(WHOLE_IMAGE)]
+    status = whole.drop_duplicates(["key", "case"])
     rows = status[status["status"].isin(["ref_empty", "both_empty"]) & (status["loss"] == loss)]
     thresholds = {trial.key: float(trial.record.get("threshold", 0.5)) for trial in results.trials}
     volumes = [

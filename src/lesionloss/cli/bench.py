@@ -47,13 +47,16 @@ def bench(
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
     from lesionloss.bench.run import run
+    from lesionloss.bench.storing import runs_of
     from lesionloss.training.device import resolve_device
 
-    with TerminalWatcher(chosen.name) as watcher:
-        results = run(chosen, out, device=resolve_device(device), watcher=watcher)
-    failed = len(results.failed)
-    typer.echo(f"{out}: {len(results.trials)} trials finished, {failed} failed")
-    typer.echo(f"next: lesionloss compare {out} --metric {chosen.primary_metric}; lesionloss report {out}")
+    failed = 0
+    for part, folder in runs_of(chosen, out):
+        with TerminalWatcher(chosen.name) as watcher:
+            results = run(part, folder, device=resolve_device(device), watcher=watcher)
+        failed += len(results.failed)
+        typer.echo(f"{folder}: {len(results.trials)} trials finished, {len(results.failed)} failed")
+        typer.echo(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
     if failed:
         raise typer.Exit(1)
 

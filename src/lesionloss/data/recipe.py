@@ -14,10 +14,11 @@ from lesionloss.errors import UsageError
 STEPS = ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
 Step = Literal["register", "n4", "brain", "resample", "crop", "normalise", "difference"]
 Edge = Annotated[float, Field(ge=0.05, le=50)]
+Side = Annotated[int, Field(ge=8, le=4096)]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Register(Part):
@@ -52,9 +53,13 @@ class Brain(Part):
 
 
 class Resample(Part):
-    """The voxels' edges; empty keeps them. [0.5, 0.75, 0.75] is that of the HyTver paper."""
+    """The voxels' edges; empty keeps them. [0.5, 0.75, 0.75] is that of the HyTver paper.
+
+    `size` stands instead: the number of voxels along each axis, whatever becomes of the edges (pictures of many sizes).
+    """
 
     spacing_mm: tuple[Edge, Edge, Edge] | tuple[Edge, Edge] | tuple[()] = ()
+    size: tuple[Side, Side, Side] | tuple[Side, Side] | tuple[()] = ()
 
 
 class Crop(Part):
@@ -88,8 +93,8 @@ class Recipe(Part):
             raise ValueError(f"steps names {', '.join(twice)} twice")
         if "register" in self.steps and self.steps[0] != "register":
             raise ValueError("register must be the first of steps: all others need the visits on one grid")
-        if "resample" in self.steps and not self.resample.spacing_mm:
-            raise ValueError("the step resample needs resample.spacing_mm, e.g. [0.5, 0.75, 0.75]")
+        if "resample" in self.steps and bool(self.resample.spacing_mm) == bool(self.resample.size):
+            raise ValueError("the step resample needs resample.spacing_mm, e.g. [0.5, 0.75, 0.75], or resample.size")
         if "resample" in self.steps and "crop" in self.steps[: self.steps.index("resample")]:
             raise ValueError("crop must follow resample: the margin is counted in the voxels that are kept")
         if "difference" in self.steps and self.steps[-1] != "difference":

@@ -96,12 +96,16 @@ def resample(work: Work, settings: Resample, then: Crop | None = None) -> Work:
 
     Where a crop is to follow, `then`, the images are made inside its box only: the same numbers, sooner.
     """
-    if len(settings.spacing_mm) != len(work.grid.shape):
+    given, key = (settings.size, "size") if settings.size else (settings.spacing_mm, "spacing_mm")
+    if len(given) != len(work.grid.shape):
         raise DataError(
-            f"{work.name}: resample.spacing_mm has {len(settings.spacing_mm)} numbers, "
+            f"{work.name}: resample.{key} has {len(given)} numbers, "
             f"the image {len(work.grid.shape)} axes; give one for each"
         )
-    target = grid_with_spacing(work.grid, settings.spacing_mm)
+    edges = zip(work.grid.spacing_mm, work.grid.shape, settings.size, strict=False)
+    target = grid_with_spacing(
+        work.grid, tuple(edge * n / wanted for edge, n, wanted in edges) if settings.size else settings.spacing_mm
+    )
     facts: dict[str, object] = {"from_mm": [round(edge, 6) for edge in work.grid.spacing_mm]}
     facts["to_mm"] = [round(edge, 6) for edge in target.spacing_mm]
     reference, repairs = work.reference, []

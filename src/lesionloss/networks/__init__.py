@@ -74,6 +74,16 @@ def network_axes(text: str) -> int:
     return _facts(check_network(text)).axes
 
 
+def network_channels(text: str) -> tuple[int, int]:
+    """Channels that the network takes and maps of logits that it gives; 0 where its text does not say."""
+    design, values = read_network(text)
+    names = {"in_channels": "inputs", "out_channels": "outputs"}
+    known = {names.get(key, key): value for key, value in {**design.defaults, **values}.items()}
+    found = [known.get(key) for key in ("inputs", "outputs")]
+    inputs, outputs = (value if isinstance(value, int) else 0 for value in found)
+    return inputs, outputs
+
+
 def channels_last(network: nn.Module) -> nn.Module:
     """The same network with its convolution weights laid out channels-last, the faster layout on most machines."""
     layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -106,6 +116,7 @@ __all__ = [
     "initialise",
     "logits_of",
     "network_axes",
+    "network_channels",
     "network_multiple",
     "read_network",
     "seed_dropout",

@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.bundle import Record
+from lesionloss.data.cases import case_of, work_of
 from lesionloss.data.cohort import Cohort, Files, load_subject
 from lesionloss.data.nifti import Affine
-from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare, to_original_grid
+from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, to_original_grid
+from lesionloss.data.reading import read_case, reading_of
+from lesionloss.data.recipe import Crop, Recipe, make_recipe
+from lesionloss.data.steps import carry_out
 from lesionloss.data.subject import Labels, Subject
 from lesionloss.errors import DataError
 from lesionloss.predict.sources import Source
@@ -47,9 +51,12 @@ def make_ready(source: Source, record: Record) -> Ready:
     return ready
 
 
-def _settings(stored: Mapping[str, Any]) -> Preparation:
+def _settings(stored: Mapping[str, Any]) -> Recipe:
+    """All steps of a preparation, or the margin of the usual ones."""
     try:
-        return Preparation(**stored)
+        if "steps" in stored:
+            return make_recipe(stored, "its preparation")
+        return Recipe(crop=Crop(margin_voxels=Preparation(**stored).margin_voxels))
     except (TypeError, ValueError) as error:
         raise DataError(
             f"the model's preparation {dict(stored)!r} is not known to this lesionloss ({error}); "
@@ -57,20 +64,27 @@ def _settings(stored: Mapping[str, Any]) -> Preparation:
         ) from error
 
 
-def _prepared(source: Source, settings: Preparation) -> Ready:
+def _prepared(source: Source, recipe: Recipe) -> Ready:
     assert source.cohort is not None
     assert source.files is not None
-    subject = _subject(source.cohort, source.files)
-    case = prepare(subject, settings)
+    registered = "register" in recipe.steps
+    reading = (
+        read_case(source.cohort, source.files, recipe.register_)
+        if registered
+        else reading_of(_subject(source.cohort, source.files))
+    )
+    subject = reading.subject
+    case = case_of(carry_out(work_of(reading), recipe))
     of_nifti = source.cohort.layout.read is None
-    affine = _affine_in(source.files.visits[-1][0]) if of_nifti else subject.affine
+    affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
     made_up = subject.brain is None and len(subject.space) == 3
     note = "no brain mask given: a simple one was made from the images; a real one (--brain) is better"
-    return Ready(case, case.original_shape, affine, subject.reference, note if made_up else "")
+    shape = case.original_shape if case.origin is None else case.origin.shape
+    return Ready(case, shape, affine, None if registered else subject.reference, note if made_up else "")
 
 
 def _subject(cohort: Cohort, files: Files) -> Subject:
-    """The visits on one grid. Registration belongs here; until then visits have to be registered already."""
+    """The visits on one grid, as files without a step of registration have to be."""
     try:
         return load_subject(cohort, files)
     except DataError as error:

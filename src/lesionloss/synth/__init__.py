@@ -1,10 +1,25 @@
-"""The built-in cohort: pairs of FLAIR-like visits with new lesions, drawn from nothing but a seed.
+"""Synthetic longitudinal cohorts: pairs of FLAIR-like visits with lesions that come, grow, shrink, go and stay.
 
-Anatomy comes from the MNI152 tissue maps inside nilearn's wheel (Fonov et al. 2011), so nothing is downloaded.
+Anatomy comes from the MNI152 tissue maps inside nilearn's wheel (Fonov et al. 2011), so nothing is downloaded;
+everything else is drawn from a seed and documented ranges.
 """
 
 from lesionloss.synth.cohort import write_cohort
-from lesionloss.synth.patient import SyntheticPatient, synthesise
-from lesionloss.synth.plan import PatientPlan, SynthSettings, plan_patient
+from lesionloss.synth.patient import SyntheticPatient, synthesise, synthetic_patients
+from lesionloss.synth.plan import PatientPlan, plan_patient
+from lesionloss.synth.profiles import PROFILES, as_toml, load_settings, profile_settings
+from lesionloss.synth.settings import SynthSettings
 
-__all__ = ["PatientPlan", "SynthSettings", "SyntheticPatient", "plan_patient", "synthesise", "write_cohort"]
+__all__ = [
+    "PROFILES",
+    "PatientPlan",
+    "SynthSettings",
+    "SyntheticPatient",
+    "as_toml",
+    "load_settings",
+    "plan_patient",
+    "profile_settings",
+    "synthesise",
+    "synthetic_patients",
+    "write_cohort",
+]

@@ -5,109 +5,117 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.synth.fields import Axes, Float, box_axes, smooth_field
+from lesionloss.synth.fields import (
+    BOX_MM,
+    Axes,
+    Float,
+    Mask,
+    Spacing,
+    axes_within,
+    box_axes,
+    smooth_field,
+    upsampled,
+)
+from lesionloss.synth.settings import AnatomySettings
 from lesionloss.synth.template import Template, template
 
 _CENTRE_MM = np.array([0.0, -17.0, 5.0])  # the middle of the brain, fixed point of the affine part
 _EDGE_MM = 6.0  # room around the brain mask
-SMALLEST_JACOBIAN = 0.25  # no part of the brain may be squeezed to less than a quarter of its volume
+_WARP_MM = 2.5  # voxels on which the map into the template is computed; it is smooth
+SMALLEST_JACOBIAN = 0.2  # no part of the brain may be squeezed to less than a fifth of its volume
 
-# Sharpening of the averaged maps: exponents and log-odds. An average brain has washed-out sulci; a person has not.
-_SHARPNESS = 1.7
-_FLUID_ODDS = 0.9
+
+@dataclass(frozen=True)
+class Sampling:
+    """The voxels that a patient is drawn on, and how many along each axis make one voxel of the files."""
+
+    spacing_mm: Spacing
+    pool: tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """Tissue fractions on the patient's grid, cropped to the brain; all (X, Y, Z) float32 unless said."""
+    """Tissue on the patient's grid, cropped to the brain. Maps are (n,) over the `n` brain voxels, float32."""
 
     axes: Axes
-    brain: NDArray[np.bool_]
-    gm: Float
-    wm: Float
-    csf: Float
-    ventricle_mm: Float  # distance to the ventricles; large outside the brain
-    caps: Float
-    infratentorial: NDArray[np.bool_]
+    brain: Mask  # (X, Y, Z)
+    surface_mm: Float  # (X, Y, Z): depth under the brain's surface, negative outside
+    maps: dict[str, Float]  # gm, wm, csf (fractions), ventricle_mm, caps, septum, sulcus, cortex, deep
+    points_mm: Float  # (3, n): where each brain voxel lies in the template
     smallest_jacobian: float
     ventricle_widening_mm: float
+
+    def spread(self, values: Float, outside: float = 0.0) -> Float:
+        """A map as a volume (X, Y, Z)."""
+        volume = np.full(self.brain.shape, outside, np.float32)
+        volume[self.brain] = values
+        return volume
+
+    def infratentorial(self) -> Mask:
+        """(n,): cerebellum and brain stem."""
+        x, y, z = self.points_mm
+        return np.asarray((z < -20) & (y < -14) & (np.abs(x) < 45))
 
 
 @dataclass(frozen=True, eq=False)
 class _Warp:
+    axes: Axes
     points_mm: Float  # (3, X, Y, Z): where each voxel of the patient lies in the template
+    depth_mm: Float
     smallest_jacobian: float
     widening_mm: float
 
 
-def draw_anatomy(generator: np.random.Generator, spacing_mm: float) -> Anatomy:
-    """A new person on a grid of `spacing_mm`, cropped to the brain with a margin of 6 mm.
+def draw_anatomy(generator: np.random.Generator, sampling: Sampling, settings: AnatomySettings) -> Anatomy:
+    """A new person on a grid of the given voxels, cropped to the brain with a margin of 6 mm.
 
     Backward mapping: the tissue at a patient's point is the template's at A (x + u(x)) + s v, with A affine, u a sum
     of cubic B-splines and v the field that widens the ventricles.
     """
     atlas = template()
-    axes = box_axes(spacing_mm)
-    warp = _draw_warp(generator, axes, atlas)
-    brain = atlas.sample(atlas.brain, warp.points_mm) > 0.5
-    window = _around(brain, round(_EDGE_MM / spacing_mm))
-    odds = [smooth_field(generator, axes, 9.0)[window] for _ in range(2)]
-    brain, points = brain[window], warp.points_mm[:, *window]
-    inside = np.ascontiguousarray(points[:, brain])
-    gm, wm, csf = _tissues(atlas, inside, np.stack([field[brain] for field in odds]))
-
-    def spread(values: Float, outside: float = 0.0) -> Float:
-        volume = np.full(brain.shape, outside, np.float32)
-        volume[brain] = values
-        return volume
-
-    below = np.zeros_like(brain)
-    below[brain] = (inside[2] < -20) & (inside[1] < -14) & (np.abs(inside[0]) < 45)
-    return Anatomy(
-        axes=axes.cropped(window),
-        brain=brain,
-        gm=spread(gm),
-        wm=spread(wm),
-        csf=spread(csf),
-        ventricle_mm=spread(atlas.sample(atlas.ventricle_mm, inside), 100.0),
-        caps=spread(atlas.sample(atlas.caps, inside)),
-        infratentorial=below,
-        smallest_jacobian=warp.smallest_jacobian,
-        ventricle_widening_mm=warp.widening_mm,
-    )
+    warp = _draw_warp(generator, atlas, settings)
+    sulcus, sharpness = generator.uniform(*settings.sulcus), generator.uniform(*settings.sharpness)
+    axes = axes_within(_bounds(warp), sampling.spacing_mm, sampling.pool)
+    surface = upsampled(warp.depth_mm, warp.axes, axes)
+    brain = surface > 0
+    points = np.stack([upsampled(part, warp.axes, axes)[brain] for part in warp.points_mm])
+    maps = atlas.tissues_at(points)
+    odds = [smooth_field(generator, axes, 9.0)[brain] for _ in range(3)]
+    maps |= _sharpened(maps, np.stack(odds), float(sulcus), float(sharpness))
+    return Anatomy(axes, brain, surface, maps, points, warp.smallest_jacobian, warp.widening_mm)
 
 
 def smallest_jacobian(points_mm: Float, axes: Axes) -> float:
     """Least determinant of the derivative of a mapping (3, X, Y, Z) in mm; positive where it does not fold."""
-    step = max(1, round(2 / axes.spacing_mm))
-    coarse = points_mm[:, ::step, ::step, ::step]
-    rows = [np.gradient(component, axes.spacing_mm * step) for component in coarse]
+    rows = [np.gradient(component, *axes.spacing_mm) for component in points_mm]
     (a, b, c), (d, e, f), (g, h, i) = rows
     return float((a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)).min())
 
 
-def _draw_warp(generator: np.random.Generator, axes: Axes, atlas: Template) -> _Warp:
-    linear = _draw_affine(generator)
-    coarse = [smooth_field(generator, axes, 42.0) for _ in range(3)]
-    fine = [smooth_field(generator, axes, 19.0) for _ in range(3)]
-    offsets = np.stack([2.6 * a + 1.1 * b for a, b in zip(coarse, fine, strict=True)])
-    widening_mm = float(generator.uniform(-0.5, 3.0))
+def _draw_warp(generator: np.random.Generator, atlas: Template, settings: AnatomySettings) -> _Warp:
+    axes = box_axes(_WARP_MM)
+    linear = _draw_affine(generator, settings)
+    sd_mm = float(generator.uniform(*settings.deformation_mm))
+    offsets = np.float32(0.9 * sd_mm) * np.stack([smooth_field(generator, axes, 42.0) for _ in range(3)])
+    offsets += np.float32(0.43 * sd_mm) * np.stack([smooth_field(generator, axes, 19.0) for _ in range(3)])
+    widening_mm = float(generator.uniform(*settings.ventricle_mm))
     amplitude = 1.0
     while True:
         points = _mapped(axes, linear, np.float32(amplitude) * offsets)
-        inward = np.stack([atlas.sample(part, points) for part in atlas.inward])
-        points += np.float32(amplitude * widening_mm) * inward
+        _, *inward = atlas.moves_at(points.reshape(3, -1))
+        points += np.float32(amplitude * widening_mm) * np.stack(inward).reshape(points.shape)
         least = smallest_jacobian(points, axes)
         if least > SMALLEST_JACOBIAN:
-            return _Warp(points, least, amplitude * widening_mm)
-        amplitude *= 0.75
+            depth = atlas.moves_at(points.reshape(3, -1))[0].reshape(axes.shape)
+            return _Warp(axes, points, depth, least, amplitude * widening_mm)
+        amplitude *= 0.8
 
 
-def _draw_affine(generator: np.random.Generator) -> NDArray[np.float64]:
-    """Small rotations, scales within 6 % and a little shear: (3, 3)."""
-    matrix = np.diag(generator.uniform(0.95, 1.06, 3))
+def _draw_affine(generator: np.random.Generator, settings: AnatomySettings) -> NDArray[np.float64]:
+    """Rotations, scales and a little shear, from the patient to the template: (3, 3)."""
+    matrix = np.diag(1 / generator.uniform(*settings.scale, 3))
     matrix[np.triu_indices(3, 1)] = generator.normal(0, 0.012, 3)
-    for axis, degrees in enumerate(generator.normal(0, 2.5, 3).clip(-6, 6)):
+    for axis, degrees in enumerate(generator.uniform(*settings.rotation_deg, 3)):
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         first, second = [other for other in range(3) if other != axis]
         turn = np.eye(3)
@@ -130,18 +138,26 @@ def _mapped(axes: Axes, linear: NDArray[np.float64], offsets: Float) -> Float:
     return np.stack(rows)
 
 
-def _around(mask: NDArray[np.bool_], margin: int) -> tuple[slice, slice, slice]:
-    bounds = [np.flatnonzero(mask.any(axis=others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
-    first, second, third = (slice(max(0, int(a) - margin), int(b) + 1 + margin) for a, b in bounds)
-    return first, second, third
+def _bounds(warp: _Warp) -> tuple[tuple[float, float], ...]:
+    """The box around the brain with its margin, in mm, kept within the box of all grids."""
+    inside = warp.depth_mm > -_WARP_MM
+    bounds = []
+    for axis, (low, high), others in zip(warp.axes, BOX_MM, ((1, 2), (0, 2), (0, 1)), strict=True):
+        first, last = axis[np.flatnonzero(inside.any(axis=others))[[0, -1]]]
+        bounds.append((max(low, float(first) - _EDGE_MM), min(high, float(last) + _EDGE_MM)))
+    return tuple(bounds)
 
 
-def _tissues(atlas: Template, points_mm: Float, odds: Float) -> tuple[Float, Float, Float]:
-    """Sharpened fractions of grey matter, white matter and fluid at points (3, n); `odds` (2, n) tells people apart."""
-    raw = np.stack([atlas.sample(volume, points_mm) for volume in (atlas.gm, atlas.wm, atlas.csf)])
-    logits = _SHARPNESS * np.log(raw + np.float32(0.01))
+def _sharpened(maps: dict[str, Float], odds: Float, sulcus: float, sharpness: float) -> dict[str, Float]:
+    """Fractions of grey matter, white matter and fluid as in a person: an average brain has washed-out sulci.
+
+    Log-odds: those of the average times `sharpness`, plus `sulcus` in the middle of sulci; `odds` (3, n) tells people
+    apart.
+    """
+    logits = np.stack([np.float32(sharpness) * np.log(maps[name] + np.float32(0.01)) for name in ("gm", "wm", "csf")])
     logits[0] += np.float32(0.5) * odds[0]
-    logits[2] += np.float32(_FLUID_ODDS) + np.float32(0.5) * odds[1]
+    logits[2] += np.float32(sulcus) * maps["sulcus"] * (1 + np.float32(0.35) * odds[1]).clip(0.1)
+    logits[2] += np.float32(0.3) + np.float32(0.3) * odds[2]
     weights = np.exp(logits - logits.max(axis=0))
     gm, wm, csf = weights / weights.sum(axis=0)
-    return gm, wm, csf
+    return {"gm": gm, "wm": wm, "csf": csf}

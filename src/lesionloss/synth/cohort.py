@@ -1,34 +1,22 @@
 """A cohort on disk in the MSSEG-2 folder layout. Safe to kill: a patient's folder is whole or absent."""
 
-import gzip
 import json
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lesionloss.errors import DataError, UsageError
 from lesionloss.files import whole_folder, write_text
-from lesionloss.synth.patient import PatientRecord, SyntheticPatient, synthesise
-from lesionloss.synth.plan import SynthSettings
-
-__all__ = [
-    "COHORT_FILE",
-    "RECORD_FILE",
-    "SynthSettings",
-    "nifti_bytes",
-    "patient_folder",
-    "record_as_json",
-    "write_cohort",
-]
+from lesionloss.synth.patient import synthesise
+from lesionloss.synth.settings import SynthSettings
+from lesionloss.synth.storage import RECORD_FILE, write_patient
 
 COHORT_FILE = "cohort.json"
-RECORD_FILE = "record.json"
 _PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
 
 
@@ -44,32 +32,63 @@ def write_cohort(
     settings: SynthSettings,
     progress: Callable[[str, int, int], None],
     force: bool = False,
+    workers: int = 1,
 ) -> list[dict[str, Any]]:
     """Write patients 0 … `patients` - 1 of the cohort `seed`; gives the record of each, as read from its file.
 
     `progress` is called with the name of each finished patient, how many are done, and of how many. An interrupted or
     smaller cohort of the same seed and settings is continued; `force` replaces a cohort of another seed or size, and
-    writes beside foreign files.
+    writes beside foreign files. `workers`: processes that draw patients; what they draw doesn't depend on it.
 
-    Raises UsageError if `patients` is less than 1, `seed` is negative or the folder holds something else, and DataError
-    if the record of a patient written earlier can't be read.
+    Raises UsageError if `patients` or `workers` is less than 1, `seed` is negative or the folder holds something else,
+    and DataError if the record of a patient written earlier can't be read.
     """
     if patients < 1:
         raise UsageError(f"--patients is {patients}; a cohort has at least 1 patient")
     if seed < 0:
         raise UsageError(f"--seed is {seed}; choose 0 or a positive whole number")
-    declared = {"seed": seed, "settings": asdict(settings), "patients": patients}
+    if workers < 1:
+        raise UsageError(f"--workers is {workers}; at least 1 process draws the patients")
+    declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
     _claim(folder, declared, force)
     write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
-    records = []
-    for index in range(patients):
-        target = patient_folder(folder, index)
-        if not target.exists():
-            with whole_folder(target) as partial:
-                _write_patient(partial, synthesise(seed, index, settings))
-        records.append(_read_record(target))
-        progress(target.name, index + 1, patients)
-    return records
+    names = [patient_folder(folder, index) for index in range(patients)]
+    tasks = [_Task(target, seed, index, settings) for index, target in enumerate(names)]
+    missing = [task for task in tasks if not task.target.exists()]
+    done = patients - len(missing)
+    for task in tasks:
+        if task not in missing:
+            progress(task.target.name, done, patients)
+    for count, name in enumerate(_made(missing, min(workers, len(missing))), 1):
+        progress(name, done + count, patients)
+    return [_read_record(target) for target in names]
+
+
+@dataclass(frozen=True)
+class _Task:
+    target: Path
+    seed: int
+    index: int
+    settings: SynthSettings
+
+    def carry_out(self) -> str:
+        """Draw the patient and write its folder; gives its name."""
+        with whole_folder(self.target) as partial:
+            write_patient(partial, synthesise(self.seed, self.index, self.settings))
+        return self.target.name
+
+
+def _made(tasks: list[_Task], workers: int) -> Iterator[str]:
+    """Names of the patients as they are finished, in this process or in several new ones."""
+    if workers <= 1:
+        yield from (task.carry_out() for task in tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            for future in as_completed([pool.submit(task.carry_out) for task in tasks]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _read_record(patient: Path) -> dict[str, Any]:
@@ -130,36 +149,3 @@ def _remove_patients(folder: Path) -> None:
         ours = patient.name.endswith(".partial") or (patient / RECORD_FILE).exists()
         if _PATIENT_FOLDER.fullmatch(patient.name) and ours:
             shutil.rmtree(patient)
-
-
-def _write_patient(folder: Path, patient: SyntheticPatient) -> None:
-    baseline, followup = patient.visits
-    images: dict[str, NDArray[Any]] = {
-        "flair_time01_on_middle_space": baseline,
-        "flair_time02_on_middle_space": followup,
-        "ground_truth": patient.reference.astype(np.uint8),
-        "brain_mask": patient.brain.astype(np.uint8),
-    }
-    for name, array in images.items():
-        (folder / f"{name}.nii.gz").write_bytes(nifti_bytes(array, patient.affine))
-    text = json.dumps(record_as_json(patient.record), indent=2, allow_nan=False)
-    (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
-
-
-def nifti_bytes(array: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
-    """A compressed NIfTI-1 file whose bytes depend on the content alone: no time stamp, no file name."""
-    import nibabel
-
-    make: Any = nibabel.Nifti1Image  # nibabel is partly typed
-    image = make(array, affine)
-    image.set_sform(affine, code="mni")
-    image.set_qform(affine, code="mni")
-    image.header.set_xyzt_units("mm")
-    return gzip.compress(image.to_bytes(), compresslevel=6, mtime=0)
-
-
-def record_as_json(record: PatientRecord) -> dict[str, Any]:
-    """Plain dictionaries, lists and numbers."""
-    plan = asdict(record.plan)
-    del plan["lesions"]  # what became of them stands under "lesions"
-    return asdict(record) | {"plan": plan}

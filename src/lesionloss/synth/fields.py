@@ -1,4 +1,4 @@
-"""Smooth random fields in millimetres: the same generator gives the same field at every voxel size."""
+"""Grids in millimetres, and smooth random fields that are the same at every voxel size."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Spacing = tuple[float, float, float]
 
 # The box of patient space that every grid lies in: the MNI152 brain, 8 % larger, with a margin for the deformation.
 BOX_MM = ((-86.0, 86.0), (-124.0, 90.0), (-86.0, 98.0))
@@ -15,7 +17,7 @@ _SPLINE_POWER = 151 / 315
 
 
 class Axes(NamedTuple):
-    """World coordinates in mm of the voxel centres along each axis (RAS+)."""
+    """World coordinates in mm of the voxel centres along each axis (RAS+), equally spaced."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
@@ -26,43 +28,100 @@ class Axes(NamedTuple):
         return len(self.x), len(self.y), len(self.z)
 
     @property
-    def spacing_mm(self) -> float:
-        return float(self.x[1] - self.x[0])
+    def spacing_mm(self) -> Spacing:
+        x, y, z = (float(axis[1] - axis[0]) for axis in self)
+        return x, y, z
 
-    def cropped(self, window: tuple[slice, slice, slice]) -> "Axes":
-        return Axes(self.x[window[0]], self.y[window[1]], self.z[window[2]])
+    @property
+    def origin_mm(self) -> NDArray[np.float64]:
+        return np.array([axis[0] for axis in self])
+
+    @property
+    def voxel_mm3(self) -> float:
+        return float(np.prod(self.spacing_mm))
 
     def affine(self) -> NDArray[np.float64]:
         """Voxel index to world, (4, 4)."""
-        affine = np.diag([self.spacing_mm] * 3 + [1.0])
-        affine[:3, 3] = self.x[0], self.y[0], self.z[0]
+        affine = np.diag([*self.spacing_mm, 1.0])
+        affine[:3, 3] = self.origin_mm
         return affine
 
     def world_mm(self, voxel: NDArray[np.float64]) -> tuple[float, float, float]:
         """World coordinates of a (fractional) voxel index."""
-        x, y, z = (float(axis[0] + self.spacing_mm * v) for axis, v in zip(self, voxel, strict=True))
+        x, y, z = (float(v) for v in self.origin_mm + np.array(self.spacing_mm) * voxel)
         return x, y, z
+
+    def pooled(self, counts: tuple[int, int, int]) -> "Axes":
+        """The axes of blocks of voxels; their numbers must divide the shape."""
+        return Axes(*(axis.reshape(-1, count).mean(axis=1) for axis, count in zip(self, counts, strict=True)))
+
+    def window(self, centre_mm: tuple[float, float, float], reach_mm: float) -> tuple[slice, slice, slice]:
+        """The voxels within a cube around a point."""
+        spans = [np.searchsorted(a, (c - reach_mm, c + reach_mm)) for a, c in zip(self, centre_mm, strict=True)]
+        first, second, third = (slice(int(a), int(b)) for a, b in spans)
+        return first, second, third
+
+    def cropped(self, window: tuple[slice, slice, slice]) -> "Axes":
+        return Axes(self.x[window[0]], self.y[window[1]], self.z[window[2]])
 
 
 def box_axes(spacing_mm: float) -> Axes:
     """The grid of voxel size `spacing_mm` that fills the box."""
-    return Axes(*(np.arange(low, high + spacing_mm / 2, spacing_mm) for low, high in BOX_MM))
+    return axes_within(BOX_MM, (spacing_mm,) * 3, (1, 1, 1))
 
 
-def _spline_matrix(positions_mm: NDArray[np.float64], low: float, high: float, knot_mm: float) -> tuple[Float, int]:
-    """Values of the cubic B-splines with knots every `knot_mm` over [low, high]: (positions, knots)."""
-    knots = int(np.ceil((high - low) / knot_mm)) + 3
-    t = np.abs((positions_mm[:, None] - low) / knot_mm + 1 - np.arange(knots)[None, :])
-    near = (4 - 6 * t**2 + 3 * t**3) / 6
-    far = (2 - t) ** 3 / 6
-    return np.where(t < 1, near, np.where(t < 2, far, 0)).astype(np.float32), knots
+def axes_within(
+    bounds_mm: tuple[tuple[float, float], ...], spacing_mm: Spacing, multiples: tuple[int, int, int]
+) -> Axes:
+    """A grid from the lower bounds to just beyond the upper ones, its numbers of voxels divisible by `multiples`."""
+    axes: list[NDArray[np.float64]] = []
+    for (low, high), step, multiple in zip(bounds_mm, spacing_mm, multiples, strict=True):
+        count = int(np.floor((high - low) / step + 0.5)) + 1
+        axes.append(np.asarray(low + step * np.arange(-(-count // multiple) * multiple), dtype=np.float64))
+    return Axes(*axes)
+
+
+def upsampled(coarse: Float, source: Axes, target: Axes) -> Float:
+    """Linear interpolation from one grid to another, axis by axis; the edge value beyond the edge."""
+    values = coarse
+    for axis, (known, wanted) in enumerate(zip(source, target, strict=True)):
+        position = ((wanted - known[0]) / (known[1] - known[0])).clip(0, len(known) - 1)
+        low = np.minimum(position.astype(np.intp), len(known) - 2)
+        share = _along((position - low).astype(np.float32), axis)
+        values = values.take(low, axis) * (1 - share) + values.take(low + 1, axis) * share
+    return values
 
 
 def smooth_field(generator: np.random.Generator, axes: Axes, knot_mm: float, limit: float = 3.0) -> Float:
     """A cubic B-spline surface with normal coefficients cut at ±`limit`: mean 0, sd about 1, (X, Y, Z) float32."""
-    bases = [_spline_matrix(axis, *span, knot_mm) for axis, span in zip(axes, BOX_MM, strict=True)]
-    draws = generator.standard_normal([knots for _, knots in bases]).clip(-limit, limit)
+    knots = [int(np.ceil((high - low) / knot_mm)) + 3 for low, high in BOX_MM]
+    draws = generator.standard_normal(knots).clip(-limit, limit)
+    coarse = coarsened(axes, knot_mm / 4)
     field = (draws / _SPLINE_POWER**1.5).astype(np.float32)
-    for basis, _ in bases:  # einsum, not BLAS: the bits do not depend on the number of threads
-        field = np.einsum("abc,ia->bci", field, basis)
-    return np.ascontiguousarray(field)
+    for axis, (positions, (low, _)) in enumerate(zip(coarse, BOX_MM, strict=True)):
+        field = _spline(field, axis, (positions - low) / knot_mm)
+    return field if coarse is axes else upsampled(field, coarse, axes)
+
+
+def coarsened(axes: Axes, spacing_mm: float) -> Axes:
+    """A grid over the same span with voxels of `spacing_mm`; the same grid where it is coarser already."""
+    if max(axes.spacing_mm) >= spacing_mm:
+        return axes
+    bounds = tuple((float(axis[0]), float(axis[-1]) + spacing_mm) for axis in axes)
+    return axes_within(bounds, (spacing_mm,) * 3, (1, 1, 1))
+
+
+def _spline(coefficients: Float, axis: int, position: NDArray[np.float64]) -> Float:
+    """Values of the cubic B-spline along one axis at positions in knots from the start of the box."""
+    first = np.floor(position).clip(0, coefficients.shape[axis] - 4).astype(np.intp)
+    t = position - first
+    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+    values = [
+        _along((weight / 6).astype(np.float32), axis) * coefficients.take(first + k, axis)
+        for k, weight in enumerate(weights)
+    ]
+    return np.asarray(sum(values[1:], values[0]), dtype=np.float32)
+
+
+def _along(values: Float, axis: int) -> Float:
+    return values.reshape([-1 if other == axis else 1 for other in range(3)])

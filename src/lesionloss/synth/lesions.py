@@ -1,215 +1,228 @@
-"""Lesions grown inside white matter: where they start, how they spread, what they leave."""
+"""The lesions of a patient: where they start, what they leave on the grid, and which voxels changed because of them."""
 
-import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.synth.anatomy import Anatomy
-from lesionloss.synth.fields import Float
-from lesionloss.synth.plan import LesionPlan
+from lesionloss.synth.fields import Axes, Float, Mask
+from lesionloss.synth.growth import Body, Seed, grown
+from lesionloss.synth.plan import KINDS, LesionPlan
 
 _TRIES = 30  # places tried before a lesion is given up
 _LEAST_WM = 0.5  # a voxel with less white matter is no ground for a lesion
-_SOFTNESS = 0.45  # how much weaker the last part of a lesion to grow is than its core
-_PATCH_MM = 5.0  # room around the ball of the lesion's volume
+_SMALLEST_VOXELS = 1.5  # a lesion smaller than this many voxels of the files is made that large
+_FADED = 0.7  # a lesion whose signal falls below this share of what it was has changed as a whole
 
 
 @dataclass(frozen=True)
 class Lesion:
     """One lesion as it lies in the reference frame (the follow-up's). Coordinates are world mm, RAS+."""
 
-    number: int  # its value in the label map
+    number: int  # its value in the label maps
     kind: str
     place: str
     centre_mm: tuple[float, float, float]
-    volume_mm3: float  # of its voxels in the label map
-    contrast: float
-    baseline_contrast: float
+    volume_mm3: float  # of the voxels it has at either visit
+    volumes_mm3: tuple[float, float]  # of its voxels at each visit
+    change_mm3: float  # of its voxels in the reference of change
+    contrasts: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Lesions:
-    """All lesions of a patient: label map int16 and signal above normal tissue at either visit float32, (X, Y, Z)."""
+    """All lesions: label maps of either visit on the files' grid, change there (+1, -1), signal on the patient's grid.
+
+    `signals`: what lesions add to the normal signal, (X, Y, Z) float32, one for each visit.
+    """
 
     found: tuple[Lesion, ...]
-    labels: NDArray[np.int16]
-    baseline_excess: Float
-    followup_excess: Float
+    labels: tuple[NDArray[np.int16], NDArray[np.int16]]
+    change: NDArray[np.int8]
+    signals: tuple[Float, Float]
 
-    def reference(self) -> NDArray[np.bool_]:
-        """The voxels of new lesions."""
-        new = [lesion.number for lesion in self.found if lesion.kind == "new"]
-        return np.asarray(np.isin(self.labels, new))
+    def either(self) -> NDArray[np.int16]:
+        """The numbers of the lesions at either visit."""
+        return np.maximum(*self.labels)
+
+    def of_kind(self, kind: str) -> NDArray[np.int16]:
+        """The numbers of the lesions of one kind, 0 elsewhere."""
+        numbers = [lesion.number for lesion in self.found if lesion.kind == kind]
+        either = self.either()
+        return np.where(np.isin(either, numbers), either, np.int16(0))
+
+    def reference(self, wanted: str) -> Mask:
+        """The mask of "new" lesions, of "positive" change (new and enlarging), or of "change" of either sign."""
+        if wanted == "new":
+            return self.of_kind("new") > 0
+        return np.asarray(self.change > 0 if wanted == "positive" else self.change != 0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Growth:
-    """A lesion on its patch: share of each voxel, and the share weighted by the softness of the border."""
+class _Site:
+    """The places where lesions of a kind start: flat indices of brain voxels and their cumulated chances."""
 
-    window: tuple[slice, slice, slice]
-    share: Float
-    weight: Float
+    voxels: NDArray[np.intp]
+    cumulated: NDArray[np.float64]
 
 
-def grow_lesions(generator: np.random.Generator, anatomy: Anatomy, plans: tuple[LesionPlan, ...]) -> Lesions:
-    """Grow the planned lesions one after the other, never touching each other; one that finds no room is left out."""
-    labels = np.zeros(anatomy.brain.shape, np.int16)
-    baseline, followup = (np.zeros(anatomy.brain.shape, np.float32) for _ in range(2))
-    taken = np.zeros(anatomy.brain.shape, bool)
-    chances = _starting_chances(anatomy)
+def grow_lesions(
+    generator: np.random.Generator,
+    anatomy: Anatomy,
+    plans: tuple[LesionPlan, ...],
+    pool: tuple[int, int, int],
+    brain: Mask,
+) -> Lesions:
+    """Grow the planned lesions one after the other; one that finds no room is left out.
+
+    Old lesions may touch, new ones touch none: each is one component. `pool`: voxels of the grid along each axis that
+    make one voxel of the files; `brain`: what is seen of the brain on the files' grid, the ground of all labels.
+    """
+    ground = anatomy.spread(anatomy.maps["wm"]) > _LEAST_WM
+    apart = ground.copy()
+    ventricle = anatomy.spread(anatomy.maps["ventricle_mm"], 100.0)
+    sites = _sites(anatomy)
+    files = anatomy.axes.pooled(pool)
+    labels = (np.zeros(files.shape, np.int16), np.zeros(files.shape, np.int16))
+    change = np.zeros(files.shape, np.int8)
+    signals = (np.zeros(ground.shape, np.float32), np.zeros(ground.shape, np.float32))
     found: list[Lesion] = []
-    for plan in plans:
-        growth = _settle(generator, anatomy, plan, chances[plan.place], taken)
-        if growth is None:
+    least_mm3 = _SMALLEST_VOXELS * files.voxel_mm3
+    for plan in sorted(plans, key=lambda plan: KINDS.index(plan.kind) == 1):
+        free = apart if plan.kind == "new" else ground
+        volumes = tuple(max(volume, least_mm3) if volume > 0 else 0.0 for volume in plan.volumes_mm3)
+        settled = _settle(generator, anatomy, plan, volumes, sites[plan.place], ventricle, free, pool)
+        if settled is None:
             continue
-        body = _voxels(growth.share)
-        baseline[growth.window] += np.float32(plan.baseline_contrast) * growth.weight
-        followup[growth.window] += np.float32(plan.contrast) * growth.weight
-        labels[growth.window][body] = len(found) + 1
-        taken[growth.window] |= _fattened(growth.share > 0)
-        found.append(_describe(len(found) + 1, plan, anatomy, growth.window, body))
-    return Lesions(tuple(found), labels, baseline, followup)
+        window, bodies = settled
+        local = _pooled_window(window, pool)
+        before, after = (_voxels(pooled(body.share, pool)) for body in bodies)
+        before, after = _nested(before, after, volumes)
+        for signal, body, contrast in zip(signals, bodies, plan.contrasts, strict=True):
+            np.maximum(signal[window], np.float32(contrast) * body.signal, out=signal[window])
+        moved = _change(before, after, plan.contrasts)
+        free_voxels = brain[local] & (labels[0][local] + labels[1][local] == 0)
+        before, after, moved = before & free_voxels, after & free_voxels, moved * free_voxels
+        if not (before | after).any():
+            continue
+        for label, body_voxels in zip(labels, (before, after), strict=True):
+            label[local][body_voxels] = len(found) + 1
+        change[local] += moved
+        taken = np.maximum(bodies[0].share, bodies[1].share) > 0.05
+        ground[window] &= ~taken
+        apart[window] &= ~_fattened(_blown_up(_fattened(before | after), pool) | taken)
+        found.append(_describe(len(found) + 1, plan, files, local, before, after, moved))
+    return Lesions(tuple(found), labels, change, signals)
 
 
-def _starting_chances(anatomy: Anatomy) -> dict[str, NDArray[np.float64]]:
-    """Cumulated chance that a lesion of each place starts at a voxel, over the flattened grid."""
-    from scipy import ndimage
-
-    ground = (anatomy.wm > 0.75) & anatomy.brain
-    cortex = ndimage.gaussian_filter(anatomy.gm, 2.5 / anatomy.axes.spacing_mm)
-    near, below = anatomy.ventricle_mm, anatomy.infratentorial
-    above = ground & ~below
-    lateral = np.abs(anatomy.axes.x)[:, None, None] > 10  # not in the septum between the ventricles
+def _sites(anatomy: Anatomy) -> dict[str, _Site]:
+    maps, below = anatomy.maps, anatomy.infratentorial()
+    near, cortex = maps["ventricle_mm"], maps["cortex"]
+    above = (maps["wm"] > 0.75) & ~below
+    lateral = np.abs(anatomy.points_mm[0]) > 8  # not in the septum between the ventricles
     chances = {
-        "periventricular": above * lateral * np.exp(-near / 3.5) * (near > 1),
+        "periventricular": above * lateral * np.exp(-near / 3.5) * (near > 1) * (1 + 2 * maps["caps"]),
         "deep": above * (near > 9) * (cortex < 0.25),
         "juxtacortical": above * (near > 12) * (cortex > 0.35),
-        "infratentorial": ground & below,
+        "infratentorial": (maps["wm"] > 0.55) & below,
     }
-    return {place: np.cumsum(chance.ravel(), dtype=np.float64) for place, chance in chances.items()}
+    voxels = np.flatnonzero(anatomy.brain)
+    sites = {}
+    for place, chance in chances.items():
+        kept = np.flatnonzero(chance > 0)
+        sites[place] = _Site(voxels[kept], np.cumsum(chance[kept], dtype=np.float64))
+    return sites
 
 
 def _settle(
     generator: np.random.Generator,
     anatomy: Anatomy,
     plan: LesionPlan,
-    cumulated: NDArray[np.float64],
-    taken: NDArray[np.bool_],
-) -> _Growth | None:
+    volumes_mm3: tuple[float, ...],
+    site: _Site,
+    ventricle: Float,
+    ground: Mask,
+    pool: tuple[int, int, int],
+) -> tuple[tuple[slice, slice, slice], tuple[Body, ...]] | None:
+    if not len(site.voxels):
+        return None
     for _ in range(_TRIES):
-        where = int(np.searchsorted(cumulated, generator.random() * cumulated[-1], side="right"))
-        start = np.unravel_index(min(where, taken.size - 1), taken.shape)
-        if not taken[start]:
-            growth = _grow(generator, anatomy, plan, np.array(start), taken)
-            if growth is not None:
-                return growth
+        where = int(np.searchsorted(site.cumulated, generator.random() * site.cumulated[-1], side="right"))
+        start = np.array(np.unravel_index(site.voxels[min(where, len(site.voxels) - 1)], ground.shape))
+        if not ground[tuple(start)]:
+            continue
+        metric = _stretch(generator, plan, ventricle, start)
+        centre = anatomy.axes.world_mm(start + generator.uniform(-0.45, 0.45, 3))
+        seed = Seed(centre, metric, plan.roughness)
+        body = grown(generator, seed, volumes_mm3, plan.softness, ground, anatomy.axes, pool)
+        if body is not None:
+            return body
     return None
 
 
-def _grow(
-    generator: np.random.Generator,
-    anatomy: Anatomy,
-    plan: LesionPlan,
-    start: NDArray[np.int_],
-    taken: NDArray[np.bool_],
-) -> _Growth | None:
-    """Spread from `start` over half-voxels in order of cost until the volume is reached; None where there is no room.
-
-    The cost is the distance in an ellipsoid's metric, roughened by smooth noise: lesions are compact but not round.
-    """
-    spacing = anatomy.axes.spacing_mm
-    reach = round((1.4 * (plan.volume_mm3 * 0.239) ** (1 / 3) + _PATCH_MM) / spacing)
-    window = tuple(slice(max(0, s - reach), min(n, s + reach + 1)) for s, n in zip(start, taken.shape, strict=True))
-    first, second, third = window
-    patch = (first, second, third)
-    free = (anatomy.wm[patch] > _LEAST_WM) & anatomy.brain[patch] & ~taken[patch]
-    for axis in range(3):
-        free = free.repeat(2, axis)
-    seed = 2 * (start - [part.start for part in patch]) + generator.integers(0, 2, 3)
-    cost = _cost(generator, free.shape, seed, spacing / 2, _stretch(generator, anatomy, plan, start))
-    wanted = max(1, round(plan.volume_mm3 / (spacing / 2) ** 3))
-    order = list(_spread(cost, free, (int(seed[0]), int(seed[1]), int(seed[2])), wanted))
-    if len(order) < 0.6 * wanted:
-        return None
-    cells = tuple(np.array(order).T)
-    share, weight = (np.zeros(free.shape, np.float32) for _ in range(2))
-    share[cells] = 1
-    weight[cells] = 1 - _SOFTNESS * (np.arange(len(order)) / len(order)) ** 2
-    return _Growth(patch, _pooled(share), _pooled(weight))
-
-
 def _stretch(
-    generator: np.random.Generator, anatomy: Anatomy, plan: LesionPlan, start: NDArray[np.int_]
+    generator: np.random.Generator, plan: LesionPlan, ventricle: Float, start: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """The ellipsoid's metric (3, 3): long axis away from the ventricle near it (Dawson's fingers), random elsewhere."""
     axis = generator.standard_normal(3)
     if plan.place == "periventricular":
         corner = tuple(slice(max(0, s - 1), s + 2) for s in start)
-        slopes = np.gradient(anatomy.ventricle_mm[corner])
-        axis = 0.3 * axis + np.array([float(slope.mean()) for slope in slopes])
+        if min(ventricle[corner].shape) > 1:
+            axis = 0.3 * axis + np.array([float(slope.mean()) for slope in np.gradient(ventricle[corner])])
     axis /= np.linalg.norm(axis)
     along = np.outer(axis, axis)
     return np.asarray(np.eye(3) - (1 - 1 / plan.elongation) * along)
 
 
-def _cost(
-    generator: np.random.Generator,
-    shape: tuple[int, ...],
-    seed: NDArray[np.int_],
-    step_mm: float,
-    metric: NDArray[np.float64],
-) -> Float:
-    from scipy import ndimage
-
-    rough = ndimage.gaussian_filter(generator.standard_normal(shape).astype(np.float32), 1.8 / step_mm)
-    rough /= rough.std() + np.float32(1e-6)
-    offsets = np.stack(np.meshgrid(*(np.arange(n) - s for n, s in zip(shape, seed, strict=True)), indexing="ij"))
-    distance = np.sqrt((np.einsum("ij,jxyz->ixyz", metric, offsets.astype(np.float64)) ** 2).sum(axis=0))
-    return np.asarray(distance * np.exp(0.3 * rough), dtype=np.float32)
+def _pooled_window(window: tuple[slice, slice, slice], pool: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    first, second, third = (
+        slice(part.start // count, part.stop // count) for part, count in zip(window, pool, strict=True)
+    )
+    return first, second, third
 
 
-def _spread(
-    cost: Float, free: NDArray[np.bool_], seed: tuple[int, int, int], wanted: int
-) -> Iterator[tuple[int, int, int]]:
-    """Cells in the order in which they are reached from `seed` through free face neighbours, cheapest first."""
-    if not free[seed]:
-        return
-    seen = ~free
-    seen[seed] = True
-    border = [(0.0, seed)]
-    while border and wanted > 0:
-        _, cell = heapq.heappop(border)
-        yield cell
-        wanted -= 1
-        for axis in range(3):
-            for step in (-1, 1):
-                x, y, z = (c + step * (a == axis) for a, c in enumerate(cell))
-                inside = 0 <= x < seen.shape[0] and 0 <= y < seen.shape[1] and 0 <= z < seen.shape[2]
-                if inside and not seen[x, y, z]:
-                    seen[x, y, z] = True
-                    heapq.heappush(border, (float(cost[x, y, z]), (x, y, z)))
+def pooled(fine: Float, pool: tuple[int, int, int]) -> Float:
+    """Means over blocks of voxels."""
+    if pool == (1, 1, 1):
+        return fine
+    (x, y, z), (a, b, c) = fine.shape, pool
+    return np.asarray(fine.reshape(x // a, a, y // b, b, z // c, c).mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
-def _pooled(fine: Float) -> Float:
-    """Means over 2 x 2 x 2 half-voxels."""
-    x, y, z = (n // 2 for n in fine.shape)
-    return np.asarray(fine.reshape(x, 2, y, 2, z, 2).mean(axis=(1, 3, 5)), dtype=np.float32)
+def _blown_up(mask: Mask, pool: tuple[int, int, int]) -> Mask:
+    for axis, count in enumerate(pool):
+        mask = mask.repeat(count, axis) if count > 1 else mask
+    return mask
 
 
-def _voxels(share: Float) -> NDArray[np.bool_]:
+def _voxels(share: Float) -> Mask:
     """The largest piece of the voxels that are at least half lesion, or the fullest voxel if none is."""
     from scipy import ndimage
 
     pieces, count = ndimage.label(share >= 0.5, np.ones((3, 3, 3)))
     if count == 0:
-        return np.asarray(np.arange(share.size).reshape(share.shape) == share.argmax())
+        fullest = np.arange(share.size).reshape(share.shape) == share.argmax()
+        return np.asarray(fullest & (share > 0))
     return np.asarray(pieces == 1 + np.bincount(pieces[pieces > 0] - 1).argmax())
 
 
-def _fattened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _nested(before: Mask, after: Mask, volumes_mm3: tuple[float, ...]) -> tuple[Mask, Mask]:
+    """The visit at which the lesion is larger holds the voxels of the other."""
+    if volumes_mm3[0] > volumes_mm3[1] > 0:
+        before = before | after
+    if volumes_mm3[1] > volumes_mm3[0] > 0:
+        after = after | before
+    return before, after
+
+
+def _change(before: Mask, after: Mask, contrasts: tuple[float, float]) -> NDArray[np.int8]:
+    """+1 where a lesion came, -1 where it went or faded as a whole."""
+    went = before if contrasts[1] < _FADED * contrasts[0] else before & ~after
+    return np.asarray((after & ~before).astype(np.int8) - went.astype(np.int8))
+
+
+def _fattened(mask: Mask) -> Mask:
     from scipy import ndimage
 
     return np.asarray(ndimage.binary_dilation(mask, np.ones((3, 3, 3), bool)))
@@ -218,17 +231,21 @@ def _fattened(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _describe(
     number: int,
     plan: LesionPlan,
-    anatomy: Anatomy,
+    files: Axes,
     window: tuple[slice, slice, slice],
-    body: NDArray[np.bool_],
+    before: Mask,
+    after: Mask,
+    moved: NDArray[np.int8],
 ) -> Lesion:
-    centre = np.argwhere(body).mean(axis=0) + [part.start for part in window]
+    centre = np.argwhere(before | after).mean(axis=0) + [part.start for part in window]
+    voxel = files.voxel_mm3
     return Lesion(
         number=number,
         kind=plan.kind,
         place=plan.place,
-        centre_mm=anatomy.axes.world_mm(centre),
-        volume_mm3=float(body.sum() * anatomy.axes.spacing_mm**3),
-        contrast=plan.contrast,
-        baseline_contrast=plan.baseline_contrast,
+        centre_mm=files.world_mm(centre),
+        volume_mm3=float((before | after).sum() * voxel),
+        volumes_mm3=(float(before.sum() * voxel), float(after.sum() * voxel)),
+        change_mm3=float(np.count_nonzero(moved) * voxel),
+        contrasts=plan.contrasts,
     )

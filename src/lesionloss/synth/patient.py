@@ -1,17 +1,22 @@
 """One synthetic patient, from seed and index to two visits and the truth about them. No files here."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.errors import UsageError
 from lesionloss.randomness import numpy_generator
-from lesionloss.synth.anatomy import draw_anatomy
-from lesionloss.synth.fields import Float
-from lesionloss.synth.lesions import Lesion, grow_lesions
-from lesionloss.synth.plan import PatientPlan, SynthSettings, plan_patient
-from lesionloss.synth.scanner import LookAlike, acquire, draw_scene, misplaced
+from lesionloss.synth.anatomy import Anatomy, Sampling, draw_anatomy
+from lesionloss.synth.contrast import draw_person, visible
+from lesionloss.synth.fields import Axes, Float, Mask
+from lesionloss.synth.lesions import Lesion, grow_lesions, pooled
+from lesionloss.synth.looks import LookAlike, draw_look_alikes
+from lesionloss.synth.plan import KINDS, PatientPlan, plan_patient
+from lesionloss.synth.scanner import acquire, covered, no_error, registration_error, sampling_of
+from lesionloss.synth.settings import SynthSettings
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,10 @@ class PatientRecord:
     look_alikes: tuple[LookAlike, ...]
     smallest_jacobian: float
     ventricle_widening_mm: float
+    brain_mm3: float
 
     def of_kind(self, kind: str) -> tuple[Lesion, ...]:
-        """The lesions that are "old" or "new"."""
+        """The lesions of a kind: unchanged, new, enlarging, shrinking or vanishing."""
         return tuple(lesion for lesion in self.lesions if lesion.kind == kind)
 
     def new_volume_mm3(self) -> float:
@@ -37,15 +43,28 @@ class PatientRecord:
 
 @dataclass(frozen=True, eq=False)
 class SyntheticPatient:
-    """Two visits on one grid. All arrays (X, Y, Z), RAS+; the reference lies in the follow-up's frame."""
+    """Two visits on one grid. All arrays (X, Y, Z), RAS+; references and labels lie in the follow-up's frame."""
 
     visits: tuple[NDArray[np.int16], NDArray[np.int16]]  # baseline, follow-up: skull-stripped, the scanner's units
-    clean: tuple[Float, Float]  # the same before misregistration, blur, bias and noise; white matter is about 1
-    reference: NDArray[np.bool_]  # new lesions
-    brain: NDArray[np.bool_]
-    labels: NDArray[np.int16]  # 0, or the number of the lesion in the record
+    clean: tuple[Float, Float]  # the same before scanner and misregistration; white matter is about 1
+    reference: Mask  # what settings.ground_truth asks for
+    change: NDArray[np.int8]  # 1 where a lesion came, -1 where one went or faded, else 0
+    brain: Mask  # as far as both visits' fields of view reach
+    lesions: tuple[NDArray[np.int16], NDArray[np.int16]]  # at each visit: 0, or the number of the lesion in the record
+    kinds: dict[str, NDArray[np.int16]]  # for each kind the numbers of its lesions, at either visit
     affine: NDArray[np.float64]  # (4, 4), voxel to world mm
     record: PatientRecord
+
+    @property
+    def labels(self) -> NDArray[np.int16]:
+        """The numbers of the lesions at either visit."""
+        return np.maximum(*self.lesions)
+
+
+def synthetic_patients(seed: int, settings: SynthSettings, start: int = 0) -> Iterator[SyntheticPatient]:
+    """Patients `start`, `start` + 1, … of the cohort `seed` without end, for training without files."""
+    for index in count(start):
+        yield synthesise(seed, index, settings)
 
 
 def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatient:
@@ -60,30 +79,54 @@ def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatie
         return numpy_generator(seed, "patient", index, purpose)
 
     plan = plan_patient(seed, index, settings)
-    anatomy = draw_anatomy(stream("anatomy"), settings.spacing_mm)
-    lesions = grow_lesions(stream("lesions"), anatomy, plan.lesions)
-    scene = draw_scene(stream("scene"), anatomy, plan)
-    clean = (scene.baseline + lesions.baseline_excess, scene.followup + lesions.followup_excess)
-    shifted = misplaced(stream("misregistration"), clean[0], anatomy, plan.misregistration_mm)
+    sampling = sampling_of(settings.spacing_mm, plan.followup.protocol)
+    anatomy = draw_anatomy(stream("anatomy"), sampling, settings.anatomy)
+    files, whole = _files_grid(anatomy, sampling)
+    brain = covered(files, covered(files, whole, plan.baseline), plan.followup)
+    lesions = grow_lesions(stream("lesions"), anatomy, plan.lesions, sampling.pool, brain)
+    looks = draw_look_alikes(stream("look-alikes"), anatomy, plan, settings.look_alikes)
+    person = draw_person(stream("person"), anatomy, plan)
+    signals = [
+        visible(stream(f"{name} tissue"), anatomy, person, visit, atrophy_mm)
+        + extra
+        + np.float32(visit.protocol.lesion) * lesion
+        for name, visit, atrophy_mm, extra, lesion in zip(
+            ("baseline", "followup"),
+            (plan.baseline, plan.followup),
+            (0.0, plan.atrophy_mm),
+            looks.signals,
+            lesions.signals,
+            strict=True,
+        )
+    ]
+    error = registration_error(stream("misregistration"), anatomy, plan.misregistration_mm)
+    baseline = acquire(stream("baseline"), signals[0], anatomy, files, brain, plan.baseline, error)
+    followup = acquire(stream("followup"), signals[1], anatomy, files, brain, plan.followup, no_error())
     record = PatientRecord(
         seed=seed,
         index=index,
         settings=settings,
         plan=plan,
         lesions=lesions.found,
-        look_alikes=scene.look_alikes,
+        look_alikes=looks.found,
         smallest_jacobian=anatomy.smallest_jacobian,
         ventricle_widening_mm=anatomy.ventricle_widening_mm,
+        brain_mm3=float(brain.sum() * files.voxel_mm3),
     )
     return SyntheticPatient(
-        visits=(
-            acquire(stream("baseline"), shifted, anatomy, plan.baseline),
-            acquire(stream("followup"), clean[1], anatomy, plan.followup),
-        ),
-        clean=clean,
-        reference=lesions.reference(),
-        brain=anatomy.brain,
-        labels=lesions.labels,
-        affine=anatomy.axes.affine(),
+        visits=(baseline, followup),
+        clean=(pooled(signals[0], sampling.pool), pooled(signals[1], sampling.pool)),
+        reference=lesions.reference(settings.ground_truth),
+        change=lesions.change,
+        brain=brain,
+        lesions=lesions.labels,
+        kinds={kind: lesions.of_kind(kind) for kind in KINDS},
+        affine=files.affine(),
         record=record,
     )
+
+
+def _files_grid(anatomy: Anatomy, sampling: Sampling) -> tuple[Axes, Mask]:
+    """The grid of the files and the brain on it."""
+    share = pooled(anatomy.brain.astype(np.float32), sampling.pool)
+    return anatomy.axes.pooled(sampling.pool), np.asarray(share >= 0.5)

@@ -1,141 +1,175 @@
-"""What a FLAIR scanner makes of an anatomy: contrast, look-alikes of lesions, blur, bias, noise."""
+"""From the signal of a head to an image: the scanner's own grid, what it does there, and the way to the common grid."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.synth.anatomy import Anatomy
-from lesionloss.synth.fields import Axes, Float, smooth_field
-from lesionloss.synth.plan import PatientPlan, VisitPlan
+from lesionloss.synth.anatomy import Anatomy, Sampling
+from lesionloss.synth.fields import Axes, Float, Mask, Spacing, smooth_field
+from lesionloss.synth.kspace import magnitude
+from lesionloss.synth.plan import PLANES, Protocol, VisitPlan
+from lesionloss.synth.sampling import resampled, seen_from
 
-_IN_PLANE_MM = 0.5  # sd of the blur within a slice
+_NORMAL_AXIS = dict(zip(PLANES, (2, 0, 1), strict=True))  # the axis across the slices, RAS
+_FINEST_SLICE_MM = 1.2  # thicker slices are drawn as several
+_AROUND_MM = 4.0  # what lies further outside the brain is not drawn
+
+
+def sampling_of(spacing_mm: float | str, protocol: Protocol) -> Sampling:
+    """The voxels of the files and those that the head is drawn on: "scanner" gives the protocol's."""
+    if not isinstance(spacing_mm, str):
+        return Sampling((spacing_mm,) * 3, (1, 1, 1))
+    axis = _NORMAL_AXIS[protocol.plane]
+    count = int(np.ceil(protocol.slice_mm / max(_FINEST_SLICE_MM, protocol.in_plane_mm)))
+    spacing, pool = [protocol.in_plane_mm] * 3, [1] * 3
+    spacing[axis], pool[axis] = protocol.slice_mm / count, count
+    return Sampling((spacing[0], spacing[1], spacing[2]), (pool[0], pool[1], pool[2]))
 
 
 @dataclass(frozen=True)
-class LookAlike:
-    """A bright spot that is no lesion. World mm; `visit` is "both", "baseline" or "followup"."""
+class Rigid:
+    """x ↦ matrix @ x + shift_mm, world mm."""
 
-    kind: str
-    visit: str
-    centre_mm: tuple[float, float, float]
-    radius_mm: float
-    contrast: float
+    matrix: NDArray[np.float64]
+    shift_mm: NDArray[np.float64]
+
+
+def no_error() -> Rigid:
+    return Rigid(np.eye(3), np.zeros(3))
+
+
+def registration_error(generator: np.random.Generator, anatomy: Anatomy, mean_mm: float) -> Rigid:
+    """A small rigid motion whose displacement over the brain is `mean_mm` on average."""
+    voxels = np.argwhere(anatomy.brain[::4, ::4, ::4]) * 4 * np.array(anatomy.axes.spacing_mm)
+    points = voxels + anatomy.axes.origin_mm
+    middle = points.mean(axis=0)
+    turn, shift = generator.normal(0, 1, 3), generator.normal(0, 1, 3)
+    # radians and millimetres of one common size: a rotation moves the brain's outside by about 60 mm times its angle
+    moves = np.cross(turn / 60, points - middle) + shift
+    size = mean_mm / float(np.linalg.norm(moves, axis=1).mean())
+    matrix = _rotation(size * turn / 60)
+    return Rigid(matrix, middle - matrix @ middle + size * shift)
+
+
+def acquire(
+    generator: np.random.Generator,
+    signal: Float,
+    anatomy: Anatomy,
+    files: Axes,
+    brain: Mask,
+    visit: VisitPlan,
+    error: Rigid,
+) -> NDArray[np.int16]:
+    """One visit's image on the files' grid (X, Y, Z), 0 outside `brain`, in the scanner's units.
+
+    `signal` lies on the anatomy's grid. The image is measured on the scanner's grid, tilted against the head, and
+    brought to the files' grid by linear interpolation, wrong by `error`.
+    """
+    protocol = visit.protocol
+    axis = _NORMAL_AXIS[protocol.plane]
+    spacing = _native_spacing(protocol, anatomy.axes)
+    profiled = _profiled(signal, protocol, axis, anatomy.axes)
+    own = visit.own_grid and np.allclose(spacing, files.spacing_mm, rtol=0.02)
+    native = _NativeGrid.of_files(files) if own else _NativeGrid.drawn(generator, anatomy, spacing, visit.tilt_deg)
+    matrix, offset = native.into(anatomy.axes)
+    near = seen_from(anatomy.surface_mm > -_AROUND_MM, matrix, offset, native.shape)
+    image = resampled(profiled, matrix, offset, native.shape, near)
+    image = _measured(generator, image, native, axis, visit)
+    if not own:
+        image = resampled(image, *native.back(files, error), files.shape, brain)
+    top = min(protocol.window or np.inf, 30000 / visit.scale)
+    values = np.float32(visit.scale) * image.clip(0, top) ** np.float32(protocol.gamma)
+    return np.where(brain, np.rint(values).clip(0, 32000), 0).astype(np.int16)
+
+
+def covered(files: Axes, brain: Mask, visit: VisitPlan) -> Mask:
+    """The part of the brain that a visit's field of view holds: it may lack the top or the bottom."""
+    if visit.cut_mm == 0:
+        return brain
+    heights = files.z[brain.any(axis=(0, 1))]
+    kept = files.z <= heights[-1] - visit.cut_mm if visit.cut_mm > 0 else files.z >= heights[0] - visit.cut_mm
+    return np.asarray(brain & kept[None, None, :])
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
-    """The noise-free signal of healthy tissue and look-alikes at either visit; normal white matter is about 1."""
+class _NativeGrid:
+    """The scanner's voxels: world = matrix @ voxel + origin."""
 
-    baseline: Float
-    followup: Float
-    look_alikes: tuple[LookAlike, ...]
+    matrix: NDArray[np.float64]
+    origin_mm: NDArray[np.float64]
+    spacing_mm: Spacing
+    shape: tuple[int, int, int]
+
+    @staticmethod
+    def of_files(files: Axes) -> "_NativeGrid":
+        return _NativeGrid(np.diag(files.spacing_mm), files.origin_mm, files.spacing_mm, files.shape)
+
+    @staticmethod
+    def drawn(generator: np.random.Generator, anatomy: Anatomy, spacing: Spacing, tilt_deg: float) -> "_NativeGrid":
+        """A grid turned about a random axis, wide enough for the head."""
+        from scipy import fft
+
+        way = generator.standard_normal(3)
+        turn = _rotation(np.radians(tilt_deg) * way / np.linalg.norm(way))
+        axes = anatomy.axes
+        low, high = axes.origin_mm, np.array([axis[-1] for axis in axes])
+        half = (high - low) / 2 + 70 * np.sin(np.radians(tilt_deg))
+        counts = [fft.next_fast_len(int(np.ceil(2 * h / s)) + 1) for h, s in zip(half, spacing, strict=True)]
+        matrix = turn @ np.diag(spacing)
+        middle = (low + high) / 2 + generator.uniform(-0.5, 0.5, 3) * spacing
+        origin = middle - matrix @ ((np.array(counts) - 1) / 2)
+        return _NativeGrid(matrix, origin, spacing, (counts[0], counts[1], counts[2]))
+
+    def into(self, axes: Axes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Matrix and offset from these voxels to those of `axes`."""
+        scale = 1 / np.array(axes.spacing_mm)
+        return scale[:, None] * self.matrix, scale * (self.origin_mm - axes.origin_mm)
+
+    def back(self, axes: Axes, error: Rigid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Matrix and offset from the voxels of `axes`, moved by the error, to these."""
+        inverse = np.linalg.inv(self.matrix)
+        origin = error.matrix @ axes.origin_mm + error.shift_mm - self.origin_mm
+        return inverse @ error.matrix @ np.diag(axes.spacing_mm), inverse @ origin
 
 
-def draw_scene(generator: np.random.Generator, anatomy: Anatomy, plan: PatientPlan) -> Scene:
-    """FLAIR contrast of the anatomy, then spots that stay and flow artefacts that come and go."""
-    tissue = _tissue_signal(generator, anatomy)
-    spots = _spots(generator, anatomy, plan.bright_spots)
-    passing = {
-        visit: _flow_artefacts(generator, anatomy, visit, plan_of.flow_artefacts)
-        for visit, plan_of in (("baseline", plan.baseline), ("followup", plan.followup))
-    }
-    for spot in spots:
-        _add_blob(generator, tissue, anatomy, spot)
-    visits = {}
-    for visit, artefacts in passing.items():
-        extra = np.zeros_like(tissue)
-        for artefact in artefacts:
-            _add_blob(generator, extra, anatomy, artefact)
-        visits[visit] = tissue + extra * (1 - anatomy.wm)  # flow is outside white matter
-    look_alikes = (*spots, *passing["baseline"], *passing["followup"])
-    return Scene(visits["baseline"], visits["followup"], look_alikes)
+def _native_spacing(protocol: Protocol, axes: Axes) -> Spacing:
+    """The protocol's voxels, no finer than those that the head is drawn on."""
+    wanted = [protocol.in_plane_mm] * 3
+    wanted[_NORMAL_AXIS[protocol.plane]] = protocol.slice_mm
+    x, y, z = (max(a, b) for a, b in zip(wanted, axes.spacing_mm, strict=True))
+    return x, y, z
 
 
-def acquire(generator: np.random.Generator, signal: Float, anatomy: Anatomy, visit: VisitPlan) -> NDArray[np.int16]:
-    """One visit's image (X, Y, Z), skull-stripped: blur, contrast, bias field, Rician noise, the scanner's units.
-
-    Rician noise: Gudbjartsson & Patz 1995, the modulus of a signal with independent normal noise in two channels.
-    """
+def _profiled(signal: Float, protocol: Protocol, axis: int, axes: Axes) -> Float:
+    """The signal averaged across the slices with the slice's profile, a Gaussian; itself where voxels are no finer."""
     from scipy import ndimage
 
-    spacing = anatomy.axes.spacing_mm
-    widths = [width / spacing for width in (_IN_PLANE_MM, _IN_PLANE_MM, visit.through_plane_mm)]
-    blurred = ndimage.gaussian_filter(signal, widths)
-    bias = np.exp(np.float32(visit.bias) * smooth_field(generator, anatomy.axes, 70.0))
-    measured = bias * np.maximum(blurred, 0) ** np.float32(visit.gamma)
-    noise = np.float32(visit.noise) * generator.standard_normal((2, *signal.shape), dtype=np.float32)
-    image = np.hypot(measured + noise[0], noise[1]) * np.float32(visit.scale)
-    return np.where(anatomy.brain, np.rint(image), 0).astype(np.int16)
+    if protocol.slice_mm < 1.1 * axes.spacing_mm[axis]:
+        return signal
+    width = protocol.profile * protocol.slice_mm / 2.355
+    blurred: Float = ndimage.gaussian_filter1d(signal, width / axes.spacing_mm[axis], axis=axis)
+    return blurred
 
 
-def misplaced(generator: np.random.Generator, signal: Float, anatomy: Anatomy, mean_mm: float) -> Float:
-    """The signal after a rigid error whose displacement over the brain is `mean_mm` on average (cubic resampling)."""
-    from scipy import ndimage
-
-    middle = (np.array(signal.shape) - 1) / 2
-    turn = generator.normal(0, 1, 3)
-    shift = generator.normal(0, 1, 3)
-    voxels = np.argwhere(anatomy.brain)[::50] - middle
-    # radians and millimetres of one common size: a rotation moves the brain's outside by about 60 mm times its angle
-    moves = np.cross(turn / 60, voxels * anatomy.axes.spacing_mm) + shift
-    size = mean_mm / float(np.linalg.norm(moves, axis=1).mean())
-    x, y, z = size * turn / 60
-    matrix = np.array([[1, -z, y], [z, 1, -x], [-y, x, 1]])
-    offset = middle - matrix @ middle + size * shift / anatomy.axes.spacing_mm
-    moved: Float = ndimage.affine_transform(signal, matrix, offset, order=3, mode="nearest", output=np.float32)
-    return moved
+def _measured(generator: np.random.Generator, image: Float, native: _NativeGrid, axis: int, visit: VisitPlan) -> Float:
+    """Bias field, then noise, ringing and motion within the slices."""
+    protocol = visit.protocol
+    steps = [np.linspace(-80, 80, n) for n in native.shape]
+    bias = np.exp(np.float32(visit.bias) * smooth_field(generator, Axes(*steps), 70.0))
+    slices = np.moveaxis(image * bias, axis, 2)
+    in_plane = [step for other, step in enumerate(native.spacing_mm) if other != axis]
+    motion = visit.motion_mm / in_plane[0]
+    phase_axis = int(generator.integers(0, 2))
+    found = magnitude(generator, slices, protocol.noise, protocol.kept, (motion, phase_axis))
+    return np.ascontiguousarray(np.moveaxis(found, 2, axis))
 
 
-def _tissue_signal(generator: np.random.Generator, anatomy: Anatomy) -> Float:
-    grey, fluid = generator.uniform(1.12, 1.21), generator.uniform(0.12, 0.22)
-    rim, caps = generator.uniform(0.15, 0.35), generator.uniform(0.1, 0.35)
-    signal = anatomy.wm + np.float32(grey) * anatomy.gm + np.float32(fluid) * anatomy.csf
-    lining = np.float32(rim) * np.exp(-(((anatomy.ventricle_mm - 1) / 1.2) ** 2))
-    signal += (1 - anatomy.csf) * (lining + np.float32(caps) * anatomy.caps)
-    coarse, fine = (smooth_field(generator, anatomy.axes, knot_mm) for knot_mm in (22.0, 5.0))
-    signal *= 1 + np.float32(0.025) * coarse + np.float32(0.02) * fine
-    return np.asarray(signal * anatomy.brain, dtype=np.float32)
-
-
-def _spots(generator: np.random.Generator, anatomy: Anatomy, count: int) -> list[LookAlike]:
-    """Small bright things anywhere in tissue that are there at both visits: vessels, perivascular spaces' rims."""
-    centres = _centres(generator, anatomy.gm + 0.3 * anatomy.wm, anatomy.axes, count)
-    return [
-        LookAlike(
-            "bright_spot", "both", centre, float(generator.uniform(1.0, 1.8)), float(generator.uniform(0.2, 0.45))
-        )
-        for centre in centres
-    ]
-
-
-def _flow_artefacts(generator: np.random.Generator, anatomy: Anatomy, visit: str, count: int) -> list[LookAlike]:
-    """Inflow of fluid at one visit: brighter and blurrier than a lesion, in ventricles, cisterns and sulci."""
-    centres = _centres(generator, anatomy.csf**2, anatomy.axes, count)
-    return [
-        LookAlike("flow", visit, centre, float(generator.uniform(2.0, 3.5)), float(generator.uniform(0.4, 0.9)))
-        for centre in centres
-    ]
-
-
-def _centres(generator: np.random.Generator, weight: Float, axes: Axes, count: int) -> list[tuple[float, float, float]]:
-    cumulated = np.cumsum(weight.ravel(), dtype=np.float64)
-    drawn = np.searchsorted(cumulated, generator.random(count) * cumulated[-1], side="right")
-    voxels = np.array(np.unravel_index(drawn, weight.shape), dtype=np.float64).reshape(3, count).T
-    return [axes.world_mm(voxel) for voxel in voxels]
-
-
-def _add_blob(generator: np.random.Generator, volume: Float, anatomy: Anatomy, spot: LookAlike) -> None:
-    """A Gaussian ellipsoid with sd `radius_mm`, up to twice as long in one random direction."""
-    axis = generator.standard_normal(3)
-    axis /= np.linalg.norm(axis)
-    squeeze = 1 - 1 / generator.uniform(1.0, 2.0)
-    reach = 5 * spot.radius_mm
-    spans = [np.searchsorted(a, (c - reach, c + reach)) for a, c in zip(anatomy.axes, spot.centre_mm, strict=True)]
-    window = tuple(slice(int(first), int(last)) for first, last in spans)
-    offsets = np.stack(
-        np.meshgrid(*(a[w] - c for a, w, c in zip(anatomy.axes, window, spot.centre_mm, strict=True)), indexing="ij")
-    )
-    along = np.einsum("i,ixyz->xyz", axis, offsets)
-    distance2 = (offsets**2).sum(axis=0) - (1 - (1 - squeeze) ** 2) * along**2
-    volume[window] += (spot.contrast * np.exp(-distance2 / (2 * spot.radius_mm**2))).astype(np.float32)
+def _rotation(radians: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation about a vector by its length (Rodrigues)."""
+    angle = float(np.linalg.norm(radians))
+    if angle == 0:
+        return np.eye(3)
+    x, y, z = radians / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)

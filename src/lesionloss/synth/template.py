@@ -6,7 +6,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.synth.fields import Float
+from lesionloss.synth.fields import Float, Mask
+from lesionloss.synth.sampling import rows_at
 
 _MARGIN = 8  # voxels of 1 mm kept around the brain
 
@@ -16,34 +17,45 @@ _VENTRICLES_MM = (
     ((2.0, 26.0), (14.0, 36.0), (-4.0, 32.0)),  # frontal horns
     ((11.0, 40.0), (-62.0, -22.0), (-4.0, 32.0)),  # trigones and occipital horns
 )
+_DEEP_GREY_MM = ((0.0, 31.0), (-36.0, 26.0), (-16.0, 22.0))  # basal ganglia and thalami, |x|, y, z
+_SULCUS_MM = 3.0  # a sulcus is fluid that stands out from what lies within this distance
+
+TISSUES = ("gm", "wm", "csf", "ventricle_mm", "caps", "septum", "sulcus", "cortex", "deep")
+MOVES = ("depth_mm", "inward_x", "inward_y", "inward_z")
 
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """Maps on the MNI152 grid of 1 mm, all (X, Y, Z) float32."""
+    """Maps on the MNI152 grid of 1 mm, as tables (X·Y·Z, maps) float32.
 
-    gm: Float
-    wm: Float
-    csf: Float
-    brain: Float
-    ventricle_mm: Float  # signed distance to the ventricles, negative inside
-    caps: Float  # 1 at the tips of the ventricles' horns, falling to 0
-    inward: Float  # (3, X, Y, Z): where a point goes, in mm per mm, when the ventricles widen
+    `tissues`: fractions of grey and white matter and fluid; signed distance to the ventricles, negative inside; 1 at
+    the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1; nearness to cortex; share of the
+    grey matter that is deep. `moves`: depth under the brain's surface (negative outside), and where a point goes, in
+    mm per mm, when the ventricles widen.
+    """
+
+    shape: tuple[int, int, int]
     origin_mm: NDArray[np.float64]  # world coordinates of voxel (0, 0, 0)
+    tissues: Float
+    moves: Float
 
-    def sample(self, volume: Float, points_mm: Float) -> Float:
-        """Linear interpolation at world points (3, ...); 0 outside."""
-        from scipy import ndimage
+    def tissues_at(self, points_mm: Float) -> dict[str, Float]:
+        """Linear interpolation at world points (3, n): every map by name, (n,)."""
+        return dict(zip(TISSUES, rows_at(self.tissues, self.shape, self._voxels(points_mm)), strict=True))
 
-        shift = self.origin_mm.astype(np.float32).reshape((3,) + (1,) * (points_mm.ndim - 1))
-        values: Float = ndimage.map_coordinates(volume, points_mm - shift, order=1, mode="nearest", output=np.float32)
-        return values
+    def moves_at(self, points_mm: Float) -> Float:
+        """(4, n): depth and the inward field."""
+        return rows_at(self.moves, self.shape, self._voxels(points_mm))
+
+    def _voxels(self, points_mm: Float) -> Float:
+        return points_mm - self.origin_mm.astype(np.float32)[:, None]
 
 
 @cache
 def template() -> Template:
-    """Load the maps from nilearn's wheel; about a second, then kept."""
+    """Load the maps from nilearn's wheel; some seconds, then kept."""
     from nilearn import datasets
+    from scipy import ndimage
 
     whole = datasets.load_mni152_brain_mask(resolution=1)
     mask = np.asarray(whole.dataobj) > 0
@@ -54,11 +66,28 @@ def template() -> Template:
         np.asarray(load(resolution=1).dataobj, dtype=np.float32)[window].clip(0, 1)
         for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
     )
-    brain = mask[window].astype(np.float32)
+    brain = mask[window]
     csf = (brain - gm - wm).clip(0, 1)
     ventricles = _ventricles(csf, origin)
     distance = _signed_distance(ventricles)
-    return Template(gm, wm, csf, brain, distance, _caps(ventricles, origin), _inward(distance), origin)
+    tissues = {
+        "gm": gm,
+        "wm": wm,
+        "csf": csf,
+        "ventricle_mm": distance,
+        "caps": _caps(ventricles, origin),
+        "septum": _septum(ventricles, origin),
+        "sulcus": _sulci(csf * (distance > 2)),
+        "cortex": ndimage.gaussian_filter(gm, 2.5),
+        "deep": _deep(gm.shape, origin),
+    }
+    moves = [-_signed_distance(brain), *_inward(distance)]
+    return Template(
+        shape=gm.shape,
+        origin_mm=origin,
+        tissues=np.stack([tissues[name].ravel() for name in TISSUES], axis=1).astype(np.float32),
+        moves=np.stack([move.ravel() for move in moves], axis=1).astype(np.float32),
+    )
 
 
 def _mm_axes(shape: tuple[int, ...], origin: NDArray[np.float64]) -> list[Float]:
@@ -66,7 +95,7 @@ def _mm_axes(shape: tuple[int, ...], origin: NDArray[np.float64]) -> list[Float]
     return [(grid + start).astype(np.float32) for grid, start in zip(grids, origin, strict=True)]
 
 
-def _ventricles(csf: Float, origin: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _ventricles(csf: Float, origin: NDArray[np.float64]) -> Mask:
     """The larger pieces of fluid in the ventricles' boxes."""
     from scipy import ndimage
 
@@ -81,7 +110,7 @@ def _ventricles(csf: Float, origin: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(np.isin(pieces, np.flatnonzero(sizes > 800)))
 
 
-def _signed_distance(mask: NDArray[np.bool_]) -> Float:
+def _signed_distance(mask: Mask) -> Float:
     from scipy import ndimage
 
     outside = ndimage.distance_transform_edt(~mask)
@@ -89,7 +118,7 @@ def _signed_distance(mask: NDArray[np.bool_]) -> Float:
     return np.asarray(outside - inside, dtype=np.float32)
 
 
-def _caps(ventricles: NDArray[np.bool_], origin: NDArray[np.float64]) -> Float:
+def _caps(ventricles: Mask, origin: NDArray[np.float64]) -> Float:
     """Blobs of 5 mm at the foremost and the hindmost point of each side's ventricle."""
     x, y, z = _mm_axes(ventricles.shape, origin)
     caps = np.zeros(ventricles.shape, np.float32)
@@ -100,6 +129,34 @@ def _caps(ventricles: NDArray[np.bool_], origin: NDArray[np.float64]) -> Float:
             tx, ty, tz = lateral[tip] + origin
             caps = np.maximum(caps, np.exp(-((x - tx) ** 2 + (y - ty) ** 2 + (z - tz) ** 2) / (2 * 5.0**2)))
     return caps.astype(np.float32)
+
+
+def _septum(ventricles: Mask, origin: NDArray[np.float64]) -> Float:
+    """The thin wall between the lateral ventricles: the middle wherever there is a ventricle on both sides of it."""
+    x, y, z = _mm_axes(ventricles.shape, origin)
+    left, right = ((ventricles & (side * x >= 2) & (side * x <= 6)).any(axis=0, keepdims=True) for side in (-1, 1))
+    return np.asarray(np.exp(-((x / 0.9) ** 2) / 2) * (left & right & (z > 4) & (y > -30)), dtype=np.float32)
+
+
+def _sulci(csf: Float) -> Float:
+    """Fluid outside the ventricles that stands out from its neighbourhood, as a share of what stands out there most.
+
+    An average brain's sulci are pale; this finds their middles whatever their paleness.
+    """
+    from scipy import ndimage
+
+    ridge = (ndimage.gaussian_filter(csf, 0.6) - ndimage.gaussian_filter(csf, _SULCUS_MM)).clip(0)
+    strongest = ndimage.gaussian_filter(ndimage.maximum_filter(ridge, 9), 3.0)
+    return np.asarray((ridge / (strongest + 0.02)).clip(0, 1), dtype=np.float32)
+
+
+def _deep(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
+    from scipy import ndimage
+
+    x, y, z = _mm_axes(shape, origin)
+    (low, high), (back, front), (bottom, top) = _DEEP_GREY_MM
+    box = (abs(x) >= low) & (abs(x) <= high) & (y >= back) & (y <= front) & (z >= bottom) & (z <= top)
+    return np.asarray(ndimage.gaussian_filter(box.astype(np.float32), 2.0))
 
 
 def _inward(distance: Float) -> Float:

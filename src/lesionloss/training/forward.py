@@ -1,5 +1,7 @@
 """One pass: a batch onto the device, through the network, into the loss. Losses are computed in float32."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,11 @@ Part = tuple[Tensor, Tensor, Tensor | None]
 
 
 def parts(batch: Batch, recipe: Recipe, device: str) -> list[Part]:
-    """Images (B, C, *space), references and valid voxels (B, *space) on the device, in `accumulate` equal parts."""
+    """Images (B, C, *space), references and valid voxels (B, *space) on the device, in `accumulate` equal parts.
+
+    Patches of one slice, their last side 1, are given as pictures.
+    """
+    batch = _flat(batch) if recipe.patch[2:] == (1,) else batch
     images = on_device(torch.from_numpy(batch.images), device)
     images = images.contiguous(memory_format=torch.channels_last_3d if images.ndim == 5 else torch.channels_last)
     references = on_device(torch.from_numpy(batch.references), device)
@@ -23,6 +29,11 @@ def parts(batch: Batch, recipe: Recipe, device: str) -> list[Part]:
     if batch.valid is not None:
         masks = list(torch.split(on_device(torch.from_numpy(batch.valid), device), recipe.batch))
     return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
+
+
+def _flat(batch: Batch) -> Batch:
+    valid = None if batch.valid is None else batch.valid[..., 0]
+    return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
 
 
 def on_device(tensor: Tensor, device: str) -> Tensor:

@@ -26,7 +26,7 @@ def inner_split(
         return list(cases), []
     patients = sorted({case.patient for case in cases})
     with_lesion = {case.patient for case in cases if case.reference.any()}
-    wanted = max(1, round(share * len(patients)))
+    wanted = patients_aside(len(patients), share)
     if wanted >= len(patients):
         raise UsageError(
             f"inner_share {share:g} of {len(patients)} training patients leaves nobody to learn from; give more or less"
@@ -36,6 +36,11 @@ def inner_split(
     first, last = lesion[:1] if len(lesion) > 1 else [], lesion[-1:]
     aside = {*first, *[patient for patient in shuffled if patient not in (*first, *last)][: wanted - len(first)]}
     return [case for case in cases if case.patient not in aside], [case for case in cases if case.patient in aside]
+
+
+def patients_aside(patients: int, share: float) -> int:
+    """How many of so many patients are set aside: at least one."""
+    return max(1, round(share * patients))
 
 
 def inner_score(cases: Sequence[PreparedCase], recipe: Recipe, device: str) -> Score:

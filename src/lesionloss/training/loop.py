@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from lesionloss.training.checkpoint import Saving
 from lesionloss.training.forward import forward, loss_of, outputs_of, parts
 from lesionloss.training.health import health_tensor
 from lesionloss.training.inner import inner_score, inner_split
+from lesionloss.training.looking import Looking
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate, read_schedule
@@ -47,7 +48,7 @@ class Trained:
     """A trained network, its history, and the hashes that prove what it started from and what it saw.
 
     Its weights are those of `best_step`: the last one, or with an inner split the one with the best score, `best_score`
-    (mean Dice of whole cases; NaN without a split).
+    (mean Dice of whole cases; NaN without a split). `looks`: what `looking` saw.
     """
 
     network: nn.Module
@@ -56,6 +57,7 @@ class Trained:
     batches_hash: str
     best_step: int = 0
     best_score: float = math.nan
+    looks: tuple[dict[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def train(
     device: str = "cpu",
     workers: int = 0,
     saving: Saving | None = None,
+    looking: Looking | None = None,
     after_step: Callable[[Step], None] | None = None,
     start: Path | None = None,
 ) -> Trained:
@@ -85,6 +88,7 @@ def train(
     The result is the same for any number of `workers`, which make batches ahead. With `saving`, training goes on from
     the last whole checkpoint in its folder and writes others; `after_step` is then told of the steps before, too.
     `start` is the file of pretrained weights of a recipe that asks for some.
+    `looking` sees the network now and then; nothing depends on what it sees.
     Raises TrainingFailed when the loss is not finite, UsageError for a recipe that does not fit network or cases.
     """
     recipe, stream = trial.recipe, (trial.pair,)
@@ -170,14 +174,18 @@ def train(
                 mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
                 state.progress = state.progress.after(-mean, step, schedule)
             finished = last or state.progress.exhausted(recipe)
+            if looking is not None:
+                state.looks += looking.after(network, step)
             if saving is not None and (save or finished):
                 saving.save(state, trial.key)
 
+    looks = tuple(state.looks)
     if not state.best:
-        return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], state.step)
+        trained = Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], state.step)
+        return replace(trained, looks=looks)
     take_weights(network, state.best)
-    found = state.progress
-    return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], found.best_step, found.best)
+    step, best = state.progress.best_step, state.progress.best
+    return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], step, best, looks)
 
 
 def start_network(trial: Trial, start: Path | None = None) -> nn.Module:

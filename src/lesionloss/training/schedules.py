@@ -57,13 +57,17 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Plateau:
-    """The rate is multiplied by `factor_each` whenever `patience` looks in a row found no better score."""
+    """The rate is multiplied by `factor_each` whenever `patience` looks in a row found no better score.
+
+    It does not fall below its share `lowest`.
+    """
 
     factor_each: BelowOne = 0.5
     patience: Order = 5
+    lowest: Floor = 0.0
 
     def factor(self, step: int, recipe: Recipe, drops: int) -> float:
-        return self.factor_each**drops
+        return max(self.lowest, self.factor_each**drops)
 
 
 KINDS: Mapping[str, type[Any]] = {

@@ -10,8 +10,8 @@ from lesionloss.bench.cohort import RunCohort, run_cohort
 from lesionloss.bench.filling import fill_network
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.pretraining import make_starts
-from lesionloss.bench.run import claim
-from lesionloss.bench.trials import recipe_of, trials_of
+from lesionloss.bench.storing import claim
+from lesionloss.bench.trials import check_fit, code_of, recipe_of, trials_of
 from lesionloss.bench.watch import Watcher
 from lesionloss.errors import UsageError
 from lesionloss.training.checkpoint import Saving
@@ -23,7 +23,7 @@ from lesionloss.training.way import choose_way
 CHECKPOINT = "checkpoint"
 ALL = -1  # as a fold: everybody is learned from, nobody is tested
 WRITTEN = (
-    *("plan.toml", "cohort", "synthetic", FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
+    *("plan.toml", "cohort", "synthetic", "losses", FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
     *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
 )
 
@@ -67,6 +67,7 @@ def train_one(asked: Asked, watcher: Watcher) -> Trial:
     Raises UsageError when the plan or the fold doesn't fit, DataError when the data can't be used, TrainingFailed.
     """
     cohort = run_cohort(asked.plan, asked.out, watcher)
+    check_fit(asked.plan, cohort)
     trial = trial_of(asked, cohort)
     way = choose_way(trial.recipe, trial.network, len(cohort.cases[0].channels), asked.device)
     watcher.note(way.sentence())
@@ -93,7 +94,8 @@ def trial_of(asked: Asked, cohort: RunCohort) -> Trial:
             seed=plan.seeds[0],
             train=tuple(case.name for case in cohort.cases),
             test=(),
-            recipe=recipe_of(plan, asked.device),
+            recipe=recipe_of(plan, asked.device, cohort.cases),
+            loss_sha256=code_of(plan.losses[0]),
         )
     if asked.fold >= plan.folds:
         raise UsageError(f"--fold must be all or a number from 0 to {plan.folds - 1}, got {asked.fold}")

@@ -31,7 +31,10 @@ class Step:
 
 @dataclass
 class State:
-    """What the loop changes; `seen` is the digest of all batches so far, one after the other."""
+    """What the loop changes; `seen` is the digest of all batches so far, one after the other.
+
+    `looks` are rows of plain values that were seen on the way, which change nothing.
+    """
 
     network: nn.Module
     optimiser: torch.optim.Optimizer
@@ -40,6 +43,7 @@ class State:
     progress: Progress = field(default_factory=Progress)
     best: Tensors = field(default_factory=dict)
     seen: str = ""
+    looks: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def step(self) -> int:
@@ -90,6 +94,7 @@ def packed(state: State) -> tuple[Tensors, dict[str, Any]]:
         "scaler": state.scaler.state_dict(),
         "progress": asdict(state.progress),
         "seen": state.seen,
+        "looks": state.looks,
     }
 
 
@@ -109,6 +114,7 @@ def unpack(state: State, tensors: Mapping[str, Tensor], values: Mapping[str, Any
         state.scaler.load_state_dict(values["scaler"])
     state.progress = Progress(**values["progress"])
     state.seen = values["seen"]
+    state.looks = [dict(row) for row in values.get("looks", [])]
     state.history = [Step(int(row[0]), *row[1:]) for row in tensors["history"].tolist()]
 
 

@@ -63,7 +63,11 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training: a loss, a network, patients to learn from and patients to be judged on, and a seed."""
+    """One training: a loss, a network, patients to learn from and patients to be judged on, and a seed.
+
+    `loss_sha256`: hash of the user's files that the loss is from, empty for losses of the package. It belongs to the
+    loss: the key depends on it, the pair does not.
+    """
 
     loss: str
     dataset: str
@@ -75,6 +79,7 @@ class Trial:
     test: tuple[str, ...]
     recipe: Recipe
     method: str = "network"
+    loss_sha256: str = ""
 
     @property
     def key(self) -> str:
@@ -84,11 +89,17 @@ class Trial:
     @property
     def pair(self) -> str:
         """Digest of all fields but the loss: equal for trials that must share weights, batches and augmentation."""
-        return _digest({name: value for name, value in _record(self).items() if name not in ("loss", "method")})
+        return _digest({name: value for name, value in _record(self).items() if name not in OF_THE_LOSS})
+
+
+OF_THE_LOSS = ("loss", "method", "loss_sha256")
 
 
 def _record(trial: Trial) -> dict[str, Any]:
-    return asdict(trial) | {"recipe": recipe_record(trial.recipe)}
+    record = asdict(trial) | {"recipe": recipe_record(trial.recipe)}
+    if not trial.loss_sha256:
+        del record["loss_sha256"]
+    return record
 
 
 def recipe_record(recipe: Recipe) -> dict[str, Any]:
@@ -109,7 +120,7 @@ def flat_record(trial: Trial) -> dict[str, Any]:
     """The trial as one level of plain values, ready for TOML: key, pair, its fields and `recipe_record`."""
     record: dict[str, Any] = {"key": trial.key, "pair": trial.pair}
     for field in fields(trial):
-        if field.name != "recipe":
+        if field.name != "recipe" and (field.name != "loss_sha256" or trial.loss_sha256):
             record[field.name] = _plain(getattr(trial, field.name))
     return record | {name: _plain(value) for name, value in recipe_record(trial.recipe).items()}
 

@@ -54,7 +54,8 @@ def choose_way(recipe: Recipe, network: str, channels: int, device: str) -> Way:
 
 def step_bytes(recipe: Recipe, network: str, channels: int) -> int:
     """About the memory of one training step: activations of the batch, weights, gradients and moments."""
-    cost = summarise(network, (1, channels, *recipe.patch))
+    sides = recipe.patch[:2] if recipe.patch[2:] == (1,) else recipe.patch
+    cost = summarise(network, (1, channels, *sides))
     activations = cost.activations * recipe.batch
     return (activations if recipe.precision == "float32" else activations // 2) + cost.parameters * BYTES_PER_PARAMETER
 
