@@ -5,9 +5,9 @@
     python benchmarks/transfer.py ../shared/data/lit --out plain --change look_alikes.flow=[0,0]
 
 Synthetic patients are drawn and prepared in OUT/cases (kept for the next run), the first `--valid` of them set aside.
-At each look the threshold that is best for those is taken, never one that is best for real patients. OUT/curve.csv holds
-every look, OUT/model.* the last network for `lesionloss predict`. A training that was killed goes on from OUT/checkpoint.
-Several seeds or settings share their cases by `--cases FOLDER`.
+At each look the threshold that is best for those is taken, never one that is best for real patients. OUT/curve.csv
+holds every look, OUT/model.* the last network for `lesionloss predict`. A training that was killed goes on from
+OUT/checkpoint. Several seeds or settings share their cases by `--cases FOLDER`.
 """
 
 import csv
@@ -31,6 +31,7 @@ from lesionloss.bench.difference import DifferenceSettings, difference_mask
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare, save_prepared
 from lesionloss.data.subject import Subject
+from lesionloss.data.visible import visible_only
 from lesionloss.files import write_text
 from lesionloss.inference import lesion_mask, predict_probability
 from lesionloss.metrics import Case, score
@@ -74,6 +75,7 @@ def main(
     config: Annotated[Path | None, typer.Option(help="TOML settings of theirs, in place of a profile.")] = None,
     change: Annotated[list[str] | None, typer.Option(help="PART.KEY=VALUE of their settings; may be repeated.")] = None,
     truth: Annotated[str, typer.Option(help="What is lesion: new, positive or change.")] = "positive",
+    visible: Annotated[float, typer.Option(help="Rise (z) from which a synthetic change is marked; 0: all.")] = 0.4,
     patients: Annotated[int, typer.Option(help="Synthetic patients to learn from.")] = 60,
     valid: Annotated[int, typer.Option(help="Synthetic patients to choose the threshold by.")] = 6,
     cohort_seed: Annotated[int, typer.Option(help="Seed of the synthetic patients.")] = 7,
@@ -92,7 +94,8 @@ def main(
         torch.set_num_threads(threads)
     changes = _changes(change or []) | {"spacing_mm": "scanner", "ground_truth": truth}
     settings = load_settings(config, changes) if config else profile_settings(profile, changes)
-    made = synthetic_cases(cases or out / "cases", patients + valid, cohort_seed, settings)
+    drawn = synthetic_cases(cases or out / "cases", patients + valid, cohort_seed, settings)
+    made = [visible_only(case, visible) for case in drawn] if visible else drawn
     sides = Sides(made[valid:], made[:valid], real_cases(real, target))
     recipe = Recipe(
         steps=steps, batch=batch, patch=patch, jitter=10, lesion_share=0.5, learning_rate=learning_rate, decay=0.9,

@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lesionloss import UsageError
@@ -11,10 +12,13 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.trials import recipe_of
 from lesionloss.bench.watch import Silent
+from lesionloss.data.visible import visible_only
+from lesionloss.errors import DataError
 from lesionloss.training.loop import start_network, weights_hash
 from lesionloss.training.pretraining import check_pretraining, pretraining_trial, read_pretraining, start_of
 from lesionloss.training.trial import Trial
 from make_cohort import write_cohort
+from patch_cases import case_of
 
 TEXT = "synth(patients=2, spacing_mm=3.0, steps=2)"
 
@@ -153,3 +157,19 @@ def test_cases_with_other_channels_are_refused(finished: Path, data: Path, tmp_p
     trial = a_trial(data, pretrain="synth(patients=2, spacing_mm=3.0, steps=1)")
     with pytest.raises(UsageError, match="have the channels"):
         pretraining.make_starts(shorter, (trial,), single, finished, "cpu", Silent())
+
+
+def test_changes_that_nobody_sees_are_no_lesions() -> None:
+    reference = np.zeros((16, 12, 6), np.uint8)
+    difference = np.zeros(reference.shape, np.float32)
+    for x, rise in ((2, 0.2), (6, 0.9), (10, -0.9)):
+        reference[x : x + 2, 4:6, 2:4] = 1
+        difference[x : x + 2, 4:6, 2:4] = rise
+    reference[14, 10, 4], difference[14, 10, 4] = 1, 5.0  # bright, but a single voxel
+    image = np.stack([np.zeros_like(difference), difference, difference])
+    case = case_of("a", image, reference, np.ones(reference.shape, bool))
+    seen = visible_only(case, 0.4)
+    assert sorted({int(x) for x in np.argwhere(seen.reference)[:, 0]}) == [6, 7, 10, 11]
+    assert seen.image is case.image
+    with pytest.raises(DataError, match="no difference"):
+        visible_only(replace(case, channels=("a", "b", "c")), 0.4)

@@ -1,6 +1,7 @@
 """Synthetic pretraining of a run: once for each seed, kept under `pretrained/`, the start of all its trials."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lesionloss.bench import record
@@ -8,6 +9,7 @@ from lesionloss.bench.cohort import RunCohort, run_cohort
 from lesionloss.bench.filling import stored_preparation
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.watch import Watcher
+from lesionloss.data.visible import visible_only
 from lesionloss.errors import UsageError
 from lesionloss.files import whole_folder
 from lesionloss.training.checkpoint import Saving
@@ -58,7 +60,8 @@ def _synthetic(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
     place = folder / FOLDER / "synthetic"
     write_cohort(place, asked.patients, asked.seed, settings, watcher.cohort)
     own = {"source": str(place), "layout": "msseg2", "target": "", "patients": ()}
-    return run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
+    made = run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
+    return replace(made, cases=tuple(visible_only(case, asked.visible) for case in made.cases))
 
 
 def _pretrain(start: Trial, cohort: RunCohort, plan: Plan, folder: Path, device: str, watcher: Watcher) -> None:

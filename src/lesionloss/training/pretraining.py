@@ -29,6 +29,7 @@ class Pretraining(BaseModel):
 
     patients, seed, profile: of the synthetic cohort; `config` is a TOML file of its settings, in place of a profile.
     truth: what is lesion there: "new", "positive" (new or enlarging) or "change". spacing_mm: 0 for a scanner's voxels.
+    visible: lesions whose mean difference (z-scores) is not above it are no lesions, as nobody would mark them.
     steps: of pretraining; everything else is as in the trial. learning_rate: 0 for the trial's. loss: empty for the
     plan's baseline loss.
     """
@@ -41,6 +42,7 @@ class Pretraining(BaseModel):
     config: str = ""
     truth: Literal["new", "positive", "change"] = "new"
     spacing_mm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    visible: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.4
     steps: Annotated[int, Field(ge=1)] = 400
     learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     loss: str = ""
