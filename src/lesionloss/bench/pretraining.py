@@ -61,6 +61,8 @@ def _synthetic(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
     write_cohort(place, asked.patients, asked.seed, settings, watcher.cohort)
     own = {"source": str(place), "layout": "msseg2", "target": "", "patients": ()}
     made = run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
+    if not asked.visible:
+        return made
     return replace(made, cases=tuple(visible_only(case, asked.visible) for case in made.cases))
 
 
