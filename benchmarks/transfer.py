@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lesionloss.bench import record
 from lesionloss.bench.difference import DifferenceSettings, difference_mask
+from lesionloss.bundle import Record, save_bundle
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare, save_prepared
 from lesionloss.data.subject import Subject
@@ -119,9 +119,28 @@ def main(
     write_curve(trained.looks, out / "curve.csv")
     last = trained.looks[-1]
     seconds = round(trained.history[-1].seconds)
-    record.write_model(out, trial, trained, sides.learning[0], {"margin_voxels": Preparation().margin_voxels})
+    write_bundle(out, trial, trained.network, sides.learning[0], last)
     write_text(out / "asked.json", json.dumps({"trial": asdict(trial), "seconds": seconds}, indent=1) + "\n")
     show(last, sides, seconds)
+
+
+def write_bundle(
+    folder: Path, trial: Trial, network: torch.nn.Module, case: PreparedCase, row: Mapping[str, Any]
+) -> None:
+    """The frozen model, with the threshold and the smallest lesion of its last look, for `lesionloss predict`."""
+    made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seed": trial.seed}
+    bundle = Record(
+        network=trial.network,
+        channels=case.channels,
+        preparation={"margin_voxels": Preparation().margin_voxels},
+        window=trial.recipe.window,
+        overlap=trial.recipe.overlap,
+        threshold=row["threshold"],
+        min_volume_mm3=row["smallest_mm3"],
+        training=made_of | {"steps": trial.recipe.steps, "patients": len(trial.train)},
+        data_note="Trained on synthetic patients only.",
+    )
+    save_bundle(folder, network, bundle)
 
 
 def _changes(texts: Sequence[str]) -> dict[str, Any]:
@@ -196,7 +215,7 @@ def choose(cases: Sequence[PreparedCase], probabilities: Sequence[NDArray[np.flo
 
 def lesions(case: PreparedCase, found: NDArray[np.float32], threshold: float, smallest: float) -> NDArray[np.bool_]:
     voxel = float(np.prod(case.spacing_mm))
-    mask = lesion_mask(found[None], threshold=threshold, voxel_mm3=voxel, min_volume_mm3=smallest, connectivity=26)
+    mask = lesion_mask(found[None], threshold=threshold, voxel_mm3=voxel, min_volume_mm3=smallest)
     return np.asarray(mask > 0)
 
 
