@@ -93,10 +93,10 @@ def trained_with_history(
                 workers=default_workers(device),
                 saving=saving,
                 looking=looking,
+                start=start_of(trial, folder),
                 after_step=together(
                     history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
                 ),
-                start=start_of(trial, folder),
             )
         except Exception as error:
             if not isinstance(error, KEPT_AFTER):
