@@ -38,14 +38,28 @@ class RunTrial:
     folder: Path
     record: Mapping[str, Any]
 
+    def is_pair_of(self, other: "RunTrial") -> bool:
+        """Whether two trainings are proven to differ in nothing but the loss: pair digest, initial weights, batches.
+
+        Of two that ended at different steps, the batches up to the earlier end are compared.
+        """
+        mine, theirs = ([str(trial.record.get(key, "")) for key in ("pair", "weights_hash")] for trial in (self, other))
+        if mine != theirs or not all(mine):
+            return False
+        last = min(self.last_step, other.last_step)
+        seen = [trial.batches_at(last) for trial in (self, other)]
+        return seen[0] == seen[1] != ""
+
     @property
-    def pairing(self) -> tuple[str, str, str]:
-        """What two trainings must have in common to be a pair: digest, initial weights, batches."""
-        return (
-            str(self.record.get("pair", "")),
-            str(self.record.get("weights_hash", "")),
-            str(self.record.get("batches_hash", "")),
-        )
+    def last_step(self) -> int:
+        """The step at which the training ended, of trainings that may end early; else 0."""
+        return int(self.record.get("last_step", 0))
+
+    def batches_at(self, step: int) -> str:
+        """The hash of all batches up to a step at which the training might have ended, or up to its end."""
+        if step == self.last_step:
+            return str(self.record.get("batches_hash", ""))
+        return str(dict(self.record.get("batches_hash_at", {})).get(str(step), ""))
 
 
 @dataclass(frozen=True)
