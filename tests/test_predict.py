@@ -151,7 +151,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     narrow, wide = (make_ready(source, bundle_of(preparation={"margin_voxels": n}).record).case for n in (0, 1))
     assert narrow.shape != wide.shape
     with pytest.raises(DataError, match=r"preparation .* is not known to this lesionloss"):
-        make_ready(source, bundle_of(preparation={"steps": ["n4"]}).record)
+        make_ready(source, bundle_of(preparation={"steps": ["n5"]}).record)
 
 
 def test_visits_on_different_grids_say_what_to_do(visits: tuple[Path, Path, Path], tmp_path: Path) -> None:
