@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def fill_network(
         watcher.note(warning)
     record.write_scores(folder, rows)
     record.write_model(folder, trial, trained, cohort.cases[0], cohort.preparation)
-    record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
+    record.write_trial(folder, trial, proofs_of(trained))
     now = time.perf_counter()
     record.write_machine(
         folder, {"training": trained_at - begun, "judging": now - trained_at, "total": now - begun}, device
@@ -111,6 +112,18 @@ def judge(
     predicted = predicted_by(trained.network, trial, case, device)
     record.write_prediction(folder, case, predicted)
     return record.rows_of_case(record.Place(trial), case, predicted, plan.metrics)
+
+
+def proofs_of(trained: Trained) -> dict[str, object]:
+    """What proves that two trainings are a pair; of those that may end early, the batches' hash at every such step."""
+    proofs: dict[str, object] = {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash}
+    if trained.marks:
+        proofs |= {"last_step": trained.history[-1].step, "batches_hash_at": dict(_marks(trained))}
+    return proofs
+
+
+def _marks(trained: Trained) -> Iterator[tuple[str, str]]:
+    return ((str(step), seen) for step, seen in trained.marks)
 
 
 def health_warning(trial: Trial, trained: Trained) -> str:

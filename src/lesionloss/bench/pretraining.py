@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lesionloss.bench import record
 from lesionloss.bench.cohort import RunCohort, run_cohort
-from lesionloss.bench.filling import stored_preparation
+from lesionloss.bench.filling import proofs_of
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.watch import Watcher
 from lesionloss.data.visible import visible_only
@@ -75,8 +75,7 @@ def _pretrain(start: Trial, cohort: RunCohort, plan: Plan, folder: Path, device:
             trained = train(
                 start, cohort.cases, device=device, workers=default_workers(device), saving=saving, after_step=told
             )  # fmt: skip
-        record.write_model(unfinished, start, trained, cohort.cases[0], stored_preparation(plan.data))
-        hashes = {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash}
-        record.write_trial(unfinished, start, hashes | {"dataset_content": cohort.dataset})
+        record.write_model(unfinished, start, trained, cohort.cases[0], cohort.preparation)
+        record.write_trial(unfinished, start, proofs_of(trained) | {"dataset_content": cohort.dataset})
         record.write_machine(unfinished, {"training": trained.history[-1].seconds}, device)
     saving.clear()

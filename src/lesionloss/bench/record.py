@@ -114,8 +114,8 @@ def write_scores(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def write_trial(folder: Path, trial: Trial, hashes: dict[str, str]) -> None:
-    (folder / "trial.toml").write_text(tomli_w.dumps(flat_record(trial) | hashes), encoding="utf-8")
+def write_trial(folder: Path, trial: Trial, hashes: Mapping[str, object]) -> None:
+    (folder / "trial.toml").write_text(tomli_w.dumps(flat_record(trial) | dict(hashes)), encoding="utf-8")
 
 
 def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -49,7 +49,8 @@ class Trained:
     """A trained network, its history, and the hashes that prove what it started from and what it saw.
 
     Its weights are those of `best_step`: the last one, or with an inner split the one with the best score, `best_score`
-    (mean Dice of whole cases; NaN without a split). `looks`: what `looking` saw.
+    (mean Dice of whole cases; NaN without a split). `looks`: what `looking` saw. `marks`: the
+    batches' hash at every step at which the training might have ended early.
     """
 
     network: nn.Module
@@ -59,6 +60,7 @@ class Trained:
     best_step: int = 0
     best_score: float = math.nan
     looks: tuple[dict[str, object], ...] = ()
+    marks: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,18 +178,20 @@ def train(
                 mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
                 state.progress = state.progress.after(-mean, step, schedule)
             finished = last or state.progress.exhausted(recipe)
+            if recipe.stop_after and (look or last):
+                state.marks.append((step, state.seen[:16]))
             if looking is not None:
                 state.looks += looking.after(network, step)
             if saving is not None and (save or finished):
                 saving.save(state, trial.key)
 
-    looks = tuple(state.looks)
-    if not state.best:
-        trained = Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], state.step)
-        return replace(trained, looks=looks)
-    take_weights(network, state.best)
-    step, best = state.progress.best_step, state.progress.best
-    return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], step, best, looks)
+    step, best = state.step, math.nan
+    if state.best:
+        take_weights(network, state.best)
+        step, best = state.progress.best_step, state.progress.best
+    seen, history = state.seen[:16], tuple(state.history)
+    looks, marks = tuple(state.looks), tuple(state.marks)
+    return Trained(network.eval(), history, started_from, seen, step, best, looks, marks)
 
 
 def start_network(trial: Trial, start: Path | None = None) -> nn.Module:
