@@ -10,7 +10,7 @@ from lesionloss.bench.storing import link_cohort
 from lesionloss.bench.watch import Watcher
 from lesionloss.catalogue import nearest
 from lesionloss.data.cohort import Cohort, open_cohort
-from lesionloss.data.prepare import PreparedCase, load_prepared, prepare_all
+from lesionloss.data.prepare import CaseEntry, Index, PreparedCase, load_index, load_prepared, prepare_all
 from lesionloss.errors import DataError, UsageError
 
 
@@ -28,7 +28,34 @@ class RunCohort:
         return [by_name[name] for name in names]
 
 
+@dataclass(frozen=True)
+class ListedCohort:
+    """A prepared cohort as its index tells of it, no image read: names and patients; `folder` holds a file of each."""
+
+    dataset: str
+    target: str
+    loads: Mapping[str, float]
+    cases: tuple[CaseEntry, ...]
+    folder: Path
+
+    def named(self, names: Sequence[str]) -> list[PreparedCase]:
+        """The cases themselves. Raises DataError where a file is damaged or gone."""
+        return [load_prepared(self.folder / f"{name}.npz") for name in names]
+
+    def read(self, names: Sequence[str]) -> RunCohort:
+        """The cohort with the named cases alone, in its own order. Raises as `named` does."""
+        wanted = set(names)
+        read = self.named([entry.name for entry in self.cases if entry.name in wanted])
+        return RunCohort(self.dataset, self.target, self.loads, tuple(read))
+
+
 def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
+    """Make or find the plan's patients, prepare and read them all. Raises as `made_cohort`."""
+    made = made_cohort(plan, folder, watcher)
+    return made.read([entry.name for entry in made.cases])
+
+
+def made_cohort(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
     """Make or find the plan's patients and prepare them under `folder`/cohort.
 
     Raises UsageError when the plan names no data, DataError when a file can't be believed or no case is complete.
@@ -40,11 +67,19 @@ def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
         raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
     place = folder / "cohort"
     link_cohort(folder)
-    index = prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
+    return listed(place, prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index)
+
+
+def found_cohort(folder: Path) -> ListedCohort:
+    """The cohort that a run folder holds. Raises DataError where it has none."""
+    return listed(folder / "cohort", load_index(folder / "cohort"))
+
+
+def listed(place: Path, index: Index) -> ListedCohort:
+    """What an index says, with the digest of the whole content in the name of the data set."""
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
-    return RunCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), cases)
+    return ListedCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), index.cases, place)
 
 
 def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
