@@ -20,8 +20,9 @@ from lesionloss.data.cohort import open_cohort
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.resample import Grid
 from lesionloss.realism import Asked, check, measures
-from lesionloss.realism.checking import write_check
+from lesionloss.realism.checking import as_record
 from lesionloss.realism.comparison import compare
+from lesionloss.realism.figures import write_patches
 from lesionloss.realism.measures import measure_images, measure_masks, tissue_classes
 from lesionloss.realism.sources import Masks, masks_of, masks_only
 from lesionloss.realism.telling import VIEWS, Patches, Settings, auc, draw_patches, tell_apart
@@ -29,7 +30,7 @@ from patch_cases import case_of
 
 SHAPE = (48, 44, 20)
 SPACING = (1.0, 1.0, 3.0)
-QUICK = Settings(patches=24, folds=2, steps=25, batch=16)
+QUICK = Settings(patches=16, folds=2, steps=15, batch=16)
 
 
 def head(
@@ -158,7 +159,7 @@ def test_auc_counts_pairs_and_halves_ties() -> None:
 
 
 def patches(make: Callable[[str], PreparedCase], kind: str, real: bool) -> list[Patches]:
-    return [draw_patches(make(f"{kind}{number}"), real=real, settings=QUICK) for number in range(4)]
+    return [draw_patches(make(f"{kind}{number}"), real=real, settings=QUICK) for number in range(3)]
 
 
 def test_patches_of_one_kind_cannot_be_told_apart_and_noisier_ones_can() -> None:
@@ -168,10 +169,8 @@ def test_patches_of_one_kind_cannot_be_told_apart_and_noisier_ones_can() -> None
     noisy = patches(lambda name: head(name, noise=0.5), "s", real=False)
     found = next(iter(tell_apart([*real, *noisy], QUICK)))
     assert found.auc > 0.95
-    assert found.patches == (4 * QUICK.patches, 4 * QUICK.patches)
+    assert found.patches == (3 * QUICK.patches, 3 * QUICK.patches)
     assert len(found.folds) == 2
-    again = next(iter(tell_apart([*real, *noisy], QUICK)))
-    assert again == found
 
 
 def test_one_patient_of_a_kind_is_too_few_to_tell() -> None:
@@ -218,13 +217,12 @@ def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Pat
 
 def test_both_cohorts_are_measured_and_their_patches_told_apart(tmp_path: Path) -> None:
     real, synthetic = write_pairs(tmp_path / "real", 2, 0.1), write_pairs(tmp_path / "synthetic", 2, 0.5)
-    asked = Asked(open_cohort(real), open_cohort(synthetic), telling=Settings(patches=12, folds=2, steps=15, batch=16))
+    asked = Asked(open_cohort(real), open_cohort(synthetic), telling=Settings(patches=8, folds=2, steps=3, batch=8))
     seen: list[str] = []
     found = check(asked, seen.append)
     assert [telling.view for telling in found.tellings] == list(VIEWS)
     assert {"001", "002", *VIEWS} == set(seen)
-    write_check(found, tmp_path / "out")
-    record = json.loads((tmp_path / "out" / "realism.json").read_text())
-    assert [told["view"] for told in record["told_apart"]] == list(VIEWS)
-    with Image.open(tmp_path / "out" / "patches.png") as picture:
-        assert picture.size[0] > picture.size[1]
+    assert [told["view"] for told in as_record(found)["told_apart"]] == list(VIEWS)
+    write_patches((*found.real.patches, *found.synthetic.patches), tmp_path / "patches.png", shown=3)
+    with Image.open(tmp_path / "patches.png") as picture:
+        assert min(picture.size) > 100
