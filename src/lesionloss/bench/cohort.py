@@ -2,15 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.storing import link_cohort
 from lesionloss.bench.watch import Watcher
 from lesionloss.catalogue import nearest
-from lesionloss.data.adopting import adopt, is_prepared
 from lesionloss.data.cohort import Cohort, open_cohort
 from lesionloss.data.prepare import CaseEntry, Index, PreparedCase, load_index, load_prepared, prepare_all
 from lesionloss.errors import DataError, UsageError
@@ -18,16 +16,12 @@ from lesionloss.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class RunCohort:
-    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient.
-
-    `preparation` holds the steps and their settings, as the index of the cases has them.
-    """
+    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient."""
 
     dataset: str
     target: str
     loads: Mapping[str, float]
     cases: tuple[PreparedCase, ...]
-    preparation: Mapping[str, Any] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         by_name = {case.name: case for case in self.cases}
@@ -43,7 +37,6 @@ class ListedCohort:
     loads: Mapping[str, float]
     cases: tuple[CaseEntry, ...]
     folder: Path
-    preparation: Mapping[str, Any] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         """The cases themselves. Raises DataError where a file is damaged or gone."""
@@ -53,7 +46,7 @@ class ListedCohort:
         """The cohort with the named cases alone, in its own order. Raises as `named` does."""
         wanted = set(names)
         read = self.named([entry.name for entry in self.cases if entry.name in wanted])
-        return RunCohort(self.dataset, self.target, self.loads, tuple(read), self.preparation)
+        return RunCohort(self.dataset, self.target, self.loads, tuple(read))
 
 
 def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
@@ -63,12 +56,18 @@ def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
 
 
 def made_cohort(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
-    """Make or find the plan's patients and prepare them under `folder`/cohort; prepared ones are copied there.
+    """Make or find the plan's patients and prepare them under `folder`/cohort.
 
     Raises UsageError when the plan names no data, DataError when a file can't be believed or no case is complete.
     """
+    cohort = _source(plan, folder, watcher)
+    for case in cohort.incomplete:
+        watcher.note(f"left out: {case.name}: {case.reason}")
+    if not cohort.cases:
+        raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
     place = folder / "cohort"
-    return listed(place, _index(plan, folder, place, watcher))
+    link_cohort(folder)
+    return listed(place, prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index)
 
 
 def found_cohort(folder: Path) -> ListedCohort:
@@ -80,22 +79,7 @@ def listed(place: Path, index: Index) -> ListedCohort:
     """What an index says, with the digest of the whole content in the name of the data set."""
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    loads = index.patient_loads()
-    return ListedCohort(f"{index.layout}-{digest}", index.target, loads, index.cases, place, index.preparation)
-
-
-def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> Index:
-    if is_prepared(plan.data.source):
-        if plan.data.prepare is not None:
-            raise UsageError(f"data.prepare: {plan.data.source} is prepared already; leave it out, or name raw images")
-        return adopt(plan.data.source, place, plan.data.patients, plan.data.target)
-    cohort = _source(plan, folder, watcher)
-    for case in cohort.incomplete:
-        watcher.note(f"left out: {case.name}: {case.reason}")
-    if not cohort.cases:
-        raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
-    link_cohort(folder)
-    return prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
+    return ListedCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), index.cases, place)
 
 
 def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:

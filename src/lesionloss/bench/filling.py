@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from lesionloss.bench import record
 from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.curves import curves_of
 from lesionloss.bench.difference import DifferenceSettings, difference_mask
-from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan import Data, Plan
 from lesionloss.bench.predicting import predicted_by
 from lesionloss.bench.watch import Watcher
 from lesionloss.data.prepare import PreparedCase
@@ -65,8 +64,9 @@ def fill_network(
     if warning:
         watcher.note(warning)
     record.write_scores(folder, rows)
-    record.write_model(folder, trial, trained, cohort.cases[0], cohort.preparation)
-    record.write_trial(folder, trial, proofs_of(trained))
+    preparation = stored_preparation(plan.data)
+    record.write_model(folder, trial, trained, cohort.cases[0], preparation)
+    record.write_trial(folder, trial, {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash})
     now = time.perf_counter()
     record.write_machine(
         folder, {"training": trained_at - begun, "judging": now - trained_at, "total": now - begun}, device
@@ -94,10 +94,10 @@ def trained_with_history(
                 workers=default_workers(device),
                 saving=saving,
                 looking=looking,
-                start=start_of(trial, folder),
                 after_step=together(
                     history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else [])
                 ),
+                start=start_of(trial, folder),
             )
         except Exception as error:
             if not isinstance(error, KEPT_AFTER):
@@ -114,16 +114,9 @@ def judge(
     return record.rows_of_case(record.Place(trial), case, predicted, plan.metrics)
 
 
-def proofs_of(trained: Trained) -> dict[str, object]:
-    """What proves that two trainings are a pair; of those that may end early, the batches' hash at every such step."""
-    proofs: dict[str, object] = {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash}
-    if trained.marks:
-        proofs |= {"last_step": trained.history[-1].step, "batches_hash_at": dict(_marks(trained))}
-    return proofs
-
-
-def _marks(trained: Trained) -> Iterator[tuple[str, str]]:
-    return ((str(step), seen) for step, seen in trained.marks)
+def stored_preparation(data: Data) -> dict[str, object]:
+    """What a bundle says of the preparation; `predict` repeats it."""
+    return {"margin_voxels": data.margin_voxels} if data.prepare is None else data.prepare.settings()
 
 
 def health_warning(trial: Trial, trained: Trained) -> str:

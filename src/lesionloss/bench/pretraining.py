@@ -1,15 +1,12 @@
 """Synthetic pretraining of a run: once for each seed, kept under `pretrained/`, the start of all its trials."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lesionloss.bench import record
 from lesionloss.bench.cohort import RunCohort, run_cohort
-from lesionloss.bench.filling import proofs_of
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.watch import Watcher
-from lesionloss.data.visible import visible_only
 from lesionloss.errors import UsageError
 from lesionloss.files import whole_folder
 from lesionloss.training.checkpoint import Saving
@@ -36,7 +33,7 @@ def make_starts(
     _check_channels(cohort, synthetic)
     for number, start in enumerate(missing, 1):
         watcher.started(start, number, len(missing))
-        _pretrain(start, synthetic, plan, folder, device, watcher)
+        _pretrain(start, synthetic, folder, device, watcher)
         watcher.ended(start)
 
 
@@ -52,21 +49,20 @@ def _check_channels(cohort: RunCohort, synthetic: RunCohort) -> None:
 
 def _synthetic(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
     """The synthetic patients of the plan's text, prepared as the plan prepares its own."""
-    from lesionloss.synth import load_settings, profile_settings, write_cohort
+    settings = read_pretraining(plan.training.pretrain)
+    data = plan.data.model_dump() | {
+        "source": "synth",
+        "layout": "",
+        "target": "",
+        "patients": (),
+        "synth_patients": settings.patients,
+        "synth_seed": settings.seed,
+    }
+    made = plan.changed({"data": data})
+    return run_cohort(made, folder / FOLDER, watcher)
 
-    asked = read_pretraining(plan.training.pretrain)
-    changes = {"spacing_mm": asked.spacing_mm or "scanner", "ground_truth": asked.truth}
-    settings = load_settings(Path(asked.config), changes) if asked.config else profile_settings(asked.profile, changes)
-    place = folder / FOLDER / "synthetic"
-    write_cohort(place, asked.patients, asked.seed, settings, watcher.cohort)
-    own = {"source": str(place), "layout": "msseg2", "target": "", "patients": ()}
-    made = run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
-    if not asked.visible:
-        return made
-    return replace(made, cases=tuple(visible_only(case, asked.visible) for case in made.cases))
 
-
-def _pretrain(start: Trial, cohort: RunCohort, plan: Plan, folder: Path, device: str, watcher: Watcher) -> None:
+def _pretrain(start: Trial, cohort: RunCohort, folder: Path, device: str, watcher: Watcher) -> None:
     place = folder / FOLDER / start.key
     saving = Saving(folder / "checkpoints" / start.key, note=watcher.note)
     with whole_folder(place) as unfinished:
@@ -75,7 +71,8 @@ def _pretrain(start: Trial, cohort: RunCohort, plan: Plan, folder: Path, device:
             trained = train(
                 start, cohort.cases, device=device, workers=default_workers(device), saving=saving, after_step=told
             )  # fmt: skip
-        record.write_model(unfinished, start, trained, cohort.cases[0], cohort.preparation)
-        record.write_trial(unfinished, start, proofs_of(trained) | {"dataset_content": cohort.dataset})
+        record.write_model(unfinished, start, trained, cohort.cases[0], {})
+        hashes = {"weights_hash": trained.weights_hash, "batches_hash": trained.batches_hash}
+        record.write_trial(unfinished, start, hashes | {"dataset_content": cohort.dataset})
         record.write_machine(unfinished, {"training": trained.history[-1].seconds}, device)
     saving.clear()

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 import lesionloss
 from lesionloss.bundle import Record, save_bundle
-from lesionloss.data.nifti import axes_of
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.inference import lesion_probability
 from lesionloss.metrics import Case, choose, score
@@ -114,8 +113,8 @@ def write_scores(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def write_trial(folder: Path, trial: Trial, hashes: Mapping[str, object]) -> None:
-    (folder / "trial.toml").write_text(tomli_w.dumps(flat_record(trial) | dict(hashes)), encoding="utf-8")
+def write_trial(folder: Path, trial: Trial, hashes: dict[str, str]) -> None:
+    (folder / "trial.toml").write_text(tomli_w.dumps(flat_record(trial) | hashes), encoding="utf-8")
 
 
 def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:
@@ -159,7 +158,6 @@ def write_model(
         "seed": trial.seed,
         "steps": trial.recipe.steps,
         "spacing_mm": [round(edge, 4) for edge in case.spacing_mm],
-        "axes": axes_of(case.affine),
     }
     recipe = trial.recipe
     bundle = Record(
@@ -171,8 +169,6 @@ def write_model(
         overlap=recipe.overlap,
         threshold=recipe.threshold,
         training=training,
-        licence="not stated; see lesionloss train --licence",
-        data_note=f"{len(trial.train)} cases of {trial.dataset}, {trial.target}; their terms hold for weights too",
     )
     save_bundle(folder, trained.network, bundle)
 

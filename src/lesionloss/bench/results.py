@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.bench.ended import FailedTrial, MissingTrial, RunTrial
 from lesionloss.bench.reading import read_arrays, read_json, read_toml
 from lesionloss.bench.scores import read_scores
 from lesionloss.catalogue import nearest
@@ -23,21 +22,50 @@ from lesionloss.errors import DataError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "DIFFERENCE",
-    "RUNS",
-    "CohortCase",
-    "FailedTrial",
-    "LeftOut",
-    "MissingTrial",
-    "Results",
-    "RunTrial",
-    "load",
-    "run_folders",
-]
-
 DIFFERENCE = "difference"
 RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class RunTrial:
+    """A trial that ended well. `record` holds every field of its trial.toml."""
+
+    key: str
+    loss: str
+    method: str
+    fold: int
+    seed: int
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def pairing(self) -> tuple[str, str, str]:
+        """What two trainings must have in common to be a pair: digest, initial weights, batches."""
+        return (
+            str(self.record.get("pair", "")),
+            str(self.record.get("weights_hash", "")),
+            str(self.record.get("batches_hash", "")),
+        )
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    """A trial that stopped with an error; `reason` is the last line of its traceback."""
+
+    key: str
+    loss: str
+    fold: int
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class MissingTrial:
+    """A trial that the plan asks for and the folder has not, neither whole nor failed."""
+
+    loss: str
+    fold: int
+    seed: int
 
 
 @dataclass(frozen=True)

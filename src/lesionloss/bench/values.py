@@ -60,7 +60,6 @@ _SHORT_TITLES = {
     "false_positive_lesion_volume_mm3": "False-positive volume",
     "missed_lesions": "Missed lesions",
     "nll": "Negative log-likelihood",
-    "nll_lesion_term": "Lesion term of the NLL",
     "brier": "Brier score",
     "ece": "Expected calibration error",
     "ace": "Average calibration error",

@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from lesionloss.criterion import build
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.stream import BatchStream
-from lesionloss.devices import without_default_device
 from lesionloss.errors import DataError, LesionLossError, UsageError
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.foreign_names import same_name
@@ -49,8 +48,7 @@ class Trained:
     """A trained network, its history, and the hashes that prove what it started from and what it saw.
 
     Its weights are those of `best_step`: the last one, or with an inner split the one with the best score, `best_score`
-    (mean Dice of whole cases; NaN without a split). `looks`: what `looking` saw. `marks`: the
-    batches' hash at every step at which the training might have ended early.
+    (mean Dice of whole cases; NaN without a split). `looks`: what `looking` saw.
     """
 
     network: nn.Module
@@ -60,7 +58,6 @@ class Trained:
     best_step: int = 0
     best_score: float = math.nan
     looks: tuple[dict[str, object], ...] = ()
-    marks: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,6 @@ class Unread:
     names: tuple[str, ...]
 
 
-@without_default_device
 def train(
     trial: Trial,
     cases: Sequence[PreparedCase],
@@ -178,20 +174,18 @@ def train(
                 mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
                 state.progress = state.progress.after(-mean, step, schedule)
             finished = last or state.progress.exhausted(recipe)
-            if recipe.stop_after and (look or last):
-                state.marks.append((step, state.seen[:16]))
             if looking is not None:
                 state.looks += looking.after(network, step)
             if saving is not None and (save or finished):
                 saving.save(state, trial.key)
 
-    step, best = state.step, math.nan
-    if state.best:
-        take_weights(network, state.best)
-        step, best = state.progress.best_step, state.progress.best
-    seen, history = state.seen[:16], tuple(state.history)
-    looks, marks = tuple(state.looks), tuple(state.marks)
-    return Trained(network.eval(), history, started_from, seen, step, best, looks, marks)
+    looks = tuple(state.looks)
+    if not state.best:
+        trained = Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], state.step)
+        return replace(trained, looks=looks)
+    take_weights(network, state.best)
+    step, best = state.progress.best_step, state.progress.best
+    return Trained(network.eval(), tuple(state.history), started_from, state.seen[:16], step, best, looks)
 
 
 def start_network(trial: Trial, start: Path | None = None) -> nn.Module:

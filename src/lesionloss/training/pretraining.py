@@ -9,7 +9,7 @@ no longer differ in the loss alone.)
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,9 +27,7 @@ _NOUN = "training.pretrain"
 class Pretraining(BaseModel):
     """What `synth(...)` may say.
 
-    patients, seed, profile: of the synthetic cohort; `config` is a TOML file of its settings, in place of a profile.
-    truth: what is lesion there: "new", "positive" (new or enlarging) or "change". spacing_mm: 0 for a scanner's voxels.
-    visible: lesions whose mean difference (z-scores) is not above it are no lesions, as nobody would mark them.
+    patients, seed: of the synthetic cohort; its settings are a TOML file, `config`, or else the plan's `[data]`.
     steps: of pretraining; everything else is as in the trial. learning_rate: 0 for the trial's. loss: empty for the
     plan's baseline loss.
     """
@@ -38,14 +36,10 @@ class Pretraining(BaseModel):
 
     patients: Annotated[int, Field(ge=2)] = 40
     seed: Annotated[int, Field(ge=0)] = 1
-    profile: str = "mixed"
-    config: str = ""
-    truth: Literal["new", "positive", "change"] = "new"
-    spacing_mm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    visible: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.4
     steps: Annotated[int, Field(ge=1)] = 400
     learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     loss: str = ""
+    config: str = ""
 
 
 def read_pretraining(text: str) -> Pretraining:
@@ -58,10 +52,6 @@ def read_pretraining(text: str) -> Pretraining:
         settings = Pretraining.model_validate(values, strict=True)
     except ValidationError as error:
         raise UsageError("; ".join(_explain(dict(item)) for item in error.errors())) from error
-    if settings.profile != _default("profile"):
-        from lesionloss.synth import profile_settings
-
-        profile_settings(settings.profile)
     if settings.loss:
         from lesionloss.criterion import build
 
@@ -102,7 +92,7 @@ def pretraining_trial(trial: Trial) -> Trial:
     return Trial(
         loss=settings.loss,
         dataset=trial.recipe.pretrain,
-        target=settings.truth,
+        target="new_lesions",
         network=trial.network,
         fold=-1,
         seed=trial.seed,
@@ -115,8 +105,8 @@ def pretraining_trial(trial: Trial) -> Trial:
 def _pretraining_recipe(recipe: Recipe, settings: Pretraining) -> Recipe:
     """The trial's, with steps and rate of its own; nobody is set aside, and no part is frozen yet."""
     rate = settings.learning_rate or recipe.learning_rate
-    own = replace(recipe, steps=settings.steps, learning_rate=rate, pretrain="", freeze=())
-    return replace(own, inner_share=0.0, stop_after=0, check_every=50)
+    own = replace(recipe, steps=settings.steps, learning_rate=rate, pretrain="")
+    return replace(own, inner_share=0.0, stop_after=0, freeze=())
 
 
 def start_of(trial: Trial, folder: Path) -> Path | None:

@@ -23,8 +23,20 @@ from lesionloss.training.way import choose_way
 CHECKPOINT = "checkpoint"
 ALL = -1  # as a fold: everybody is learned from, nobody is tested
 WRITTEN = (
-    *("plan.toml", "cohort", "synthetic", "losses", FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
-    *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
+    *(
+        "plan.toml",
+        "cohort",
+        "synthetic",
+        "losses",
+        FOLDER,
+        "checkpoints",
+        CHECKPOINT,
+        "trial.toml",
+        "machine.json",
+        "history.csv",
+        "scores.csv",
+    ),
+    *("model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
 )
 
 

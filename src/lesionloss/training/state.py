@@ -33,8 +33,7 @@ class Step:
 class State:
     """What the loop changes; `seen` is the digest of all batches so far, one after the other.
 
-    `looks` are rows of plain values that were seen on the way, which change nothing. `marks` are steps at which a
-    training may end early, with `seen` there: a pair may end at different ones.
+    `looks` are rows of plain values that were seen on the way, which change nothing.
     """
 
     network: nn.Module
@@ -45,7 +44,6 @@ class State:
     best: Tensors = field(default_factory=dict)
     seen: str = ""
     looks: list[dict[str, Any]] = field(default_factory=list)
-    marks: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def step(self) -> int:
@@ -97,7 +95,6 @@ def packed(state: State) -> tuple[Tensors, dict[str, Any]]:
         "progress": asdict(state.progress),
         "seen": state.seen,
         "looks": state.looks,
-        "marks": state.marks,
     }
 
 
@@ -118,7 +115,6 @@ def unpack(state: State, tensors: Mapping[str, Tensor], values: Mapping[str, Any
     state.progress = Progress(**values["progress"])
     state.seen = values["seen"]
     state.looks = [dict(row) for row in values.get("looks", [])]
-    state.marks = [(int(step), str(seen)) for step, seen in values.get("marks", [])]
     state.history = [Step(int(row[0]), *row[1:]) for row in tensors["history"].tolist()]
 
 
