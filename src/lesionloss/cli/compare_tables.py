@@ -1,8 +1,6 @@
-"""What `lesionloss compare` prints: the answer, one table of all losses, one of differences, and what to beware of."""
+"""What `lesionloss compare` prints: two sentences, three tables, and one sentence on each loss."""
 
-import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -22,164 +20,108 @@ from lesionloss.wording import (
     plural,
     probability,
     unit_text,
-    verdict,
 )
 
 if TYPE_CHECKING:
     from lesionloss.bench.results import Results
-    from lesionloss.statistics import Comparison, Difference
-    from lesionloss.summaries import Summary
-
-MIDDLE, WIDE = 104, 122  # columns of a terminal from which on more fits, and everything
-PIPED = 150
-PAIRS = {"training": "trainings", "patient": "patients"}
-STYLES = {"better": "bold green", "worse": "bold red", "may be luck": "yellow"}
+    from lesionloss.statistics import Comparison
 
 
 def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: bool) -> None:
     """The answer first, then what it rests on, then what failed."""
-    console = wide_console()
+    console = Console()
     console.print()
     for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
-        console.print(Text(sentence, style="bold"))
+        console.print(Text(sentence))
     console.print()
-    _losses(comparison, console.width).print(console)
-    if comparison.differences:
-        _differences(comparison, console.width, unpaired=unpaired).print(console)
-    for difference in in_order(comparison):
-        if difference.significant:
-            console.print(Text(f"{difference.loss}: {difference.sentence}"))
+    console.print(_means(comparison))
+    console.print(_differences(comparison, unpaired=unpaired))
+    for difference in comparison.differences:
+        console.print(Text(f"{difference.loss}: {difference.sentence}"))
+    if comparison.ranks:
+        console.print()
+        console.print(_ranks(comparison))
     if sources := components_sentence(comparison.components):
         console.print(Text(sources))
     for line in _cautions(results, comparison):
         console.print(Text(line, style="bold yellow"))
 
 
-def wide_console() -> Console:
-    """The terminal as wide as it is; a file or pipe gets lines that hold everything."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else PIPED)
+def _table(title: str, headings: Sequence[str]) -> Table:
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("loss", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
 
 
-class Columns:
-    """A table that is put together column by column; a column that says the same of every row becomes a remark.
-
-    A column that needs more than `width` is left out, and what is left out is said.
-    """
-
-    def __init__(self, title: str, losses: Sequence[Text], width: int) -> None:
-        self.table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        self.table.add_column("loss", overflow="fold", min_width=15)
-        self.cells: list[list[Text]] = [[loss] for loss in losses]
-        self.width = width
-        self.remarks: list[str] = []
-        self.left_out: list[str] = []
-
-    def add(
-        self, heading: str, texts: Sequence[str], style: Callable[[str], str] = lambda text: "", *, needs: int = 0
-    ) -> None:
-        """A column of short texts, for windows of at least `needs` columns."""
-        if self.width < needs:
-            self.left_out.append(heading.replace("\n", " "))
-            return
-        self.table.add_column(heading, justify="right", no_wrap=True)
-        for row, text in zip(self.cells, texts, strict=True):
-            row.append(Text(text, style=style(text)))
-
-    def add_varying(self, heading: str, texts: Sequence[str], remark: str) -> None:
-        """A column, or where all texts are equal a remark below the table, with {} for the text."""
-        if len(set(texts)) > 1:
-            self.add(heading, texts)
-        else:
-            self.remarks.append(remark.format(texts[0]))
-
-    def print(self, console: Console) -> None:
-        """The table and its remarks."""
-        for row in self.cells:
-            self.table.add_row(*row)
-        console.print(self.table)
-        left_out = [f"in a wider window or --json: {', '.join(self.left_out)}"] if self.left_out else []
-        for line in ("; ".join(self.remarks), *left_out):
-            if line:
-                console.print(Text(f" {line}", style="dim"))
-        console.print()
-
-
-def _losses(comparison: "Comparison", width: int) -> Columns:
-    rows = sorted(comparison.summaries, key=lambda row: _place(comparison, row.loss))
+def _means(comparison: "Comparison") -> Table:
+    rows = comparison.summaries
     decimals = decimals_for(row.mean for row in rows)
+    charged = any(row.penalised_mean != row.mean for row in rows)
     unit = f" in {unit_text(comparison.unit)}" if comparison.unit else ""
     direction = "lower" if comparison.lower_is_better else "higher"
-    columns = Columns(
-        f"{facts(comparison.metric).title}{unit} ({direction} is better)",
-        [_name(row.loss, comparison.baseline) for row in rows],
-        width,
-    )
-    quartiles = [interval(row.quartiles, decimals).strip("[]").replace(", ", " to ") for row in rows]
-    columns.add("mean", [number(row.mean, decimals) for row in rows])
-    columns.add("95 % interval", [interval(row.interval, decimals) for row in rows])
-    columns.add("median", [number(row.median, decimals) for row in rows], needs=MIDDLE)
-    columns.add("quartiles", quartiles, needs=WIDE)
-    columns.add("CV", [number(row.coefficient_of_variation, 2) for row in rows], needs=WIDE)
-    columns.add("seed\nsd", [number(row.seed_sd, decimals) for row in rows])
-    if any(row.penalised_mean != row.mean for row in rows):
-        columns.add("mean, misses\ncharged", [number(row.penalised_mean, decimals) for row in rows])
-    _add_ranks(columns, comparison, rows)
-    columns.add_varying("patients", [f"{row.patients_defined} of {row.patients}" for row in rows], "{} patients")
-    columns.add_varying("misses", [f"{row.misses} of {row.predictions}" for row in rows], "{} predictions are misses")
-    columns.add_varying("trials", [f"{row.trials} of {row.planned}" for row in rows], "{} trials of each loss")
-    return columns
+    headings = ["mean", "95 % interval", "median", "quartiles", "CV", "patients", "misses", "seed sd", "trials"]
+    title = f"{facts(comparison.metric).title}{unit} ({direction} is better)"
+    table = _table(title, [*headings, *(["mean, misses charged"] if charged else [])])
+    for row in rows:
+        cells = [
+            row.loss + (" (baseline)" if row.loss == comparison.baseline else ""),
+            number(row.mean, decimals),
+            interval(row.interval, decimals),
+            number(row.median, decimals),
+            interval(row.quartiles, decimals).strip("[]").replace(", ", " to "),
+            number(row.coefficient_of_variation, 2),
+            f"{row.patients_defined} of {row.patients}",
+            f"{row.misses} of {row.predictions}",
+            number(row.seed_sd, decimals),
+            f"{row.trials} of {row.planned}",
+            *([number(row.penalised_mean, decimals)] if charged else []),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
 
 
-def _add_ranks(columns: Columns, comparison: "Comparison", rows: "Sequence[Summary]") -> None:
-    """Rank, its range and how often a loss comes first when patients and seeds are drawn again."""
-    if not comparison.ranks:
-        return
-    ranks = {rank.loss: rank for rank in comparison.ranks}
-    found = [ranks.get(row.loss) for row in rows]
-    columns.add("rank", [f"{rank.rank} ({rank.low}–{rank.high})" if rank else "–" for rank in found])
-    columns.add("first\nin", [percent(rank.best if rank else None) for rank in found])
-    columns.remarks.append("rank (95 % of ranks) and first in: patients and seeds drawn again")
-    if comparison.luck:
-        wins = dict(comparison.luck.winners)
-        columns.add("first with\none seed in", [percent(wins.get(row.loss)) for row in rows], needs=MIDDLE)
-
-
-def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Columns:
-    rows = in_order(comparison)
+def _differences(comparison: "Comparison", *, unpaired: bool) -> Table:
+    rows = comparison.differences
     decimals = decimals_for(row.mean for row in rows)
-    columns = Columns(
-        f"Difference from {comparison.baseline}, patient by patient (p: two-sided {TEST_TITLES[rows[0].test]}, Holm)",
-        [Text(row.loss) for row in rows],
-        width,
-    )
-    again = [interval(row.interval_trainings, decimals, sign=True) or "unknown" for row in rows]
-    columns.add("mean", [number(row.mean, decimals, sign=True) for row in rows])
-    columns.add("95 %, these\ntrainings", [interval(row.interval, decimals, sign=True) for row in rows])
-    columns.add("95 %, new\ntrainings", again, needs=MIDDLE)
-    columns.add("better in", [f"{row.improved} of {row.patients}" for row in rows], needs=MIDDLE)
-    columns.add("effect\nr", [number(row.rank_biserial, 2, sign=True) for row in rows], needs=WIDE)
-    columns.add("p", [probability(row.p_holm).removeprefix("p = ").removeprefix("p ") for row in rows])
-    if unpaired:
-        columns.add("p, unpaired\nrank-sum", [probability(row.p_rank_sum) for row in rows])
-    columns.add("verdict", [verdict(row) for row in rows], lambda text: STYLES.get(text, "dim"))
-    pairs = [PAIRS.get(row.pairing, row.pairing) for row in rows]
-    proof = " (equal weights and batches)" if set(pairs) == {"trainings"} else ""
-    columns.add_varying("pairs of", pairs, "pairs of {}" + proof)
-    return columns
+    test = TEST_TITLES[rows[0].test] if rows else ""
+    headings = [
+        "mean",
+        "95 %, these trainings",
+        "95 %, new trainings",
+        "better in",
+        "effect r",
+        "p (Holm)",
+        "paired by",
+    ]
+    title = f"Difference from {comparison.baseline}, patient by patient" + (f" (p: two-sided {test})" if test else "")
+    table = _table(title, [*headings, *(["p, unpaired rank-sum"] if unpaired else [])])
+    for row in rows:
+        cells = [
+            row.loss,
+            number(row.mean, decimals, sign=True),
+            interval(row.interval, decimals, sign=True),
+            interval(row.interval_trainings, decimals, sign=True) or "unknown",
+            f"{row.improved} of {row.patients}",
+            number(row.rank_biserial, 2, sign=True),
+            probability(row.p_holm),
+            row.pairing,
+            *([probability(row.p_rank_sum)] if unpaired else []),
+        ]
+        table.add_row(*map(Text, cells))
+    return table
 
 
-def in_order(comparison: "Comparison") -> "list[Difference]":
-    """Differences in the order of the ranks, as far as there are any."""
-    return sorted(comparison.differences, key=lambda row: _place(comparison, row.loss))
-
-
-def _place(comparison: "Comparison", loss: str) -> int:
-    return next((rank.rank for rank in comparison.ranks if rank.loss == loss), len(comparison.ranks) + 1)
-
-
-def _name(loss: str, baseline: str) -> Text:
-    return Text(loss + (" (baseline)" if loss == baseline else ""), style="bold" if loss == baseline else "")
+def _ranks(comparison: "Comparison") -> Table:
+    wins = dict(comparison.luck.winners) if comparison.luck else {}
+    title = f"Rank over {plural(comparison.ranks[0].patients, 'patient')}, and when patients and seeds are drawn again"
+    headings = ["rank", "95 % of ranks", "first in", *(["first with one seed in"] if wins else [])]
+    table = _table(title, headings)
+    for row in sorted(comparison.ranks, key=lambda entry: entry.rank):
+        cells = [row.loss, str(row.rank), f"{row.low} to {row.high}", percent(row.best)]
+        table.add_row(*map(Text, [*cells, *([percent(wins.get(row.loss))] if wins else [])]))
+    return table
 
 
 def _cautions(results: "Results", comparison: "Comparison") -> list[str]:

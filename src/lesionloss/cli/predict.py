@@ -18,8 +18,6 @@ Examples:
 
   lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --min-volume 3 --out predicted
 
-  lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --register --out predicted  (one grid, not aligned)
-
   lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
 
   lesionloss predict MODEL --cohort runs/quick/cohort --way "windows(size=64, overlap=0.5)" --flips --out predicted
@@ -54,13 +52,6 @@ def predict(
     connectivity: Annotated[
         int, typer.Option("--connectivity", help="Neighbours that make one lesion: 6, 18 or 26.")
     ] = 6,
-    register: Annotated[
-        bool | None,
-        typer.Option(
-            "--register/--no-register",
-            help="Register the baseline to the follow-up (default: where grids differ or the model was trained so).",
-        ),
-    ] = None,
     way: Annotated[
         str,
         typer.Option(
@@ -76,15 +67,15 @@ def predict(
     """Find new lesions of two visits with a trained model.
 
     Writes new_lesions.nii.gz and probability.nii.gz in the follow-up's own grid, lesions.csv (volume, centre, mean
-    probability), pictures.png and prediction.json. The images are prepared as the model's training cases were; visits
-    on different grids are registered first. A case that is there already is not done again. For research; not a
-    medical device.
+    probability), pictures.png and prediction.json. The images are prepared as the model's training cases were. A case
+    that is there already is not done again. For research; not a medical device.
     """
     from lesionloss.bundle import load_bundle
     from lesionloss.errors import UsageError
     from lesionloss.inference import read_way
     from lesionloss.metrics.components import REACH
     from lesionloss.predict import Asked
+    from lesionloss.training.allocator import keep_freed_memory
     from lesionloss.training.device import resolve_device
     from lesionloss.training.precision import resolve_precision
 
@@ -101,13 +92,13 @@ def predict(
         connectivity=connectivity,
         way=None if way == "auto" else read_way(way),
         mirrored=(0, 1, 2) if flips else (),
-        register=register,
         precision=resolve_precision(precision, place),
         device=place,
         force=force,
     )
     sources = _sources(baseline or [], followup or [], brain, cohort)
     bundle = load_bundle(model)
+    keep_freed_memory()
     done, failures = _predict(bundle, sources, out, asked, folder_each=cohort is not None, bids=bids)
     _report(done, failures, asked)
     if failures:
@@ -160,14 +151,16 @@ def _predict(
 
 
 def _report(done: list["Done"], failures: list[str], asked: "Asked") -> None:
+    from lesionloss.predict.cases import found_words
+
     for case in done:
         if not case.how:
-            typer.echo(f"{case.name}: {'; '.join(case.notes)} ({case.places.mask})")
+            typer.echo(f"{case.name}: {case.note} ({case.places.mask})")
             continue
-        typer.echo(f"{case.name}: {case.found} ({case.seconds:.1f} s) -> {case.places.mask}")
+        typer.echo(f"{case.name}: {found_words(case.lesions)} ({case.seconds:.1f} s) -> {case.places.mask}")
         typer.echo(f"  way: {case.how}; {asked.precision} on {asked.device}", err=True)
-        for note in case.notes:
-            typer.echo(f"  {note}", err=True)
+        if case.note:
+            typer.echo(f"  {case.note}", err=True)
     for line in failures:
         typer.secho(f"failed: {line}", fg=typer.colors.RED, err=True)
     if failures:

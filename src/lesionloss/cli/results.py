@@ -48,26 +48,16 @@ def compare(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of tables.")] = False,
 ) -> None:
-    import json
-
-    from lesionloss.bench.results import load, run_folders
+    from lesionloss.bench.results import load
     from lesionloss.cli.compare_tables import print_comparison
     from lesionloss.statistics import compare as compare_losses
 
-    runs = run_folders(folder)
-    records = {}
-    for run in runs:
-        results = load(run)
-        comparison = compare_losses(results, metric or results.primary_metric, baseline or None)
-        if as_json:
-            records[run.name] = _record(results, comparison)
-        else:
-            if len(runs) > 1:
-                typer.echo(f"\n{run}")
-            print_comparison(results, comparison, unpaired=unpaired)
+    results = load(folder)
+    comparison = compare_losses(results, metric or results.primary_metric, baseline or None)
     if as_json:
-        found = records if len(runs) > 1 else next(iter(records.values()))
-        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        typer.echo(_json(results, comparison))
+    else:
+        print_comparison(results, comparison, unpaired=unpaired)
 
 
 @app.command(help=REPORT_HELP)
@@ -87,19 +77,17 @@ def report(
         ),
     ] = "worst,median,best",
 ) -> None:
-    from lesionloss.bench.results import load, run_folders
-    from lesionloss.errors import UsageError
+    from lesionloss.bench.results import load
     from lesionloss.reporting import report as write_report
 
-    runs = run_folders(folder)
-    if out is not None and len(runs) > 1:
-        raise UsageError(f"{folder} holds {len(runs)} runs; leave out --out, or name one of them: {runs[0]}")
-    for run in runs:
-        path = write_report(load(run), out, force=force, volumes=volumes)
-        typer.echo(f"{path}  (numbers: {run / 'report.json'}, tables: {run / 'tables'}, figures: {run / 'figures'})")
+    path = write_report(load(folder), out, force=force, volumes=volumes)
+    typer.echo(
+        f"{path}  (numbers: {folder / 'report.json'}, tables: {folder / 'tables'}, figures: {folder / 'figures'})"
+    )
 
 
-def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
+def _json(results: "Results", comparison: "Comparison") -> str:
+    import json
     from dataclasses import asdict
 
     record: dict[str, Any] = asdict(comparison)
@@ -109,4 +97,4 @@ def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
         entry["holds_for_new_trainings"] = difference.holds_for_new_trainings
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]
-    return record
+    return json.dumps(record, indent=2, allow_nan=False)

@@ -52,17 +52,12 @@ def train(
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints.")
     ] = 120,
-    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the model, kept in model.json.")] = None,
-    data_note: Annotated[
-        str | None, typer.Option("--data-note", help="What whoever uses the model should know of its data.")
-    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a training in --out.")] = False,
 ) -> None:
     """Train one network with one loss; a killed training goes on with --resume, to the same bits."""
     if out is None:
         raise UsageError("train needs a folder for its results: --out FOLDER")
-    from lesionloss.bundle import annotate
     from lesionloss.cli.watch import TerminalWatcher
     from lesionloss.training.device import resolve_device
     from lesionloss.training.single import Asked, finished, make_ready, train_one
@@ -87,7 +82,6 @@ def train(
     make_ready(asked, resume=resume, force=force)
     with TerminalWatcher(chosen.name) as watcher:
         trial = train_one(asked, watcher)
-    annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
     typer.echo(f"{out}: trained on {len(trial.train)} cases{tested}")
 
