@@ -6,7 +6,7 @@ import pytest
 import lesionloss as ll
 from lesionloss.cli import main
 from lesionloss.statistics import compare
-from lesionloss.wording import interval, number, verdict
+from lesionloss.wording import number
 from make_run import Made, make_run
 
 LOSSES = ("dice_ce", "0.5*dice + 0.5*focal(gamma=2.0)", "[bold]odd[/bold]")
@@ -51,36 +51,14 @@ def test_compare_shows_what_a_person_needs(run, cli):
     for summary in comparison.summaries:
         assert summary.loss in out
         assert f"{number(summary.mean)} " in out
-    for words in ("(baseline)", "2 of 4", "FAILED: 0.5*dice", "MISSING: 1 trial", "stayed empty", "verdict", "5 of 5"):
+    for words in ("(baseline)", "2 of 4", "FAILED: 0.5*dice", "MISSING: 1 trial", "stayed empty", "p = ", "5 of 5"):
         assert words in out
-    for difference in comparison.differences:
-        assert verdict(difference) in out
-
-
-@pytest.mark.parametrize("columns", [80, 100, 140])
-def test_no_number_is_broken_by_a_narrow_window(columns, run, cli, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    _, out, _ = cli("compare", run)
-    comparison = compare(ll.load(run), "dice")
-    for summary in comparison.summaries:
-        assert interval(summary.interval) in out
-    for difference in comparison.differences:
-        assert interval(difference.interval, sign=True) in out
-        assert verdict(difference) in out
-
-
-def test_what_is_the_same_for_all_losses_is_said_once(cli, tmp_path):
-    whole = make_run(tmp_path / "run", Made(patients=6, losses=("dice", "focal"), difference=False, shape=(20, 24, 8)))
-    _, out, _ = cli("compare", whole)
-    assert out.count("0 of 12") == 1
-    assert out.count("4 of 4 trials of each loss") == 1
-    assert "pairs of trainings (equal weights and batches)" in out
 
 
 def test_the_metric_is_the_plans_own_unless_named(run, cli):
     assert cli("compare", run)[1] == cli("compare", run, "--metric", "dice")[1]
     assert "95 % Hausdorff distance in mm (lower is better)" in cli("compare", run, "-m", "hd95")[1]
-    assert "mean, misses" in cli("compare", run, "-m", "hd95")[1]
+    assert "mean, misses charged" in cli("compare", run, "-m", "hd95")[1]
 
 
 def test_json_is_the_statistics(run, cli):

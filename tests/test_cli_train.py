@@ -13,13 +13,9 @@ from typer.testing import CliRunner
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watch import Silent
-from lesionloss.bundle import load_bundle
 from lesionloss.cli import app
 from lesionloss.cli.train import one_trial, setting, sides
-from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import load_index, prepare_all
-from lesionloss.data.recipe import Recipe, Resample
-from lesionloss.errors import DataError, LesionLossError, UsageError
+from lesionloss.errors import LesionLossError, UsageError
 from lesionloss.training.logs import EventFile, HistoryFile
 from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
@@ -71,26 +67,6 @@ def test_options_alone_train_on_everybody(data: Path, tmp_path: Path) -> None:
     assert "trained on 4 cases" in said
     assert "fold = -1" in (tmp_path / "all" / "trial.toml").read_text()
     assert len((tmp_path / "all" / "scores.csv").read_text().splitlines()) == 1
-
-
-def test_a_cohort_made_by_prepare_is_trained_on_as_it_is(data: Path, tmp_path: Path) -> None:
-    recipe = Recipe(resample=Resample(spacing_mm=(2.5, 2.5, 2.5)), steps=("brain", "resample", "crop", "normalise"))
-    made = prepare_all(open_cohort(f"msseg2:{data}"), tmp_path / "prepared", recipe).index
-    network = "unet3d(inputs=2, filters=2, levels=2)"
-    words = ("--loss", "dice", "--network", network, "--patch", "8x8x8", "--steps", 1, "--data", tmp_path / "prepared")
-    rights = ("--licence", "CC-BY-4.0", "--data-note", "tiny patients")
-    lesionloss(*words, *rights, "--set", 'data.patients=["001", "003"]', "--out", tmp_path / "model")
-    bundle = load_bundle(tmp_path / "model")
-    assert bundle.record.preparation == recipe.settings()
-    assert (bundle.record.licence, bundle.record.data_note) == ("CC-BY-4.0", "tiny patients")
-    assert bundle.record.training["cases"] == ["001", "003"]
-    kept = {entry.name: entry.content_sha256 for entry in load_index(tmp_path / "model" / "cohort").cases}
-    assert kept == {entry.name: entry.content_sha256 for entry in made.cases if entry.name in ("001", "003")}
-    with pytest.raises(UsageError, match="no patient '7' in"):
-        lesionloss(*words, "--set", 'data.patients=["7"]', "--out", tmp_path / "other")
-    (tmp_path / "prepared" / "001.npz").unlink()
-    with pytest.raises(DataError, match=r"001\.npz is gone"):
-        lesionloss(*words, "--out", tmp_path / "gone")
 
 
 def test_a_killed_command_goes_on_with_resume(plan: Path, tmp_path: Path) -> None:

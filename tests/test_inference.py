@@ -1,14 +1,10 @@
 """How a network is led over an image: nothing lost, nothing moved, and the fastest way that fits."""
 
-import itertools
-import math
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from lesionloss import DataError, UsageError
@@ -19,13 +15,12 @@ from lesionloss.inference import (
     Whole,
     Windows,
     choose_way,
-    choosing,
     lesion_mask,
     predict_logits,
     predict_probabilities,
     read_way,
 )
-from lesionloss.inference.choosing import OVERLAP, Choice, _ever_smaller, is_local, keep_memory_for
+from lesionloss.inference.choosing import is_local
 from lesionloss.inference.memory import bytes_of_pass, free_bytes
 from lesionloss.networks import Outputs, build_network
 from lesionloss.randomness import torch_generator
@@ -249,38 +244,6 @@ def test_less_memory_gives_smaller_windows_down_to_those_trained_on() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == (96,)
     assert sizes[-1] == (32,)
-
-
-def test_an_image_that_does_not_fit_is_cut_in_as_few_windows_as_possible() -> None:
-    """Along its longest axis first, and the windows together hold little more than the image."""
-    sides = list(_ever_smaller((182, 218, 182), (80, 80, 80), 16))
-    assert sides[0] == (192, 128, 192)
-    assert all(larger > smaller for larger, smaller in itertools.pairwise(map(math.prod, sides)))
-    shape = (182, 218, 182)
-    for number, found in enumerate(sides[:3]):
-        windows = dense_patch_slices(shape, found, [int(side * (1 - OVERLAP)) for side in found])
-        assert len(windows) == 2 ** (number + 1)
-    assert 2 * math.prod(sides[0]) < 1.4 * math.prod(shape)
-
-
-def test_freed_memory_is_kept_only_where_there_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bool] = []
-    monkeypatch.setattr(choosing, "keep_freed_memory", lambda: bool(kept.append(True)) or True)
-    choice = Choice(Whole(), "", needed_bytes=10**9)
-    assert not keep_memory_for(choice, "cpu", free=2 * 10**9)
-    assert not keep_memory_for(Choice(Whole(), ""), "cpu", free=10**12)
-    assert not keep_memory_for(choice, "cuda:0", free=10**12)
-    assert not kept
-    assert keep_memory_for(choice, "cpu", free=3 * 10**9)
-    assert kept == [True]
-
-
-def test_features_that_are_used_up_are_not_held_while_predicting() -> None:
-    """Eight groups of channels at full resolution are alive at once, of the twelve that the layers make there."""
-    filters, side = 4, 32
-    network = build_network(f"longitudinal_vnet(filters={filters})", torch_generator(1))
-    group = 4 * filters * side**3
-    assert bytes_of_pass(network, (1, 3, side, side, side), "float32") < 8.5 * group
 
 
 def test_memory_of_a_pass_is_counted_without_running_it() -> None:

@@ -72,7 +72,7 @@ def test_curves_over_epochs_go_from_patches_to_test_images(tmp_path):
     [
         ({"skill": {"dice": 1.5}}, "dice scored highest in Dice, ", "larger than the spread between seeds"),
         ({"skill": {"dice": -1.0}}, "dice_ce, the baseline, scored highest in Dice, ", "than the spread between seeds"),
-        ({"seeds": (1,)}, "in Dice, ", "one seed each, how much of the differences is the luck of the seed is unknown"),
+        ({"seeds": (1,)}, "in Dice, ", "with one seed each, how much of that is the luck of the seed is unknown"),
         ({"patients": 3}, "; with 3 patients no test can show a difference.", "spread between seeds"),
     ],
     ids=["better", "worse", "one seed", "few patients"],

@@ -14,7 +14,7 @@ import torch
 from lesionloss import UsageError, loss, registry
 from lesionloss.bench import filling
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.results import RunTrial, load, run_folders
+from lesionloss.bench.results import load, run_folders
 from lesionloss.bench.run import claim, run
 from lesionloss.bench.storing import runs_of
 from lesionloss.bench.watch import Silent
@@ -137,21 +137,6 @@ def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, m
     for given, tested in seen:
         assert given
         assert not given & tested
-    for record in (record for record in records(tmp_path / "run") if record["method"] == "network"):
-        assert record["batches_hash_at"][str(record["last_step"])] == record["batches_hash"]
-
-
-def test_trainings_that_ended_at_different_steps_are_pairs_up_to_the_earlier_end(tmp_path: Path) -> None:
-    def trial(last: int, seen: str, **changes: object) -> RunTrial:
-        marks = {str(step): f"{seen}{step}" for step in range(2, last + 1, 2)}
-        record = {"pair": "p", "weights_hash": "w", "batches_hash": f"{seen}{last}", "last_step": last}
-        return RunTrial("k", "dice", "network", 0, 1, tmp_path, record | {"batches_hash_at": marks} | changes)
-
-    assert trial(6, "same").is_pair_of(trial(10, "same"))
-    assert trial(10, "same").is_pair_of(trial(6, "same"))
-    assert not trial(6, "same").is_pair_of(trial(10, "other"))
-    assert not trial(6, "same").is_pair_of(trial(10, "same", weights_hash="v"))
-    assert not trial(6, "same").is_pair_of(trial(10, "same", batches_hash_at={}))
 
 
 def test_several_networks_share_the_prepared_patients(data: Path, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_compare_shows_ranks_luck_and_sources(run, cli):
     _, out, _ = cli("compare", run, "--unpaired")
     comparison = compare(ll.load(run), "dice")
     assert " ".join(luck_sentence(comparison.luck).split()) in " ".join(out.split())
-    for words in ("95 %, new", "one seed in", "Of the variance of a single score", "rank-sum"):
+    for words in ("95 %, new trainings", "first with one seed in", "Of the variance of a single score", "rank-sum"):
         assert words in out
     assert "rank-sum" not in cli("compare", run)[1]
     record = json.loads(cli("compare", run, "--json")[1])

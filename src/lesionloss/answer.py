@@ -41,8 +41,7 @@ def _what_was_found(c: Comparison, *, primary: bool) -> str:
     start = _who_scored_best(c, title)
     if not any(d.can_be_shown for d in compared):
         return f"{start}; with {patients} no test can show a difference."
-    best = best_first(c)[0].loss
-    return f"{start}{';' if best == c.baseline else ':'} {_what_is_proven(compared, best, patients)}."
+    return f"{start}: {_what_is_proven(compared, best_first(c)[0].loss, patients)}."
 
 
 def _who_scored_best(c: Comparison, title: str) -> str:
@@ -76,11 +75,11 @@ def _what_is_proven(compared: Sequence[Difference], best: str, patients: str) ->
         parts.append(f"{listed(better)} {_was(better)} better{too}")
     if worse:
         parts.append(f"{listed(worse)} {_was(worse)} worse")
-    undecided = [quoted(d.loss) for d in others if not d.evidence]
-    if undecided and not parts:
-        parts.append("no evidence that any other is worse")
-    elif undecided and (better or worse or (of_best is not None and of_best.evidence)):
-        parts.append(f"no evidence on {undecided[0] if len(undecided) == 1 else 'the others'}")
+    undecided = [d for d in others if not d.evidence]
+    if undecided and (better or worse or of_best is None):
+        parts.append("no evidence on the others" if parts else "no evidence that any other is worse")
+    elif undecided and of_best is not None and of_best.evidence:
+        parts.append("no evidence on the others")
     return "; ".join(parts)
 
 
@@ -101,12 +100,16 @@ def _how_large_is_luck(c: Comparison) -> str:
     gap = abs((charged(best) or 0.0) - (charged(other) or 0.0))
     spreads = [s.seed_sd for s in trained.values() if s.seed_sd is not None]
     if not spreads:
-        return "With one seed each, how much of the differences is the luck of the seed is unknown."
+        return (
+            f"The networks of {quoted(best.loss)} and {quoted(other.loss)} lie {_amount(gap, c)} apart; "
+            "with one seed each, how much of that is the luck of the seed is unknown."
+        )
     luck = max(spreads)
     size = "smaller" if gap < luck else "larger"
-    same = best is best_first(c)[0]
-    which = "That difference" if same else f"The difference between {quoted(best.loss)} and {quoted(other.loss)}"
-    sentence = f"{which} is {size} than the spread between seeds (standard deviation up to {_amount(luck, c)})."
+    sentence = (
+        f"The difference of {_amount(gap, c)} between {quoted(best.loss)} and {quoted(other.loss)} is {size} than the "
+        f"spread between seeds (standard deviation up to {_amount(luck, c)})."
+    )
     return sentence + (f" {luck_sentence(c.luck)}" if c.luck else "")
 
 

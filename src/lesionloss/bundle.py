@@ -18,7 +18,7 @@ from torch import nn
 from lesionloss.calltext import parse_call
 from lesionloss.errors import DataError, UsageError
 from lesionloss.files import sha256_of, whole_file, write_text
-from lesionloss.networks import blank_network, build_network, channels_last, check_network
+from lesionloss.networks import blank_network, build_network, check_network
 from lesionloss.networks.foreign import PREFIX
 from lesionloss.randomness import torch_generator
 
@@ -102,14 +102,6 @@ def save_bundle(folder: Path, network: nn.Module, record: Record) -> Record:
     return written
 
 
-def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> None:
-    """Say under which licence a bundle may be used and what it was trained on; None keeps what is there."""
-    record, path = read_record(folder)
-    given = {"licence": licence, "data_note": data_note}
-    changed = record.model_copy(update={key: text for key, text in given.items() if text is not None})
-    write_text(path, json.dumps(changed.model_dump(mode="json"), indent=1) + "\n")
-
-
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle: its folder, or the model.json in it. The network is on the CPU, in evaluation mode.
 
@@ -124,7 +116,7 @@ def load_bundle(folder: Path) -> Bundle:
     _check_tensors(weights, record)
     network = build_network(record.network, torch_generator("bundle"))
     _fill(network, weights)
-    return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
+    return Bundle(network.eval(), record.model_copy(update={"weights_sha256": digest}))
 
 
 def read_record(folder: Path) -> tuple[Record, Path]:

@@ -103,20 +103,6 @@ def difference_sentence(difference: "Difference") -> str:
     return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}{luck}."
 
 
-def verdict(difference: "Difference") -> str:
-    """What a difference shows in two or three words, as its sentence says it at length."""
-    d = difference
-    if d.evidence is not None:
-        return d.evidence
-    if d.mean is None or d.interval is None:
-        return "no pairs" if d.mean is None else "one patient"
-    if d.p is None:
-        return "not tested"
-    if not d.can_be_shown:
-        return "too few patients"
-    return "may be luck" if d.significant else "no evidence"
-
-
 def luck_sentence(luck: "Luck") -> str:
     """How often another seed would crown another loss."""
     return f"With one seed, the winner would change in {percent(luck.change)} of re-runs."

@@ -59,11 +59,6 @@ def spacing_of(affine: Affine) -> tuple[float, float, float]:
     return x, y, z
 
 
-def axes_of(affine: Affine) -> str:
-    """Where the axes of an image run, e.g. RAS: to the right, to the front, to the top."""
-    return "".join(str(code) for code in _nibabel().aff2axcodes(affine))
-
-
 def read_volume(path: Path) -> Volume[np.float32]:
     """An image as float32 (X, Y, Z); a trailing axis of length one is dropped.
 
@@ -179,7 +174,7 @@ def _corners(volume: Volume[Any]) -> Affine:
 
 
 def _orientation(volume: Volume[Any]) -> str:
-    return axes_of(volume.affine)
+    return "".join(str(code) for code in _nibabel().aff2axcodes(volume.affine))
 
 
 def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """A case as it is wanted for preparation: a subject on one grid, registered first where the recipe says so."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,31 +31,6 @@ def reading_of(subject: Subject) -> Reading:
     """A subject as it is."""
     grid = Grid(subject.space, subject.affine)
     return Reading(subject, grid, grid, np.eye(4))
-
-
-def on_one_grid(files: Files) -> bool:
-    """Whether all visits of NIfTI files share the grid of the first, by their headers; True where one can't be read.
-
-    (Whoever reads the images then says what is wrong with them.)
-    """
-    try:
-        first, *others = (_grid_in(path) for visit in files.visits for path in visit)
-        for other in others:
-            same_grid(first, other)
-    except DataError:
-        return False
-    except Exception:  # whatever nibabel raises for files of any content
-        return True
-    return True
-
-
-def _grid_in(path: Path) -> Volume[np.float32]:
-    """The grid of a file without its voxels."""
-    from nibabel.loadsave import load
-
-    image: Any = load(path)
-    voxels = np.broadcast_to(np.float32(0), image.shape[:3])
-    return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path)
 
 
 def read_case(cohort: Cohort, files: Files, registration: Register | None) -> Reading:

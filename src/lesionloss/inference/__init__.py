@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.data.prepare import PreparedCase
-from lesionloss.inference.choosing import Choice, choose_way, keep_memory_for
+from lesionloss.inference.choosing import Choice, choose_way
 from lesionloss.inference.masks import lesion_mask, lesion_probability
 from lesionloss.inference.running import EXACT, Arithmetic, check_finite, predict_logits, probabilities_of
 from lesionloss.inference.ways import PAPERS, Way, Whole, Windows, read_way
@@ -21,7 +21,6 @@ __all__ = [
     "Whole",
     "Windows",
     "choose_way",
-    "keep_memory_for",
     "lesion_mask",
     "lesion_probability",
     "predict_logits",

@@ -3,25 +3,22 @@
 The whole image at once computes every voxel once; windows compute those where they overlap several times. It is taken
 where a network's answer at a voxel depends on its neighbourhood only. Layers that normalise by the mean of what they
 see (group, instance, layer norm) or attend to all of it answer differently in an image than in the patches they were
-trained with; these networks get windows as large as the patches. Where the whole image doesn't fit, it is cut in as few
-windows as possible.
+trained with; these networks get windows as large as the patches.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from torch import nn
 
 from lesionloss.inference.memory import bytes_of_pass, free_bytes
 from lesionloss.inference.ways import AT_ONCE, Way, Whole, Windows
 from lesionloss.networks.blocks import ChannelDropout
-from lesionloss.training.allocator import keep_freed_memory
 
-# Of the memory of the tensors alive at once; see benchmarks/inference.py for what was measured.
-BESIDE = 1.4
-# Of that, where the process keeps what it frees: pieces of different size are not joined.
-KEPT = 2.0
+# Libraries take memory of their own beside the tensors: 2.0 to 2.4 times these, measured with oneDNN for a V-Net.
+BESIDE = 2.5
 # Part of the free memory that may be planned with; the rest is for images, the system, and others.
 PLANNED = 0.8
 # Between large windows: each voxel then has its neighbourhood in one of them; see benchmarks/inference.py.
@@ -64,17 +61,15 @@ def choose_way(
     window: Sequence[int],
     precision: str,
     device: str,
-    overlap: float = OVERLAP,
     free: int | None = None,
 ) -> Choice:
     """The fastest way for an image of `shape` (C, *space), given the `window` (voxels) that the network was trained on.
 
-    `overlap`: of windows of the model's own size, as a share of their side: that by which it was judged. `free` bytes
-    may be taken; None asks the device. Where that is not known either, windows are taken.
+    `free` bytes may be taken; None asks the device. Where that is not known either, windows are taken.
     """
     free = free_bytes(device) if free is None else free
     last: Choice | None = None
-    for way, reason in _from_fast_to_frugal(network, shape[1:], tuple(window), overlap):
+    for way, reason in _from_fast_to_frugal(network, shape[1:], tuple(window)):
         needed = _needed(network, shape, way, precision)
         last = Choice(way, reason, needed)
         fits = free is not None and needed is not None and needed <= PLANNED * free
@@ -86,47 +81,26 @@ def choose_way(
 
 
 def _from_fast_to_frugal(
-    network: nn.Module, space: Sequence[int], window: tuple[int, ...], overlap: float
+    network: nn.Module, space: Sequence[int], window: tuple[int, ...]
 ) -> Iterator[tuple[Way, str]]:
     axes = int(getattr(network, "axes", len(space)))
     multiple = int(getattr(network, "multiple", 1))
     window = window[:axes]
     if is_local(network):
         yield Whole(), "whole image: every voxel is computed once"
-        for sides in _ever_smaller(space[:axes], window, multiple):
+        for parts in count(2):
+            sides = tuple(
+                max(trained, math.ceil(side / parts / multiple) * multiple)
+                for side, trained in zip(space[:axes], window, strict=True)
+            )
+            if sides == window:
+                break
             yield Windows(sides, overlap=OVERLAP, batch=1), "largest windows that fit the memory"
         why = "windows of the model's own size: larger ones don't fit the memory"
     else:
         why = "windows of the model's own size: its network normalises or attends over all it sees"
     for batch in (AT_ONCE, 1):
-        yield Windows(window, overlap=overlap, batch=batch), why
-
-
-def _ever_smaller(space: Sequence[int], window: tuple[int, ...], multiple: int) -> Iterator[tuple[int, ...]]:
-    """Sides of windows: two of them along the longest axis, then along the next, and so on down to `window`."""
-    parts = [1] * len(space)
-    while True:
-        sides = tuple(
-            max(trained, math.ceil(side / (1 + (count - 1) * (1 - OVERLAP)) / multiple) * multiple)
-            for side, count, trained in zip(space, parts, window, strict=True)
-        )
-        if sides == window:
-            return
-        if max(parts) > 1:
-            yield sides
-        excess = [side / trained for side, trained in zip(sides, window, strict=True)]
-        parts[excess.index(max(excess))] += 1
-
-
-def keep_memory_for(choice: Choice, device: str, free: int | None = None) -> bool:
-    """Let this process keep what it frees, which is faster, where there is memory for it; True where it does.
-
-    `free` bytes may be taken; None asks the device.
-    """
-    free = free_bytes(device) if free is None else free
-    if device != "cpu" or choice.needed_bytes is None or free is None:
-        return False
-    return KEPT * choice.needed_bytes <= PLANNED * free and keep_freed_memory()
+        yield Windows(window, overlap=OVERLAP, batch=batch), why
 
 
 def _needed(network: nn.Module, shape: Sequence[int], way: Way, precision: str) -> int | None:

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lesionloss.devices import without_default_device
 from lesionloss.errors import DataError, UsageError
 from lesionloss.inference.ways import AT_ONCE, Way, Whole
 from lesionloss.networks.outputs import logits_of
@@ -57,7 +56,6 @@ def _shares_memory(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
-@without_default_device
 def predict_logits(
     network: nn.Module,
     image: Tensor,

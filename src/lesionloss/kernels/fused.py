@@ -75,7 +75,7 @@ class _Walk(torch.autograd.Function):
 
 def _parts(results: Tensor, plan: Plan, logits: Tensor) -> tuple[Tensor, ...]:
     """The columns of the results (R, columns), apart: autograd then needs no operation to tell them from each other."""
-    parts = torch.split(results, plan.sizes(max(2, logits.shape[1])), dim=1)
+    parts = results.split(plan.sizes(max(2, logits.shape[1])), dim=1)
     counts = 8 * len(plan.sharpens)
     return *parts[:counts], *(part[:, 0] for part in parts[counts:])
 

@@ -77,7 +77,7 @@ class Plan:
 
 @dataclass
 class Results:
-    """What is computed already: the parts (see `Plan.sizes`) of each sharpness (8) and of each pair of terms (2)."""
+    """What is computed already: the parts of each sharpness (eight, see `Plan.sizes`) and of each pair of terms (two)."""
 
     plan: Plan = field(default_factory=Plan)
     where: Tensor | None = None  # sorted positions of lesion voxels in the flat labels

@@ -154,13 +154,12 @@ def _row_sums(errors: Errors, plan: Plan, keep: Tensor) -> list[Tensor]:
     linear = q.sum(1)
     columns = [linear] if plan.sharpens else []
     for power in plan.powers:
-        columns += 2 * [_dots(q, q) if power == 2 else q.pow(power).sum(1)]
+        columns += 2 * [torch.linalg.vecdot(q, q) if power == 2 else q.pow(power).sum(1)]
     if all(isinstance(term, CrossEntropy) for term in terms):
         return columns + [_cross_entropy_sums(errors, linear) for _ in terms]
-    # Cross-entropies first, because a sweep may overwrite the logarithms.
-    plain = [errors.log_right.sum(1).neg_() for term in terms if isinstance(term, CrossEntropy)]
+    plain = errors.log_right.sum(1).neg_()  # first, because a sweep may overwrite the logarithms
     return columns + [
-        plain.pop() if isinstance(term, CrossEntropy) else sweep(term, errors, keep if term is plan.one_term else None)
+        plain if isinstance(term, CrossEntropy) else sweep(term, errors, keep if term is plan.one_term else None)
         for term in terms
     ]
 
@@ -173,7 +172,7 @@ def sweep(term: Term, errors: Errors, pull: Tensor | None) -> Tensor:
     q, log = errors.q, errors.log_right
     if isinstance(term, Focal) and term.gamma > 0:
         powered = _power(q, term.gamma)
-        total: Tensor = _dots(powered, log).neg_()
+        total: Tensor = torch.linalg.vecdot(powered, log).neg_()
         if pull is not None:
             # slope · q = q^gamma (q + gamma (1 - q) ce)
             log.addcmul_(log, q, value=-1)
@@ -188,11 +187,6 @@ def sweep(term: Term, errors: Errors, pull: Tensor | None) -> Tensor:
     if pull is not None:
         torch.mul(q, term.slope(errors.cross_entropy, q), out=pull)
     return total
-
-
-def _dots(x: Tensor, y: Tensor) -> Tensor:
-    """Σ x y of each row; twice as quick as `torch.linalg.vecdot`."""
-    return torch.stack([torch.dot(one, other) for one, other in zip(x, y, strict=True)])
 
 
 def _power(q: Tensor, exponent: float) -> Tensor:
@@ -214,8 +208,7 @@ def _tail_sums(term: Tail, log: Tensor, q: Tensor) -> Tensor:
     for j in range(2, first):
         less.add_(q.pow(j), alpha=1 / j)
     less.add_(series)
-    where_closed: Tensor = torch.ops.aten.threshold_backward(less, q, junction)
-    return series.sum(1) - where_closed.sum(1)
+    return series.sum(1) - torch.ops.aten.threshold_backward(less, q, junction).sum(1)
 
 
 def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
@@ -255,10 +248,6 @@ def _write_gradient(errors: Errors, plan: Plan, weights: list[float], out: Tenso
         return
     if not others and plan.powers == (2.0,):
         curve = 2 * of_powers[0][1]
-        if plain == 0:  # a product with q (1 - q) in one pass
-            torch.add(q.new_tensor(linear), q, alpha=curve, out=out)
-            torch.ops.aten.sigmoid_backward.grad_input(out, q, grad_input=out)
-            return
         torch.add(q.new_tensor(curve - linear), q, alpha=-curve, out=out)
         torch.addcmul(q.new_tensor(linear + plain), out, q, out=out).mul_(q)
         return

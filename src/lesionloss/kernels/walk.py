@@ -32,10 +32,9 @@ def walk_sums(z, y, valid, with_logs, found):
     for at in range(0, z.size, BLOCK):
         n = min(BLOCK, z.size - at)
         block, labels = z[at : at + n], y[at : at + n]
-        largest = largest_label(labels)
+        total, largest = look(block, labels)
+        found[TOTAL] += total
         found[LARGEST] = max(found[LARGEST], largest)
-        if largest > 0 or valid.size:
-            found[TOTAL] += total(block)
         if largest > 0:
             add_lesions(block, labels, found)
             leave_out_lesions(block, labels, scratch)
@@ -43,9 +42,7 @@ def walk_sums(z, y, valid, with_logs, found):
         if valid.size:
             leave_out_invalid(block, valid[at : at + n], scratch)
             block = scratch[:n]
-        alarms, squares, above, all_of_it = background(block, e)
-        if not (largest > 0 or valid.size):
-            found[TOTAL] += all_of_it
+        alarms, squares, above = background(block, e)
         found[ALARMS] += alarms
         found[SQUARED_ALARMS] += squares
         if with_logs:
@@ -54,11 +51,13 @@ def walk_sums(z, y, valid, with_logs, found):
 
 
 @summing
-def total(z):
-    result = f32(0.0)
+def look(z, y):
+    total, largest = f32(0.0), np.uint8(0)
     for i in range(z.size):
-        result += z[i]
-    return np.float64(result)
+        total += z[i]
+    for i in range(z.size):
+        largest = max(largest, y[i])
+    return np.float64(total), largest
 
 
 @exactly
@@ -88,8 +87,8 @@ def leave_out_invalid(z, valid, out):
 
 @summing
 def background(z, e):
-    """Σ p, Σ p², Σ max(z, 0), Σ z, and e^-|z| of each voxel."""
-    alarms, squares, above, all_of_it = f32(0.0), f32(0.0), f32(0.0), f32(0.0)
+    """Σ p, Σ p², Σ max(z, 0), and e^-|z| of each voxel."""
+    alarms, squares, above = f32(0.0), f32(0.0), f32(0.0)
     for i in range(z.size):
         x = z[i]
         small = exponential(-abs(x))
@@ -98,9 +97,8 @@ def background(z, e):
         alarms += p
         squares += p * p
         above += x if x > 0 else f32(0.0)
-        all_of_it += x
         e[i] = small
-    return np.float64(alarms), np.float64(squares), np.float64(above), np.float64(all_of_it)
+    return np.float64(alarms), np.float64(squares), np.float64(above)
 
 
 @exactly

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from lesionloss.calltext import format_call, parse_call
-from lesionloss.devices import without_default_device
 from lesionloss.networks.blocks import ChannelDropout
 from lesionloss.networks.designs import NETWORKS, Design
 from lesionloss.networks.foreign import PREFIX, MonaiDesign, MonaiNetwork, monai_design
@@ -43,7 +42,6 @@ def check_network(text: str) -> str:
     return canonical
 
 
-@without_default_device
 def build_network(text: str, generator: torch.Generator) -> nn.Module:
     """The network that `text` names, with weights drawn from `generator` alone (no global random state is touched).
 

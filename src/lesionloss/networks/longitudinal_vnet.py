@@ -88,18 +88,13 @@ class Decoder(nn.Module):
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, features: list[Tensor]) -> Outputs:
-        """Takes the features off their list, so that a prediction does not hold those that are used up."""
-        deepest, fourth = features.pop(), features.pop()
-        x = self.up[3](deepest) + fourth
+        x = self.up[3](features[4]) + features[3]
         for level in (2, 1, 0):
-            x = self.up[level](self.blocks[level](x)) + features.pop()
+            x = self.up[level](self.blocks[level](x)) + features[level]
             if level == 2 and self.deep_skip:
-                x = x + self.up[2](fourth)
+                x = x + self.up[2](features[3])
         baseline, followup, both = (self.dropout(branch(x)) for branch in (self.baseline, self.followup, self.both))
-        del x
-        joined = torch.cat([followup - baseline, baseline, both], dim=1)
-        del both
-        new = self.new(joined)
+        new = self.new(torch.cat([followup - baseline, baseline, both], dim=1))
         return Outputs(self.head_new(new), (), self.head_baseline(baseline), self.head_followup(followup))
 
 

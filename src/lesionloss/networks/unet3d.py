@@ -45,8 +45,7 @@ class UNet3d(nn.Module):
                 x = functional.max_pool3d(x, 2)
             x = level(x)
             skips.append(x)
-        skips.pop()
-        for level in self.up:
-            x = level(torch.cat([functional.interpolate(x, scale_factor=2), skips.pop()], dim=1))
+        for level, skip in zip(self.up, skips[-2::-1], strict=True):
+            x = level(torch.cat([functional.interpolate(x, scale_factor=2), skip], dim=1))
         logits: Tensor = self.head(x)
         return logits

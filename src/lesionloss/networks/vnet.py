@@ -54,6 +54,6 @@ class VNet(nn.Module):
             skips.append(block(down(skips[-1])))
         x = self.deep_dropout(skips.pop())
         for level in (3, 2, 1, 0):
-            x = self.decoder[level](self.up[level](x) + skips.pop())
+            x = self.decoder[level](self.up[level](x) + skips[level])
         logits: Tensor = self.head(self.last_dropout(x))
         return logits

@@ -27,14 +27,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Done:
-    """A case that was predicted: where it is, what was found, how (empty where it was there already), remarks on it."""
+    """A case that was predicted: where it is, what was found, how (empty where it was there already)."""
 
     name: str
     places: Places
     lesions: tuple[FoundLesion, ...]
-    found: str
     how: str
-    notes: tuple[str, ...]
+    note: str
     seconds: float
 
 
@@ -95,8 +94,8 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
     begun = time.perf_counter()
     made_from = _made_from(bundle, source, asked)
     if _there_already(places, made_from, asked.force):
-        return Done(source.name, places, (), "", "", ("there already, from the same files and settings",), 0.0)
-    ready = make_ready(source, bundle.record, asked.register)
+        return Done(source.name, places, (), "", "there already, from the same files and settings", 0.0)
+    ready = make_ready(source, bundle.record)
     probabilities, choice = predict_ready(bundle, ready, asked)
     home = np.stack([ready.home(part) for part in probabilities])
     voxel_mm3 = _voxel_mm3(ready)
@@ -110,7 +109,7 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
         connectivity=asked.connectivity,
     )
     _write(places, ready, home, mask, lesions, bundle.record.classes)
-    _draw(places, ready, probabilities, made_from, found_words(lesions, _is_pair(ready)))
+    _draw(places, ready, probabilities, made_from, found_words(lesions))
     seconds = time.perf_counter() - begun
     record = made_from | {
         "lesionloss": lesionloss.__version__,
@@ -118,20 +117,12 @@ def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -
         "reason": choice.reason,
         "lesions": len(lesions),
         "volume_mm3": round(sum(lesion.volume_mm3 for lesion in lesions), 3),
-        "notes": list(ready.notes),
-        "preparation": dict(ready.steps),
+        "note": ready.note,
         "seconds": round(seconds, 2),
-        "licence": bundle.record.licence,
-        "data_note": bundle.record.data_note,
         "not_a_medical_device": True,
     }
     write_text(places.record, json.dumps(record, indent=1) + "\n")
-    found = found_words(lesions, _is_pair(ready))
-    return Done(source.name, places, tuple(lesions), found, str(choice), ready.notes, seconds)
-
-
-def _is_pair(ready: Ready) -> bool:
-    return any(name.startswith("baseline") for name in ready.case.channels)
+    return Done(source.name, places, tuple(lesions), str(choice), ready.note, seconds)
 
 
 def _made_from(bundle: Bundle, source: Source, asked: Asked) -> dict[str, Any]:
@@ -143,7 +134,6 @@ def _made_from(bundle: Bundle, source: Source, asked: Asked) -> dict[str, Any]:
         "threshold": record.threshold if asked.threshold is None else asked.threshold,
         "min_volume_mm3": record.min_volume_mm3 if asked.min_volume_mm3 is None else asked.min_volume_mm3,
         "connectivity": asked.connectivity,
-        "register": asked.register,
         "asked_way": "" if asked.way is None else str(asked.way),
         "mirrored": list(asked.mirrored),
         "precision": asked.precision,
@@ -210,7 +200,7 @@ def _draw(
         probability=lesion_probability(probabilities),
         title=f"{ready.case.name}: {found}",
         subtitle=f"{made_from['model']['network']}; {rule}",
-        has_reference=ready.has_reference,
+        has_reference=ready.reference is not None,
         connectivity=made_from["connectivity"],
     )
     save_sheet(places.sheet, shown)
@@ -226,10 +216,9 @@ def _mask(probabilities: NDArray[np.float32], made_from: dict[str, Any], voxel_m
     )
 
 
-def found_words(lesions: Sequence[FoundLesion], new: bool) -> str:
-    """`3 new lesions, 412 mm³`; `new` where there were two visits."""
-    kind = "new lesion" if new else "lesion"
+def found_words(lesions: Sequence[FoundLesion]) -> str:
+    """`3 lesions, 412 mm³`."""
     if not lesions:
-        return f"no {kind}"
+        return "no lesion"
     volume = sum(lesion.volume_mm3 for lesion in lesions)
-    return f"{len(lesions)} {kind}{'s' if len(lesions) > 1 else ''}, {volume:.0f} mm³"
+    return f"{len(lesions)} lesion{'s' if len(lesions) > 1 else ''}, {volume:.0f} mm³"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionloss.bundle import Bundle
 from lesionloss.errors import UsageError
-from lesionloss.inference import Arithmetic, Choice, Way, choose_way, keep_memory_for, predict_probabilities
+from lesionloss.inference import Arithmetic, Choice, Way, choose_way, predict_probabilities
 from lesionloss.predict.preparing import Ready
 
 AGAIN = 0.4  # of the memory that a way was expected to take may the next one take, if it did not fit
@@ -17,17 +17,13 @@ AGAIN = 0.4  # of the memory that a way was expected to take may the next one ta
 
 @dataclass(frozen=True)
 class Asked:
-    """What is wanted; None takes what the model's record says, or for `way` the fastest that fits the memory.
-
-    register: whether visits are registered; None: where their grids differ or the model's training cases were.
-    """
+    """What is wanted; None takes what the model's record says, or for `way` the fastest that fits the memory."""
 
     threshold: float | None = None
     min_volume_mm3: float | None = None
     connectivity: int = 6
     way: Way | None = None
     mirrored: tuple[int, ...] = ()
-    register: bool | None = None
     precision: str = "float32"
     device: str = "cpu"
     force: bool = False
@@ -40,8 +36,8 @@ def predict_ready(bundle: Bundle, ready: Ready, asked: Asked) -> tuple[NDArray[n
     if asked.way is not None:
         choice = Choice(asked.way, "as asked")
     else:
-        choice = _chosen(bundle, shape, asked)
-        keep_memory_for(choice, asked.device)
+        window = bundle.record.window
+        choice = choose_way(bundle.network, shape, window=window, precision=asked.precision, device=asked.device)
     while True:
         try:
             found = predict_probabilities(bundle.network, ready.case, choice.way, device=asked.device, **settings)
@@ -70,18 +66,7 @@ def _smaller(bundle: Bundle, shape: tuple[int, ...], choice: Choice, asked: Aske
     """The next way for less memory; None where the way was asked for or there is none smaller."""
     if asked.way is not None or choice.needed_bytes is None:
         return None
-    smaller = _chosen(bundle, shape, asked, round(AGAIN * choice.needed_bytes))
+    free = round(AGAIN * choice.needed_bytes)
+    settings = {"precision": asked.precision, "device": asked.device}
+    smaller = choose_way(bundle.network, shape, window=bundle.record.window, free=free, **settings)
     return None if smaller.way == choice.way else smaller
-
-
-def _chosen(bundle: Bundle, shape: tuple[int, ...], asked: Asked, free: int | None = None) -> Choice:
-    record = bundle.record
-    return choose_way(
-        bundle.network,
-        shape,
-        window=record.window,
-        precision=asked.precision,
-        device=asked.device,
-        overlap=record.overlap,
-        free=free,
-    )

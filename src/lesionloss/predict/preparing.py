@@ -10,46 +10,39 @@ from numpy.typing import NDArray
 
 from lesionloss.bundle import Record
 from lesionloss.data.cases import case_of, work_of
-from lesionloss.data.layout import Files
+from lesionloss.data.cohort import Cohort, Files, load_subject
 from lesionloss.data.nifti import Affine
-from lesionloss.data.prepare import PreparedCase, load_prepared, to_original_grid
-from lesionloss.data.prepared import load_record
-from lesionloss.data.reading import on_one_grid, read_case
-from lesionloss.data.recipe import Crop, Recipe, Register, make_recipe
+from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, to_original_grid
+from lesionloss.data.reading import read_case, reading_of
+from lesionloss.data.recipe import Crop, Recipe, make_recipe
 from lesionloss.data.steps import carry_out
-from lesionloss.errors import DataError, UsageError
-from lesionloss.predict.remarks import of_grid, of_prepared, of_steps
+from lesionloss.data.subject import Labels, Subject
+from lesionloss.errors import DataError
 from lesionloss.predict.sources import Source
 
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A prepared case, and the grid of its follow-up, where results go.
-
-    `steps` says what each step of the preparation did, `notes` what somebody who looks at the result should know.
-    """
+    """A prepared case, and the grid of its follow-up, where results go; `note` says what was made up on the way."""
 
     case: PreparedCase
     shape: tuple[int, ...]
     affine: Affine
-    has_reference: bool
-    steps: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
+    reference: Labels | None
+    note: str = ""
 
     def home(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (*space) on the case's grid, on that of the follow-up."""
         return to_original_grid(array, self.case)
 
 
-def make_ready(source: Source, record: Record, register: bool | None = None) -> Ready:
+def make_ready(source: Source, record: Record) -> Ready:
     """Read a case and prepare it as the model's training cases were.
 
-    Visits on different grids are registered, the baseline to the follow-up; `register` True does so on one grid too,
-    False never. Raises DataError for files that can't be believed, settings of preparation that are not known here, and
-    channels other than the model's.
+    Raises DataError for files that can't be believed, visits on different grids, settings of preparation that are not
+    known here, and channels other than the model's.
     """
-    recipe = recipe_of(record.preparation)
-    ready = _loaded(source, recipe) if source.prepared is not None else _prepared(source, recipe, record, register)
+    ready = _loaded(source) if source.prepared is not None else _prepared(source, _settings(record.preparation))
     if ready.case.channels != record.channels:
         raise DataError(
             f"{source.name}: the model was trained on {_listed(record.channels)}, these files give "
@@ -58,52 +51,49 @@ def make_ready(source: Source, record: Record, register: bool | None = None) -> 
     return ready
 
 
-def recipe_of(stored: Mapping[str, Any]) -> Recipe:
-    """The steps that a bundle's `preparation` names; with a margin alone (or nothing) the usual ones.
-
-    Raises DataError for settings that this version does not know.
-    """
-    plain = set(stored) <= {"margin_voxels"}
-    settings = {"crop": stored} if plain and stored else stored
+def _settings(stored: Mapping[str, Any]) -> Recipe:
+    """All steps of a preparation, or the margin of the usual ones."""
     try:
-        return make_recipe(settings, "preparation") if settings else Recipe(crop=Crop())
-    except UsageError as error:
+        if "steps" in stored:
+            return make_recipe(stored, "its preparation")
+        return Recipe(crop=Crop(margin_voxels=Preparation(**stored).margin_voxels))
+    except (TypeError, ValueError) as error:
         raise DataError(
             f"the model's preparation {dict(stored)!r} is not known to this lesionloss ({error}); "
             "install the version it was trained with, or give cases that are prepared already"
         ) from error
 
 
-def _prepared(source: Source, recipe: Recipe, record: Record, register: bool | None) -> Ready:
+def _prepared(source: Source, recipe: Recipe) -> Ready:
     assert source.cohort is not None
     assert source.files is not None
+    registered = "register" in recipe.steps
+    reading = (
+        read_case(source.cohort, source.files, recipe.register_)
+        if registered
+        else reading_of(_subject(source.cohort, source.files))
+    )
+    subject = reading.subject
+    case = case_of(carry_out(work_of(reading), recipe))
     of_nifti = source.cohort.layout.read is None
-    registration, why = _registration(source.files, recipe, register) if of_nifti else (None, "")
-    try:
-        reading = read_case(source.cohort, source.files, registration)
-    except DataError as error:
-        if register is not False or not of_nifti or on_one_grid(source.files):
-            raise
-        raise DataError(f"{error}; or leave out --no-register, then the baseline is registered first") from error
-    work = carry_out(work_of(reading), recipe)
-    case = case_of(work)
     affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
+    made_up = subject.brain is None and len(subject.space) == 3
+    note = "no brain mask given: a simple one was made from the images; a real one (--brain) is better"
     shape = case.original_shape if case.origin is None else case.origin.shape
-    notes = (*of_steps(work, why), *of_grid(case, record.training))
-    return Ready(case, shape, affine, reading.subject.reference is not None, work.record, notes)
+    return Ready(case, shape, affine, None if registered else subject.reference, note if made_up else "")
 
 
-def _registration(files: Files, recipe: Recipe, asked: bool | None) -> tuple[Register | None, str]:
-    """Whether and how two visits are registered, and why."""
-    if asked is False or len(files.visits) != 2:
-        return None, ""
-    if "register" in recipe.steps:
-        return recipe.register_, "as the model's training cases were"
-    if asked:
-        return Register(to="followup"), "as asked"
-    if on_one_grid(files):
-        return None, ""
-    return Register(to="followup"), "their grids differ"
+def _subject(cohort: Cohort, files: Files) -> Subject:
+    """The visits on one grid, as files without a step of registration have to be."""
+    try:
+        return load_subject(cohort, files)
+    except DataError as error:
+        if "not on one grid" not in str(error):
+            raise
+        raise DataError(
+            f"{error}; a baseline of another session is registered to the follow-up first "
+            "(rigid, e.g. with ANTs, FSL FLIRT or elastix)"
+        ) from error
 
 
 def _affine_in(path: Path) -> Affine:
@@ -114,16 +104,13 @@ def _affine_in(path: Path) -> Affine:
     return np.asarray(image.affine, dtype=np.float64)
 
 
-def _loaded(source: Source, recipe: Recipe) -> Ready:
+def _loaded(source: Source) -> Ready:
     assert source.prepared is not None
-    path = Path(source.prepared)
-    case = load_prepared(path)
-    notes = of_prepared(load_record(path), recipe)
-    if case.origin is not None:
-        return Ready(case, case.origin.shape, case.origin.affine, bool(case.reference.any()), {}, notes)
+    case = load_prepared(Path(source.prepared))
     affine = case.affine.copy()
     affine[:3, 3] -= case.affine[:3, : len(case.offset)] @ np.array(case.offset, dtype=np.float64)
-    return Ready(case, case.original_shape, affine, bool(case.reference.any()), {}, notes)
+    reference = to_original_grid(case.reference, case) if case.reference.any() else None
+    return Ready(case, case.original_shape, affine, reference)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -30,12 +30,10 @@ from lesionloss.reporting.views import WINDOW_PERCENT
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patheffects import AbstractPathEffect
 
 ROWS = 4
 COLUMN_INCHES, ROW_INCHES, HEAD_INCHES, FOOT_INCHES = 1.55, 1.75, 0.75, 0.55
 PROBABILITY_COLOURS = "magma"
-SCALE_MM = 10.0
 QUICK_PACKING = 3  # of 9; the highest level takes seconds for a few per cent
 
 
@@ -85,7 +83,7 @@ def sheet_figure(shown: Shown) -> "Figure":
     )
     for line, row in zip(axes, rows, strict=True):
         _draw_row(line, row, views, visits, shown)
-    _write_heads(figure, axes[0], visits)
+    _write_heads(axes[0], visits)
     figure.text(0.035, 1 - 0.16 / height, shown.title, size=9, color=INK, weight="bold", va="top")
     figure.text(0.035, 1 - 0.34 / height, shown.subtitle, size=6.5, color=MUTED, va="top")
     _explain(figure, axes[-1, -1], shown.has_reference, height)
@@ -137,10 +135,7 @@ def _draw_row(
     brain = planes["brain"]
     mm = plane_spacing_mm(shown.case.affine)
     middle = planes["numbers"] == row.lesion if row.lesion else planes["probability"] >= planes["probability"].max()
-    whole, close = (
-        around(views["brain"].any(axis=0), mm),
-        close_up(middle & (brain | (row.lesion > 0)), mm, CLOSE_UP_MM),
-    )
+    whole, close = around(brain, mm), close_up(middle & (brain | (row.lesion > 0)), mm, CLOSE_UP_MM)
     windows = {key: _window(views[key], views["brain"]) for key in visits}
     shown_planes = {key: np.where(brain, planes[key], windows[key][0]) for key in visits}
     pictures: list[Pixels] = [grey(shown_planes[key], whole, windows[key], WHOLE_PIXEL_MM) for key in visits]
@@ -150,45 +145,16 @@ def _draw_row(
     for axis, picture in zip(line, [*pictures, *near, marked], strict=False):
         axis.imshow(picture)
     _draw_probability(line[-1], planes["probability"], close)
-    for axis in line:
+    for index, axis in enumerate(line):
         axis.set_xticks([])
         axis.set_yticks([])
         for spine in axis.spines.values():
             spine.set_visible(False)
-    for axis in line[: len(visits)]:
-        _write_sides(axis)
-    _draw_scale(line[len(visits)], close)
+        for place, side in ((0.03, "R"), (0.97, "L")):
+            align = "left" if side == "R" else "right"
+            if index < len(visits):
+                axis.text(place, 0.5, side, transform=axis.transAxes, color="white", size=6, ha=align, va="center")
     line[0].set_ylabel(row.words, size=5.6, color=INK, labelpad=3)
-
-
-def _write_sides(axis: "Axes") -> None:
-    """The patient's right is on the left."""
-    for place, side in ((0.03, "R"), (0.97, "L")):
-        align = "left" if side == "R" else "right"
-        _on_picture(axis, place, 0.97, side, ha=align, va="top")
-
-
-def _draw_scale(axis: "Axes", field: Field) -> None:
-    """A bar of `SCALE_MM` in the lower left corner of a picture of `field`."""
-    length = SCALE_MM / field.size_mm[1]
-    axis.plot(
-        (0.05, 0.05 + length), (0.05, 0.05), transform=axis.transAxes, color="white", linewidth=2,
-        solid_capstyle="butt", path_effects=_edge(),
-    )  # fmt: skip
-    _on_picture(axis, 0.05, 0.075, f"{SCALE_MM:g} mm", ha="left", va="bottom")
-
-
-def _on_picture(axis: "Axes", x: float, y: float, words: str, *, ha: str, va: str) -> None:
-    axis.text(
-        x, y, words, transform=axis.transAxes, color="white", size=6, ha=ha, va=va, path_effects=_edge()
-    )  # fmt: skip
-
-
-def _edge() -> "list[AbstractPathEffect]":
-    """White on black, so that it can be read on any brain."""
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=3, foreground="black")]
 
 
 def _window(view: NDArray[np.float32], brain: NDArray[np.bool_]) -> tuple[float, float]:
@@ -204,16 +170,13 @@ def _draw_probability(axis: "Axes", plane: NDArray[np.float32], field: Field) ->
     )
 
 
-def _write_heads(figure: "Figure", line: "Sequence[Axes]", visits: list[str]) -> None:
-    """All at one height, whatever the shapes of the pictures."""
+def _write_heads(line: "Sequence[Axes]", visits: list[str]) -> None:
     names = {"baseline": "Baseline", "followup": "Follow-up" if len(visits) == 2 else "Image"}
     heads = [names[key] for key in visits]
     close = [f"{name}, close-up" for name in heads]
     found = "New lesions" if len(visits) == 2 else "Lesions"
-    top = max(axis.get_position().y1 for axis in line)
     for axis, head in zip(line, [*heads, *close, found, "Probability"], strict=True):
-        box = axis.get_position()
-        figure.text((box.x0 + box.x1) / 2, top + 0.08 / figure.get_figheight(), head, size=7, color=INK, ha="center")
+        axis.set_title(head, size=7, color=INK)
 
 
 def _explain(figure: "Figure", last: "Axes", has_reference: bool, height: float) -> None:
@@ -229,6 +192,6 @@ def _explain(figure: "Figure", last: "Axes", has_reference: bool, height: float)
     figure.legend(handles=keys, loc="lower left", bbox_to_anchor=place, ncols=3, fontsize=6.5, frameon=False)
     figure.text(0.035, 0.06 / height, "For research; not a medical device.", size=5.5, color=MUTED)
     box = last.get_position()
-    bar = figure.add_axes((box.x0 + 0.05 * box.width, 0.34 / height, 0.9 * box.width, 0.07 / height))
+    bar = figure.add_axes((box.x0, 0.34 / height, box.width, 0.07 / height))
     colours = figure.colorbar(last.images[0], cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
     colours.ax.tick_params(labelsize=5.5, length=2, colors=MUTED)

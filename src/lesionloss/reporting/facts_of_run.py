@@ -53,10 +53,7 @@ def in_short(results: Results) -> list[tuple[str, str]]:
         ("Network", distinct(record.get("network") for record in records)),
         ("Steps", distinct(record.get("steps") for record in records)),
         ("Time", f"{_duration(seconds)} in all" if seconds else ""),
-        (
-            "Machine",
-            ", ".join(filter(None, (*where, f"{threads} thread{'' if threads == '1' else 's'}" if threads else ""))),
-        ),
+        ("Machine", ", ".join(filter(None, (*where, f"{threads} threads" if threads else "")))),
     ]
     return [(word, answer) for word, answer in pairs if answer]
 

@@ -58,7 +58,6 @@ def components_chart(components: Sequence[Component]) -> "Figure":
         axes.barh(row + 0.1, component.share or 0.0, height=BAR, color=INK if dark else MUTED, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.set_xlabel("share of the variance of a single score")
     return figure
 

@@ -25,7 +25,7 @@ from lesionloss.reporting.panels import PANEL_INCHES
 from lesionloss.reporting.pictures import Tile, case_in_pictures, pictures_figure
 from lesionloss.reporting.record import as_json, record
 from lesionloss.reporting.sections import epoch_charts, save_detection, sections, small_charts
-from lesionloss.reporting.shown import Shown, bounds, breakable, count, p_value, part_of, shown, tied
+from lesionloss.reporting.shown import Shown, bounds, count, p_value, part_of, shown
 from lesionloss.reporting.tables import write_tables
 from lesionloss.reporting.volumes import Volume
 from lesionloss.statistics import Comparison, declared_test
@@ -73,7 +73,6 @@ def _template(context: Mapping[str, object]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"breakable": breakable, "tied": tied}
     script = "\n".join((files("lesionloss.reporting") / "templates" / name).read_text("utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return environment.get_template("report.html.j2").render(context, script=Markup(script), script_sha256=digest)

@@ -1,6 +1,5 @@
 """Numbers as they stand on the page, each with its place in report.json."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +20,6 @@ class Shown:
 
     def __str__(self) -> str:
         return self.text
-
-
-def breakable(name: str) -> Markup:
-    """A name that may be broken where words of a specification end, not inside them."""
-    return Markup(re.sub(r"([_(*=,/])(?=\w)", r"\1<wbr>", str(escape(name))))
-
-
-def tied(sentence: str) -> str:
-    """A sentence whose `p = .031` stays on one line."""
-    return re.sub(r"\bp ([=<]) \.", "p\u00a0\\1\u00a0.", sentence)
 
 
 def look_up(record: Any, path: str) -> Any:

@@ -214,7 +214,7 @@ def pairing_of(results: Results, loss: str, baseline: str) -> tuple[str, str]:
     if any(trial.method == DIFFERENCE for trial in (*mine.values(), *theirs.values())):
         return "patient", ""
     common = sorted(mine.keys() & theirs.keys())
-    unproven = [key for key in common if not mine[key].is_pair_of(theirs[key])]
+    unproven = [key for key in common if mine[key].pairing != theirs[key].pairing or not all(mine[key].pairing)]
     if not unproven:
         return ("training" if common else "patient"), ""
     fold, seed = unproven[0]

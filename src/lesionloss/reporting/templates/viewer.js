@@ -68,7 +68,7 @@
     }
     part("threshold-value").textContent = digits(Number(part("threshold").value), 2);
     const { seed, threshold, stored } = state.pack.facts.losses[state.loss];
-    part("stored").textContent = `As the benchmark scored it${seed ? `, seed ${seed}` : ""}, threshold ${digits(threshold, 2)}: ${state.pack.facts.metric}${root.dataset.classes ? ", mean over classes," : ""} ${stored === null ? "undefined" : digits(stored)}`;
+    part("stored").textContent = `As the benchmark scored it${seed ? `, seed ${seed}` : ""}, threshold ${digits(threshold, 2)}: ${state.pack.facts.metric} ${stored === null ? "undefined" : digits(stored)}`;
   }
 
   function lesions() {
