@@ -3,16 +3,13 @@
     python benchmarks/losses.py                                # three cases, all kernels that are installed
     python benchmarks/losses.py --cases binary --rounds 40     # more rounds where other programs run
     python benchmarks/losses.py --compile                      # torch.compile too (minutes)
-    python benchmarks/losses.py --threads 1 --cpu-time         # where other programs run: seconds of this process only
     python benchmarks/losses.py --device cuda                  # readable and Triton
 
 A round calls everybody once, so that a disturbance meets all alike. The ratio is to MONAI's DiceLoss: the median over
 the rounds of the ratios within a round; "floors" is the fastest round over the byte floor: logits and labels read
 twice and the gradient written once, at the speed of a copy. "saved" is what is kept between the passes beside logits
 and labels, "peak" the most memory taken in both passes, the gradient included, as shares of the size of the logits.
-With the extra `peers`, segmentation_models.pytorch is there too. "quarter" is the ratio of the lower quartiles: with
-other programs about, it repeats better than the median. The lines named "bare" are no losses: what the least
-operations on each voxel cost in torch and in numba, below which none can come.
+With the extra `peers`, segmentation_models.pytorch is there too.
 """
 
 import argparse
@@ -24,9 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,7 +110,7 @@ def peers(case: Case) -> Iterator[Contestant]:
 
 
 def contestants(case: Case, kernels: list[str], compile_too: bool) -> list[Contestant]:
-    found = list(peers(case)) + list(bare(case))
+    found = list(peers(case))
     for kernel in kernels:
         found += [Contestant(f"{text} ({kernel})", ll.build(text, kernel=KERNELS.get(kernel))) for text in LOSSES]
     if compile_too:
@@ -123,30 +118,30 @@ def contestants(case: Case, kernels: list[str], compile_too: bool) -> list[Conte
     return found
 
 
-def one_round(everybody: list[Contestant], logits: Tensor, labels: Tensor, read: Callable[[], float]) -> None:
+def one_round(everybody: list[Contestant], logits: Tensor, labels: Tensor) -> None:
     for contestant in everybody:
         logits.grad = None
-        start = clock(logits, read)
+        start = clock(logits)
         value = contestant.loss(logits, labels)
-        middle = clock(logits, read)
+        middle = clock(logits)
         value.backward()
-        contestant.seconds.append((middle - start, clock(logits, read) - middle))
+        contestant.seconds.append((middle - start, clock(logits) - middle))
 
 
-def clock(logits: Tensor, read: Callable[[], float]) -> float:
+def clock(logits: Tensor) -> float:
     if logits.is_cuda:
         torch.cuda.synchronize()
-    return read()
+    return time.perf_counter()
 
 
-def floor_seconds(logits: Tensor, labels: Tensor, read: Callable[[], float]) -> float:
+def floor_seconds(logits: Tensor, labels: Tensor) -> float:
     """Bytes that must move, at the speed of a copy (which reads and writes)."""
     source, target = logits.detach(), torch.empty_like(logits)
     seconds = []
     for _ in range(20):
-        start = clock(logits, read)
+        start = clock(logits)
         target.copy_(source)
-        seconds.append(clock(logits, read) - start)
+        seconds.append(clock(logits) - start)
     return min(seconds) * (3 * logits.nbytes + 2 * labels.nbytes) / (2 * logits.nbytes)
 
 
@@ -177,66 +172,18 @@ def peak_share(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels:
     return most / logits.nbytes
 
 
-def quarter(seconds: list[float]) -> float:
-    return statistics.quantiles(seconds, n=4)[0]
-
-
-def bare(case: Case) -> Iterator[Contestant]:
-    """The least that a loss does: an exponential a voxel, each way if nothing is kept; a focal one a logarithm too."""
-    if case.channels > 1:
-        return
-    yield Contestant("bare torch: sigmoid, sum; product", lambda z, t: _Bare.apply(z, False))
-    yield Contestant("bare torch: sigmoid, log1p, sum; product", lambda z, t: _Bare.apply(z, True))
-    if "compiled" in KERNELS.names():
-        yield Contestant("bare numba: exponential each way", lambda z, t: _BareCompiled.apply(z))
-
-
-class _Bare(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, with_logs: bool) -> Tensor:
-        q = torch.sigmoid(logits)
-        ctx.save_for_backward(q)
-        return torch.neg(q).log1p_().sum() if with_logs else q.sum()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (q,) = ctx.saved_tensors
-        return q * q, None
-
-
-class _BareCompiled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor) -> Tensor:
-        from lesionloss.kernels.walk import background
-
-        z, scratch = logits.detach().view(-1).numpy(), np.empty(1024, np.float32)
-        ctx.save_for_backward(logits)
-        return logits.new_tensor(sum(background(z[at : at + 1024], scratch)[0] for at in range(0, z.size, 1024)))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        from lesionloss.kernels.walk import background_gradient
-
-        (logits,) = ctx.saved_tensors
-        one, out = np.float32(1.0), torch.empty_like(logits)
-        background_gradient(logits.detach().view(-1).numpy(), one, one, one, out.view(-1).numpy())
-        return out
-
-
-def table(everybody: list[Contestant], logits: Tensor, labels: Tensor, read: Callable[[], float]) -> Iterator[str]:
-    yield "| loss | forward ms | backward ms | total ms | best ms | ratio | quarter | floors | saved | peak |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    reference, floor = [sum(seconds) for seconds in everybody[0].seconds], floor_seconds(logits, labels, read)
+def table(case: Case, everybody: list[Contestant], logits: Tensor, labels: Tensor) -> Iterator[str]:
+    yield "| loss | forward ms | backward ms | total ms | best ms | ratio | floors | saved | peak |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    reference, floor = everybody[0].seconds, floor_seconds(logits, labels)
     for contestant in everybody:
         forward, backward = (statistics.median(times) * 1e3 for times in zip(*contestant.seconds, strict=True))
         totals = [sum(seconds) for seconds in contestant.seconds]
-        ratio = statistics.median(own / other for own, other in zip(totals, reference, strict=True))
-        bare = contestant.name.startswith("bare")
-        saved, peak = (0.0 if bare else share(contestant.loss, logits, labels) for share in (saved_share, peak_share))
+        ratio = statistics.median(own / sum(other) for own, other in zip(totals, reference, strict=True))
+        saved, peak = (share(contestant.loss, logits, labels) for share in (saved_share, peak_share))
         yield (
             f"| {contestant.name} | {forward:.2f} | {backward:.2f} | {statistics.median(totals) * 1e3:.2f} "
-            f"| {min(totals) * 1e3:.2f} | {ratio:.2f} | {quarter(totals) / quarter(reference):.2f} "
-            f"| {min(totals) / floor:.1f} | {saved:.2f} | {peak:.2f} |"
+            f"| {min(totals) * 1e3:.2f} | {ratio:.2f} | {min(totals) / floor:.1f} | {saved:.2f} | {peak:.2f} |"
         )
 
 
@@ -248,11 +195,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, whatever else runs")
     parser.add_argument("--default-allocator", action="store_true", help="do not keep freed memory, as training does")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="monai")
-    read = time.process_time if arguments.cpu_time else time.perf_counter
     torch.set_num_threads(arguments.threads)
     kept = not arguments.default_allocator and keep_freed_memory()
     print(f"torch {torch.__version__}, {arguments.threads} threads, {platform.machine()}, freed memory kept: {kept}")
@@ -263,13 +208,13 @@ def main() -> None:
         logits, labels = batch(case, arguments.device)
         everybody = contestants(case, kernels, arguments.compile)
         for number in range(arguments.rounds + 2):
-            one_round(everybody, logits, labels, read)
+            one_round(everybody, logits, labels)
             if number == 1:  # compiled, and all memory seen
                 for contestant in everybody:
                     contestant.seconds.clear()
         share = float((labels > 0).float().mean())
         print(f"\n{name}: {tuple(logits.shape)}, {share:.2%} lesion, {arguments.rounds} rounds\n")
-        print("\n".join(table(everybody, logits, labels, read)), flush=True)
+        print("\n".join(table(case, everybody, logits, labels)), flush=True)
 
 
 if __name__ == "__main__":
