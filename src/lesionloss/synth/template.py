@@ -20,7 +20,7 @@ _VENTRICLES_MM = (
 _DEEP_GREY_MM = ((0.0, 31.0), (-36.0, 26.0), (-16.0, 22.0))  # basal ganglia and thalami, |x|, y, z
 _SULCUS_MM = 3.0  # a sulcus is fluid that stands out from what lies within this distance
 
-TISSUES = ("gm", "wm", "csf", "ventricle_mm", "caps", "septum", "sulcus", "cortex", "deep")
+TISSUES = ("gm", "wm", "csf", "ventricle_mm", "caps", "septum", "sulcus", "banks", "cortex", "deep", "hindbrain")
 MOVES = ("depth_mm", "inward_x", "inward_y", "inward_z")
 
 
@@ -29,8 +29,8 @@ class Template:
     """Maps on the MNI152 grid of 1 mm, as tables (X·Y·Z, maps) float32.
 
     `tissues`: fractions of grey and white matter and fluid; signed distance to the ventricles, negative inside; 1 at
-    the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1; nearness to cortex; share of the
-    grey matter that is deep. `moves`: depth under the brain's surface (negative outside), and where a point goes, in
+    the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1, and their banks; nearness to cortex; share of the
+    grey matter that is deep; cerebellum and brain stem. `moves`: depth under the brain's surface (negative outside), and where a point goes, in
     mm per mm, when the ventricles widen.
     """
 
@@ -70,6 +70,7 @@ def template() -> Template:
     csf = (brain - gm - wm).clip(0, 1)
     ventricles = _ventricles(csf, origin)
     distance = _signed_distance(ventricles)
+    sulci = _sulci(csf * (distance > 2))
     tissues = {
         "gm": gm,
         "wm": wm,
@@ -77,9 +78,11 @@ def template() -> Template:
         "ventricle_mm": distance,
         "caps": _caps(ventricles, origin),
         "septum": _septum(ventricles, origin),
-        "sulcus": _sulci(csf * (distance > 2)),
+        "sulcus": sulci,
+        "banks": ndimage.gaussian_filter(ndimage.maximum_filter(sulci, 5), 1.0),
         "cortex": ndimage.gaussian_filter(gm, 2.5),
         "deep": _deep(gm.shape, origin),
+        "hindbrain": _hindbrain(gm.shape, origin),
     }
     moves = [-_signed_distance(brain), *_inward(distance)]
     return Template(
@@ -157,6 +160,17 @@ def _deep(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
     (low, high), (back, front), (bottom, top) = _DEEP_GREY_MM
     box = (abs(x) >= low) & (abs(x) <= high) & (y >= back) & (y <= front) & (z >= bottom) & (z <= top)
     return np.asarray(ndimage.gaussian_filter(box.astype(np.float32), 2.0))
+
+
+def _hindbrain(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
+    """Cerebellum and brain stem: what lies under the tentorium, which falls off to the sides and to the front."""
+    from scipy import ndimage
+
+    x, y, z = _mm_axes(shape, origin)
+    tent = -10 - 0.25 * np.abs(x) - 0.35 * np.maximum(0, np.abs(y + 58) - 12)
+    below = (z < tent) & (y < -12) & (np.abs(x) < 54)
+    stem = (z < -6) & (y < -12) & (y > -44) & (np.abs(x) < 17)
+    return np.asarray(ndimage.gaussian_filter((below | stem).astype(np.float32), 1.5))
 
 
 def _inward(distance: Float) -> Float:
