@@ -66,6 +66,8 @@ def test_a_plan_runs_compares_and_reports(
 ) -> None:
     out = tmp_path / "run"
     assert call(monkeypatch, capsys, "bench", plan, "--data", data, "--out", out) == (0, "")
+    assert call(monkeypatch, capsys, "bench", "--status", out, "--json") == (0, "")
+    assert call(monkeypatch, capsys, "bench", plan, "--data", data, "--out", out, "--dry-run") == (0, "")
     assert call(monkeypatch, capsys, "compare", out, "--metric", "dice") == (0, "")
     assert call(monkeypatch, capsys, "report", out) == (0, "")
     page = (out / "report.html").read_text()
@@ -87,6 +89,11 @@ def test_a_plan_runs_compares_and_reports(
         (["quickstart", "--out", "x", "--device", "gpu"], "--device must be auto, cpu or cuda:N, got 'gpu'"),
         (["lit-smoke", "--out", "x"], "needs data: say where they are with --data FOLDER"),
         (["lit-smoke", "--data", "nowhere", "--out", "x"], "nowhere"),
+        (["--status", "nowhere"], "nowhere is not a run folder: it has no plan.toml"),
+        (["quickstart", "--out", "x", "--engine", "dask"], "--engine must be one of local, ray, slurm, got 'dask'"),
+        (["quickstart", "--out", "x", "--jobs", "0"], "--jobs must be auto or a number from 1, got '0'"),
+        (["quickstart", "--out", "x", "--address", "auto"], "belong to --engine ray"),
+        (["quickstart", "--out", "x", "--slurm", "partition=gpu"], "--slurm belongs to --engine slurm"),
     ],
 )
 def test_wrong_words_cost_one_line_and_code_2(

@@ -1,12 +1,16 @@
 """Files that are whole or absent: write to a temporary name, flush to disk, rename."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+UNFINISHED = ".writing-"  # how the temporary names begin; what a kill leaves behind
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -21,7 +25,7 @@ def _sync_folder(folder: Path) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path` with the same ending; it becomes `path`, or on error it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix="-" + path.name)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -54,6 +58,41 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Write a file whole unless there is one already; False then. Of several processes that try, one succeeds.
+
+    By a hard link, which network file systems make in one step too; where there are none, by exclusive opening.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return temporary.stat().st_nlink == 2  # the link was made and only its answer got lost
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _opened_first(path, text)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _opened_first(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError:
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:

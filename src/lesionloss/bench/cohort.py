@@ -12,7 +12,7 @@ from lesionloss.bench.watch import Watcher
 from lesionloss.catalogue import nearest
 from lesionloss.data.adopting import adopt, is_prepared
 from lesionloss.data.cohort import Cohort, open_cohort
-from lesionloss.data.prepare import Index, PreparedCase, load_prepared, prepare_all
+from lesionloss.data.prepare import CaseEntry, Index, PreparedCase, load_index, load_prepared, prepare_all
 from lesionloss.errors import DataError, UsageError
 
 
@@ -34,17 +34,54 @@ class RunCohort:
         return [by_name[name] for name in names]
 
 
+@dataclass(frozen=True)
+class ListedCohort:
+    """A prepared cohort as its index tells of it, no image read: names and patients; `folder` holds a file of each."""
+
+    dataset: str
+    target: str
+    loads: Mapping[str, float]
+    cases: tuple[CaseEntry, ...]
+    folder: Path
+    preparation: Mapping[str, Any] = field(default_factory=dict)
+
+    def named(self, names: Sequence[str]) -> list[PreparedCase]:
+        """The cases themselves. Raises DataError where a file is damaged or gone."""
+        return [load_prepared(self.folder / f"{name}.npz") for name in names]
+
+    def read(self, names: Sequence[str]) -> RunCohort:
+        """The cohort with the named cases alone, in its own order. Raises as `named` does."""
+        wanted = set(names)
+        read = self.named([entry.name for entry in self.cases if entry.name in wanted])
+        return RunCohort(self.dataset, self.target, self.loads, tuple(read), self.preparation)
+
+
 def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
+    """Make or find the plan's patients, prepare and read them all. Raises as `made_cohort`."""
+    made = made_cohort(plan, folder, watcher)
+    return made.read([entry.name for entry in made.cases])
+
+
+def made_cohort(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
     """Make or find the plan's patients and prepare them under `folder`/cohort; prepared ones are copied there.
 
     Raises UsageError when the plan names no data, DataError when a file can't be believed or no case is complete.
     """
     place = folder / "cohort"
-    index = _index(plan, folder, place, watcher)
+    return listed(place, _index(plan, folder, place, watcher))
+
+
+def found_cohort(folder: Path) -> ListedCohort:
+    """The cohort that a run folder holds. Raises DataError where it has none."""
+    return listed(folder / "cohort", load_index(folder / "cohort"))
+
+
+def listed(place: Path, index: Index) -> ListedCohort:
+    """What an index says, with the digest of the whole content in the name of the data set."""
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    cases = tuple(load_prepared(place / f"{entry.name}.npz") for entry in index.cases)
-    return RunCohort(f"{index.layout}-{digest}", index.target, index.patient_loads(), cases, index.preparation)
+    loads = index.patient_loads()
+    return ListedCohort(f"{index.layout}-{digest}", index.target, loads, index.cases, place, index.preparation)
 
 
 def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> Index:

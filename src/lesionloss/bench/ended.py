@@ -1,4 +1,4 @@
-"""The trials of a run: those that ended well, with what proves that two are a pair, those that failed or are missing."""
+"""The trials of a run: those that ended well, with the proof that two are a pair, and those that failed or lack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

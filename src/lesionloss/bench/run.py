@@ -1,90 +1,90 @@
-"""Run a plan: whatever is not finished yet, one trial after the other, each folder whole or absent."""
+"""Run a plan: prepare the patients once, write down what is to be done, and let an engine do what isn't yet."""
 
-import shutil
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+import contextlib
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionloss.bench import record
-from lesionloss.bench.cohort import run_cohort
-from lesionloss.bench.difference import NAME
-from lesionloss.bench.filling import fill_difference, fill_network
+from lesionloss.bench.agenda import Agenda, difference_trials, settle
+from lesionloss.bench.claims import comes_free, held, take
+from lesionloss.bench.cohort import ListedCohort, made_cohort
+from lesionloss.bench.engines import Engine, check_losses
+from lesionloss.bench.engines.inside import Inside
+from lesionloss.bench.execute import Order, computing_with
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.pretraining import make_starts
+from lesionloss.bench.sizing import need_of
 from lesionloss.bench.storing import claim
 from lesionloss.bench.trials import check_fit, fold_warnings, trials_of
 from lesionloss.bench.watch import Silent, Watcher
+from lesionloss.data.prepared import load_channels
 from lesionloss.errors import UsageError
-from lesionloss.files import whole_folder, write_text
-from lesionloss.training.checkpoint import Saving
-from lesionloss.training.trial import Trial
-from lesionloss.training.way import choose_way
+from lesionloss.training.way import step_bytes, way_of
 
 if TYPE_CHECKING:
     from lesionloss.bench.results import Results
 
 
-def run(plan: Plan, out: str | Path, *, device: str = "cpu", watcher: Watcher | None = None) -> "Results":
+def run(
+    plan: Plan,
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    watcher: Watcher | None = None,
+    engine: Engine | None = None,
+    threads: int | None = None,
+    checkpoint_seconds: float = 120.0,
+) -> "Results":
     """Run every trial of `plan` that `out` does not hold yet, and return all results.
 
-    Raises UsageError when `out` holds another plan, DataError when the data can't be used. A trial that fails is
-    recorded in `KEY.failed` and the others go on.
+    Without an `engine`, one after the other in this process. `threads`: CPU threads of each trial of a run that begins.
+    Raises UsageError when `out` holds another plan or was begun otherwise, DataError when the data can't be used. A
+    trial that fails is recorded in `KEY.failed` and the others go on.
     """
     from lesionloss.bench.results import load
 
-    watcher = watcher or Silent()
-    folder = Path(out)
+    watcher, engine, folder = watcher or Silent(), engine or Inside(), Path(out).absolute()
+    order = Order(folder, device, uuid.uuid4().hex, checkpoint_seconds)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} is {len(plan.runs())} runs; take them from bench.storing.runs_of")
+    if not isinstance(engine, Inside):
+        check_losses(plan.losses)
     claim(plan, folder)
-    cohort = run_cohort(plan, folder, watcher)
-    check_fit(plan, cohort)
-    trials = trials_of(plan, cohort, device)
+    with alone(folder, "cohort", watcher):
+        cohort = made_cohort(plan, folder, watcher)
+    first = cohort.read([cohort.cases[0].name])
+    check_fit(plan, first)
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
-    way = choose_way(trials[0].recipe, plan.network.text, len(cohort.cases[0].channels), device)
-    watcher.note(way.sentence())
-    make_starts(plan, trials, cohort, folder, device, watcher)
-    has_difference = all("difference" in case.channels for case in cohort.cases)
-    for trial in difference_trials(trials) if has_difference else ():
-        attempt(trial, folder, lambda trial, at: fill_difference(trial, at, cohort, plan), watcher)
-    for index, trial in enumerate(trials, 1):
-        watcher.started(trial, index, len(trials))
-        saving = Saving(folder / "checkpoints" / trial.key, note=watcher.note)
-        fill = partial(fill_network, cohort=cohort, plan=plan, device=device, watcher=watcher, saving=saving)
-        attempt(trial, folder, fill, watcher)
-        if (folder / "trials" / trial.key).exists():
-            saving.clear()
-        watcher.ended(trial)
+    agenda = agenda_of(plan, cohort, device, engine, threads)
+    agenda = settle(folder, agenda, threads)
+    watcher.note(way_of(agenda.trials[-1].recipe, device, agenda.threads, agenda.step_bytes).sentence())
+    if plan.training.pretrain:
+        with alone(folder, "pretrained", watcher), computing_with(agenda.threads):
+            make_starts(plan, agenda.trials, first, folder, device, watcher)
+    engine.work(order, agenda, cohort, watcher)
     return load(folder)
 
 
-def difference_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """The method without a network, once per fold."""
-    first_seed = min(trial.seed for trial in trials)
-    folds = {trial.fold: trial for trial in reversed(trials) if trial.seed == first_seed}
-    return tuple(replace(trial, loss=NAME, method="difference", seed=0) for trial in folds.values())
+@contextlib.contextmanager
+def alone(folder: Path, what: str, watcher: Watcher) -> Iterator[None]:
+    """Do what all trials need in one process at a time; the next finds it done."""
+    path = folder / "claims" / what
+    if held(path) is not None:
+        watcher.note(f"{what}: another process may be at it; waiting for it")
+    while (mine := take(path)) is None:
+        comes_free(path)
+    with mine:
+        yield
 
 
-def attempt(trial: Trial, folder: Path, fill: Callable[[Trial, Path], None], watcher: Watcher) -> None:
-    """Fill the trial's folder unless it is there; a failure is kept beside it and does not spread."""
-    place = folder / "trials" / trial.key
-    if place.exists():
-        return
-    failed = place.with_name(f"{trial.key}.failed")
-    shutil.rmtree(failed, ignore_errors=True)
-    try:
-        with whole_folder(place) as unfinished:
-            fill(trial, unfinished)
-    except Exception as error:
-        failed.mkdir(parents=True)
-        record.write_trial(failed, trial, {})
-        write_text(failed / "failed.txt", traceback.format_exc())
-        unfinished = place.with_name(f"{trial.key}.partial")
-        if (unfinished / "history.csv").exists():
-            shutil.copy(unfinished / "history.csv", failed)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        watcher.note(f"failed: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {error} (see {failed}/failed.txt)")
+def agenda_of(plan: Plan, cohort: ListedCohort, device: str, engine: Engine, threads: int | None) -> Agenda:
+    """All trials in the order of the work: the method without a network, then pair by pair."""
+    trials = trials_of(plan, cohort, device)
+    channels = {load_channels(cohort.folder / f"{case.name}.npz") for case in cohort.cases}
+    has_difference = all("difference" in names for names in channels)
+    needed = step_bytes(trials[0].recipe, plan.network.text, max(map(len, channels)))
+    agenda = Agenda((*(difference_trials(trials) if has_difference else ()), *trials), 1, needed)
+    wanted = threads or engine.threads(need_of(cohort, agenda), len(trials))
+    return Agenda(agenda.trials, wanted, needed)

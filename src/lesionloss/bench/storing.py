@@ -6,7 +6,7 @@ from pathlib import Path
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.results import RUNS
 from lesionloss.errors import UsageError
-from lesionloss.files import whole_file, write_text
+from lesionloss.files import UNFINISHED, create_text, whole_file
 
 LOSSES = "losses"
 
@@ -15,15 +15,22 @@ def claim(plan: Plan, folder: Path) -> None:
     """Store the plan in the run folder. Raises UsageError when another plan or something else is there."""
     stored = folder / "plan.toml"
     if not stored.exists():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _holds_something(folder):
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
-        write_text(stored, with_copies(plan, folder).to_toml())
-        return
+        if create_text(stored, with_copies(plan, folder).to_toml()):
+            return
     changed = plan.same_as(Plan.load(stored))
     if changed:
         raise UsageError(
             f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
         )
+
+
+def _holds_something(folder: Path) -> bool:
+    """Whether there is more than what another process is writing at this moment."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not path.name.startswith(UNFINISHED) and path.name != LOSSES for path in folder.iterdir())
 
 
 def with_copies(plan: Plan, folder: Path) -> Plan:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from lesionloss.bench.cohort import RunCohort
+from lesionloss.bench.cohort import ListedCohort, RunCohort
 from lesionloss.bench.epochs import steps_per_epoch
 from lesionloss.bench.plan import Plan
 from lesionloss.data.folds import Fold, make_folds
@@ -20,6 +20,8 @@ from lesionloss.training.precision import resolve_precision
 from lesionloss.training.pretraining import config_of, with_loss
 from lesionloss.training.trial import Recipe, Trial
 
+Cohort = RunCohort | ListedCohort
+
 
 def recipe_of(plan: Plan, device: str, cases: Sequence[PreparedCase] = ()) -> Recipe:
     """How this plan trains on `cases` and predicts on a device.
@@ -28,7 +30,7 @@ def recipe_of(plan: Plan, device: str, cases: Sequence[PreparedCase] = ()) -> Re
     """
     recipe = _recipe_in_steps(plan, device)
     training = plan.training
-    if not training.epochs and training.check_every:
+    if not counts_epochs(plan):
         return recipe
     epoch = steps_per_epoch(training, recipe, cases)
     return replace(
@@ -36,6 +38,11 @@ def recipe_of(plan: Plan, device: str, cases: Sequence[PreparedCase] = ()) -> Re
         steps=training.epochs * epoch if training.epochs else training.steps,
         check_every=training.check_every or epoch,
     )
+
+
+def counts_epochs(plan: Plan) -> bool:
+    """Whether steps follow from the cases that are learned from."""
+    return bool(plan.training.epochs) or not plan.training.check_every
 
 
 def _recipe_in_steps(plan: Plan, device: str) -> Recipe:
@@ -82,7 +89,7 @@ def _content(path: str) -> str:
     return sha256_of(Path(path))
 
 
-def folds_of(plan: Plan, cohort: RunCohort) -> tuple[Fold, ...]:
+def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
     """By patient: those of the plan's file, or made, stratified by lesion load.
 
     Raises UsageError when there are fewer patients than folds, or the file holds another number of them; DataError as
@@ -98,23 +105,23 @@ def folds_of(plan: Plan, cohort: RunCohort) -> tuple[Fold, ...]:
     return folds
 
 
-def fold_warnings(plan: Plan, cohort: RunCohort) -> tuple[str, ...]:
+def fold_warnings(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
     """What is odd about the plan's file of folds, such as patients that nobody tests or trains on."""
     return _from_file(plan, cohort).warnings if plan.folds_file else ()
 
 
-def _from_file(plan: Plan, cohort: RunCohort) -> Splits:
+def _from_file(plan: Plan, cohort: Cohort) -> Splits:
     return load_folds(Path(plan.folds_file), {case.name: case.patient for case in cohort.cases})
 
 
-def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:
+def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
     """All trials, ordered so that an interrupted run leaves complete pairs: every loss of a fold and seed in turn.
 
     Raises as `folds_of` does.
     """
     folds = folds_of(plan, cohort)
-    learning = [[case for case in cohort.cases if case.patient in fold.train] for fold in folds]
-    recipes = [recipe_of(plan, device, cases) for cases in learning]
+    learning = [[case.name for case in cohort.cases if case.patient in fold.train] for fold in folds]
+    recipes = [recipe_of(plan, device, cohort.named(names) if counts_epochs(plan) else ()) for names in learning]
     code = {loss: code_of(loss) for loss in plan.losses}
     return tuple(
         Trial(
@@ -124,7 +131,7 @@ def trials_of(plan: Plan, cohort: RunCohort, device: str) -> tuple[Trial, ...]:
             network=plan.network.text,
             fold=number,
             seed=seed,
-            train=tuple(case.name for case in learning[number]),
+            train=tuple(learning[number]),
             test=tuple(case.name for case in cohort.cases if case.patient in fold.test),
             recipe=recipes[number],
             loss_sha256=code[loss],

@@ -1,13 +1,19 @@
-"""`lesionloss bench`: run a plan, and see what it is doing."""
+"""`lesionloss bench`: run a plan, on one machine or many, see what it will cost and how far it is."""
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.errors import UsageError
 
 if TYPE_CHECKING:
+    from lesionloss.bench.engines import Engine
     from lesionloss.bench.plan import Plan
 
 EXAMPLES = """
@@ -22,43 +28,210 @@ Examples:
   lesionloss bench my_plan.toml --out runs/mine         (again: goes on where it stopped)
 
   lesionloss bench quickstart --print > my_plan.toml    (a plan to start from)
+
+  lesionloss bench my_plan.toml --dry-run               (trials, expected time, disk and memory)
+
+  lesionloss bench --status runs/mine                   (while it goes on, from anywhere; --json for programs)
+
+  lesionloss bench my_plan.toml --out runs/mine --jobs 4 --threads 2
+
+  lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
+
+  lesionloss bench my_plan.toml --out /shared/mine --engine slurm --workers 8 --slurm partition=gpu
 """
+ENGINES = ("local", "ray", "slurm")
+INTERRUPTED = 130
 
 
 @app.command(epilog=EXAMPLES)
 def bench(
-    plan: Annotated[str, typer.Argument(metavar="PLAN|PRESET", help="A TOML plan, or the name of a preset.")],
+    plan: Annotated[
+        str,
+        typer.Argument(metavar="PLAN|PRESET", help="A TOML plan or the name of a preset; with --status a run folder."),
+    ],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder; one that exists is continued.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the patients, if the plan names none.")] = None,
     losses: Annotated[
         list[str] | None, typer.Option("--loss", metavar="SPEC", help="Add a loss to the plan; may be repeated.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
+    engine: Annotated[
+        str, typer.Option("--engine", help="local: processes of this machine; ray; slurm. See docs/howto/cluster.md.")
+    ] = "local",
+    jobs: Annotated[
+        str, typer.Option("--jobs", metavar="auto|N", help="Trials at a time (local): as cores and memory allow, or N.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="CPU threads of each trial; fixed for a run when it begins."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="Ray: a cluster (auto, HOST:PORT); without it one is started here."),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float, typer.Option("--gpus-per-trial", min=0, help="Ray: share of a GPU that a trial gets, such as 0.5.")
+    ] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Slurm: jobs of the array.")] = 4,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option("--slurm", metavar="KEY=VALUE", help="Slurm: an option of sbatch, such as partition=gpu; repeat."),
+    ] = None,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List trials, expected time, disk and memory, and stop.")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say how far the run folder is, and stop.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints of a trial.")
+    ] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="--status and --dry-run: JSON for a program.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
-    from lesionloss.cli.watch import TerminalWatcher
-    from lesionloss.errors import UsageError
-
+    if status:
+        show_status(out or Path(plan), as_json)
+        return
     chosen = chosen_plan(plan, data, losses or [])
     if show:
         typer.echo(chosen.to_toml(), nl=False)
         return
+    number = number_of_jobs(jobs)
+    if dry_run:
+        show_forecast(chosen, out, device, number, threads, as_json)
+        return
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
+    from lesionloss.cli.watch import TerminalWatcher
+    from lesionloss.training.device import resolve_device
+
+    wants_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
+    where = "cuda:0" if wants_gpu and device == "auto" else resolve_device(device)
+    worker = chosen_engine(engine, number, device, address, gpus_per_trial, workers, slurm or [])
     from lesionloss.bench.run import run
     from lesionloss.bench.storing import runs_of
-    from lesionloss.training.device import resolve_device
 
     failed = 0
     for part, folder in runs_of(chosen, out):
-        with TerminalWatcher(chosen.name) as watcher:
-            results = run(part, folder, device=resolve_device(device), watcher=watcher)
+        try:
+            with ended_as_interrupted(), TerminalWatcher(chosen.name) as watcher:
+                results = run(
+                    part,
+                    folder,
+                    device=where,
+                    watcher=watcher,
+                    engine=worker,
+                    threads=threads,
+                    checkpoint_seconds=checkpoint_seconds,
+                )
+        except KeyboardInterrupt:
+            typer.echo(interrupted(folder), err=True)
+            raise typer.Exit(INTERRUPTED) from None
         failed += len(results.failed)
-        typer.echo(f"{folder}: {len(results.trials)} trials finished, {len(results.failed)} failed")
+        open_ = f", {len(results.missing)} not done (lesionloss bench --status {folder})" if results.missing else ""
+        typer.echo(f"{folder}: {len(results.trials)} trials finished, {len(results.failed)} failed{open_}")
         typer.echo(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
     if failed:
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def ended_as_interrupted() -> Iterator[None]:
+    """A request to end (SIGTERM) is met as Ctrl-C is."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def interrupted(out: Path) -> str:
+    """What is kept, and how to go on."""
+    from lesionloss.bench.status import read_status
+    from lesionloss.errors import LesionLossError
+
+    try:
+        counts = read_status(out).counts
+        kept = f"{counts['done']} of {sum(counts.values())} trials are finished, others go on from a checkpoint"
+    except LesionLossError:
+        kept = "patients that were prepared are kept"
+    return f"lesionloss: interrupted; {kept}; give the same command again to go on"
+
+
+def show_status(folder: Path, as_json: bool) -> None:
+    """Print how far a run is, or each run of a plan of several data sets or networks."""
+    from rich.console import Console
+
+    from lesionloss.bench.results import run_folders
+    from lesionloss.bench.status import as_json as json_of
+    from lesionloss.bench.status import read_status
+    from lesionloss.cli.bench_tables import print_status
+
+    if not (folder / "plan.toml").is_file():
+        raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
+    for each in run_folders(folder):
+        found = read_status(each)
+        if as_json:
+            typer.echo(json_of(found))
+        else:
+            print_status(found, Console())
+
+
+def show_forecast(
+    plan: "Plan", out: Path | None, device: str, jobs: int | None, threads: int | None, as_json: bool
+) -> None:
+    """Print what a plan will cost, or each run of a plan of several data sets or networks."""
+    from rich.console import Console
+
+    from lesionloss.bench.forecast import forecast
+    from lesionloss.bench.results import RUNS
+    from lesionloss.cli.bench_tables import forecast_json, print_forecast
+    from lesionloss.training.device import resolve_device
+
+    for name, part in plan.runs().items():
+        folder = out / RUNS / name if out is not None and name else out
+        found = forecast(part, folder, resolve_device(device), jobs, threads)
+        if as_json:
+            typer.echo(forecast_json(found))
+            continue
+        if name:
+            typer.echo(f"{name}:")
+        print_forecast(found, Console())
+
+
+def number_of_jobs(text: str) -> int | None:
+    """`auto` (None) or a number from 1. Raises UsageError for anything else."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--jobs must be auto or a number from 1, got {text!r}")
+    return int(text)
+
+
+def chosen_engine(
+    name: str, jobs: int | None, device: str, address: str | None, gpus: float, workers: int, slurm: list[str]
+) -> "Engine":
+    """The engine that the options name. Raises UsageError for an unknown one and for options of another."""
+    if name not in ENGINES:
+        raise UsageError(f"--engine must be one of {', '.join(ENGINES)}, got {name!r}")
+    if name != "ray" and (address is not None or gpus):
+        raise UsageError("--address and --gpus-per-trial belong to --engine ray")
+    if name != "slurm" and slurm:
+        raise UsageError("--slurm belongs to --engine slurm")
+    if name == "ray":
+        from lesionloss.bench.engines.ray import Ray
+
+        return Ray(address, gpus)
+    if name == "slurm":
+        from lesionloss.bench.engines.slurm import Slurm, setting
+
+        return Slurm(workers, tuple(map(setting, slurm)), jobs)
+    from lesionloss.bench.engines.local import Local, all_devices
+
+    return Local(jobs, all_devices() if device == "auto" else ())
 
 
 def chosen_plan(name: str, data: Path | None, losses: list[str]) -> "Plan":

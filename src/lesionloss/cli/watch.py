@@ -1,7 +1,8 @@
 """Progress of a run in the terminal: all trials, and the steps of the present one with loss, rate and time left."""
 
+import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,9 @@ from rich.progress import (
 
 from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
+
+if TYPE_CHECKING:
+    from lesionloss.bench.status import Status, TrialStatus
 
 _SMOOTH = 0.95  # of the running mean of the loss on display
 
@@ -39,6 +43,7 @@ class TerminalWatcher:
         self.cohort_task: TaskID | None = None
         self.trials_task: TaskID | None = None
         self.steps_task: TaskID | None = None
+        self.running: dict[str, TaskID] = {}
         self.mean_loss = float("nan")
 
     def __enter__(self) -> Self:
@@ -76,8 +81,42 @@ class TerminalWatcher:
             detail = f"loss {self.mean_loss:.4f}  {rate:.1f} steps/s"
             self.progress.update(self.steps_task, completed=step.step, total=steps, detail=detail)
 
+    def standing(self, status: "Status") -> None:
+        """All trials, and a bar for each that somebody works on."""
+        counts = status.counts
+        if self.trials_task is None:
+            self.trials_task = self.progress.add_task(f"{self.name}: trials", total=len(status.trials), detail="")
+        words = [f"{counts['failed']} failed"] if counts["failed"] else []
+        if status.seconds_left is not None:
+            words.append(f"until {clock(status.now + status.seconds_left, status.now)}")
+        ended = counts["done"] + counts["failed"]
+        self.progress.update(self.trials_task, completed=ended, detail=", ".join(words))
+        running = {trial.key: trial for trial in status.of("running")}
+        for key in [key for key in self.running if key not in running]:
+            self.progress.remove_task(self.running.pop(key))
+        for key, trial in running.items():
+            if key not in self.running:
+                self.running[key] = self.progress.add_task(trial.title, total=trial.steps or None, detail="")
+            detail = "scoring" if trial.steps and trial.step == trial.steps else ""
+            self.progress.update(self.running[key], completed=trial.step, detail=detail)
+
+    def trial_ended(self, trial: "TrialStatus", status: "Status") -> None:
+        if not self.console.is_terminal:
+            counts = status.counts
+            left = status.seconds_left
+            end = f", until about {clock(status.now + left, status.now)}" if left is not None else ""
+            ended = counts["done"] + counts["failed"]
+            self.note(f"{trial.state}: {trial.title} ({ended} of {len(status.trials)}{end})")
+
     def ended(self, trial: Trial) -> None:
         if self.trials_task is not None:
             self.progress.advance(self.trials_task)
         if not self.console.is_terminal:
             self.note(f"done: {trial.loss}, fold {trial.fold}, seed {trial.seed}")
+
+
+def clock(when: float, now: float) -> str:
+    """A time of the day, with the date if it isn't today."""
+    then = time.localtime(when)
+    today = time.localtime(now)[:3] == then[:3]
+    return time.strftime("%H:%M" if today else "%a %d %b %H:%M", then)

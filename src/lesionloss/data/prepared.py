@@ -221,6 +221,12 @@ def _origin(stored: Mapping[str, npt.NDArray[Any]]) -> Origin | None:
     return Origin(tuple(stored["origin_shape"].tolist()), stored["origin_affine"], stored["origin_motion"])
 
 
+def load_channels(path: Path) -> tuple[str, ...]:
+    """What the channels of a prepared case are called; reads no image. Raises as `load_prepared`."""
+    about = read_members(path, only_about=True)[1]
+    return tuple(about.get("channels", ()))
+
+
 def load_record(path: Path) -> dict[str, Any]:
     """How a prepared case was made, as `save_prepared` was told; reads no image. Raises as `load_prepared`."""
     about = read_members(path, only_about=True)[1]

@@ -16,11 +16,13 @@ from lesionloss.synth.fields import (
     smooth_field,
     upsampled,
 )
+from lesionloss.synth.folding import Folds, folded
 from lesionloss.synth.settings import AnatomySettings
 from lesionloss.synth.template import Template, template
 
 _CENTRE_MM = np.array([0.0, -17.0, 5.0])  # the middle of the brain, fixed point of the affine part
 _EDGE_MM = 6.0  # room around the brain mask
+_OPEN = 3.5  # log-odds of fluid in the middle of a sulcus of the person's own, besides that of all sulci
 _WARP_MM = 2.5  # voxels on which the map into the template is computed; it is smooth
 SMALLEST_JACOBIAN = 0.2  # no part of the brain may be squeezed to less than a fifth of its volume
 
@@ -81,7 +83,9 @@ def draw_anatomy(generator: np.random.Generator, sampling: Sampling, settings: A
     points = np.stack([upsampled(part, warp.axes, axes)[brain] for part in warp.points_mm])
     maps = atlas.tissues_at(points)
     odds = [smooth_field(generator, axes, 9.0)[brain] for _ in range(3)]
-    maps |= _sharpened(maps, np.stack(odds), float(sulcus), float(sharpness))
+    width_mm = 0.45 + 0.2 * float(sulcus)
+    folds = folded(generator, axes, brain, surface[brain], maps, width_mm)
+    maps |= _sharpened(maps, np.stack(odds), folds, float(sulcus), float(sharpness))
     return Anatomy(axes, brain, surface, maps, points, warp.smallest_jacobian, warp.widening_mm)
 
 
@@ -148,14 +152,15 @@ def _bounds(warp: _Warp) -> tuple[tuple[float, float], ...]:
     return tuple(bounds)
 
 
-def _sharpened(maps: dict[str, Float], odds: Float, sulcus: float, sharpness: float) -> dict[str, Float]:
+def _sharpened(maps: dict[str, Float], odds: Float, folds: Folds, sulcus: float, sharpness: float) -> dict[str, Float]:
     """Fractions of grey matter, white matter and fluid as in a person: an average brain has washed-out sulci.
 
     Log-odds: those of the average times `sharpness`, plus `sulcus` in the middle of sulci; `odds` (3, n) tells people
     apart.
     """
-    logits = np.stack([np.float32(sharpness) * np.log(maps[name] + np.float32(0.01)) for name in ("gm", "wm", "csf")])
-    logits[0] += np.float32(0.5) * odds[0]
+    logits = np.float32(sharpness) * np.log(folds.blurred + np.float32(0.01))
+    logits[0] += np.float32(0.5) * odds[0] + folds.grey
+    logits[2] += np.float32(sulcus + _OPEN) * folds.sulcus
     logits[2] += np.float32(sulcus) * maps["sulcus"] * (1 + np.float32(0.35) * odds[1]).clip(0.1)
     logits[2] += np.float32(0.3) + np.float32(0.3) * odds[2]
     weights = np.exp(logits - logits.max(axis=0))

@@ -97,6 +97,8 @@ def _plexus(generator: np.random.Generator, anatomy: Anatomy, contrast: float) -
     """A few bright clumps in the fluid next to each trigone."""
     x, y, z = anatomy.points_mm
     found: list[LookAlike] = []
+    if contrast == 0:
+        return found
     for px, py, pz in _PLEXUS_MM:
         near = np.exp(-((x - px) ** 2 + (y - py) ** 2 + (z - pz) ** 2) / (2 * 7.0**2)) * anatomy.maps["csf"]
         near *= anatomy.maps["ventricle_mm"] < 0

@@ -138,7 +138,9 @@ def _lesions(draw: np.random.Generator, settings: LesionSettings, stable: bool) 
     spread = _uniform(draw, settings.volume_spread)
     changes = [_uniform(draw, share) for share in (settings.enlarging, settings.shrinking, settings.vanishing)]
     changes = [share / max(1.0, sum(changes)) for share in changes]
-    kinds = draw.choice(["enlarging", "shrinking", "vanishing", "unchanged"], size=olds, p=[*changes, 1 - sum(changes)])
+    kinds = draw.choice(
+        ["enlarging", "shrinking", "vanishing", "unchanged"], size=olds, p=[*changes, max(0.0, 1 - sum(changes))]
+    )
 
     def volume(kind: str) -> float:
         return float(np.clip(medians[kind] * np.exp(draw.normal(0, spread)), *settings.volume_limits_mm3))

@@ -42,7 +42,7 @@ _MSSEG2: dict[str, Any] = {
 
 # Learnable in a minute on a laptop: one protocol, clear new lesions, hardly anything that misleads.
 _DEMO: dict[str, Any] = {
-    "anatomy": {"deformation_mm": (2.0, 3.0), "ventricle_mm": (-0.5, 3.0), "atrophy_mm": (0.0, 0.1)},
+    "anatomy": {"deformation_mm": (2.0, 3.0), "ventricle_mm": (-1.0, 2.5), "atrophy_mm": (0.0, 0.1)},
     "contrast": {
         "grey": (1.1, 1.2),
         "deep_grey": (1.0, 1.1),

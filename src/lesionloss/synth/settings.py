@@ -43,10 +43,10 @@ class Part(BaseModel):
 class AnatomySettings(Part):
     """The person."""
 
-    scale: Range = _within(0.8, 1.05, (0.86, 0.99), "size of the head along each axis, 1 is MNI152")
+    scale: Range = _within(0.8, 1.05, (0.85, 0.99), "size of the head along each axis, 1 is MNI152")
     rotation_deg: Range = _within(-15, 15, (-6.0, 6.0), "turn of the head about each axis")
     deformation_mm: Range = _within(0, 6, (2.0, 4.0), "sd of the smooth displacement, along each axis")
-    ventricle_mm: Range = _within(-2, 8, (-0.5, 5.0), "widening of the ventricles")
+    ventricle_mm: Range = _within(-3, 8, (-1.5, 3.5), "widening of the ventricles")
     sulcus: Range = _within(0, 6, (1.0, 3.5), "log-odds of fluid in the middle of a sulcus: deeper, wider")
     sharpness: Range = _within(0.5, 4, (1.4, 2.4), "exponent of the averaged tissue maps: sharper borders")
     atrophy_mm: Range = _within(0, 2, (0.0, 0.35), "what the ventricles widen between the visits")
@@ -118,7 +118,7 @@ class ScannerSettings(Part):
     )
     planes: Three = _within(0, 1000, (0.65, 0.25, 0.1), "weights of axial, sagittal and coronal slices")
     profile: Range = _within(0.3, 2, (0.7, 1.1), "full width of the slice profile, in slices")
-    kept: Range = _within(0.3, 1, (0.55, 1.0), "share of k-space measured within a slice; less rings, blurs")
+    kept: Range = _within(0.3, 1, (0.65, 1.0), "share of k-space measured within a slice; less rings, blurs")
     noise: Range = _within(0, 0.5, (0.02, 0.09), "sd of each channel's noise, in white matter's signal")
     gamma: Range = _within(0.5, 2, (0.85, 1.2), "exponent of the signal")
     scale: Range = _within(10, 20000, (150, 1500), "image value of white matter, for each visit")

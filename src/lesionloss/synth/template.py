@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.errors import DataError
 from lesionloss.synth.fields import Float, Mask
 from lesionloss.synth.sampling import rows_at
 
+_BRAIN = 0.2  # the template's brain is what is brighter than this, as nilearn has it
 _MARGIN = 8  # voxels of 1 mm kept around the brain
 
 # The lateral and third ventricles lie in these boxes of MNI space: |x|, y, z in mm; cisterns and fissures do not.
@@ -20,7 +25,7 @@ _VENTRICLES_MM = (
 _DEEP_GREY_MM = ((0.0, 31.0), (-36.0, 26.0), (-16.0, 22.0))  # basal ganglia and thalami, |x|, y, z
 _SULCUS_MM = 3.0  # a sulcus is fluid that stands out from what lies within this distance
 
-TISSUES = ("gm", "wm", "csf", "ventricle_mm", "caps", "septum", "sulcus", "cortex", "deep")
+TISSUES = ("gm", "wm", "csf", "ventricle_mm", "caps", "septum", "sulcus", "banks", "cortex", "deep", "hindbrain")
 MOVES = ("depth_mm", "inward_x", "inward_y", "inward_z")
 
 
@@ -29,9 +34,9 @@ class Template:
     """Maps on the MNI152 grid of 1 mm, as tables (X·Y·Z, maps) float32.
 
     `tissues`: fractions of grey and white matter and fluid; signed distance to the ventricles, negative inside; 1 at
-    the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1; nearness to cortex; share of the
-    grey matter that is deep. `moves`: depth under the brain's surface (negative outside), and where a point goes, in
-    mm per mm, when the ventricles widen.
+    the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1, and their banks; nearness to cortex;
+    share of the grey matter that is deep; cerebellum and brain stem. `moves`: depth under the brain's surface (negative
+    outside), and where a point goes, in mm per mm, when the ventricles widen.
     """
 
     shape: tuple[int, int, int]
@@ -53,23 +58,20 @@ class Template:
 
 @cache
 def template() -> Template:
-    """Load the maps from nilearn's wheel; some seconds, then kept."""
-    from nilearn import datasets
+    """Load the maps from nilearn's wheel; some seconds, then kept. Raises DataError where they are not."""
     from scipy import ndimage
 
-    whole = datasets.load_mni152_brain_mask(resolution=1)
-    mask = np.asarray(whole.dataobj) > 0
+    head, affine = _map_of("t1")
+    mask = head > _BRAIN
     bounds = [np.flatnonzero(mask.any(axis=others))[[0, -1]] for others in ((1, 2), (0, 2), (0, 1))]
     window = tuple(slice(max(0, first - _MARGIN), last + 1 + _MARGIN) for first, last in bounds)
-    origin = np.asarray(whole.affine)[:3, 3] + [part.start for part in window]
-    gm, wm = (
-        np.asarray(load(resolution=1).dataobj, dtype=np.float32)[window].clip(0, 1)
-        for load in (datasets.load_mni152_gm_template, datasets.load_mni152_wm_template)
-    )
+    origin = affine[:3, 3] + [part.start for part in window]
+    gm, wm = (_map_of(tissue)[0][window].clip(0, 1) for tissue in ("gm", "wm"))
     brain = mask[window]
     csf = (brain - gm - wm).clip(0, 1)
     ventricles = _ventricles(csf, origin)
     distance = _signed_distance(ventricles)
+    sulci = _sulci(csf * (distance > 2))
     tissues = {
         "gm": gm,
         "wm": wm,
@@ -77,9 +79,11 @@ def template() -> Template:
         "ventricle_mm": distance,
         "caps": _caps(ventricles, origin),
         "septum": _septum(ventricles, origin),
-        "sulcus": _sulci(csf * (distance > 2)),
+        "sulcus": sulci,
+        "banks": ndimage.gaussian_filter(ndimage.maximum_filter(sulci, 5), 1.0),
         "cortex": ndimage.gaussian_filter(gm, 2.5),
         "deep": _deep(gm.shape, origin),
+        "hindbrain": _hindbrain(gm.shape, origin),
     }
     moves = [-_signed_distance(brain), *_inward(distance)]
     return Template(
@@ -88,6 +92,27 @@ def template() -> Template:
         tissues=np.stack([tissues[name].ravel() for name in TISSUES], axis=1).astype(np.float32),
         moves=np.stack([move.ravel() for move in moves], axis=1).astype(np.float32),
     )
+
+
+def _map_of(name: str) -> tuple[Float, NDArray[np.float64]]:
+    """A map of the MNI152 template, its greatest value 1, and its affine.
+
+    Read from the file: importing nilearn's own loader takes longer than all the rest.
+    """
+    import nibabel
+
+    found = find_spec("nilearn")
+    folders = found.submodule_search_locations if found else None
+    file = (
+        Path(folders[0], "datasets", "data", f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz")
+        if folders
+        else None
+    )
+    if file is None or not file.is_file():
+        raise DataError(f"the MNI152 map {file or name} is missing; install nilearn 0.11 or newer")
+    image: Any = nibabel.load(file)
+    values = np.asarray(image.dataobj, dtype=np.float32)
+    return values / values.max(), np.asarray(image.affine)
 
 
 def _mm_axes(shape: tuple[int, ...], origin: NDArray[np.float64]) -> list[Float]:
@@ -111,10 +136,9 @@ def _ventricles(csf: Float, origin: NDArray[np.float64]) -> Mask:
 
 
 def _signed_distance(mask: Mask) -> Float:
-    from scipy import ndimage
+    import edt
 
-    outside = ndimage.distance_transform_edt(~mask)
-    inside = ndimage.distance_transform_edt(mask)
+    outside, inside = edt.edt(~mask), edt.edt(mask)
     return np.asarray(outside - inside, dtype=np.float32)
 
 
@@ -157,6 +181,17 @@ def _deep(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
     (low, high), (back, front), (bottom, top) = _DEEP_GREY_MM
     box = (abs(x) >= low) & (abs(x) <= high) & (y >= back) & (y <= front) & (z >= bottom) & (z <= top)
     return np.asarray(ndimage.gaussian_filter(box.astype(np.float32), 2.0))
+
+
+def _hindbrain(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
+    """Cerebellum and brain stem: what lies under the tentorium, which falls off to the sides and to the front."""
+    from scipy import ndimage
+
+    x, y, z = _mm_axes(shape, origin)
+    tent = -10 - 0.25 * np.abs(x) - 0.35 * np.maximum(0, np.abs(y + 58) - 12)
+    below = (z < tent) & (y < -12) & (np.abs(x) < 54)
+    stem = (z < -6) & (y < -12) & (y > -44) & (np.abs(x) < 17)
+    return np.asarray(ndimage.gaussian_filter((below | stem).astype(np.float32), 1.5))
 
 
 def _inward(distance: Float) -> Float:

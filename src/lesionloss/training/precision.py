@@ -37,5 +37,5 @@ def resolve_precision(name: str, device: str) -> str:
     if name != "auto":
         return name
     if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported() else "float32"
+        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
     return "bf16" if cpu_has_fast_bf16() else "float32"

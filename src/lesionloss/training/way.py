@@ -1,7 +1,7 @@
 """The fastest way to train that a machine offers: chosen without being asked, and said in one line."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -47,9 +47,15 @@ def choose_way(recipe: Recipe, network: str, channels: int, device: str) -> Way:
     Every network computes channels-last: measured fastest or equal on CPU and GPU. Freed memory is kept where twice
     what a step needs is free.
     """
-    needed, free = step_bytes(recipe, network, channels), free_memory()
-    keeps = device == "cpu" and GROWTH * needed <= free and keep_freed_memory()
-    return Way(device, recipe.precision, torch.get_num_threads(), keeps, needed, free)
+    way = way_of(recipe, device, torch.get_num_threads(), step_bytes(recipe, network, channels))
+    return replace(way, keeps_memory=way.keeps_memory and keep_freed_memory())
+
+
+def way_of(recipe: Recipe, device: str, threads: int, step_bytes: int) -> Way:
+    """The way of a trial with so many threads whose step needs so much; changes nothing."""
+    free = free_memory()
+    keeps = device == "cpu" and GROWTH * step_bytes <= free
+    return Way(device, recipe.precision, threads, keeps, step_bytes, free)
 
 
 def step_bytes(recipe: Recipe, network: str, channels: int) -> int:

@@ -1,0 +1,108 @@
+"""How a run stands and what a plan will cost, for people and for programs."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lesionloss.cli.watch import clock
+from lesionloss.wording import listed, plural
+
+if TYPE_CHECKING:
+    from lesionloss.bench.forecast import Forecast
+    from lesionloss.bench.status import Status, TrialStatus
+
+MINUTE, HOUR = 60, 3600
+MOST_ROWS = 40  # of a list on the screen; --json has all
+
+
+def print_status(status: "Status", console: Console) -> None:
+    """Counts, who works on what, what failed and why, and when the end is expected."""
+    counts = status.counts
+    complete, pairs = status.pairs
+    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
+    console.print(f"{status.folder}: {said}; {complete} of {pairs} pairs complete", highlight=False, markup=False)
+    running = status.of("running")
+    if running:
+        table = Table("running", "step", "by", "since", "ends about")
+        for trial in running:
+            who, since = f"{trial.host}:{trial.pid}", clock(trial.since, status.now)
+            table.add_row(trial.title, _step(trial), who, since, _end(trial, status))
+        console.print(table)
+    if status.of("failed"):
+        table = Table("failed", "cause", "reason")
+        for trial in status.of("failed"):
+            table.add_row(trial.title, trial.cause, escape(trial.reason))
+        console.print(table)
+    if counts["open"] and not running:
+        console.print("nobody is working on it; the same `lesionloss bench` goes on", highlight=False)
+    elif status.seconds_left is not None:
+        left = duration(status.seconds_left)
+        console.print(f"expected end {clock(status.now + status.seconds_left, status.now)}, in {left}", highlight=False)
+
+
+def print_forecast(forecast: "Forecast", console: Console) -> None:
+    """The trials and their price."""
+    table = Table("loss", "fold", "seed", "state")
+    for trial in forecast.trials[:MOST_ROWS]:
+        table.add_row(trial.loss, str(trial.fold), str(trial.seed), trial.state)
+    console.print(table)
+    if len(forecast.trials) > MOST_ROWS:
+        console.print(f"... and {len(forecast.trials) - MOST_ROWS} more (all with --json)", highlight=False)
+    lines = [
+        f"{len(forecast.trials)} trials, {forecast.left} to do",
+        f"time: {_time(forecast)}",
+        f"disk: {size(forecast.disk_bytes)} to come (at most {size(forecast.trial_bytes)} a trial), "
+        f"{size(forecast.checkpoint_bytes)} of checkpoints meanwhile; {size(forecast.there_bytes)} are there",
+        f"memory: about {size(forecast.need_bytes)} a trial, {size(forecast.free_bytes)} free",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def _time(forecast: "Forecast") -> str:
+    without = f"; {listed(forecast.left_out)} come on top" if forecast.left_out else ""
+    threads = plural(forecast.threads, "thread")
+    if forecast.seconds is None or forecast.seconds_each is None:
+        step = forecast.step_seconds or 0.0
+        return (
+            f"a training step takes {step:.2g} s with {threads} (from {forecast.source}); how many there are follows "
+            f"from the patients, which are not prepared yet{without}"
+        )
+    return (
+        f"{duration(forecast.seconds)} with {forecast.jobs} at a time and {threads} each; one takes "
+        f"{duration(forecast.seconds_each)} (from {forecast.source}{without})"
+    )
+
+
+def forecast_json(forecast: "Forecast") -> str:
+    return json.dumps(asdict(forecast) | {"left": forecast.left, "disk_bytes": forecast.disk_bytes}, indent=1)
+
+
+def _step(trial: "TrialStatus") -> str:
+    return f"{trial.step} of {trial.steps}" if trial.steps else ""
+
+
+def _end(trial: "TrialStatus", status: "Status") -> str:
+    return "" if trial.seconds is None else clock(status.now + trial.seconds, status.now)
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    minutes = round(seconds / MINUTE)
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int) -> str:
+    """`340 kB`, `1.2 GB`."""
+    for unit, amount in (("GB", 1e9), ("MB", 1e6)):
+        if count >= amount:
+            return f"{count / amount:.1f} {unit}" if count < 10 * amount else f"{count / amount:.0f} {unit}"
+    return f"{count / 1e3:.0f} kB"
