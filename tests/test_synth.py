@@ -331,7 +331,9 @@ def test_smooth_fields_are_standard_and_smooth() -> None:
     assert np.abs(np.diff(fields, axis=1)).mean() < 0.25
     assert all(axis[0] == low and axis[-1] <= high + 4 for axis, (low, high) in zip(axes, BOX_MM, strict=True))
     fine = smooth_field(numpy_generator("field", 0), box_axes(2.0), 20.0)
-    assert np.corrcoef(fine[::2, ::2, ::2].ravel(), fields[0][:, :, :].ravel())[0, 1] > 0.999
+    seen = fine[::2, ::2, ::2]
+    common = tuple(slice(min(sizes)) for sizes in zip(seen.shape, fields[0].shape, strict=True))
+    assert np.corrcoef(seen[common].ravel(), fields[0][common].ravel())[0, 1] > 0.999
 
 
 def test_upsampling_is_linear() -> None:
