@@ -59,6 +59,7 @@ from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, logits_of
 from lesionloss.randomness import torch_generator
 from lesionloss.synth.cohort import SynthSettings, write_cohort
+from lesionloss.training.checkpoint import Saving
 from lesionloss.training.loop import Step, train
 from lesionloss.training.precision import cpu_has_fast_bf16
 from lesionloss.training.trial import Recipe, Trial
@@ -132,8 +133,8 @@ def monai_windows(forward: Timed, image: Tensor, overlap: float) -> None:
     sliding_window_inference(image[None], (WINDOW,) * 3, 4, forward, overlap=overlap, mode="gaussian")
 
 
-def ours(network: nn.Module, image: Tensor, choice: Choice) -> str:
-    kept = "kept" if keep_memory_for(choice, "cpu") else "given back"
+def ours(network: nn.Module, image: Tensor, choice: Choice, free: int | None) -> str:
+    kept = "kept" if keep_memory_for(choice, "cpu", free) else "given back"
     predict_logits(channels_last(network), image, choice.way)
     return f"{choice}; freed memory {kept}"
 
@@ -154,7 +155,7 @@ def measure(job: Job) -> dict[str, Any]:
         elif job.overlap:
             monai_windows(forward, image, job.overlap)
         else:
-            said = ours(network, image, chosen if job.name == DEFAULT else Choice(Whole(), "asked"))
+            said = ours(network, image, chosen if job.name == DEFAULT else Choice(Whole(), "asked"), free)
     seconds, cores = time.perf_counter() - begun, time.process_time() - cores
     gib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     if forward.windows:
@@ -239,7 +240,8 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     def after(step: Step) -> None:
         told(f"loss {step.loss:.3f}, step", step.step, steps)
 
-    found = train(trial, cases, after_step=after).network
+    saving = Saving(folder / "checkpoint", every_seconds=60)
+    found = train(trial, cases, after_step=after, saving=saving).network
     save_bundle(place, found, Record(network=network, channels=CHANNELS, window=sides))
     return found
 
@@ -257,8 +259,7 @@ def around_largest(case: PreparedCase) -> PreparedCase:
 
 def dice_of(network: nn.Module, case: PreparedCase, way: Way, precision: str) -> float:
     found = predict_probabilities(network, case, way, arithmetic=Arithmetic(precision))[0] > 0.5
-    (value,) = score(Case(found, case.lesion, spacing_mm=case.spacing_mm), ["dice"])["value"].tolist()
-    return float(value)
+    return score(Case(found, case.lesion, spacing_mm=case.spacing_mm), ["dice"])["dice"]
 
 
 def accuracy_table(network: nn.Module, cases: list[PreparedCase]) -> None:

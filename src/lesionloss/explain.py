@@ -18,6 +18,8 @@ from lesionloss.files import whole_file, write_text
 VOXELS = 10_000
 STEPS = 99
 LESION_AT, BACKGROUND_AT = 0.5, 0.1
+NEARLY_NOTHING = 1e-3  # pulls below that are drawn to scale, larger ones by their logarithm
+TICKS = [0.001, 0.01, 0.1, 1, 10, 100]
 
 Curve = npt.NDArray[np.float64]
 
@@ -92,6 +94,7 @@ def draw(curves: list[Pull], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), sharex=True, layout="constrained")
     colours = pyplot.get_cmap("tab10")
@@ -99,13 +102,15 @@ def draw(curves: list[Pull], path: Path) -> None:
         colour = colours(number % 10)
         sides = ((axes[0], curve.lesion, curve.background), (axes[1], curve.lesion_total, curve.background_total))
         for axis, lesion, background in sides:
-            axis.plot(curve.probability, lesion, color=colour, label=curve.spec)
+            axis.plot(curve.probability, lesion, color=colour, label=curve.spec if axis is axes[0] else None)
             axis.plot(curve.probability, background, color=colour, linestyle="--")
     for axis, title in ((axes[0], "one voxel, times the number of voxels"), (axes[1], "all voxels of the class")):
-        axis.set_yscale("symlog", linthresh=1e-3)
+        axis.set_yscale("asinh", linear_width=NEARLY_NOTHING)  # as a logarithm, but smooth through 0
+        axis.set_yticks([-tick for tick in TICKS[::-1]] + [0, *TICKS])
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.axhline(0, color="0.7", linewidth=0.8)
-        if axis.dataLim.y0 >= 0:
-            axis.set_ylim(bottom=-1e-4)
+        axis.set_ylim(min(-NEARLY_NOTHING / 5, 1.5 * axis.dataLim.y0), 1.5 * axis.dataLim.y1)
         axis.set_xlabel("predicted probability of lesion")
         axis.set_title(title, fontsize=10)
     axes[0].set_ylabel("pull towards the reference")

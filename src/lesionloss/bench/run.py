@@ -62,7 +62,8 @@ def run(
     watcher.note(way_of(agenda.trials[-1].recipe, device, agenda.threads, agenda.step_bytes).sentence())
     if plan.training.pretrain:
         with alone(folder, "pretrained", watcher), computing_with(agenda.threads):
-            make_starts(plan, agenda.trials, first, folder, device, watcher)
+            networks = [trial for trial in agenda.trials if trial.method == "network"]
+            make_starts(plan, networks, first, folder, device, watcher)
     engine.work(order, agenda, cohort, watcher)
     return load(folder)
 

@@ -15,7 +15,6 @@ from lesionloss.kernels.plan import Plan
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
 from lesionloss.kernels.walked import Walk, walk_gradient, walk_sums
-from lesionloss.values import refuse_numbers
 
 if TYPE_CHECKING:
     from lesionloss.voxels import Voxels
@@ -128,9 +127,8 @@ class Fused:
         if v.logits.shape[1] > 1 or not self._takes(v) or not _safe(v.plan, v.logits):
             return False
         numbers = v.labels.reshape(-1).index_select(0, self._where(v)).numpy()
-        if numbers.size:  # the logits are looked at with the sums
-            refuse_numbers(min(0, int(numbers.min())), int(numbers.max()), 1)
-        return True
+        # The logits are looked at with the sums.
+        return not numbers.size or (int(numbers.min()) == 1 and int(numbers.max()) == 1)
 
     def class_voxels(self, v: "Voxels") -> Tensor:
         if v.plan and self._walk(v, v.plan) is not None:

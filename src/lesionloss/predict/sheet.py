@@ -138,7 +138,7 @@ def _draw_row(
     mm = plane_spacing_mm(shown.case.affine)
     middle = planes["numbers"] == row.lesion if row.lesion else planes["probability"] >= planes["probability"].max()
     whole, close = (
-        around(views["brain"].any(axis=0), mm),
+        around(np.asarray(views["brain"].any(axis=0), dtype=np.bool_), mm),
         close_up(middle & (brain | (row.lesion > 0)), mm, CLOSE_UP_MM),
     )
     windows = {key: _window(views[key], views["brain"]) for key in visits}

@@ -8,7 +8,7 @@ from lesionloss.bench.results import Results
 from lesionloss.bench.values import case_rows, facts, patient_values
 from lesionloss.catalogue import nearest
 from lesionloss.errors import UsageError
-from lesionloss.evidence import holm
+from lesionloss.evidence import ALPHA, holm
 from lesionloss.statistics.components import Component, components
 from lesionloss.statistics.differences import (
     TESTS,
@@ -134,11 +134,17 @@ def best_loss(results: Results, metric: str) -> str | None:
     tables = {pair: pairs_of(rows, *pair) for pair in combinations(results.losses, 2)}
     ps = {repr(pair): TESTS[name](patient_values(table, "difference")) for pair, table in tables.items()}
     corrected = holm(ps)
-    wins = dict.fromkeys(results.losses, 0)
-    for pair, table in tables.items():
+
+    def beats(loss: str, pair: tuple[str, str]) -> bool:
         tested = Tested(name, ps[repr(pair)], corrected[repr(pair)], len(tables), judges=True)
-        found = difference(table, *pair, metric, tested, "").evidence
-        if found is not None:
-            wins[pair[0] if found == "better" else pair[1]] += 1
-    winners = [loss for loss, count in wins.items() if count == len(results.losses) - 1 and count > 0]
-    return winners[0] if winners else None
+        found = difference(tables[pair], *pair, metric, tested, "").evidence
+        return found == ("better" if loss == pair[0] else "worse")
+
+    def is_best(loss: str) -> bool:
+        own = [pair for pair in tables if loss in pair]
+        ps_of_own = [corrected[repr(pair)] for pair in own]
+        if not own or not all(p is not None and p < ALPHA for p in ps_of_own):
+            return False  # the whole record of a pair takes long: only where the corrected p values are all small
+        return all(beats(loss, pair) for pair in own)
+
+    return next((loss for loss in results.losses if is_best(loss)), None)
