@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from lesionloss.bench.cohort import run_cohort
-from lesionloss.bench.filling import stored_preparation
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.watch import Silent
 from lesionloss.bundle import Record
@@ -32,7 +31,7 @@ def test_predict_repeats_the_preparation_of_a_plan(prepare: dict | None, tmp_pat
     plan = tiny_plan(data, data=source | ({} if prepare is None else {"prepare": prepare}))
     cohort = run_cohort(plan, tmp_path / "run", Silent())
     assert ("difference" in cohort.cases[0].channels) == (prepare is None or "difference" in prepare["steps"])
-    stored = json.loads(json.dumps(stored_preparation(plan.data)))
+    stored = json.loads(json.dumps(dict(cohort.preparation)))
     record = Record(network="unet3d", channels=cohort.cases[0].channels, preparation=stored, window=(8, 8, 8))
     sources, _ = sources_in(f"msseg2:{data}")
     ready = make_ready(sources[0], record)

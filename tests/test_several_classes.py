@@ -89,7 +89,7 @@ def test_several_classes_are_compared_and_reported(classes: Path, tmp_path: Path
     assert comparison.differences[0].pairing == "training"
     assert comparison.summaries[0].mean > 0
     table = gather(results, 1).metrics[0].classes
-    assert [name for name, _ in table] == ["disc", "ring"]
+    assert [each.name for each in table] == ["disc", "ring"]
     page = report(results, tmp_path / "page.html", formats=()).read_text()
     assert "ring" in page
 

@@ -74,6 +74,7 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "start_layout": "b",
         "start_sha256": "c",
         "freeze": ("x.*",),
+        "pretrain": "synth(patients=1)",
         "augment": ("flip",),
     }
     later = {field for field, value in vars(Recipe).items() if not field.startswith("_") and not callable(value)}

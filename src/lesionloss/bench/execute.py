@@ -72,9 +72,8 @@ class Cases:
 
     def of(self, trial: Trial) -> RunCohort:
         """Those that the trial learns from or is tested on. Raises DataError where a file is damaged or gone."""
-        return RunCohort(
-            self.listed.dataset, self.listed.target, self.listed.loads, tuple(self._cases({*trial.train, *trial.test}))
-        )
+        listed, cases = self.listed, tuple(self._cases({*trial.train, *trial.test}))
+        return RunCohort(listed.dataset, listed.target, listed.loads, cases, listed.preparation)
 
     def _cases(self, names: set[str]) -> Sequence[PreparedCase]:
         known = self._read if self.keep else {}

@@ -120,10 +120,11 @@ class Plan(Part):
 
     def same_as(self, other: "Plan") -> tuple[str, ...]:
         """The keys in which two plans differ; files with losses are compared by content."""
-        ours, theirs = (plan.declared() | {"losses_files": plan._contents()} for plan in (self, other))
+        ours, theirs = (plan.declared() | {"losses_files": plan.contents()} for plan in (self, other))
         return tuple(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
 
-    def _contents(self) -> list[str]:
+    def contents(self) -> list[str]:
+        """Hashes of the files with losses."""
         return sorted(sha256_of(Path(file)) for file in self.losses_files)
 
     def runs(self) -> dict[str, "Plan"]:
@@ -159,13 +160,18 @@ def _check_sides(network: str, training: Training, inference: Inference) -> None
 
 
 def _validated(record: Mapping[str, object], where: str) -> Plan:
-    from lesionloss.registry import user_files_of
-
     try:
         plan = Plan.model_validate(record)
     except ValidationError as error:
         raise UsageError(explained(error, Plan, where)) from error
+    return with_used_files(plan)
+
+
+def with_used_files(plan: Plan) -> Plan:
+    """The plan with all loaded files whose losses it names among its `losses_files`."""
+    from lesionloss.registry import user_files_of
+
     used = {file.sha256: str(file.path) for text in plan.losses for file in user_files_of(text)}
-    known = set(plan._contents())
+    known = set(plan.contents())
     more = [path for digest, path in used.items() if digest not in known]
     return plan.model_copy(update={"losses_files": (*plan.losses_files, *more)}) if more else plan

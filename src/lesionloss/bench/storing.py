@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan import Plan, with_used_files
 from lesionloss.bench.results import RUNS
 from lesionloss.errors import UsageError
 from lesionloss.files import UNFINISHED, create_text, whole_file
@@ -13,7 +13,7 @@ LOSSES = "losses"
 
 def claim(plan: Plan, folder: Path) -> None:
     """Store the plan in the run folder. Raises UsageError when another plan or something else is there."""
-    stored = folder / "plan.toml"
+    stored, plan = folder / "plan.toml", with_used_files(plan)
     if not stored.exists():
         if _holds_something(folder):
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
