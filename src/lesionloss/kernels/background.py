@@ -1,4 +1,7 @@
-"""The background of more than two classes, in chunks that fit a cache: raw sums, and the gradient written once."""
+"""The background of more than two classes, in chunks that fit a cache: raw sums, and the gradient written once.
+
+Kept for the backward pass are the probabilities, one number a logit: an exponential costs more than reading it again.
+"""
 
 import itertools
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ from torch import Tensor
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy
 
-CHUNK = 1 << 19  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
+CHUNK = 1 << 20  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
 TOGETHER = 8  # voxels that share a logarithm
 OFTEN_WRONG = 0.3  # with a mean of q above that, so many together would be surely wrong
@@ -37,31 +40,51 @@ class Chunk:
     q: Tensor  # (v,): their sum
 
 
-def chunks(image: Image) -> Iterator[Chunk]:
-    channels, voxels = image.logits.shape
-    step = max(1, CHUNK // channels)
-    edges = [*range(0, voxels, step), voxels]
+def read_chunks(image: Image, kept: Tensor) -> Iterator[Chunk]:
+    """Write the probabilities of an image into kept (C · V,), that of being any lesion in place of the background's.
+
+    A chunk lies there in one piece: rows as far apart as whole volumes would fall upon the same lines of a cache.
+    """
+    edges = [*range(0, image.logits.shape[1], _step(image)), image.logits.shape[1]]
     bounds = torch.searchsorted(image.lesions, torch.tensor(edges)).tolist()
-    buffer = torch.empty((channels, min(step, voxels)), dtype=image.logits.dtype)
     for i, (start, stop) in enumerate(itertools.pairwise(edges)):
-        logits = image.logits[:, start:stop]
-        p, q = _probabilities(logits, buffer[:, : stop - start])
-        for x in (p, q[None]):
-            if bounds[i] < bounds[i + 1]:
-                x.index_fill_(1, image.lesions[bounds[i] : bounds[i + 1]] - start, 0.0)
-            if image.valid is not None:
-                x.mul_(image.valid[start:stop])
-        yield Chunk(start, stop, logits, p, q)
+        numbers = _numbers(image, kept, start, stop)
+        _probabilities(image.logits[:, start:stop], numbers)
+        if bounds[i] < bounds[i + 1]:
+            numbers.index_fill_(1, image.lesions[bounds[i] : bounds[i + 1]] - start, 0.0)
+        if image.valid is not None:
+            numbers.mul_(image.valid[start:stop])
+        yield _chunk(image, kept, start, stop)
 
 
-def _probabilities(logits: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
-    """p (K - 1, v), in the buffer, and q (v,). q is a sum, not 1 - p, and so exact where it is small."""
-    torch.sub(logits, logits.amax(0), out=buffer).exp_()
-    lesion = buffer[1:]
-    q = lesion.sum(0)
-    total = buffer[0].add_(q)
-    lesion.div_(total)
-    return lesion, q.div_(total)
+def kept_chunks(image: Image, kept: Tensor) -> Iterator[Chunk]:
+    """The same from what `read_chunks` has written."""
+    voxels, step = image.logits.shape[1], _step(image)
+    for start in range(0, voxels, step):
+        yield _chunk(image, kept, start, min(start + step, voxels))
+
+
+def _step(image: Image) -> int:
+    return max(1, CHUNK // len(image.logits))
+
+
+def _numbers(image: Image, kept: Tensor, start: int, stop: int) -> Tensor:
+    channels = len(image.logits)
+    return kept[channels * start : channels * stop].view(channels, -1)
+
+
+def _chunk(image: Image, kept: Tensor, start: int, stop: int) -> Chunk:
+    numbers = _numbers(image, kept, start, stop)
+    return Chunk(start, stop, image.logits[:, start:stop], numbers[1:], numbers[0])
+
+
+def _probabilities(logits: Tensor, out: Tensor) -> None:
+    """q, then p of the lesion classes. q is their sum, not 1 - p of the background, and so exact where it is small."""
+    torch.sub(logits, logits.amax(0), out=out).exp_()
+    q = out[1:].sum(0)
+    total = out[0].add_(q)
+    out[1:].div_(total)
+    torch.div(q, total, out=out[0])
 
 
 def _cross_entropy(chunk: Chunk) -> Tensor:
@@ -99,14 +122,15 @@ def _sums_of_squares(x: Tensor) -> Tensor:
     return torch.stack([torch.dot(row, row) for row in x])
 
 
-def background_sums(images: list[Image], plan: Plan) -> Tensor:
-    """The raw sums (see `Raw`), one row for each image, in float64."""
+def background_sums(images: list[Image], plan: Plan) -> tuple[Tensor, Tensor]:
+    """The raw sums (see `Raw`), one row for each image, in float64, and what to keep, (R, C · V)."""
+    kept = torch.empty((len(images), images[0].logits.numel()), dtype=images[0].logits.dtype)
     length = raw_of(plan, max(2, len(images[0].logits))).length
     result = torch.zeros((len(images), length), dtype=torch.float64)
-    for image, row in zip(images, result, strict=True):
-        for chunk in chunks(image):
+    for image, of_image, row in zip(images, kept, result, strict=True):
+        for chunk in read_chunks(image, of_image):
             row += _chunk_sums(chunk, plan)
-    return result
+    return result, kept
 
 
 def _chunk_sums(chunk: Chunk, plan: Plan) -> Tensor:
@@ -125,19 +149,22 @@ def _power_sums(x: Tensor, power: float) -> Tensor:
     return _sums_of_squares(x) if power == 2 else x.pow(power).sum(1)
 
 
-def background_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
-    """Write d(weights · raw sums) / d logits into each out (C, V); 0 where a voxel is no background voxel."""
-    for image, of_image, out in zip(images, weights, outs, strict=True):
-        _image_gradient(image, plan, of_image, out)
+def background_gradient(kept: Tensor, images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
+    """Write d(weights · raw sums) / d logits into each out (C, V), from what `background_sums` kept.
+
+    It is 0 where a voxel is no background voxel.
+    """
+    for image, of_image, row, out in zip(images, kept, weights, outs, strict=True):
+        _image_gradient(kept_chunks(image, of_image), plan, row, out)
 
 
-def _image_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> None:
-    classes = max(2, len(image.logits))
+def _image_gradient(chunks: Iterator[Chunk], plan: Plan, weights: Tensor, out: Tensor) -> None:
+    classes = len(out)
     linear, rest = weights.new_zeros(classes - 1), weights
     if plan.sharpens:
         linear, rest = weights[: classes - 1], weights[classes - 1 :]
     of_powers, of_terms = rest[: classes * len(plan.powers)], rest[classes * len(plan.powers) :]
-    for chunk in chunks(image):
+    for chunk in chunks:
         by_term = _term_slopes(chunk, plan, of_terms.tolist())
         _write_gradient(chunk, plan, linear, of_powers.view(-1, classes), by_term, out[:, chunk.start : chunk.stop])
 
@@ -145,15 +172,22 @@ def _image_gradient(image: Image, plan: Plan, weights: Tensor, out: Tensor) -> N
 def _write_gradient(
     chunk: Chunk, plan: Plan, linear: Tensor, of_powers: Tensor, by_term: Tensor | float, out: Tensor
 ) -> None:
-    """p_c (a_c - Σ_k a_k p_k + s) for the lesion classes; the background's is what makes them add up to 0."""
-    p, q = chunk.p, chunk.q
-    slopes = linear[:, None].to(p.dtype)
+    """p_c (a_c - Σ_k a_k p_k + s) for the lesion classes; the background's is what makes them add up to 0.
+
+    A slope by q, the same for all classes, is as good as a term of slope · (1 - q).
+    """
+    p, q, pull = chunk.p, chunk.q, out[1:]
+    slopes, common = linear[:, None].to(p.dtype), by_term
     for power, weights in zip(plan.powers, of_powers.to(p.dtype), strict=True):
-        slopes = slopes + (power * weights[:-1, None]) * _lower(p, power)
-        slopes = slopes + (power * weights[-1]) * _lower(q, power)
-    common = by_term - (slopes[:, 0] @ p if not plan.powers else (slopes * p).sum(0))
-    torch.add(slopes, common, out=out[1:]).mul_(p)
-    torch.sum(out[1:], dim=0, out=out[0]).neg_()
+        slopes = torch.addcmul(slopes, _lower(p, power), (power * weights[:-1])[:, None], out=pull)
+        common = common + _lower(q, power).mul(power * weights[-1]).mul_(1 - q)
+    if not plan.powers:
+        of_slopes = slopes[:, 0] @ p
+        torch.add(slopes, common - of_slopes, out=pull).mul_(p)
+    else:
+        of_slopes = pull.mul_(p).sum(0)
+        pull.addcmul_(p, common - of_slopes)
+    torch.mul(of_slopes - common, q, out=out[0]).sub_(of_slopes)
 
 
 def _lower(x: Tensor, power: float) -> Tensor:

@@ -86,8 +86,8 @@ def walk_pull(logits: Tensor, labels: Tensor, valid: Tensor | None, weights: Ten
     return torch.from_numpy(out)
 
 
-def compiled_sums(images: list[Image], plan: Plan) -> Tensor:
-    """As `background_sums`."""
+def compiled_sums(images: list[Image], plan: Plan) -> tuple[Tensor, Tensor]:
+    """As `background_sums`, but keeps nothing."""
     code = loops()
     if code is None or not takes(images[0], plan):
         return background_sums(images, plan)
@@ -101,16 +101,15 @@ def compiled_sums(images: list[Image], plan: Plan) -> Tensor:
             code.sums(logits, piece.start, piece.stop, *others, result[piece.image])
         return result
 
-    return torch.from_numpy(
-        np.sum(in_parts([image.logits.shape[1] for image in images], len(images[0].logits), add), axis=0)
-    )
+    parts = in_parts([image.logits.shape[1] for image in images], len(images[0].logits), add)
+    return torch.from_numpy(np.sum(parts, axis=0)), images[0].logits.new_empty(0)
 
 
-def compiled_gradient(images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
+def compiled_gradient(kept: Tensor, images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
     """As `background_gradient`."""
     code = loops()
-    if code is None or not takes(images[0], plan):
-        background_gradient(images, plan, weights, outs)
+    if code is None or len(kept):
+        background_gradient(kept, images, plan, weights, outs)
         return
     arguments = [_arguments(image, plan) for image in images]
     of_sums, into = weights.contiguous().numpy(), [out.numpy() for out in outs]
@@ -129,7 +128,7 @@ def compiled_single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, pl
     if loops() is None or not takes(images[0], plan):
         return single_sums(logits, where, valid, plan)
     refuse_logits(logits, float(logits.sum()))
-    return compiled_sums(images, plan), logits.new_empty(0)
+    return compiled_sums(images, plan)
 
 
 def compiled_single_gradient(
@@ -140,7 +139,7 @@ def compiled_single_gradient(
         single_gradient(p, logits, valid, plan, weights, out)
         return
     nowhere = torch.empty(0, dtype=torch.int64)
-    compiled_gradient(single_images(logits, nowhere, valid), plan, weights, list(out[:, None]))
+    compiled_gradient(p, single_images(logits, nowhere, valid), plan, weights, list(out[:, None]))
 
 
 def single_images(logits: Tensor, where: Tensor, valid: Tensor | None) -> list[Image]:

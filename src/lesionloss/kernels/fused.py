@@ -1,6 +1,6 @@
 """All sums of a loss in one pass over the voxels, known to autograd as one operation with one gradient.
 
-Kept for the backward pass are the logits, the labels and the mask; in plain torch one number a voxel besides.
+Kept for the backward pass are the logits, the labels and the mask; in plain torch one number a logit besides.
 """
 
 from dataclasses import dataclass, replace

@@ -31,8 +31,8 @@ class Engine:
     positions: Callable[[Tensor], Tensor]
     single_sums: Callable[[Tensor, Tensor, Tensor | None, Plan], tuple[Tensor, Tensor]]
     single_gradient: Callable[[Tensor, Tensor, Tensor | None, Plan, Tensor, Tensor], None]
-    sums: Callable[[list[Image], Plan], Tensor]
-    gradient: Callable[[list[Image], Plan, Tensor, list[Tensor]], None]
+    sums: Callable[[list[Image], Plan], tuple[Tensor, Tensor]]
+    gradient: Callable[[Tensor, list[Image], Plan, Tensor, list[Tensor]], None]
     walk: Walk | None  # for losses of counts and cross-entropies on one logit
 
 
@@ -56,7 +56,7 @@ class Job:
     engine: Engine
 
     def sums(self, logits: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-        """The results, (R, columns), and one number a voxel that is kept, or an empty tensor."""
+        """The results, (R, columns), and one number a logit that is kept, or an empty tensor."""
         rows, channels, voxels = logits.shape
         raw = raw_of(self.plan, max(2, channels))
         matrix, per_voxel = raw.matrix.numpy(), raw.per_voxel.numpy()
@@ -70,14 +70,14 @@ class Job:
             results = sums.numpy() @ matrix + (valid - lesions) * per_voxel
             results += of_lesions[:, other_class(len(per_voxel)).numpy()]
             return torch.from_numpy(results).to(logits.dtype), kept
-        sums = self.engine.sums(self._images(logits, where), self.plan)
+        sums, kept = self.engine.sums(self._images(logits, where), self.plan)
         results = sums.numpy() @ matrix + (valid - lesions) * per_voxel
         for few in self._lesions(logits, where):
             columns = lesion_columns(few.voxels, self.plan)
             inside = np.searchsorted(few.row.numpy(), np.arange(rows + 1))
             for row, (low, high) in enumerate(pairwise(inside.tolist())):
                 results[row] += columns[:, low:high].sum(1, dtype=torch.float64).numpy()
-        return torch.from_numpy(results).to(logits.dtype), logits.new_empty(0)
+        return torch.from_numpy(results).to(logits.dtype), kept
 
     def gradient(self, logits: Tensor, weights: Tensor, where: Tensor, kept: Tensor) -> Tensor:
         """d(weights · results) / d logits, given what `sums` kept."""
@@ -92,7 +92,7 @@ class Job:
             pull = single.listed_gradient(_listed(logits, where), self.plan.mirrored, of_mirrored.T[:, rows])
             out.view(-1).index_copy_(0, where, pull.neg_())
             return out
-        self.engine.gradient(self._images(logits, where), self.plan, of_raw, list(out))
+        self.engine.gradient(kept, self._images(logits, where), self.plan, of_raw, list(out))
         for few in self._lesions(logits, where):
             pull = lesion_gradient(few.voxels, self.plan, weights.T.contiguous().index_select(1, few.row))
             out.view(-1).scatter_(0, few.at.view(-1), pull.reshape(-1))

@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 import torch
+
+from lesionloss.kernels.team import by_team, has_team
 
 T = TypeVar("T")
 
@@ -39,8 +41,11 @@ def in_parts(sizes: list[int], channels: int, work: Callable[[list[Piece]], T]) 
             start = stop
             if left <= 0 and part < parts - 1:
                 part, left = part + 1, share
-    others = [_threads().submit(work, some) for some in pieces[1:] if some]
-    return [work(pieces[0]), *(other.result() for other in others)]
+    first, *others = [partial(work, some) for some in pieces if some] or [partial(work, [])]
+    if others and has_team():
+        return by_team([first, *others])
+    waiting = [_threads().submit(other) for other in others]
+    return [first(), *(other.result() for other in waiting)]
 
 
 @cache
