@@ -64,17 +64,14 @@ def pulls(spec: str, share: float) -> Pull:
 
 def _gradients(spec: str, lesions: int, on_lesion: torch.Tensor, on_background: torch.Tensor) -> torch.Tensor:
     """Of one lesion voxel and one background voxel, for each prediction: (STEPS, 2)."""
-    criterion = build(spec)
-    labels = (torch.arange(VOXELS) < lesions).to(torch.uint8).view(1, 1, VOXELS)
-    gradients = []
-    for high, low in zip(torch.logit(on_lesion), torch.logit(on_background), strict=True):
-        logits = torch.where(labels > 0, high, low)[None].requires_grad_()
-        (gradient,) = torch.autograd.grad(criterion(logits, labels), logits)
-        flat = gradient.flatten()
-        # A loss that ranks voxels takes some of many equal ones: the mean over the class is what the class feels.
-        means = torch.stack([flat[:lesions].mean(), flat[lesions:].mean()])
-        gradients.append(means)
-    return torch.stack(gradients)
+    labels = (torch.arange(VOXELS) < lesions).to(torch.uint8).view(1, 1, 1, VOXELS).expand(len(on_lesion), 1, 1, VOXELS)
+    high, low = (torch.logit(p)[:, None, None, None] for p in (on_lesion, on_background))
+    logits = torch.where(labels > 0, high, low).requires_grad_()
+    # Each prediction is an image of its own, and images do not touch each other.
+    (gradient,) = torch.autograd.grad(build(spec)(logits, labels.contiguous(), reduce=False).sum(), logits)
+    flat = gradient.flatten(1)
+    # A loss that ranks voxels takes some of many equal ones: the mean over the class is what the class feels.
+    return torch.stack([flat[:, :lesions].mean(1), flat[:, lesions:].mean(1)], dim=1)
 
 
 def write_csv(curves: list[Pull], path: Path) -> None:
