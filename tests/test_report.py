@@ -1,6 +1,7 @@
 import csv
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,6 +71,17 @@ def run(tmp_path_factory):
     folder = make_run(tmp_path_factory.mktemp("report") / "run", made)
     assert ll.report(ll.load(folder)) == folder / "report.html"
     return folder
+
+
+def test_two_processes_write_what_one_writes(run):
+    def written() -> dict[str, bytes]:
+        files = [run / "report.html", run / "report.json", *run.glob("tables/*"), *run.glob("figures/*")]
+        return {str(file.relative_to(run)): file.read_bytes() for file in files}
+
+    alone = written()
+    assert {Path(name).suffix for name in alone} >= {".html", ".json", ".csv", ".tex", ".svg", ".pdf", ".png"}
+    ll.report(ll.load(run), workers=2)
+    assert written() == alone
 
 
 def test_numbers_in_the_page_are_those_of_the_statistics(run):

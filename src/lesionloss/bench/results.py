@@ -92,14 +92,20 @@ class Results:
             tables.append(table.assign(loss=trial.loss, fold=trial.fold, seed=trial.seed))
         return pd.concat(tables, ignore_index=True) if tables else read_scores(None).assign(key="", method="")
 
-    @property
+    @cached_property
+    def held_out(self) -> "Mapping[str, pd.DataFrame]":
+        """The rows of `scores` that are about held-out cases, by metric."""
+        table = self.scores[self.scores["split"] == "test"]
+        return {str(metric): rows for metric, rows in table.groupby("metric", sort=False)}
+
+    @cached_property
     def losses(self) -> tuple[str, ...]:
         """Losses in the plan's order, then whatever else was run (the method without a network last)."""
         planned = [str(text) for text in self.plan.get("losses", [])]
         found = sorted({trial.loss for trial in self.trials} | {trial.loss for trial in self.failed})
         return tuple(dict.fromkeys(planned + found))
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Metrics that were scored, the primary one first, then in the plan's order."""
         scored = list(dict.fromkeys(self.scores["metric"]))

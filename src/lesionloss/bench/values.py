@@ -100,9 +100,9 @@ def class_rows(results: Results, metric: str) -> "pd.DataFrame":
 
     The class must be in the reference of the case where the metric needs lesions.
     """
-    lesion = results.scores["lesion"]
-    named = ~lesion.isin(WHOLE_IMAGE) & ~lesion.str.fullmatch(r"[0-9]+")
-    return _judged(_last_rows(results, metric, named), metric)
+    rows = _held_out(results, metric)
+    named = ~rows["lesion"].isin(WHOLE_IMAGE) & ~rows["lesion"].str.fullmatch(r"[0-9]+")
+    return _judged(_last_rows(results, rows[named], metric), metric)
 
 
 def _judged(rows: "pd.DataFrame", metric: str) -> "pd.DataFrame":
@@ -113,17 +113,20 @@ def _judged(rows: "pd.DataFrame", metric: str) -> "pd.DataFrame":
 
 def case_rows(results: Results, metric: str) -> "pd.DataFrame":
     """As `headline_rows`, cases without lesions included."""
-    known = list(dict.fromkeys(results.scores["metric"]))
-    if metric not in known:
-        hint = nearest(metric, known) if known else "no trial has been scored yet"
+    if metric not in results.metrics:
+        hint = nearest(metric, list(results.metrics)) if results.metrics else "no trial has been scored yet"
         raise UsageError(f"no metric {metric!r} in {results.folder}; {hint}")
-    return _last_rows(results, metric, results.scores["lesion"].isin(WHOLE_IMAGE))
+    rows = _held_out(results, metric)
+    return _last_rows(results, rows[rows["lesion"].isin(WHOLE_IMAGE)], metric)
 
 
-def _last_rows(results: Results, metric: str, chosen: "pd.Series[bool]") -> "pd.DataFrame":
-    """Rows of the held-out cases at the last epoch of each trial."""
-    table = results.scores
-    rows = table[(table["metric"] == metric) & (table["split"] == "test") & chosen]
+def _held_out(results: Results, metric: str) -> "pd.DataFrame":
+    rows = results.held_out.get(metric)
+    return results.scores.iloc[:0] if rows is None else rows
+
+
+def _last_rows(results: Results, rows: "pd.DataFrame", metric: str) -> "pd.DataFrame":
+    """Rows at the last epoch of each trial."""
     rows = rows[rows["epoch"] == rows.groupby("key")["epoch"].transform("max")]
     return rows.assign(penalised=_penalised(results, rows, metric))
 

@@ -38,6 +38,9 @@ Examples:
 """
 
 
+MOST_WORKERS = 3  # of a report: its own process draws for as long as two others need for the rest
+
+
 @app.command(help=COMPARE_HELP)
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
@@ -86,16 +89,19 @@ def report(
             "from the worst to the best) or names, with commas between them.",
         ),
     ] = "worst,median,best",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: as many as help, at most 3.")] = 0,
 ) -> None:
     from lesionloss.bench.results import load, run_folders
+    from lesionloss.bench.sizing import cores
     from lesionloss.errors import UsageError
     from lesionloss.reporting import report as write_report
 
     runs = run_folders(folder)
+    workers = workers or min(MOST_WORKERS, cores())
     if out is not None and len(runs) > 1:
         raise UsageError(f"{folder} holds {len(runs)} runs; leave out --out, or name one of them: {runs[0]}")
     for run in runs:
-        path = write_report(load(run), out, force=force, volumes=volumes)
+        path = write_report(load(run), out, force=force, volumes=volumes, workers=workers)
         typer.echo(f"{path}  (numbers: {run / 'report.json'}, tables: {run / 'tables'}, figures: {run / 'figures'})")
 
 

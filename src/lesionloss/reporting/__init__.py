@@ -19,20 +19,24 @@ def report(
     force: bool = False,
     volumes: str | int = DEFAULT,
     formats: Sequence[str] = FORMATS,
+    workers: int = 1,
 ) -> Path:
     """Write the report of a run and give the path of the page, RUN/report.html unless another is named.
 
     `volumes`: which cases can be turned and re-thresholded in the page (about 1 MB each): `worst`, `median`, `best`,
     `all`, `none`, a number (so many, evenly from the worst to the best) or names, with commas between them; the others
-    are pictures. `formats`: of figures, beside SVG. RUN/report.html, RUN/report.json, RUN/tables
-    and RUN/figures are the report's own and are written anew. Another existing file at
-    `path` is kept, unless a report wrote it or `force` is set. Raises UsageError then, DataError for a damaged run.
+    are pictures. `formats`: of figures, beside SVG. `workers`: processes; more than one start Python anew, so that a
+    script which asks for them needs `if __name__ == "__main__"`. RUN/report.html, RUN/report.json, RUN/tables and
+    RUN/figures are the report's own and are written anew. Another existing file at `path` is kept, unless a report
+    wrote it or `force` is set. Raises UsageError then, DataError for a damaged run.
     """
+    from lesionloss.reporting.helping import help_of
     from lesionloss.reporting.page import render
 
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
-    html = render(results, volumes, formats)
+    with help_of(workers) as help:
+        html = render(results, volumes, formats, help)
     write_text(out, html)
     return out
 

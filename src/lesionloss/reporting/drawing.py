@@ -4,8 +4,9 @@ import base64
 import io
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from lesionloss.files import whole_file, write_text
+from lesionloss.reporting.helping import Help
 from lesionloss.reporting.palette import INK, LINE, MUTED
 
 if TYPE_CHECKING:
@@ -42,22 +44,35 @@ def drawing_style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Where figures are kept, and in which formats beside SVG."""
+    """Where figures are kept, and in which formats beside SVG; those are there only after `finish`."""
 
     folder: Path
     formats: Sequence[str]
+    help: Help
+    waiting: "list[Future[None]]" = field(default_factory=list)
 
     def save(self, figure: "Figure", name: str) -> str:
         """Write NAME.svg and the other formats, each whole; gives the SVG as text."""
         text = as_svg(figure)
         write_text(self.folder / f"{name}.svg", text)
-        if "pdf" in self.formats:
-            with whole_file(self.folder / f"{name}.pdf") as path:
-                figure.savefig(path, format="pdf", transparent=True, metadata={"CreationDate": None})
-        if "png" in self.formats:
-            with whole_file(self.folder / f"{name}.png") as path:
-                figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white")
+        if self.formats:
+            self.waiting.append(self.help.later(_save_as, self.formats, figure, self.folder / name))
         return text
+
+    def finish(self) -> None:
+        """Wait for the files that are still being written. Raises what went wrong with them."""
+        for each in self.waiting:
+            each.result()
+
+
+def _save_as(formats: Sequence[str], figure: "Figure", stem: Path) -> None:
+    with drawing_style():
+        if "pdf" in formats:
+            with whole_file(stem.with_name(f"{stem.name}.pdf")) as path:
+                figure.savefig(path, format="pdf", transparent=True, metadata={"CreationDate": None})
+        if "png" in formats:
+            with whole_file(stem.with_name(f"{stem.name}.png")) as path:
+                figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white")
 
 
 def as_svg(figure: "Figure") -> str:

@@ -11,6 +11,7 @@ from lesionloss.metrics.thresholds import CurvePoint, mean_curve
 from lesionloss.reporting.casework import Casework, work_through, worst_first
 from lesionloss.reporting.classes import ClassResult, class_results
 from lesionloss.reporting.embedding import embedded
+from lesionloss.reporting.helping import Help
 from lesionloss.reporting.history import Band, Dead, dead_gradients, epoch_bands, loss_bands
 from lesionloss.reporting.loss_cards import LossCard, loss_cards
 from lesionloss.reporting.maps import Calibration, calibration, over_thresholds
@@ -65,18 +66,20 @@ class Gathered:
         return [metric.comparison for metric in self.metrics]
 
 
-def gather(results: Results, volumes: str | int) -> Gathered:
+def gather(results: Results, volumes: str | int, help: Help | None = None) -> Gathered:
     """Read the run; `volumes`: the cases that are kept whole for the viewer. Raises DataError for a damaged run."""
+    first = results.metrics[0] if results.metrics else ""
+    order = worst_first(results, first) if first else []
+    whole = embedded(order, [case.name for case in results.cohort], volumes)
+    worked_through = (help or Help()).later(work_through, results, first, whole)
     metrics = tuple(_metric(results, name) for name in results.metrics)
     comparisons = [metric.comparison for metric in metrics]
-    first = results.metrics[0] if metrics else ""
-    order = worst_first(results, first) if first else []
-    casework = work_through(results, first, embedded(order, [case.name for case in results.cohort], volumes))
     cards = loss_cards(results)
     paired = all(
         d.pairing == "training" for c in comparisons[:1] for d in c.differences if d.loss != _seedless(results)
     )
     used = {trial.loss: float(trial.record.get("threshold", 0.5)) for trial in results.trials}
+    casework = worked_through.result()
     mapped = [loss for loss in results.losses if casework.of(loss)]
     graded = [loss for loss in mapped if loss != _seedless(results)]
     empties = comparisons[0].empty_references if comparisons else ()

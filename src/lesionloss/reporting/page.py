@@ -17,6 +17,7 @@ from lesionloss.files import write_text
 from lesionloss.reporting.drawing import Gallery, drawing_style, png_data
 from lesionloss.reporting.facts_of_run import in_short, what_was_run
 from lesionloss.reporting.gathering import Gathered, gather
+from lesionloss.reporting.helping import Help
 from lesionloss.reporting.history import SPLITS
 from lesionloss.reporting.main_table import column, rows
 from lesionloss.reporting.more_charts import size_words
@@ -45,13 +46,13 @@ class PageTile:
     close: str
 
 
-def render(results: Results, volumes: str | int, formats: Sequence[str]) -> str:
+def render(results: Results, volumes: str | int, formats: Sequence[str], help: Help) -> str:
     """Write tables, figures and report.json into the run folder, give the page. Raises DataError for a damaged run."""
     looks = styles(results)
-    gathered = gather(results, volumes)
+    gathered = gather(results, volumes, help)
     write_tables(gathered, results.folder / "tables")
     write_text(results.folder / "report.json", as_json(record(gathered)))
-    gallery = Gallery(results.folder / "figures", formats)
+    gallery = Gallery(results.folder / "figures", formats, help)
     with drawing_style():
         context = {
             "sections": sections(gathered, looks, gallery),
@@ -60,7 +61,9 @@ def render(results: Results, volumes: str | int, formats: Sequence[str]) -> str:
             "pictures": _pictures(results, gallery),
         }
         save_detection(gathered, looks, gallery)
-    return _template(context | _context(gathered, looks))
+    page = _template(context | _context(gathered, looks))
+    gallery.finish()
+    return page
 
 
 def _template(context: Mapping[str, object]) -> str:
