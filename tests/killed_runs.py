@@ -104,7 +104,8 @@ def interrupt(plan: Plan, out: Path) -> None:
     """Ctrl-C in the middle of `lesionloss bench`, then the same command again."""
     path, folder = out / "plan.toml", out / "interrupted"
     path.write_text(plan.to_toml())
-    words = ["lesionloss", "bench", str(path), "--out", str(folder), "--jobs", "2", "--threads", "1", "--device", "cpu"]
+    words = ["lesionloss", "--with", str(Path(__file__).with_name("faulty_losses.py"))]
+    words += ["bench", str(path), "--out", str(folder), "--jobs", "2", "--threads", "1", "--device", "cpu"]
 
     def command() -> None:
         sys.argv = [*words, "--checkpoint-seconds", "0"]
@@ -119,6 +120,8 @@ def interrupt(plan: Plan, out: Path) -> None:
     running: tuple[TrialStatus, ...] = ()
     while not any(trial.step >= 2 for trial in running):
         time.sleep(0.01)
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            raise SystemExit("the run ended before it could be interrupted")
         with contextlib.suppress(LesionLossError):
             running = read_status(folder).of("running")
     os.kill(child, signal.SIGINT)
@@ -139,7 +142,7 @@ def with_faults(plan: Plan, out: Path) -> None:
 
 
 def main(data: Path, out: Path, tasks: list[str]) -> None:
-    from test_engines import faulty_plan, plan_of
+    from test_engines import faulty_plan, plan_of, slow_plan
 
     local._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment]
     torch.set_num_threads(1)
@@ -157,11 +160,11 @@ def main(data: Path, out: Path, tasks: list[str]) -> None:
                 kill_runs(plan, out, engine, int(count), seconds)
     if "together" in tasks:
         together(plan, out)
+    load_user_file(Path(__file__).with_name("faulty_losses.py"))
     if "interrupt" in tasks:
-        interrupt(plan_of(data).changed({"training": plan.training.model_dump() | {"steps": 40}}), out)
+        interrupt(slow_plan(data), out)
     if "faults" in tasks:
         os.environ["FAULTS"] = str(out)
-        load_user_file(Path(__file__).with_name("faulty_losses.py"))
         with_faults(faulty_plan(data), out)
 
 

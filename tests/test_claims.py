@@ -11,7 +11,17 @@ import pytest
 
 from lesionloss import files
 from lesionloss.bench import claims
-from lesionloss.bench.claims import STALE_SECONDS, Claim, Holder, comes_free, held, new_holder, process_started, take
+from lesionloss.bench.claims import (
+    STALE_SECONDS,
+    Claim,
+    Holder,
+    comes_free,
+    forget,
+    held,
+    new_holder,
+    process_started,
+    take,
+)
 from lesionloss.files import create_text
 
 
@@ -106,6 +116,14 @@ def test_a_process_that_is_gone_leaves_its_claim_at_once(tmp_path: Path) -> None
 def test_a_process_number_that_was_given_again_is_not_the_holder(tmp_path: Path) -> None:
     other = replace(new_holder(), started=1)
     assert take(write(tmp_path / "key", other)) is not None
+
+
+def test_a_claim_on_something_done_is_forgotten_when_its_process_is_gone(tmp_path: Path) -> None:
+    gone = write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process()))
+    alive = write(tmp_path / "alive", new_holder())
+    for path in (gone, alive, tmp_path / "none"):
+        forget(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["alive"]
 
 
 def test_another_machine_is_believed_as_long_as_it_touches_its_claim(tmp_path: Path) -> None:

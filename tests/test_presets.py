@@ -92,4 +92,4 @@ def test_a_small_form_runs_learns_and_compares(name: str, tmp_path: Path) -> Non
     primary = compare(results, plan.primary_metric)
     assert all(d.mean is not None for d in primary.differences if d.loss in plan.losses)
     if plan.curves.every_epochs:
-        assert {band.what for band in epoch_bands(results)} == {"train_patches", "train_images", "test"}
+        assert {band.split for band in epoch_bands(results)} == {"train_patches", "train_images", "test"}

@@ -118,6 +118,13 @@ def comes_free(path: Path) -> bool:
         time.sleep(LOOK_SECONDS)
 
 
+def forget(path: Path) -> None:
+    """Remove a claim on something that is done, where its process was killed before it could."""
+    found = held(path)
+    if found is not None and not found.alive(clock_of(path.parent)):
+        path.unlink(missing_ok=True)
+
+
 def held(path: Path) -> Held | None:
     """Who holds a claim; None where there is none, or nothing that can be read."""
     try:

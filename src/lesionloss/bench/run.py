@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionloss.bench.agenda import Agenda, difference_trials, settle
-from lesionloss.bench.claims import comes_free, held, take
+from lesionloss.bench.claims import comes_free, forget, held, take
 from lesionloss.bench.cohort import ListedCohort, made_cohort
 from lesionloss.bench.engines import Engine, check_losses
 from lesionloss.bench.engines.inside import Inside
@@ -65,6 +65,9 @@ def run(
             networks = [trial for trial in agenda.trials if trial.method == "network"]
             make_starts(plan, networks, first, folder, device, watcher)
     engine.work(order, agenda, cohort, watcher)
+    for trial in agenda.trials:
+        if order.done(trial.key):
+            forget(order.claim_of(trial.key))
     return load(folder)
 
 
