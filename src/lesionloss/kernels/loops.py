@@ -9,48 +9,21 @@ a loop that calls those of a library works on one number at a time. Only sums ma
 
 import numpy as np
 
-from lesionloss.kernels.numeric import BLOCK, TINY, exactly, exponential, f32, log_ratio, logarithm, summing
-from lesionloss.kernels.terms import SMALLEST_WRONG
+from lesionloss.kernels.blocks import (
+    add,
+    add_times,
+    exponentials,
+    maximum,
+    raise_to,
+    subtract,
+    subtract_product,
+    times,
+    total,
+)
+from lesionloss.kernels.numeric import BLOCK, exactly, exponential, f32, log_ratio, logarithm
+from lesionloss.kernels.term_loops import FOCAL, TAIL, add_term_slope, power_sum, term_sum
 
-CROSS_ENTROPY, FOCAL, TAIL = 0, 1, 2
-
-_SMALLEST_WRONG = f32(SMALLEST_WRONG)
-
-
-@exactly
-def raise_to(x, power, out, n):
-    """out = x^power for x in 0 to 1 and power >= 0."""
-    if power == 0:
-        out[:n] = f32(1.0)
-    elif power == 1:
-        out[:n] = x[:n]
-    elif power == 2:
-        for i in range(n):
-            out[i] = x[i] * x[i]
-    elif power == 0.5:
-        for i in range(n):
-            out[i] = np.sqrt(x[i])
-    else:
-        exponent = f32(power)
-        for i in range(n):
-            raised = exponential(exponent * logarithm(x[i]))
-            out[i] = raised if x[i] > TINY else f32(0.0)
-
-
-@summing
-def total(x, n):
-    result = f32(0.0)
-    for i in range(n):
-        result += x[i]
-    return np.float64(result)
-
-
-@summing
-def dot(x, y, n):
-    result = f32(0.0)
-    for i in range(n):
-        result += x[i] * y[i]
-    return np.float64(result)
+__all__ = ["FOCAL", "TAIL", "count", "find", "gradient", "sums"]
 
 
 @exactly
@@ -67,36 +40,6 @@ def read_one(z, n, p, rest, ce, with_logs):
         for i in range(n):
             above = z[i] if z[i] > 0 else f32(0.0)
             ce[i] = above + log_ratio(ce[i] / (f32(2.0) + ce[i]))
-
-
-@exactly
-def maximum(x, largest, n):
-    for i in range(n):
-        largest[i] = x[i] if x[i] > largest[i] else largest[i]
-
-
-@exactly
-def exponentials(x, largest, out, n):
-    for i in range(n):
-        out[i] = exponential(x[i] - largest[i])
-
-
-@exactly
-def add(x, into, n):
-    for i in range(n):
-        into[i] += x[i]
-
-
-@exactly
-def add_times(x, factor, into, n):
-    for i in range(n):
-        into[i] += factor * x[i]
-
-
-@exactly
-def times(factors, into, n):
-    for i in range(n):
-        into[i] *= factors[i]
 
 
 @exactly
@@ -185,82 +128,6 @@ def find(words, size, labels, out):
 
 
 @exactly
-def clamped(q, gamma, out, n):
-    """The base of a focal power."""
-    lowest = _SMALLEST_WRONG if gamma < 1 else f32(0.0)
-    for i in range(n):
-        out[i] = q[i] if q[i] > lowest else lowest
-
-
-@exactly
-def multiply_add(q, coefficient, into, n):
-    """One step of Horner's scheme."""
-    for i in range(n):
-        into[i] = into[i] * q[i] + coefficient
-
-
-@exactly
-def tail(ce, q, gamma, junction, terms, a, head, n):
-    """a = Σ q^j / j from gamma on: by its first terms where q is small, else what the others, in head, leave of ce."""
-    last = gamma + terms - 1
-    a[:n] = f32(1.0 / last)
-    for j in range(last - 1, gamma - 1, -1):
-        multiply_add(q, f32(1.0 / j), a, n)
-    head[:n] = f32(1.0 / (gamma - 1))
-    for j in range(gamma - 2, -1, -1):
-        multiply_add(q, f32(1.0 / j) if j else f32(0.0), head, n)
-    for _ in range(gamma):
-        times(q, a, n)
-    for i in range(n):
-        a[i] = a[i] if q[i] < junction else ce[i] - head[i]
-
-
-@exactly
-def term_sum(term, ce, q, a, b, n):
-    """Σ of one term (kind, gamma, junction, number of terms) over a block; a and b are scratch."""
-    kind, gamma = int(term[0]), term[1]
-    if kind == CROSS_ENTROPY or (kind == FOCAL and gamma == 0) or (kind == TAIL and gamma == 1):
-        return total(ce, n)
-    if kind == FOCAL:
-        clamped(q, gamma, a, n)
-        raise_to(a, gamma, b, n)
-        return dot(b, ce, n)
-    tail(ce, q, int(gamma), f32(term[2]), int(term[3]), a, b, n)
-    return total(a, n)
-
-
-@exactly
-def add_term_slope(term, weight, ce, q, rest, a, b, into, n):
-    """into += weight · d term / d ce."""
-    kind, gamma, w = int(term[0]), term[1], f32(weight)
-    if kind == CROSS_ENTROPY or (kind == FOCAL and gamma == 0) or (kind == TAIL and gamma == 1):
-        for i in range(n):
-            into[i] += w
-    elif kind == FOCAL:
-        clamped(q, gamma, a, n)
-        raise_to(a, gamma - 1 if gamma >= 1 else gamma, b, n)
-        g = f32(gamma)
-        if gamma >= 1:
-            for i in range(n):
-                into[i] += w * b[i] * (a[i] + g * rest[i] * ce[i])
-        else:
-            for i in range(n):
-                into[i] += w * b[i] * (f32(1.0) + g * rest[i] * (ce[i] / a[i]))
-    else:
-        raise_to(q, gamma - 1, a, n)
-        for i in range(n):
-            into[i] += w * a[i]
-
-
-@exactly
-def power_sum(x, power, a, n):
-    if power == 2:
-        return dot(x, x, n)
-    raise_to(x, power, a, n)
-    return total(a, n)
-
-
-@exactly
 def sums(z, start, stop, lesions, valid, counting, powers, terms, result):
     """Add the raw sums of the background voxels start to stop to result (see `lesionloss.kernels.plan.Raw`)."""
     classes = max(2, z.shape[0])
@@ -326,12 +193,6 @@ def write_one(p, slopes, rest, common, out, n):
 
 
 @exactly
-def subtract_product(x, y, into, n):
-    for i in range(n):
-        into[i] -= x[i] * y[i]
-
-
-@exactly
 def write_pull(p, slopes, common, out, n):
     for i in range(n):
         out[i] = p[i] * (slopes[i] + common[i])
@@ -346,9 +207,3 @@ def write_many(p, slopes, common, of_background, at, n, out):
         write_pull(p[c], slopes[c], common, out[c, at : at + n], n)
         subtract(out[c, at : at + n], of_background, n)
     out[0, at : at + n] = of_background[:n]
-
-
-@exactly
-def subtract(x, into, n):
-    for i in range(n):
-        into[i] -= x[i]
