@@ -34,12 +34,12 @@ from lesionloss.training.way import GROWTH
 class Order:
     """What a worker is told beside the key of its trial: where the run is, and how this call of `bench` works on it.
 
-    `device`: cpu or cuda:N of the worker. `session`: a trial that failed in it is not tried again in it.
+    `device`: cpu or cuda:N of the worker. `call`: a trial that failed in it is not tried again in it.
     """
 
     folder: Path
     device: str
-    session: str
+    call: str
     checkpoint_seconds: float = 120.0
 
     def claim_of(self, key: str) -> Path:
@@ -49,9 +49,9 @@ class Order:
         return (self.folder / "trials" / key).is_dir()
 
     def failed(self, key: str) -> bool:
-        """Whether it has failed in this session, here or elsewhere."""
+        """Whether it has failed in this call, here or elsewhere."""
         failure = read_failure(self.folder, key)
-        return failure is not None and failure.session == self.session
+        return failure is not None and failure.call == self.call
 
 
 class Outcome(Enum):
@@ -122,7 +122,7 @@ class Guarded:
 
 
 def execute(order: Order, key: str, watcher: Watcher | None = None, cases: Cases | None = None) -> Outcome:
-    """Do one trial of a run unless it is done, has failed in this session, or another process is at it.
+    """Do one trial of a run unless it is done, has failed in this call, or another process is at it.
 
     A failure is kept in KEY.failed and does not spread. Raises UsageError for a key that the run doesn't have, and
     OSError where not even a failure can be written.
@@ -152,7 +152,7 @@ def execute(order: Order, key: str, watcher: Watcher | None = None, cases: Cases
         except Exception as error:
             if isinstance(error, ClaimLost) or not claim.mine():
                 return Outcome.BUSY
-            keep(order, trial, Failure(cause_of(error), traceback.format_exc(), order.session))
+            keep(order, trial, Failure(cause_of(error), traceback.format_exc(), order.call))
             return Outcome.FAILED
         checkpoints(order, key).clear()
         return Outcome.DONE

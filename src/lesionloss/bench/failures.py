@@ -20,11 +20,11 @@ CAUSES = ("not finite", "out of memory", "disk full", "killed", "error")
 @dataclass(frozen=True)
 class Failure:
     """Why a trial has no result. `cause`: one of CAUSES; `text`: the whole traceback, its last line says the reason;
-    `session`: the call of `bench` in which it happened."""
+    `call`: the call of `bench` in which it happened."""
 
     cause: str
     text: str
-    session: str
+    call: str
 
     @property
     def reason(self) -> str:
@@ -53,17 +53,17 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def ended_by(code: int, session: str) -> Failure:
+def ended_by(code: int, call: str) -> Failure:
     """The failure of a process that ended with `code` (negative: a signal) and could not say why itself."""
     if code >= 0:
-        return Failure("error", f"its process ended with exit code {code} and said nothing", session)
+        return Failure("error", f"its process ended with exit code {code} and said nothing", call)
     number = -code
     try:
         name = signal.Signals(number).name
     except ValueError:
         name = "a signal"
     guess = ": probably out of memory; try fewer --jobs" if number == signal.SIGKILL else ""
-    return Failure("killed", f"killed by signal {number} ({name}){guess}", session)
+    return Failure("killed", f"killed by signal {number} ({name}){guess}", call)
 
 
 def failed_folder(folder: Path, key: str) -> Path:
@@ -81,7 +81,7 @@ def read_failure(folder: Path, key: str) -> Failure | None:
         record = read_json(place / FILE)
     except (OSError, LesionLossError):
         return Failure("error", "no reason was kept", "")
-    return Failure(str(record.get("cause", "error")), text, str(record.get("session", "")))
+    return Failure(str(record.get("cause", "error")), text, str(record.get("call", "")))
 
 
 def forget_failure(folder: Path, key: str) -> None:
@@ -97,7 +97,7 @@ def keep_failure(folder: Path, key: str, trial_toml: str, failure: Failure) -> N
     shutil.rmtree(unfinished, ignore_errors=True)  # first, since the disk may be full
     forget_failure(folder, key)
     who = new_holder()
-    record: dict[str, str | float] = {"cause": failure.cause, "reason": failure.reason, "session": failure.session}
+    record: dict[str, str | float] = {"cause": failure.cause, "reason": failure.reason, "call": failure.call}
     record |= {"host": who.host, "when": who.since}
     with whole_folder(failed_folder(folder, key)) as place:
         (place / "trial.toml").write_text(trial_toml, encoding="utf-8")

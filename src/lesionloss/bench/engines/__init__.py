@@ -1,7 +1,7 @@
 """Who calls `execute` for every trial of a run, and where: in this process, in others, on other machines.
 
 An engine starts trials in the order of the agenda, tells the watcher how the run stands, and returns when every trial
-is done, has failed in this session, or is worked on by somebody else. It may be killed at any moment.
+is done, has failed in this call, or is worked on by somebody else. It may be killed at any moment.
 """
 
 from collections.abc import Sequence

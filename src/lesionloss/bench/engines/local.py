@@ -139,7 +139,7 @@ class Crew:
         if claim is None:  # somebody else has taken the trial over already
             return
         with claim:
-            keep(self.order, self.agenda.trial(key), ended_by(code, self.order.session))
+            keep(self.order, self.agenda.trial(key), ended_by(code, self.order.call))
 
     def stop(self) -> None:
         """End all: asked to, they release their trials; those that don't are killed and released from here."""

@@ -81,4 +81,4 @@ def finish(ray: Any, ref: Any, order: Order, agenda: Agenda, key: str) -> None:
         with claim:
             lost = isinstance(error, ray.exceptions.OutOfMemoryError)
             text = f"{type(error).__name__}: {error}"
-            keep(order, agenda.trial(key), Failure("out of memory" if lost else "killed", text, order.session))
+            keep(order, agenda.trial(key), Failure("out of memory" if lost else "killed", text, order.call))
