@@ -151,12 +151,11 @@ def pieces(rows: int, voxels: int) -> Iterator[tuple[slice, int, int]]:
 def _row_sums(errors: Errors, plan: Plan, keep: Tensor) -> list[Tensor]:
     """The raw sums of each row, (r,) each; `keep` gets the pull of the one term, if there is one."""
     q, terms = errors.q, plan.on_background
-    linear = q.sum(1)
-    columns = [linear] if plan.sharpens else []
+    columns = [q.sum(1)] if plan.sharpens else []
     for power in plan.powers:
         columns += 2 * [_dots(q, q) if power == 2 else q.pow(power).sum(1)]
     if all(isinstance(term, CrossEntropy) for term in terms):
-        return columns + [_cross_entropy_sums(errors, linear) for _ in terms]
+        return columns + [_cross_entropy_sums(errors, columns[0] if plan.sharpens else q.sum(1)) for _ in terms]
     # Cross-entropies first, because a sweep may overwrite the logarithms.
     plain = [errors.log_right.sum(1).neg_() for term in terms if isinstance(term, CrossEntropy)]
     return columns + [
