@@ -58,7 +58,8 @@ from lesionloss.inference import (
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, logits_of
 from lesionloss.randomness import torch_generator
-from lesionloss.synth.cohort import SynthSettings, write_cohort
+from lesionloss.synth import profile_settings
+from lesionloss.synth.cohort import write_cohort
 from lesionloss.training.checkpoint import Saving
 from lesionloss.training.loop import Step, train
 from lesionloss.training.precision import cpu_has_fast_bf16
@@ -194,8 +195,8 @@ def speed_table(network: str, shape: tuple[int, ...], sample: int, memory: float
 
 
 def cohort_of(folder: Path, patients: int, spacing_mm: float) -> list[PreparedCase]:
-    """The built-in patients, made and prepared once."""
-    settings = SynthSettings(spacing_mm=spacing_mm)
+    """Built-in patients of the easy profile, made and prepared once."""
+    settings = profile_settings("demo", {"spacing_mm": spacing_mm})
     write_cohort(folder / "patients", patients, 7, settings, lambda name, done, total: told("patient", done, total))
     index = prepare_cohort(open_cohort(f"msseg2:{folder / 'patients'}"), folder / "prepared")
     return [load_prepared(folder / "prepared" / f"{entry.name}.npz") for entry in index.cases]
@@ -210,14 +211,14 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     place = folder / "model"
     if (place / "model.json").is_file():
         return load_bundle(place).network
-    sides = (48, 48, 48)
+    sides = (32, 32, 32)
     recipe = Recipe(
         steps=steps,
-        batch=2,
+        batch=4,
         patch=sides,
-        jitter=16,
+        jitter=10,
         lesion_share=0.75,
-        learning_rate=3e-3,
+        learning_rate=4e-3,
         decay=0.9,
         augment=True,
         precision="float32",

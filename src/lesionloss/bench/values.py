@@ -52,6 +52,8 @@ _SHORT_TITLES = {
     "specificity": "Specificity",
     "hd95": "95 % Hausdorff distance",
     "assd": "Mean surface distance",
+    "asd_pred_to_ref": "Distance, prediction to reference",
+    "asd_ref_to_pred": "Distance, reference to prediction",
     "nsd": "Surface Dice",
     "lesion_f1": "Lesion-wise F1",
     "lesion_sensitivity": "Lesion sensitivity",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.bench.results import Results
-from lesionloss.reporting.settings import in_words, part
+from lesionloss.reporting.settings import data, in_words, part
 from lesionloss.wording import plural
 
 _SHOWN_OF_MACHINE = (
@@ -26,7 +26,7 @@ def what_was_run(results: Results) -> list[tuple[str, str]]:
     networks = [trial for trial in results.trials if trial.method == "network"]
     records = [trial.record for trial in networks] or [trial.record for trial in results.trials]
     pairs = [
-        ("Data", distinct(record.get("dataset") for record in records)),
+        ("Data", data(results)),
         ("Target", distinct(record.get("target") for record in records)),
         ("Patients", _patients(results)),
         ("Folds", distinct([results.plan.get("folds")])),
@@ -47,7 +47,7 @@ def in_short(results: Results) -> list[tuple[str, str]]:
     where = (distinct(m.get("processor") if m.get("device", "cpu") == "cpu" else m.get("device") for m in machines),)
     threads = distinct(machine.get("threads") for machine in machines)
     pairs = [
-        ("Data", " ".join(filter(None, (distinct(r.get("dataset") for r in records), _target(records))))),
+        ("Data", " ".join(filter(None, (data(results), _target(records))))),
         ("Patients", _few_words_on_patients(results)),
         ("Trainings", _trainings(results)),
         ("Network", distinct(record.get("network") for record in records)),

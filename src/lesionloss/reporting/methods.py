@@ -4,7 +4,7 @@ from lesionloss.bench.results import DIFFERENCE, Results
 from lesionloss.errors import UsageError
 from lesionloss.reporting.facts_of_run import distinct
 from lesionloss.reporting.loss_cards import LossCard
-from lesionloss.reporting.settings import in_words, part, preparation, section
+from lesionloss.reporting.settings import data, in_words, part, preparation, section
 from lesionloss.statistics import declared_test
 from lesionloss.wording import INTERVAL_METHOD, TEST_TITLES, listed, plural
 
@@ -41,13 +41,12 @@ def sources(results: Results, cards: tuple[LossCard, ...]) -> tuple[str, ...]:
 
 
 def _data(results: Results) -> str:
-    datasets = distinct(trial.record.get("dataset") for trial in results.trials)
     if not results.cohort:
         return ""
     targets = distinct(trial.record.get("target") for trial in results.trials).replace("_", " ")
     patients = {case.patient for case in results.cohort}
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
-    text = f"Data: {datasets or 'the cohort'}{f' ({targets})' if targets else ''}"
+    text = f"Data: {data(results) or 'the cohort'}{f' ({targets})' if targets else ''}"
     text += f", {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
     text += f" ({without} without lesions in the reference)" if without else ""
     folds = results.plan.get("folds")

@@ -13,6 +13,18 @@ def part(results: Results, name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def data(results: Results) -> str:
+    """The data sets of the trials; of built-in data, what they are, since their name is a number."""
+    asked = part(results, "data")
+    seed = asked.get("synth_seed")
+    if asked.get("source") == "synth":
+        return f"synthetic patients, profile {asked.get('synth_profile')}, seed {seed}"
+    if asked.get("source") == "shapes":
+        return f"synthetic shapes, seed {seed}"
+    names = {str(trial.record.get("dataset") or "") for trial in results.trials}
+    return ", ".join(sorted(names - {""}))
+
+
 def in_words(settings: Mapping[str, Any], but: Sequence[str] = ()) -> str:
     """`steps 120, batch 4`; settings that are empty, and those named in `but`, are left out."""
     said = ((name, value) for name, value in settings.items() if name not in but and value not in ("", [], None))
