@@ -3,17 +3,21 @@
 import json
 import shutil
 import sys
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import lesionloss as ll
+from lesionloss.bench.values import patient_values
 from lesionloss.cli import main
 from lesionloss.errors import UsageError
 from lesionloss.randomness import numpy_generator
 from lesionloss.statistics import Luck, compare, components, luck_of_the_seed, outlook, ranks
 from lesionloss.statistics.blocks import Block, column_means, complete_blocks, loss_table
+from lesionloss.statistics.comparison import _patient_differences
+from lesionloss.statistics.differences import comparable_rows, pairs_of
 from lesionloss.statistics.ranks import resampled_means
 from lesionloss.statistics.trainings import interval_over_trainings, training_weight
 from lesionloss.wording import luck_sentence, outlook_sentences, percent
@@ -180,6 +184,18 @@ def test_shares_of_variance_add_up(run):
     found = components(ll.load(run), "dice")
     assert sum(c.share for c in found if c.share is not None) == pytest.approx(1)
     assert all(c.sd == pytest.approx(np.sqrt(max(0.0, c.variance))) for c in found if c.variance is not None)
+
+
+@pytest.mark.parametrize("folder", ["run", "single"])
+def test_differences_of_all_pairs_at_once_are_those_of_each_pair(folder, request):
+    results = ll.load(request.getfixturevalue(folder))
+    for metric in results.metrics:
+        rows = comparable_rows(results, metric)
+        pairs = list(combinations((*results.losses, "never run"), 2))
+        together = _patient_differences(rows, results.losses, pairs)
+        assert any(len(values) for values in together.values())
+        for pair in pairs:
+            np.testing.assert_allclose(together[pair], patient_values(pairs_of(rows, *pair), "difference"), atol=1e-12)
 
 
 def test_the_test_is_the_one_that_the_plan_declares(run, tmp_path):

@@ -49,20 +49,25 @@ class Gallery:
     folder: Path
     formats: Sequence[str]
     help: Help
-    waiting: "list[Future[None]]" = field(default_factory=list)
+    waiting: "list[tuple[Future[None], Figure, Path]]" = field(default_factory=list)
 
     def save(self, figure: "Figure", name: str) -> str:
         """Write NAME.svg and the other formats, each whole; gives the SVG as text."""
         text = as_svg(figure)
         write_text(self.folder / f"{name}.svg", text)
         if self.formats:
-            self.waiting.append(self.help.later(_save_as, self.formats, figure, self.folder / name))
+            stem = self.folder / name
+            self.waiting.append((self.help.later(_save_as, self.formats, figure, stem), figure, stem))
         return text
 
     def finish(self) -> None:
-        """Wait for the files that are still being written. Raises what went wrong with them."""
-        for each in self.waiting:
-            each.result()
+        """Write the files that nobody has begun, and wait for the others. Raises what went wrong with them."""
+        for other, figure, stem in reversed(self.waiting):
+            if other.cancel():
+                _save_as(self.formats, figure, stem)
+        for other, _, _ in self.waiting:
+            if not other.cancelled():
+                other.result()
 
 
 def _save_as(formats: Sequence[str], figure: "Figure", stem: Path) -> None:

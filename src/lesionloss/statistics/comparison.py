@@ -1,14 +1,19 @@
 """All losses of a run in one metric: means, differences, ranks, luck, and what a reader has to be warned of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.results import Results
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.bench.results import DIFFERENCE, Results
 from lesionloss.bench.values import case_rows, facts, patient_values
 from lesionloss.catalogue import nearest
 from lesionloss.errors import UsageError
 from lesionloss.evidence import ALPHA, holm
+from lesionloss.statistics.blocks import loss_table
 from lesionloss.statistics.components import Component, components
 from lesionloss.statistics.differences import (
     TESTS,
@@ -131,20 +136,39 @@ def best_loss(results: Results, metric: str) -> str | None:
         return None
     rows: pd.DataFrame = comparable_rows(results, metric)
     name = declared_test(results)
-    tables = {pair: pairs_of(rows, *pair) for pair in combinations(results.losses, 2)}
-    ps = {repr(pair): TESTS[name](patient_values(table, "difference")) for pair, table in tables.items()}
+    pairs = list(combinations(results.losses, 2))
+    values = _patient_differences(rows, results.losses, pairs)
+    ps = {repr(pair): TESTS[name](values[pair]) for pair in pairs}
     corrected = holm(ps)
 
     def beats(loss: str, pair: tuple[str, str]) -> bool:
-        tested = Tested(name, ps[repr(pair)], corrected[repr(pair)], len(tables), judges=True)
-        found = difference(tables[pair], *pair, metric, tested, "").evidence
+        tested = Tested(name, ps[repr(pair)], corrected[repr(pair)], len(pairs), judges=True)
+        found = difference(pairs_of(rows, *pair), *pair, metric, tested, "").evidence
         return found == ("better" if loss == pair[0] else "worse")
 
     def is_best(loss: str) -> bool:
-        own = [pair for pair in tables if loss in pair]
+        own = [pair for pair in pairs if loss in pair]
         ps_of_own = [corrected[repr(pair)] for pair in own]
         if not own or not all(p is not None and p < ALPHA for p in ps_of_own):
             return False  # the whole record of a pair takes long: only where the corrected p values are all small
         return all(beats(loss, pair) for pair in own)
 
     return next((loss for loss in results.losses if is_best(loss)), None)
+
+
+def _patient_differences(
+    rows: "pd.DataFrame", losses: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """For each pair of losses what `patient_values` gives of its `pairs_of`, from one table of all losses."""
+    import pandas as pd
+
+    seedless = {str(loss) for loss in rows.loc[rows["method"] == DIFFERENCE, "loss"]}
+    table = loss_table(rows, losses, [loss for loss in losses if loss in seedless])
+    known = [(number, pair) for number, pair in enumerate(pairs) if all(loss in table for loss in pair)]
+    if not known:
+        return {pair: np.empty(0) for pair in pairs}
+    differences = pd.DataFrame({number: table[one] - table[other] for number, (one, other) in known})
+    finite = differences.where(np.isfinite(differences))
+    means = finite.groupby([table["patient"], table["case"]]).mean().groupby(level="patient").mean()
+    found = {pair: means[number].dropna().to_numpy(dtype=np.float64) for number, pair in known}
+    return {pair: found.get(pair, np.empty(0)) for pair in pairs}
