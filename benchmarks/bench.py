@@ -5,8 +5,8 @@
     python benchmarks/bench.py --only overhead
 
 Overhead: a plan is run by the local engine, one trial at a time. What a run takes beside the seconds that its trials
-count as training and scoring is its overhead; that of the same command with nothing left to do is the part that every
-run has once. The rest is divided among the trials, and set against a plan of ten minutes.
+count as training and scoring is its overhead. From a run of one loss and one of all follows what a run costs once
+(imports, the start of the process that forks trials) and what each trial costs, set against a plan of ten minutes.
 Side by side: the same plan with one trial at a time on all cores, and with as many trials as there are cores on one
 thread each, alternately, `--rounds` times. Where other work shares the machine, look at the core-seconds: what a run
 needs of all cores together, whoever else takes turns.
@@ -33,7 +33,6 @@ from rich.table import Table
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.reading import read_json
 from lesionloss.bench.record import processor_name
-from lesionloss.bench.status import read_status
 from lesionloss.errors import LesionLossError
 from lesionloss.training.way import GIB
 
@@ -125,22 +124,31 @@ def bench(plan: Path, out: Path, jobs: int, threads: int) -> tuple[Ran, Memory]:
 
 
 def overhead_table(plan: Path, out: Path, rounds: int) -> None:
-    """What a run costs beside the seconds that its trials count themselves."""
+    """What a run costs beside the seconds that its trials count themselves: once, and for each trial."""
     table = Table("run", "trials", "wall s", "steps and metrics s", "overhead s", "share", title="Overhead")
     begun = time.perf_counter()
-    empty = [bench_again(plan, out) for _ in range(rounds)]
-    found = [bench(plan, out, 1, os.cpu_count() or 1)[0] for _ in range(rounds)]
-    start = statistics.median(empty)
-    for ran in found:
-        over = ran.wall - ran.work
-        table.add_row(
-            "all trials", str(ran.trials), *(f"{v:.1f}" for v in (ran.wall, ran.work, over)), f"{over / ran.wall:.1%}"
-        )
-    table.add_row("nothing left to do", "0", f"{start:.1f}", "", f"{start:.1f}", "")
+    whole = Plan.load(plan)
+    few = plan.with_name("few.toml")
+    few.write_text(whole.changed({"losses": [whole.baseline_loss]}).to_toml(), encoding="utf-8")
+    runs = {"one loss": (few, out.with_name(f"{out.name}-few")), "all trials": (plan, out)}
+    found: dict[str, list[Ran]] = {name: [] for name in runs}
+    bench(*runs["one loss"], 1, os.cpu_count() or 1)  # makes and prepares the patients there, too
+    for _ in range(rounds):
+        for name, (which, folder) in runs.items():
+            ran = bench(which, folder, 1, os.cpu_count() or 1)[0]
+            over = ran.wall - ran.work
+            table.add_row(
+                name, str(ran.trials), *(f"{v:.1f}" for v in (ran.wall, ran.work, over)), f"{over / ran.wall:.1%}"
+            )
+            found[name].append(ran)
     console.print(table)
-    over = statistics.median(ran.wall - ran.work for ran in found)
-    each = max(0.0, over - start) / found[0].trials
-    mean = statistics.median(ran.work for ran in found) / found[0].trials
+    (one, least), (all_of_them, most) = (
+        (ran_often[0].trials, statistics.median(ran.wall - ran.work for ran in ran_often))
+        for ran_often in found.values()
+    )
+    each = max(0.0, most - least) / (all_of_them - one)
+    start = least - each * one
+    mean = statistics.median(ran.work for ran in found["all trials"]) / all_of_them
     count = TEN_MINUTES / mean
     console.print(
         f"start and end of a run {start:.1f} s, each trial {each:.2f} s more; a plan of ten minutes of such trials "
@@ -148,18 +156,6 @@ def overhead_table(plan: Path, out: Path, rounds: int) -> None:
         f"measured in {time.perf_counter() - begun:.0f} s",
         highlight=False,
     )
-
-
-def bench_again(plan: Path, out: Path) -> float:
-    """Seconds of the same command where everything is done."""
-    if not (out / "agenda.json").exists() or read_status(out).counts["open"]:
-        bench(plan, out, 1, os.cpu_count() or 1)
-    words = ["bench", str(plan), "--out", str(out), "--device", "cpu"]
-    begun = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", "from lesionloss.cli import main; main()", *words], check=True, capture_output=True
-    )
-    return time.perf_counter() - begun
 
 
 def throughput_table(plan: Path, out: Path, rounds: int, networks: list[str]) -> None:

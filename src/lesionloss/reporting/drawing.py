@@ -77,7 +77,7 @@ def _save_as(formats: Sequence[str], figure: "Figure", stem: Path) -> None:
                 figure.savefig(path, format="pdf", transparent=True, metadata={"CreationDate": None})
         if "png" in formats:
             with whole_file(stem.with_name(f"{stem.name}.png")) as path:
-                figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white")
+                figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": 3})
 
 
 def as_svg(figure: "Figure") -> str:
