@@ -108,6 +108,7 @@ def interrupt(plan: Plan, out: Path) -> None:
     words += ["bench", str(path), "--out", str(folder), "--jobs", "2", "--threads", "1", "--device", "cpu"]
 
     def command() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it from the start
         sys.argv = [*words, "--checkpoint-seconds", "0"]
         sys.stderr = (out / "said.txt").open("a")
         try:
