@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -74,14 +75,15 @@ def kill_runs(plan: Plan, out: Path, engine: str, count: int, seconds: float) ->
     for number in range(count):
         folder = out / f"{engine}-{number}"
         delay = float(numpy_generator("moments", engine, number).uniform(0.02, 1)) * seconds
-        child = forked(lambda: _run(plan, folder, ENGINES[engine]))  # noqa: B023
+        work = partial(_run, plan, folder, ENGINES[engine])
+        child = forked(work)
         timer = threading.Event()
         timer.wait(delay)
         os.kill(child, signal.SIGKILL)
         first = ended(child)
         left = sorted(path.name for path in (folder / "trials").glob("*"))
         found = len(list(folder.glob("checkpoints/*/step-*")))
-        second = ended(forked(lambda: _run(plan, folder, ENGINES[engine])))  # noqa: B023
+        second = ended(forked(work))
         record = {"first": first, "second": second, "delay": delay, "left": left, "checkpoints": found}
         (out / f"{engine}-{number}.json").write_text(json.dumps(record))
 
@@ -152,7 +154,7 @@ def main(data: Path, out: Path, tasks: list[str]) -> None:
     _run(plan, out / "warm", Inside())
     for engine in ("inside", "local"):
         begun = time.perf_counter()
-        if ended(forked(lambda: _run(plan, out / f"whole-{engine}", ENGINES[engine]))):  # noqa: B023
+        if ended(forked(partial(_run, plan, out / f"whole-{engine}", ENGINES[engine]))):
             raise SystemExit(f"the run of {engine} failed")
         seconds = time.perf_counter() - begun
         for task in tasks:
