@@ -93,6 +93,30 @@ def test_a_cohort_made_by_prepare_is_trained_on_as_it_is(data: Path, tmp_path: P
         lesionloss(*words, "--out", tmp_path / "gone")
 
 
+def test_a_refused_training_leaves_the_folder_as_it_was(plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):  # the second call meets nothing of the first
+        with pytest.raises(LesionLossError, match="no complete case"):
+            lesionloss(plan, "--loss", "dice", "--data", tmp_path / "empty", "--out", out)
+        assert not out.exists()
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "plan.toml").write_bytes(plan.read_bytes())
+    with pytest.raises(UsageError):
+        lesionloss(plan, "--loss", "dice", "--data", tmp_path / "empty", "--out", own)
+    assert (own / "plan.toml").read_bytes() == plan.read_bytes()
+
+
+def test_a_refused_training_keeps_what_took_work(plan: Path, tmp_path: Path) -> None:
+    words = [plan, "--loss", "dice", "--out", tmp_path / "out"]
+    with pytest.raises(UsageError, match="--fold"):
+        lesionloss(*words, "--fold", 9)
+    assert load_index(tmp_path / "out" / "cohort").cases
+    lesionloss(*words, "--fold", 1)  # nothing to resume, nothing in the way
+    assert (tmp_path / "out" / "model.json").exists()
+
+
 def test_a_killed_command_goes_on_with_resume(plan: Path, tmp_path: Path) -> None:
     words = [str(plan), "--loss", "dice", "--set", "training.steps=60", "--checkpoint-seconds", "0", "--device", "cpu"]
     out = tmp_path / "killed"

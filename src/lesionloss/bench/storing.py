@@ -11,19 +11,23 @@ from lesionloss.files import UNFINISHED, create_text, whole_file
 LOSSES = "losses"
 
 
-def claim(plan: Plan, folder: Path) -> None:
-    """Store the plan in the run folder. Raises UsageError when another plan or something else is there."""
+def claim(plan: Plan, folder: Path) -> bool:
+    """Store the plan in the run folder; False where it is there already, from another call.
+
+    Raises UsageError when another plan or something else is there.
+    """
     stored, plan = folder / "plan.toml", with_used_files(plan)
     if not stored.exists():
         if _holds_something(folder):
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
         if create_text(stored, with_copies(plan, folder).to_toml()):
-            return
+            return True
     changed = plan.same_as(Plan.load(stored))
     if changed:
         raise UsageError(
             f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
         )
+    return False
 
 
 def _holds_something(folder: Path) -> bool:

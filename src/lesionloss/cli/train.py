@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.errors import UsageError
+from lesionloss.errors import LesionLossError, UsageError
 
 if TYPE_CHECKING:
     from lesionloss.bench.plan import Plan
@@ -65,7 +65,7 @@ def train(
     from lesionloss.bundle import annotate
     from lesionloss.cli.watch import TerminalWatcher
     from lesionloss.training.device import resolve_device
-    from lesionloss.training.single import Asked, finished, make_ready, train_one
+    from lesionloss.training.single import Asked, finished, make_ready, train_one, withdraw
 
     training = {
         "steps": steps,
@@ -84,9 +84,14 @@ def train(
     if resume and finished(out):
         typer.echo(f"{out} is finished already")
         return
-    make_ready(asked, resume=resume, force=force)
-    with TerminalWatcher(chosen.name) as watcher:
-        trial = train_one(asked, watcher)
+    began = make_ready(asked, resume=resume, force=force)
+    try:
+        with TerminalWatcher(chosen.name) as watcher:
+            trial = train_one(asked, watcher)
+    except LesionLossError:
+        if began:
+            withdraw(out)
+        raise
     annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
     typer.echo(f"{out}: trained on {len(trial.train)} cases{tested}")

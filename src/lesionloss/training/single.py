@@ -10,7 +10,7 @@ from lesionloss.bench.cohort import RunCohort, run_cohort
 from lesionloss.bench.filling import fill_network
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.pretraining import make_starts
-from lesionloss.bench.storing import claim
+from lesionloss.bench.storing import LOSSES, claim
 from lesionloss.bench.trials import check_fit, code_of, recipe_of, trials_of
 from lesionloss.bench.watch import Watcher
 from lesionloss.errors import UsageError
@@ -23,7 +23,7 @@ from lesionloss.training.way import choose_way
 CHECKPOINT = "checkpoint"
 ALL = -1  # as a fold: everybody is learned from, nobody is tested
 WRITTEN = (
-    *("plan.toml", "cohort", "synthetic", "losses", FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
+    *("plan.toml", "cohort", "synthetic", LOSSES, FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
     *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
 )
 
@@ -39,21 +39,39 @@ class Asked:
     checkpoint_seconds: float = 120.0
 
 
-def make_ready(asked: Asked, *, resume: bool, force: bool) -> None:
-    """Claim the folder. Raises UsageError when it holds something that was not to be continued or replaced."""
+def make_ready(asked: Asked, *, resume: bool, force: bool) -> bool:
+    """Claim the folder; whether this call is the one that began it.
+
+    Raises UsageError when it holds something that was not to be continued or replaced.
+    """
     out = asked.out
     if force:
-        for name in WRITTEN:
-            path = out / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        _clear(out, WRITTEN)
     if finished(out):
         raise UsageError(f"{out} holds a finished training; --force trains it anew, or choose another --out")
-    if (out / "plan.toml").exists() and not resume:
+    if not resume and any((out / name).exists() for name in (CHECKPOINT, "history.csv")):
         raise UsageError(f"{out} holds an unfinished training; --resume continues it, --force begins anew")
-    claim(asked.plan, out)
+    return claim(asked.plan, out)
+
+
+def withdraw(out: Path) -> None:
+    """Take a training that was refused out of the folder that it began, unless something in there took work.
+
+    That is a prepared patient or a step of training. Only for the call that began the folder: before, it was empty.
+    """
+    if not (out / CHECKPOINT).exists() and not any((out / "cohort").glob("*.npz")):
+        _clear(out, [name for name in WRITTEN if name != LOSSES])  # a folder of that name may have been there before
+        with contextlib.suppress(OSError):
+            out.rmdir()
+
+
+def _clear(out: Path, names: Sequence[str]) -> None:
+    for name in names:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def finished(out: Path) -> bool:
