@@ -15,6 +15,7 @@ from lesionloss.bench.run import run
 from lesionloss.bench.watch import Silent
 from lesionloss.bundle import load_bundle
 from lesionloss.cli import app
+from lesionloss.cli.plans import chosen_plan, data_keys
 from lesionloss.cli.train import one_trial, setting, sides
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.prepare import load_index, prepare_all
@@ -91,6 +92,15 @@ def test_a_cohort_made_by_prepare_is_trained_on_as_it_is(data: Path, tmp_path: P
     (tmp_path / "prepared" / "001.npz").unlink()
     with pytest.raises(DataError, match=r"001\.npz is gone"):
         lesionloss(*words, "--out", tmp_path / "gone")
+
+
+def test_data_may_name_its_layout(tmp_path: Path) -> None:
+    assert data_keys(f"lit:{tmp_path}") == {"source": str(tmp_path), "layout": "lit"}
+    assert data_keys(str(tmp_path)) == {"source": str(tmp_path)}
+    assert chosen_plan("hytver", f"lit:{tmp_path}", []).data.layout == "lit"
+    assert chosen_plan("hytver", str(tmp_path), []).data.layout == "msseg2"
+    with pytest.raises(UsageError, match="no dataset layout is named 'lot'"):
+        data_keys("lot:somewhere")
 
 
 def test_a_refused_training_leaves_the_folder_as_it_was(plan: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.plans import chosen_plan
 from lesionloss.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ def bench(
         typer.Argument(metavar="PLAN|PRESET", help="A TOML plan or the name of a preset; with --status a run folder."),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The run's folder; one that exists is continued.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of the patients, if the plan names none.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="PATH", help="Folder of the patients, or LAYOUT:PATH.")
+    ] = None,
     losses: Annotated[
         list[str] | None, typer.Option("--loss", metavar="SPEC", help="Add a loss to the plan; may be repeated.")
     ] = None,
@@ -232,16 +235,3 @@ def chosen_engine(
     from lesionloss.bench.engines.local import Local, all_devices
 
     return Local(jobs, all_devices() if device == "auto" else ())
-
-
-def chosen_plan(name: str, data: Path | None, losses: list[str]) -> "Plan":
-    """The plan file or preset with what the command line adds to it."""
-    from lesionloss.bench.plan import Plan
-
-    plan = Plan.load(name) if name.endswith(".toml") or Path(name).is_file() else Plan.preset(name)
-    changes: dict[str, object] = {}
-    if data is not None:
-        changes["data"] = plan.data.model_dump() | {"source": str(data.resolve())}
-    if losses:
-        changes["losses"] = (*plan.losses, *losses)
-    return plan.changed(changes) if changes else plan

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.plans import chosen_plan, data_keys
 from lesionloss.errors import LesionLossError, UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def train(
         str | None, typer.Argument(metavar="[PLAN|PRESET]", help="Take the settings from a plan; else the defaults.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the model and everything about it.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Folder of the patients, if the plan names none.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="PATH", help="Folder of the patients, or LAYOUT:PATH.")
+    ] = None,
     loss: Annotated[str | None, typer.Option("--loss", metavar="SPEC", help="The loss.")] = None,
     fold: Annotated[
         str | None, typer.Option("--fold", help="Fold to hold out and test; all: everybody learns. Plans: 0, else all.")
@@ -78,7 +81,7 @@ def train(
     if network is not None:
         given["network.text"] = network
     if data is not None:
-        given["data.source"] = str(data.resolve())
+        given |= {f"data.{key}": value for key, value in data_keys(data).items()}
     chosen = one_trial(plan, loss, seed, given | dict(map(setting, settings or [])))
     asked = Asked(chosen, fold_number(fold, plan), out, resolve_device(device), checkpoint_seconds)
     if resume and finished(out):
@@ -100,7 +103,6 @@ def train(
 def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[str, Any]) -> "Plan":
     """A plan of one loss and one seed: that of a file, a preset or the defaults, with what the options say."""
     from lesionloss.bench.plan import Plan
-    from lesionloss.cli.bench import chosen_plan
 
     if name is None:
         if loss is None:

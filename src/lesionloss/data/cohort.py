@@ -64,13 +64,20 @@ def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
             )
 
 
-def _layout_and_root(text: str) -> tuple[Layout, Path]:
+def split_layout(text: str) -> tuple[str, Path]:
+    """The two parts of `LAYOUT:PATH`, "" for a mere path. Raises UsageError for an unknown layout."""
     name, colon, rest = text.partition(":")
     if colon and (name in layouts or not Path(text).exists()):
-        layout, root = layouts.get(name), Path(rest).expanduser()
+        return layouts.get(name).name, Path(rest).expanduser()
+    return "", Path(text).expanduser()
+
+
+def _layout_and_root(text: str) -> tuple[Layout, Path]:
+    name, root = split_layout(text)
+    if name:
+        layout = layouts.get(name)
         _check_path(root, (layout,))
         return layout, root
-    root = Path(text).expanduser()
     _check_path(root, tuple(layouts))
     matching = [layout for layout in layouts if _is_file_of(root, layout) or (root.is_dir() and layout.recognise(root))]
     if not matching:
