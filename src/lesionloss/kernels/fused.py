@@ -45,7 +45,13 @@ class _Sums(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _gradient_again(job, logits, weights), None, None
         where = job.engine.positions(labels) if where is None else where
-        return job.gradient(logits.contiguous(), weights, where, kept), None, None
+        return job.gradient(logits.contiguous(), weights, where, kept, last=not _kept_graph()), None, None
+
+
+def _kept_graph() -> bool:
+    """Whether the backward pass that is under way may be followed by another through the same graph."""
+    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return True if asked is None else bool(asked())
 
 
 class _Walk(torch.autograd.Function):

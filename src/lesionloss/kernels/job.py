@@ -79,10 +79,11 @@ class Job:
                 results[row] += columns[:, low:high].sum(1, dtype=torch.float64).numpy()
         return torch.from_numpy(results).to(logits.dtype), kept
 
-    def gradient(self, logits: Tensor, weights: Tensor, where: Tensor, kept: Tensor) -> Tensor:
-        """d(weights · results) / d logits, given what `sums` kept."""
+    def gradient(self, logits: Tensor, weights: Tensor, where: Tensor, kept: Tensor, last: bool = False) -> Tensor:
+        """d(weights · results) / d logits, given what `sums` kept; where nobody asks again, it may be written there."""
         raw = raw_of(self.plan, max(2, logits.shape[1]))
-        out = torch.empty_like(logits)
+        there = last and logits.shape[1] == 1 and kept.numel() == logits.numel()
+        out = kept.view(logits.shape) if there else torch.empty_like(logits)
         of_raw = weights.double() @ raw.matrix.T
         if logits.shape[1] == 1:
             self.engine.single_gradient(kept, logits[:, 0], self.valid, self.plan, of_raw, out[:, 0])

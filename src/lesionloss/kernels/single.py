@@ -88,14 +88,18 @@ def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan)
 def single_gradient(
     kept: Tensor, logits: Tensor, valid: Tensor | None, plan: Plan, weights: Tensor, out: Tensor
 ) -> None:
-    """Write d(weights · raw sums) / d logits into out (R, V), from what `single_sums` kept; weights (R, length)."""
+    """Write d(weights · raw sums) / d logits into out (R, V), from what `single_sums` kept; weights (R, length).
+
+    `out` may be `kept` itself.
+    """
     term = plan.one_term
-    spare = logits.new_empty(min(CHUNK, logits.shape[1]))
+    room, spare = logits.new_empty((2, min(CHUNK, logits.shape[1])))
     for row, of_row in enumerate(weights.tolist()):
         for start in range(0, kept.shape[1], CHUNK):
             part = (row, slice(start, start + CHUNK))
+            here = room[: kept[part].numel()]
             if term is None:
-                _write_gradient(Errors(logits[part], kept[part]), plan, of_row, out[part])
+                _write_gradient(Errors(logits[part], kept[part]), plan, of_row, out[part], here)
                 continue
             of_term = of_row[len(of_row) - len(plan.pairs) + plan.on_background.index(term)]
             if len(of_row) == 1:
@@ -104,8 +108,8 @@ def single_gradient(
             q = torch.sigmoid(logits[part], out=spare[: kept[part].numel()])
             if valid is not None:
                 q.mul_(valid[part])
-            _write_gradient(Errors(logits[part], q), plan, of_row, out[part], known=term)
-            out[part].add_(kept[part], alpha=of_term)
+            _write_gradient(Errors(logits[part], q), plan, of_row, q, here, known=term)
+            torch.add(q, kept[part], alpha=of_term, out=out[part])
 
 
 def listed_sums(errors: Errors, bounds: npt.NDArray[Any], plan: Plan) -> npt.NDArray[Any]:
@@ -174,9 +178,9 @@ def sweep(term: Term, errors: Errors, pull: Tensor | None) -> Tensor:
         powered = _power(q, term.gamma)
         total: Tensor = _dots(powered, log).neg_()
         if pull is not None:
-            # slope · q = q^gamma (q + gamma (1 - q) ce)
-            log.addcmul_(log, q, value=-1)
-            torch.add(q, log, alpha=-term.gamma, out=pull).mul_(powered)
+            # slope · q = q^gamma (q + gamma (1 - q) ce): with log for -ce, what is between log and -1 / gamma
+            between = torch.lerp(log, q.new_tensor(-1 / term.gamma), q, out=log)
+            torch.addcmul(q.new_zeros(()), between, powered, value=-term.gamma, out=pull)
         return total
     if isinstance(term, Tail) and term.gamma > 1:
         total = _tail_sums(term, log, q)
@@ -223,8 +227,10 @@ def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
     mean = float(linear.sum()) / max(1, errors.q.numel())
     together = next(number for most, number in TOGETHER if mean <= most or number == 2)
     whole = voxels // together * together
-    rest = Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous())
-    total = rest.log_right.sum(1).neg_()
+    total = errors.q.new_zeros(rows)
+    if whole < voxels:
+        rest = Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous())
+        total -= rest.log_right.sum(1)
     joint = errors.q[:, :whole].view(rows, together, -1) if whole else errors.q[:, None, :0]
     while joint.shape[1] > 1:
         one, other = joint[:, : joint.shape[1] // 2], joint[:, joint.shape[1] // 2 :]
@@ -241,34 +247,40 @@ def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
     return total - joint.neg_().log1p_().sum(1)
 
 
-def _write_gradient(errors: Errors, plan: Plan, weights: list[float], out: Tensor, known: Term | None = None) -> None:
-    """q (a (1 - q) + s), a the slope of the sums by q and s that of the terms by cross-entropy, but for a known one."""
+def _write_gradient(
+    errors: Errors, plan: Plan, weights: list[float], out: Tensor, room: Tensor, known: Term | None = None
+) -> None:
+    """q (a (1 - q) + s), a the slope of the sums by q and s that of the terms by cross-entropy, but for a known one.
+
+    `out` may be q itself: it is written last, once; `room` is as large and holds what comes before.
+    """
     q, column = errors.q, 1 if plan.sharpens else 0
     linear = weights[0] if plan.sharpens else 0.0
     of_powers = [(power, sum(weights[column + 2 * i : column + 2 * i + 2])) for i, power in enumerate(plan.powers)]
     of_terms = list(zip(plan.on_background, weights[column + 2 * len(of_powers) :], strict=True))
     plain = float(sum(weight for term, weight in of_terms if isinstance(term, CrossEntropy)))
     others = [(term, weight) for term, weight in of_terms if not isinstance(term, CrossEntropy) and term is not known]
-    if not of_powers and not others:
-        torch.add(q.new_tensor(linear + plain), q, alpha=-linear, out=out).mul_(q)
-        return
-    if not others and plan.powers == (2.0,):
-        curve = 2 * of_powers[0][1]
+    if not others and plan.powers in ((), (2.0,)):
+        curve = 2 * of_powers[0][1] if of_powers else 0.0
         if plain == 0:  # a product with q (1 - q) in one pass
-            torch.add(q.new_tensor(linear), q, alpha=curve, out=out)
-            torch.ops.aten.sigmoid_backward.grad_input(out, q, grad_input=out)
+            slope = torch.add(q.new_tensor(linear), q, alpha=curve, out=room) if curve else q.new_tensor(linear)
+            torch.ops.aten.sigmoid_backward.grad_input(slope, q, grad_input=out)
             return
-        torch.add(q.new_tensor(curve - linear), q, alpha=-curve, out=out)
-        torch.addcmul(q.new_tensor(linear + plain), out, q, out=out).mul_(q)
+        if curve:
+            torch.add(q.new_tensor(curve - linear), q, alpha=-curve, out=room)
+            torch.addcmul(q.new_tensor(linear + plain), room, q, out=room)
+        else:
+            torch.add(q.new_tensor(linear + plain), q, alpha=-linear, out=room)
+        torch.mul(room, q, out=out)
         return
-    torch.sub(1.0, q, out=out)
+    torch.sub(1.0, q, out=room)
     if of_powers:
         slopes = torch.full_like(q, linear)
         for power, weight in of_powers:
             slopes.add_(q if power == 2 else q.pow(power - 1), alpha=power * weight)
-        out.mul_(slopes)
+        room.mul_(slopes)
     else:
-        out.mul_(linear)
+        room.mul_(linear)
     for term, weight in others:
-        out.add_(term.slope(errors.cross_entropy, q), alpha=weight)
-    out.add_(plain).mul_(q)
+        room.add_(term.slope(errors.cross_entropy, q), alpha=weight)
+    torch.mul(room.add_(plain), q, out=out)
