@@ -83,8 +83,8 @@ def draw_anatomy(generator: np.random.Generator, sampling: Sampling, settings: A
     points = np.stack([upsampled(part, warp.axes, axes)[brain] for part in warp.points_mm])
     maps = atlas.tissues_at(points)
     odds = [smooth_field(generator, axes, 9.0)[brain] for _ in range(3)]
-    width_mm = 0.45 + 0.2 * float(sulcus)
-    folds = folded(generator, axes, brain, surface[brain], maps, width_mm)
+    width_mm = 0.3 + 0.15 * float(sulcus)
+    folds = folded(generator, axes, brain, surface, maps, width_mm)
     maps |= _sharpened(maps, np.stack(odds), folds, float(sulcus), float(sharpness))
     return Anatomy(axes, brain, surface, maps, points, warp.smallest_jacobian, warp.widening_mm)
 
@@ -160,6 +160,7 @@ def _sharpened(maps: dict[str, Float], odds: Float, folds: Folds, sulcus: float,
     """
     logits = np.float32(sharpness) * np.log(folds.blurred + np.float32(0.01))
     logits[0] += np.float32(0.5) * odds[0] + folds.grey
+    logits[1] -= folds.grey
     logits[2] += np.float32(sulcus + _OPEN) * folds.sulcus
     logits[2] += np.float32(sulcus) * maps["sulcus"] * (1 + np.float32(0.35) * odds[1]).clip(0.1)
     logits[2] += np.float32(0.3) + np.float32(0.3) * odds[2]

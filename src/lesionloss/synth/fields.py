@@ -105,8 +105,11 @@ def smooth_field(generator: np.random.Generator, axes: Axes, knot_mm: float, lim
 
 def coarsened(axes: Axes, spacing_mm: float) -> Axes:
     """A grid over the same span with voxels of `spacing_mm`; the same grid where it is coarser already."""
-    if max(axes.spacing_mm) >= spacing_mm:
-        return axes
+    return axes if max(axes.spacing_mm) >= spacing_mm else regridded(axes, spacing_mm)
+
+
+def regridded(axes: Axes, spacing_mm: float) -> Axes:
+    """A grid over the same span with voxels of `spacing_mm`."""
     bounds = tuple((float(axis[0]), float(axis[-1]) + spacing_mm) for axis in axes)
     return axes_within(bounds, (spacing_mm,) * 3, (1, 1, 1))
 

@@ -4,20 +4,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.synth.fields import Axes, Float, Mask, coarsened, smooth_field, upsampled
+from lesionloss.synth.fields import Axes, Float, Mask, regridded, smooth_field, upsampled
+from lesionloss.synth.sampling import values_at
 
-_KNOT_MM = 7.0  # of the field whose zeros are sulci; they lie about 11 mm apart
+_KNOT_MM = 6.5  # of the field whose zeros are sulci; they lie about 9 mm apart
+_EVEN_MM = 4.0  # sd of the smoothing of the surface along which folds go down
+_DEEPEST_MM = 32.0  # where no fold reaches any more
 _COARSE_MM = 2.0  # voxels on which the distance to them is computed
-_CORTEX_MM = 2.8
-_SULCUS_MM = (5.0, 22.0)  # how deep sulci reach under the surface of the brain
-_RIBBON = 2.6  # log-odds of grey against white matter beside a sulcus, the negative of it far from one
-_OWN = 0.65  # how much of the average's own folds a person's replace
+_CORTEX_MM = 2.5
+_SULCUS_MM = (10.0, 28.0)  # how deep sulci reach under the surface of the brain
+_RIBBON = 2.0  # log-odds that grey gets and white matter loses beside a sulcus, the negative of it far from one
+_OWN = 0.9  # how much of the average's own folds a person's replace
 _FLUID = 0.1  # what may be fluid where there is cortex
 
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Log-odds that folds add to grey matter, and nearness to the middle of a sulcus, 0 to 1; both (n,).
+    """Log-odds that folds give to grey and take from white matter; nearness to the middle of a sulcus, 0 to 1; (n,).
 
     `blurred`: (3, n), fractions of grey and white matter and fluid from which the average's own folds are taken out.
     """
@@ -28,7 +31,7 @@ class Folds:
 
 
 def folded(
-    generator: np.random.Generator, axes: Axes, brain: Mask, depth_mm: Float, maps: dict[str, Float], width_mm: float
+    generator: np.random.Generator, axes: Axes, brain: Mask, surface_mm: Float, maps: dict[str, Float], width_mm: float
 ) -> Folds:
     """The folds of a new person over the brain voxels, whose maps in the template are `maps`.
 
@@ -36,15 +39,16 @@ def folded(
     there is cortex: near the surface, and neither deep grey matter nor cerebellum nor brain stem.
     """
     reach = smooth_field(generator, axes, 16.0)[brain]
-    sheet_mm = np.abs(_signed_distance(generator, axes))[brain]
+    sheet_mm = np.abs(_signed_distance(generator, axes, surface_mm))[brain]
+    depth_mm = surface_mm[brain]
     low, high = _SULCUS_MM
     limit_mm = (np.float32((low + high) / 2) + np.float32((high - low) / 3) * reach).clip(low, high + 4)
     zone = (maps["cortex"] * 5 - 0.25).clip(0, 1) * ((maps["ventricle_mm"] - 4) / 6).clip(0, 1) * (1 - maps["deep"])
-    zone *= ((24 - depth_mm) / 8).clip(0, 1) * (1 - maps["hindbrain"])
+    zone *= ((_DEEPEST_MM - depth_mm) / 8).clip(0, 1) * (1 - maps["hindbrain"])
     open_sulcus = ((limit_mm - depth_mm) / 2).clip(0, 1)
     lined = np.maximum.reduce(
         [
-            (2.5 * maps["banks"] - 0.2).clip(0, 1),
+            (2.5 * maps["banks"] - 0.9).clip(0, 1),
             ((_CORTEX_MM - sheet_mm) / 1.2 + 0.5).clip(0, 1) * ((limit_mm + _CORTEX_MM - depth_mm) / 2).clip(0, 1),
             ((_CORTEX_MM + 0.8 - depth_mm) / 1.2 + 0.5).clip(0, 1),
         ]
@@ -58,9 +62,32 @@ def folded(
     )
 
 
-def _signed_distance(generator: np.random.Generator, axes: Axes) -> Float:
-    """About the distance in mm to the zeros of a smooth field, right near them: its value over its slope."""
-    coarse = coarsened(axes, _COARSE_MM)
+def _signed_distance(generator: np.random.Generator, axes: Axes, surface_mm: Float) -> Float:
+    """About the distance in mm to the zeros of a smooth field, right near them: its value over its slope.
+
+    The field is drawn on the brain's surface and carried inwards, so that sulci go down into the brain, not along it.
+    """
+    from scipy import ndimage
+
+    coarse = regridded(axes, _COARSE_MM)
     field = smooth_field(generator, coarse, _KNOT_MM)
-    slope2 = np.sum([part**2 for part in np.gradient(field, *coarse.spacing_mm)], axis=0)
-    return upsampled(np.asarray(field / np.sqrt(slope2 + 1e-4), dtype=np.float32), coarse, axes)
+    depth = ndimage.gaussian_filter(
+        upsampled(surface_mm, axes, coarse), [_EVEN_MM / edge for edge in coarse.spacing_mm]
+    )
+    inwards, slope = _gradient(depth, coarse)
+    near = (depth > 0) & (depth < _DEEPEST_MM)
+    way = depth[near] / (slope[near] + np.float32(1e-3))
+    outside = [
+        places - way * part[near] / np.float32(edge)
+        for places, part, edge in zip(np.nonzero(near), inwards, coarse.spacing_mm, strict=True)
+    ]
+    carried = field.copy()
+    carried[near] = values_at(field, np.stack(outside).astype(np.float32))
+    _, slope = _gradient(carried, coarse)
+    return upsampled(carried / (slope + np.float32(0.01)), coarse, axes)
+
+
+def _gradient(values: Float, axes: Axes) -> tuple[list[Float], Float]:
+    """Its parts per mm along the axes, and its length."""
+    parts = [np.asarray(np.gradient(values, edge, axis=axis)) for axis, edge in enumerate(axes.spacing_mm)]
+    return parts, np.sqrt(sum((part**2 for part in parts[1:]), parts[0] ** 2))

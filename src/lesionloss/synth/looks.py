@@ -47,19 +47,21 @@ def draw_look_alikes(
     spots = _spots(generator, anatomy, "spot", border, plan.spots, (0.8, 1.9), settings.spot_contrast)
     vessels = _vessels(generator, anatomy, plan.vessels, settings.vessel_contrast)
     plexus = _plexus(generator, anatomy, plan.plexus)
-    for signal in signals:
-        for thing in (*spots, *plexus):
-            _add_blob(generator, signal, anatomy, thing)
+    extras = tuple(np.zeros_like(signal) for signal in signals)  # what differs from visit to visit
+    for thing in (*spots, *plexus):
+        _add_blob(generator, signals, anatomy, thing)
+    for extra in extras:
         for way, vessel in vessels:
-            _add_vessel(generator, signal, anatomy, way, vessel)
+            _add_vessel(generator, extra, anatomy, way, vessel)
     found = [*spots, *plexus, *(vessel for _, vessel in vessels)]
-    within = 1 - anatomy.spread(maps["wm"])  # passing things keep out of white matter
-    for signal, visit, planned in zip(signals, ("baseline", "followup"), (plan.baseline, plan.followup), strict=True):
+    within = 1 - anatomy.spread(maps["wm"])  # it keeps out of white matter
+    for signal, extra, visit, planned in zip(
+        signals, extras, ("baseline", "followup"), (plan.baseline, plan.followup), strict=True
+    ):
         passing = _spots(generator, anatomy, "passing", outer, planned.passing, (0.7, 2.2), settings.passing_contrast)
         flow = _spots(generator, anatomy, "flow", fluid, planned.flow, (1.2, 3.5), settings.flow_contrast)
-        extra = np.zeros_like(signal)
         for thing in (*passing, *flow):
-            _add_blob(generator, extra, anatomy, thing)
+            _add_blob(generator, (extra,), anatomy, thing)
         signal += extra * within
         found += [
             LookAlike(thing.kind, visit, thing.centre_mm, thing.radius_mm, thing.contrast)
@@ -133,11 +135,12 @@ def _add_vessel(
         _add(volume, anatomy, (x, y, z), vessel.radius_mm, 0.5 * strength, np.zeros(3))
 
 
-def _add_blob(generator: np.random.Generator, volume: Float, anatomy: Anatomy, spot: LookAlike) -> None:
-    """A Gaussian ellipsoid with sd `radius_mm`, up to 2.5 times as long in one random direction."""
+def _add_blob(generator: np.random.Generator, volumes: tuple[Float, ...], anatomy: Anatomy, spot: LookAlike) -> None:
+    """The same Gaussian ellipsoid in each volume: sd `radius_mm`, up to 2.5 times as long in one random direction."""
     axis = generator.standard_normal(3)
     axis *= np.sqrt(1 - generator.uniform(1.0, 2.5) ** -2) / np.linalg.norm(axis)
-    _add(volume, anatomy, spot.centre_mm, spot.radius_mm, spot.contrast, axis)
+    for volume in volumes:
+        _add(volume, anatomy, spot.centre_mm, spot.radius_mm, spot.contrast, axis)
 
 
 def _add(

@@ -13,8 +13,11 @@ from lesionloss.synth.settings import SynthSettings
 
 _MIXED: dict[str, Any] = {}
 
-# Lesion change as in the masks of the LIT set, and its scanners' slices.
+# Lesion change as in the masks of the LIT set, and its scanners' slices: little bias left, both visits resampled.
 _LIT: dict[str, Any] = {
+    "anatomy": {"sharpness": (1.8, 2.8)},
+    "contrast": {"grey": (1.04, 1.22), "fluid": (0.02, 0.25), "shading": (0.005, 0.03)},
+    "look_alikes": {"passing": (0, 12), "flow": (0, 8), "fluid_shading": (0.05, 0.35)},
     "lesions": {
         "stable_share": 0.0,
         "new_count": (2, 45),
@@ -22,8 +25,23 @@ _LIT: dict[str, Any] = {
         "enlarging": (0.05, 0.3),
         "shrinking": (0.05, 0.3),
         "vanishing": (0.0, 0.15),
+        "new_volume_mm3": (40, 200),
+        "old_volume_mm3": (40, 220),
+        "contrast": (0.18, 0.75),
+        "growth": (1.6, 4.0),
+        "shrinkage": (1.6, 4.0),
+        "places": (0.45, 0.25, 0.24, 0.06),
     },
-    "scanner": {"in_plane_mm": (0.55, 0.95), "slice_mm": (3.0, 3.3), "isotropic_share": 0.0, "planes": (1, 0, 0)},
+    "scanner": {
+        "in_plane_mm": (0.55, 0.8),
+        "slice_mm": (3.0, 3.3),
+        "isotropic_share": 0.0,
+        "planes": (1, 0, 0),
+        "kept": (0.5, 0.8),
+        "noise": (0.035, 0.085),
+        "bias": (0.005, 0.03),
+    },
+    "followup": {"own_grid_share": 0.2},
 }
 
 # Few new lesions, none in many patients, mostly 3-D sequences.
