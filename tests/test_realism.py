@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -24,6 +25,7 @@ from lesionloss.realism.checking import as_record
 from lesionloss.realism.comparison import compare
 from lesionloss.realism.figures import write_patches
 from lesionloss.realism.measures import measure_images, measure_masks, tissue_classes
+from lesionloss.realism.slices import shuffled, slice_of
 from lesionloss.realism.sources import Masks, masks_of, masks_only
 from lesionloss.realism.telling import VIEWS, Patches, Settings, auc, draw_patches, tell_apart
 from patch_cases import case_of
@@ -204,15 +206,40 @@ def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Pat
     assert "noise of a visit" in result.output
     assert "real: 2 complete cases" in result.output
     assert {file.name for file in out.iterdir()} == {
-        *("realism.json", "distances.csv", "distributions.png", "distributions.svg")
+        *("realism.json", "distances.csv", "distributions.png", "distributions.svg", "slices.png")
     }
     record = json.loads((out / "realism.json").read_text())
     assert record["real"]["complete_cases"] == 2
     assert record["told_apart"] == []
+    assert sorted((shown["case"], shown["real"]) for shown in record["slices"]) == [
+        *(("001", False), ("001", True), ("002", False), ("002", True))
+    ]
+    with Image.open(out / "slices.png") as picture:
+        assert min(picture.size) > 500
     rows = {row["quantity"]: row for row in csv.DictReader((out / "distances.csv").open())}
     noise = rows[measures.NOISE.name]
     assert float(noise["synthetic_median"]) > 2 * float(noise["real_median"])
     assert float(noise["ks"]) > 0.9
+
+
+def test_a_slice_is_cut_to_the_brain_at_its_height_whichever_way_it_is_stored() -> None:
+    case = head("a")
+    shown = slice_of(case, real=True)
+    wide = int(case.brain.any(axis=(1, 2)).sum())
+    assert shown.images.shape[0] == 3
+    assert abs(shown.images.shape[2] - wide) <= 6 + 2
+    assert shown.aspect == 1
+    marked = replace(case, image=np.broadcast_to(np.arange(SHAPE[2], dtype=np.float32), (3, *SHAPE)))
+    upside_down = marked.affine @ np.diag([1.0, 1.0, -1.0, 1.0])
+    heights = [np.nanmax(slice_of(found, real=True).images) for found in (marked, replace(marked, affine=upside_down))]
+    assert heights[0] > (SHAPE[2] - 1) / 2 > heights[1]
+    assert heights[0] + heights[1] == SHAPE[2] - 1
+
+
+def test_slices_stand_in_an_order_of_their_own() -> None:
+    slices = [slice_of(head(name), real=real) for name, real in (("a", True), ("b", True), ("c", False), ("d", False))]
+    assert [shown.case for shown in shuffled(slices)] == [shown.case for shown in shuffled(slices)]
+    assert {shown.case for shown in shuffled(slices)} == set("abcd")
 
 
 def test_both_cohorts_are_measured_and_their_patches_told_apart(tmp_path: Path) -> None:

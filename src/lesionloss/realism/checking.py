@@ -13,6 +13,7 @@ from lesionloss.files import write_text
 from lesionloss.realism.comparison import Row, compare
 from lesionloss.realism.figures import write_distributions, write_patches
 from lesionloss.realism.measures import Measured, measure_images, measure_masks
+from lesionloss.realism.slices import SHOWN, Slice, shuffled, slice_of, write_slices
 from lesionloss.realism.sources import complete_cases, masks_of, masks_only
 from lesionloss.realism.telling import Patches, Settings, Telling, draw_patches, tell_apart
 
@@ -38,6 +39,7 @@ class Side:
     spacings_mm: tuple[tuple[float, ...], ...]
     complete: int
     masks_only: int
+    slices: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +72,12 @@ def _measured(cohort: Cohort, asked: Asked, progress: Progress, *, real: bool) -
     measured: list[Measured] = []
     patches: list[Patches] = []
     spacings: list[tuple[float, ...]] = []
+    slices: list[Slice] = []
     for case in complete_cases(cohort, asked.most):
         measured.append({**measure_images(case), **measure_masks(masks_of(case))})
         spacings.append(case.spacing_mm)
+        if len(slices) < SHOWN:
+            slices.append(slice_of(case, real=real))
         if asked.telling is not None:
             patches.append(draw_patches(case, real=real, settings=asked.telling))
         progress(case.name)
@@ -80,7 +85,7 @@ def _measured(cohort: Cohort, asked: Asked, progress: Progress, *, real: bool) -
     for masks in masks_only(cohort):
         measured.append(measure_masks(masks))
         progress(masks.name)
-    return Side(tuple(measured), tuple(patches), tuple(spacings), complete, len(measured) - complete)
+    return Side(tuple(measured), tuple(patches), tuple(spacings), complete, len(measured) - complete, tuple(slices))
 
 
 def as_record(found: Check) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def as_record(found: Check) -> dict[str, Any]:
     return {
         "real": side(found.real),
         "synthetic": side(found.synthetic),
+        "slices": [{"case": shown.case, "real": shown.real} for shown in _side_by_side(found)],
         "distances": [_flat(row) for row in found.rows],
         "told_apart": [
             {"view": telling.view, "auc": telling.auc, "auc_by_fold": list(telling.folds),
@@ -100,6 +106,10 @@ def as_record(found: Check) -> dict[str, Any]:
             for telling in found.tellings
         ],
     }  # fmt: skip
+
+
+def _side_by_side(found: Check) -> list[Slice]:
+    return shuffled((*found.real.slices, *found.synthetic.slices))
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def _flat(row: Row) -> dict[str, Any]:
 
 
 def write_check(found: Check, folder: Path) -> None:
-    """realism.json, distances.csv, distributions.png and .svg, and patches.png where patches were drawn."""
+    """realism.json, distances.csv, distributions.png and .svg, slices.png, and patches.png where patches were drawn."""
     write_text(folder / "realism.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
     table = io.StringIO()
     flat = [_flat(row) for row in found.rows]
@@ -123,6 +133,7 @@ def write_check(found: Check, folder: Path) -> None:
     write_text(folder / "distances.csv", table.getvalue())
     files = [folder / "distributions.png", folder / "distributions.svg"]
     write_distributions(found.rows, found.real.measured, found.synthetic.measured, files)
+    write_slices(_side_by_side(found), folder / "slices.png")
     patches = (*found.real.patches, *found.synthetic.patches)
     if patches:
         write_patches(patches, folder / "patches.png")
