@@ -8,7 +8,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from lesionloss.data.nifti import read_mask, read_volume, same_grid, write_volume
+from lesionloss.data.nifti import read_mask, read_volume, write_volume
+from lesionloss.data.volume import same_grid
 from lesionloss.errors import DataError
 
 SHAPE = (9, 8, 7)

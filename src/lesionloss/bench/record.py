@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 import lesionloss
 from lesionloss.bundle import Record, save_bundle
-from lesionloss.data.nifti import axes_of
 from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.volume import axes_of
 from lesionloss.inference import lesion_probability
 from lesionloss.metrics import Case, choose, score
 from lesionloss.metrics.classes import mean_of_defined

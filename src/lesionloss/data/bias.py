@@ -5,9 +5,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.nifti import Affine
 from lesionloss.data.register import itk_image, itk_module, one_thread
 from lesionloss.data.subject import Image, Mask
+from lesionloss.data.volume import Affine
 from lesionloss.errors import DataError
 
 HEAD_PERCENTILE = 30.0

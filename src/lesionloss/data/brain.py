@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.nifti import Affine, read_mask, write_volume
+from lesionloss.data.nifti import read_mask, write_volume
 from lesionloss.data.subject import Image, Mask
+from lesionloss.data.volume import Affine
 from lesionloss.errors import DataError
 
 BINS = 256

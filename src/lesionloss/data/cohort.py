@@ -12,8 +12,9 @@ import numpy.typing as npt
 from lesionloss.catalogue import nearest
 from lesionloss.data.datasets import layouts
 from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, MasksOnly, Raw, Target
-from lesionloss.data.nifti import Volume, read_labels, read_mask, read_volume, same_grid
+from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.subject import Labels, Mask, Subject
+from lesionloss.data.volume import Volume, same_grid
 from lesionloss.errors import DataError, UsageError
 
 __all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]

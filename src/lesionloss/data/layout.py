@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.catalogue import Catalogue
-from lesionloss.data.nifti import Affine
 from lesionloss.data.subject import LESION, Image, Labels, Mask, Subject
+from lesionloss.data.volume import Affine
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 

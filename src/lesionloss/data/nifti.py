@@ -6,44 +6,25 @@ An uncompressed .nii has no checksum; there only its length can be checked.
 """
 
 import gzip
-import itertools
 import math
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.data.volume import Affine, Volume, apart_mm, spacing_of
 from lesionloss.errors import DataError
 from lesionloss.files import whole_file
-
-Voxel = TypeVar("Voxel", bound=np.generic)
-Affine = npt.NDArray[np.float64]
 
 GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)
 MASK_TOLERANCE = 1e-3
-GRID_TOLERANCE_MM = 1e-3
 # qform and sform that differ by less are one, stored with different rounding.
 FORMS_APART_MM = 0.1
 # Below this share of the box spanned by their lengths, the three axes of an affine lie in a plane.
 FLAT_AXES = 1e-4
-
-
-@dataclass(frozen=True, eq=False)
-class Volume(Generic[Voxel]):
-    """One image or mask of shape (X, Y, Z) with the affine that takes voxel indices to millimetres (4, 4)."""
-
-    array: npt.NDArray[Voxel]
-    affine: Affine
-    path: Path
-
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Edge lengths of a voxel."""
-        return spacing_of(self.affine)
 
 
 def _nibabel() -> Any:
@@ -51,17 +32,6 @@ def _nibabel() -> Any:
     import nibabel
 
     return nibabel
-
-
-def spacing_of(affine: Affine) -> tuple[float, float, float]:
-    """Edge lengths of a voxel in millimetres: the lengths of the affine's columns."""
-    x, y, z = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
-    return x, y, z
-
-
-def axes_of(affine: Affine) -> str:
-    """Where the axes of an image run, e.g. RAS: to the right, to the front, to the top."""
-    return "".join(str(code) for code in _nibabel().aff2axcodes(affine))
 
 
 def read_volume(path: Path) -> Volume[np.float32]:
@@ -136,52 +106,6 @@ def _strange_mask(path: Path, array: npt.NDArray[np.float32], strange: npt.NDArr
     return f"{found}: choose which values are lesion and save those as 1, the rest as 0"
 
 
-def same_grid(a: Volume[Any], b: Volume[Any], tolerance_mm: float = GRID_TOLERANCE_MM) -> None:
-    """Raises DataError unless both have one shape and their corner voxels lie within `tolerance_mm` of each other."""
-    distance = float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
-    if a.array.shape == b.array.shape and distance <= tolerance_mm:
-        return
-    turned = _turned(a, b, tolerance_mm)
-    if turned:
-        raise DataError(
-            f"{a.path} and {b.path} are not on one grid: both cover the same place, but {b.path.name} is stored "
-            f"{turned} (orientations {_orientation(a)} and {_orientation(b)}, corners up to {distance:.4g} mm apart); "
-            "reorient one, array and header together, and save it again"
-        )
-    raise DataError(
-        f"{a.path} and {b.path} are not on one grid: shapes {a.array.shape} and {b.array.shape}, "
-        f"orientations {_orientation(a)} and {_orientation(b)}, corners up to {distance:.4g} mm apart "
-        f"(allowed: {tolerance_mm:g}); resample or reorient one onto the grid of the other, masks by nearest neighbour"
-    )
-
-
-def _turned(a: Volume[Any], b: Volume[Any], tolerance_mm: float) -> str:
-    """How b's axes must be permuted and flipped to give a's grid; empty if that is not all that differs."""
-    between = np.linalg.inv(a.affine) @ b.affine
-    steps = np.rint(between[:3, :3])
-    if not np.array_equal(np.abs(steps).sum(0), np.ones(3)) or not np.array_equal(np.abs(steps).sum(1), np.ones(3)):
-        return ""
-    order = np.abs(steps).argmax(0)
-    if tuple(a.array.shape[axis] for axis in order) != b.array.shape:
-        return ""
-    mine, theirs = (np.sort(_corners(volume).round(2), axis=0) for volume in (a, b))
-    if float(np.abs(mine - theirs).max()) > max(tolerance_mm, 0.02):
-        return ""
-    permuted = [] if np.array_equal(order, np.arange(3)) else [f"with its axes permuted to {order.tolist()}"]
-    flipped = [str(axis) for axis in range(3) if steps[:, axis].sum() < 0]
-    return " and ".join([*permuted, *([f"flipped along axis {', '.join(flipped)}"] if flipped else [])])
-
-
-def _corners(volume: Volume[Any]) -> Affine:
-    indices = itertools.product(*((0, length - 1) for length in volume.array.shape))
-    homogeneous = np.array([(*index, 1) for index in indices], dtype=np.float64)
-    return (homogeneous @ volume.affine.T)[:, :3]
-
-
-def _orientation(volume: Volume[Any]) -> str:
-    return axes_of(volume.affine)
-
-
 def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
     """One line for everything that reading this file mends or has to choose. Raises DataError as reading does."""
     lines: list[str] = []
@@ -204,7 +128,7 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
         if np.isfinite(q).all():
             shape = image.shape[:3]
             a, b = (Volume(np.empty(shape, dtype=np.bool_), affine, path) for affine in (q, s))
-            apart = float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
+            apart = apart_mm(a, b)
             if apart > FORMS_APART_MM:
                 lines.append(
                     f"{path}: qform and sform lie up to {apart:.3g} mm apart; the sform is used here, other "

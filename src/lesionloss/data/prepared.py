@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.nifti import Affine, spacing_of
 from lesionloss.data.resample import Grid
 from lesionloss.data.storage import (
     pack_image,
@@ -23,6 +22,7 @@ from lesionloss.data.storage import (
     write_members,
 )
 from lesionloss.data.subject import LESION, Image, Labels, Mask
+from lesionloss.data.volume import Affine, spacing_of
 from lesionloss.errors import DataError
 
 

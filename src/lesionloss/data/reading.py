@@ -8,11 +8,12 @@ import numpy as np
 
 from lesionloss.data.cohort import Cohort, Files, classes_of, load_subject
 from lesionloss.data.layout import LabelRule
-from lesionloss.data.nifti import Affine, Volume, read_labels, read_mask, read_volume, same_grid
+from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.recipe import Register
 from lesionloss.data.register import half, halfway_grid, move_image, move_labels, move_nearest, register
 from lesionloss.data.resample import Grid
 from lesionloss.data.subject import Image, Subject
+from lesionloss.data.volume import Affine, Volume, same_grid
 from lesionloss.errors import DataError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.nifti import Affine
 from lesionloss.data.resample import Grid, LesionCount, keep_lesions
+from lesionloss.data.volume import Affine
 from lesionloss.errors import DataError
 
 # An image (X, Y, Z) and its affine (4, 4).

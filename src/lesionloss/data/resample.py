@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.nifti import Affine
+from lesionloss.data.volume import Affine
 
 # Spacings that differ by less are one spacing: resampling would only blur.
 SAME_SPACING = 1e-4

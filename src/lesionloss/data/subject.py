@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.nifti import Affine, spacing_of
+from lesionloss.data.volume import Affine, spacing_of
 from lesionloss.errors import DataError
 
 Image = npt.NDArray[np.float32]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lesionloss.data.nifti import Affine
 from lesionloss.data.resample import Grid
 from lesionloss.data.subject import Image, Labels, Mask
+from lesionloss.data.volume import Affine
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,9 @@ from lesionloss.kernels.background import Image, background_gradient, background
 from lesionloss.kernels.columns import COLUMNS, LARGEST
 from lesionloss.kernels.lesions import positions
 from lesionloss.kernels.plan import Plan, raw_of
+from lesionloss.kernels.pull import single_gradient
 from lesionloss.kernels.sharing import Piece, in_parts
-from lesionloss.kernels.single import single_gradient, single_sums
+from lesionloss.kernels.single import single_sums
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
 from lesionloss.values import refuse_logits
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lesionloss.kernels import background, single
+from lesionloss.kernels import background, pull, single
 from lesionloss.kernels.background import Image
 from lesionloss.kernels.lesions import LesionVoxels, lesion_columns, lesion_gradient, lesion_voxels, positions
 from lesionloss.kernels.plan import Plan, raw_of
@@ -39,7 +39,7 @@ class Engine:
 TORCH = Engine(
     positions,
     single.single_sums,
-    single.single_gradient,
+    pull.single_gradient,
     background.background_sums,
     background.background_gradient,
     walk=None,
@@ -90,13 +90,13 @@ class Job:
             of_mirrored = (weights[:, other_class(len(raw.per_voxel))].double() @ raw.matrix.T).to(logits.dtype)
             bounds = _bounds(where, len(logits), logits.shape[2])
             rows = torch.from_numpy(np.repeat(np.arange(len(logits)), np.diff(bounds)))
-            pull = single.listed_gradient(_listed(logits, where), self.plan.mirrored, of_mirrored.T[:, rows])
-            out.view(-1).index_copy_(0, where, pull.neg_())
+            slopes = pull.listed_gradient(_listed(logits, where), self.plan.mirrored, of_mirrored.T[:, rows])
+            out.view(-1).index_copy_(0, where, slopes.neg_())
             return out
         self.engine.gradient(kept, self._images(logits, where), self.plan, of_raw, list(out))
         for few in self._lesions(logits, where):
-            pull = lesion_gradient(few.voxels, self.plan, weights.T.contiguous().index_select(1, few.row))
-            out.view(-1).scatter_(0, few.at.view(-1), pull.reshape(-1))
+            slopes = lesion_gradient(few.voxels, self.plan, weights.T.contiguous().index_select(1, few.row))
+            out.view(-1).scatter_(0, few.at.view(-1), slopes.reshape(-1))
         return out
 
     def _images(self, logits: Tensor, where: Tensor) -> list[Image]:

@@ -20,7 +20,7 @@ from lesionloss.metrics.summary import Summary, Value, summarise, value_of
 from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
 
 if TYPE_CHECKING:
-    from lesionloss.data.nifti import Volume
+    from lesionloss.data.volume import Volume
 
 Outcome = TypeVar("Outcome")
 
@@ -73,7 +73,8 @@ def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
 
 def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, Any]:
     """The arrays beside the masks, as options of Case."""
-    from lesionloss.data.nifti import read_mask, read_probability, same_grid
+    from lesionloss.data.nifti import read_mask, read_probability
+    from lesionloss.data.volume import same_grid
 
     arrays: dict[str, Any] = {}
     for kind, path in beside.items():
@@ -107,7 +108,8 @@ def _predicted_mask(path: Path) -> "Volume[Any]":
 
 def read_case(files: CaseFiles, threshold: float | None) -> Case:
     """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
-    from lesionloss.data.nifti import read_mask, read_probability, same_grid
+    from lesionloss.data.nifti import read_mask, read_probability
+    from lesionloss.data.volume import same_grid
 
     reference, beside = read_mask(files.reference), dict(files.beside)
     if threshold is None:
@@ -122,7 +124,8 @@ def read_case(files: CaseFiles, threshold: float | None) -> Case:
 
 def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
     """One case for each label. Raises DataError as `read_case`."""
-    from lesionloss.data.nifti import read_labels, same_grid
+    from lesionloss.data.nifti import read_labels
+    from lesionloss.data.volume import same_grid
 
     prediction, reference = read_labels(files.prediction), read_labels(files.reference)
     same_grid(prediction, reference)
@@ -177,7 +180,8 @@ def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
 
 def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
     """Counts of one case at all thresholds; the map is that of "probabilities" if given, or else the prediction."""
-    from lesionloss.data.nifti import read_mask, read_probability, same_grid
+    from lesionloss.data.nifti import read_mask, read_probability
+    from lesionloss.data.volume import same_grid
 
     reference = read_mask(files.reference)
     probability = read_probability(files.beside.get("probabilities", files.prediction))

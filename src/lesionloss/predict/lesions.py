@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.data.nifti import Affine
+from lesionloss.data.volume import Affine
 from lesionloss.files import whole_file
 from lesionloss.inference.masks import numbered_lesions
 

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from lesionloss.bundle import Record
 from lesionloss.data.cases import case_of, work_of
 from lesionloss.data.layout import Files
-from lesionloss.data.nifti import Affine
 from lesionloss.data.prepare import PreparedCase, load_prepared, to_original_grid
 from lesionloss.data.prepared import load_record
 from lesionloss.data.reading import on_one_grid, read_case
 from lesionloss.data.recipe import Crop, Recipe, Register, make_recipe
 from lesionloss.data.steps import carry_out
+from lesionloss.data.volume import Affine
 from lesionloss.errors import DataError, UsageError
 from lesionloss.predict.remarks import of_grid, of_prepared, of_steps
 from lesionloss.predict.sources import Source

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from lesionloss.data.nifti import axes_of
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.data.recipe import Recipe
+from lesionloss.data.volume import axes_of
 from lesionloss.data.work import Work
 
 OTHER_SPACING = 1.25  # times the edge that a model was trained on

@@ -7,10 +7,11 @@ import numpy as np
 
 from lesionloss.data.cohort import Cohort, load_subject
 from lesionloss.data.layout import MasksOnly, published
-from lesionloss.data.nifti import read_labels, read_mask, same_grid
+from lesionloss.data.nifti import read_labels, read_mask
 from lesionloss.data.prepare import Preparation, PreparedCase, prepare
 from lesionloss.data.resample import Grid
 from lesionloss.data.subject import Mask
+from lesionloss.data.volume import same_grid
 from lesionloss.errors import DataError
 
 

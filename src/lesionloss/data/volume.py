@@ -1,0 +1,91 @@
+"""One image in memory, the millimetres that its voxels lie at, and whether two images share one grid."""
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionloss.errors import DataError
+
+Voxel = TypeVar("Voxel", bound=np.generic)
+Affine = npt.NDArray[np.float64]
+
+GRID_TOLERANCE_MM = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Volume(Generic[Voxel]):
+    """One image or mask of shape (X, Y, Z) with the affine that takes voxel indices to millimetres (4, 4)."""
+
+    array: npt.NDArray[Voxel]
+    affine: Affine
+    path: Path
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Edge lengths of a voxel."""
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: Affine) -> tuple[float, float, float]:
+    """Edge lengths of a voxel in millimetres: the lengths of the affine's columns."""
+    x, y, z = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
+    return x, y, z
+
+
+def axes_of(affine: Affine) -> str:
+    """Where the axes of an image run, e.g. RAS: to the right, to the front, to the top."""
+    import nibabel
+
+    untyped: Any = nibabel
+    return "".join(str(code) for code in untyped.aff2axcodes(affine))
+
+
+def same_grid(a: Volume[Any], b: Volume[Any], tolerance_mm: float = GRID_TOLERANCE_MM) -> None:
+    """Raises DataError unless both have one shape and their corner voxels lie within `tolerance_mm` of each other."""
+    distance = apart_mm(a, b)
+    if a.array.shape == b.array.shape and distance <= tolerance_mm:
+        return
+    turned = _turned(a, b, tolerance_mm)
+    if turned:
+        raise DataError(
+            f"{a.path} and {b.path} are not on one grid: both cover the same place, but {b.path.name} is stored "
+            f"{turned} (orientations {axes_of(a.affine)} and {axes_of(b.affine)}, corners up to {distance:.4g} mm "
+            "apart); reorient one, array and header together, and save it again"
+        )
+    raise DataError(
+        f"{a.path} and {b.path} are not on one grid: shapes {a.array.shape} and {b.array.shape}, "
+        f"orientations {axes_of(a.affine)} and {axes_of(b.affine)}, corners up to {distance:.4g} mm apart "
+        f"(allowed: {tolerance_mm:g}); resample or reorient one onto the grid of the other, masks by nearest neighbour"
+    )
+
+
+def apart_mm(a: Volume[Any], b: Volume[Any]) -> float:
+    """The largest distance between corner voxels of one name."""
+    return float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
+
+
+def _turned(a: Volume[Any], b: Volume[Any], tolerance_mm: float) -> str:
+    """How b's axes must be permuted and flipped to give a's grid; empty if that is not all that differs."""
+    between = np.linalg.inv(a.affine) @ b.affine
+    steps = np.rint(between[:3, :3])
+    if not np.array_equal(np.abs(steps).sum(0), np.ones(3)) or not np.array_equal(np.abs(steps).sum(1), np.ones(3)):
+        return ""
+    order = np.abs(steps).argmax(0)
+    if tuple(a.array.shape[axis] for axis in order) != b.array.shape:
+        return ""
+    mine, theirs = (np.sort(_corners(volume).round(2), axis=0) for volume in (a, b))
+    if float(np.abs(mine - theirs).max()) > max(tolerance_mm, 0.02):
+        return ""
+    permuted = [] if np.array_equal(order, np.arange(3)) else [f"with its axes permuted to {order.tolist()}"]
+    flipped = [str(axis) for axis in range(3) if steps[:, axis].sum() < 0]
+    return " and ".join([*permuted, *([f"flipped along axis {', '.join(flipped)}"] if flipped else [])])
+
+
+def _corners(volume: Volume[Any]) -> Affine:
+    indices = itertools.product(*((0, length - 1) for length in volume.array.shape))
+    homogeneous = np.array([(*index, 1) for index in indices], dtype=np.float64)
+    return (homogeneous @ volume.affine.T)[:, :3]
