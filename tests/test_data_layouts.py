@@ -4,41 +4,18 @@ import pickle
 import shutil
 from pathlib import Path
 
-import cc3d
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from data_cohorts import REAL_LIT
 from lesionloss.cli import app
 from lesionloss.data.cohort import Cohort, load_subject, open_cohort
 from lesionloss.data.datasets import layouts
-from lesionloss.data.datasets.lit import difference_of
-from lesionloss.data.nifti import read_mask, read_volume
-from lesionloss.data.prepare import load_prepared, prepare_all
-from lesionloss.data.recipe import Recipe
 from lesionloss.data.subject import Subject
 from lesionloss.data.survey import survey
-from lesionloss.errors import DataError, UsageError
-from miniature import (
-    WRITERS,
-    acdc,
-    bus2017,
-    dataset_json,
-    drive,
-    dsb2018,
-    hippocampus,
-    isbi2015,
-    labels,
-    ljubljana,
-    mask,
-    msseg2016,
-    nnunet,
-    synapse,
-    wmh2017,
-)
+from lesionloss.errors import DataError
+from miniature import WRITERS
 
-REAL = REAL_LIT.parent
 LAYOUTS = sorted(WRITERS)
 
 # cases with their patients; visits, contrasts; classes; voxels marked, voxels ignored in the first case
@@ -177,170 +154,3 @@ def test_a_survey_of_a_good_folder_finds_no_problem(tmp_path: Path, name: str) -
     found = survey(open_cohort(WRITERS[name](tmp_path)))
     assert found.problems == ()
     assert len(found.cases) == len(EXPECTED[name][0].split())
-
-
-def test_inner_folders_may_be_named(tmp_path: Path) -> None:
-    for write, inner in (
-        (msseg2016, "Training"), (isbi2015, "training"), (wmh2017, "training"), (wmh2017, "training/Utrecht"),
-        (drive, "test"), (dsb2018, "stage1_train"), (acdc, "training"), (synapse, "RawData"),
-        (synapse, "RawData/Training"),
-    ):  # fmt: skip
-        root = write(tmp_path / write.__name__)
-        inside = open_cohort(root / inner).cases
-        assert inside
-        assert set(inside) <= set(open_cohort(root).cases), (write, inner)
-
-
-def test_the_two_ljubljana_sets_in_one_folder_ask_for_a_choice(tmp_path: Path) -> None:
-    ljubljana(tmp_path)
-    WRITERS["lit"](tmp_path / "longitudinal" / "coregistered")
-    with pytest.raises(UsageError, match=rf"say lit:{tmp_path} or ljubljana:{tmp_path}"):
-        open_cohort(tmp_path)
-    assert len(open_cohort(f"ljubljana:{tmp_path}").cases) == 2
-    raw = open_cohort(tmp_path / "cross_sectional" / "raw").cases
-    assert raw[0].visits[0][0] == tmp_path / "cross_sectional" / "raw" / "patient01" / "FLAIR.nii.gz"
-
-
-def test_the_hippocampus_in_its_two_other_forms(tmp_path: Path) -> None:
-    original = hippocampus(tmp_path / "a")
-    (original / "images").rename(original / "imagesTr")
-    (original / "labels").rename(original / "labelsTr")
-    dataset_json(original)
-    assert open_cohort(original).layout.name == "hippocampus"
-    for path in (original / "imagesTr").iterdir():
-        path.rename(path.with_name(path.name.replace(".nii", "_0000.nii")))
-    dataset_json(original, channel_names={"0": "MRI"}, labels={"background": 0, "Anterior": 1, "Posterior": 2})
-    assert subjects(open_cohort(f"nnunet:{original}"))[0].classes == ("Anterior", "Posterior")
-    assert open_cohort(original).layout.name == "nnunet"
-
-
-def test_two_cases_of_one_name_are_refused(tmp_path: Path) -> None:
-    acdc(tmp_path)
-    shutil.copytree(tmp_path / "training" / "patient002", tmp_path / "testing" / "patient002")
-    with pytest.raises(DataError, match=r"two cases are named patient002_frame01: .*; rename one"):
-        open_cohort(tmp_path)
-    assert len(open_cohort(tmp_path / "testing").cases) == 1
-
-
-def test_both_parts_of_msseg2016_keep_their_patients_apart(tmp_path: Path) -> None:
-    msseg2016(tmp_path)
-    shutil.copytree(tmp_path / "Training", tmp_path / "Testing")
-    names = {files.patient for files in open_cohort(tmp_path).cases}
-    assert len(names) == 6
-    assert "Testing_Center_01_Patient_01" in names
-
-
-# What the values of a reference mean
-
-
-def test_other_pathology_is_ignored_not_background(tmp_path: Path) -> None:
-    subject = subjects(open_cohort(wmh2017(tmp_path)))[0]
-    assert subject.reference is not None
-    assert subject.ignore is not None
-    assert (subject.reference[0, 2, 3], subject.reference[1, 2, 3]) == (1, 0)
-    assert np.argwhere(subject.ignore).tolist() == [[1, 2, 3]]
-
-
-def test_targets_may_have_other_classes(tmp_path: Path) -> None:
-    eight = open_cohort(synapse(tmp_path / "a"), "eight_organs")
-    subject = subjects(eight)[0]
-    assert subject.reference is not None
-    assert [subject.reference[i % 7, 2 + i // 7, 3] for i in range(13)] == [7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0]
-    assert subject.classes[6] == "spleen"
-    whole = subjects(open_cohort(hippocampus(tmp_path / "b"), "whole"))[0]
-    assert whole.reference is not None
-    assert whole.classes == ("hippocampus",)
-    assert sorted(np.unique(whole.reference)) == [0, 1]
-    assert whole.lesion is not None
-    assert whole.lesion.sum() == 2
-
-
-def test_a_value_that_the_layout_does_not_know_is_refused(tmp_path: Path) -> None:
-    path = labels(acdc(tmp_path) / "training" / "patient001" / "patient001_frame01_gt.nii.gz", 4)
-    cohort = open_cohort(tmp_path)
-    with pytest.raises(DataError, match=rf"{path}: label values are 0, 1, 2, 3; found 4 too"):
-        load_subject(cohort, cohort.cases[0])
-    mask(bus2017(tmp_path / "b") / "GT" / "000001.png", (1, 1), value=1)
-    cohort = open_cohort(tmp_path / "b")
-    with pytest.raises(DataError, match=r"000001\.png: label values are 0, 255; found 1 too"):
-        load_subject(cohort, cohort.cases[0])
-
-
-def test_a_file_that_is_no_cohort_says_what_may_be_named(tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_text("x")
-    with pytest.raises(UsageError, match=r"is a file, not a folder; .*a file that ends in (\.csv or \.npz|\.npz or)"):
-        open_cohort(path)
-    with pytest.raises(UsageError, match=r"is a file, not a folder; name the folder that holds the patients$"):
-        open_cohort(f"lit:{path}")
-
-
-# The real sets
-
-
-@pytest.mark.skipif(not REAL_LIT.is_dir(), reason="the Ljubljana longitudinal set is not beside the project")
-def test_real_lit_has_the_known_figures() -> None:
-    cohort = open_cohort(REAL_LIT, "change")
-    known = {"patient01": (1.42, 0.33, 0.0), "patient03": (0.50, 0.53, 0.026), "patient12": (-0.55, 0.30, 0.0)}
-    for files in cohort.cases:
-        subject = load_subject(cohort, files)
-        inside, spread, outside = known[files.name]
-        difference, lesion, brain = difference_of(subject), subject.lesion, subject.brain
-        assert difference[lesion].mean() == pytest.approx(inside, abs=0.005)
-        assert difference[brain & ~lesion].mean() == pytest.approx(0, abs=0.005)
-        assert difference[brain & ~lesion].std() == pytest.approx(spread, abs=0.006)
-        assert (lesion & ~brain).sum() / lesion.sum() == pytest.approx(outside, abs=0.001)
-        affines = [read_volume(path).affine for visit in files.visits for path in visit]
-        affines.append(read_mask(files.reference).affine)
-        assert max(np.abs(affine - affines[0]).max() for affine in affines) < 5e-7
-
-
-@pytest.mark.skipif(not REAL_LIT.is_dir(), reason="the Ljubljana longitudinal set is not beside the project")
-def test_real_lit_has_the_known_lesions_in_every_patient() -> None:
-    """Nineteen of the twenty patients are at hand; what their components are like is known of all twenty."""
-    counts, medians, planes, slices, shares = [], [], [], [], []
-    for path in sorted(REAL_LIT.glob("patient*/gt.nii.gz")):
-        change = read_mask(path)
-        components = cc3d.connected_components(change.array.astype(np.uint8), connectivity=26)
-        sizes = np.bincount(components[components > 0])[1:]
-        counts.append(len(sizes))
-        medians.append(float(np.median(sizes)))
-        planes.append(change.spacing_mm[0])
-        slices.append(change.spacing_mm[2])
-        shares.append(float(change.array.mean()))
-    assert len(counts) == 19
-    assert (min(counts), max(counts)) == (8, 131)
-    assert 0 < 833 - sum(counts) <= 131
-    assert (min(medians), max(medians)) == (9, 94)
-    assert (round(min(planes), 2), round(max(planes), 2)) == (0.57, 0.90)
-    assert (round(min(slices), 1), round(max(slices), 1)) == (3.0, 3.3)
-    assert round(min(shares), 5) == 0.00003
-    assert max(shares) < 0.0027
-
-
-@pytest.mark.skipif(not (REAL / "hippocampus").is_dir(), reason="the hippocampus set is not beside the project")
-def test_real_hippocampus_is_read_whole() -> None:
-    cohort = open_cohort(REAL / "hippocampus")
-    assert (cohort.layout.name, len(cohort.cases), cohort.incomplete) == ("hippocampus", 260, ())
-    maxima, classes = [], set()
-    for files in cohort.cases:
-        subject = load_subject(cohort, files)
-        assert subject.spacing_mm == pytest.approx((1, 1, 1))
-        maxima.append(float(subject.visits[0].max()))
-        classes |= set(np.unique(subject.reference).tolist())
-    assert classes == {0, 1, 2}
-    assert min(maxima) == 112
-    assert max(maxima) == pytest.approx(1.7e6, rel=0.01)
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_the_labels_of_a_folder_hold_in_preparation(tmp_path: Path, jobs: int) -> None:
-    nnunet(tmp_path / "raw")
-    made = prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe(), jobs=jobs)
-    assert made.made == 3
-    case = load_prepared(tmp_path / "out" / "MS_000.npz")
-    assert case.classes == ("oedema", "core")
-    assert sorted(np.unique(case.reference)) == [0, 1, 2]
-    assert prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe()).kept == 3
-    dataset_json(tmp_path / "raw", labels={"background": 0, "core": 1, "oedema": 2, "ignore": 3})
-    assert prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe()).made == 3
