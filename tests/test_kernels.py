@@ -13,6 +13,8 @@ import lesionloss as ll
 from kernel_cases import FAST, Case, agree, case, result
 from lesionloss.kernels import READABLE, by_name, on_cuda
 from lesionloss.kernels import background as background_module
+from lesionloss.kernels import pull as pull_module
+from lesionloss.kernels import single as single_module
 from lesionloss.randomness import torch_generator
 from random_batches import random_hyperparameters
 
@@ -117,7 +119,12 @@ def test_first_and_second_derivatives(name: str, channels: int) -> None:
     labels = torch.randint(0, max(2, channels), (2, 3, 2), generator=stream)
     labels[0], labels[1, 0, 0] = 0, 1
     valid = torch.rand(labels.shape, generator=stream) < 0.8
-    for text in ("hytver", "dice_plus_plus(gamma=1.7) + focal", "0.3*dice(squared=True) + weighted_gradient(gamma=3)"):
+    for text in (
+        "hytver",
+        "dice_plus_plus(gamma=1.7) + focal",
+        "0.3*dice(squared=True) + weighted_gradient(gamma=3)",
+        "topk_dice(k=60) + cross_entropy",
+    ):
         criterion = ll.build(text, kernel=by_name(name))
 
         def value(x: Tensor, criterion: ll.Loss = criterion) -> Tensor:
@@ -131,16 +138,31 @@ def test_first_and_second_derivatives(name: str, channels: int) -> None:
 @pytest.mark.parametrize("name", FAST)
 def test_pieces_add_up(name: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images that are cut into many pieces, with lesions at the seams."""
-    monkeypatch.setattr(background_module, "CHUNK", 12)
+    for module in (background_module, single_module, pull_module):
+        monkeypatch.setattr(module, "CHUNK", 12)
+    monkeypatch.setattr(single_module, "LONG_CHUNK", 12)
     stream = torch_generator("kernels", "pieces", channels)
     logits = torch.randn((2, channels, 5, 13), generator=stream, dtype=torch.float64)
     labels = torch.randint(0, max(2, channels), (2, 5, 13), generator=stream)
     of = Case(logits, labels, torch.rand(labels.shape, generator=stream) < 0.8, {})
-    for text in ("hytver", "asymmetric_unified_focal_plus_plus"):
+    for text in ("hytver", "asymmetric_unified_focal_plus_plus", "ce_topk_dice"):
         for fast, slow in zip(
             result(text, by_name(name), of, torch.float64), result(text, READABLE, of, torch.float64), strict=True
         ):
             agree(fast, slow, 1e-12)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_large_logits_keep_their_differences(name: str) -> None:
+    of = case("large", 1, channels=4)
+    for far in (5e2, 3e4, 1e7):
+        moved = Case(of.logits + far, of.labels, of.valid, of.options)
+        for fast, slow in zip(
+            result("dice_focal", by_name(name), moved, torch.float64),
+            result("dice_focal", READABLE, moved, torch.float64),
+            strict=True,
+        ):
+            agree(fast, slow, 1e-8)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -10,9 +10,11 @@ from torch import Tensor
 
 import lesionloss as ll
 from kernel_cases import FAST, Case, case, result
+from lesionloss.errors import DataError
 from lesionloss.kernels import READABLE, by_name, fastest
-from lesionloss.kernels.compiled import compiled_positions
-from lesionloss.kernels.lesions import positions
+from lesionloss.kernels.compiled import compiled_find
+from lesionloss.kernels.joint import any_wrong
+from lesionloss.kernels.lesions import find_lesions
 from lesionloss.kernels.plan import Plan, plan_of
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail
 from lesionloss.randomness import torch_generator
@@ -28,8 +30,51 @@ def test_positions_are_those_of_nonzero(dtype: torch.dtype, shape: tuple[int, in
     for share in (0.0, 0.1, 1.0):
         labels = (torch.rand(shape, generator=stream) < share).to(dtype)
         for x in (labels, labels[:, 1:], labels.T):
-            assert torch.equal(positions(x), x.reshape(-1).nonzero()[:, 0])
-            assert torch.equal(compiled_positions(x), x.reshape(-1).nonzero()[:, 0])
+            assert torch.equal(find_lesions(x).where, x.reshape(-1).nonzero()[:, 0])
+            assert torch.equal(compiled_find(x).where, x.reshape(-1).nonzero()[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32])
+def test_labels_out_of_range_are_seen_where_lesions_are_listed(dtype: torch.dtype) -> None:
+    for find in (find_lesions, compiled_find):
+        labels = torch.zeros((2, 16), dtype=dtype)
+        assert (find(labels).low, find(labels).high) == (0, 0)
+        labels[1, 3] = 7
+        assert (find(labels).low, find(labels).high) == (0, 7)
+        if dtype != torch.uint8:
+            labels[0, 15] = -2
+            assert (find(labels).low, find(labels).high) == (-2, 7)
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("text", ["dice", "hytver", "focal", "topk_dice"])
+def test_one_logit_that_is_not_finite_is_refused(name: str, channels: int, value: float, text: str) -> None:
+    labels = torch.zeros((2, 4, 5), dtype=torch.uint8)
+    labels[1, 2, 2] = 1
+    for place in ((1, channels - 1, 2, 2), (0, 0, 3, 1)):  # a lesion voxel, a background voxel
+        logits = torch.zeros((2, channels, 4, 5))
+        logits[place] = value
+        with pytest.raises(DataError, match=f"NaN or infinite values in 1 of {40 * (3 if channels == 3 else 1)}"):
+            ll.build(text, kernel=by_name(name))(logits, labels)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_huge_but_finite_logits_are_no_error(name: str) -> None:
+    labels = torch.zeros((1, 4, 5), dtype=torch.uint8)
+    for channels in (1, 3):
+        logits = torch.full((1, channels, 4, 5), -1e38)  # their sum is infinite
+        value = ll.build("dice", kernel=by_name(name))(logits, labels)
+        assert torch.isfinite(value)
+
+
+def test_any_wrong_is_one_minus_the_product_and_keeps_small_digits() -> None:
+    q = torch.rand((3, 32), generator=torch_generator("joint"), dtype=torch.float64)
+    for together in (2, 8, 16):
+        rights = (1 - q).view(3, together, -1).prod(1)
+        torch.testing.assert_close(any_wrong(q, together), 1 - rights)
+    assert torch.equal(any_wrong(torch.full((1, 16), 1e-30), 16), torch.full((1, 1), 1.6e-29))
 
 
 def test_a_loss_is_known_before_it_asks() -> None:
@@ -41,7 +86,7 @@ def test_a_loss_is_known_before_it_asks() -> None:
     assert asked[0] == Plan((1.0,), (plain,))
     assert asked[1] == Plan((2.0,), ((Focal(3.0), Focal(3.0)),))
     assert asked[2] == Plan((1.0,), ((Focal(2.0), Focal(2.0)),))
-    assert asked[3] == Plan((2.0,))
+    assert asked[3] == Plan((2.0,), listed=True)
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -63,7 +108,7 @@ def test_one_gradient_serves_all_sums_and_keeps_nothing_but_the_input(name: str)
         if node is None or node in seen:
             continue
         seen.add(node)
-        passes += node.name() == "_SumsBackward"
+        passes += node.name() == "SumsBackward"
         queue += [edge[0] for edge in node.next_functions]
     assert passes == 1
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lesionloss.kernels import sharing, team
-from lesionloss.kernels.sharing import Piece, in_parts
+from lesionloss.kernels.sharing import Piece, in_parts, side_by_side
 
 needs_team = pytest.mark.skipif(not team.has_team(), reason="torch does not use GNU's OpenMP on this system")
 
@@ -58,6 +58,13 @@ def test_each_voxel_is_given_out_once(with_team, sizes, two_threads, monkeypatch
     monkeypatch.setattr(sharing, "has_team", lambda: with_team)
     found = [voxel for part in in_parts(sizes, 1, voxels_of) for voxel in part]
     assert found == [(image, voxel) for image, size in enumerate(sizes) for voxel in range(size)]
+
+
+@pytest.mark.parametrize("with_team", [pytest.param(True, marks=needs_team), False])
+def test_side_by_side_keeps_the_order(with_team, two_threads, monkeypatch):
+    monkeypatch.setattr(sharing, "has_team", lambda: with_team)
+    assert side_by_side([lambda i=i: np.arange(i).sum() for i in range(5)]) == [0, 0, 1, 3, 6]
+    assert side_by_side([]) == []
 
 
 def _sum_in_child(connection) -> None:

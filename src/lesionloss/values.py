@@ -42,7 +42,8 @@ def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
             good = torch.isfinite(total) & (low >= 0) & (high <= most)
             good = good if sums_wrong is None else good & ~sums_wrong.any()
             return torch.where(good, 0.0, torch.nan).to(logits.dtype)
-        refuse_logits(logits, total.item())
+        if not math.isfinite(total.item()):
+            refuse_logits(logits)
         if numbers:
             refuse_numbers(low.item(), high.item(), int(most))
         elif not (low.item() >= 0 and high.item() <= most):
@@ -52,10 +53,10 @@ def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
     return None
 
 
-def refuse_logits(logits: Tensor, total: float) -> None:
-    """Raise DataError if the sum of the logits is not a finite number."""
-    if not math.isfinite(total):
-        bad = int((~torch.isfinite(logits)).sum())
+def refuse_logits(logits: Tensor) -> None:
+    """Raise DataError if any logit is not a finite number."""
+    bad = int((~torch.isfinite(logits)).sum())
+    if bad:
         raise DataError(f"logits hold NaN or infinite values in {bad} of {logits.numel()} places: the network diverged")
 
 

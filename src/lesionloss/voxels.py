@@ -116,6 +116,11 @@ class Voxels:
         """N_c, (I, K): voxels of each class in the reference."""
         return self.kernel.class_voxels(self)
 
+    @property
+    def lesions(self) -> tuple[Tensor, Tensor]:
+        """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C); not for soft labels."""
+        return self.kernel.lesions(self)
+
     @kept
     def n(self) -> Tensor:
         """(I,): valid voxels, at least 1 so that an image without any costs 0 and not NaN."""

@@ -4,20 +4,23 @@ Kept for the backward pass are the probabilities, one number a logit: an exponen
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lesionloss.kernels.joint import JOINTLY_SURE, any_wrong
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy
 
 CHUNK = 1 << 20  # numbers in a piece of work: it stays in the cache, and the calls cost little beside it
+LOG2_E = math.log2(math.e)
+MODERATE = 1e4  # logits whose product with LOG2_E is rounded by much less than 1
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
 TOGETHER = 8  # voxels that share a logarithm
 OFTEN_WRONG = 0.3  # with a mean of q above that, so many together would be surely wrong
-JOINTLY_SURE = 0.99  # up to there, 1 - q of several together has digits enough
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,12 @@ def _chunk(image: Image, kept: Tensor, start: int, stop: int) -> Chunk:
 
 def _probabilities(logits: Tensor, out: Tensor) -> None:
     """q, then p of the lesion classes. q is their sum, not 1 - p of the background, and so exact where it is small."""
-    torch.sub(logits, logits.amax(0), out=out).exp_()
+    largest = logits.amax(0)
+    low, high = largest.aminmax()
+    if max(-float(low), float(high)) < MODERATE:  # torch finds powers of two twice as quickly as those of e
+        torch.add(largest.mul_(-LOG2_E), logits, alpha=LOG2_E, out=out).exp2_()
+    else:
+        torch.sub(logits, largest, out=out).exp_()
     q = out[1:].sum(0)
     total = out[0].add_(q)
     out[1:].div_(total)
@@ -98,17 +106,15 @@ def _cross_entropy(chunk: Chunk) -> Tensor:
 
 
 def _sum_of_cross_entropy(chunk: Chunk) -> Tensor:
-    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q), Q built up by x + y - x y, which keeps digits."""
+    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q)."""
     q = chunk.q
     together = TOGETHER if float(q.mean()) < OFTEN_WRONG else 2
     whole = len(q) // together * together
-    x = q[:whole].view(together, -1)
-    while len(x) > 1:
-        one, other = x[: len(x) // 2], x[len(x) // 2 :]
-        x = torch.add(one, other).addcmul_(one, other, value=-1)
-    joint = x[0]
     total = _cross_entropy(Chunk(0, 0, chunk.logits[:, whole:], chunk.p, q[whole:])).sum()
-    if whole and float(joint.amax()) > JOINTLY_SURE:
+    if not whole:
+        return total
+    joint = any_wrong(q[None, :whole], together)[0]
+    if float(joint.amax()) > JOINTLY_SURE:
         sure = (joint > JOINTLY_SURE).nonzero()[:, 0]
         if 4 * len(sure) > len(joint):
             return _cross_entropy(chunk).sum()
@@ -118,19 +124,23 @@ def _sum_of_cross_entropy(chunk: Chunk) -> Tensor:
     return total - joint.neg_().log1p_().sum()
 
 
-def _sums_of_squares(x: Tensor) -> Tensor:
-    return torch.stack([torch.dot(row, row) for row in x])
-
-
 def background_sums(images: list[Image], plan: Plan) -> tuple[Tensor, Tensor]:
-    """The raw sums (see `Raw`), one row for each image, in float64, and what to keep, (R, C · V)."""
+    """The raw sums (see `Raw`), one row for each image, in float64, and what to keep, (R, C · V).
+
+    They are NaN in an image whose logits are not all finite.
+    """
     kept = torch.empty((len(images), images[0].logits.numel()), dtype=images[0].logits.dtype)
     length = raw_of(plan, max(2, len(images[0].logits))).length
     result = torch.zeros((len(images), length), dtype=torch.float64)
     for image, of_image, row in zip(images, kept, result, strict=True):
         for chunk in read_chunks(image, of_image):
-            row += _chunk_sums(chunk, plan)
+            row += _chunk_sums(chunk, plan) if is_finite(chunk.logits) else torch.nan
     return result, kept
+
+
+def is_finite(logits: Tensor) -> bool:
+    """Whether all are; nearly always their sum tells."""
+    return math.isfinite(float(logits.sum())) or bool(torch.isfinite(logits).all())
 
 
 def _chunk_sums(chunk: Chunk, plan: Plan) -> Tensor:
@@ -146,7 +156,7 @@ def _chunk_sums(chunk: Chunk, plan: Plan) -> Tensor:
 
 
 def _power_sums(x: Tensor, power: float) -> Tensor:
-    return _sums_of_squares(x) if power == 2 else x.pow(power).sum(1)
+    return torch.linalg.vector_norm(x, dim=1).square_() if power == 2 else x.pow(power).sum(1)
 
 
 def background_gradient(kept: Tensor, images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:

@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lesionloss.kernels.background import Image, background_gradient, background_sums
+from lesionloss.kernels.background import Image, background_gradient, background_sums, is_finite
 from lesionloss.kernels.columns import COLUMNS, LARGEST
-from lesionloss.kernels.lesions import positions
+from lesionloss.kernels.lesions import Found, find_lesions, found_at
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.pull import single_gradient
 from lesionloss.kernels.sharing import Piece, in_parts
 from lesionloss.kernels.single import single_sums
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
-from lesionloss.values import refuse_logits
 
 
 def installed() -> bool:
@@ -102,8 +101,9 @@ def compiled_sums(images: list[Image], plan: Plan) -> tuple[Tensor, Tensor]:
             code.sums(logits, piece.start, piece.stop, *others, result[piece.image])
         return result
 
-    parts = in_parts([image.logits.shape[1] for image in images], len(images[0].logits), add)
-    return torch.from_numpy(np.sum(parts, axis=0)), images[0].logits.new_empty(0)
+    sums = np.sum(in_parts([image.logits.shape[1] for image in images], len(images[0].logits), add), axis=0)
+    sums[[not is_finite(image.logits) for image in images]] = np.nan
+    return torch.from_numpy(sums), images[0].logits.new_empty(0)
 
 
 def compiled_gradient(kept: Tensor, images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
@@ -128,7 +128,6 @@ def compiled_single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, pl
     images = single_images(logits, where, valid)
     if loops() is None or not takes(images[0], plan):
         return single_sums(logits, where, valid, plan)
-    refuse_logits(logits, float(logits.sum()))
     return compiled_sums(images, plan)
 
 
@@ -153,16 +152,17 @@ def single_images(logits: Tensor, where: Tensor, valid: Tensor | None) -> list[I
     ]
 
 
-def compiled_positions(labels: Tensor) -> Tensor:
-    """As `positions`."""
+def compiled_find(labels: Tensor) -> Found:
+    """As `find_lesions`."""
     code = loops()
     if code is None:
-        return positions(labels)
+        return find_lesions(labels)
     flat = labels.detach().contiguous().view(-1).numpy()
     size = 8 if flat.itemsize == 1 and flat.size % 8 == 0 and flat.ctypes.data % 8 == 0 else 1
     words = flat.view(np.uint64) if size == 8 else flat
     out = np.empty(size * code.count(words), np.int64)
-    return torch.from_numpy(out[: code.find(words, size, flat, out)])
+    where = out[: code.find(words, size, flat, out)]
+    return found_at(where, flat[where])
 
 
 _Arguments = tuple[

@@ -1,25 +1,52 @@
 """The few lesion voxels of an image, with every class written out: sums and gradient."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lesionloss.kernels.plan import Plan
+if TYPE_CHECKING:
+    from lesionloss.kernels.plan import Plan
 
 
-def positions(labels: Tensor) -> Tensor:
-    """Sorted positions, in the flat labels, of those that are not 0."""
+@dataclass(frozen=True)
+class Found:
+    """Where the lesion voxels of a batch are."""
+
+    where: Tensor  # (n,) sorted positions in the flat labels
+    low: int  # no label is below this
+    high: int  # the largest label, or 0
+
+
+def find_lesions(labels: Tensor) -> Found:
+    """All voxels whose label is not 0, in the labels (R, V) of a batch."""
     flat = labels.detach().contiguous().view(-1)
-    small = flat if flat.element_size() == 1 else flat != 0
-    if small.numel() % 8 or small.storage_offset() % 8:
-        return small.nonzero()[:, 0]
-    # Eight labels at a time: nearly all words are 0. NumPy lists them three times as quickly as torch.
-    words = torch.from_numpy(np.flatnonzero(small.view(torch.int64).numpy() != 0))
-    found = small.view(-1, 8).index_select(0, words).nonzero()
-    return words[found[:, 0]] * 8 + found[:, 1]
+    numbers = flat.numpy()
+    if flat.element_size() > 1 or flat.numel() % 8 or flat.storage_offset() % 8:
+        where = np.flatnonzero(numbers)
+        return found_at(where, numbers[where])
+    # Eight labels at a time: nearly all words are 0.
+    words = flat.view(torch.int64).numpy()
+    at = np.flatnonzero(words != 0)
+    taken = words.take(at).view(numbers.dtype)
+    inside = np.flatnonzero(taken != 0)
+    before = 8 * at - np.arange(0, 8 * len(at), 8)
+    return found_at(inside + before.take(inside >> 3), taken)
+
+
+def found_at(where: npt.NDArray[np.int64], labels: npt.NDArray[Any]) -> Found:
+    """Positions, and labels among which are all those that are not 0."""
+    return Found(torch.from_numpy(where), int(labels.min(initial=0)), int(labels.max(initial=0)))
+
+
+def places(where: Tensor, channels: int, voxels: int) -> Tensor:
+    """(C, n): where the logits of listed voxels are in the flat batch (R, C, V)."""
+    row = torch.div(where, voxels, rounding_mode="floor")
+    return where + (row * (channels - 1) + torch.arange(channels)[:, None]) * voxels
 
 
 @dataclass(frozen=True)
@@ -47,7 +74,7 @@ def lesion_voxels(logits: Tensor, labels: Tensor) -> LesionVoxels:
     return LesionVoxels(p, is_true, q, torch.where(q < 0.5, -torch.log1p(-q), far))
 
 
-def lesion_columns(voxels: LesionVoxels, plan: Plan) -> Tensor:
+def lesion_columns(voxels: LesionVoxels, plan: "Plan") -> Tensor:
     """What each voxel adds to the results of its image, (columns, n)."""
     p, t, q = voxels.p, voxels.is_true, voxels.q
     zero = q.new_zeros(())
@@ -64,7 +91,7 @@ def lesion_columns(voxels: LesionVoxels, plan: Plan) -> Tensor:
     return torch.cat(parts)
 
 
-def lesion_gradient(voxels: LesionVoxels, plan: Plan, weights: Tensor) -> Tensor:
+def lesion_gradient(voxels: LesionVoxels, plan: "Plan", weights: Tensor) -> Tensor:
     """d(weights · row of results) / d logits, (C, n); weights (columns, n)."""
     p, t, q = voxels.p, voxels.is_true, voxels.q
     classes = p.shape[0]

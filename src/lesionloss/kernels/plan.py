@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lesionloss.kernels.lesions import Found
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Term
 
@@ -19,26 +20,28 @@ Pair = tuple[Term, Term]  # on lesion voxels, on background voxels
 
 @dataclass(frozen=True)
 class Plan:
-    """Sums wanted of a batch: counts for each sharpness, and sums of terms.
+    """Sums wanted of a batch: counts for each sharpness, and sums of terms; and whether lesion logits are, one by one.
 
     A row of results has, per sharpness, TP, FP, FN and TN with K columns each, then two columns per pair of terms.
     """
 
     sharpens: tuple[float, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    listed: bool = False
 
     def __sub__(self, done: "Plan") -> "Plan":
         return Plan(
             tuple(sharpen for sharpen in self.sharpens if sharpen not in done.sharpens),
             tuple(pair for pair in self.pairs if pair not in done.pairs),
+            self.listed and not done.listed,
         )
 
     def __or__(self, more: "Plan") -> "Plan":
         new = more - self
-        return Plan(self.sharpens + new.sharpens, self.pairs + new.pairs)
+        return Plan(self.sharpens + new.sharpens, self.pairs + new.pairs, self.listed or new.listed)
 
     def __bool__(self) -> bool:
-        return bool(self.sharpens or self.pairs)
+        return bool(self.sharpens or self.pairs or self.listed)
 
     @property
     def keys(self) -> list[float | Pair]:
@@ -47,7 +50,7 @@ class Plan:
     @cached_property
     def mirrored(self) -> "Plan":
         """With lesion and background exchanged."""
-        return Plan(self.sharpens, tuple((background, lesion) for lesion, background in self.pairs))
+        return Plan(self.sharpens, tuple((background, lesion) for lesion, background in self.pairs), self.listed)
 
     @cached_property
     def one_term(self) -> Term | None:
@@ -80,12 +83,15 @@ class Results:
     """What is computed already: the parts (see `Plan.sizes`) of each sharpness (8) and of each pair of terms (2)."""
 
     plan: Plan = field(default_factory=Plan)
-    where: Tensor | None = None  # sorted positions of lesion voxels in the flat labels
+    found: Found | None = None  # the lesion voxels
     lesions: Tensor | None = None  # (R,): their number, where a kernel found it on the way
+    listed: Tensor | None = None  # (n, C): the logits of the lesion voxels
     _parts: dict[float | Pair, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def add(self, plan: Plan, parts: tuple[Tensor, ...]) -> None:
+        """The parts of a plan, and then the logits of lesion voxels if it has them."""
         self.plan |= plan
+        self.listed = parts[-1] if plan.listed else self.listed
         at = 0
         for key in plan.keys:
             size = 2 if isinstance(key, tuple) else 8
@@ -118,6 +124,10 @@ class Recorder:
     def term_sums(self, v: "Voxels", lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
         self.seen |= Plan(pairs=((lesion, background),))
         return READABLE.term_sums(v, lesion, background)
+
+    def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
+        self.seen |= Plan(listed=True)
+        return READABLE.lesions(v)
 
 
 def plan_of(functions: list[Callable[["Voxels"], Tensor]], v: "Voxels") -> Plan:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.kernels.plan import Plan
-from lesionloss.kernels.single import CHUNK, Errors
+from lesionloss.kernels.single import CHUNK, Errors, pieces
 from lesionloss.kernels.terms import CrossEntropy, Term
 
 
@@ -15,24 +15,26 @@ def single_gradient(
 
     `out` may be `kept` itself.
     """
-    term = plan.one_term
-    room, spare = logits.new_empty((2, min(CHUNK, logits.shape[1])))
-    for row, of_row in enumerate(weights.tolist()):
-        for start in range(0, kept.shape[1], CHUNK):
-            part = (row, slice(start, start + CHUNK))
-            here = room[: kept[part].numel()]
-            if term is None:
-                _write_gradient(Errors(logits[part], kept[part]), plan, of_row, out[part], here)
-                continue
-            of_term = of_row[len(of_row) - len(plan.pairs) + plan.on_background.index(term)]
-            if len(of_row) == 1:
-                torch.mul(kept[part], of_term, out=out[part])
-                continue
-            q = torch.sigmoid(logits[part], out=spare[: kept[part].numel()])
-            if valid is not None:
-                q.mul_(valid[part])
-            _write_gradient(Errors(logits[part], q), plan, of_row, q, here, known=term)
-            torch.add(q, kept[part], alpha=of_term, out=out[part])
+    parts = list(pieces(len(logits), logits.shape[1], min(CHUNK, logits.shape[1])))  # none of them in two rows
+    sizes, of_rows = [stop - start for _, start, stop in parts], weights.tolist()
+    room, spare = logits.new_empty((2, max(sizes)))
+    masks = [None] * len(parts) if valid is None else torch.split(valid.reshape(-1), sizes)
+    whole = zip(*(torch.split(x.view(-1), sizes) for x in (logits, kept, out)), masks, strict=True)
+    for (rows, _, _), size, (margin, keep, into, mask) in zip(parts, sizes, whole, strict=True):
+        of_row, here = of_rows[rows.start], room if size == len(room) else room[:size]
+        term = plan.one_term
+        if term is None:
+            _write_gradient(Errors(margin, keep), plan, of_row, into, here)
+            continue
+        of_term = of_row[len(of_row) - len(plan.pairs) + plan.on_background.index(term)]
+        if len(of_row) == 1:
+            torch.mul(keep, of_term, out=into)
+            continue
+        q = torch.sigmoid(margin, out=spare[:size])
+        if mask is not None:
+            q.mul_(mask)
+        _write_gradient(Errors(margin, q), plan, of_row, q, here, known=term)
+        torch.add(q, keep, alpha=of_term, out=into)
 
 
 def listed_gradient(errors: Errors, plan: Plan, weights: Tensor) -> Tensor:

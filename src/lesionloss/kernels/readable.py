@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lesionloss.kernels.lesions import find_lesions, places
 from lesionloss.kernels.terms import Term
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Readable:
         is_background = ~is_lesion if v.valid is None else ~is_lesion & v.valid
         on_lesion = torch.where(is_lesion, lesion.value(ce, q), 0.0)
         return v.total(on_lesion), v.total(torch.where(is_background, background.value(ce, q), 0.0))
+
+    def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
+        where = find_lesions(v.labels).where
+        at = places(where, *v.logits.shape[1:])
+        return where, v.logits.reshape(-1).index_select(0, at.view(-1)).view(at.shape).T
 
 
 READABLE = Readable()

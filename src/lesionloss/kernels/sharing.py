@@ -1,7 +1,7 @@
 """Voxels shared among threads; compiled code lets go of the interpreter's lock."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -46,6 +46,13 @@ def in_parts(sizes: list[int], channels: int, work: Callable[[list[Piece]], T]) 
         return by_team([first, *others])
     waiting = [_threads().submit(other) for other in others]
     return [first(), *(other.result() for other in waiting)]
+
+
+def side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of tasks that call NumPy for long, which lets go of the lock, on the threads of torch if they can."""
+    if len(tasks) > 1 and torch.get_num_threads() > 1 and has_team():
+        return by_team(tasks)
+    return [task() for task in tasks]
 
 
 @cache

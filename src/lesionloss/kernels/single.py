@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lesionloss.kernels.joint import JOINTLY_SURE, any_wrong
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
-from lesionloss.values import refuse_logits
 
 CHUNK = 1 << 19  # numbers in a piece of work: calls cost little beside it, and it stays in the shared cache
+LONG_CHUNK = 1 << 20  # where each number is touched only a few times
 NEARLY_SURE = 0.98  # from there on, 1 - q has too few digits for its logarithm
 SURE_MARGIN = 3.8  # no q is above NEARLY_SURE where no margin is above that
 TOGETHER = ((0.1, 16), (0.3, 8), (1.0, 2))  # voxels that share a logarithm, up to a mean of q
-JOINTLY_SURE = 0.99  # up to there, 1 - q of several together has digits enough
 MANY = 0.25  # above this share of groups that are jointly sure, each voxel gets its own logarithm
 
 
@@ -36,10 +36,13 @@ class Errors:
     margin: Tensor
     q: Tensor
     largest: float = float("inf")  # no margin is above it
+    listed: bool = False  # none is left out, and they are few
 
     @cached_property
     def log_right(self) -> Tensor:
         """log(1 - q), the cross-entropy but for its sign; from the margin where q is nearly 1."""
+        if self.listed:
+            return logsigmoid(self.margin.neg())
         log = torch.neg(self.q).log1p_()
         if self.largest > SURE_MARGIN and self.q.numel() and float(self.q.amax()) > NEARLY_SURE:
             sure = (self.q > NEARLY_SURE).view(-1).nonzero()[:, 0]
@@ -56,29 +59,36 @@ class Errors:
         return term.value(self.cross_entropy, self.q)
 
 
+def listed_errors(margin: Tensor) -> Errors:
+    """Of a few voxels, given their margins (n,)."""
+    return Errors(margin, torch.sigmoid(margin), listed=True)
+
+
 def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan) -> tuple[Tensor, Tensor]:
     """Raw sums (see `Raw`) over the background voxels of logits (R, V), float64, and what to keep, (R, V).
 
-    `where` holds the sorted positions of lesion voxels in the flattened batch. Raises DataError for logits that are
-    not finite.
+    `where` holds the sorted positions of lesion voxels in the flattened batch. The sums are NaN where logits are not
+    all finite.
     """
     kept = torch.empty_like(logits)
     sums = np.zeros((len(logits), raw_of(plan, 2).length))
-    spare = None if plan.one_term is None else logits.new_empty(min(max(CHUNK, logits.shape[1]), logits.numel()))
-    parts = list(pieces(*logits.shape))
-    edges = np.searchsorted(where.numpy(), [edge for part in parts for edge in part[1:]]).reshape(-1, 2).tolist()
-    for (rows, start, stop), (low, high) in zip(parts, edges, strict=True):
-        shape = (rows.stop - rows.start, -1)
-        margin, keep = logits.view(-1)[start:stop], kept.view(-1)[start:stop]
-        q = keep if spare is None else spare[: stop - start]
+    parts = list(pieces(len(logits), logits.shape[1], CHUNK if plan.one_term else LONG_CHUNK))
+    sizes = [stop - start for _, start, stop in parts]
+    spare = None if plan.one_term is None else logits.new_empty(max(sizes))
+    masks = [None] * len(parts) if valid is None else torch.split(valid.reshape(-1), sizes)
+    listed = where.numpy()
+    edges = np.searchsorted(listed, [edge for part in parts for edge in part[1:]]).reshape(-1, 2).tolist()
+    pairs = zip(torch.split(logits.view(-1), sizes), torch.split(kept.view(-1), sizes), masks, strict=True)
+    for (rows, start, stop), (low, high), (margin, keep, mask) in zip(parts, edges, pairs, strict=True):
         smallest, largest = (float(x) for x in margin.aminmax())
         if not -np.inf < smallest <= largest < np.inf:
-            refuse_logits(logits, np.nan)
-        torch.sigmoid(margin, out=q)
-        if low < high:
-            q.index_fill_(0, where[low:high] - start, 0.0)
-        if valid is not None:
-            q.mul_(valid.reshape(-1)[start:stop])
+            sums[rows] = np.nan
+            continue
+        q = torch.sigmoid(margin, out=keep if spare is None else spare[: stop - start])
+        q.numpy()[listed[low:high] - start] = 0.0
+        if mask is not None:
+            q.mul_(mask)
+        shape = (rows.stop - rows.start, -1)
         errors = Errors(margin.view(shape), q.view(shape), largest)
         for column, total in enumerate(_row_sums(errors, plan, keep.view(shape))):
             sums[rows, column] += total.numpy()
@@ -92,21 +102,21 @@ def listed_sums(errors: Errors, bounds: npt.NDArray[Any], plan: Plan) -> npt.NDA
         columns += 2 * [errors.q * errors.q if power == 2 else errors.q.pow(power)]
     columns += [errors.value(term) for term in plan.on_background]
     sums = np.zeros((len(bounds) - 1, len(columns)))
-    for number, column in enumerate(columns):
-        values = column.numpy()
-        for row in np.flatnonzero(np.diff(bounds)):
-            sums[row, number] = values[bounds[row] : bounds[row + 1]].sum(dtype=np.float64)
+    held = np.flatnonzero(np.diff(bounds))
+    if len(held):
+        for number, column in enumerate(columns):
+            sums[held, number] = np.add.reduceat(column.numpy(), bounds[held], dtype=np.float64)
     return sums
 
 
-def pieces(rows: int, voxels: int) -> Iterator[tuple[slice, int, int]]:
+def pieces(rows: int, voxels: int, most: int) -> Iterator[tuple[slice, int, int]]:
     """Runs of whole rows, or parts of one row where it is long: (rows, start, stop) in the flattened batch."""
-    if voxels > CHUNK:
+    if voxels > most:
         for row in range(rows):
-            for start in range(0, voxels, CHUNK):
-                yield slice(row, row + 1), row * voxels + start, row * voxels + min(start + CHUNK, voxels)
+            for start in range(0, voxels, most):
+                yield slice(row, row + 1), row * voxels + start, row * voxels + min(start + most, voxels)
         return
-    step = max(1, CHUNK // max(1, voxels))
+    step = max(1, most // max(1, voxels))
     for row in range(0, rows, step):
         stop = min(row + step, rows)
         yield slice(row, stop), row * voxels, stop * voxels
@@ -182,26 +192,23 @@ def _tail_sums(term: Tail, log: Tensor, q: Tensor) -> Tensor:
 
 
 def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
-    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q), Q built up by x + y - x y, which keeps digits."""
+    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q)."""
     rows, voxels = errors.q.shape
-    mean = float(linear.sum()) / max(1, errors.q.numel())
+    mean = linear.numpy().sum() / max(1, errors.q.numel())
     together = next(number for most, number in TOGETHER if mean <= most or number == 2)
     whole = voxels // together * together
-    total = errors.q.new_zeros(rows)
-    if whole < voxels:
-        rest = Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous())
-        total -= rest.log_right.sum(1)
-    joint = errors.q[:, :whole].view(rows, together, -1) if whole else errors.q[:, None, :0]
-    while joint.shape[1] > 1:
-        one, other = joint[:, : joint.shape[1] // 2], joint[:, joint.shape[1] // 2 :]
-        joint = torch.add(one, other).addcmul_(one, other, value=-1)
-    joint = joint[:, 0]
-    if joint.numel() and float(joint.amax()) > JOINTLY_SURE:
+    if not whole:
+        return errors.log_right.sum(1).neg_()
+    joint = any_wrong(errors.q if whole == voxels else errors.q[:, :whole], together)
+    others = errors.q.new_zeros(rows)
+    if float(joint.amax()) > JOINTLY_SURE:
         row, column = (joint > JOINTLY_SURE).nonzero(as_tuple=True)
         if len(row) > MANY * joint.numel():
             return errors.log_right.sum(1).neg_()
         members = column[:, None] + torch.arange(together) * joint.shape[1]
         sure = Errors(errors.margin[row[:, None], members], errors.q[row[:, None], members])
-        total = total.index_add(0, row, sure.log_right.sum(1).neg_())
+        others.index_add_(0, row, sure.log_right.sum(1))
         joint[row, column] = 0.0
-    return total - joint.neg_().log1p_().sum(1)
+    if whole < voxels:
+        others += Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous()).log_right.sum(1)
+    return joint.neg_().log1p_().sum(1).add_(others).neg_()

@@ -27,3 +27,6 @@ class Kernel(Protocol):
 
     def term_sums(self, v: "Voxels", lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
         """Σ term over lesion voxels and Σ term over background voxels, each (I,)."""
+
+    def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
+        """Sorted positions (n,) in the flat labels of those that are not 0, and the logits there, (n, C)."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,9 @@ def walk_sums(walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, 
     found = walk.found(logits.detach().contiguous(), _bytes(labels), _contiguous(valid), bool(plan.pairs))
     if logits.device.type == "cpu":
         checks = found.numpy()
-        refuse_logits(logits, float(checks[:, TOTAL].sum()))
+        if not np.isfinite(checks[:, TOTAL]).all():
+            refuse_logits(logits)
+            checks[:, TOTAL] = 0.0  # large numbers, but no error; times 0 they would be NaN
         refuse_numbers(0, float(checks[:, LARGEST].max()), 1)
     matrix, per_voxel = _results_of(plan, found.device)
     voxels = logits.shape[1] if valid is None else valid.sum(1, keepdim=True)

@@ -1,5 +1,6 @@
 """Losses that look at the hardest voxels only. The choice of voxels has no gradient."""
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -7,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from lesionloss.hyperparameters import Percent
-from lesionloss.kernels.lesions import positions
-from lesionloss.kernels.single import Errors
+from lesionloss.kernels.lesions import find_lesions
+from lesionloss.kernels.sharing import side_by_side
 from lesionloss.registry import loss
 from lesionloss.values import may_look
 from lesionloss.voxels import Voxels
@@ -68,21 +70,23 @@ class _TopOfMargins(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, valid: Tensor | None, counts: list[int]) -> Tensor:
         margins = logits.detach().clone(memory_format=torch.contiguous_format)
-        lesions = positions(labels)
+        lesions = find_lesions(labels).where
         margins.view(-1).index_copy_(0, lesions, margins.view(-1).index_select(0, lesions).neg_())
         if valid is not None:
             margins.masked_fill_(~valid, -torch.inf)
         at, bounds = _tops(margins, counts)
         margin = margins.view(-1).index_select(0, at)
         ctx.save_for_backward(logits, labels, _gaps(at))
-        return _sums_between(Errors(margin, torch.sigmoid(margin)).cross_entropy, bounds)
+        ctx.sizes = np.diff(bounds)
+        return _sums_between(-logsigmoid(-margin), bounds)
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> tuple[Tensor | None, ...]:
         logits, labels, gaps = ctx.saved_tensors
         at = _positions_of(gaps)
-        sign = 1 - 2 * (labels.reshape(-1).index_select(0, at) > 0).to(logits.dtype)
-        weight = weights[torch.div(at, logits.shape[1], rounding_mode="floor")]
+        is_lesion = torch.from_numpy(labels.reshape(-1).numpy()[at.numpy()] != 0)
+        sign = 1 - 2 * is_lesion.to(logits.dtype)
+        weight = weights.repeat_interleave(torch.from_numpy(ctx.sizes), output_size=len(at))
         pull = sign * torch.sigmoid(sign * logits.reshape(-1).index_select(0, at)) * weight
         return _scattered(pull, at, logits), None, None, None
 
@@ -121,10 +125,9 @@ def _scattered(values: Tensor, at: Tensor, like: Tensor) -> Tensor:
 
 def _tops(scores: Tensor, counts: list[int]) -> tuple[Tensor, list[int]]:
     """Sorted positions in the flat scores (I, V) of the largest of each row, and where each row begins in the list."""
-    rows = [
-        _top(row, count) + number * scores.shape[1]
-        for number, (row, count) in enumerate(zip(scores.numpy(), counts, strict=True))
-    ]
+    rows = side_by_side([partial(_top, row, count) for row, count in zip(scores.numpy(), counts, strict=True)])
+    for number, row in enumerate(rows):
+        row += number * scores.shape[1]
     return torch.from_numpy(np.concatenate(rows)), [0, *np.cumsum([len(row) for row in rows]).tolist()]
 
 
@@ -193,11 +196,10 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
 def _of_listed_voxels(v: Voxels, k: float) -> Tensor:
     """Top-k Dice, (I, classes), from a list of the voxels that are ranked: quick where lesions are rare."""
     images, first = v.n.shape[0], 0 if v.reading.background else 1
-    ranked = v.labels > 0 if first else (torch.ones_like(v.labels) if v.valid is None else v.valid)
-    places = positions(ranked.to(torch.uint8))
-    rows = places // v.labels.shape[1]
-    number = v.labels.reshape(-1)[places].long()
-    p, miss = _right_and_wrong(_logits_at(v.logits, places, rows), number)
+    where, logits = v.lesions if first else _all_voxels(v)
+    rows = where // v.labels.shape[1]
+    number = v.labels.reshape(-1)[where].long()
+    p, miss = _right_and_wrong(logits, number)
     group = number + v.classes * (rows % v.groups if v.reading.pooled else rows)
     kept = _hardest(p.detach(), group, images * v.classes, k)
     zeros = torch.zeros(images * v.classes, dtype=torch.float64)
@@ -208,11 +210,10 @@ def _of_listed_voxels(v: Voxels, k: float) -> Tensor:
     return errors / (tp + errors + v.eps)
 
 
-def _logits_at(logits: Tensor, places: Tensor, rows: Tensor) -> Tensor:
-    """(N, C) of logits (R, C, V), at places in the flattened labels."""
-    channels, voxels = logits.shape[1:]
-    at = (places + rows * (channels - 1) * voxels)[:, None] + torch.arange(channels) * voxels
-    return logits.reshape(-1).index_select(0, at.view(-1)).view(-1, channels)
+def _all_voxels(v: Voxels) -> tuple[Tensor, Tensor]:
+    """As `Voxels.lesions`, but of all valid voxels."""
+    where = torch.arange(v.labels.numel()) if v.valid is None else v.valid.view(-1).nonzero()[:, 0]
+    return where, v.logits.transpose(1, 2).reshape(-1, v.logits.shape[1])[where]
 
 
 def _right_and_wrong(logits: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,11 +227,12 @@ def _right_and_wrong(logits: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
 
 def _hardest(p: Tensor, group: Tensor, groups: int, k: float) -> Tensor:
     """Which of the listed voxels are among the k percent with the lowest p of their group, the first of equal ones."""
-    order = p.argsort(stable=True)
-    order = order[group[order].argsort(stable=True)]
+    order = np.argsort(group.numpy(), kind="stable")
     sizes = torch.bincount(group, minlength=groups)
-    rank = torch.arange(p.shape[0]) - (sizes.cumsum(0) - sizes)[group[order]]
-    return order[rank < share_of(k, sizes)[group[order]]]
+    members = np.split(order, np.cumsum(sizes.numpy())[:-1])
+    ease, counts = p.numpy(), share_of(k, sizes).int().tolist()
+    chosen = [some[_top(-ease[some], count)] for some, count in zip(members, counts, strict=True) if count]
+    return torch.from_numpy(np.concatenate([order[:0], *chosen]))
 
 
 def _without_easiest(v: Voxels, number: int, k: float) -> Tensor:
