@@ -1,5 +1,7 @@
 """From what a training loop has (logits, labels, mask) to `Voxels`: shapes, heads, label forms, masks, precision."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -85,7 +87,7 @@ def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, reading: Readin
         )
     if reading.multilabel and one_map and channels > 1:
         raise UsageError(f"multilabel needs one map per channel, {(batch, channels, *space)}; got {_shape(labels)}")
-    flat = labels.detach().reshape(batch, -1 if one_map else channels, logits[0, 0].numel())
+    flat = labels.detach().reshape(batch, -1 if one_map else channels, math.prod(space))
     if mask is not None:
         flat = torch.where(mask[:, None], flat, torch.zeros((), dtype=flat.dtype, device=flat.device))
     if reading.multilabel or channels == 1:

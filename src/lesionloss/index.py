@@ -1,5 +1,6 @@
 """Arithmetic on counts: 1 is perfect. Nothing here knows about voxels, except the smoothing they bring along."""
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -14,9 +15,14 @@ def index(c: Counts, *, fp: float, fn: float) -> Tensor:
     return (c.tp + Voxels.eps) / (c.tp + fp * c.fp + fn * c.fn + Voxels.eps)
 
 
+def weighted(a: float, x: Tensor, b: float, y: Tensor) -> Tensor:
+    """a x + b y, in one operation less."""
+    return torch.add(a * x, y, alpha=b)
+
+
 def shortfall(c: Counts, *, fp: float, fn: float) -> Tensor:
     """1 - index, written without the subtraction so that it keeps its digits near a perfect prediction."""
-    errors = fp * c.fp + fn * c.fn
+    errors = weighted(fp, c.fp, fn, c.fn)
     return errors / (c.tp + errors + Voxels.eps)
 
 

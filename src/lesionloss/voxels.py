@@ -108,7 +108,9 @@ class Voxels:
     @property
     def results(self) -> Results:
         """What the kernel has computed; its own notebook."""
-        found: Results = self._kept.setdefault("results", Results())
+        found: Results | None = self._kept.get("results")
+        if found is None:
+            found = self._kept["results"] = Results()
         return found
 
     @kept

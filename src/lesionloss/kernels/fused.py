@@ -10,7 +10,7 @@ from lesionloss.kernels import compiled, on_cuda
 from lesionloss.kernels.job import TORCH, Engine, Job
 from lesionloss.kernels.lesions import Found
 from lesionloss.kernels.passes import Sums, Walked
-from lesionloss.kernels.plan import Plan
+from lesionloss.kernels.plan import Pair, Plan
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
 from lesionloss.kernels.walked import Walk
@@ -61,7 +61,7 @@ class Fused:
     def counts(self, v: "Voxels", sharpen: float, background: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if sharpen < 1 or not self._takes(v):
             return READABLE.counts(v, sharpen, background)
-        parts = [v.pool(part) for part in self._columns(v, Plan(sharpens=(sharpen,)))]
+        parts = [v.pool(part) for part in self._columns(v, sharpen)]
         if not background:
             return parts[1], parts[3], parts[5], parts[7]
         tp, fp, fn, tn = (torch.cat(parts[i : i + 2], dim=1) for i in range(0, 8, 2))
@@ -70,15 +70,14 @@ class Fused:
     def term_sums(self, v: "Voxels", lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
         if not self._takes(v) or not _vanishes(background, v.logits):
             return READABLE.term_sums(v, lesion, background)
-        of_lesion, of_background = (v.pool(part) for part in self._columns(v, Plan(pairs=((lesion, background),))))
+        of_lesion, of_background = (v.pool(part) for part in self._columns(v, (lesion, background)))
         return of_lesion, of_background
 
     def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
         if not self._takes(v):
             return READABLE.lesions(v)
-        wanted = Plan(listed=True)
-        if wanted - v.results.plan:
-            self._compute(v, (wanted | _safe(v.plan or wanted, v.logits)) - v.results.plan)
+        if v.results.listed is None:
+            self._compute_with(v, Plan(listed=True))
         assert v.results.listed is not None
         return self._found(v).where, v.results.listed
 
@@ -109,11 +108,15 @@ class Fused:
             v.results.found = self.engine.find(v.labels)
         return v.results.found
 
-    def _columns(self, v: "Voxels", wanted: Plan) -> tuple[Tensor, ...]:
-        """The parts of one result; with the first, all that the loss is going to ask for is computed."""
-        if wanted - v.results.plan:
-            self._compute(v, (wanted | _safe(v.plan or wanted, v.logits)) - v.results.plan)
-        return v.results.of(wanted)
+    def _columns(self, v: "Voxels", key: float | Pair) -> tuple[Tensor, ...]:
+        """The parts of one result."""
+        if key not in v.results.parts:
+            self._compute_with(v, Plan(pairs=(key,)) if isinstance(key, tuple) else Plan(sharpens=(key,)))
+        return v.results.parts[key]
+
+    def _compute_with(self, v: "Voxels", wanted: Plan) -> None:
+        """With the first result all that the loss is going to ask for is computed."""
+        self._compute(v, (wanted | _safe(v.plan or wanted, v.logits)) - v.results.plan)
 
     def _compute(self, v: "Voxels", missing: Plan) -> None:
         job = Job(v.labels, v.valid, missing, self.engine)

@@ -3,6 +3,7 @@
 Kept for the backward pass are the logits, the labels and the mask; in plain torch one number a logit besides.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -85,19 +86,31 @@ class Walked(torch.autograd.Function):
 
 def _parts(results: Tensor, plan: Plan, logits: Tensor) -> tuple[Tensor, ...]:
     """The columns of the results (R, columns), apart: autograd then needs no operation to tell them from each other."""
-    parts = torch.split(results, plan.sizes(max(2, logits.shape[1])), dim=1)
-    counts = 8 * len(plan.sharpens)
+    sizes, counts = plan.sizes(max(2, logits.shape[1])), 8 * len(plan.sharpens)
+    if results.device.type == "cpu":  # NumPy cuts in a fifth of the time
+        numbers, edges = results.numpy(), [0, *itertools.accumulate(sizes)]
+        cut = [numbers[:, low:high] for low, high in itertools.pairwise(edges[: counts + 1])]
+        cut += [numbers[:, column] for column in edges[counts:-1]]
+        return tuple(torch.from_numpy(part) for part in cut)
+    parts = torch.split(results, sizes, dim=1)
     return *parts[:counts], *(part[:, 0] for part in parts[counts:])
 
 
 def _joined(grads: tuple[Tensor | None, ...], plan: Plan, logits: Tensor) -> tuple[Tensor, Tensor | None]:
     """The weights of the results, (R, columns), from those of the parts; the weights of the listed logits, if any."""
-    sizes = plan.sizes(max(2, logits.shape[1]))
+    sizes, of_listed = plan.sizes(max(2, logits.shape[1])), grads[-1] if plan.listed else None
+    if logits.device.type == "cpu" and not torch.is_grad_enabled():
+        weights = torch.zeros((len(logits), sum(sizes)), dtype=logits.dtype)
+        numbers = weights.numpy()
+        for grad, size, edge in zip(grads, sizes, itertools.accumulate(sizes), strict=False):
+            if grad is not None:
+                numbers[:, edge - size : edge] = grad.numpy().reshape(-1, size)
+        return weights, of_listed
     nothing = logits.new_zeros((len(logits), max(sizes, default=0)))
     parts = [
         nothing[:, :size] if grad is None else grad.view(-1, size) for grad, size in zip(grads, sizes, strict=False)
     ]
-    return torch.cat(parts, dim=1) if parts else nothing, grads[-1] if plan.listed else None
+    return torch.cat(parts, dim=1) if parts else nothing, of_listed
 
 
 def _gradient_again(job: Job, logits: Tensor, weights: Tensor, of_listed: Tensor | None) -> Tensor:

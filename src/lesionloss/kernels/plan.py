@@ -86,7 +86,7 @@ class Results:
     found: Found | None = None  # the lesion voxels
     lesions: Tensor | None = None  # (R,): their number, where a kernel found it on the way
     listed: Tensor | None = None  # (n, C): the logits of the lesion voxels
-    _parts: dict[float | Pair, tuple[Tensor, ...]] = field(default_factory=dict)
+    parts: dict[float | Pair, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def add(self, plan: Plan, parts: tuple[Tensor, ...]) -> None:
         """The parts of a plan, and then the logits of lesion voxels if it has them."""
@@ -95,13 +95,8 @@ class Results:
         at = 0
         for key in plan.keys:
             size = 2 if isinstance(key, tuple) else 8
-            self._parts[key] = parts[at : at + size]
+            self.parts[key] = parts[at : at + size]
             at += size
-
-    def of(self, plan: Plan) -> tuple[Tensor, ...]:
-        """For a plan of one thing."""
-        (key,) = plan.keys
-        return self._parts[key]
 
 
 @dataclass

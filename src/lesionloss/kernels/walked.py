@@ -62,6 +62,9 @@ def walk_sums(walk: Walk, logits: Tensor, labels: Tensor, valid: Tensor | None, 
         refuse_numbers(0, float(checks[:, LARGEST].max()), 1)
     matrix, per_voxel = _results_of(plan, found.device)
     voxels = logits.shape[1] if valid is None else valid.sum(1, keepdim=True)
+    if valid is None and logits.device.type == "cpu":  # tiny: NumPy is quicker
+        results = found.numpy() @ matrix.numpy() + voxels * per_voxel.numpy()
+        return torch.from_numpy(results.astype(np.float32)), found[:, LESIONS]
     return (found @ matrix + voxels * per_voxel).to(logits.dtype), found[:, LESIONS]
 
 

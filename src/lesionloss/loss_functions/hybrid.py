@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from lesionloss.hyperparameters import Share, Sharpness
+from lesionloss.index import weighted
 from lesionloss.loss_functions.calibrated import dice_plus_plus
 from lesionloss.loss_functions.overlap import dice, tversky
 from lesionloss.loss_functions.voxelwise import weighted_cross_entropy
@@ -13,7 +14,7 @@ from lesionloss.voxels import Voxels
 def _mix(v: Voxels, ce_share: float, lesion: float, overlap: Tensor) -> Tensor:
     """ce_share·mCE + (1 - ce_share)·overlap, where a lesion voxel weighs `lesion` and a background voxel the rest."""
     cross_entropy = weighted_cross_entropy(v, lesion=lesion, background=1 - lesion, normalise=False)
-    return ce_share * cross_entropy + (1 - ce_share) * v.class_mean(overlap)
+    return weighted(ce_share, cross_entropy, 1 - ce_share, v.class_mean(overlap))
 
 
 @loss("combo", source="Taghanaki 2019; Yeung 2023, eq. 13-14")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.hyperparameters import Share, Sharpness
-from lesionloss.index import power, shortfall
+from lesionloss.index import power, shortfall, weighted
 from lesionloss.kernels.terms import CrossEntropy, Focal
 from lesionloss.registry import loss
 from lesionloss.voxels import Voxels
@@ -25,7 +25,7 @@ def symmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Ten
     Example: symmetric_focal(delta=0.7)
     """
     lesion, background = v.term_sums(Focal(gamma), Focal(gamma))
-    return (delta * lesion + (1 - delta) * background) / v.n
+    return weighted(delta, lesion, 1 - delta, background) / v.n
 
 
 @loss("asymmetric_focal", source="Yeung 2022 (Unified Focal); Yeung 2023 (DSC++), eq. 19")
@@ -41,7 +41,7 @@ def asymmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Te
     Example: asymmetric_focal(delta=0.7)
     """
     lesion, background = v.term_sums(CrossEntropy(), Focal(gamma))
-    return (delta * lesion + (1 - delta) * background) / v.n
+    return weighted(delta, lesion, 1 - delta, background) / v.n
 
 
 def _focal_tversky(v: Voxels, delta: float, exponents: tuple[float, float], sharpen: float = 1.0) -> Tensor:

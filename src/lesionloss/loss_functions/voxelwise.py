@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lesionloss.hyperparameters import Exponent, Weight
-from lesionloss.index import log_cosh
+from lesionloss.index import log_cosh, weighted
 from lesionloss.kernels.terms import Focal
 from lesionloss.registry import loss
 from lesionloss.voxels import Voxels
@@ -37,7 +37,7 @@ def weighted_cross_entropy(
     Example: weighted_cross_entropy(lesion=0.7, background=0.3)
     """
     on_lesion, on_background = v.term_sums()
-    total = lesion * on_lesion + background * on_background
+    total = weighted(lesion, on_lesion, background, on_background)
     if not normalise:
         return total / v.n
     of_background = v.class_voxels[:, 0]
@@ -60,7 +60,7 @@ def focal(v: Voxels, *, gamma: Exponent = 2.0, lesion: Weight = 0.25, background
     Example: focal(gamma=2, lesion=0.75, background=0.25)
     """
     on_lesion, on_background = v.term_sums(Focal(gamma), Focal(gamma))
-    return (lesion * on_lesion + background * on_background) / v.n
+    return weighted(lesion, on_lesion, background, on_background) / v.n
 
 
 @loss("logcosh", source="HyTver 2025, released code (Logcosh)")
