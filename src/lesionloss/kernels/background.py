@@ -6,12 +6,15 @@ Kept for the backward pass are the probabilities, one number a logit: an exponen
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lesionloss.kernels.joint import JOINTLY_SURE, any_wrong
+from lesionloss.kernels.joint import JOINTLY_SURE, Row, any_wrong, sums, tail_sums
 from lesionloss.kernels.plan import Plan, raw_of
 from lesionloss.kernels.terms import CrossEntropy
 
@@ -105,23 +108,23 @@ def _cross_entropy(chunk: Chunk) -> Tensor:
     return ce
 
 
-def _sum_of_cross_entropy(chunk: Chunk) -> Tensor:
+def _sum_of_cross_entropy(chunk: Chunk) -> float:
     """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q)."""
     q = chunk.q
     together = TOGETHER if float(q.mean()) < OFTEN_WRONG else 2
     whole = len(q) // together * together
-    total = _cross_entropy(Chunk(0, 0, chunk.logits[:, whole:], chunk.p, q[whole:])).sum()
+    total = float(_cross_entropy(Chunk(0, 0, chunk.logits[:, whole:], chunk.p, q[whole:])).sum())
     if not whole:
         return total
     joint = any_wrong(q[None, :whole], together)[0]
     if float(joint.amax()) > JOINTLY_SURE:
         sure = (joint > JOINTLY_SURE).nonzero()[:, 0]
         if 4 * len(sure) > len(joint):
-            return _cross_entropy(chunk).sum()
+            return float(_cross_entropy(chunk).sum())
         members = (sure + torch.arange(together)[:, None] * len(joint)).view(-1)
-        total = total + _cross_entropy(Chunk(0, 0, chunk.logits[:, members], chunk.p, q[members])).sum()
+        total += float(_cross_entropy(Chunk(0, 0, chunk.logits[:, members], chunk.p, q[members])).sum())
         joint.index_fill_(0, sure, 0.0)
-    return total - joint.neg_().log1p_().sum()
+    return total - float(joint.neg_().log1p_().sum())
 
 
 def background_sums(images: list[Image], plan: Plan) -> tuple[Tensor, Tensor]:
@@ -131,11 +134,11 @@ def background_sums(images: list[Image], plan: Plan) -> tuple[Tensor, Tensor]:
     """
     kept = torch.empty((len(images), images[0].logits.numel()), dtype=images[0].logits.dtype)
     length = raw_of(plan, max(2, len(images[0].logits))).length
-    result = torch.zeros((len(images), length), dtype=torch.float64)
+    result = np.zeros((len(images), length))
     for image, of_image, row in zip(images, kept, result, strict=True):
         for chunk in read_chunks(image, of_image):
-            row += _chunk_sums(chunk, plan) if is_finite(chunk.logits) else torch.nan
-    return result, kept
+            row += _chunk_sums(chunk, plan) if is_finite(chunk.logits) else np.nan
+    return torch.from_numpy(result), kept
 
 
 def is_finite(logits: Tensor) -> bool:
@@ -143,20 +146,25 @@ def is_finite(logits: Tensor) -> bool:
     return math.isfinite(float(logits.sum())) or bool(torch.isfinite(logits).all())
 
 
-def _chunk_sums(chunk: Chunk, plan: Plan) -> Tensor:
-    parts = [chunk.p.sum(1)] if plan.sharpens else []
+def _chunk_sums(chunk: Chunk, plan: Plan) -> npt.NDArray[Any]:
+    parts = [sums(chunk.p)] if plan.sharpens else []
     for power in plan.powers:
         parts += [_power_sums(chunk.p, power), _power_sums(chunk.q[None], power)]
-    if any(not isinstance(term, CrossEntropy) for term in plan.on_background):
-        ce = _cross_entropy(chunk)
-        parts += [term.value(ce, chunk.q).sum()[None] for term in plan.on_background]
-    else:
-        parts += [_sum_of_cross_entropy(chunk)[None] for _ in plan.on_background]
-    return torch.cat(parts)
+    ce = _cross_entropy(chunk) if plan.logarithms else chunk.q
+    for term in plan.on_background:
+        if plan.logarithms:
+            parts.append(sums(term.value(ce, chunk.q)[None]))
+        elif isinstance(term, CrossEntropy):
+            parts.append(np.array([_sum_of_cross_entropy(chunk)]))
+        else:
+            parts.append(
+                tail_sums(chunk.q[None], lambda q, _: np.array([_sum_of_cross_entropy(replace(chunk, q=q[0]))]))
+            )
+    return np.concatenate(parts)
 
 
-def _power_sums(x: Tensor, power: float) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=1).square_() if power == 2 else x.pow(power).sum(1)
+def _power_sums(x: Tensor, power: float) -> Row:
+    return sums(x.pow(power)) if power != 2 else torch.linalg.vector_norm(x, dim=1).square_().numpy()
 
 
 def background_gradient(kept: Tensor, images: list[Image], plan: Plan, weights: Tensor, outs: list[Tensor]) -> None:
@@ -207,8 +215,7 @@ def _lower(x: Tensor, power: float) -> Tensor:
 def _term_slopes(chunk: Chunk, plan: Plan, weights: list[float]) -> Tensor | float:
     """Σ weight · d term / d ce, (v,), or a number if it is the same for all voxels."""
     total: Tensor | float = 0.0
-    simple = [isinstance(term, CrossEntropy) for term in plan.on_background]
-    ce = chunk.q if all(simple) else _cross_entropy(chunk)
-    for term, weight, is_simple in zip(plan.on_background, weights, simple, strict=True):
-        total = total + (weight if is_simple else weight * term.slope(ce, chunk.q))
+    ce = chunk.q if plan.slopes_by_q else _cross_entropy(chunk)
+    for term, weight in zip(plan.on_background, weights, strict=True):
+        total = total + (weight if isinstance(term, CrossEntropy) else weight * term.slope(ce, chunk.q))
     return total

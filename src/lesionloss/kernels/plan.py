@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lesionloss.kernels.lesions import Found
 from lesionloss.kernels.readable import READABLE
-from lesionloss.kernels.terms import CrossEntropy, Term
+from lesionloss.kernels.terms import CrossEntropy, Tail, Term
 
 if TYPE_CHECKING:
     from lesionloss.voxels import Voxels
@@ -54,9 +54,19 @@ class Plan:
 
     @cached_property
     def one_term(self) -> Term | None:
-        """The background's term that is more than a cross-entropy, where there is just one."""
-        curved = [term for term in self.on_background if not isinstance(term, CrossEntropy)]
+        """The background's term whose slope needs a logarithm, where there is just one."""
+        curved = [term for term in self.on_background if not isinstance(term, CrossEntropy | Tail)]
         return curved[0] if len(curved) == 1 else None
+
+    @cached_property
+    def logarithms(self) -> bool:
+        """Whether the sums over background voxels take a logarithm for each of them."""
+        return any(term not in (CrossEntropy(), Tail(2)) for term in self.on_background)
+
+    @cached_property
+    def slopes_by_q(self) -> bool:
+        """Whether no term's slope needs a logarithm."""
+        return all(isinstance(term, CrossEntropy | Tail) for term in self.on_background)
 
     @cached_property
     def is_plain(self) -> bool:

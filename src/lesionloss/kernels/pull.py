@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lesionloss.kernels.plan import Plan
 from lesionloss.kernels.single import CHUNK, Errors, pieces
-from lesionloss.kernels.terms import CrossEntropy, Term
+from lesionloss.kernels.terms import CrossEntropy, Tail, Term
 
 
 def single_gradient(
@@ -46,44 +46,48 @@ def listed_gradient(errors: Errors, plan: Plan, weights: Tensor) -> Tensor:
         column += 2
     slope *= torch.sigmoid(-errors.margin)
     for term, weight in zip(plan.on_background, weights[column:], strict=True):
-        slope += weight if isinstance(term, CrossEntropy) else weight * term.slope(errors.cross_entropy, q)
+        slope += weight if isinstance(term, CrossEntropy) else weight * _slope(term, errors)
     return slope.mul_(q)
 
 
 def _write_gradient(
     errors: Errors, plan: Plan, weights: list[float], out: Tensor, room: Tensor, known: Term | None = None
 ) -> None:
-    """q (a (1 - q) + s), a the slope of the sums by q and s that of the terms by cross-entropy, but for a known one.
+    """q times the slope of all sums by the margin over q, but for a known term.
 
     `out` may be q itself: it is written last, once; `room` is as large and holds what comes before.
     """
     q, column = errors.q, 1 if plan.sharpens else 0
+    # (1 - q) (a + 2 b q) of counts, w of a cross-entropy, w q^(gamma - 1) of a tail: mostly a polynomial in q
     linear = weights[0] if plan.sharpens else 0.0
     of_powers = [(power, sum(weights[column + 2 * i : column + 2 * i + 2])) for i, power in enumerate(plan.powers)]
+    curve = 2 * sum(weight for power, weight in of_powers if power == 2)
+    coefficients = [linear, curve - linear, -curve]
+    others: list[tuple[Term, float]] = []
     of_terms = list(zip(plan.on_background, weights[column + 2 * len(of_powers) :], strict=True))
-    plain = float(sum(weight for term, weight in of_terms if isinstance(term, CrossEntropy)))
-    others = [(term, weight) for term, weight in of_terms if not isinstance(term, CrossEntropy) and term is not known]
-    if not others and plan.powers in ((), (2.0,)):
-        curve = 2 * of_powers[0][1] if of_powers else 0.0
-        if plain == 0:  # a product with q (1 - q) in one pass
-            slope = torch.add(q.new_tensor(linear), q, alpha=curve, out=room) if curve else q.new_tensor(linear)
-            torch.ops.aten.sigmoid_backward.grad_input(slope, q, grad_input=out)
-            return
-        if curve:
-            torch.add(q.new_tensor(curve - linear), q, alpha=-curve, out=room)
-            torch.addcmul(q.new_tensor(linear + plain), room, q, out=room)
-        else:
-            torch.add(q.new_tensor(linear + plain), q, alpha=-linear, out=room)
-        torch.mul(room, q, out=out)
+    for term, weight in of_terms:
+        if isinstance(term, CrossEntropy):
+            coefficients[0] += weight
+        elif isinstance(term, Tail) and term.gamma <= len(coefficients):
+            coefficients[term.gamma - 1] += weight
+        elif term is not known:
+            others.append((term, weight))
+    if not of_terms and plan.powers in ((), (2.0,)):  # a product with q (1 - q) in one pass
+        slope = torch.add(q.new_tensor(linear), q, alpha=curve, out=room) if curve else q.new_tensor(linear)
+        torch.ops.aten.sigmoid_backward.grad_input(slope, q, grad_input=out)
         return
-    torch.sub(1.0, q, out=room)
-    if of_powers:
-        slopes = torch.full_like(q, linear)
-        for power, weight in of_powers:
-            slopes.add_(q if power == 2 else q.pow(power - 1), alpha=power * weight)
-        room.mul_(slopes)
-    else:
-        room.mul_(linear)
+    first, second, third = coefficients
+    torch.add(q.new_tensor(second if third else first), q, alpha=third or second, out=room)
+    if third:
+        torch.addcmul(q.new_tensor(first), room, q, out=room)
+    for power, weight in of_powers:
+        if power != 2:
+            room.add_(q.pow(power - 1).mul_(1 - q), alpha=power * weight)
     for term, weight in others:
-        room.add_(term.slope(errors.cross_entropy, q), alpha=weight)
-    torch.mul(room.add_(plain), q, out=out)
+        room.add_(_slope(term, errors), alpha=weight)
+    torch.mul(room, q, out=out)
+
+
+def _slope(term: Term, errors: Errors) -> Tensor:
+    """That of a tail needs no logarithm."""
+    return term.slope(errors.q if isinstance(term, Tail) else errors.cross_entropy, errors.q)

@@ -7,7 +7,7 @@ again; else q of the background.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lesionloss.kernels.joint import JOINTLY_SURE, any_wrong
+from lesionloss.kernels.joint import JOINTLY_SURE, Row, any_wrong, dots, sums, tail_sums
 from lesionloss.kernels.plan import Plan, raw_of
-from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
+from lesionloss.kernels.terms import CrossEntropy, Focal, Term
 
 CHUNK = 1 << 19  # numbers in a piece of work: calls cost little beside it, and it stays in the shared cache
 LONG_CHUNK = 1 << 20  # where each number is touched only a few times
@@ -71,8 +71,8 @@ def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan)
     all finite.
     """
     kept = torch.empty_like(logits)
-    sums = np.zeros((len(logits), raw_of(plan, 2).length))
-    parts = list(pieces(len(logits), logits.shape[1], CHUNK if plan.one_term else LONG_CHUNK))
+    result = np.zeros((len(logits), raw_of(plan, 2).length))
+    parts = list(pieces(len(logits), logits.shape[1], LONG_CHUNK if plan.is_plain else CHUNK))
     sizes = [stop - start for _, start, stop in parts]
     spare = None if plan.one_term is None else logits.new_empty(max(sizes))
     masks = [None] * len(parts) if valid is None else torch.split(valid.reshape(-1), sizes)
@@ -82,7 +82,7 @@ def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan)
     for (rows, start, stop), (low, high), (margin, keep, mask) in zip(parts, edges, pairs, strict=True):
         smallest, largest = (float(x) for x in margin.aminmax())
         if not -np.inf < smallest <= largest < np.inf:
-            sums[rows] = np.nan
+            result[rows] = np.nan
             continue
         q = torch.sigmoid(margin, out=keep if spare is None else spare[: stop - start])
         q.numpy()[listed[low:high] - start] = 0.0
@@ -91,8 +91,8 @@ def single_sums(logits: Tensor, where: Tensor, valid: Tensor | None, plan: Plan)
         shape = (rows.stop - rows.start, -1)
         errors = Errors(margin.view(shape), q.view(shape), largest)
         for column, total in enumerate(_row_sums(errors, plan, keep.view(shape))):
-            sums[rows, column] += total.numpy()
-    return torch.from_numpy(sums), kept
+            result[rows, column] += total
+    return torch.from_numpy(result), kept
 
 
 def listed_sums(errors: Errors, bounds: npt.NDArray[Any], plan: Plan) -> npt.NDArray[Any]:
@@ -101,12 +101,12 @@ def listed_sums(errors: Errors, bounds: npt.NDArray[Any], plan: Plan) -> npt.NDA
     for power in plan.powers:
         columns += 2 * [errors.q * errors.q if power == 2 else errors.q.pow(power)]
     columns += [errors.value(term) for term in plan.on_background]
-    sums = np.zeros((len(bounds) - 1, len(columns)))
+    result = np.zeros((len(bounds) - 1, len(columns)))
     held = np.flatnonzero(np.diff(bounds))
     if len(held):
         for number, column in enumerate(columns):
-            sums[held, number] = np.add.reduceat(column.numpy(), bounds[held], dtype=np.float64)
-    return sums
+            result[held, number] = np.add.reduceat(column.numpy(), bounds[held], dtype=np.float64)
+    return result
 
 
 def pieces(rows: int, voxels: int, most: int) -> Iterator[tuple[slice, int, int]]:
@@ -122,50 +122,44 @@ def pieces(rows: int, voxels: int, most: int) -> Iterator[tuple[slice, int, int]
         yield slice(row, stop), row * voxels, stop * voxels
 
 
-def _row_sums(errors: Errors, plan: Plan, keep: Tensor) -> list[Tensor]:
-    """The raw sums of each row, (r,) each; `keep` gets the pull of the one term, if there is one."""
-    q, terms = errors.q, plan.on_background
-    columns = [q.sum(1)] if plan.sharpens else []
+def _row_sums(errors: Errors, plan: Plan, keep: Tensor) -> list[Row]:
+    """The raw sums of each row; `keep` gets the pull of the one term, if there is one."""
+    q = errors.q
+    columns = [sums(q)] if plan.sharpens else []
     for power in plan.powers:
-        columns += 2 * [_dots(q, q) if power == 2 else q.pow(power).sum(1)]
-    if all(isinstance(term, CrossEntropy) for term in terms):
-        return columns + [_cross_entropy_sums(errors, columns[0] if plan.sharpens else q.sum(1)) for _ in terms]
-    # Cross-entropies first, because a sweep may overwrite the logarithms.
-    plain = [errors.log_right.sum(1).neg_() for term in terms if isinstance(term, CrossEntropy)]
-    return columns + [
-        plain.pop() if isinstance(term, CrossEntropy) else sweep(term, errors, keep if term is plan.one_term else None)
-        for term in terms
-    ]
+        columns += 2 * [dots(q, q) if power == 2 else sums(q.pow(power))]
+    of_terms: dict[Term, Row] = {}
+    # The one term comes last, because its sweep overwrites the logarithms.
+    for term in sorted(plan.on_background, key=lambda term: term == plan.one_term):
+        if plan.logarithms:
+            of_terms[term] = sweep(term, errors, keep if term is plan.one_term else None)
+        elif isinstance(term, CrossEntropy):
+            of_terms[term] = _joint_sums(errors, columns[0] if columns else sums(q))
+        else:
+            of_terms[term] = tail_sums(q, lambda large, linear: _joint_sums(replace(errors, q=large), linear))
+    return columns + [of_terms[term] for term in plan.on_background]
 
 
-def sweep(term: Term, errors: Errors, pull: Tensor | None) -> Tensor:
-    """Σ term of each row, (r,); `pull` gets d term / d margin = slope · q, and then the logarithms are overwritten.
+def sweep(term: Term, errors: Errors, pull: Tensor | None) -> Row:
+    """Σ term of each row; `pull` gets d term / d margin = slope · q, and then the logarithms are overwritten.
 
     Fewer passes over the voxels than value and slope take.
     """
     q, log = errors.q, errors.log_right
+    if isinstance(term, CrossEntropy):
+        return -sums(log)
     if isinstance(term, Focal) and term.gamma > 0:
         powered = _power(q, term.gamma)
-        total: Tensor = _dots(powered, log).neg_()
+        total = -dots(powered, log)
         if pull is not None:
             # slope · q = q^gamma (q + gamma (1 - q) ce): with log for -ce, what is between log and -1 / gamma
             between = torch.lerp(log, q.new_tensor(-1 / term.gamma), q, out=log)
             torch.addcmul(q.new_zeros(()), between, powered, value=-term.gamma, out=pull)
         return total
-    if isinstance(term, Tail) and term.gamma > 1:
-        total = _tail_sums(term, log, q)
-        if pull is not None:
-            torch.mul(q, q, out=pull) if term.gamma == 2 else torch.pow(q, term.gamma, out=pull)
-        return total
-    total = errors.value(term).sum(1)
+    total = sums(errors.value(term))
     if pull is not None:
         torch.mul(q, term.slope(errors.cross_entropy, q), out=pull)
     return total
-
-
-def _dots(x: Tensor, y: Tensor) -> Tensor:
-    """Σ x y of each row; twice as quick as `torch.linalg.vecdot`."""
-    return torch.stack([torch.dot(one, other) for one, other in zip(x, y, strict=True)])
 
 
 def _power(q: Tensor, exponent: float) -> Tensor:
@@ -174,41 +168,24 @@ def _power(q: Tensor, exponent: float) -> Tensor:
     return q.sqrt() if exponent == 0.5 else q.pow(exponent)
 
 
-def _tail_sums(term: Tail, log: Tensor, q: Tensor) -> Tensor:
-    """See `Tail.value`."""
-    junction, terms = term.series(q.dtype)
-    first, last = term.gamma, term.gamma + terms - 1
-    series = torch.add(q.new_tensor(1 / (last - 1)), q, alpha=1 / last)
-    for j in range(last - 2, first - 1, -1):
-        torch.addcmul(q.new_tensor(1 / j), series, q, out=series)
-    series.mul_(_power(q, first))
-    # The series everywhere, and what the closed form has less, where that is used; choosing costs more than both.
-    less = torch.add(log, q)
-    for j in range(2, first):
-        less.add_(q.pow(j), alpha=1 / j)
-    less.add_(series)
-    where_closed: Tensor = torch.ops.aten.threshold_backward(less, q, junction)
-    return series.sum(1) - where_closed.sum(1)
-
-
-def _cross_entropy_sums(errors: Errors, linear: Tensor) -> Tensor:
-    """Several voxels share a logarithm: log Π (1 - q) = log(1 - Q)."""
-    rows, voxels = errors.q.shape
-    mean = linear.numpy().sum() / max(1, errors.q.numel())
+def _joint_sums(errors: Errors, linear: Row) -> Row:
+    """Σ ce of each row, given Σ q. Several voxels share a logarithm: log Π (1 - q) = log(1 - Q)."""
+    voxels = errors.q.shape[1]
+    mean = linear.sum() / max(1, errors.q.numel())
     together = next(number for most, number in TOGETHER if mean <= most or number == 2)
     whole = voxels // together * together
     if not whole:
-        return errors.log_right.sum(1).neg_()
+        return -sums(errors.log_right)
     joint = any_wrong(errors.q if whole == voxels else errors.q[:, :whole], together)
-    others = errors.q.new_zeros(rows)
+    others = np.zeros(len(errors.q))
     if float(joint.amax()) > JOINTLY_SURE:
         row, column = (joint > JOINTLY_SURE).nonzero(as_tuple=True)
         if len(row) > MANY * joint.numel():
-            return errors.log_right.sum(1).neg_()
+            return -sums(errors.log_right)
         members = column[:, None] + torch.arange(together) * joint.shape[1]
         sure = Errors(errors.margin[row[:, None], members], errors.q[row[:, None], members])
-        others.index_add_(0, row, sure.log_right.sum(1))
+        np.add.at(others, row.numpy(), sums(sure.log_right))
         joint[row, column] = 0.0
     if whole < voxels:
-        others += Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous()).log_right.sum(1)
-    return joint.neg_().log1p_().sum(1).add_(others).neg_()
+        others += sums(Errors(errors.margin[:, whole:].contiguous(), errors.q[:, whole:].contiguous()).log_right)
+    return -others - sums(joint.neg_().log1p_())
