@@ -202,10 +202,10 @@ def _of_listed_voxels(v: Voxels, k: float) -> Tensor:
     p, miss = _right_and_wrong(logits, number)
     group = number + v.classes * (rows % v.groups if v.reading.pooled else rows)
     kept = _hardest(p.detach(), group, images * v.classes, k)
-    zeros = torch.zeros(images * v.classes, dtype=torch.float64)
     # In double precision, because index_add goes one by one.
-    tp, misses = (zeros.index_add(0, group[kept], x[kept].double()) for x in (p, miss.square()))
-    tp, misses = (x.view(images, v.classes)[:, first:].to(v.logits.dtype) for x in (tp, misses))
+    listed = torch.stack([p, miss.square()])[:, kept].double()
+    sums = torch.zeros((2, images * v.classes), dtype=torch.float64).index_add(1, group[kept], listed)
+    tp, misses = sums.view(2, images, v.classes)[:, :, first:].to(v.logits.dtype).unbind(0)
     errors = (v.counts(sharpen=2.0).fp + misses) / 2
     return errors / (tp + errors + v.eps)
 
