@@ -178,6 +178,19 @@ def test_a_spoilt_file_costs_one_line_and_code_1(
     assert not (tmp_path / "run" / "trials").exists()
 
 
+def test_data_that_cannot_be_listed_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path, plan: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    (tmp_path / "none").mkdir()
+    for wrong, message in ((tmp_path / "nowhere", "no such folder"), (tmp_path / "none", "msseg2")):
+        code, line = call(monkeypatch, capsys, "bench", plan, "--data", wrong, "--out", out)
+        assert code in (1, 2)
+        assert message in line
+        assert not out.exists()
+    assert call(monkeypatch, capsys, "bench", plan, "--data", data, "--out", out) == (0, "")
+
+
 def test_a_mask_that_a_scaled_uint8_made_slightly_wrong_is_repaired(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path, plan: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from lesionloss.data.cohort import Cohort, open_cohort
 from lesionloss.data.prepare import CaseEntry, Index, PreparedCase, load_index, load_prepared, prepare_all
 from lesionloss.errors import DataError, UsageError
 
+MADE = ("synth", "shapes")  # sources that are made here
+
 
 @dataclass(frozen=True)
 class RunCohort:
@@ -92,8 +94,7 @@ def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> Index:
     cohort = _source(plan, folder, watcher)
     for case in cohort.incomplete:
         watcher.note(f"left out: {case.name}: {case.reason}")
-    if not cohort.cases:
-        raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
+    _check_complete(cohort)
     link_cohort(folder)
     return prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
 
@@ -113,10 +114,27 @@ def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
         shapes = ShapesSettings(data.shapes_axes, data.shapes_side, data.shapes_classes)
         written = write_shapes(folder / "synthetic", data.synth_patients, data.synth_seed, shapes)
         return open_cohort(written, data.target or None)
+    return _given(plan)
+
+
+def check_source(plan: Plan) -> None:
+    """Raise what `made_cohort` would for images of the user's that can't be listed; nothing is written."""
+    if plan.data.source not in MADE and not is_prepared(plan.data.source):
+        _check_complete(_given(plan))
+
+
+def _given(plan: Plan) -> Cohort:
+    """The user's images."""
+    data = plan.data
     if not data.source:
         raise UsageError(f"plan {plan.name} needs data: say where they are with --data FOLDER")
     text = f"{data.layout}:{data.source}" if data.layout else data.source
     return _chosen(open_cohort(text, data.target or None), data.patients)
+
+
+def _check_complete(cohort: Cohort) -> None:
+    if not cohort.cases:
+        raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
 
 
 def _chosen(cohort: Cohort, patients: Sequence[str]) -> Cohort:

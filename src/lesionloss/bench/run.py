@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lesionloss.bench.agenda import Agenda, difference_trials, settle
 from lesionloss.bench.claims import comes_free, forget, held, take
-from lesionloss.bench.cohort import ListedCohort, made_cohort
+from lesionloss.bench.cohort import ListedCohort, check_source, made_cohort
 from lesionloss.bench.engines import Engine, check_losses
 from lesionloss.bench.engines.inside import Inside
 from lesionloss.bench.execute import Order, computing_with
@@ -50,6 +50,8 @@ def run(
         raise UsageError(f"plan {plan.name} is {len(plan.runs())} runs; take them from bench.storing.runs_of")
     if not isinstance(engine, Inside):
         check_losses(plan.losses)
+    if not (folder / "plan.toml").exists():
+        check_source(plan)  # so that a call that can't work leaves no run behind
     claim(plan, folder)
     with alone(folder, "cohort", watcher):
         cohort = made_cohort(plan, folder, watcher)
