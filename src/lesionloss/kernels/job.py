@@ -60,6 +60,7 @@ class Kept(NamedTuple):
     """What one pass leaves for the other."""
 
     numbers: Tensor  # one for each logit, or empty
+    bounds: npt.NDArray[Any]  # (R + 1,): where the lesion voxels of each row begin in their list
     margin: Tensor | None  # of the lesion voxels, where there is one logit a voxel
 
 
@@ -91,8 +92,8 @@ class Job:
             of_lesions = mirrored @ matrix + lesions * per_voxel
             results = sums.numpy() @ matrix + (valid - lesions) * per_voxel
             results += of_lesions[:, other_class(len(per_voxel)).numpy()]
-            return torch.from_numpy(results).to(logits.dtype), Kept(numbers, margin)
-        sums, numbers = self.engine.sums(self._images(logits, where), self.plan)
+            return _like(results, logits), Kept(numbers, bounds, margin)
+        sums, numbers = self.engine.sums(self._images(logits, where, bounds), self.plan)
         _refuse_nan(sums, logits)
         results = sums.numpy() @ matrix + (valid - lesions) * per_voxel
         for few in self._lesions(logits, where):
@@ -100,7 +101,7 @@ class Job:
             inside = np.searchsorted(few.row.numpy(), np.arange(rows + 1))
             for row, (low, high) in enumerate(pairwise(inside.tolist())):
                 results[row] += columns[:, low:high].sum(1, dtype=torch.float64).numpy()
-        return torch.from_numpy(results).to(logits.dtype), Kept(numbers, None)
+        return _like(results, logits), Kept(numbers, bounds, None)
 
     def gradient(self, logits: Tensor, weights: Tensor, where: Tensor, kept: Kept, last: bool = False) -> Tensor:
         """d(weights · results) / d logits, given what `sums` kept; where nobody asks again, it may be written there."""
@@ -108,17 +109,17 @@ class Job:
         numbers = kept.numbers
         there = last and logits.shape[1] == 1 and numbers.numel() == logits.numel()
         out = numbers.view(logits.shape) if there else torch.empty_like(logits)
-        of_raw = weights.double() @ raw.matrix.T
+        matrix, of_results = raw.matrix.numpy(), weights.numpy().astype(np.float64)
+        of_raw = torch.from_numpy(of_results @ matrix.T)
         if logits.shape[1] == 1:
             margin = _margins(logits, where) if kept.margin is None else kept.margin
             self.engine.single_gradient(numbers, logits[:, 0], self.valid, self.plan, of_raw, out[:, 0])
-            of_mirrored = (weights[:, other_class(len(raw.per_voxel))].double() @ raw.matrix.T).to(logits.dtype)
-            each = np.diff(_bounds(where, len(logits), logits.shape[2]))
-            of_voxels = torch.from_numpy(np.repeat(of_mirrored.T.numpy(), each, axis=1))
+            of_mirrored = _like(of_results[:, other_class(len(raw.per_voxel)).numpy()] @ matrix.T, logits)
+            of_voxels = torch.from_numpy(np.repeat(of_mirrored.numpy().T, np.diff(kept.bounds), axis=1))
             slopes = pull.listed_gradient(single.listed_errors(margin), self.plan.mirrored, of_voxels)
             out.view(-1).numpy()[where.numpy()] = slopes.neg_().numpy()  # NumPy scatters three times as quickly
             return out
-        self.engine.gradient(numbers, self._images(logits, where), self.plan, of_raw, list(out))
+        self.engine.gradient(numbers, self._images(logits, where, kept.bounds), self.plan, of_raw, list(out))
         for few in self._lesions(logits, where):
             slopes = lesion_gradient(few.voxels, self.plan, weights.T.contiguous().index_select(1, few.row))
             out.view(-1).scatter_(0, few.at.view(-1), slopes.reshape(-1))
@@ -134,12 +135,12 @@ class Job:
         at = places(where, *gradient.shape[1:])
         gradient.view(-1).numpy()[at.T.numpy()] += of_listed.numpy()
 
-    def _images(self, logits: Tensor, where: Tensor) -> list[Image]:
+    def _images(self, logits: Tensor, where: Tensor, bounds: npt.NDArray[Any]) -> list[Image]:
         """Each row, given the positions of lesion voxels in the batch."""
-        rows, _, voxels = logits.shape
+        voxels = logits.shape[2]
         return [
             Image(logits[row], None if self.valid is None else self.valid[row], where[low:high] - row * voxels)
-            for row, (low, high) in enumerate(pairwise(_bounds(where, rows, voxels).tolist()))
+            for row, (low, high) in enumerate(pairwise(bounds.tolist()))
         ]
 
     def _lesions(self, logits: Tensor, where: Tensor) -> Iterator["_Few"]:
@@ -160,6 +161,10 @@ class _Few:
     voxels: LesionVoxels
 
 
+def _like(numbers: npt.NDArray[Any], logits: Tensor) -> Tensor:
+    return torch.from_numpy(numbers.astype(logits.numpy().dtype))
+
+
 def _refuse_nan(sums: Tensor, logits: Tensor) -> None:
     if np.isnan(sums.numpy()).any():
         refuse_logits(logits)
@@ -171,5 +176,4 @@ def _margins(logits: Tensor, where: Tensor) -> Tensor:
 
 
 def _bounds(where: Tensor, rows: int, voxels: int) -> npt.NDArray[Any]:
-    """(R + 1,): where the lesion voxels of each row begin in their list."""
     return np.searchsorted(where.numpy(), np.arange(rows + 1) * voxels)

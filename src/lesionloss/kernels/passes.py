@@ -28,7 +28,7 @@ class Sums(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         listed = (where, kept.margin) if few else (None, None)
         ctx.save_for_backward(logits, job.labels, job.valid, *listed, kept.numbers)
-        ctx.job = job
+        ctx.job, ctx.bounds = job, kept.bounds
         return _parts(results, job.plan, logits) + ((job.listed(flat, where),) if job.plan.listed else ())
 
     @staticmethod
@@ -41,7 +41,7 @@ class Sums(torch.autograd.Function):
         if torch.is_grad_enabled():
             return _gradient_again(job, logits, weights, of_listed), None, None
         where = job.engine.find(labels).where if where is None else where
-        kept = Kept(numbers, margin)
+        kept = Kept(numbers, ctx.bounds, margin)
         gradient = job.gradient(logits.contiguous(), weights, where, kept, last=not _kept_graph())
         if of_listed is not None:
             job.add_listed(gradient, where, of_listed)
