@@ -45,23 +45,23 @@ def takes(image: Image, plan: Plan) -> bool:
     return known and image.logits.dtype == torch.float32 and loops() is not None
 
 
-def _inside(valid: Tensor | None, piece: Piece) -> np.ndarray[Any, Any]:
-    if valid is None:
-        return np.empty(0, np.bool_)
-    return np.asarray(valid.numpy()[piece.image, piece.start : piece.stop])
+def _numbers(pieces: list[Piece]) -> np.ndarray[Any, Any]:
+    return np.array([(at.image, at.start, at.stop) for at in pieces], np.int64).reshape(-1, 3)
+
+
+def _inside(valid: Tensor | None, rows: int) -> np.ndarray[Any, Any]:
+    return np.empty((rows, 0), np.bool_) if valid is None else np.asarray(valid.numpy())
 
 
 def walk_found(logits: Tensor, labels: Tensor, valid: Tensor | None, with_logs: bool) -> Tensor:
     """See `Walk.found`."""
     from lesionloss.kernels import walk
 
-    z, y = logits.numpy(), labels.numpy()
+    z, y, inside = logits.numpy(), labels.numpy(), _inside(valid, len(logits))
 
     def add(pieces: list[Piece]) -> np.ndarray[Any, Any]:
         found = np.zeros((len(z), COLUMNS))
-        for at in pieces:
-            part = (at.image, slice(at.start, at.stop))
-            walk.walk_sums(z[part], y[part], _inside(valid, at), with_logs, found[at.image])
+        walk.walk_pieces(z, y, inside, _numbers(pieces), with_logs, found)
         return found
 
     parts = np.stack(in_parts([z.shape[1]] * len(z), 1, add))
@@ -74,13 +74,11 @@ def walk_pull(logits: Tensor, labels: Tensor, valid: Tensor | None, weights: Ten
     """See `Walk.pull`."""
     from lesionloss.kernels import walk
 
-    z, y, of_found = logits.numpy(), labels.numpy(), weights.numpy()
+    z, y, inside, of_found = logits.numpy(), labels.numpy(), _inside(valid, len(logits)), weights.numpy()
     out = np.empty_like(z)
 
     def write(pieces: list[Piece]) -> None:
-        for at in pieces:
-            part = (at.image, slice(at.start, at.stop))
-            walk.walk_gradient(z[part], y[part], _inside(valid, at), of_found[at.image], out[part])
+        walk.pull_pieces(z, y, inside, _numbers(pieces), of_found, out)
 
     in_parts([z.shape[1]] * len(z), 1, write)
     return torch.from_numpy(out)

@@ -7,9 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-JOINTLY_SURE = 0.99  # up to there, 1 - Q has digits enough for its logarithm
 Row = npt.NDArray[np.float32 | np.float64]  # (r,): a number for each row
-JUNCTION = 0.05  # q from which on ce - q has kept all but a fortieth of its digits' worth
+
+JOINTLY_SURE = 0.99  # up to there, 1 - Q has digits enough for its logarithm
+JUNCTION = 0.05  # from that q on, ce - q is at most forty times less exact than ce
 
 
 def any_wrong(q: Tensor, together: int) -> Tensor:

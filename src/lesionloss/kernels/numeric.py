@@ -26,12 +26,11 @@ def exponential(x):
     k = np.int32(x * _LOG2_E - f32(0.5))  # the nearest whole number, as x is not positive
     n = f32(k)
     r = x - n * _LN2_HIGH - n * _LN2_LOW
-    y = f32(1 / 5040)
-    y = y * r + f32(1 / 720)
-    y = y * r + f32(1 / 120)
-    y = y * r + f32(1 / 24)
-    y = y * r + f32(1 / 6)
-    y = y * r + f32(0.5)
+    y = f32(1.3814222e-3)  # (e^r - 1 - r) / r², where its relative error in e^r is smallest: 3e-9
+    y = y * r + f32(8.3688991e-3)
+    y = y * r + f32(4.1668404e-2)
+    y = y * r + f32(1.6666520e-1)
+    y = y * r + f32(4.9999994e-1)
     y = y * r * r + r + f32(1.0)
     return y * np.int32((k + np.int32(127)) << np.int32(23)).view(np.float32)
 

@@ -2,8 +2,7 @@
 
 Seen from its own class, a voxel of either kind has a margin (the logit of the wrong class) and q = σ(margin), the
 probability of being wrong; so one set of formulas serves both. Kept for the backward pass is one number a voxel: the
-pull of the background's term, if there is one that is more than a cross-entropy, because it costs a logarithm to find
-again; else q of the background.
+pull of the background's term, if there is one whose slope costs a logarithm to find again; else q of the background.
 """
 
 from collections.abc import Iterator

@@ -26,6 +26,23 @@ NOWHERE = f32(-1e4)  # a logit that counts for nothing in a background voxel
 
 
 @exactly
+def walk_pieces(z, y, valid, pieces, with_logs, found):
+    """Add to found (R, 9) what pieces (row, start, stop) of z and y (R, V) hold; valid is (R, V), or (R, 0) for all."""
+    for k in range(len(pieces)):
+        row, start, stop = pieces[k]
+        walk_sums(z[row, start:stop], y[row, start:stop], valid[row, start:stop], with_logs, found[row])
+
+
+@exactly
+def pull_pieces(z, y, valid, pieces, weights, out):
+    """Write the gradient of Σ weights · found, weights (R, 9), for pieces of rows."""
+    for k in range(len(pieces)):
+        row, start, stop = pieces[k]
+        place = out[row, start:stop]
+        walk_gradient(z[row, start:stop], y[row, start:stop], valid[row, start:stop], weights[row], place)
+
+
+@exactly
 def walk_sums(z, y, valid, with_logs, found):
     """Add to found (9,) what a run of voxels holds."""
     e, a, b, scratch = np.empty(BLOCK, f32), np.empty(BLOCK, f32), np.empty(BLOCK, f32), np.empty(BLOCK, f32)
@@ -112,10 +129,11 @@ def joined_logarithm(x, a, b):
         half //= 2
         join(a, a[half:], b, half)
         a, b = b, a
-    result = 0.0
-    for i in range(JOINED):
-        result += np.log1p(np.float64(a[i]))
-    return result
+    few, many = 0.0, 0.0  # the rest in double precision, where no product of half of it overflows
+    for i in range(JOINED // 2):
+        x, y = np.float64(a[i]), np.float64(a[i + JOINED // 2])
+        few, many = few + x + few * x, many + y + many * y
+    return np.log1p(few) + np.log1p(many)
 
 
 @exactly
