@@ -3,13 +3,16 @@
 import copy
 import inspect
 import pickle
+import threading
 
 import pytest
 import torch
 
 import lesionloss as ll
+from lesionloss import compiling
 from lesionloss.errors import DataError, UsageError
 from lesionloss.randomness import torch_generator
+from lesionloss.registry import LOSSES
 
 SPECS = [record.name for record in ll.losses()]
 
@@ -136,8 +139,6 @@ def test_a_loss_that_gives_the_wrong_shape_is_named() -> None:
         with pytest.raises(UsageError, match=r"'total_error' must give one value per image, \(2,\).*got \(\)"):
             ll.build("total_error")(*batch())
     finally:
-        from lesionloss.registry import LOSSES
-
         LOSSES.remove("total_error")
 
 
@@ -160,3 +161,30 @@ def test_a_compiled_loss_stays_one_operation_that_refuses_bad_values(text: str) 
     assert any("by_hand" in name for name in seen)
     with pytest.raises(DataError, match="NaN or infinite"):
         traced(torch.full_like(logits, torch.nan), labels)
+
+
+@pytest.mark.parametrize("recorded_here", [True, False])
+def test_a_compiled_loss_runs_on_the_thread_that_calls_it(recorded_here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread's OpenMP team would compete with the caller's; only a torch that can't do without gets one."""
+    if not recorded_here:
+        monkeypatch.setattr(compiling, "_can_record_here", lambda: False)
+    logits, labels = batch()
+    threads: set[int] = set()
+
+    @ll.loss("watched", source="a test")
+    def watched(v: ll.Voxels) -> torch.Tensor:
+        """Watched: Dice that notes its thread."""
+        threads.add(threading.get_ident())
+        c = v.counts()
+        return (c.fp + c.fn) / (c.tp + c.fp + c.fn + v.eps)
+
+    try:
+        plain, compiled = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        loss = ll.build("watched")
+        loss(plain, labels).backward()
+        threads.clear()
+        torch.compile(loss, backend="eager", fullgraph=True)(compiled, labels).backward()
+        torch.testing.assert_close(compiled.grad, plain.grad)
+        assert (threads == {threading.get_ident()}) == recorded_here
+    finally:
+        LOSSES.remove("watched")

@@ -7,8 +7,10 @@ operation gives values and gradient at once; the backward pass scales the gradie
 import itertools
 import os
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +33,30 @@ def register(loss: "Loss") -> str:
 @torch.library.custom_op("lesionloss::by_hand", mutates_args=())
 def by_hand(logits: Tensor, labels: Tensor, valid: Tensor | None, loss: str) -> tuple[Tensor, Tensor]:
     """Values of the images, and the gradient of their sum."""
-    return _with_autograd().submit(_values_and_gradient, _losses[loss], logits, labels, valid).result()
+    call = partial(_values_and_gradient, _losses[loss], logits, labels, valid)
+    if _can_record_here():
+        with _recording():
+            return call()
+    return _with_autograd().submit(call).result()
+
+
+def _can_record_here() -> bool:
+    names = ("_ForceDispatchKeyGuard", "_dispatch_tls_local_include_set", "_dispatch_tls_local_exclude_set")
+    return all(hasattr(torch._C, name) for name in names)
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Where an operation is carried out, torch records no gradients; here it does.
+
+    Another thread would do that too, but it would have a team of OpenMP of its own, and the processors would have to
+    be shared with the first team, which waits busily: a loss took up to twice as long.
+    """
+    included, excluded = torch._C._dispatch_tls_local_include_set(), torch._C._dispatch_tls_local_exclude_set()
+    for key in ("AutogradOther", "AutogradCPU", "AutogradFunctionality"):
+        excluded = excluded.remove(getattr(torch._C.DispatchKey, key))
+    with torch._C._ForceDispatchKeyGuard(included, excluded), torch.enable_grad():
+        yield
 
 
 def _values_and_gradient(loss: "Loss", logits: Tensor, labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -43,7 +68,7 @@ def _values_and_gradient(loss: "Loss", logits: Tensor, labels: Tensor, valid: Te
 
 @cache
 def _with_autograd() -> ThreadPoolExecutor:
-    """A thread of its own: where an operation is carried out, its thread records no gradients."""
+    """A thread of its own, in which gradients are recorded."""
     return ThreadPoolExecutor(1, thread_name_prefix="lesionloss-compiled")
 
 
