@@ -25,17 +25,18 @@ class Found:
 def find_lesions(labels: Tensor) -> Found:
     """All voxels whose label is not 0, in the labels (R, V) of a batch."""
     flat = labels.detach().contiguous().view(-1)
-    numbers = flat.numpy()
-    if flat.element_size() > 1 or flat.numel() % 8 or flat.storage_offset() % 8:
-        where = np.flatnonzero(numbers)
-        return found_at(where, numbers[where])
+    marks = flat if flat.element_size() == 1 else flat != 0
+    if marks.numel() % 8 or marks.storage_offset() % 8:
+        where = np.flatnonzero(marks.numpy())
+        return found_at(where, flat.numpy()[where])
     # Eight labels at a time: nearly all words are 0.
-    words = flat.view(torch.int64).numpy()
+    words = marks.view(torch.int64).numpy()
     at = np.flatnonzero(words != 0)
-    taken = words.take(at).view(numbers.dtype)
+    taken = words.take(at).view(marks.numpy().dtype)
     inside = np.flatnonzero(taken != 0)
     before = 8 * at - np.arange(0, 8 * len(at), 8)
-    return found_at(inside + before.take(inside >> 3), taken)
+    where = inside + before.take(inside >> 3)
+    return found_at(where, taken if marks is flat else flat.numpy()[where])
 
 
 def found_at(where: npt.NDArray[np.int64], labels: npt.NDArray[Any]) -> Found:
