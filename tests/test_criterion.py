@@ -142,6 +142,12 @@ def test_a_loss_that_gives_the_wrong_shape_is_named() -> None:
         LOSSES.remove("total_error")
 
 
+@pytest.fixture
+def forgetful_compiler() -> None:
+    torch.compiler.reset()  # it refuses to compile the same function again after eight losses
+
+
+@pytest.mark.usefixtures("forgetful_compiler")
 @pytest.mark.parametrize("text", ["hytver", "focal", "topk_cross_entropy"])
 def test_a_compiled_loss_stays_one_operation_that_refuses_bad_values(text: str) -> None:
     stream = torch_generator("compiled loss")
@@ -163,6 +169,7 @@ def test_a_compiled_loss_stays_one_operation_that_refuses_bad_values(text: str) 
         traced(torch.full_like(logits, torch.nan), labels)
 
 
+@pytest.mark.usefixtures("forgetful_compiler")
 @pytest.mark.parametrize("recorded_here", [True, False])
 def test_a_compiled_loss_runs_on_the_thread_that_calls_it(recorded_here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread's OpenMP team would compete with the caller's; only a torch that can't do without gets one."""
