@@ -152,6 +152,20 @@ def test_pieces_add_up(name: str, channels: int, monkeypatch: pytest.MonkeyPatch
             agree(fast, slow, 1e-12)
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("name", FAST)
+def test_the_tail_of_small_errors_keeps_its_digits(name: str, channels: int) -> None:
+    stream = torch_generator("kernels", "tail", channels)
+    labels = (torch.rand((2, 9, 16), generator=stream) < 0.1).to(torch.uint8)
+    for sure in (9, 5, 3, 0):  # from errors of 1e-4 to any
+        logits = torch.randn((2, channels, 9, 16), generator=stream, dtype=torch.float64)
+        logits[:, 0] += -sure if channels == 1 else sure
+        of = Case(logits, labels, None, {})
+        for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+            fast = result("weighted_gradient(lesion=0.01)", by_name(name), of, dtype)[0]
+            agree(fast, result("weighted_gradient(lesion=0.01)", READABLE, of, torch.float64)[0], tolerance)
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_large_logits_keep_their_differences(name: str) -> None:
     of = case("large", 1, channels=4)

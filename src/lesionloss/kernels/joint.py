@@ -10,6 +10,7 @@ from torch import Tensor
 Row = npt.NDArray[np.float32 | np.float64]  # (r,): a number for each row
 
 JOINTLY_SURE = 0.99  # up to there, 1 - Q has digits enough for its logarithm
+FEW_SMALL = 0.02  # where Σ q² is above that share of Σ q, Σ ce - Σ q is at most a hundred times less exact than Σ ce
 JUNCTION = 0.05  # from that q on, ce - q is at most forty times less exact than ce
 
 
@@ -32,6 +33,9 @@ def tail_sums(q: Tensor, cross_entropy_sums: Callable[[Tensor, Row], Row]) -> Ro
 
     `cross_entropy_sums(q, linear)` must give Σ ce = Σ -log(1 - q) of such rows, given their Σ q.
     """
+    linear = sums(q)
+    if (dots(q, q) > FEW_SMALL * linear).all():
+        return cross_entropy_sums(q, linear) - linear
     large = torch.nn.functional.threshold(q, JUNCTION, 0.0)
     linear = sums(large)
     return cross_entropy_sums(large, linear) - linear + _series(q - large)
