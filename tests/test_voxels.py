@@ -9,7 +9,7 @@ import lesionloss as ll
 from lesionloss.alignment import align
 from lesionloss.errors import DataError, UsageError
 from lesionloss.index import index, log_cosh, shortfall
-from lesionloss.kernels import READABLE
+from lesionloss.kernels import KERNELS, READABLE, Kernel
 from lesionloss.kernels.terms import Focal, Tail
 from lesionloss.randomness import torch_generator
 from lesionloss.voxels import Counts, Reading, Voxels
@@ -303,3 +303,18 @@ def test_weights_of_lesion_and_background_solved_out_of_the_value(spec: str) -> 
         logits[..., 0] = -0.7 if label else 0.7
         values.append(ll.build(spec)(logits, torch.tensor([[[label, 0, 0]]])).item())
     assert values[0] / values[1] == pytest.approx(WEIGHTS[spec][0] / WEIGHTS[spec][1], rel=1e-9)
+
+
+@pytest.mark.parametrize("kernel", list(KERNELS), ids=lambda kernel: kernel.name)
+def test_lesion_voxels_and_their_logits_are_listed_but_not_of_soft_labels(kernel: Kernel) -> None:
+    labels = torch.tensor([[0, 2, 0, 1], [0, 0, 1, 0]], dtype=torch.uint8)
+    for channels, expected in ((3, [[1, 5, 9], [3, 7, 11], [14, 18, 22]]), (1, [[1], [3], [6]])):
+        logits = torch.arange(8.0 * channels).view(2, channels, 4).requires_grad_()
+        where, listed = Voxels(logits, labels.clamp_max(max(1, channels - 1)), None, kernel).lesions
+        assert where.tolist() == [1, 3, 6]
+        assert listed.tolist() == expected
+        (gradient,) = torch.autograd.grad((listed * listed).sum(), logits)
+        assert gradient.sum() == 2 * listed.sum()
+        assert gradient[1, :, 2].tolist() == (2 * listed[2]).tolist()
+    with pytest.raises(UsageError, match="got shares"):
+        _ = Voxels(torch.zeros(2, 3, 4), torch.full((2, 3, 4), 1 / 3), None, kernel).lesions

@@ -120,7 +120,12 @@ class Voxels:
 
     @property
     def lesions(self) -> tuple[Tensor, Tensor]:
-        """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C); not for soft labels."""
+        """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C).
+
+        Raises UsageError for soft labels, where a voxel may be a lesion in part. On a GPU it waits for the list.
+        """
+        if self.soft:
+            raise UsageError("lesion voxels are listed for class numbers or one-hot labels; got shares of classes")
         return self.kernel.lesions(self)
 
     @kept

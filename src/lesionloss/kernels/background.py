@@ -160,7 +160,7 @@ def _chunk_sums(chunk: Chunk, plan: Plan) -> npt.NDArray[Any]:
             parts.append(
                 tail_sums(chunk.q[None], lambda q, _: np.array([_sum_of_cross_entropy(replace(chunk, q=q[0]))]))
             )
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _power_sums(x: Tensor, power: float) -> Row:

@@ -9,7 +9,7 @@ from torch import Tensor
 from lesionloss.kernels import compiled, on_cuda
 from lesionloss.kernels.job import TORCH, Engine, Job
 from lesionloss.kernels.lesions import Found
-from lesionloss.kernels.passes import Sums, Walked
+from lesionloss.kernels.passes import summed, walked
 from lesionloss.kernels.plan import Pair, Plan
 from lesionloss.kernels.readable import READABLE
 from lesionloss.kernels.terms import CrossEntropy, Focal, Tail, Term
@@ -74,7 +74,7 @@ class Fused:
         return of_lesion, of_background
 
     def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
-        if not self._takes(v):
+        if v.logits.device.type != "cpu" or not self._takes(v):
             return READABLE.lesions(v)
         if v.results.listed is None:
             self._compute_with(v, Plan(listed=True))
@@ -123,9 +123,9 @@ class Fused:
         walk = self._walk(v, missing)
         if walk is not None:
             where = self._found(v).where if missing.listed else None
-            v.results.lesions, *parts = Walked.apply(v.logits, where, job, walk)  # type: ignore[no-untyped-call]
+            v.results.lesions, *parts = walked(v.logits, where, job, walk)
         else:
-            parts = Sums.apply(v.logits, self._found(v).where, job)  # type: ignore[no-untyped-call]
+            parts = [*summed(v.logits, self._found(v).where, job)]
         v.results.add(missing, tuple(parts))
 
 

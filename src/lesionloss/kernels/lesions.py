@@ -47,7 +47,7 @@ def found_at(where: npt.NDArray[np.int64], labels: npt.NDArray[Any]) -> Found:
 def places(where: Tensor, channels: int, voxels: int) -> Tensor:
     """(C, n): where the logits of listed voxels are in the flat batch (R, C, V)."""
     row = torch.div(where, voxels, rounding_mode="floor")
-    return where + (row * (channels - 1) + torch.arange(channels)[:, None]) * voxels
+    return where + (row * (channels - 1) + torch.arange(channels, device=where.device)[:, None]) * voxels
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def lesion_columns(voxels: LesionVoxels, plan: "Plan") -> Tensor:
     for lesion, _ in plan.pairs:
         value = lesion.value(voxels.ce, q)
         parts += [value[None], torch.zeros_like(value)[None]]
-    return torch.cat(parts)
+    return torch.cat(parts) if parts else q.new_empty((0, len(q)))
 
 
 def lesion_gradient(voxels: LesionVoxels, plan: "Plan", weights: Tensor) -> Tensor:

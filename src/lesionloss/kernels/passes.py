@@ -4,6 +4,7 @@ Kept for the backward pass are the logits, the labels and the mask; in plain tor
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -128,3 +129,8 @@ def _gradient_again(job: Job, logits: Tensor, weights: Tensor, of_listed: Tensor
             pulls.append(of_listed)
         (gradient,) = torch.autograd.grad(outputs, logits, pulls, create_graph=True)
     return gradient
+
+
+# torch leaves `apply` without types.
+summed: Callable[[Tensor, Tensor, Job], tuple[Tensor, ...]] = Sums.apply
+walked: Callable[[Tensor, Tensor | None, Job, Walk], tuple[Tensor, ...]] = Walked.apply

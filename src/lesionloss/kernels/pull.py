@@ -72,7 +72,10 @@ def _write_gradient(
             coefficients[term.gamma - 1] += weight
         elif term is not known:
             others.append((term, weight))
-    if not of_terms and plan.powers in ((), (2.0,)):  # a product with q (1 - q) in one pass
+    if all(term is known for term, _ in of_terms) and plan.powers in (
+        (),
+        (2.0,),
+    ):  # a product with q (1 - q) in one pass
         slope = torch.add(q.new_tensor(linear), q, alpha=curve, out=room) if curve else q.new_tensor(linear)
         torch.ops.aten.sigmoid_backward.grad_input(slope, q, grad_input=out)
         return

@@ -51,7 +51,8 @@ class Readable:
         return v.total(on_lesion), v.total(torch.where(is_background, background.value(ce, q), 0.0))
 
     def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
-        where = find_lesions(v.labels).where
+        on_cpu = v.labels.device.type == "cpu"
+        where = find_lesions(v.labels).where if on_cpu else v.labels.reshape(-1).nonzero()[:, 0]
         at = places(where, *v.logits.shape[1:])
         return where, v.logits.reshape(-1).index_select(0, at.view(-1)).view(at.shape).T
 

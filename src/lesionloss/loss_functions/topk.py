@@ -1,5 +1,6 @@
 """Losses that look at the hardest voxels only. The choice of voxels has no gradient."""
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -50,14 +51,11 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
 
 def _listed_sums(v: Voxels, counts: list[int]) -> Tensor:
     """Σ of the largest cross-entropies of each image, (I,), so many of each as `counts` says."""
-    sums: Tensor
     if v.logits.shape[1] > 1:
-        sums = _TopOfClasses.apply(v.logits, v.labels, v.valid, counts)  # type: ignore[no-untyped-call]
-    else:
-        rows, labels = v.image_rows(v.logits[:, 0]), v.image_rows(v.labels)
-        valid = None if v.valid is None else v.image_rows(v.valid)
-        sums = _TopOfMargins.apply(rows, labels, valid, counts)  # type: ignore[no-untyped-call]
-    return sums
+        return _top_of_classes(v.logits, v.labels, v.valid, counts)
+    rows, labels = v.image_rows(v.logits[:, 0]), v.image_rows(v.labels)
+    valid = None if v.valid is None else v.image_rows(v.valid)
+    return _top_of_margins(rows, labels, valid, counts)
 
 
 class _TopOfMargins(torch.autograd.Function):
@@ -115,6 +113,11 @@ class _TopOfClasses(torch.autograd.Function):
         true = torch.nn.functional.one_hot(number, logits.shape[1]).T
         pull = (p - true) * weights[row if ctx.images > 1 else torch.zeros_like(row)]
         return _scattered(pull.reshape(-1), places.view(-1), logits), None, None, None
+
+
+# torch leaves `apply` without types.
+_top_of_margins: Callable[[Tensor, Tensor, Tensor | None, list[int]], Tensor] = _TopOfMargins.apply
+_top_of_classes: Callable[[Tensor, Tensor, Tensor | None, list[int]], Tensor] = _TopOfClasses.apply
 
 
 def _scattered(values: Tensor, at: Tensor, like: Tensor) -> Tensor:
