@@ -31,10 +31,10 @@ from rich.console import Console
 from rich.table import Table
 
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.reading import read_json
-from lesionloss.bench.record import processor_name
-from lesionloss.errors import LesionLossError
-from lesionloss.training.way import GIB
+from lesionloss.bench.trial_files import processor_name
+from lesionloss.core.errors import LesionLossError
+from lesionloss.runs.run_files import read_json
+from lesionloss.training.execution import GIB
 
 TEN_MINUTES = 600.0
 console = Console(width=None if sys.stdout.isatty() else 120)

@@ -29,11 +29,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.nifti import write_volume
+from lesionloss.data.preparation_recipe import Recipe, make_recipe
 from lesionloss.data.prepare import load_prepared, prepare_all
-from lesionloss.data.recipe import Recipe, make_recipe
-from lesionloss.randomness import numpy_generator
 
 SHAPE = (182, 218, 182)
 LESIONS = 20

@@ -28,15 +28,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lesionloss.criterion import build
+from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.augment import CHEAP, Steps, hytver
-from lesionloss.data.grid import SlidingGrid
-from lesionloss.data.memory import CaseStore, bytes_of
+from lesionloss.data.case_cache import CaseStore, bytes_of
+from lesionloss.data.patch_sampling import Sampler, WeightedCrop
 from lesionloss.data.prepared import PreparedCase, save_prepared
-from lesionloss.data.sampling import Sampler, WeightedCrop
 from lesionloss.data.stream import Batch, BatchStream
+from lesionloss.data.window_grid import SlidingGrid
+from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
-from lesionloss.randomness import numpy_generator, torch_generator
 from lesionloss.training.loop import forward
 from lesionloss.training.precision import resolve_precision
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from lesionloss.evidence import ALPHA, sign_flip_bounds, sign_flip_ps
-from lesionloss.randomness import numpy_generator
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.statistics.evidence import ALPHA, sign_flip_bounds, sign_flip_ps
+from lesionloss.statistics.new_training_runs import interval_over_trainings
 from lesionloss.statistics.power import Design, Spread, power_new_trainings, power_these_trainings
-from lesionloss.statistics.trainings import interval_over_trainings
 from simulated_worlds import DIFFERENCES, SCORES, Truth, differences, patient_means
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]

@@ -33,21 +33,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from lesionloss.bundle import Record, load_bundle, save_bundle
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.prepare import PreparedCase, load_prepared, prepare_cohort
-from lesionloss.inference import (
-    PAPERS,
-    Arithmetic,
-    Way,
-    Whole,
-    Windows,
-    choose_way,
-    predict_probabilities,
-)
+from lesionloss.inference import PAPERS, Arithmetic, Way, Whole, Windows, choose_way, predict_probabilities
 from lesionloss.metrics import Case, score
+from lesionloss.networks.bundle import Record, load_bundle, save_bundle
 from lesionloss.synth import profile_settings
-from lesionloss.synth.cohort import write_cohort
+from lesionloss.synth.write_cohort import write_cohort
 from lesionloss.training.checkpoint import Saving
 from lesionloss.training.loop import Step, train
 from lesionloss.training.precision import cpu_has_fast_bf16

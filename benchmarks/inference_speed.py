@@ -17,15 +17,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor, nn
 
-from lesionloss.inference import (
-    Choice,
-    Whole,
-    choose_way,
-    keep_memory_for,
-    predict_logits,
-)
+from lesionloss.core.randomness import torch_generator
+from lesionloss.inference import Choice, Whole, choose_way, keep_memory_for, predict_logits
 from lesionloss.networks import build_network, channels_last, logits_of
-from lesionloss.randomness import torch_generator
 
 CHANNELS = ("baseline", "followup", "difference")
 WINDOW, STRIDE = 80, 20

@@ -31,9 +31,9 @@ import torch
 from torch import Tensor
 
 import lesionloss as ll
-from lesionloss.kernels import KERNELS
-from lesionloss.randomness import torch_generator
-from lesionloss.training.allocator import keep_freed_memory
+from lesionloss.core.allocator import keep_freed_memory
+from lesionloss.core.randomness import torch_generator
+from lesionloss.losses.kernels import KERNELS
 
 LOSSES = (
     "dice",
@@ -230,7 +230,7 @@ class _BareFocal(torch.autograd.Function):
 class _BareCompiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
-        from lesionloss.kernels.walk import background
+        from lesionloss.losses.kernels.walk import background
 
         z, scratch = logits.detach().view(-1).numpy(), np.empty(1024, np.float32)
         ctx.save_for_backward(logits)
@@ -238,7 +238,7 @@ class _BareCompiled(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        from lesionloss.kernels.walk import background_gradient
+        from lesionloss.losses.kernels.walk import background_gradient
 
         (logits,) = ctx.saved_tensors
         one, out = np.float32(1.0), torch.empty_like(logits)

@@ -26,8 +26,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lesionloss.metrics import Case, metrics, score
-from lesionloss.randomness import numpy_generator
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.metrics import Case, list_metrics, score
 
 SHAPE, SPACING = (256, 256, 180), (1.0, 1.0, 1.0)
 NAMES = ["hd", "hd95", "hd95_pooled", "asd_pred_to_ref", "asd_ref_to_pred", "assd"]
@@ -36,7 +36,7 @@ REACH = {"20 lesions": 30, "blob": 6, "brain": 6}
 MATCHING_MS, MASKS = 100, 3
 GROUPS: dict[str, list[str]] = {
     "boundary": NAMES,
-    "surface elements": [record.name for record in metrics() if "surfel" in record.name],
+    "surface elements": [record.name for record in list_metrics() if "surfel" in record.name],
     "lesions": LESION_NAMES,
     "calibration": ["nll", "brier", "ece", "ace", "nll_near", "ece_near"],
 }

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 import lesionloss as ll
 from make_large_run import make_large_run
@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     if not (folder / "plan.toml").exists():
         make_large_run(folder)
     wall, work = time.perf_counter(), time.process_time()
-    page = ll.report(ll.load(folder), workers=2)
+    page = ll.write_report(ll.load(folder), workers=2)
     took = {
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - work, 1),

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lesionloss.synth import SynthSettings, profile_settings, synthesise
-from lesionloss.synth.cohort import write_cohort
+from lesionloss.synth.write_cohort import write_cohort
 
 SPACINGS = (2.0, 1.0)
 

@@ -28,17 +28,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lesionloss.criterion import build
+from lesionloss.core.allocator import keep_freed_memory
+from lesionloss.core.devices import resolve_device
+from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
-from lesionloss.randomness import numpy_generator, torch_generator
-from lesionloss.training.allocator import keep_freed_memory
-from lesionloss.training.device import resolve_device
+from lesionloss.training.execution import choose_way
 from lesionloss.training.forward import outputs_of
 from lesionloss.training.loop import train
 from lesionloss.training.precision import resolve_precision
 from lesionloss.training.trial import Recipe, Trial
-from lesionloss.training.way import choose_way
 
 CHANNELS = ("baseline", "followup", "difference")
 console = Console(width=None if sys.stdout.isatty() else 140)

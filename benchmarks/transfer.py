@@ -26,19 +26,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lesionloss.bench.difference import DifferenceSettings, difference_mask
-from lesionloss.bundle import Record, save_bundle
+from lesionloss.bench.difference_threshold import DifferenceSettings, difference_mask
+from lesionloss.core.files import write_text
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare, save_prepared
 from lesionloss.data.subject import Subject
-from lesionloss.data.visible import visible_only
-from lesionloss.files import write_text
+from lesionloss.data.visible_lesions import visible_only
 from lesionloss.inference import lesion_mask, predict_probability
 from lesionloss.metrics import Case, score
+from lesionloss.networks.bundle import Record, save_bundle
 from lesionloss.synth import SyntheticPatient, SynthSettings, load_settings, profile_settings, synthesise
 from lesionloss.training.checkpoint import Saving
-from lesionloss.training.looking import Looking
 from lesionloss.training.loop import train
+from lesionloss.training.observer import Looking
 from lesionloss.training.trial import Recipe, Trial
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)

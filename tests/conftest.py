@@ -4,3 +4,19 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+from example_trials import TRIAL
+from lesionloss.data.cohort import open_cohort
+from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare_cohort
+from make_cohort import write_cohort
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
+    """The prepared cases that `TRIAL` trains on."""
+    root = tmp_path_factory.mktemp("cohort")
+    cohort = open_cohort(f"msseg2:{write_cohort(root / 'raw')}")
+    prepare_cohort(cohort, root / "prepared", Preparation(margin_voxels=2), lambda name, done, total: None)
+    return [load_prepared(root / "prepared" / f"{name}.npz") for name in TRIAL.train]

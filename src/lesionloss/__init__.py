@@ -6,30 +6,34 @@ The public names load what they need when they are first used, so importing the 
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+from lesionloss.core.version import __version__
 
 _PUBLIC = {
     # losses
-    "Voxels": "voxels",
-    "Counts": "voxels",
-    "loss": "registry",
-    "losses": "registry",
-    "Loss": "criterion",
-    "build": "criterion",
-    "DeepSupervision": "supervision",
+    "Voxels": "losses.voxels",
+    "Counts": "losses.voxels",
+    "loss": "losses.registry",
+    "list_losses": "losses.registry",
+    "Loss": "losses.criterion",
+    "build": "losses.criterion",
+    "DeepSupervision": "losses.supervision",
     # metrics
+    "list_metrics": "metrics",
     "Case": "metrics",
     "score": "metrics",
+    # networks
+    "build_network": "networks",
+    "list_networks": "networks",
     # benchmark
     "Plan": "bench.plan",
     "run": "bench.run",
-    "load": "bench.results",
+    "load": "runs.results",
     "compare": "statistics",
-    "report": "reporting",
+    "write_report": "report",
     # errors
-    "LesionLossError": "errors",
-    "UsageError": "errors",
-    "DataError": "errors",
+    "LesionLossError": "core.errors",
+    "UsageError": "core.errors",
+    "DataError": "core.errors",
 }
 
 __all__ = ["__version__"]
@@ -38,7 +42,7 @@ __all__ += list(_PUBLIC)
 
 def __getattr__(name: str) -> Any:
     if name.endswith("Loss") and name not in _PUBLIC:
-        from lesionloss.criterion import named_class
+        from lesionloss.losses.criterion import named_class
 
         return named_class(name)
     if name not in _PUBLIC:

@@ -9,15 +9,15 @@ from itertools import islice
 
 from torch import nn
 
-from lesionloss.bench.cohort import RunCohort
 from lesionloss.bench.epochs import steps_per_epoch
 from lesionloss.bench.patch_cases import patch_cases
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.predicting import predicted_by
-from lesionloss.bench.record import Place, rows_of_case
-from lesionloss.training.inner import inner_split
-from lesionloss.training.looking import Looking, Seen
+from lesionloss.bench.predict_case import predicted_by
+from lesionloss.bench.run_cohort import RunCohort
+from lesionloss.bench.trial_files import Place, rows_of_case
+from lesionloss.training.observer import Looking, Seen
 from lesionloss.training.trial import Trial
+from lesionloss.training.validation import inner_split
 
 TRAIN_PATCHES, TRAIN_IMAGES, TEST = "train_patches", "train_images", "test"
 

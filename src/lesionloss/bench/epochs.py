@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from lesionloss.bench.plan_parts import Training
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.training.inner import patients_aside
 from lesionloss.training.samplers import sampler_of
 from lesionloss.training.trial import Recipe
+from lesionloss.training.validation import patients_aside
 
 
 def steps_per_epoch(training: Training, recipe: Recipe, cases: Sequence[PreparedCase]) -> int:

@@ -13,21 +13,21 @@ from pathlib import Path
 import tomli_w
 import torch
 
-from lesionloss.bench.agenda import read_agenda
-from lesionloss.bench.claims import Claim, comes_free, take
-from lesionloss.bench.cohort import ListedCohort, RunCohort, found_cohort
 from lesionloss.bench.failures import Failure, cause_of, forget_failure, keep_failure, read_failure
-from lesionloss.bench.filling import fill_difference, fill_network
+from lesionloss.bench.locks import Claim, comes_free, take
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.run_cohort import ListedCohort, RunCohort, found_cohort
+from lesionloss.bench.run_trial import fill_difference, fill_network
 from lesionloss.bench.status import Status, TrialStatus
-from lesionloss.bench.watch import Silent, Watcher
+from lesionloss.bench.trial_list import read_agenda
+from lesionloss.bench.watcher import Silent, Watcher
+from lesionloss.core.allocator import free_memory, keep_freed_memory
+from lesionloss.core.files import whole_folder
 from lesionloss.data.prepared import PreparedCase, load_prepared
-from lesionloss.files import whole_folder
-from lesionloss.training.allocator import free_memory, keep_freed_memory
 from lesionloss.training.checkpoint import Saving
+from lesionloss.training.execution import GROWTH
 from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial, flat_record
-from lesionloss.training.way import GROWTH
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionloss.bench.claims import new_holder
-from lesionloss.bench.reading import read_json
-from lesionloss.errors import LesionLossError
-from lesionloss.files import whole_folder
+from lesionloss.bench.locks import new_holder
+from lesionloss.core.errors import LesionLossError
+from lesionloss.core.files import whole_folder
+from lesionloss.runs.run_files import read_json
 
 FILE = "failed.json"
 CAUSES = ("not finite", "out of memory", "disk full", "killed", "error")

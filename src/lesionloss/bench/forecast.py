@@ -6,27 +6,27 @@ from pathlib import Path
 
 import torch
 
-from lesionloss.bench.agenda import FILE, read_agenda
-from lesionloss.bench.cohort import ListedCohort, found_cohort
 from lesionloss.bench.execute import computing_with
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.sizing import Need, cores, need_of, side_by_side
+from lesionloss.bench.run_cohort import ListedCohort, found_cohort
+from lesionloss.bench.side_by_side import Need, cores, need_of, side_by_side
 from lesionloss.bench.status import Status, read_status, seconds_of_a_trial
+from lesionloss.bench.trial_list import FILE, read_agenda
 from lesionloss.bench.trials import counts_epochs, recipe_of
-from lesionloss.criterion import build
+from lesionloss.core.allocator import free_memory, keep_freed_memory
+from lesionloss.core.errors import LesionLossError
+from lesionloss.core.number_text import plural
+from lesionloss.core.randomness import torch_generator
 from lesionloss.data.prepare import CaseEntry
 from lesionloss.data.prepared import load_channels
-from lesionloss.errors import LesionLossError
 from lesionloss.inference import Arithmetic, Windows, predict_probabilities
+from lesionloss.losses.criterion import build
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, network_axes, network_channels, seed_dropout
-from lesionloss.networks.summary import summarise
-from lesionloss.randomness import torch_generator
-from lesionloss.training.allocator import free_memory, keep_freed_memory
+from lesionloss.networks.cost import summarise
+from lesionloss.training.execution import GROWTH, step_bytes
 from lesionloss.training.forward import outputs_of
 from lesionloss.training.trial import Recipe
-from lesionloss.training.way import GROWTH, step_bytes
-from lesionloss.wording import plural
 
 STEPS = 3  # that are timed, after one that is not
 CHANNELS = 3  # of two visits with one contrast: taken where nothing is prepared yet

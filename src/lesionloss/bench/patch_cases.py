@@ -7,11 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lesionloss.bench.record import Predicted
+from lesionloss.bench.trial_files import Predicted
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.stream import make_batch
 from lesionloss.inference import lesion_mask
-from lesionloss.inference.running import probabilities_of
+from lesionloss.inference.run_network import probabilities_of
 from lesionloss.training.forward import forward, parts
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial

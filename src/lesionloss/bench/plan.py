@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
+from lesionloss.bench.folder_names import dataset_slug, distinct, network_slug
 from lesionloss.bench.plan_parts import Curves, Data, Inference, Network, Part, Training
 from lesionloss.bench.plan_reading import explained, preset_record, presets, read
 from lesionloss.bench.plan_texts import LossText, MetricName, Positive, TestName
-from lesionloss.bench.slugs import dataset_slug, distinct, network_slug
-from lesionloss.errors import UsageError
-from lesionloss.files import sha256_of
+from lesionloss.core.errors import UsageError
+from lesionloss.core.files import sha256_of
 
 __all__ = ["Curves", "Data", "Inference", "Network", "Part", "Plan", "Training", "presets"]
 
@@ -50,7 +50,7 @@ class Plan(Part):
     @classmethod
     def _with_losses(cls, record: Any) -> Any:
         """The user's losses have to be known before the texts that name them are read."""
-        from lesionloss.registry import load_user_file
+        from lesionloss.losses.registry import load_user_file
 
         files = record.get("losses_files", ()) if isinstance(record, Mapping) else ()
         if isinstance(files, list | tuple):
@@ -169,7 +169,7 @@ def _validated(record: Mapping[str, object], where: str) -> Plan:
 
 def with_used_files(plan: Plan) -> Plan:
     """The plan with all loaded files whose losses it names among its `losses_files`."""
-    from lesionloss.registry import user_files_of
+    from lesionloss.losses.spec import user_files_of
 
     used = {file.sha256: str(file.path) for text in plan.losses for file in user_files_of(text)}
     known = set(plan.contents())

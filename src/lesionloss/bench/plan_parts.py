@@ -20,7 +20,7 @@ from lesionloss.bench.plan_texts import (
     Sides,
     Weights,
 )
-from lesionloss.data.recipe import Crop, Recipe
+from lesionloss.data.preparation_recipe import Crop, Recipe
 
 DEFAULT_STEPS = 1000
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
 
 BASED_ON = "based_on"
 INSTEAD = (("steps", "epochs"), ("network", "networks"), ("data", "datasets"))

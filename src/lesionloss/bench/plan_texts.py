@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
 
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -15,7 +15,7 @@ Weights = tuple[Annotated[float, Field(ge=0)], ...]
 
 
 def _checked_loss(text: str) -> str:
-    from lesionloss.criterion import build
+    from lesionloss.losses.criterion import build
 
     return str(build(text))
 
@@ -66,10 +66,10 @@ def _checked_pretraining(text: str) -> str:
 
 
 def _checked_test(name: str) -> str:
-    from lesionloss.statistics.differences import TESTS
+    from lesionloss.runs.values import DECLARED_TESTS
 
-    if name not in TESTS:
-        raise ValueError(f"no test is named {name!r}; {nearest(name, list(TESTS))}")
+    if name not in DECLARED_TESTS:
+        raise ValueError(f"no test is named {name!r}; {nearest(name, list(DECLARED_TESTS))}")
     return name
 
 

@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.agenda import Agenda, difference_trials, settle
-from lesionloss.bench.claims import comes_free, forget, held, take
-from lesionloss.bench.cohort import ListedCohort, check_source, made_cohort
 from lesionloss.bench.engines import Engine, check_losses
 from lesionloss.bench.engines.inside import Inside
 from lesionloss.bench.execute import Order, computing_with
+from lesionloss.bench.locks import comes_free, forget, held, take
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.pretraining import make_starts
-from lesionloss.bench.sizing import need_of
-from lesionloss.bench.storing import claim
+from lesionloss.bench.plan_storage import claim
+from lesionloss.bench.pretrained_starts import make_starts
+from lesionloss.bench.run_cohort import ListedCohort, check_source, made_cohort
+from lesionloss.bench.side_by_side import need_of
+from lesionloss.bench.trial_list import Agenda, difference_trials, settle
 from lesionloss.bench.trials import check_fit, fold_warnings, trials_of
-from lesionloss.bench.watch import Silent, Watcher
+from lesionloss.bench.watcher import Silent, Watcher
+from lesionloss.core.errors import UsageError
 from lesionloss.data.prepared import load_channels
-from lesionloss.errors import UsageError
-from lesionloss.training.way import step_bytes, way_of
+from lesionloss.training.execution import step_bytes, way_of
 
 if TYPE_CHECKING:
-    from lesionloss.bench.results import Results
+    from lesionloss.runs.results import Results
 
 
 def run(
@@ -42,7 +42,7 @@ def run(
     Raises UsageError when `out` holds another plan or was begun otherwise, DataError when the data can't be used. A
     trial that fails is recorded in `KEY.failed` and the others go on.
     """
-    from lesionloss.bench.results import load
+    from lesionloss.runs.results import load
 
     watcher, engine, folder = watcher or Silent(), engine or Inside(), Path(out).absolute()
     order = Order(folder, device, uuid.uuid4().hex, checkpoint_seconds)

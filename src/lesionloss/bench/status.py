@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lesionloss.bench.agenda import Agenda, read_agenda
-from lesionloss.bench.claims import Held, held
 from lesionloss.bench.failures import read_failure
-from lesionloss.bench.reading import read_json
-from lesionloss.errors import LesionLossError
+from lesionloss.bench.locks import Held, held
+from lesionloss.bench.trial_list import Agenda, read_agenda
+from lesionloss.core.errors import LesionLossError
+from lesionloss.runs.run_files import read_json
 from lesionloss.training.trial import Trial
 
 STATES = ("done", "running", "failed", "open")

@@ -6,16 +6,16 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from lesionloss.bench.cohort import ListedCohort, RunCohort
 from lesionloss.bench.epochs import steps_per_epoch
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.run_cohort import ListedCohort, RunCohort
+from lesionloss.core.errors import UsageError
+from lesionloss.core.files import sha256_of
 from lesionloss.data.folds import Fold, make_folds
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.splits import Splits, load_folds
-from lesionloss.errors import UsageError
-from lesionloss.files import sha256_of
+from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import network_axes, network_channels
-from lesionloss.registry import user_files_of
 from lesionloss.training.precision import resolve_precision
 from lesionloss.training.pretraining import config_of, with_loss
 from lesionloss.training.trial import Recipe, Trial

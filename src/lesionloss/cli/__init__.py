@@ -6,7 +6,7 @@ import traceback
 import typer
 
 from lesionloss.cli.app import app, settings
-from lesionloss.errors import LesionLossError
+from lesionloss.core.errors import LesionLossError
 
 
 def main() -> None:

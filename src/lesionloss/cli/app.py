@@ -29,9 +29,9 @@ settings = Settings()
 
 def _version(wanted: bool) -> None:
     if wanted:
-        import lesionloss
+        from lesionloss.core.version import __version__
 
-        typer.echo(lesionloss.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -49,13 +49,13 @@ def root(
     """Is this loss really better for my lesions, or was it a lucky seed?"""
     settings.debug = debug
     for file in with_files or []:
-        from lesionloss.registry import load_user_file
+        from lesionloss.losses.registry import load_user_file
 
         load_user_file(file)
 
 
 for _module in (
-    *("losses", "networks", "examine", "data", "prepare", "synth", "synth_check", "bench", "train", "predict"),
-    *("results", "power", "metrics", "evaluate"),
+    *("losses", "networks", "check_explain", "data", "prepare", "synth", "synth_check", "bench", "train", "predict"),
+    *("compare_report", "power", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

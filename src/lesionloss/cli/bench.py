@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.plans import chosen_plan
-from lesionloss.errors import UsageError
+from lesionloss.cli.asked_plan import chosen_plan
+from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lesionloss.bench.engines import Engine
@@ -104,14 +104,14 @@ def bench(
         return
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
-    from lesionloss.cli.watch import TerminalWatcher
-    from lesionloss.training.device import resolve_device
+    from lesionloss.cli.progress import TerminalWatcher
+    from lesionloss.core.devices import resolve_device
 
     wants_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
     where = "cuda:0" if wants_gpu and device == "auto" else resolve_device(device)
     worker = chosen_engine(engine, number, device, address, gpus_per_trial, workers, slurm or [])
+    from lesionloss.bench.plan_storage import runs_of
     from lesionloss.bench.run import run
-    from lesionloss.bench.storing import runs_of
 
     failed = 0
     for part, folder in runs_of(chosen, out):
@@ -154,7 +154,7 @@ def ended_as_interrupted() -> Iterator[None]:
 def interrupted(out: Path) -> str:
     """What is kept, and how to go on."""
     from lesionloss.bench.status import read_status
-    from lesionloss.errors import LesionLossError
+    from lesionloss.core.errors import LesionLossError
 
     try:
         counts = read_status(out).counts
@@ -168,10 +168,10 @@ def show_status(folder: Path, as_json: bool) -> None:
     """Print how far a run is, or each run of a plan of several data sets or networks."""
     from rich.console import Console
 
-    from lesionloss.bench.results import run_folders
     from lesionloss.bench.status import as_json as json_of
     from lesionloss.bench.status import read_status
     from lesionloss.cli.bench_tables import print_status
+    from lesionloss.runs.results import run_folders
 
     if not (folder / "plan.toml").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
@@ -190,9 +190,9 @@ def show_forecast(
     from rich.console import Console
 
     from lesionloss.bench.forecast import forecast
-    from lesionloss.bench.results import RUNS
     from lesionloss.cli.bench_tables import forecast_json, print_forecast
-    from lesionloss.training.device import resolve_device
+    from lesionloss.core.devices import resolve_device
+    from lesionloss.runs.results import RUNS
 
     for name, part in plan.runs().items():
         folder = out / RUNS / name if out is not None and name else out

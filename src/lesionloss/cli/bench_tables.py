@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lesionloss.cli.watch import clock
-from lesionloss.wording import listed, plural
+from lesionloss.cli.progress import clock
+from lesionloss.core.number_text import listed, plural
 
 if TYPE_CHECKING:
     from lesionloss.bench.forecast import Forecast

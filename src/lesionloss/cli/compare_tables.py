@@ -10,25 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lesionloss.answer import answer
-from lesionloss.bench.values import facts
-from lesionloss.wording import (
-    TEST_TITLES,
-    components_sentence,
-    decimals_for,
-    interval,
-    number,
-    percent,
-    plural,
-    probability,
-    unit_text,
-    verdict,
-)
+from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
+from lesionloss.report.answer import answer
+from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence, verdict
+from lesionloss.runs.values import facts
 
 if TYPE_CHECKING:
-    from lesionloss.bench.results import Results
+    from lesionloss.runs.results import Results
     from lesionloss.statistics import Comparison, Difference
-    from lesionloss.summaries import Summary
+    from lesionloss.statistics.summaries import Summary
 
 MIDDLE, WIDE = 104, 122  # columns of a terminal from which on more fits, and everything
 PIPED = 150
@@ -48,7 +38,7 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
         _differences(comparison, console.width, unpaired=unpaired).print(console)
     for difference in in_order(comparison):
         if difference.significant:
-            console.print(Text(f"{difference.loss}: {difference.sentence}"))
+            console.print(Text(f"{difference.loss}: {difference_sentence(difference)}"))
     if sources := components_sentence(comparison.components):
         console.print(Text(sources))
     for line in _cautions(results, comparison):

@@ -12,7 +12,7 @@ from lesionloss.cli.evaluate_options import check_out, check_together, request_o
 
 if TYPE_CHECKING:
     from lesionloss.metrics.evaluation import Request
-    from lesionloss.metrics.pairing import Matched
+    from lesionloss.metrics.file_matching import Matched
     from lesionloss.metrics.thresholds import CurvePoint
 
 EVALUATE_HELP = """Every metric of predictions against references: per case to CSV, over all cases on the screen.
@@ -80,7 +80,7 @@ def evaluate(
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.csv and FILE.json.")] = False,
 ) -> None:
-    from lesionloss.metrics.pairing import match_files, require_all
+    from lesionloss.metrics.file_matching import match_files, require_all
 
     check_together(
         {
@@ -122,7 +122,7 @@ def _progress(noun: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def _write(out: Path | None, table: str, summary: str) -> None:
-    from lesionloss.files import write_text
+    from lesionloss.core.files import write_text
 
     if out is not None:
         write_text(out, table)
@@ -132,10 +132,10 @@ def _write(out: Path | None, table: str, summary: str) -> None:
 
 def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bool, jobs: int) -> None:
     from lesionloss.cli.evaluate_tables import show_scores
+    from lesionloss.metrics.averages import count_cases
     from lesionloss.metrics.evaluation import evaluate_case, for_each_case, slow_modules, summaries
+    from lesionloss.metrics.export import Overview, rows_csv, summary_json
     from lesionloss.metrics.lesion_table import detection_by_size
-    from lesionloss.metrics.summary import count_cases
-    from lesionloss.metrics.tables import Overview, rows_csv, summary_json
 
     progress = _progress("scoring", len(matched.cases))
     slow, workers = slow_modules(request), _workers(jobs)
@@ -165,7 +165,7 @@ def _sweep(
 ) -> None:
     from lesionloss.cli.evaluate_tables import show_curve
     from lesionloss.metrics.evaluation import count_case, for_each_case
-    from lesionloss.metrics.tables import curve_csv, curve_json
+    from lesionloss.metrics.export import curve_csv, curve_json
     from lesionloss.metrics.thresholds import mean_curve, threshold_range
 
     levels = tuple(float(level) for level in threshold_range(thresholds))

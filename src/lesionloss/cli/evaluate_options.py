@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lesionloss.errors import UsageError
+from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lesionloss.metrics.evaluation import Request
-    from lesionloss.metrics.pairing import Matched
+    from lesionloss.metrics.file_matching import Matched
 
 EXCLUDING = (
     ("--threshold", "--threshold-from", "--thresholds", "--classes"),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lesionloss.metrics import Better, choose
+from lesionloss.metrics.export import Overview
 from lesionloss.metrics.lesion_table import SizeClass
-from lesionloss.metrics.tables import Overview
 from lesionloss.metrics.thresholds import CurvePoint
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.registry import LossRecord
+    from lesionloss.losses.registry import LossRecord
 
 EXAMPLES = """
 Examples:
@@ -29,11 +29,11 @@ def losses(
     ] = False,
 ) -> None:
     """List the losses, or show what one is, where it comes from and what its hyperparameters do."""
-    from lesionloss import cards, registry
+    from lesionloss.losses import loss_docs, registry
 
-    records = [registry.get(name)] if name else registry.losses()
+    records = [registry.get(name)] if name else registry.list_losses()
     if as_markdown:
-        typer.echo(cards.markdown(), nl=False)
+        typer.echo(loss_docs.markdown(), nl=False)
     elif as_json:
         _print_json(records)
     elif name:
@@ -63,7 +63,7 @@ def _print_card(record: "LossRecord") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lesionloss.cards import call, sections
+    from lesionloss.losses.loss_docs import call, sections
 
     found = sections(record)
     card = Table.grid(padding=(0, 2, 0, 0))

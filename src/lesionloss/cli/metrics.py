@@ -30,11 +30,11 @@ def metrics(
     ] = False,
 ) -> None:
     from lesionloss import metrics as registered
-    from lesionloss.metrics import cards
+    from lesionloss.metrics import metric_docs
 
-    records = [registered.choose(name).metric] if name else registered.metrics()
+    records = [registered.choose(name).metric] if name else registered.list_metrics()
     if as_markdown:
-        typer.echo(cards.markdown(), nl=False)
+        typer.echo(metric_docs.markdown(), nl=False)
     elif as_json:
         _print_json(records)
     elif name:
@@ -47,8 +47,8 @@ def _print_json(records: "list[Metric]") -> None:
     import json
     from dataclasses import asdict
 
-    from lesionloss.metrics import cards
-    from lesionloss.metrics.tables import plain
+    from lesionloss.metrics import metric_docs
+    from lesionloss.metrics.export import plain
 
     rows = [
         {
@@ -56,12 +56,12 @@ def _print_json(records: "list[Metric]") -> None:
             "title": record.title,
             "unit": record.unit,
             "better": record.direction,
-            "formula": cards.formula(record),
+            "formula": metric_docs.formula(record),
             "source": record.source,
             "options": record.options,
             "needs": sorted(record.needs),
             "empty": {kind: "computed" if value is None else value for kind, value in asdict(record.empty).items()},
-            "worst": cards.worst(record),
+            "worst": metric_docs.worst(record),
         }
         for record in records
     ]
@@ -72,25 +72,25 @@ def _print_card(record: "Metric") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lesionloss.metrics import cards
+    from lesionloss.metrics import metric_docs
 
     card = Table.grid(padding=(0, 2, 0, 0))
     card.add_column(no_wrap=True, style="bold")
     card.add_column(overflow="fold")
-    card.add_row("formula", cards.formula(record))
+    card.add_row("formula", metric_docs.formula(record))
     card.add_row("unit", record.unit or "none")
     card.add_row("better", record.direction.value.replace("_", " "))
-    for option, default, words in cards.options(record):
+    for option, default, words in metric_docs.options(record):
         card.add_row(option, f"{words}; default: {default}")
     for which, value in (("pred.", record.empty.pred), ("ref.", record.empty.ref), ("both", record.empty.both)):
-        card.add_row(f"{which} empty", cards.cell(value))
+        card.add_row(f"{which} empty", metric_docs.cell(value))
     if record.worst:
-        card.add_row("a miss costs", {"0": "0", "diagonal": "the diagonal of the image"}[cards.worst(record)])
+        card.add_row("a miss costs", {"0": "0", "diagonal": "the diagonal of the image"}[metric_docs.worst(record)])
     if record.needs:
-        card.add_row("needs", cards.needs(record))
+        card.add_row("needs", metric_docs.needs(record))
     card.add_row("source", record.source)
     console = Console(highlight=False)
-    console.print(cards.call(record), style="bold", markup=False)
+    console.print(metric_docs.call(record), style="bold", markup=False)
     console.print(record.title, markup=False)
     console.print()
     console.print(card, markup=False)

@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.networks.summary import Summary
+    from lesionloss.networks.cost import Summary
 
 EXAMPLES = """
 Examples:
@@ -46,9 +46,9 @@ def networks(
 
     Memory is what a training step in float32 keeps for its backward pass, without weights and optimiser.
     """
-    from lesionloss.errors import UsageError
+    from lesionloss.core.errors import UsageError
     from lesionloss.networks import NETWORKS
-    from lesionloss.networks.summary import parse_shape, summarise
+    from lesionloss.networks.cost import parse_shape, summarise
 
     if weights is not None:
         if not name:
@@ -82,9 +82,9 @@ def _print_transfer(name: str, weights: Path, layout: str, as_json: bool) -> Non
     from rich.console import Console
     from rich.table import Table
 
+    from lesionloss.core.randomness import torch_generator
     from lesionloss.networks import build_network
-    from lesionloss.randomness import torch_generator
-    from lesionloss.transfer import load_weights, name_map
+    from lesionloss.networks.pretrained_weights import load_weights, name_map
 
     report = load_weights(build_network(name, torch_generator("weights")), weights, name_map(layout))
     if as_json:

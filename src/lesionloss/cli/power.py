@@ -33,7 +33,7 @@ def power(
     chance: Annotated[float, typer.Option("--power", help="Probability of finding the difference.")] = 0.8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of sentences.")] = False,
 ) -> None:
-    from lesionloss.bench.results import load
+    from lesionloss.runs.results import load
     from lesionloss.statistics import outlook
 
     results = load(folder)
@@ -52,8 +52,9 @@ def _print(outlooks: "tuple[Outlook, ...]") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from lesionloss.bench.values import facts
-    from lesionloss.wording import number, outlook_sentences, plural
+    from lesionloss.core.number_text import number, plural
+    from lesionloss.report.wording import outlook_sentences
+    from lesionloss.runs.values import facts
 
     first = outlooks[0]
     console = Console()

@@ -8,8 +8,8 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.bundle import Bundle
-    from lesionloss.predict import Asked, Done, Source
+    from lesionloss.inference.predict import Asked, Done, Source
+    from lesionloss.networks.bundle import Bundle
 
 EXAMPLES = """
 Examples:
@@ -80,12 +80,12 @@ def predict(
     on different grids are registered first. A case that is there already is not done again. For research; not a
     medical device.
     """
-    from lesionloss.bundle import load_bundle
-    from lesionloss.errors import UsageError
+    from lesionloss.core.devices import resolve_device
+    from lesionloss.core.errors import UsageError
     from lesionloss.inference import read_way
+    from lesionloss.inference.predict import Asked
     from lesionloss.metrics.components import REACH
-    from lesionloss.predict import Asked
-    from lesionloss.training.device import resolve_device
+    from lesionloss.networks.bundle import load_bundle
     from lesionloss.training.precision import resolve_precision
 
     if threshold is not None and not 0 < threshold < 1:
@@ -117,8 +117,8 @@ def predict(
 def _sources(
     baseline: list[Path], followup: list[Path], brain: Path | None, cohort: str | None
 ) -> tuple["Source", ...]:
-    from lesionloss.errors import UsageError
-    from lesionloss.predict import source_of_files, sources_in
+    from lesionloss.core.errors import UsageError
+    from lesionloss.inference.predict import source_of_files, sources_in
 
     if cohort is None:
         if not (baseline or followup):
@@ -145,7 +145,7 @@ def _predict(
         TimeRemainingColumn,
     )
 
-    from lesionloss.predict import predict_sources
+    from lesionloss.inference.predict import predict_sources
 
     columns = (TextColumn("cases"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[case]}"))
     with Progress(

@@ -9,7 +9,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.data.recipe import Recipe
+    from lesionloss.data.preparation_recipe import Recipe
 
 ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
 EXAMPLES = """
@@ -89,9 +89,9 @@ def chosen_recipe(
     plan: Path | None, register: str | None, n4: bool | None, brain: str | None, spacing: str | None, margin: int | None
 ) -> "Recipe":
     """The plan (or the default steps) with what the options change. UsageError for what they can't mean."""
-    from lesionloss.catalogue import nearest
-    from lesionloss.data.recipe import HD_BET, Recipe, load_recipe, make_recipe
-    from lesionloss.errors import UsageError
+    from lesionloss.core.catalogue import nearest
+    from lesionloss.core.errors import UsageError
+    from lesionloss.data.preparation_recipe import HD_BET, Recipe, load_recipe, make_recipe
 
     record: dict[str, Any] = (load_recipe(plan) if plan else Recipe()).model_dump(by_alias=True)
     steps = list(record["steps"])
@@ -130,7 +130,7 @@ def _want(steps: list[str], step: str, wanted: bool) -> None:
 
 
 def _edges(text: str) -> tuple[float, ...]:
-    from lesionloss.errors import UsageError
+    from lesionloss.core.errors import UsageError
 
     try:
         edges = tuple(float(part) for part in text.split(","))

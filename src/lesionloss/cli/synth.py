@@ -60,7 +60,7 @@ def synth(
     (.nii.gz, skull-stripped), lesions_time01, lesions_time02, positive_change, change, lesions_KIND for every kind of
     lesion, and record.json with all that was drawn.
     """
-    from lesionloss.errors import UsageError
+    from lesionloss.core.errors import UsageError
     from lesionloss.synth import as_toml
 
     settings = _settings(profile, config, spacing)
@@ -83,7 +83,7 @@ def synth(
 
 
 def _settings(profile: str | None, config: Path | None, spacing: str | None) -> "SynthSettings":
-    from lesionloss.errors import UsageError
+    from lesionloss.core.errors import UsageError
     from lesionloss.synth import load_settings, profile_settings
 
     changes: dict[str, Any] = {} if spacing is None else {"spacing_mm": _spacing(spacing)}

@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.realism import Check
+    from lesionloss.synth.realism import Check
 
 EXAMPLES = """
 Examples:
@@ -50,9 +50,9 @@ def synth_check(
     from rich.console import Console
 
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.realism import Asked, check
-    from lesionloss.realism.checking import write_check
-    from lesionloss.realism.telling import Settings
+    from lesionloss.synth.realism import Asked, check
+    from lesionloss.synth.realism.check import write_check
+    from lesionloss.synth.realism.classifier import Settings
 
     asked = Asked(
         open_cohort(real, target), open_cohort(synthetic, synth_target), patients, Settings() if classifier else None
@@ -70,7 +70,7 @@ def _show(found: "Check") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lesionloss.wording import decimals_for, number
+    from lesionloss.core.number_text import decimals_for, number
 
     table = Table("quantity", "unit", "real", "quartiles", "synthetic", "quartiles", "W / real IQR", "KS")
     for column in table.columns[2:]:

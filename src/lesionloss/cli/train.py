@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.plans import chosen_plan, data_keys
-from lesionloss.errors import LesionLossError, UsageError
+from lesionloss.cli.asked_plan import chosen_plan, data_keys
+from lesionloss.core.errors import LesionLossError, UsageError
 
 if TYPE_CHECKING:
     from lesionloss.bench.plan import Plan
@@ -65,10 +65,10 @@ def train(
     """Train one network with one loss; a killed training goes on with --resume, to the same bits."""
     if out is None:
         raise UsageError("train needs a folder for its results: --out FOLDER")
-    from lesionloss.bundle import annotate
-    from lesionloss.cli.watch import TerminalWatcher
-    from lesionloss.training.device import resolve_device
-    from lesionloss.training.single import Asked, finished, make_ready, train_one, withdraw
+    from lesionloss.bench.train_one import Asked, finished, make_ready, train_one, withdraw
+    from lesionloss.cli.progress import TerminalWatcher
+    from lesionloss.core.devices import resolve_device
+    from lesionloss.networks.bundle import annotate
 
     training = {
         "steps": steps,
@@ -159,7 +159,7 @@ def sides(text: str | None) -> list[int] | None:
 
 def fold_number(text: str | None, plan: str | None) -> int:
     """The number of a fold, -1 for all. Raises UsageError for anything else."""
-    from lesionloss.training.single import ALL
+    from lesionloss.bench.train_one import ALL
 
     if text is None:
         return ALL if plan is None else 0

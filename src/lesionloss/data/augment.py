@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.calltext import format_call, parse_call
-from lesionloss.catalogue import nearest
+from lesionloss.core.call_text import format_call, parse_call
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.core.ranges import Hyperparameter, hyperparameter
+from lesionloss.data.intensity import BiasField, Brightness, Contrast, Gamma, Noise, Rescale, Tone
+from lesionloss.data.patch_sampling import Window
 from lesionloss.data.patches import Patch, Size, Stream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.sampling import Window
-from lesionloss.data.tones import BiasField, Brightness, Contrast, Gamma, Noise, Rescale, Tone
 from lesionloss.data.transforms import Bend, Elastic, Flip, Rotate, Rotate90, Scale, Turn, bent, flipped
-from lesionloss.errors import DataError, UsageError
-from lesionloss.hyperparameters import Hyperparameter, hyperparameter
-from lesionloss.randomness import numpy_generator
 
 Step = Bend | Turn | Tone
 Steps = tuple[Step, ...]

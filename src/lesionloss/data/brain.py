@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_mask, write_volume
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.volume import Affine
-from lesionloss.errors import DataError
 
 BINS = 256
 # Half the thickness of the bridges between brain and scalp that opening removes.

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.errors import DataError
 from lesionloss.data.cohort import Cohort, Files, load_subject
 from lesionloss.data.layout import LabelRule, Target, published
 from lesionloss.data.leaks import Thumbnail, thumbnail
 from lesionloss.data.nifti import read_labels, read_mask, read_volume, repairs_of
 from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Volume, same_grid
-from lesionloss.errors import DataError
 
 # A mask drawn by another hand may cut a voxel off; beyond this share, mask and reference don't belong together.
 OUTSIDE_SHARE = 0.01

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.catalogue import nearest
-from lesionloss.data.datasets import layouts
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, MasksOnly, Raw, Target
+from lesionloss.data.layouts import layouts
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.subject import Labels, Mask, Subject
 from lesionloss.data.volume import Volume, same_grid
-from lesionloss.errors import DataError, UsageError
 
 __all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lesionloss.errors import UsageError
-from lesionloss.randomness import numpy_generator
+from lesionloss.core.errors import UsageError
+from lesionloss.core.randomness import numpy_generator
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.catalogue import Catalogue
+from lesionloss.core.catalogue import Catalogue
 from lesionloss.data.subject import LESION, Image, Labels, Mask, Subject
 from lesionloss.data.volume import Affine
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import DataError
+from lesionloss.core.files import whole_file
 from lesionloss.data.volume import Affine, Volume, apart_mm, spacing_of
-from lesionloss.errors import DataError
-from lesionloss.files import whole_file
 
 GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from lesionloss.data.cases import case_of, work_of
+from lesionloss.core.errors import UsageError
+from lesionloss.data.preparation_recipe import Crop, Recipe
+from lesionloss.data.preparation_steps import carry_out
 from lesionloss.data.prepared import PreparedCase, channels_of
-from lesionloss.data.reading import reading_of
-from lesionloss.data.recipe import Crop, Recipe
-from lesionloss.data.steps import carry_out
+from lesionloss.data.read_case import reading_of
 from lesionloss.data.subject import Subject
-from lesionloss.errors import UsageError
+from lesionloss.data.subject_cases import case_of, work_of
 
 __all__ = ["Preparation", "channels_of", "prepare"]
 

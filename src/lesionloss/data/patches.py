@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import UsageError
+from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.subject import Image, Labels, Mask
-from lesionloss.errors import UsageError
-from lesionloss.randomness import numpy_generator
 
 Size = tuple[int, ...]
 Stream = tuple[str | int, ...]

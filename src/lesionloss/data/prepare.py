@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lesionloss.core.errors import DataError
+from lesionloss.core.files import write_text
 from lesionloss.data.cohort import Cohort, Files, Incomplete
-from lesionloss.data.making import INDEX, VERSION, CaseEntry, Made, Task, digest, entry_from, run_tasks
 from lesionloss.data.normalise import Preparation, prepare
+from lesionloss.data.preparation_recipe import Crop, Recipe
+from lesionloss.data.prepare_case import INDEX, VERSION, CaseEntry, Made, Task, digest, entry_from, run_tasks
 from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared, to_original_grid
-from lesionloss.data.recipe import Crop, Recipe
-from lesionloss.errors import DataError
-from lesionloss.files import write_text
 
 __all__ = [
     "CaseEntry",

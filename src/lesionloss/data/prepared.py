@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.resample import Grid
-from lesionloss.data.storage import (
+from lesionloss.core.errors import DataError
+from lesionloss.data.array_files import (
     pack_image,
     pack_labels,
     pack_mask,
@@ -21,9 +21,9 @@ from lesionloss.data.storage import (
     unpack_mask,
     write_members,
 )
+from lesionloss.data.resample import Grid
 from lesionloss.data.subject import LESION, Image, Labels, Mask
 from lesionloss.data.volume import Affine, spacing_of
-from lesionloss.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)

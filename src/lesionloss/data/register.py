@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import DataError
 from lesionloss.data.resample import Grid, LesionCount, keep_lesions
 from lesionloss.data.volume import Affine
-from lesionloss.errors import DataError
 
 # An image (X, Y, Z) and its affine (4, 4).
 Visit = tuple[npt.NDArray[np.float32], Affine]

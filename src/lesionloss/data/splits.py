@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionloss.catalogue import nearest
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.files import write_text
 from lesionloss.data.folds import Fold
-from lesionloss.errors import DataError, UsageError
-from lesionloss.files import write_text
 
 FORMAT = "lesionloss folds"
 VERSION = 1

@@ -7,9 +7,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from lesionloss.catalogue import nearest
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.leaks import plain_name
-from lesionloss.errors import DataError, UsageError
 
 SIDES = ("train", "val", "test")
 WANTED = 'expected a list of folds such as [{"train": ["a"], "val": ["b"]}], or {"folds": [...]}'

@@ -10,13 +10,13 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import DataError, LesionLossError, UsageError
+from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.augment import Steps, augmented
-from lesionloss.data.memory import in_memory
+from lesionloss.data.case_cache import in_memory
+from lesionloss.data.patch_sampling import Cases, Draws, Sampler
 from lesionloss.data.patches import Patch, Stream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.sampling import Cases, Draws, Sampler
-from lesionloss.errors import DataError, LesionLossError, UsageError
-from lesionloss.randomness import numpy_generator
 
 AHEAD = 2  # batches made in advance for each worker: one being made, one waiting
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import DataError
 from lesionloss.data.volume import Affine, spacing_of
-from lesionloss.errors import DataError
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

@@ -7,9 +7,9 @@ from typing import Any
 
 from lesionloss.data.checks import CaseSummary, Checked, check_case
 from lesionloss.data.cohort import Cohort, Files
+from lesionloss.data.cohort_figures import sums_of
 from lesionloss.data.leaks import image_numbers, same_images, same_names, shared_references
 from lesionloss.data.splits_check import Listed, Split, split_problems
-from lesionloss.data.sums import sums_of
 
 __all__ = ["CaseSummary", "Survey", "survey"]
 
@@ -41,7 +41,7 @@ class Survey:
         return sum(case.lesion_voxels for case in self.cases) / voxels if voxels else 0.0
 
     def sums(self) -> dict[str, Any]:
-        """What papers print of a data set: see `lesionloss.data.sums`."""
+        """What papers print of a data set: see `lesionloss.data.cohort_figures`."""
         return sums_of(self.cases)
 
     def as_record(self) -> dict[str, Any]:

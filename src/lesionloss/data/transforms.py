@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.errors import UsageError
+from lesionloss.core.ranges import Range, Share
 from lesionloss.data.patches import Patch, Size, cut
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.errors import UsageError
-from lesionloss.hyperparameters import Range, Share
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.errors import DataError
+from lesionloss.core.errors import DataError
 
 Voxel = TypeVar("Voxel", bound=np.generic)
 Affine = npt.NDArray[np.float64]

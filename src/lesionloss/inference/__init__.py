@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.data.prepare import PreparedCase
-from lesionloss.inference.choosing import Choice, choose_way, keep_memory_for
+from lesionloss.inference.choose_mode import Choice, choose_way, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
-from lesionloss.inference.running import EXACT, Arithmetic, check_finite, predict_logits, probabilities_of
-from lesionloss.inference.ways import PAPERS, Way, Whole, Windows, read_way
+from lesionloss.inference.modes import PAPERS, Way, Whole, Windows, read_way
+from lesionloss.inference.run_network import EXACT, Arithmetic, check_finite, predict_logits, probabilities_of
 
 __all__ = [
     "PAPERS",

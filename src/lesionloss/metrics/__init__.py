@@ -8,13 +8,24 @@ Where a mask is empty, a metric has a table of raw values (`Metric.empty`): neve
 
 # Importing these modules registers their metrics; tables show them in this order.
 # isort: off
-from lesionloss.metrics import overlap, volume, surface, lesions, calibration
+from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesionwise, calibration
 
 # isort: on
 from lesionloss.metrics.case import Case, Status, VoxelCounts
-from lesionloss.metrics.classes import ClassMean, class_cases, mdice, miou, score_classes
 from lesionloss.metrics.lesion_table import LesionRow, detection_by_size, lesion_table
-from lesionloss.metrics.registry import Better, Chosen, Empty, Metric, Need, choose, metric, metrics, penalised, score
+from lesionloss.metrics.metric_registry import (
+    Better,
+    Chosen,
+    Empty,
+    Metric,
+    Need,
+    choose,
+    list_metrics,
+    metric,
+    penalised,
+    score,
+)
+from lesionloss.metrics.several_classes import ClassMean, class_cases, mdice, miou, score_classes
 
 __all__ = [
     "Better",
@@ -32,15 +43,15 @@ __all__ = [
     "class_cases",
     "detection_by_size",
     "lesion_table",
-    "lesions",
+    "lesion_volume",
+    "lesionwise",
+    "list_metrics",
     "mdice",
     "metric",
-    "metrics",
     "miou",
-    "overlap",
     "penalised",
     "score",
     "score_classes",
     "surface",
-    "volume",
+    "voxel_overlap",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lesionloss.metrics.arrays import Floats, Mask
+from lesionloss.metrics.array_checks import Floats, Mask
 
 Box = tuple[slice, ...]
 

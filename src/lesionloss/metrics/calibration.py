@@ -11,10 +11,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import UsageError
-from lesionloss.metrics.arrays import Floats, Mask
+from lesionloss.core.errors import UsageError
+from lesionloss.metrics.array_checks import Floats, Mask
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.registry import COMPUTED, NAN, Better, Empty, Need, metric
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, Empty, Need, metric
 
 NEAR_MM = 10.0
 SLAB_VOXELS = 1 << 19

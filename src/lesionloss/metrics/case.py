@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import DataError
-from lesionloss.metrics.arrays import Mask, as_array, as_mask, as_probability, as_spacing, as_threshold, same_shape
+from lesionloss.core.errors import DataError
+from lesionloss.metrics.array_checks import (
+    Mask,
+    as_array,
+    as_mask,
+    as_probability,
+    as_spacing,
+    as_threshold,
+    same_shape,
+)
 
 if TYPE_CHECKING:
     from lesionloss.metrics.borders import Box, SurfaceDistances
@@ -176,7 +184,7 @@ class Case:
 
     def near_reference(self, radius_mm: float) -> Mask:
         """Voxels whose centre lies within `radius_mm` of a voxel of the reference; none if the reference is empty."""
-        from lesionloss.metrics.near import neighbourhood
+        from lesionloss.metrics.lesion_neighbourhood import neighbourhood
 
         if radius_mm not in self._near:
             self._near[radius_mm] = neighbourhood(self.reference, self._ref_box, self.spacing_mm, radius_mm)

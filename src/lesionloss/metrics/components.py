@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import UsageError
-from lesionloss.metrics.arrays import Mask
-from lesionloss.metrics.runs import Runs, components, find_runs, meeting
+from lesionloss.core.errors import UsageError
+from lesionloss.metrics.array_checks import Mask
+from lesionloss.metrics.run_lengths import Runs, components, find_runs, meeting
 
 Integers = NDArray[np.int64]
 

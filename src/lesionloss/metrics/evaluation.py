@@ -10,13 +10,13 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lesionloss.errors import DataError
+from lesionloss.core.errors import DataError
+from lesionloss.metrics.averages import Summary, Value, summarise, value_of
 from lesionloss.metrics.case import Case, Status
-from lesionloss.metrics.classes import class_cases, mean_of_defined
+from lesionloss.metrics.file_matching import CaseFiles
 from lesionloss.metrics.lesion_table import LesionRow, lesion_table
-from lesionloss.metrics.pairing import CaseFiles
-from lesionloss.metrics.registry import Better, Chosen, Need, choose, metrics
-from lesionloss.metrics.summary import Summary, Value, summarise, value_of
+from lesionloss.metrics.metric_registry import Better, Chosen, Need, choose, list_metrics
+from lesionloss.metrics.several_classes import class_cases, mean_of_defined
 from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
     """Names of all metrics that can be computed with what stands beside the masks."""
     held = {Need.BRAIN} if "brain" in beside else set()
     held |= {Need.PROBABILITY} if request_is_map or "probabilities" in beside else set()
-    return [record.name for record in metrics() if record.needs <= held]
+    return [record.name for record in list_metrics() if record.needs <= held]
 
 
 def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, Any]:

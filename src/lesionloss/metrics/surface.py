@@ -9,10 +9,10 @@ from functools import partial
 
 import numpy as np
 
-from lesionloss.metrics.arrays import Floats
+from lesionloss.metrics.array_checks import Floats
 from lesionloss.metrics.borders import ROUNDING
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.registry import INF, NAN, Better, Empty, diagonal_mm, metric, zero
+from lesionloss.metrics.metric_registry import INF, NAN, Better, Empty, diagonal_mm, metric, zero
 from lesionloss.metrics.surfels import area_percentile
 
 _distance = partial(

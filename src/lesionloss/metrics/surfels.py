@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.metrics.arrays import Floats, Mask
+from lesionloss.metrics.array_checks import Floats, Mask
 from lesionloss.metrics.borders import nearest
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import DataError, UsageError
-from lesionloss.metrics.arrays import Floats, as_array, as_mask, as_probability, same_shape
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.metrics.array_checks import Floats, as_array, as_mask, as_probability, same_shape
 
 Counts = NDArray[np.int64]
 

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from lesionloss.calltext import format_call, parse_call
-from lesionloss.devices import without_default_device
-from lesionloss.networks.blocks import ChannelDropout
+from lesionloss.core.call_text import format_call, parse_call
+from lesionloss.core.devices import without_default_device
 from lesionloss.networks.designs import NETWORKS, Design
 from lesionloss.networks.foreign import PREFIX, MonaiDesign, MonaiNetwork, monai_design
-from lesionloss.networks.initial import initialise
-from lesionloss.networks.outputs import Outputs, as_outputs, logits_of
+from lesionloss.networks.initial_weights import initialise
+from lesionloss.networks.layers import ChannelDropout
+from lesionloss.networks.network_output import Outputs, as_outputs, logits_of
 from lesionloss.networks.unet3d import UNet3d
 from lesionloss.networks.vnet import VNet
 
@@ -33,6 +33,11 @@ def read_network(text: str) -> tuple[Design | MonaiDesign, dict[str, Any]]:
     name, values = parse_call(text.strip().removeprefix(PREFIX), "network")
     design = monai_design(name) if foreign else NETWORKS.get(name)
     return design, design.checked(values)
+
+
+def list_networks() -> list[Design]:
+    """All networks of the package, in the order of registration: their names, parameters and sources."""
+    return list(NETWORKS)
 
 
 def check_network(text: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lesionloss.catalogue import Catalogue, nearest
-from lesionloss.errors import UsageError
+from lesionloss.core.catalogue import Catalogue, nearest
+from lesionloss.core.errors import UsageError
 from lesionloss.networks.double_unet import PlainUNet, UNet2d
-from lesionloss.networks.initial import expect_few_lesions, initialise, initialise_xavier
+from lesionloss.networks.initial_weights import expect_few_lesions, initialise, initialise_xavier
 from lesionloss.networks.longitudinal_vnet import LongitudinalVNet
 from lesionloss.networks.resnet34_unet import ResNet34UNet
 from lesionloss.networks.unet3d import UNet3d

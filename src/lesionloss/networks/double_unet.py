@@ -6,9 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lesionloss.errors import UsageError
-from lesionloss.networks.blocks import layers_for
-from lesionloss.networks.outputs import Outputs
+from lesionloss.core.errors import UsageError
+from lesionloss.networks.layers import layers_for
+from lesionloss.networks.network_output import Outputs
 
 KERAS_EPSILON = 1e-3  # of instance normalisation in tensorflow-addons, which the DSC++ paper's code uses
 

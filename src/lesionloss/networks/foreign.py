@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
-from lesionloss.networks.initial import expect_few_lesions
-from lesionloss.networks.outputs import Outputs, tidy
-from lesionloss.networks.probing import Tried, first_line, try_sizes
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
+from lesionloss.networks.initial_weights import expect_few_lesions
+from lesionloss.networks.input_probing import Tried, first_line, try_sizes
+from lesionloss.networks.network_output import Outputs, tidy
 
 PREFIX = "monai:"
 CHANNELS = {"in_channels": 3, "out_channels": 1}  # where the text doesn't say: as for the networks of our own

@@ -5,8 +5,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lesionloss.networks.blocks import ChannelDropout
-from lesionloss.networks.outputs import Outputs
+from lesionloss.networks.layers import ChannelDropout
+from lesionloss.networks.network_output import Outputs
 
 DEPTHS = (1, 2, 3, 3, 3)
 RESIDUAL_SLOPE = 0.01  # HyTver's residual blocks end in a leaky ReLU whatever the activation elsewhere

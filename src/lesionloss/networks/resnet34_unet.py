@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lesionloss.errors import UsageError
-from lesionloss.networks.blocks import Layers, layers_for
+from lesionloss.core.errors import UsageError
 from lesionloss.networks.double_unet import batch_norm_then_relu
-from lesionloss.networks.outputs import Outputs
+from lesionloss.networks.layers import Layers, layers_for
+from lesionloss.networks.network_output import Outputs
 
 BLOCKS = (3, 4, 6, 3)
 

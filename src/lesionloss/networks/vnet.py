@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lesionloss.networks.blocks import ChannelDropout
+from lesionloss.networks.layers import ChannelDropout
 
 
 def _convolutions(count: int, inputs: int, outputs: int) -> nn.Sequential:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.bench.results import DIFFERENCE, Results
-from lesionloss.bench.values import case_rows, facts, patient_values
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
-from lesionloss.evidence import ALPHA, holm
-from lesionloss.statistics.blocks import loss_table
-from lesionloss.statistics.components import Component, components
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
+from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.values import case_rows, facts, patient_values
+from lesionloss.statistics.complete_blocks import loss_table
 from lesionloss.statistics.differences import (
     TESTS,
     Difference,
@@ -25,9 +23,11 @@ from lesionloss.statistics.differences import (
     pairing_of,
     pairs_of,
 )
-from lesionloss.statistics.luck import Luck, luck_of_the_seed
+from lesionloss.statistics.evidence import ALPHA, holm
 from lesionloss.statistics.ranks import Rank, ranks
-from lesionloss.summaries import Summary, summarise
+from lesionloss.statistics.seed_variability import Luck, luck_of_the_seed
+from lesionloss.statistics.summaries import Summary, summarise
+from lesionloss.statistics.variance_components import Component, components
 
 if TYPE_CHECKING:
     import pandas as pd

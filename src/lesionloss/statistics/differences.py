@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.bench.results import DIFFERENCE, Results
-from lesionloss.bench.values import facts, headline_rows, patient_values
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
-from lesionloss.evidence import (
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
+from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.values import DECLARED_TESTS, facts, headline_rows, patient_values
+from lesionloss.statistics.complete_blocks import complete_blocks
+from lesionloss.statistics.evidence import (
     ALPHA,
     Interval,
     mean,
@@ -22,18 +23,15 @@ from lesionloss.evidence import (
     signed_rank_p,
     smallest_p,
 )
-from lesionloss.statistics.blocks import complete_blocks
-from lesionloss.statistics.trainings import interval_over_trainings
-from lesionloss.summaries import seed_means
-from lesionloss.wording import difference_sentence
+from lesionloss.statistics.new_training_runs import interval_over_trainings
+from lesionloss.statistics.summaries import seed_means
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TESTS: Mapping[str, Callable[[NDArray[np.float64]], float | None]] = {
-    "sign_flip": sign_flip_p,
-    "signed_rank": signed_rank_p,
-}
+TESTS: Mapping[str, Callable[[NDArray[np.float64]], float | None]] = dict(
+    zip(DECLARED_TESTS, (sign_flip_p, signed_rank_p), strict=True)
+)
 
 
 @dataclass(frozen=True)
@@ -109,10 +107,6 @@ class Difference:
         if not self.seeds_agree or self.holds_for_new_trainings is False:
             return None
         return "better" if (self.interval.low > 0) != self.lower_is_better else "worse"
-
-    @property
-    def sentence(self) -> str:
-        return difference_sentence(self)
 
 
 def declared_test(results: Results) -> str:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.bench.results import Results
-from lesionloss.bench.values import facts
-from lesionloss.errors import UsageError
-from lesionloss.evidence import ALPHA, attained_level
-from lesionloss.statistics.blocks import complete_blocks
+from lesionloss.core.errors import UsageError
+from lesionloss.runs.results import Results
+from lesionloss.runs.values import facts
 from lesionloss.statistics.comparison import known_loss
+from lesionloss.statistics.complete_blocks import complete_blocks
 from lesionloss.statistics.differences import comparable_rows, pairs_of
-from lesionloss.statistics.trainings import anova, training_weight
+from lesionloss.statistics.evidence import ALPHA, attained_level
+from lesionloss.statistics.new_training_runs import anova, training_weight
 
 SEEDS = (1, 2, 3, 5, 10, 20)
 MOST_PATIENTS = 100_000

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.bench.results import Results
-from lesionloss.bench.values import facts
-from lesionloss.randomness import numpy_generator
-from lesionloss.statistics.blocks import Block, column_means
-from lesionloss.statistics.worlds import world
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.runs.results import Results
+from lesionloss.runs.values import facts
+from lesionloss.statistics.complete_blocks import Block, column_means
+from lesionloss.statistics.loss_blocks import world
 
 RESAMPLES = 4000
 

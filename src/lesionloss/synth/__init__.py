@@ -4,11 +4,11 @@ Anatomy comes from the MNI152 tissue maps inside nilearn's wheel (Fonov et al. 2
 everything else is drawn from a seed and documented ranges.
 """
 
-from lesionloss.synth.cohort import write_cohort
 from lesionloss.synth.patient import SyntheticPatient, synthesise, synthetic_patients
-from lesionloss.synth.plan import PatientPlan, plan_patient
+from lesionloss.synth.patient_plan import PatientPlan, plan_patient
 from lesionloss.synth.profiles import PROFILES, as_toml, load_settings, profile_settings
 from lesionloss.synth.settings import SynthSettings
+from lesionloss.synth.write_cohort import write_cohort
 
 __all__ = [
     "PROFILES",

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.synth.fields import (
-    BOX_MM,
-    Axes,
-    Float,
-    Mask,
-    Spacing,
-    axes_within,
-    box_axes,
-    smooth_field,
-    upsampled,
-)
+from lesionloss.synth.fields import BOX_MM, Axes, Float, Mask, Spacing, axes_within, box_axes, smooth_field, upsampled
 from lesionloss.synth.folding import Folds, folded
 from lesionloss.synth.settings import AnatomySettings
 from lesionloss.synth.template import Template, template

@@ -6,7 +6,7 @@ import numpy as np
 
 from lesionloss.synth.anatomy import Anatomy
 from lesionloss.synth.fields import Float, smooth_field
-from lesionloss.synth.plan import PatientPlan, Protocol, VisitPlan
+from lesionloss.synth.patient_plan import PatientPlan, Protocol, VisitPlan
 
 _LINING_MM = 1.2  # width of the bright lining of the ventricles
 _WALL = 0.8  # share of the septum's middle that is tissue

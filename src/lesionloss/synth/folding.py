@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionloss.synth.fields import Axes, Float, Mask, regridded, smooth_field, upsampled
-from lesionloss.synth.sampling import values_at
+from lesionloss.synth.interpolation import values_at
 
 _KNOT_MM = 6.5  # of the field whose zeros are sulci; they lie about 9 mm apart
 _EVEN_MM = 4.0  # sd of the smoothing of the surface along which folds go down

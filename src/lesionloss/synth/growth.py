@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.synth.fields import Axes, Float, Mask
-from lesionloss.synth.sampling import values_at
+from lesionloss.synth.interpolation import values_at
 
 _CELLS = 7  # cells along the edge of a cube of the lesion's volume
 _CELL_MM = (0.4, 1.6)

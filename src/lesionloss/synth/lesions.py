@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lesionloss.synth.anatomy import Anatomy
 from lesionloss.synth.fields import Axes, Float, Mask
 from lesionloss.synth.growth import Body, Seed, grown
-from lesionloss.synth.plan import KINDS, LesionPlan
+from lesionloss.synth.patient_plan import KINDS, LesionPlan
 
 _TRIES = 30  # places tried before a lesion is given up
 _LEAST_WM = 0.5  # a voxel with less white matter is no ground for a lesion

@@ -7,14 +7,14 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import UsageError
-from lesionloss.randomness import numpy_generator
+from lesionloss.core.errors import UsageError
+from lesionloss.core.randomness import numpy_generator
 from lesionloss.synth.anatomy import Anatomy, Sampling, draw_anatomy
 from lesionloss.synth.contrast import draw_person, visible
 from lesionloss.synth.fields import Axes, Float, Mask
 from lesionloss.synth.lesions import Lesion, grow_lesions, pooled
-from lesionloss.synth.looks import LookAlike, draw_look_alikes
-from lesionloss.synth.plan import KINDS, PatientPlan, plan_patient
+from lesionloss.synth.look_alikes import LookAlike, draw_look_alikes
+from lesionloss.synth.patient_plan import KINDS, PatientPlan, plan_patient
 from lesionloss.synth.scanner import acquire, covered, no_error, registration_error, sampling_of
 from lesionloss.synth.settings import SynthSettings
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.files import whole_file
-from lesionloss.synth.cohort import patient_folder
+from lesionloss.core.files import whole_file
 from lesionloss.synth.fields import Float, Mask
-from lesionloss.synth.storage import RECORD_FILE
+from lesionloss.synth.patient_files import RECORD_FILE
+from lesionloss.synth.write_cohort import patient_folder
 
 _TITLES = ("baseline (left is left)", "follow-up", "difference", "what changed", "sagittal, follow-up")
 _CENTRE_OF_CONTRAST = 0.7  # grey value at which normal white matter is shown

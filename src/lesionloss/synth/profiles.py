@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
 from lesionloss.synth.settings import SynthSettings
 
 _MIXED: dict[str, Any] = {}

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from lesionloss.synth.anatomy import Anatomy, Sampling
 from lesionloss.synth.fields import Axes, Float, Mask, Spacing, smooth_field
+from lesionloss.synth.interpolation import resampled, seen_from
 from lesionloss.synth.kspace import magnitude
-from lesionloss.synth.plan import PLANES, Protocol, VisitPlan
-from lesionloss.synth.sampling import resampled, seen_from
+from lesionloss.synth.patient_plan import PLANES, Protocol, VisitPlan
 
 _NORMAL_AXIS = dict(zip(PLANES, (2, 0, 1), strict=True))  # the axis across the slices, RAS
 _FINEST_SLICE_MM = 1.2  # thicker slices are drawn as several

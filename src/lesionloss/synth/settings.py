@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
 
 Range = tuple[float, float]
 Counts = tuple[int, int]

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import UsageError
-from lesionloss.files import whole_file, whole_folder, write_text
-from lesionloss.randomness import numpy_generator
-from lesionloss.synth.storage import nifti_bytes
+from lesionloss.core.errors import UsageError
+from lesionloss.core.files import whole_file, whole_folder, write_text
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.synth.patient_files import nifti_bytes
 
 CLASSES = ("disc", "ring", "bar")
 GROUND, LOOKALIKES = 0.35, 3  # standard deviation of the texture; blobs that are no lesion

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.errors import DataError
+from lesionloss.core.errors import DataError
 from lesionloss.synth.fields import Float, Mask
-from lesionloss.synth.sampling import rows_at
+from lesionloss.synth.interpolation import rows_at
 
 _BRAIN = 0.2  # the template's brain is what is brighter than this, as nilearn has it
 _MARGIN = 8  # voxels of 1 mm kept around the brain

@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import lesionloss
-from lesionloss.errors import DataError, LesionLossError, UsageError
-from lesionloss.files import whole_file
+from lesionloss.core.errors import DataError, LesionLossError, UsageError
+from lesionloss.core.files import whole_file
+from lesionloss.core.version import __version__
 from lesionloss.training.state import State, packed, unpack
 
 FORMAT = 1
@@ -67,7 +67,7 @@ class Saving:
 def save(folder: Path, state: State, key: str) -> Path:
     """Write a checkpoint of the trial `key` beside the one before; older ones go only when it is whole on disk."""
     tensors, values = packed(state)
-    record = {"format": FORMAT, "key": key, "step": state.step, "lesionloss": lesionloss.__version__, **values}
+    record = {"format": FORMAT, "key": key, "step": state.step, "lesionloss": __version__, **values}
     text = json.dumps(record, sort_keys=True)
     path = folder / f"step-{state.step:08d}.safetensors"
     try:

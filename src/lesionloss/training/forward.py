@@ -5,12 +5,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from lesionloss.consistency import visit_consistency
-from lesionloss.criterion import Loss
+from lesionloss.core.errors import UsageError
 from lesionloss.data.stream import Batch
-from lesionloss.errors import UsageError
+from lesionloss.losses.criterion import Loss
+from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
-from lesionloss.supervision import DeepSupervision
+from lesionloss.networks.consistency import visit_consistency
 from lesionloss.training.trial import Recipe
 
 Part = tuple[Tensor, Tensor, Tensor | None]

@@ -16,25 +16,25 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lesionloss.criterion import build
+from lesionloss.core.devices import without_default_device
+from lesionloss.core.errors import DataError, LesionLossError, UsageError
+from lesionloss.core.randomness import torch_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.stream import BatchStream
-from lesionloss.devices import without_default_device
-from lesionloss.errors import DataError, LesionLossError, UsageError
+from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.foreign_names import same_name
-from lesionloss.randomness import torch_generator
+from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.training.checkpoint import Saving
 from lesionloss.training.forward import forward, loss_of, outputs_of, parts
-from lesionloss.training.health import health_tensor
-from lesionloss.training.inner import inner_score, inner_split
-from lesionloss.training.looking import Looking
+from lesionloss.training.gradient_health import health_tensor
+from lesionloss.training.observer import Looking
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate, read_schedule
 from lesionloss.training.state import State, Step, take_weights, weights_of
 from lesionloss.training.trial import Trial
-from lesionloss.transfer import freeze, load_weights, name_map
+from lesionloss.training.validation import inner_score, inner_split
 
 HEALTH_EVERY = 10  # steps; a look at every gradient costs about a tenth of a small network's step
 READ_EVERY = 20  # steps on a GPU after which the losses are read; reading one means waiting for the device

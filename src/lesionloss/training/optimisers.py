@@ -7,8 +7,8 @@ from typing import Annotated, Any, Protocol
 import torch
 from torch import nn
 
-from lesionloss.hyperparameters import Range
-from lesionloss.training.texts import format_record, read_record
+from lesionloss.core.ranges import Range
+from lesionloss.training.setting_texts import format_record, read_record
 
 Decay = Annotated[float, Range(0)]
 Beta = Annotated[float, Range(0, 0.999999)]

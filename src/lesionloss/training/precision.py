@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from lesionloss.errors import UsageError
+from lesionloss.core.errors import UsageError
 
 PRECISIONS = ("auto", "float32", "bf16", "fp16")
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lesionloss.calltext import format_call, parse_call
-from lesionloss.catalogue import nearest
-from lesionloss.errors import UsageError
+from lesionloss.core.call_text import format_call, parse_call
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
 from lesionloss.training.trial import Recipe, Trial
 
 NAME = "synth"
@@ -63,7 +63,7 @@ def read_pretraining(text: str) -> Pretraining:
 
         profile_settings(settings.profile)
     if settings.loss:
-        from lesionloss.criterion import build
+        from lesionloss.losses.criterion import build
 
         settings = settings.model_copy(update={"loss": str(build(settings.loss))})
     return settings

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from lesionloss.core.ranges import Range
 from lesionloss.data.augment import CHEAP, Steps, parse_augmentation
-from lesionloss.data.grid import SlidingGrid
-from lesionloss.data.sampling import PositiveNegative, Sampler, WeightedCrop, WholeImages
-from lesionloss.hyperparameters import Range
-from lesionloss.training.texts import format_record, read_record
+from lesionloss.data.patch_sampling import PositiveNegative, Sampler, WeightedCrop, WholeImages
+from lesionloss.data.window_grid import SlidingGrid
+from lesionloss.training.setting_texts import format_record, read_record
 from lesionloss.training.trial import Recipe
 
 Count = Annotated[int, Range(0)]

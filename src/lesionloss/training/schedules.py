@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
-from lesionloss.hyperparameters import Order, Range
-from lesionloss.training.texts import format_record, read_record
+from lesionloss.core.ranges import Order, Range
+from lesionloss.training.setting_texts import format_record, read_record
 from lesionloss.training.trial import Recipe
 
 BelowOne = Annotated[float, Range(0, 0.999999, above=True)]

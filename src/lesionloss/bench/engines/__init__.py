@@ -7,14 +7,14 @@ is done, has failed in this call, or is worked on by somebody else. It may be ki
 from collections.abc import Sequence
 from typing import Protocol
 
-from lesionloss.bench.agenda import Agenda
-from lesionloss.bench.cohort import ListedCohort
 from lesionloss.bench.execute import Order
-from lesionloss.bench.sizing import Need
-from lesionloss.bench.watch import Watcher
-from lesionloss.errors import UsageError
-from lesionloss.registry import get
-from lesionloss.spec import parse
+from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.side_by_side import Need
+from lesionloss.bench.trial_list import Agenda
+from lesionloss.bench.watcher import Watcher
+from lesionloss.core.errors import UsageError
+from lesionloss.losses.registry import get
+from lesionloss.losses.spec import parse
 
 
 class Engine(Protocol):
@@ -34,5 +34,5 @@ def check_losses(losses: Sequence[str]) -> None:
         if not module.startswith(("lesionloss.", "lesionloss_user_")):
             raise UsageError(
                 f"loss {name!r} was defined in {module}, which other processes don't see; put it into a file of its "
-                "own and name it with --with FILE.py (in Python: lesionloss.registry.load_user_file)"
+                "own and name it with --with FILE.py (in Python: lesionloss.losses.registry.load_user_file)"
             )

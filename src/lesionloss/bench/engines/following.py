@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass, field
 
-from lesionloss.bench.agenda import Agenda
 from lesionloss.bench.execute import Order
 from lesionloss.bench.status import Status, StatusReader, TrialStatus
-from lesionloss.bench.watch import Watcher
+from lesionloss.bench.trial_list import Agenda
+from lesionloss.bench.watcher import Watcher
 
 LOOK_SECONDS = 0.5
 

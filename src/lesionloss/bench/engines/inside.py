@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from lesionloss.bench.agenda import Agenda
-from lesionloss.bench.cohort import ListedCohort
 from lesionloss.bench.execute import Cases, Order, Outcome, computing_with, execute
 from lesionloss.bench.failures import failed_folder, read_failure
-from lesionloss.bench.sizing import Need
-from lesionloss.bench.watch import Watcher
+from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.side_by_side import Need
+from lesionloss.bench.trial_list import Agenda
+from lesionloss.bench.watcher import Watcher
 from lesionloss.training.trial import Trial
 
 

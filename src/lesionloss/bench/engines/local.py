@@ -17,22 +17,27 @@ from types import FrameType
 
 import torch
 
-from lesionloss.bench.agenda import Agenda
-from lesionloss.bench.claims import clock_of, held, take
-from lesionloss.bench.cohort import ListedCohort
 from lesionloss.bench.engines.following import LOOK_SECONDS, Follower
 from lesionloss.bench.execute import Order, Outcome, computing_with, execute_in_turn, keep
 from lesionloss.bench.failures import ended_by
-from lesionloss.bench.sizing import Need, need_of, side_by_side, threads_of_each
-from lesionloss.bench.watch import Watcher
+from lesionloss.bench.locks import clock_of, held, take
+from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.side_by_side import Need, need_of, side_by_side, threads_of_each
+from lesionloss.bench.trial_list import Agenda
+from lesionloss.bench.watcher import Watcher
 
 Process = ForkServerProcess | SpawnProcess
 
 # What a trial needs sooner or later; importing it anew would cost each trial some ten seconds of a core.
 PRELOAD = [
-    *("lesionloss.bench.execute", "lesionloss.bench.plan", "lesionloss.networks", "lesionloss.loss_functions"),
+    *("lesionloss.bench.execute", "lesionloss.bench.plan", "lesionloss.networks", "lesionloss.losses.families"),
     *("lesionloss.statistics", "torch._dynamo", "monai.inferers", "monai.transforms"),
-    *("numba", "lesionloss.kernels.compiled", "lesionloss.kernels.walk", "lesionloss.kernels.loops"),
+    *(
+        "numba",
+        "lesionloss.losses.kernels.compiled",
+        "lesionloss.losses.kernels.walk",
+        "lesionloss.losses.kernels.loops",
+    ),
 ]
 LOST = 255  # what multiprocessing says of a process whose end it could not see
 STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # asked to end from outside: the trial has not failed and stays open

@@ -6,15 +6,15 @@ When a node is lost, Ray starts its trials elsewhere, and they go on from their 
 from dataclasses import dataclass
 from typing import Any
 
-from lesionloss.bench.agenda import Agenda
-from lesionloss.bench.claims import take
-from lesionloss.bench.cohort import ListedCohort
 from lesionloss.bench.engines.following import LOOK_SECONDS, Follower
 from lesionloss.bench.execute import Order, computing_with, execute_in_turn, keep
 from lesionloss.bench.failures import Failure
-from lesionloss.bench.sizing import Need, need_of, threads_of_each
-from lesionloss.bench.watch import Watcher
-from lesionloss.errors import UsageError
+from lesionloss.bench.locks import take
+from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.side_by_side import Need, need_of, threads_of_each
+from lesionloss.bench.trial_list import Agenda
+from lesionloss.bench.watcher import Watcher
+from lesionloss.core.errors import UsageError
 
 RETRIES = 3  # of a trial whose worker was lost
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from lesionloss.bench.agenda import Agenda, read_agenda
-from lesionloss.bench.cohort import ListedCohort, found_cohort
 from lesionloss.bench.engines.following import LOOK_SECONDS, Follower
 from lesionloss.bench.engines.local import Local
 from lesionloss.bench.execute import Order
-from lesionloss.bench.sizing import Need, need_of
-from lesionloss.bench.watch import Silent, Watcher
-from lesionloss.errors import UsageError
-from lesionloss.training.way import GIB
+from lesionloss.bench.run_cohort import ListedCohort, found_cohort
+from lesionloss.bench.side_by_side import Need, need_of
+from lesionloss.bench.trial_list import Agenda, read_agenda
+from lesionloss.bench.watcher import Silent, Watcher
+from lesionloss.core.errors import UsageError
+from lesionloss.training.execution import GIB
 
 NAMED_BY_SUBMITIT = ("timeout_min", "nodes", "cpus_per_task", "gpus_per_node", "mem_gb", "name")
 

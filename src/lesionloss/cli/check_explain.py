@@ -1,0 +1,114 @@
+"""`lesionloss check` and `lesionloss explain`: does a loss keep the laws, and where does it pull?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.losses.explain import Pull
+
+CHECK_EXAMPLES = """
+Examples:
+
+  lesionloss check hytver
+
+  lesionloss check root_tversky --with my_losses.py
+
+  lesionloss check "0.5*dice + 0.5*focal(gamma=3)" --kernel readable
+"""
+
+EXPLAIN_EXAMPLES = """
+Examples:
+
+  lesionloss explain dice focal hytver
+
+  lesionloss explain cross_entropy weighted_gradient --lesion 0.001 --out pulls.png --csv pulls.csv
+"""
+
+
+@app.command(epilog=CHECK_EXAMPLES)
+def check(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A loss, or a sum of losses.")],
+    with_files: Annotated[
+        list[Path] | None, typer.Option("--with", metavar="FILE.py", help="A Python file with losses of your own.")
+    ] = None,
+    kernel: Annotated[
+        str | None, typer.Option("--kernel", help="Which implementation of the sums; usually the fastest.")
+    ] = None,
+) -> None:
+    """Try every law that a loss must keep; a broken one is shown with its counterexample (exit code 1)."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from lesionloss.losses import kernels, laws, registry
+
+    for file in with_files or []:
+        registry.load_user_file(file)
+    chosen = kernels.by_name(kernel) if kernel else None
+    styles = {"holds": "green", "BREAKS": "bold red", "exempt": "yellow", "says nothing": "dim"}
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    found = list(laws.check(spec, kernel=chosen))
+
+    for verdict in found:
+        outcome = verdict.outcome.value
+        said = Text(verdict.law.statement)
+        if verdict.detail:
+            said.append(f"\n{verdict.detail}", style=styles[outcome])
+        table.add_row(Text(verdict.law.name), Text(outcome, style=styles[outcome]), said)
+    Console(highlight=False).print(table)
+    broken = [verdict.law.name for verdict in found if verdict.outcome is laws.Outcome.BREAKS]
+    if broken:
+        typer.echo(f"{spec} breaks {len(broken)} of {len(found)} laws: {', '.join(broken)}")
+        raise typer.Exit(1)
+    typer.echo(f"{spec} keeps all laws")
+
+
+@app.command(epilog=EXPLAIN_EXAMPLES)
+def explain(
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="Losses, or sums of losses.")],
+    lesion: Annotated[float, typer.Option("--lesion", help="Share of lesion voxels in the image.")] = 0.01,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a figure: FILE.png or FILE.svg.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the curves as a table.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
+) -> None:
+    """Show how hard a loss pulls at the logits of lesion and of background voxels, from sure-wrong to sure-right."""
+    from lesionloss.core.errors import UsageError
+    from lesionloss.losses.explain import draw, pulls, write_csv
+
+    for path, endings in ((out, (".png", ".svg")), (csv, (".csv",))):
+        if path and path.suffix not in endings:
+            raise UsageError(f"{path} must end in {' or '.join(endings)}")
+        if path and path.exists() and not force:
+            raise UsageError(f"{path} exists; give --force to overwrite it")
+    curves = [pulls(spec, lesion) for spec in specs]
+    if csv:
+        write_csv(curves, csv)
+    if out:
+        draw(curves, out)
+    _print_pulls(curves)
+    for path in (out, csv):
+        if path:
+            typer.echo(f"written: {path}")
+
+
+def _print_pulls(curves: list["Pull"]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = (0.01, 0.1, 0.5, 0.9, 0.99)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("pull at voxels of one class, predicted at p =", min_width=30)
+    for p in shown:
+        table.add_column(f"{p:g}", justify="right")
+    for curve in curves:
+        places = [int(abs(curve.probability - p).argmin()) for p in shown]
+        for words, values in (("lesion", curve.lesion_total), ("background", curve.background_total)):
+            table.add_row(f"{curve.spec}: {words}", *[f"{values[place]:.3g}" for place in places])
+    Console(highlight=False).print(table, markup=False)

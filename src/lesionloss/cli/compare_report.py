@@ -1,0 +1,120 @@
+"""`lesionloss compare` and `lesionloss report`: what a run folder shows."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.runs.results import Results
+    from lesionloss.statistics import Comparison
+
+COMPARE_HELP = """The statistics on the screen: every loss in one metric, its difference from the baseline, its rank.
+
+Examples:
+
+    lesionloss compare runs/x
+
+    lesionloss compare runs/x --metric hd95 --baseline "0.5*dice + 0.5*focal(gamma=2)"
+
+    lesionloss compare runs/x --json > comparison.json
+"""
+
+REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
+
+The report's own files are written anew each time; any other existing file needs --force.
+
+Examples:
+
+    lesionloss report runs/x
+
+    lesionloss report runs/x --out for-the-supervisor.html
+
+    lesionloss report runs/x --volumes all             # every case in the viewer: a large file
+
+    lesionloss report runs/x --volumes worst,patient07
+"""
+
+
+MOST_WORKERS = 3  # of a report: its own process draws for as long as two others need for the rest
+
+
+@app.command(help=COMPARE_HELP)
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
+    metric: Annotated[str, typer.Option("--metric", "-m", help="The metric to compare; the plan's own if none.")] = "",
+    baseline: Annotated[str, typer.Option("--baseline", help="The loss to compare with; the plan's if none.")] = "",
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Show the unpaired rank-sum p, too, as the DSC++ paper tested.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of tables.")] = False,
+) -> None:
+    import json
+
+    from lesionloss.cli.compare_tables import print_comparison
+    from lesionloss.runs.results import load, run_folders
+    from lesionloss.statistics import compare as compare_losses
+
+    runs = run_folders(folder)
+    records = {}
+    for run in runs:
+        results = load(run)
+        comparison = compare_losses(results, metric or results.primary_metric, baseline or None)
+        if as_json:
+            records[run.name] = _record(results, comparison)
+        else:
+            if len(runs) > 1:
+                typer.echo(f"\n{run}")
+            print_comparison(results, comparison, unpaired=unpaired)
+    if as_json:
+        found = records if len(runs) > 1 else next(iter(records.values()))
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+
+
+@app.command(help=REPORT_HELP)
+def write_report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.html", help="Where the page goes instead of DIR/report.html.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.html even if no report wrote it.")] = False,
+    volumes: Annotated[
+        str,
+        typer.Option(
+            "--volumes",
+            metavar="CASES",
+            help="Cases for the viewer in the page, about 1 MB each: worst, median, best, all, none, a number (evenly "
+            "from the worst to the best) or names, with commas between them.",
+        ),
+    ] = "worst,median,best",
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: as many as help, at most 3.")] = 0,
+) -> None:
+    from lesionloss.bench.side_by_side import cores
+    from lesionloss.core.errors import UsageError
+    from lesionloss.report import write_report
+    from lesionloss.runs.results import load, run_folders
+
+    runs = run_folders(folder)
+    workers = workers or min(MOST_WORKERS, cores())
+    if out is not None and len(runs) > 1:
+        raise UsageError(f"{folder} holds {len(runs)} runs; leave out --out, or name one of them: {runs[0]}")
+    for run in runs:
+        path = write_report(load(run), out, force=force, volumes=volumes, workers=workers)
+        typer.echo(f"{path}  (numbers: {run / 'report.json'}, tables: {run / 'tables'}, figures: {run / 'figures'})")
+
+
+def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from lesionloss.report.wording import difference_sentence
+
+    record: dict[str, Any] = asdict(comparison)
+    for entry, difference in zip(record["differences"], comparison.differences, strict=True):
+        entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
+        entry["share_improved"], entry["seeds_agree"] = difference.share_improved, difference.seeds_agree
+        entry["holds_for_new_trainings"] = difference.holds_for_new_trainings
+    record["failed_trials"] = [asdict(trial) for trial in results.failed]
+    record["missing_trials"] = [asdict(trial) for trial in results.missing]
+    return record

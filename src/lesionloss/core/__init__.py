@@ -1,0 +1,1 @@
+"""What everybody stands on: errors, files, randomness, names, numbers as text, devices, drawing."""

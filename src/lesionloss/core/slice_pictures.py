@@ -1,0 +1,169 @@
+"""One axial slice as a radiologist looks at it: the patient's right on the left, the front of the head on top."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.core.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
+
+Mask = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
+Window = tuple[float, float]
+
+MARGIN_VOXELS = 2
+CLOSE_PIXEL_MM = 0.15
+CLOSE_UP_MM = 44.0
+WHOLE_PIXEL_MM = 0.6
+WINDOW_PERCENT = (1.0, 99.7)
+STRIPE_PIXELS = 6
+
+
+@dataclass(frozen=True)
+class Field:
+    """A rectangle of a slice: rows and columns as slices, and what one element measures in mm (row, column)."""
+
+    rows: slice
+    columns: slice
+    spacing_mm: tuple[float, float]
+
+    def of(self, plane: NDArray[Any]) -> NDArray[Any]:
+        return plane[self.rows, self.columns]
+
+    @property
+    def size_mm(self) -> tuple[float, float]:
+        """Height and width."""
+        return (
+            (self.rows.stop - self.rows.start) * self.spacing_mm[0],
+            (self.columns.stop - self.columns.start) * self.spacing_mm[1],
+        )
+
+
+def radiological(volume: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """(X, Y, Z) in any orientation as (slices from below, rows from the front, columns from the patient's right)."""
+    axes, senses = _orientation(affine)
+    order = np.argsort(axes)
+    right, front, head = (slice(None, None, int(sense)) for sense in senses[order])
+    upright = volume.transpose(order)[right, front, head]
+    return np.ascontiguousarray(upright[::-1, ::-1].transpose(2, 1, 0))
+
+
+def plane_spacing_mm(affine: NDArray[np.float64]) -> tuple[float, float]:
+    """What an element of such a slice measures in mm: (row, column)."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    order = np.argsort(_orientation(affine)[0])
+    return float(lengths[order[1]]), float(lengths[order[0]])
+
+
+def _orientation(affine: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """For each array axis: the anatomical axis it runs along (0 right, 1 front, 2 head), and 1 or -1 for its sense."""
+    import nibabel as nib
+
+    codes = nib.orientations.io_orientation(affine)  # type: ignore[no-untyped-call]
+    return np.asarray(codes[:, 0], dtype=np.intp), np.asarray(codes[:, 1], dtype=np.float64)
+
+
+def fullest_slice(reference: Mask) -> int:
+    """The slice with most lesion; the middle one where there is none."""
+    counts = reference.sum(axis=(1, 2))
+    return int(counts.argmax()) if counts.any() else len(reference) // 2
+
+
+def largest_component(mask: Mask) -> Mask:
+    """The largest connected part of a 2-D mask."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return np.asarray(labels == sizes.argmax())
+
+
+def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
+    """The rectangle around the largest part of a mask, with a small margin; the whole slice where it is empty."""
+    part = largest_component(mask)
+    if not part.any():
+        return Field(slice(0, mask.shape[0]), slice(0, mask.shape[1]), spacing_mm)
+    spans = [np.flatnonzero(part.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (
+        slice(max(0, int(span[0]) - MARGIN_VOXELS), min(size, int(span[-1]) + 1 + MARGIN_VOXELS))
+        for span, size in zip(spans, mask.shape, strict=True)
+    )
+    return Field(rows, columns, spacing_mm)
+
+
+def close_up(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
+    """A square of `size_mm` around the largest part of a mask, moved inside the slice where it would leave it."""
+    inside = np.argwhere(largest_component(mask))
+    centre = inside.mean(axis=0) if len(inside) else np.array(mask.shape) / 2
+
+    def span(axis: int) -> slice:
+        length = min(mask.shape[axis], max(1, round(size_mm / spacing_mm[axis])))
+        start = min(max(0, round(float(centre[axis]) - length / 2 + 0.5)), mask.shape[axis] - length)
+        return slice(start, start + length)
+
+    return Field(span(0), span(1), spacing_mm)
+
+
+def grey(plane: NDArray[np.float32], field: Field, window: Window, pixel_mm: float) -> Pixels:
+    """A slice as RGB with square pixels of `pixel_mm`, between the window's black and white."""
+    low, high = window
+    scaled = np.clip((field.of(plane).astype(np.float64) - low) / max(high - low, 1e-6), 0, 1)
+    levels = (_resampled(scaled, field, pixel_mm, order=1) * 255).round().astype(np.uint8)
+    return np.repeat(levels[..., None], 3, axis=2)
+
+
+def overlay(picture: Pixels, prediction: Mask, reference: Mask, field: Field, pixel_mm: float) -> Pixels:
+    """True positives filled, false positives striped, misses outlined: told apart without colour too."""
+    found, wanted = (_enlarged(mask, field, pixel_mm) for mask in (prediction, reference))
+    rows, columns = np.indices(found.shape)
+    striped = (rows + columns) % STRIPE_PIXELS < STRIPE_PIXELS * 2 // 3
+    picture = _painted(picture, found & wanted, TRUE_POSITIVE, 0.75)
+    picture = _painted(picture, found & ~wanted & striped, FALSE_POSITIVE, 0.95)
+    missed = wanted & ~found
+    return _painted(_painted(picture, missed, MISSED, 0.35), _outline(missed), MISSED, 1.0)
+
+
+def with_reference(picture: Pixels, reference: Mask, field: Field, pixel_mm: float) -> Pixels:
+    """The reference filled in its own colour."""
+    return _painted(picture, _enlarged(reference, field, pixel_mm), REFERENCE, 0.75)
+
+
+def framed(picture: Pixels, outer: Field, inner: Field, pixel_mm: float) -> Pixels:
+    """A thin white rectangle where `inner` lies in `outer`."""
+    start_mm = (
+        (inner.rows.start - outer.rows.start) * outer.spacing_mm[0],
+        (inner.columns.start - outer.columns.start) * outer.spacing_mm[1],
+    )
+    top, left = (max(0, round(start / pixel_mm)) for start in start_mm)
+    height, width = (round(size / pixel_mm) for size in inner.size_mm)
+    box = np.zeros(picture.shape[:2], dtype=bool)
+    box[top : top + height, left : left + width] = True
+    return _painted(picture, _outline(box), "#ffffff", 0.8)
+
+
+def _resampled(plane: NDArray[np.float64], field: Field, pixel_mm: float, order: Literal[0, 1]) -> NDArray[np.float64]:
+    from scipy import ndimage
+
+    rows, columns = (round(size * mm / pixel_mm) / size for size, mm in zip(plane.shape, field.spacing_mm, strict=True))
+    return np.asarray(ndimage.zoom(plane, (rows, columns), order=order, mode="nearest", grid_mode=True))
+
+
+def _enlarged(mask: Mask, field: Field, pixel_mm: float) -> Mask:
+    return _resampled(field.of(mask).astype(np.float64), field, pixel_mm, order=0) > 0.5
+
+
+def _outline(mask: Mask) -> Mask:
+    from scipy import ndimage
+
+    return np.asarray(mask & ~ndimage.binary_erosion(mask, iterations=2))
+
+
+def _painted(picture: Pixels, where: Mask, colour: str, share: float) -> Pixels:
+    rgb = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)])
+    painted = picture.astype(np.float64)
+    painted[where] = (1 - share) * painted[where] + share * rgb
+    return painted.round().astype(np.uint8)

@@ -1,0 +1,52 @@
+"""A cohort that `prepare` made, taken into a run as it is."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.files import sha256_of, whole_file, write_text
+from lesionloss.data.prepare import Index, load_index
+from lesionloss.data.prepare_case import INDEX
+
+
+def is_prepared(source: str) -> bool:
+    """Whether a folder holds prepared cases."""
+    return bool(source) and (Path(source).expanduser() / INDEX).is_file()
+
+
+def adopt(source: str, place: Path, patients: Sequence[str] = (), target: str = "") -> Index:
+    """Copy the prepared cases of a folder to `place`, those of `patients` only where any are named; gives their index.
+
+    A case that is there already is not copied again. Raises UsageError for a patient or a target that the folder does
+    not hold, DataError for an index that can't be read or a case that is gone.
+    """
+    folder = Path(source).expanduser()
+    index = load_index(folder)
+    if target and target != index.target:
+        raise UsageError(
+            f"{folder} was prepared for {index.target}, not {target}; prepare it again, or leave out target"
+        )
+    known = [entry.patient for entry in index.cases]
+    for patient in patients:
+        if patient not in known:
+            raise UsageError(f"data.patients: no patient {patient!r} in {folder}; {nearest(patient, known)}")
+    kept = tuple(entry for entry in index.cases if not patients or entry.patient in patients)
+    for entry in kept:
+        for name in (f"{entry.name}.npz", f"{entry.name}.json"):
+            _copy(folder / name, place / name)
+    found = replace(index, cases=kept)
+    write_text(place / INDEX, json.dumps(asdict(found), indent=2) + "\n")
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise DataError(f"{source} is gone, but {INDEX} beside it names it; prepare the cohort again")
+    if target.is_file() and sha256_of(target) == sha256_of(source):
+        return
+    with whole_file(target) as temporary:
+        shutil.copyfile(source, temporary)

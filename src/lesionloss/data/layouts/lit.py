@@ -1,0 +1,91 @@
+"""The Ljubljana longitudinal set: change of MS lesions between two FLAIR visits (Lesjak et al., Neuroinformatics 2016).
+
+Its published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. New or
+growing lesions have to be told apart by the images (`positive_change`).
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
+from lesionloss.data.subject import Image, Labels, Mask, Subject
+from lesionloss.data.z_score import z_score
+
+VISITS = ("study1_FLAIR", "study2_FLAIR")
+
+
+@dataclass(frozen=True)
+class Change:
+    """A connected component of the published mask; `mean_difference` is of the z-scored visits, second minus first."""
+
+    label: int
+    voxels: int
+    mean_difference: float
+
+
+def _patients(root: Path) -> list[Path]:
+    """The patients' folders in `root`, in `root/coregistered` or in `root/longitudinal/coregistered`."""
+    inner = (root / "longitudinal" / "coregistered", root / "coregistered", root)
+    start = next(folder for folder in inner if folder.is_dir())
+    return [folder for folder in folders_in(start) if re.fullmatch(r"patient\d+", folder.name)]
+
+
+def _recognise(root: Path) -> bool:
+    return any(image_file(folder, stem) for folder in _patients(root) for stem in (*VISITS, "gt"))
+
+
+def _discover(root: Path) -> Found:
+    return discover_in(_patients(root), VISITS, reference="gt", brain="brainmask", brain_needed=True)
+
+
+def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
+    """The components of a change mask (26-connected): the mask of those that brightened, and all of them as records.
+
+    A component counts as a whole, by its mean difference, taken over all its voxels, also those outside the brain
+    mask (which is tight in places). Exactly zero is not brighter.
+    """
+    import cc3d
+
+    # Corners count as contact: slices are four times as thick as pixels are wide, so lesions step sideways.
+    labels = cc3d.connected_components(change.astype(np.uint8), connectivity=26)
+    inside = labels[change].astype(np.int64)
+    voxels = np.bincount(inside)
+    sums = np.bincount(inside, weights=difference[change].astype(np.float64))
+    records = tuple(
+        Change(label, int(voxels[label]), float(sums[label] / voxels[label])) for label in range(1, len(voxels))
+    )
+    brighter = np.isin(labels, [record.label for record in records if record.mean_difference > 0])
+    return np.asarray(brighter, dtype=np.bool_), records
+
+
+def difference_of(subject: Subject) -> Image:
+    """Second visit minus first, each z-scored inside the brain mask."""
+    brain = subject.brain if subject.brain is not None else np.ones(subject.space, dtype=np.bool_)
+    first, second = (
+        z_score(visit[0], brain, f"{subject.name}, visit {index}")
+        for index, visit in enumerate(subject.visits, start=1)
+    )
+    return second - first
+
+
+def positive_change(subject: Subject) -> Labels | None:
+    """The components of the published change mask that brightened from the first to the second visit."""
+    if subject.lesion is None:
+        return None
+    return changes(subject.lesion, difference_of(subject))[0].astype(np.uint8)
+
+
+LAYOUT = Layout(
+    name="lit",
+    title="Ljubljana longitudinal set, change of MS lesions between two FLAIR visits",
+    looks_like="patient01/{study1_FLAIR,study2_FLAIR,brainmask,gt}.nii.gz",
+    recognise=_recognise,
+    discover=_discover,
+    targets=(
+        Target("positive_change", "new or growing lesions: change components that brightened", positive_change),
+        Target("change", "all change, as published", published),
+    ),
+)

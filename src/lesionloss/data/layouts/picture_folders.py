@@ -1,0 +1,136 @@
+"""Pictures (PNG, TIFF, JPEG, BMP, GIF) as images and masks, for the two-dimensional sets.
+
+A picture has no millimetres: its affine is the identity, so distances come out in pixels. Arrays are (X, Y): the first
+axis runs along a row of the picture.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionloss.core.errors import DataError
+from lesionloss.data.layout import Files, Found, Raw, Wanted, collect
+from lesionloss.data.subject import Image
+
+ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
+RGB = ("r", "g", "b")
+GREY = ("grey",)
+WHITE = ((255, 1),)  # 8-bit masks: white is the class
+# Pillow gives these as plain numbers, one or three per pixel; all others are converted.
+PLAIN_MODES = ("L", "I", "F", "I;16", "I;16B", "RGB")
+
+
+def picture_file(folder: Path, stem: str) -> Path | None:
+    """The picture of this stem in a folder, whatever its kind; None if there is none."""
+    candidates = (folder / f"{stem}{end}" for ending in ENDINGS for end in (ending, ending.upper()))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def picture_stems(folder: Path) -> list[str]:
+    """The stems of the visible pictures of a folder, numbers in order of size; none if there is no such folder."""
+    if not folder.is_dir():
+        return []
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
+    return sorted({path.stem for path in paths}, key=lambda stem: (len(stem) if stem.isdigit() else 0, stem))
+
+
+def collect_pictures(wanted: Iterable[Wanted]) -> Found:
+    """`collect` for pictures."""
+    return collect(wanted, picture_file, " (.png, .tif, .jpg, .bmp or .gif)")
+
+
+def picture_reader(contrasts: tuple[str, ...]) -> Callable[[Files], Raw]:
+    """A layout's reader: one picture per visit, seen as `contrasts` (GREY or RGB), masks of one value per pixel."""
+    # Unlike a nested function, a partial one travels between processes.
+    return partial(_read, contrasts=contrasts)
+
+
+def _read(files: Files, contrasts: tuple[str, ...]) -> Raw:
+    brain = None if files.brain is None else read_values(files.brain) > 0
+    reference = None if files.reference is None else read_values(files.reference)
+    return picture_case(files, contrasts, reference, brain)
+
+
+def picture_case(
+    files: Files,
+    contrasts: tuple[str, ...],
+    reference: npt.NDArray[np.int32] | None,
+    brain: npt.NDArray[np.bool_] | None = None,
+) -> Raw:
+    """The visits of a case with its masks, (X, Y). Raises DataError if a picture can't be used or sizes differ."""
+    visits = tuple(read_picture(visit[0], contrasts) for visit in files.visits)
+    first = files.visits[0][0]
+    size = visits[0].shape[1:]
+    for path, array in ((files.reference, reference), (files.brain, brain)):
+        if array is not None and array.shape != size:
+            shapes = " and ".join("x".join(map(str, shape)) for shape in (size, array.shape))
+            raise DataError(f"{first} and {path} differ in size: {shapes} pixels; fetch both again")
+    return Raw(visits, reference, brain, np.eye(4))
+
+
+def read_picture(path: Path, contrasts: tuple[str, ...]) -> Image:
+    """A picture as float32 (C, X, Y) with its values as stored; grey ones seen as RGB have three equal contrasts.
+
+    Raises DataError for a file that is missing, damaged, empty or of one value, and for colours where grey is wanted.
+    """
+    array = _pixels(path)
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], len(contrasts), axis=2)
+    elif len(contrasts) == 1:
+        array = _grey(path, array)[..., None]
+    if array.min() == array.max():
+        raise DataError(f"{path}: every pixel is {array.flat[0]:g}: an empty or failed export; fetch the file again")
+    return np.ascontiguousarray(array.transpose(2, 1, 0), dtype=np.float32)
+
+
+def read_values(path: Path) -> npt.NDArray[np.int32]:
+    """A mask as int32 (X, Y) with the values of the file. Raises DataError for a damaged or coloured picture."""
+    array = _pixels(path)
+    grey = array if array.ndim == 2 else _grey(path, array)
+    return np.ascontiguousarray(grey.T).astype(np.int32)
+
+
+def _grey(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if not (array == array[..., :1]).all():
+        raise DataError(f"{path}: a picture in colours where grey is expected; save it with one value per pixel")
+    return array[..., 0]
+
+
+def _pixels(path: Path) -> npt.NDArray[Any]:
+    """(rows, columns) or (rows, columns, 3); an alpha channel is dropped, a palette resolved."""
+    from PIL import Image as Pillow
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the name or fetch the file again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Pillow.DecompressionBombWarning)
+            with Pillow.open(path) as picture:
+                picture.verify()  # reads the checksums of a PNG, which loading passes over
+            with Pillow.open(path) as picture:
+                frames, mode = getattr(picture, "n_frames", 1), picture.mode
+                plain = picture if mode in PLAIN_MODES else picture.convert(_plain_mode(path, mode, picture))
+                array = np.asarray(plain)
+    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a picture that can be read ({error}); fetch it again or convert it") from error
+    if frames > 1:
+        raise DataError(f"{path}: holds {frames} pictures, expected one; save one picture per file")
+    return array
+
+
+def _plain_mode(path: Path, mode: str, picture: Any) -> str:
+    if mode in ("1", "LA"):
+        return "L"
+    if mode == "P":
+        colours = np.asarray(picture.convert("RGB"))
+        return "L" if (colours == colours[..., :1]).all() else "RGB"
+    if mode == "RGBA":
+        return "RGB"
+    raise DataError(f"{path}: colours of the kind {mode}; save the picture as RGB or grey")

@@ -1,0 +1,203 @@
+"""Which window of which case each place of each batch holds. The copying is done elsewhere.
+
+A sampler is a frozen record with one method, `over(cases)`: it reads once what it must know of the cases and gives
+`Draws`. These know the window of any step without the steps before, so the number of workers, resuming and evaluating
+in between can't move them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionloss.core.errors import UsageError
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.data.patches import Size, Stream, check_crop, check_fits, check_size, crop_start, start_around
+from lesionloss.data.prepared import PreparedCase
+
+Cases = Mapping[str, PreparedCase]
+DIVISOR = 16  # what a network with four halvings asks of the length of every axis
+TRIES = 1000  # for a voxel without lesion; a brain in which that fails is all lesion
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where one patch lies: its first voxel in the case (negative: padding), and the axes along which it is flipped."""
+
+    case: str
+    start: tuple[int, ...]
+    flipped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a sampler draws from given cases.
+
+    `window(stream, step, place, batch)` is that of one place in the batch of one step; steps count from 1.
+    `per_epoch` is the number of patches of an epoch, None where draws are independent and know no epoch.
+    `padding_counts` says whether voxels outside the image are background or unknown.
+    """
+
+    size: Size
+    window: Callable[[Stream, int, int, int], Window]
+    per_epoch: int | None = None
+    padding_counts: bool = True
+
+    def steps_per_epoch(self, batch: int) -> int | None:
+        """Steps after which an epoch is complete; the last of them may begin the next epoch."""
+        return None if self.per_epoch is None else -(-self.per_epoch // batch)
+
+
+class Sampler(Protocol):
+    """Anything that says where patches lie."""
+
+    def over(self, cases: Cases) -> Draws:
+        """The draws from these cases. Raises UsageError where there is nothing to draw."""
+        ...
+
+
+@dataclass(frozen=True)
+class WeightedCrop:
+    """Windows around random lesion voxels (HyTver, weighted cropping: 80 voxels, moved by up to 10).
+
+    Each patch has a case of its own, drawn uniformly. `jitter` is in voxels; `lesion_share` of the patches are centred
+    on a lesion voxel, the others, and those of cases without lesion, on any voxel of the brain. An image smaller than
+    the patch lies in its middle; the padding counts as background unless `padding_counts` is False.
+    """
+
+    size: Size
+    jitter: int = 10
+    lesion_share: float = 1.0
+    padding_counts: bool = True
+
+    def __post_init__(self) -> None:
+        check_crop(self.size, self.jitter, self.lesion_share)
+
+    def over(self, cases: Cases) -> Draws:
+        """Independent draws; no case is read before it is drawn. Raises UsageError for no cases."""
+        names = names_of(cases)
+
+        def window(stream: Stream, step: int, place: int, batch: int) -> Window:
+            rng = numpy_generator(*stream, "patches", step, place)
+            name = names[int(rng.integers(len(names)))]
+            return Window(name, crop_start(cases[name], self.size, self.jitter, self.lesion_share, rng))
+
+        return Draws(self.size, window, padding_counts=self.padding_counts)
+
+
+@dataclass(frozen=True)
+class PositiveNegative:
+    """A fixed ratio of patches centred on lesion and on healthy voxels, in turn: `positive` of the one, then the other.
+
+    Positive patches come from cases with a lesion, their centre is any of its lesion voxels; negative patches come from
+    any case, their centre is a voxel of the brain that is not lesion (a lesion may still reach into the patch). Padding
+    is as in `WeightedCrop`.
+    """
+
+    size: Size
+    positive: int = 1
+    negative: int = 1
+    jitter: int = 0
+    padding_counts: bool = True
+
+    def __post_init__(self) -> None:
+        check_crop(self.size, self.jitter, 1.0)
+        if min(self.positive, self.negative) < 0 or self.positive + self.negative < 1:
+            raise UsageError(
+                f"positive and negative are whole numbers of 0 or more, one of them at least 1, "
+                f"got {self.positive} and {self.negative}"
+            )
+
+    def over(self, cases: Cases) -> Draws:
+        """Independent draws; reads every case once. Raises UsageError where no case has a lesion to centre on."""
+        names = names_of(cases)
+        with_lesion = [name for name in names if len(cases[name].lesion_voxels)]
+        if self.positive and not with_lesion:
+            raise UsageError(f"none of the {len(names)} cases has a lesion: ask for positive=0 or give other cases")
+
+        def window(stream: Stream, step: int, place: int, batch: int) -> Window:
+            rng = numpy_generator(*stream, "patches", step, place)
+            wanted = ((step - 1) * batch + place) % (self.positive + self.negative) < self.positive
+            among = with_lesion if wanted else names
+            case = cases[among[int(rng.integers(len(among)))]]
+            check_fits(case, self.size)
+            centre = _voxel(case, rng, lesion=wanted)
+            shift = rng.integers(-self.jitter, self.jitter, size=len(self.size), endpoint=True)
+            return Window(case.name, start_around(case.shape, self.size, centre + shift))
+
+        return Draws(self.size, window, padding_counts=self.padding_counts)
+
+
+@dataclass(frozen=True)
+class WholeImages:
+    """Whole images, each once in an epoch, in an order drawn from stream and epoch.
+
+    All are padded to one size: `size`, or else the longest of the cases along each axis, rounded up to a multiple of
+    `multiple`. The image lies in the middle; padding is unknown unless `padding_counts`.
+    """
+
+    size: Size | None = None
+    multiple: int = DIVISOR
+    padding_counts: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_size(self.size)
+        if self.multiple < 1:
+            raise UsageError(f"multiple is a whole number of 1 or more, got {self.multiple}")
+
+    def over(self, cases: Cases) -> Draws:
+        """Draws by epochs; reads every case once. Raises UsageError for a case larger than `size`."""
+        names = names_of(cases)
+        shapes = {name: cases[name].shape for name in names}
+        size = self.size or _common_size(shapes, self.multiple)
+        for name, shape in shapes.items():
+            if len(shape) != len(size) or any(length > width for length, width in zip(shape, size, strict=True)):
+                raise UsageError(f"{name} is {shape}, which does not fit in {size}; give a larger size or leave it out")
+
+        def window(stream: Stream, step: int, place: int, batch: int) -> Window:
+            name = names[in_order(stream, len(names), (step - 1) * batch + place)]
+            return Window(name, tuple(-(-(n - w) // 2) for n, w in zip(shapes[name], size, strict=True)))
+
+        return Draws(size, window, len(names), self.padding_counts)
+
+
+def names_of(cases: Cases) -> list[str]:
+    """Names in one order for all. Raises UsageError if there are none."""
+    if not cases:
+        raise UsageError("there are no cases to draw patches from")
+    return sorted(cases)
+
+
+def in_order(stream: Stream, count: int, position: int) -> int:
+    """Which of `count` things stands at a position, when each epoch visits each once in an order of its own."""
+    epoch, place = divmod(position, count)
+    return int(_order(stream, epoch, count)[place])
+
+
+@lru_cache(maxsize=8)
+def _order(stream: Stream, epoch: int, count: int) -> tuple[int, ...]:
+    return tuple(numpy_generator(*stream, "order", epoch).permutation(count).tolist())
+
+
+def _voxel(case: PreparedCase, rng: np.random.Generator, *, lesion: bool) -> npt.NDArray[np.int64]:
+    """A random voxel (axes,) of the lesions, or of the brain without them (with them where it is all lesion)."""
+    among = case.lesion_voxels if lesion else case.brain_voxels
+    chosen = int(among[int(rng.integers(len(among)))])
+    if not lesion:
+        # Lesions are rare, so drawing again is quicker than listing what is healthy.
+        for _ in range(TRIES):
+            if not case.reference.flat[chosen]:
+                break
+            chosen = int(among[int(rng.integers(len(among)))])
+    return np.array(np.unravel_index(chosen, case.shape), dtype=np.int64)
+
+
+def _common_size(shapes: Mapping[str, Size], multiple: int) -> Size:
+    axes = {len(shape) for shape in shapes.values()}
+    if len(axes) > 1:
+        raise UsageError("some cases have two axes and some three: they can't stand in one batch")
+    return tuple(-(-max(lengths) // multiple) * multiple for lengths in zip(*shapes.values(), strict=True))

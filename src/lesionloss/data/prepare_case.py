@@ -1,0 +1,223 @@
+"""One case made and written, in this process or in several at once."""
+
+import json
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from lesionloss.core.errors import DataError
+from lesionloss.core.files import sha256_of, write_text
+from lesionloss.data.cohort import Cohort, Files
+from lesionloss.data.layout import Layout, Target
+from lesionloss.data.nifti import repairs_of
+from lesionloss.data.preparation_recipe import Recipe
+from lesionloss.data.preparation_state import Work
+from lesionloss.data.preparation_steps import carry_out
+from lesionloss.data.prepared import PreparedCase, load_record, save_prepared
+from lesionloss.data.read_case import read_case
+from lesionloss.data.subject_cases import case_of, work_of
+
+# Raised whenever the same subject and settings would give other numbers; cases prepared before are then made again.
+VERSION = 1
+INDEX = "index.json"
+PROGRAMS = ("lesionloss", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt")
+
+
+@dataclass(frozen=True)
+class CaseEntry:
+    """What the index of a prepared cohort says of a case.
+
+    `brain` says where its mask is from: "file", "threshold" (made from the images), "tool NAME", "whole image";
+    `sha256` holds the digests of the input files by name, `content_sha256` that of the prepared arrays;
+    `reference_outside_brain` counts voxels.
+    """
+
+    name: str
+    patient: str
+    spacing_mm: tuple[float, ...]
+    shape: tuple[int, ...]
+    reference_voxels: int
+    reference_mm3: float
+    reference_outside_brain: int
+    brain: str
+    sha256: Mapping[str, str]
+    content_sha256: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """One case to make. The layout is the cohort's: with the labels and contrasts of its folder and target."""
+
+    layout: Layout
+    target: Target
+    root: Path
+    files: Files
+    hashes: Mapping[str, str]
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def path(self) -> Path:
+        """Where the case goes."""
+        return self.folder / f"{self.files.name}.npz"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A case that is there; `fresh` if it was made now."""
+
+    entry: CaseEntry
+    fresh: bool
+
+
+def digest(path: Path) -> str:
+    """Content hash of a file, read once as long as it is not written again: many cases may lie in one file."""
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _digest(path: Path, changed: int, size: int) -> str:
+    return sha256_of(path)
+
+
+def run_tasks(tasks: Sequence[Task], jobs: int) -> Iterator[Made | str]:
+    """Each task's case, or the line that says why there is none, in the order of the tasks."""
+    if jobs <= 1 or len(tasks) <= 1:
+        yield from map(run_task, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent) as pool:
+        futures = [pool.submit(run_task, task) for task in tasks]
+        try:
+            for task, future in zip(tasks, futures, strict=True):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    yield f"{task.files.name}: a process was ended from outside (memory?); try again with fewer --jobs"
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+        threading.Thread(target=lambda: (multiprocessing.connection.wait([sentinel]), os._exit(1)), daemon=True).start()
+
+
+def run_task(task: Task) -> Made | str:
+    """Make a case and its record, unless they are there from the same files and settings."""
+    made_from = {
+        "version": VERSION,
+        "layout": task.layout.name,
+        "labels": _plain(asdict(task.layout.labels)),
+        "contrasts": list(task.layout.contrasts),
+        "target": task.target.name,
+        "preparation": task.recipe.settings(),
+        "patient": task.files.patient,
+        "part": task.files.part,
+        "sha256": dict(task.hashes),
+    }
+    try:
+        before = _made_before(task.path, made_from)
+        if before is not None:
+            _write_record(task, before)
+            return Made(entry_from(before["entry"]), fresh=False)
+        entry = _make(task, made_from)
+    except DataError as error:
+        return str(error)
+    return Made(entry, fresh=True)
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    """As it is when read again from JSON: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
+def _make(task: Task, made_from: dict[str, Any]) -> CaseEntry:
+    layout = task.layout
+    cohort = Cohort(layout, task.target, task.root, (task.files,), ())
+    registration = task.recipe.register_ if "register" in task.recipe.steps else None
+    work = carry_out(work_of(read_case(cohort, task.files, registration)), task.recipe)
+    case = case_of(work)
+    entry = _entry(case, work, task.hashes)
+    mended = _mended(task.files) if layout.read is None else ()
+    record = {
+        "made_from": made_from,
+        "entry": asdict(entry),
+        "steps": work.record,
+        "repairs": [*mended, *work.repairs],
+        "versions": _versions(),
+    }
+    # An index of before must not outlive the cases it describes.
+    (task.folder / INDEX).unlink(missing_ok=True)
+    save_prepared(case, task.path, record)
+    _write_record(task, record)
+    return entry
+
+
+def _write_record(task: Task, record: Mapping[str, Any]) -> None:
+    """The record beside the case, for people and other programs; the one inside the case is what counts."""
+    path = task.path.with_suffix(".json")
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _mended(files: Files) -> tuple[str, ...]:
+    """What reading the masks mended; paths are shortened to names, so that records don't depend on the machine."""
+    masks = [path for path in (files.reference, files.brain) if path is not None]
+    return tuple(line.replace(str(path), path.name) for path in masks for line in repairs_of(path, is_mask=True))
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in PROGRAMS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _made_before(path: Path, made_from: dict[str, Any]) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        record = load_record(path)
+    except DataError:
+        return None
+    return record if record.get("made_from") == made_from else None
+
+
+def _entry(case: PreparedCase, work: Work, hashes: Mapping[str, str]) -> CaseEntry:
+    voxels = int(case.lesion.sum())
+    return CaseEntry(
+        name=case.name,
+        patient=case.patient,
+        spacing_mm=case.spacing_mm,
+        shape=case.shape,
+        reference_voxels=voxels,
+        reference_mm3=voxels * math.prod(case.spacing_mm),
+        reference_outside_brain=case.reference_outside_brain,
+        brain=work.brain_from or "whole image",
+        sha256=dict(hashes),
+        content_sha256=case.content_sha256,
+    )
+
+
+def entry_from(stored: Mapping[str, Any]) -> CaseEntry:
+    """An entry from its plain values."""
+    return CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})

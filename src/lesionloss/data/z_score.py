@@ -1,0 +1,21 @@
+"""Intensities made comparable between visits."""
+
+import numpy as np
+
+from lesionloss.core.errors import DataError
+from lesionloss.data.subject import Image, Mask
+
+
+def z_score(image: Image, brain: Mask, what: str) -> Image:
+    """(image - mean) / standard deviation, both over the brain only: skull and background have no say.
+
+    The shape is that of the image; voxels outside the brain are transformed in the same way.
+    Raises DataError, which names `what`, if all brain voxels are equal.
+    """
+    inside = image[brain].astype(np.float64)
+    deviation = float(inside.std())
+    if not deviation > 0:
+        raise DataError(
+            f"{what}: all {inside.size} voxels inside the brain mask are equal; does the mask belong to this image?"
+        )
+    return np.asarray((image - np.float32(inside.mean())) / np.float32(deviation), dtype=np.float32)

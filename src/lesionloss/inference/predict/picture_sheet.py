@@ -1,0 +1,236 @@
+"""The picture sheet of a prediction: a row for each slice with the largest lesions, as a radiologist looks at it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.core.drawing import PNG_DPI, drawing_style
+from lesionloss.core.files import whole_file
+from lesionloss.core.palette import FALSE_POSITIVE, INK, MISSED, MUTED, TRUE_POSITIVE
+from lesionloss.core.slice_pictures import (
+    CLOSE_PIXEL_MM,
+    CLOSE_UP_MM,
+    WHOLE_PIXEL_MM,
+    WINDOW_PERCENT,
+    Field,
+    Pixels,
+    around,
+    close_up,
+    framed,
+    grey,
+    overlay,
+    plane_spacing_mm,
+    radiological,
+)
+from lesionloss.data.prepare import PreparedCase
+from lesionloss.inference.masks import numbered_lesions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
+
+ROWS = 4
+COLUMN_INCHES, ROW_INCHES, HEAD_INCHES, FOOT_INCHES = 1.55, 1.75, 0.75, 0.55
+PROBABILITY_COLOURS = "magma"
+SCALE_MM = 10.0
+QUICK_PACKING = 3  # of 9; the highest level takes seconds for a few per cent
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a sheet shows, on the case's own grid: class numbers, probability, and the reference where it is known."""
+
+    case: PreparedCase
+    mask: NDArray[np.uint8]
+    probability: NDArray[np.float32]
+    title: str
+    subtitle: str
+    has_reference: bool
+    connectivity: int = 6
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A slice (from the feet), the lesion in its middle (0: none) and what is written beside it."""
+
+    height: int
+    lesion: int
+    words: str
+
+
+def save_sheet(path: Path, shown: Shown) -> None:
+    """Draw the sheet as PNG, whole or not at all."""
+    with drawing_style(), whole_file(path) as temporary:
+        sheet_figure(shown).savefig(
+            temporary, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": QUICK_PACKING}
+        )
+
+
+def sheet_figure(shown: Shown) -> "Figure":
+    """One row for each of the slices with the largest lesions; the likeliest slice where no lesion was found."""
+    from matplotlib.figure import Figure
+
+    views = _views(shown)
+    rows = _rows(views, shown)
+    visits = [str(key) for key in ("baseline", "followup") if key in views]
+    columns = 2 * len(visits) + 2
+    height = HEAD_INCHES + ROW_INCHES * len(rows) + FOOT_INCHES
+    figure = Figure(figsize=(COLUMN_INCHES * columns, height))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    figure.subplots_adjust(
+        left=0.035, right=0.995, bottom=FOOT_INCHES / height, top=1 - HEAD_INCHES / height, wspace=0.04, hspace=0.06
+    )
+    for line, row in zip(axes, rows, strict=True):
+        _draw_row(line, row, views, visits, shown)
+    _write_heads(figure, axes[0], visits)
+    figure.text(0.035, 1 - 0.16 / height, shown.title, size=9, color=INK, weight="bold", va="top")
+    figure.text(0.035, 1 - 0.34 / height, shown.subtitle, size=6.5, color=MUTED, va="top")
+    _explain(figure, axes[-1, -1], shown.has_reference, height)
+    return figure
+
+
+def _views(shown: Shown) -> dict[str, NDArray[Any]]:
+    """Arrays seen from the feet, with slices first."""
+    case = shown.case
+    first = [name for name in case.channels if name.startswith("followup")] or [case.channels[-1]]
+    arrays: dict[str, NDArray[Any]] = {
+        "followup": case.image[case.channels.index(first[0])],
+        "mask": shown.mask > 0,
+        "numbers": numbered_lesions(shown.mask > 0, shown.connectivity),
+        "probability": shown.probability,
+        "reference": case.lesion if shown.has_reference else shown.mask > 0,
+        "brain": case.brain,
+    }
+    earlier = [index for index, name in enumerate(case.channels) if name.startswith("baseline")]
+    if earlier:
+        arrays["baseline"] = case.image[earlier[0]]
+    return {
+        key: radiological(array if array.ndim == 3 else array[..., None], case.affine) for key, array in arrays.items()
+    }
+
+
+def _rows(views: dict[str, NDArray[Any]], shown: Shown) -> list[_Row]:
+    numbers, probability = views["numbers"], views["probability"]
+    voxel_mm3 = float(np.prod(shown.case.spacing_mm))
+    rows: list[_Row] = []
+    for lesion in range(1, int(numbers.max()) + 1):
+        inside = numbers == lesion
+        height = int(inside.sum(axis=(1, 2)).argmax())
+        if all(row.height != height for row in rows):
+            words = f"lesion {lesion}: {inside.sum() * voxel_mm3:.0f} mm³, p {probability[inside].mean():.2f}"
+            rows.append(_Row(height, lesion, f"slice {height + 1} · {words}"))
+        if len(rows) == ROWS:
+            break
+    if rows:
+        return rows
+    height = int(probability.max(axis=(1, 2)).argmax()) if probability.any() else len(probability) // 2
+    return [_Row(height, 0, f"slice {height + 1} · no lesion; highest p {float(probability.max()):.2f}")]
+
+
+def _draw_row(
+    line: "Sequence[Axes]", row: _Row, views: dict[str, NDArray[Any]], visits: list[str], shown: Shown
+) -> None:
+    planes = {key: view[row.height] for key, view in views.items()}
+    brain = planes["brain"]
+    mm = plane_spacing_mm(shown.case.affine)
+    middle = planes["numbers"] == row.lesion if row.lesion else planes["probability"] >= planes["probability"].max()
+    whole, close = (
+        around(np.asarray(views["brain"].any(axis=0), dtype=np.bool_), mm),
+        close_up(middle & (brain | (row.lesion > 0)), mm, CLOSE_UP_MM),
+    )
+    windows = {key: _window(views[key], views["brain"]) for key in visits}
+    shown_planes = {key: np.where(brain, planes[key], windows[key][0]) for key in visits}
+    pictures: list[Pixels] = [grey(shown_planes[key], whole, windows[key], WHOLE_PIXEL_MM) for key in visits]
+    pictures[-1] = framed(pictures[-1], whole, close, WHOLE_PIXEL_MM)
+    near = [grey(shown_planes[key], close, windows[key], CLOSE_PIXEL_MM) for key in visits]
+    marked = overlay(near[-1], planes["mask"], planes["reference"], close, CLOSE_PIXEL_MM)
+    for axis, picture in zip(line, [*pictures, *near, marked], strict=False):
+        axis.imshow(picture)
+    _draw_probability(line[-1], planes["probability"], close)
+    for axis in line:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    for axis in line[: len(visits)]:
+        _write_sides(axis)
+    _draw_scale(line[len(visits)], close)
+    line[0].set_ylabel(row.words, size=5.6, color=INK, labelpad=3)
+
+
+def _write_sides(axis: "Axes") -> None:
+    """The patient's right is on the left."""
+    for place, side in ((0.03, "R"), (0.97, "L")):
+        align = "left" if side == "R" else "right"
+        _on_picture(axis, place, 0.97, side, ha=align, va="top")
+
+
+def _draw_scale(axis: "Axes", field: Field) -> None:
+    """A bar of `SCALE_MM` in the lower left corner of a picture of `field`."""
+    length = SCALE_MM / field.size_mm[1]
+    axis.plot(
+        (0.05, 0.05 + length), (0.05, 0.05), transform=axis.transAxes, color="white", linewidth=2,
+        solid_capstyle="butt", path_effects=_edge(),
+    )  # fmt: skip
+    _on_picture(axis, 0.05, 0.075, f"{SCALE_MM:g} mm", ha="left", va="bottom")
+
+
+def _on_picture(axis: "Axes", x: float, y: float, words: str, *, ha: str, va: str) -> None:
+    axis.text(
+        x, y, words, transform=axis.transAxes, color="white", size=6, ha=ha, va=va, path_effects=_edge()
+    )  # fmt: skip
+
+
+def _edge() -> "list[AbstractPathEffect]":
+    """White on black, so that it can be read on any brain."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=3, foreground="black")]
+
+
+def _window(view: NDArray[np.float32], brain: NDArray[np.bool_]) -> tuple[float, float]:
+    inside = view[brain] if brain.any() else view.ravel()
+    low, high = (float(level) for level in np.percentile(inside, WINDOW_PERCENT))
+    return low, high
+
+
+def _draw_probability(axis: "Axes", plane: NDArray[np.float32], field: Field) -> None:
+    height, width = field.size_mm
+    axis.imshow(
+        field.of(plane), cmap=PROBABILITY_COLOURS, vmin=0, vmax=1, extent=(0, width, height, 0), interpolation="nearest"
+    )
+
+
+def _write_heads(figure: "Figure", line: "Sequence[Axes]", visits: list[str]) -> None:
+    """All at one height, whatever the shapes of the pictures."""
+    names = {"baseline": "Baseline", "followup": "Follow-up" if len(visits) == 2 else "Image"}
+    heads = [names[key] for key in visits]
+    close = [f"{name}, close-up" for name in heads]
+    found = "New lesions" if len(visits) == 2 else "Lesions"
+    top = max(axis.get_position().y1 for axis in line)
+    for axis, head in zip(line, [*heads, *close, found, "Probability"], strict=True):
+        box = axis.get_position()
+        figure.text((box.x0 + box.x1) / 2, top + 0.08 / figure.get_figheight(), head, size=7, color=INK, ha="center")
+
+
+def _explain(figure: "Figure", last: "Axes", has_reference: bool, height: float) -> None:
+    from matplotlib.patches import Patch
+
+    keys = [Patch(facecolor=TRUE_POSITIVE, label="found (true positive)" if has_reference else "predicted")]
+    if has_reference:
+        keys += [
+            Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false alarm (false positive)"),
+            Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="missed (false negative)"),
+        ]
+    place = (0.035, 0.16 / height)
+    figure.legend(handles=keys, loc="lower left", bbox_to_anchor=place, ncols=3, fontsize=6.5, frameon=False)
+    figure.text(0.035, 0.06 / height, "For research; not a medical device.", size=5.5, color=MUTED)
+    box = last.get_position()
+    bar = figure.add_axes((box.x0 + 0.05 * box.width, 0.34 / height, 0.9 * box.width, 0.07 / height))
+    colours = figure.colorbar(last.images[0], cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
+    colours.ax.tick_params(labelsize=5.5, length=2, colors=MUTED)

@@ -1,0 +1,1 @@
+"""The losses: defined once, on `Voxels`, computed by a kernel, proven by laws."""

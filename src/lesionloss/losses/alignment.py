@@ -1,0 +1,128 @@
+"""From what a training loop has (logits, labels, mask) to `Voxels`: shapes, heads, label forms, masks, precision."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lesionloss.core.errors import UsageError
+from lesionloss.losses.input_checks import may_look, refuse_sums
+from lesionloss.losses.kernels import Kernel
+from lesionloss.losses.voxels import Reading, Voxels
+
+
+def align(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading, kernel: Kernel) -> Voxels:
+    """Check and line up one batch.
+
+    logits (B, C, *space), *space of two or three axes; labels (B, *space) or (B, 1, *space) with class numbers (a
+    floating-point map with C <= 2 is the share of the lesion), or (B, C, *space), one-hot or soft; valid (B, *space)
+    or (B, 1, *space).
+
+    Raises UsageError for shapes; whether the values make sense is for `values.look` to say.
+    """
+    _check_logits(logits)
+    mask = _mask(logits, labels, valid, reading)
+    aligned = _labels(logits, labels, mask, reading)
+    batch, channels = logits.shape[:2]
+    flat = logits.reshape(batch, channels, -1)
+    if flat.dtype in (torch.float16, torch.bfloat16):
+        flat = flat.float()
+    groups = 1
+    if reading.multilabel:
+        groups = channels
+        flat = flat.reshape(batch * channels, 1, -1)
+        mask = None if mask is None else mask.repeat_interleave(channels, 0)
+    elif channels == 2:
+        background, lesion = flat.unbind(1)  # not two slices: their gradients would each be a whole batch of zeros
+        flat = (lesion - background)[:, None]
+    if mask is not None:
+        flat = torch.where(mask[:, None], flat, 0.0)
+    return Voxels(flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, reading, groups)
+
+
+def _check_logits(logits: Tensor) -> None:
+    if not logits.is_floating_point():
+        raise UsageError(f"logits must be floating point, got {logits.dtype}")
+    if logits.dim() not in (4, 5):
+        raise UsageError(
+            f"logits must be (B, C, H, W) or (B, C, D, H, W), got {_shape(logits)}; "
+            "if the class axis is missing, logits.unsqueeze(1) adds it"
+        )
+    if logits.numel() == 0:
+        raise UsageError(f"logits are empty: {_shape(logits)}")
+
+
+def _shape(x: Tensor) -> str:
+    return str(tuple(x.shape))
+
+
+def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading) -> Tensor | None:
+    """The valid voxels as (B, V), or None if all are."""
+    batch, space = logits.shape[0], tuple(logits.shape[2:])
+    mask = None
+    if valid is not None:
+        if tuple(valid.shape) not in ((batch, *space), (batch, 1, *space)):
+            raise UsageError(f"valid must be {(batch, *space)} for logits {_shape(logits)}, got {_shape(valid)}")
+        mask = (valid if valid.dtype == torch.bool else valid != 0).reshape(batch, -1)
+    if reading.ignore_index is not None:
+        if tuple(labels.shape) not in ((batch, *space), (batch, 1, *space)):
+            raise UsageError(f"ignore_index needs labels with class numbers, {(batch, *space)}; got {_shape(labels)}")
+        kept = (labels != reading.ignore_index).reshape(batch, -1)
+        mask = kept if mask is None else mask & kept
+    return mask
+
+
+def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, reading: Reading) -> Tensor:
+    """Class numbers (R, V), or shares (R, K, V); harmless in masked voxels."""
+    batch, channels, *space = logits.shape
+    if labels.device != logits.device:
+        raise UsageError(f"labels are on {labels.device}, logits on {logits.device}; move one of them")
+    if labels.is_complex():
+        raise UsageError(f"labels must be numbers of classes or shares, got {labels.dtype}")
+    one_map = tuple(labels.shape) in ((batch, *space), (batch, 1, *space))
+    if not one_map and tuple(labels.shape) != (batch, channels, *space):
+        raise UsageError(
+            f"labels must be {(batch, *space)}, {(batch, 1, *space)} or {(batch, channels, *space)} "
+            f"for logits {_shape(logits)}, got {_shape(labels)}"
+        )
+    if reading.multilabel and one_map and channels > 1:
+        raise UsageError(f"multilabel needs one map per channel, {(batch, channels, *space)}; got {_shape(labels)}")
+    flat = labels.detach().reshape(batch, -1 if one_map else channels, math.prod(space))
+    if mask is not None:
+        flat = torch.where(mask[:, None], flat, torch.zeros((), dtype=flat.dtype, device=flat.device))
+    if reading.multilabel or channels == 1:
+        return _two_classes(flat.reshape(batch * channels, -1))
+    if one_map:
+        return _two_classes(flat[:, 0]) if channels == 2 else _whole(flat[:, 0])
+    return _per_class(flat, mask)
+
+
+def _whole(numbers: Tensor) -> Tensor:
+    """Class numbers that came as floating point."""
+    if not numbers.is_floating_point():
+        return numbers
+    rounded = numbers.long()
+    # Parts of a class can't be told apart in one map; out of range, they are refused or poison the loss as others do.
+    return torch.where(rounded == numbers, rounded, -1)
+
+
+def _two_classes(lesion: Tensor) -> Tensor:
+    """A map of the lesion: class numbers stay, a floating-point share becomes the shares of both classes."""
+    if not lesion.is_floating_point():
+        return lesion
+    if may_look(lesion):
+        numbers = lesion.to(torch.uint8)
+        if torch.equal(numbers.to(lesion.dtype), lesion):
+            return numbers  # the same labels, and faster
+    return torch.stack([1 - lesion, lesion], dim=1)
+
+
+def _per_class(shares: Tensor, mask: Tensor | None) -> Tensor:
+    """One map per class; one-hot labels in whole numbers become class numbers."""
+    if not shares.is_floating_point():
+        shares = shares.to(torch.uint8) if shares.dtype == torch.bool else shares
+        if may_look(shares):
+            sums = shares.sum(1)
+            refuse_sums((sums != 1) if mask is None else (sums != 1) & mask)
+        return shares.argmax(1)
+    return shares

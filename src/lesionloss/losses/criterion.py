@@ -1,0 +1,259 @@
+"""The one `nn.Module`: a weighted sum of registered losses, built from text, and the named classes made of it."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, reduce
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lesionloss.core.errors import UsageError
+from lesionloss.core.ranges import Value
+from lesionloss.losses import registry
+from lesionloss.losses.alignment import align
+from lesionloss.losses.compiling import by_hand, register, stays_one_operation
+from lesionloss.losses.input_checks import look
+from lesionloss.losses.kernels import READABLE, Kernel, fastest
+from lesionloss.losses.kernels.plan import Plan, plan_of
+from lesionloss.losses.registry import LossRecord
+from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
+from lesionloss.losses.voxels import Reading, Voxels
+
+Empty = Literal["count", "skip"]
+
+
+@dataclass(frozen=True)
+class BoundTerm:
+    """A summand, ready to be called on voxels."""
+
+    weight: float
+    name: str
+    call: Callable[[Voxels], Tensor]
+
+
+def _bind(term: SpecTerm) -> BoundTerm:
+    function, given = registry.get(term.name).function, dict(term.given)
+    return BoundTerm(term.weight, term.name, lambda v: function(v, **given))
+
+
+def _reading(pooled: bool, empty: str, background: bool, multilabel: bool, ignore_index: int | None) -> Reading:
+    if empty not in ("count", "skip"):
+        raise UsageError(f'empty must be "count" or "skip", got {empty!r}')
+    return Reading(pooled, background, empty == "skip", multilabel, ignore_index)
+
+
+class Loss(nn.Module):
+    """A weighted sum of losses: `value = criterion(logits, labels)`; print it to get its text back.
+
+    Without parameters and state. Make it with `build`, or use a named class such as `DiceLoss`.
+    """
+
+    def __init__(self, spec: Spec, reading: Reading | None = None, kernel: Kernel | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.reading = reading or Reading()
+        self.kernel = kernel
+        self._terms = tuple(_bind(term) for term in spec.terms)
+        self._plans: dict[tuple[int, int], Plan] = {}
+        self._handle = register(self)
+
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        valid: Tensor | None = None,
+        reduce: bool = True,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """The value of the loss, a scalar; with `reduce=False` one per image, (B,), or (1,) if the batch is pooled.
+
+        logits (B, C, H, W) or (B, C, D, H, W): C = 1 is a sigmoid, more channels a softmax, background first.
+        labels (B, *space) or (B, 1, *space): class numbers (floating point with C <= 2: share of the lesion), or
+        (B, C, *space): one-hot or soft. valid, shaped like one map of labels: voxels where it is false count for
+        nothing. weights (B,): how much each image counts in the average.
+
+        Raises UsageError for shapes that do not fit, DataError for NaN logits or labels out of range. On a GPU such
+        values make the loss NaN instead, because looking would mean waiting.
+        """
+        if self.kernel is not READABLE and stays_one_operation(logits):
+            images, _ = by_hand(logits, labels, valid, self._handle)
+        else:
+            images = self.per_image(logits, labels, valid)
+        return _average(images, weights, reduce, self.reading)
+
+    def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
+        if not torch.is_autocast_enabled(logits.device.type):
+            return self._per_image(logits, labels, valid)
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._per_image(logits, labels, valid)
+
+    def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        kernel = self.kernel or fastest(logits)
+        v = align(logits, labels, valid, self.reading, kernel)
+        if kernel is not READABLE:
+            v = replace(v, plan=self._plan(v))
+        looks = kernel.looks(v)
+        poison = None if looks else look(v.logits, v.labels, v.valid)
+        rows = _sum([_times(term.weight, per_image(term, v)) for term in self._terms])
+        if looks and not v.results.plan:  # the terms did not ask for what they were expected to
+            look(v.logits, v.labels, v.valid)
+        images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
+        return images if poison is None else images + poison
+
+    def _plan(self, v: Voxels) -> Plan:
+        """What the terms are going to ask for; it depends on nothing but the number of classes and channels."""
+        key = (v.classes, v.groups)
+        if key not in self._plans:
+            self._plans[key] = plan_of([term.call for term in self._terms], v)
+        return self._plans[key]
+
+    def __str__(self) -> str:
+        return str(self.spec)
+
+    def __repr__(self) -> str:
+        return ", ".join([f"Loss({str(self)!r}", *_differences(self.reading)]) + ")"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self).__name__, str(self), self.reading, self.kernel)
+
+
+def _times(weight: float, values: Tensor) -> Tensor:
+    return values if weight == 1 else weight * values
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    return reduce(torch.add, values)
+
+
+def per_image(term: BoundTerm, v: Voxels) -> Tensor:
+    """The value of a term for each image, (I,). Raises UsageError if its function gives something else."""
+    value = term.call(v)
+    images = v.groups if v.reading.pooled else v.logits.shape[0]
+    if isinstance(value, Tensor) and value.shape in ((images, v.classes), (images, v.classes - 1)):
+        return v.class_mean(value)
+    if not isinstance(value, Tensor) or value.shape != (images,):
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UsageError(
+            f"loss {term.name!r} must give one value per image, ({images},), or per image and class, "
+            f"({images}, {v.classes - 1}); got {got}"
+        )
+    return value
+
+
+def _average(images: Tensor, weights: Tensor | None, reduce: bool, reading: Reading) -> Tensor:
+    if weights is None:
+        return images.mean() if reduce else images
+    if reading.pooled or not reduce:
+        raise UsageError(
+            "weights say how much each image counts in the average; there is none with pooled or reduce=False"
+        )
+    if weights.shape != images.shape:
+        raise UsageError(f"weights must be one number per image, {tuple(images.shape)}; got {tuple(weights.shape)}")
+    weights = weights.to(images)
+    return (weights * images).sum() / weights.sum()
+
+
+def _differences(reading: Reading) -> list[str]:
+    """The options of `build` that are not at their defaults, as written there."""
+    options: list[tuple[str, object, object]] = [
+        ("pooled", reading.pooled, False),
+        ("empty", "skip" if reading.skip_empty else "count", "count"),
+        ("background", reading.background, False),
+        ("multilabel", reading.multilabel, False),
+        ("ignore_index", reading.ignore_index, None),
+    ]
+    return [f"{name}={value!r}" for name, value, default in options if value is not default]
+
+
+def build(
+    text: str,
+    pooled: bool = False,
+    empty: Empty = "count",
+    background: bool = False,
+    multilabel: bool = False,
+    ignore_index: int | None = None,
+    *,
+    kernel: Kernel | None = None,
+) -> Loss:
+    """A loss from text, e.g. "hytver" or "0.5*dice + 0.5*focal(gamma=2)".
+
+    pooled: the batch counts as one image. empty: "count" charges false alarms in images without a lesion, "skip" leaves
+    classes that the reference does not hold out of the overlap terms (an image without any costs 0 there).
+    background: overlap losses average over class 0 too. multilabel: each channel is a sigmoid and a question of its
+    own. ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
+    `lesionloss.losses.kernels`); None takes the fastest that fits each batch.
+
+    Raises UsageError for text that is no sum of known losses.
+    """
+    return Loss(parse(text), _reading(pooled, empty, background, multilabel, ignore_index), kernel)
+
+
+def _rebuild(class_name: str, text: str, reading: Reading, kernel: Kernel | None) -> Loss:
+    made = Loss.__new__(Loss if class_name == "Loss" else named_class(class_name))
+    Loss.__init__(made, parse(text), reading, kernel)
+    return made
+
+
+# --- the named classes ---------------------------------------------------------------------------------------------
+
+_OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:-1])
+
+
+def class_names() -> list[str]:
+    """The names of all classes that `named_class` can give."""
+    return [record.class_name for record in registry.list_losses()]
+
+
+def named_class(class_name: str) -> type[Loss]:
+    """The nn.Module of a registered loss, e.g. HyTverLoss. Raises AttributeError if no loss has that class name."""
+    for record in registry.list_losses():
+        if record.class_name == class_name:
+            return _class_of(record.name, record.function)
+    raise AttributeError(f"no loss has a class named {class_name!r}")
+
+
+@cache
+def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
+    record = registry.get(name)
+    hyperparameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+    ]
+    # FocalLoss(background=0.75) is a weight; to average over class 0 too, such a loss is made with `build`.
+    options = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in _OPTIONS
+        if parameter.name not in record.defaults
+    ]
+    signature = inspect.Signature(hyperparameters + options)
+
+    def __init__(self: Loss, *positional: Any, **keywords: Any) -> None:
+        try:
+            arguments = signature.bind(*positional, **keywords).arguments
+        except TypeError as error:
+            raise TypeError(f"{record.class_name}: {error}; it takes {', '.join(signature.parameters)}") from None
+        given = {key: arguments.pop(key) for key in list(arguments) if key in record.defaults}
+        spec = Spec((_checked_term(record, given),))
+        chosen = {option.name: option.default for option in _OPTIONS} | arguments
+        Loss.__init__(self, spec, _reading(**chosen))
+
+    def __repr__(self: Loss) -> str:
+        given = [f"{key}={value!r}" for key, value in self.spec.terms[0].given]
+        return f"{record.class_name}({', '.join(given + _differences(self.reading))})"
+
+    members = {
+        "__init__": __init__,
+        "__repr__": __repr__,
+        "__doc__": f"{record.doc}\n\nSource: {record.source}. Options as for `build`.",
+        "__module__": "lesionloss",
+        "__signature__": signature,
+    }
+    return type(record.class_name, (Loss,), members)
+
+
+def _checked_term(record: LossRecord, given: dict[str, Value]) -> SpecTerm:
+    check_hyperparameters(record.name, given)
+    return SpecTerm(1.0, record.name, tuple(given.items()))

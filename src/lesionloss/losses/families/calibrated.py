@@ -1,0 +1,56 @@
+"""The DSC++ family: overlap losses that punish sure errors more than doubtful ones, for better calibration."""
+
+from torch import Tensor
+
+from lesionloss.core.ranges import PositiveExponent, Sharpness, Weight
+from lesionloss.losses.index import power, shortfall
+from lesionloss.losses.registry import loss
+from lesionloss.losses.voxels import Voxels
+
+
+@loss("dice_plus_plus", source="Yeung 2023 (DSC++), eq. 9")
+def dice_plus_plus(v: Voxels, *, gamma: Sharpness = 2.0) -> Tensor:
+    """Dice++: Dice that forgives doubtful errors and punishes sure ones.
+
+    Formula: 1 - index(1/2, 1/2; gamma), where FP = Σ (p (1 - t))^gamma and FN = Σ ((1 - p) t)^gamma
+    gamma: how much doubtful errors are forgiven (γ)
+    Limits: gamma=1 is dice; for hard labels gamma=2 is dice(squared=True).
+    Empty: finding nothing costs 0, a false alarm about 1.
+    Released: HyTver's code has false alarms in place of misses, so a wholly missed lesion costs nothing. The
+        authors' own code averages over both classes (here: background=True).
+    Example: dice_plus_plus(gamma=2)
+    """
+    return shortfall(v.counts(sharpen=gamma), fp=0.5, fn=0.5)
+
+
+@loss("tversky_plus_plus", source="Yeung 2023 (DSC++), section on compound losses")
+def tversky_plus_plus(v: Voxels, *, fp: Weight = 0.3, fn: Weight = 0.7, gamma: Sharpness = 2.0) -> Tensor:
+    """Tversky++: Tversky that forgives doubtful errors and punishes sure ones.
+
+    Formula: 1 - index(fp, fn; gamma), with errors sharpened as in dice_plus_plus
+    fp: price of a false alarm (α)
+    fn: price of a miss (β)
+    gamma: how much doubtful errors are forgiven (γ)
+    Limits: gamma=1 is tversky; fp = fn = 0.5 is dice_plus_plus.
+    Empty: finding nothing costs 0, a false alarm about 1.
+    Example: tversky_plus_plus(fn=0.8, fp=0.2)
+    """
+    return shortfall(v.counts(sharpen=gamma), fp=fp, fn=fn)
+
+
+@loss("focal_tversky_plus_plus", source="Yeung 2023 (DSC++), section on compound losses")
+def focal_tversky_plus_plus(
+    v: Voxels, *, fp: Weight = 0.3, fn: Weight = 0.7, exponent: PositiveExponent = 0.75, gamma: Sharpness = 2.0
+) -> Tensor:
+    """Focal Tversky++: focal Tversky with sharpened errors.
+
+    Formula: (1 - index(fp, fn; gamma))^exponent, with errors sharpened as in dice_plus_plus
+    fp: price of a false alarm (α)
+    fn: price of a miss (β)
+    exponent: power of the Tversky loss (1/γ of focal Tversky)
+    gamma: how much doubtful errors are forgiven (γ of DSC++)
+    Limits: gamma=1 is focal_tversky; exponent=1 is tversky_plus_plus.
+    Empty: finding nothing costs 0, a false alarm about 1.
+    Example: focal_tversky_plus_plus
+    """
+    return power(tversky_plus_plus(v, fp=fp, fn=fn, gamma=gamma), exponent)

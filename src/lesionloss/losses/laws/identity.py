@@ -1,0 +1,105 @@
+"""Laws of a loss as a thing: its text, copies, compilation, documentation, and the simpler losses it contains."""
+
+import pickle
+
+import torch
+
+from lesionloss.losses import registry
+from lesionloss.losses.laws.law_batches import Broken, NotApplicable, Subject, equal, law, make_batch
+from lesionloss.losses.loss_docs import sections
+from lesionloss.losses.spec import parse
+
+# Left and right are the same loss.
+LIMITS = (
+    ("focal(gamma=0, lesion=1, background=1)", "cross_entropy"),
+    ("weighted_cross_entropy(lesion=0.5, background=0.5)", "cross_entropy"),
+    ("topk_cross_entropy(k=100)", "cross_entropy"),
+    ("2*weighted_gradient(gamma=1, lesion=0.5)", "cross_entropy"),
+    ("weighted_gradient(gamma=1, lesion=0.8)", "weighted_cross_entropy(lesion=0.8, background=0.2, normalise=False)"),
+    ("tversky(fp=0.5, fn=0.5)", "dice"),
+    ("tversky(fp=1, fn=1)", "jaccard"),
+    ("focal_tversky(exponent=1)", "tversky"),
+    ("dice_plus_plus(gamma=1)", "dice"),
+    ("dice_plus_plus(gamma=2)", "dice(squared=True)"),
+    ("tversky_plus_plus(gamma=1)", "tversky"),
+    ("tversky_plus_plus(fp=0.5, fn=0.5)", "dice_plus_plus"),
+    ("focal_tversky_plus_plus(gamma=1)", "focal_tversky"),
+    ("focal_tversky_plus_plus(exponent=1)", "tversky_plus_plus"),
+    ("topk_dice(k=100)", "dice(squared=True)"),
+    ("hytver(fn=0.5, lesion=0.5)", "combo"),
+    ("hytver(ce_share=0)", "tversky"),
+    ("2*combo(ce_share=1)", "cross_entropy"),
+    ("combo_plus_plus(gamma=1)", "combo"),
+    ("symmetric_focal(gamma=0)", "weighted_cross_entropy(lesion=0.6, background=0.4, normalise=False)"),
+    ("asymmetric_focal(gamma=0)", "weighted_cross_entropy(lesion=0.6, background=0.4, normalise=False)"),
+    ("symmetric_focal_tversky(gamma=0)", "asymmetric_focal_tversky(gamma=0)"),
+    *(
+        pair
+        for kind in ("symmetric", "asymmetric")
+        for pair in (
+            (f"{kind}_unified_focal(tversky_share=1)", f"{kind}_focal_tversky"),
+            (f"{kind}_unified_focal(tversky_share=0)", f"{kind}_focal"),
+            (f"{kind}_unified_focal_plus_plus(sharpen=1)", f"{kind}_unified_focal"),
+        )
+    ),
+    ("dice_ce", "dice + cross_entropy"),
+    ("dice_focal(gamma=3)", "dice + focal(gamma=3)"),
+    ("dice_topk(k=20)", "dice + topk_cross_entropy(k=20)"),
+    ("ce_topk_dice(k=30)", "cross_entropy + topk_dice(k=30)"),
+)
+
+
+@law("limits")
+def limits(subject: Subject) -> None:
+    """At the ends of its hyperparameters a loss is the simpler loss that it contains."""
+    names = {term.name for term in subject.spec.terms}
+    pairs = [pair for pair in LIMITS if names & {term.name for text in pair for term in parse(text).terms}]
+    if not pairs:
+        raise NotApplicable("no simpler loss is known that it should become")
+    for channels in subject.channels:
+        batch = make_batch("limits", channels, (5, 6), lesion=0.3)
+        for left, right in pairs:
+            equal(subject.each(batch, left), subject.each(batch, right), f"{left} and {right}, {channels} channels")
+
+
+@law("text")
+def text(subject: Subject) -> None:
+    """Text to loss to text is the identity; so is pickling; the value does not change on the way."""
+    loss = subject.loss()
+    again = subject.loss(str(loss))
+    copied = pickle.loads(pickle.dumps(loss))  # noqa: S301  # what was pickled the line before
+    batch = make_batch("text", 1, (5, 6))
+    for words, other in (("built from its own text", again), ("pickled", copied)):
+        if str(other) != str(loss) or repr(other) != repr(loss):
+            raise Broken(f"{words}: {other!r} instead of {loss!r}")
+        value = other(batch.logits, batch.labels, reduce=False)
+        equal(value, subject.each(batch), words, tolerance=0.0)
+
+
+@law("compiled")
+def compiled(subject: Subject) -> None:
+    """Compiled by torch.compile, and exported, it gives the same value and gradient."""
+    batch = make_batch("compiled", 1, (5, 6))
+    expected, slope = subject.each(batch).mean(), subject.gradient(batch)
+    torch.compiler.reset()
+    # Tracing with autograd, but without generating machine code: what can go wrong in a loss goes wrong in tracing.
+    traced = torch.compile(subject.loss(), backend="aot_eager", fullgraph=True)
+    logits = batch.logits.clone().requires_grad_()
+    value = traced(logits, batch.labels)
+    value.backward()
+    equal(value.detach(), expected, "compiled")
+    equal(logits.grad if logits.grad is not None else torch.full_like(slope, torch.nan), slope, "gradient, compiled")
+    exported = torch.export.export(subject.loss(), (batch.logits, batch.labels)).module()
+    equal(exported(batch.logits, batch.labels), expected, "exported")
+
+
+@law("documented")
+def documented(subject: Subject) -> None:
+    """Its docstring has a title of the form "Name: what it does", and says what each hyperparameter means."""
+    for term in subject.spec.terms:
+        record = registry.get(term.name)
+        if ": " not in record.title:
+            raise Broken(f'the title of {term.name} is {record.title!r}; write "Name: what it does to whom."')
+        missing = [key for key in record.defaults if key not in sections(record)]
+        if missing:
+            raise Broken(f'{term.name}: nothing is said of {", ".join(missing)}; write a line "{missing[0]}: ..."')

@@ -1,0 +1,68 @@
+"""What a docstring of a loss says, by section: "Formula: ...", "fp: ...", "Limits: ...", one paragraph each."""
+
+from lesionloss.losses import registry
+from lesionloss.losses.registry import LossRecord
+
+LEGEND = """\
+One image: n valid voxels; classes c, background 0; t one-hot reference; p probabilities (softmax, or for one channel a
+sigmoid); ce = -log p of the true class; q = 1 - p of the true class. Per class: TP = Σ p t, FP = Σ p (1 - t),
+FN = Σ (1 - p) t; s = 1e-5; index(fp, fn) = (TP + s) / (TP + fp·FP + fn·FN + s). Everything is computed per image and
+averaged over images (`pooled=True`: the batch is one image); overlap losses are averaged over the lesion classes
+(`background=True`: over all). `empty="skip"` leaves classes that the reference does not hold out of overlap terms."""
+HEADINGS = ("Formula", "Limits", "Empty", "Released", "Example")
+
+
+def sections(record: LossRecord) -> dict[str, str]:
+    """The sections of a loss's docstring: HEADINGS, and one per hyperparameter; an alias has those of its parts."""
+    if record.text is None:
+        return _parse(record.doc, (*HEADINGS, *record.defaults))
+    parts = [registry.get(name) for name in record.text.split(" + ")]
+    found = {"Formula": record.text, "Empty": "as its two parts.", "Example": record.name}
+    for part in parts:
+        found |= {key: text for key, text in sections(part).items() if key in part.defaults}
+    return found
+
+
+def call(record: LossRecord) -> str:
+    """How it is written with its defaults: name(hyperparameter=default, ...)."""
+    inside = ", ".join(f"{key}={value}" for key, value in record.defaults.items())
+    return f"{record.name}({inside})" if inside else record.name
+
+
+def markdown() -> str:
+    """docs/losses.md: a table of all losses, then one section for each."""
+    records = registry.list_losses()
+    lines = ["# Losses", "", "Written by `lesionloss losses --markdown`; the source of each line is a docstring.", ""]
+    lines += [LEGEND, "", "| name | what it does | class |", "|---|---|---|"]
+    lines += [f"| [`{record.name}`](#{record.name}) | {record.title} | `{record.class_name}` |" for record in records]
+    for record in records:
+        lines += ["", f"## {record.name}", "", record.title, "", *_markdown_card(record)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_card(record: LossRecord) -> list[str]:
+    found = sections(record)
+    lines = ["```", call(record), "```", ""] if record.defaults else []
+    lines += [f"- **Formula:** {found['Formula']}"] if "Formula" in found else []
+    for key, hyperparameter in record.hyperparameters.items():
+        lines.append(f"- `{key}` ({hyperparameter.describe()}): {found.get(key, '')}")
+    lines += [f"- **{heading}:** {found[heading]}" for heading in ("Limits", "Empty", "Released") if heading in found]
+    lines += [f"- **Source:** {record.source}"]
+    lines += [f"- **Example:** `{found['Example']}`"] if "Example" in found else []
+    return lines
+
+
+def _parse(doc: str, known: tuple[str, ...]) -> dict[str, str]:
+    """Lines "heading: text"; a line that goes on is indented."""
+    found: dict[str, str] = {}
+    current = ""
+    for line in doc.splitlines()[1:]:
+        heading, colon, rest = line.partition(": ")
+        if colon and heading in known:
+            current = heading
+            found[current] = rest.strip()
+        elif current and line.startswith(" "):
+            found[current] += " " + line.strip()
+        else:
+            current = ""
+    return found

@@ -1,0 +1,209 @@
+"""The losses by name: each registered once, on purpose, with a title, a source and defaults."""
+
+import importlib
+import importlib.machinery
+import inspect
+import types
+import typing
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+from lesionloss.core.catalogue import Catalogue
+from lesionloss.core.errors import LesionLossError, UsageError
+from lesionloss.core.files import sha256_of
+from lesionloss.core.ranges import Hyperparameter, Value, hyperparameter
+
+if TYPE_CHECKING:
+    from lesionloss.losses.voxels import Voxels
+
+LossFunction = Callable[..., Tensor]
+F = TypeVar("F", bound=LossFunction)
+
+# How the words of a name are spelt in the name of its class.
+_SPELLING = {"ce": "CE", "hytver": "HyTver", "topk": "TopK", "logcosh": "LogCosh"}
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    """A registered loss. `function(voxels, **hyperparameters)` gives (I,) per image or (I, K) per image and class."""
+
+    name: str
+    title: str
+    source: str
+    defaults: dict[str, Value]
+    function: LossFunction
+    hyperparameters: dict[str, Hyperparameter]
+    doc: str
+    text: str | None = None  # for an alias: the sum that it stands for
+
+    @property
+    def class_name(self) -> str:
+        """The name of the nn.Module that is made from this record, e.g. FocalTverskyLoss."""
+        words = (_SPELLING.get(word, word.capitalize()) for word in self.name.split("_"))
+        return "".join(words) + "Loss"
+
+
+LOSSES: Catalogue[LossRecord] = Catalogue("loss")
+_user_files: dict[str, "UserFile"] = {}  # by content
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A Python file that was loaded, the hash of its content, and the losses it registered."""
+
+    path: Path
+    sha256: str
+    names: tuple[str, ...]
+
+
+def loss(name: str, *, source: str) -> Callable[[F], F]:
+    """Register a loss function `f(v: Voxels, *, hyperparameter=default) -> Tensor` under a name.
+
+    The first line of its docstring becomes the title in lists, cards and reports.
+
+    Raises UsageError if the name is taken or is no identifier, the docstring or the source is missing, or a
+    hyperparameter has no default or is not keyword-only.
+    """
+
+    def register(function: F) -> F:
+        if not function.__module__.startswith("lesionloss.losses.families"):
+            load_built_in()  # so that a clash is met here, by the one who chose the name
+        LOSSES.add(name, make_record(name, source, function))
+        return function
+
+    return register
+
+
+def make_record(name: str, source: str, function: LossFunction, text: str | None = None) -> LossRecord:
+    """A record of a loss function, checked; `loss` says what is refused."""
+    if not name.isidentifier() or name != name.lower():
+        raise UsageError(f"a loss is named like a Python function, in small letters; got {name!r}")
+    if not source.strip():
+        raise UsageError(f"loss {name!r} has no source; name the paper and the equation, or say whose idea it is")
+    doc = inspect.getdoc(function) or ""
+    title = doc.split("\n", 1)[0].strip()
+    if not title:
+        raise UsageError(f"loss {name!r} has no docstring; its first line becomes the title of the loss")
+    hyperparameters = _hyperparameters(name, function)
+    defaults = {h.name: h.default for h in hyperparameters.values()}
+    return LossRecord(name, title, source, defaults, function, hyperparameters, doc, text)
+
+
+def _hyperparameters(name: str, function: LossFunction) -> dict[str, Hyperparameter]:
+    keywords = list(inspect.signature(function).parameters.values())[1:]
+    hints = typing.get_type_hints(function, include_extras=True)
+    found = {}
+    for keyword in keywords:
+        if keyword.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise UsageError(f"loss {name!r}: write its hyperparameters behind a star: f(v, *, {keyword} = ...)")
+        if keyword.default is inspect.Parameter.empty:
+            raise UsageError(f"loss {name!r}: hyperparameter {keyword.name!r} has no default")
+        if not isinstance(keyword.default, bool | int | float | None):
+            raise UsageError(f"loss {name!r}: hyperparameter {keyword.name!r} must be a number, True, False or None")
+        record = hyperparameter(keyword.name, hints.get(keyword.name), keyword.default)
+        record.check(keyword.default, f"loss {name!r}, default")
+        found[keyword.name] = record
+    return found
+
+
+def alias(name: str, parts: Sequence[LossFunction], *, title: str, source: str) -> LossFunction:
+    """Register a name for the sum of losses that are registered already; it takes the hyperparameters of its parts.
+
+    Raises UsageError as `loss` does, and if two parts share a hyperparameter.
+    """
+    records = [next(record for record in LOSSES if record.function is part) for part in parts]
+    keywords = [keyword for part in parts for keyword in list(inspect.signature(part).parameters.values())[1:]]
+    if len({keyword.name for keyword in keywords}) < len(keywords):
+        raise UsageError(f"alias {name!r}: its parts share a hyperparameter")
+
+    def total(v: "Voxels", **given: Value) -> Tensor:
+        summands = []
+        for record in records:
+            value = record.function(v, **{key: given[key] for key in record.defaults if key in given})
+            summands.append(v.class_mean(value) if value.dim() == 2 else value)
+        return torch.stack(summands).sum(0)
+
+    voxels = inspect.Parameter("v", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    total.__signature__ = inspect.Signature([voxels, *keywords])  # type: ignore[attr-defined]
+    total.__annotations__ = {keyword.name: keyword.annotation for keyword in keywords}
+    total.__name__, total.__qualname__, total.__doc__ = name, name, title
+    LOSSES.add(name, make_record(name, source, total, " + ".join(record.name for record in records)))
+    return total
+
+
+def list_losses() -> list[LossRecord]:
+    """All registered losses, in the order of registration: records with name, title, defaults and source."""
+    load_built_in()
+    return list(LOSSES)
+
+
+def get(name: str) -> LossRecord:
+    """Raises UsageError with the nearest known name if no loss is called so."""
+    load_built_in()
+    return LOSSES.get(name)
+
+
+def load_built_in() -> None:
+    """Register the losses of the package, in the order of the list in the documentation."""
+    importlib.import_module("lesionloss.losses.families")
+
+
+def load_user_file(path: Path) -> list[LossRecord]:
+    """Execute a Python file and return the losses it registers. A content that was loaded before gives an empty list.
+
+    Raises UsageError if there is no such file, it fails, or it registers nothing; then nothing of it stays registered.
+    """
+    load_built_in()
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no file {path} with losses; give the path of a Python file")
+    digest = sha256_of(path)
+    if digest in _user_files and set(_user_files[digest].names) <= set(LOSSES.names()):
+        return []
+    before = set(LOSSES.names())
+    try:
+        _execute(path)
+        added = [record for record in LOSSES if record.name not in before]
+        if not added:
+            raise UsageError(f'{path} registers no loss; decorate a function with @loss("name", source="...")')
+    except BaseException:
+        for name in set(LOSSES.names()) - before:
+            LOSSES.remove(name)
+        raise
+    _user_files[digest] = UserFile(path.resolve(), digest, tuple(record.name for record in added))
+    return added
+
+
+def user_files_with(names: Collection[str]) -> list[UserFile]:
+    """The loaded files that register any of these names, in the order of loading."""
+    return [file for file in _user_files.values() if set(names) & set(file.names)]
+
+
+def _execute(path: Path) -> None:
+    name = f"lesionloss_user_{path.stem}"
+    loader = importlib.machinery.SourceFileLoader(name, str(path))  # whatever the file's ending
+    module = types.ModuleType(name)
+    module.__file__ = str(path)
+    try:
+        loader.exec_module(module)
+    except LesionLossError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except SyntaxError as error:
+        raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        raise UsageError(f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}") from error
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """The last line of the file on the way to the error."""
+    line, trace = "", error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = f", line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return line

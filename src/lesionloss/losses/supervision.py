@@ -1,0 +1,98 @@
+"""One loss for a list of outputs: deep supervision, with labels made coarser so that no lesion is lost."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool2d, adaptive_max_pool3d
+
+from lesionloss.core.errors import UsageError
+from lesionloss.losses.criterion import Loss
+from lesionloss.losses.voxels import Reading
+
+
+class DeepSupervision(nn.Module):
+    """A loss on every output of a network, highest resolution first.
+
+    Labels are made coarser so that a small lesion can't vanish: a coarse voxel is lesion if any valid fine voxel under
+    it is; of several lesion classes the one with most voxels there wins. Soft labels keep the largest share of
+    lesion under the coarse voxel, split over the classes as they are there on average. A coarse voxel is valid if any
+    fine one is.
+
+    weights: one number per output; None halves the weight from output to output. They are divided by their sum.
+    """
+
+    def __init__(self, loss: Loss, weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if weights is not None and (not all(w >= 0 for w in weights) or sum(weights) <= 0):
+            raise UsageError(f"weights of deep supervision must not be negative, and not all 0; got {list(weights)}")
+        self.loss = loss
+        self.weights = None if weights is None else tuple(weights)
+
+    def forward(
+        self, outputs: Sequence[Tensor], labels: Tensor, valid: Tensor | None = None, reduce: bool = True
+    ) -> Tensor:
+        """The weighted mean of the losses of the outputs, each (B, C, *space_i); labels and valid as for `Loss`.
+
+        Raises UsageError if the number of outputs is not that of the weights, or the first is not at full resolution.
+        """
+        if not isinstance(outputs, list | tuple) or not outputs:
+            raise UsageError("deep supervision takes a list of outputs, highest resolution first")
+        weights = self.weights or tuple(0.5**level for level in range(len(outputs)))
+        if len(weights) != len(outputs):
+            raise UsageError(f"deep supervision has {len(weights)} weights for {len(outputs)} outputs")
+        full = outputs[0].shape[2:]
+        if labels.shape[-len(full) :] != full:
+            raise UsageError(
+                f"the first output, {tuple(full)}, must have the resolution of labels {tuple(labels.shape)}"
+            )
+        total: Tensor = outputs[0].new_zeros(())
+        for weight, output in zip(weights, outputs, strict=True):
+            if weight > 0:
+                coarse, kept = coarser(labels, valid, output, self.loss.reading)
+                total = total + weight * self.loss(output, coarse, valid=kept, reduce=reduce)
+        return total / sum(weights)
+
+
+def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, reading: Reading) -> tuple[Tensor, Tensor | None]:
+    """Labels and mask at the resolution of an output (B, C, *space), by the rule of `DeepSupervision`."""
+    space = tuple(output.shape[2:])
+    if tuple(labels.shape[-len(space) :]) == space:
+        return labels, valid
+    shape = labels.shape[-len(space) :]
+    fine = labels.reshape(labels.shape[0], -1, *shape)
+    kept = None if valid is None else (valid != 0).reshape(labels.shape[0], 1, *shape)
+    if reading.ignore_index is not None:
+        known = fine != reading.ignore_index
+        kept = known if kept is None else kept & known
+    if kept is not None:
+        fine = torch.where(kept, fine, torch.zeros((), dtype=fine.dtype, device=fine.device))
+    coarse_kept = None if kept is None else _pool(kept.float(), space, largest=True)[:, 0] > 0
+    if reading.multilabel or (fine.is_floating_point() and fine.shape[1] == 1 and output.shape[1] <= 2):
+        return _pool(fine.to(output.dtype), space, largest=True), coarse_kept
+    if fine.shape[1] > 1:
+        return _coarser_shares(fine.to(output.dtype), space), coarse_kept
+    return _coarser_numbers(fine[:, 0].long(), space, max(2, output.shape[1])), coarse_kept
+
+
+def _pool(x: Tensor, space: tuple[int, ...], largest: bool) -> Tensor:
+    if len(space) == 2:
+        plane = (space[0], space[1])
+        return adaptive_max_pool2d(x, plane) if largest else adaptive_avg_pool2d(x, plane)
+    box = (space[0], space[1], space[2])
+    return adaptive_max_pool3d(x, box) if largest else adaptive_avg_pool3d(x, box)
+
+
+def _coarser_numbers(numbers: Tensor, space: tuple[int, ...], classes: int) -> Tensor:
+    """Class numbers (B, *shape): the most frequent lesion class, background only where there is no lesion at all."""
+    lesions = torch.stack([(numbers == number).float() for number in range(1, classes)], dim=1)
+    shares = _pool(lesions, space, largest=False)
+    return torch.where(shares.sum(1) > 0, shares.argmax(1) + 1, 0)
+
+
+def _coarser_shares(fine: Tensor, space: tuple[int, ...]) -> Tensor:
+    """Shares of the classes (B, K, *shape), one-hot included: the largest share of lesion, split as on average."""
+    lesion = _pool(fine[:, 1:].sum(1, keepdim=True), space, largest=True)
+    shares = _pool(fine[:, 1:], space, largest=False)
+    lesions = lesion * shares / shares.sum(1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
+    return torch.cat([1 - lesion, lesions], dim=1)

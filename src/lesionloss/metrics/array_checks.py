@@ -1,0 +1,77 @@
+"""What an array must be before it is believed to be a mask or a probability map. Legend: `*space` is 2-D or 3-D."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.core.errors import DataError
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """An array of 2 or 3 dimensions that isn't empty. Raises DataError otherwise."""
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{name}: not an array ({reason}); pass a NumPy array, or tensor.detach().cpu().numpy()"
+        ) from error
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise DataError(
+            f"{name}: expected a 2-D or 3-D array, got shape {array.shape}; pass one image without channels"
+        )
+    return array
+
+
+def as_mask(name: str, value: Any) -> Mask:
+    """A mask as booleans, without a copy where the bytes allow it. Raises DataError for values other than 0 and 1."""
+    array = as_array(name, value)
+    if array.dtype == np.bool_:
+        return array
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{name}: expected a mask of 0 and 1, got dtype {array.dtype}; convert it to bool")
+    lowest, highest = array.min(), array.max()
+    whole = array.dtype.kind != "f" or bool(np.all((array == 0) | (array == 1)))
+    if not (whole and lowest >= 0 and highest <= 1):
+        raise DataError(
+            f"{name}: expected a mask of 0 and 1, got values from {lowest:g} to {highest:g}; "
+            "choose a label with `mask == label`, or round a resampled mask"
+        )
+    return array.view(np.bool_) if array.dtype.itemsize == 1 else array != 0
+
+
+def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
+    """A map of floats in [0, 1]. Raises DataError for NaN and for values outside."""
+    lowest, highest = value.min(), value.max()
+    if not (lowest >= 0 and highest <= 1):
+        raise DataError(
+            f"{name}: expected probabilities from 0 to 1, got values from {lowest:g} to {highest:g}; "
+            "apply the sigmoid to logits, divide an 8-bit map by 255"
+        )
+    return value
+
+
+def as_threshold(threshold: float) -> float:
+    """A plain float, so that a map is compared in its own precision. Raises DataError outside [0, 1]."""
+    if not 0 <= threshold <= 1:
+        raise DataError(f"threshold: expected a number from 0 to 1, got {threshold}")
+    return float(threshold)
+
+
+def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...]:
+    """Voxel size in mm along each axis. Raises DataError if its length or a value can't be right."""
+    spacing = tuple(float(step) for step in spacing_mm)
+    if len(spacing) != dimensions or not all(np.isfinite(spacing)) or min(spacing) <= 0:
+        raise DataError(f"spacing_mm: expected {dimensions} positive numbers in mm, got {spacing}")
+    return spacing
+
+
+def same_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Raises DataError if an array doesn't lie on the grid of the prediction."""
+    if array.shape != shape:
+        raise DataError(f"{name}: shape {array.shape} differs from the prediction's {shape}; bring both to one grid")

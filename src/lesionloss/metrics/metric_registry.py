@@ -1,0 +1,223 @@
+"""Names of metrics: what each one is, where it comes from, and its raw value where a mask is empty.
+
+A metric is a small function of a Case with options that have defaults. `"nsd(tolerance_mm=2)"` chooses one with an
+option, in `score`, on the command line and in tables alike. `both_empty` is an option of every score that is undefined
+where both masks are empty: `"dice(both_empty=1)"`.
+"""
+
+import ast
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lesionloss.core.catalogue import Catalogue
+from lesionloss.core.errors import UsageError
+from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.metric_options import Option, checked_option
+
+StatusOf = Callable[[Case, Mapping[str, Option]], Status]
+Function = Callable[..., float]
+NAN, INF = math.nan, math.inf
+
+
+class Better(StrEnum):
+    """Which way a metric improves; `none` for descriptions such as a volume."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+    NEARER_ZERO = "nearer_zero"
+    NONE = "none"
+
+
+class Need(StrEnum):
+    """What a case must hold beside the two masks."""
+
+    PROBABILITY = "probability"
+    BRAIN = "brain"
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Raw values where only the prediction, only the reference, or both are empty; None: the function's own answer."""
+
+    pred: float | None
+    ref: float | None
+    both: float | None
+
+    def value(self, status: Status) -> float | None:
+        table = {Status.PRED_EMPTY: self.pred, Status.REF_EMPTY: self.ref, Status.BOTH_EMPTY: self.both}
+        return table.get(status)
+
+
+COMPUTED = Empty(None, None, None)
+
+
+def status_of_masks(case: Case, options: Mapping[str, Option]) -> Status:
+    """Which mask holds no voxel."""
+    return case.status
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named metric. `worst`: what a miss costs in the penalised column, or None if it has no worst value; `status`:
+    which mask is empty to this metric (for metrics of lesions, one without a lesion)."""
+
+    name: str
+    title: str
+    unit: str
+    direction: Better
+    source: str
+    empty: Empty
+    worst: Callable[[Case], float] | None
+    needs: frozenset[Need]
+    options: dict[str, Option]
+    status: StatusOf
+    function: Function
+
+    @property
+    def can_count_empty(self) -> bool:
+        """Whether `both_empty` may be given: for scores that are undefined where both masks are empty."""
+        both = self.empty.both
+        return self.direction is Better.HIGHER and both is not None and math.isnan(both)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A metric with all its options, as a text chose it. `empty`: its table, with `both_empty` if that was given."""
+
+    text: str
+    metric: Metric
+    options: dict[str, Option]
+    empty: Empty
+
+    def status(self, case: Case) -> Status:
+        """Which mask is empty to this metric."""
+        return self.metric.status(case, self.options)
+
+    def in_headline(self, value: float, status: Status) -> bool:
+        """Whether a raw value belongs in the mean over defined cases: a fixed value for a case without a lesion
+        doesn't (Dice 0 for one false alarm says nothing about overlap), unless `both_empty` asked for it."""
+        fixed = self.empty.value(status) is not None
+        asked = status is Status.BOTH_EMPTY and self.empty != self.metric.empty
+        return math.isfinite(value) and (asked or not (fixed and status in (Status.REF_EMPTY, Status.BOTH_EMPTY)))
+
+    def value(self, case: Case) -> float:
+        """Raw value. Raises UsageError if the case lacks what the metric needs."""
+        held = {Need.PROBABILITY: case.probability, Need.BRAIN: case.brain}
+        for need in sorted(self.metric.needs):
+            if held[need] is None:
+                raise UsageError(f"metric {self.text!r} needs a {need} map, and this case has none; pass one to Case")
+        fixed = self.empty.value(self.status(case))
+        return float(self.metric.function(case, **self.options)) if fixed is None else fixed
+
+    def penalised(self, value: float, case: Case) -> float:
+        """The value with a miss counted as the worst; NaN stays where there was nothing to find."""
+        worst = self.metric.worst
+        missed = math.isinf(value) or (math.isnan(value) and self.status(case) is Status.PRED_EMPTY)
+        return worst(case) if missed and worst is not None else value
+
+
+_CATALOGUE: Catalogue[Metric] = Catalogue("metric")
+
+
+def diagonal_mm(case: Case) -> float:
+    """The worst distance: the diagonal of the image, as in the BraTS challenges."""
+    return case.diagonal_mm
+
+
+def zero(case: Case) -> float:
+    """The worst share or score."""
+    return 0.0
+
+
+def metric(
+    name: str,
+    *,
+    title: str,
+    unit: str,
+    direction: Better,
+    source: str,
+    empty: Empty,
+    worst: Callable[[Case], float] | None = None,
+    needs: Sequence[Need] = (),
+    status: StatusOf = status_of_masks,
+) -> Callable[[Function], Function]:
+    """Registers a function of a Case. Raises UsageError if the name is taken or an option has no default."""
+
+    def register(function: Function) -> Function:
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.default is parameter.empty:
+                raise UsageError(f"metric {name!r}: option {parameter.name!r} has no default; give it one")
+        options = {parameter.name: parameter.default for parameter in parameters}
+        needed = frozenset(needs)
+        record = Metric(name, title, unit, direction, source, empty, worst, needed, options, status, function)
+        _CATALOGUE.add(name, record)
+        return function
+
+    return register
+
+
+def list_metrics() -> list[Metric]:
+    """All registered metrics, in the order of their registration."""
+    return list(_CATALOGUE)
+
+
+def _literal(text: str, node: ast.expr) -> Option:
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        value = ""
+    if not isinstance(value, bool | int | float):
+        raise UsageError(f"metric {text!r}: expected numbers, True or False as options; e.g. nsd(tolerance_mm=2)")
+    return value
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Option]]:
+    mistake = f"can't read metric {text!r}; write a name, or a name with options such as nsd(tolerance_mm=2)"
+    try:
+        node = ast.parse(text.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise UsageError(mistake) from error
+    call = node if isinstance(node, ast.Call) else None
+    name = call.func if call else node
+    if not isinstance(name, ast.Name) or (call and (call.args or any(word.arg is None for word in call.keywords))):
+        raise UsageError(mistake)
+    return name.id, {str(word.arg): _literal(text, word.value) for word in call.keywords} if call else {}
+
+
+def choose(text: str) -> Chosen:
+    """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
+
+    Raises UsageError for an unknown name or option, with the nearest known one, and for a value out of its range.
+    """
+    name, given = _parsed(text)
+    record = _CATALOGUE.get(name)
+    known = record.options | ({"both_empty": record.empty.both} if record.can_count_empty else {})
+    given = {key: checked_option(text, known, key, value) for key, value in given.items()}
+    both = given.pop("both_empty", None)
+    empty = record.empty if both is None else replace(record.empty, both=float(both))
+    return Chosen(text, record, {**record.options, **given}, empty)
+
+
+def score(case: Case, names: Sequence[str]) -> dict[str, float]:
+    """Raw values of the chosen metrics on one case; see `Case.status` for which mask was empty."""
+    if isinstance(names, str):
+        raise UsageError(f"expected a list of metric names, got the text {names!r}; write [{names!r}]")
+    return {text: choose(text).value(case) for text in names}
+
+
+def penalised(name: str, value: float, case: Case) -> float:
+    """A raw value with a miss counted as the worst: the image diagonal in mm for distances, 0 for scores.
+
+    NaN stays NaN where both masks are empty: there was nothing to find.
+    """
+    return choose(name).penalised(value, case)
+
+
+def forget(name: str) -> None:
+    """Take a metric out of the registry (for notebooks that define one again)."""
+    _CATALOGUE.get(name)
+    _CATALOGUE.remove(name)

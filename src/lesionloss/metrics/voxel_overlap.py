@@ -1,0 +1,83 @@
+"""Metrics of voxel overlap: arithmetic on four counts."""
+
+from lesionloss.metrics.case import Case
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, Empty, metric, zero
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else NAN
+
+
+@metric(
+    "dice",
+    title="Dice coefficient",
+    unit="",
+    direction=Better.HIGHER,
+    source="Dice 1945; Zijdenbos et al. 1994",
+    empty=Empty(pred=0.0, ref=0.0, both=NAN),
+    worst=zero,
+)
+def dice(case: Case) -> float:
+    """2 TP / (2 TP + FP + FN)."""
+    c = case.counts
+    return 2 * c.tp / (2 * c.tp + c.fp + c.fn)
+
+
+@metric(
+    "jaccard",
+    title="Jaccard index (IoU)",
+    unit="",
+    direction=Better.HIGHER,
+    source="Jaccard 1912",
+    empty=Empty(pred=0.0, ref=0.0, both=NAN),
+    worst=zero,
+)
+def jaccard(case: Case) -> float:
+    """TP / (TP + FP + FN)."""
+    c = case.counts
+    return c.tp / (c.tp + c.fp + c.fn)
+
+
+@metric(
+    "precision",
+    title="Precision (positive predictive value) of voxels",
+    unit="",
+    direction=Better.HIGHER,
+    source="van Rijsbergen 1979",
+    empty=Empty(pred=NAN, ref=0.0, both=NAN),
+    worst=zero,
+)
+def precision(case: Case) -> float:
+    """TP / (TP + FP)."""
+    c = case.counts
+    return _share(c.tp, c.tp + c.fp)
+
+
+@metric(
+    "recall",
+    title="Recall (sensitivity, TPR) of voxels",
+    unit="",
+    direction=Better.HIGHER,
+    source="van Rijsbergen 1979",
+    empty=Empty(pred=0.0, ref=NAN, both=NAN),
+    worst=zero,
+)
+def recall(case: Case) -> float:
+    """TP / (TP + FN)."""
+    c = case.counts
+    return _share(c.tp, c.tp + c.fn)
+
+
+@metric(
+    "specificity",
+    title="Specificity (TNR) of voxels, over the whole image",
+    unit="",
+    direction=Better.HIGHER,
+    source="Yerushalmy 1947",
+    empty=COMPUTED,
+    worst=zero,
+)
+def specificity(case: Case) -> float:
+    """TN / (TN + FP). Outside the brain nearly all voxels are TN, so that it is always near 1."""
+    c = case.counts
+    return _share(c.tn, c.tn + c.fp)

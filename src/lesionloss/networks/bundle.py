@@ -1,0 +1,240 @@
+"""A trained network in a folder that can be given away: `model.safetensors` and `model.json`, safe to open.
+
+Nothing in it is run: the weights hold tensors only, the network is named by a text of plain values, and what is written
+is checked against what the network needs before memory is taken for it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+from lesionloss.core.call_text import parse_call
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.files import sha256_of, whole_file, write_text
+from lesionloss.core.randomness import torch_generator
+from lesionloss.networks import blank_network, build_network, channels_last, check_network
+from lesionloss.networks.foreign import PREFIX
+
+FORMAT = 2
+WEIGHTS, RECORD = "model.safetensors", "model.json"
+LARGEST_RECORD = 1 << 20  # bytes; what we write has a few thousand
+LONGEST_TEXT = 10_000
+LARGEST_NUMBER, LONGEST_LIST = 4096, 64  # in the text of a network
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Words = Annotated[str, Field(max_length=LONGEST_TEXT)]
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name):
+        raise ValueError(f"must be the name of a file beside {RECORD}, without folders, got {name!r}")
+    return name
+
+
+def _network(text: str) -> str:
+    """The canonical text; a stranger's numbers must not make a network that takes hours to build."""
+    _, values = parse_call(text.strip().removeprefix(PREFIX), "network")
+    if any(not _modest(value) for value in values.values()):
+        raise ValueError(f"a setting holds a number above {LARGEST_NUMBER} or more than {LONGEST_LIST} values")
+    return check_network(text)
+
+
+def _modest(value: object) -> bool:
+    if isinstance(value, list | tuple | set | dict):
+        return len(value) <= LONGEST_LIST and all(_modest(inner) for inner in value)
+    return not isinstance(value, int | float) or abs(value) <= LARGEST_NUMBER
+
+
+class Record(BaseModel):
+    """What one needs to know to use a network. `not_a_medical_device` is for whoever finds the file.
+
+    network: as `build_network` reads it. channels: of its input, in order, as `PreparedCase` names them. classes: the
+    lesion classes. preparation: the settings by which its images were prepared. window: voxels of a training patch;
+    overlap: of windows, as a share of their side. threshold: lesion is above it. training: where it comes from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    network: Annotated[Words, AfterValidator(_network)]
+    channels: Annotated[tuple[Words, ...], Field(min_length=1)]
+    classes: Annotated[tuple[Words, ...], Field(min_length=1)] = ("lesion",)
+    preparation: dict[str, Any] = {}
+    window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
+    overlap: Share = 0.5
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    training: dict[str, Any] = {}
+    licence: Words = ""
+    data_note: Words = ""
+    not_a_medical_device: bool = True
+    weights: Annotated[str, AfterValidator(_plain_name)] = WEIGHTS
+    weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A network ready to predict, and its record."""
+
+    network: nn.Module
+    record: Record
+
+
+def save_bundle(folder: Path, network: nn.Module, record: Record) -> Record:
+    """Write weights and record, each file whole; gives the record as written, with the digest of the weights."""
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with whole_file(folder / WEIGHTS) as path:
+        save_file(weights, path)
+    written = record.model_copy(
+        update={"format": FORMAT, "weights": WEIGHTS, "weights_sha256": sha256_of(folder / WEIGHTS)}
+    )
+    write_text(folder / RECORD, json.dumps(written.model_dump(mode="json"), indent=1) + "\n")
+    return written
+
+
+def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> None:
+    """Say under which licence a bundle may be used and what it was trained on; None keeps what is there."""
+    record, path = read_record(folder)
+    given = {"licence": licence, "data_note": data_note}
+    changed = record.model_copy(update={key: text for key, text in given.items() if text is not None})
+    write_text(path, json.dumps(changed.model_dump(mode="json"), indent=1) + "\n")
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle: its folder, or the model.json in it. The network is on the CPU, in evaluation mode.
+
+    Raises UsageError where there is none, DataError for a newer format, a damaged or foreign file, weights that don't
+    fit the network or are not finite, and files that lie outside the folder.
+    """
+    record, path = read_record(folder)
+    weights = _inside(path.parent, record.weights)
+    digest = sha256_of(weights)
+    if record.weights_sha256 not in ("", digest):
+        raise DataError(f"{weights} is not the file that {path} was written with; fetch both again")
+    _check_tensors(weights, record)
+    network = build_network(record.network, torch_generator("bundle"))
+    _fill(network, weights)
+    return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
+
+
+def read_record(folder: Path) -> tuple[Record, Path]:
+    """The record of a bundle and the file it stands in, without its weights. Raises as `load_bundle` does."""
+    path = folder / RECORD if folder.is_dir() else folder
+    if path.name != RECORD or not path.is_file():
+        raise UsageError(f"{folder}: {_no_bundle(folder)}")
+    path = _inside(path.parent, RECORD)
+    return _checked(_migrated(_json_of(path), path), path), path
+
+
+def _no_bundle(folder: Path) -> str:
+    trials = sorted(file.parent for file in folder.glob(f"trials/*/{RECORD}")) if folder.is_dir() else []
+    wanted = f"a model is a folder with {RECORD} and {WEIGHTS}"
+    if trials:
+        return f"a run with {len(trials)} models; name one of them, e.g. {trials[0]}"
+    return f"no model; {wanted}" if folder.exists() else f"no such folder; {wanted}"
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of the folder. Raises DataError where it is missing, or a link to somewhere else."""
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"{path}: missing; a model needs {RECORD} and its weights in one folder")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{path} is a link to a file outside its folder; copy that file in if you trust it")
+    return path
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST_RECORD:
+        raise DataError(f"{path} has {path.stat().st_size} bytes, more than a record ever has; it is not opened")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not readable JSON ({type(error).__name__}); fetch the model again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds a {type(found).__name__}, not the record of a model; fetch the model again")
+    return found
+
+
+def _migrated(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The record in today's format; the only place that knows older ones."""
+    version = found.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise DataError(f"{path}: format must be a whole number, 1 or more, got {version!r}; is it a model's record?")
+    if version > FORMAT:
+        raise DataError(
+            f"{path}: a model of format {version}, this lesionloss reads up to {FORMAT}; install a newer lesionloss"
+        )
+    record = dict(found)
+    if version == 1:  # written by `bench` before there were bundles: two visits, one class, default preparation
+        training = record.pop("trained_on", {})
+        record["training"] = {**(training if isinstance(training, dict) else {}), "loss": record.pop("loss", "")}
+        record["format"] = FORMAT
+    return record
+
+
+def _checked(record: Mapping[str, Any], path: Path) -> Record:
+    try:
+        return Record.model_validate(record)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc'])) or 'record'}: {_said(dict(item))}" for item in error.errors()]
+        raise DataError(f"{path}: {'; '.join(lines)}") from error
+    except (RecursionError, MemoryError) as error:
+        raise DataError(f"{path}: network: nested too deeply; fetch the model again") from error
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    return "unknown key" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
+
+
+def _check_tensors(path: Path, record: Record) -> None:
+    """Names, shapes and types of the file against those of the network, before either takes memory."""
+    from safetensors import SafetensorError, safe_open
+
+    wanted = {name: (tuple(t.shape), t.dtype) for name, t in blank_network(record.network).state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            found = {name: file.get_slice(name) for name in names & set(wanted)}
+            shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
+    except (SafetensorError, ValueError, OSError) as error:
+        raise DataError(f"{path} is not a readable safetensors file ({error}); fetch the model again") from error
+    for does, odd in (("lacks", set(wanted) - names), ("holds unknown", names - set(wanted))):
+        if odd:
+            raise DataError(f"{path} {does} {', '.join(sorted(odd)[:3])}: not the weights of {record.network}")
+    for name, (shape, dtype) in wanted.items():
+        if shapes[name] != (shape, _DTYPES.get(dtype)):
+            found_as, asked = (f"{kind} {sides}" for sides, kind in (shapes[name], (shape, _DTYPES.get(dtype))))
+            raise DataError(f"{path}: {name} is {found_as}, {record.network} has {asked}; fetch the model again")
+
+
+_DTYPES = {
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = load_file(path, device="cpu")
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError(f"{path}: {name} holds NaN or infinite values; take an earlier checkpoint")
+    network.load_state_dict(weights)

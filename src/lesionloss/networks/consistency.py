@@ -1,0 +1,45 @@
+"""The term by which CoactSeg and HyTver push the two single-visit heads apart where a lesion is new."""
+
+import torch
+from torch import Tensor
+
+from lesionloss.core.errors import UsageError
+
+HYTVER_FROM_STEP = 100  # of 250; steps count from 1, and the term is added from this one on
+COACTSEG_FROM_STEP = 10_000  # of 20 000
+
+
+def visit_consistency(baseline: Tensor, followup: Tensor, labels: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean of p_baseline² plus mean of (1 - p_followup)² over the new-lesion voxels of the whole batch; a scalar.
+
+    On a new lesion the baseline head should say no and the follow-up head yes. baseline, followup: logits
+    (B, C, *space), one channel (sigmoid) or background first (softmax, p = all but background); labels (B, *space) or
+    (B, 1, *space), new lesion where not 0; `valid` like labels, voxels that count. Without a new lesion the value is 0
+    with a gradient of 0 (the released code gives NaN). Computed in float32, without waiting for the device.
+    Source: CoactSeg (Wu 2023); `loss_reg_pseudo` in its code and in HyTver's. Raises UsageError for wrong shapes.
+    """
+    if baseline.shape != followup.shape:
+        raise UsageError(f"logits of baseline {tuple(baseline.shape)} and follow-up {tuple(followup.shape)} differ")
+    new = _flat(labels, baseline, "labels") != 0
+    if valid is not None:
+        new = new & (_flat(valid, baseline, "valid") != 0)
+    count = new.sum().clamp_min(1)
+    shown = _lesion_logit(baseline, new).sigmoid().square()
+    missed = (-_lesion_logit(followup, new)).sigmoid().square()
+    return torch.where(new, shown + missed, 0).sum() / count
+
+
+def _flat(mask: Tensor, logits: Tensor, name: str) -> Tensor:
+    """(B, *space), from that or from (B, 1, *space)."""
+    space = (logits.shape[0], *logits.shape[2:])
+    if tuple(mask.shape) not in (space, (space[0], 1, *space[1:])):
+        raise UsageError(f"{name} {tuple(mask.shape)} don't fit logits {tuple(logits.shape)}; expected {space}")
+    return mask.reshape(space)
+
+
+def _lesion_logit(logits: Tensor, new: Tensor) -> Tensor:
+    """(B, *space): the logit whose sigmoid is the lesion probability; what lies elsewhere can't reach the gradient."""
+    x = torch.where(new[:, None], logits.float(), 0)
+    if x.shape[1] == 1:
+        return x[:, 0]
+    return x[:, 1:].logsumexp(1) - x[:, 0]

@@ -1,0 +1,53 @@
+"""Parts that the networks share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lesionloss.core.errors import UsageError
+
+
+class ChannelDropout(nn.Module):
+    """Drops whole channels with probability `p` in training, drawing from a generator of its own.
+
+    The trial sets `generator`; two losses of a pair then drop the same channels at the same step.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C, *space)
+        if not self.training or self.p == 0:
+            return x
+        if self.generator is None:
+            raise RuntimeError("ChannelDropout needs a generator in training; see networks.seed_dropout")
+        shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+        keep = torch.empty(shape).bernoulli_(1 - self.p, generator=self.generator)
+        return x * (keep / (1 - self.p)).to(x.device, x.dtype)
+
+
+class Layers(NamedTuple):
+    """The layers of images with two or three axes of space."""
+
+    convolution: Callable[..., nn.Module]
+    up: Callable[..., nn.Module]
+    batch_norm: Callable[..., nn.Module]
+    instance_norm: Callable[..., nn.Module]
+    max_pool: Callable[..., nn.Module]
+
+
+_LAYERS = {
+    2: Layers(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.MaxPool2d),
+    3: Layers(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, nn.MaxPool3d),
+}
+
+
+def layers_for(axes: int) -> Layers:
+    """The layers for `axes` axes of space. Raises UsageError for other numbers than 2 and 3."""
+    if axes not in _LAYERS:
+        raise UsageError(f"axes must be 2 or 3, got {axes}")
+    return _LAYERS[axes]

@@ -1,0 +1,174 @@
+"""Two charts per metric: what each patient scored with each loss, and the paired differences from the baseline.
+
+Both have one row per loss, in the same order, with the name above the marks, so that they can be read side by side and
+on a narrow screen.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.core.number_text import decimals_for, interval, number, unit_text
+from lesionloss.core.palette import INK, LINE, MUTED
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.report.loss_styles import Style
+from lesionloss.runs.results import Results
+from lesionloss.runs.values import facts, headline_rows, patient_values
+from lesionloss.statistics import Comparison, Difference, Summary, paired_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_INCHES = 4.6
+ROW_INCHES = 0.56
+FRAME_INCHES = 0.62
+LONGEST_NAME = 38
+VIOLIN_FROM = 8  # values; the shape of fewer is that of the smoothing
+BAND = 0.17  # half the height of the points of a row, in rows
+
+
+def patients_chart(results: Results, comparison: Comparison, looks: Mapping[str, Style]) -> "Figure":
+    """Every patient's value as a point over a box (quartiles, median; whiskers to 1.5 times the box), in a violin."""
+    metric = comparison.metric
+    rows = headline_rows(results, metric)
+    decimals = decimals_for(summary.mean for summary in comparison.summaries)
+    figure, axes = empty_rows(
+        [s.loss for s in comparison.summaries], [_means(s, decimals) for s in comparison.summaries]
+    )
+    for row, summary in enumerate(comparison.summaries):
+        values = patient_values(rows[rows["loss"] == summary.loss])
+        if len(values):
+            if len(values) >= VIOLIN_FROM and np.ptp(values) > 0:
+                _violin(axes, row, values, looks[summary.loss])
+            _box(axes, row, values, looks[summary.loss], metric)
+    unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
+    better = "" if not facts(metric).judges else ", nearer 0 is better" if facts(metric).signed else _better(comparison)
+    axes.set_xlabel(f"{facts(metric).title}{unit}{better}")
+    return figure
+
+
+def differences_chart(results: Results, comparison: Comparison, looks: Mapping[str, Style]) -> "Figure":
+    """Mean difference with its 95 % interval over the patients' differences; filled where there is evidence."""
+    shown = [difference for difference in comparison.differences if difference.patients]
+    decimals = decimals_for(difference.mean for difference in shown)
+    figure, axes = empty_rows([d.loss for d in shown], [_difference(d, decimals) for d in shown])
+    axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
+    for row, difference in enumerate(shown):
+        pairs = paired_rows(results, comparison.metric, difference.loss, comparison.baseline)
+        values = patient_values(pairs, "difference")
+        look = looks[difference.loss]
+        axes.plot(
+            values, row + _spread(len(values), comparison.metric), ".", color=look.colour, alpha=0.45, markersize=5
+        )
+        _interval(axes, row, difference, look)
+    unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
+    axes.set_xlabel(f"minus {_short(comparison.baseline)}{unit}")
+    if facts(comparison.metric).judges:
+        _name_the_sides(axes, comparison, len(shown))
+    return figure
+
+
+def _name_the_sides(axes: "Axes", comparison: Comparison, rows: int) -> None:
+    low, high = axes.get_xlim()
+    room = 0.12 * (high - low)
+    axes.set_xlim(min(low, -room), max(high, room))
+    left, right = ("better", "worse") if comparison.lower_is_better else ("worse", "better")
+    below = -0.34 / (ROW_INCHES * rows)
+    for place, word, align in ((0.0, f"← {left}", "left"), (1.0, f"{right} →", "right")):
+        axes.text(place, below, word, transform=axes.transAxes, color=INK, size=8.5, ha=align, va="center")
+
+
+def empty_rows(names: Sequence[str], notes: Sequence[str], row_inches: float = ROW_INCHES) -> tuple["Figure", "Axes"]:
+    """An empty chart with one labelled row per name; row 0 is on top."""
+    from matplotlib.figure import Figure
+
+    height = FRAME_INCHES + row_inches * max(len(names), 1)
+    figure = Figure(figsize=(WIDTH_INCHES, height))
+    axes = figure.add_axes((0.02, FRAME_INCHES * 0.9 / height, 0.96, 1 - FRAME_INCHES / height))
+    axes.set_ylim(max(len(names), 1) - 0.6, -0.62)
+    axes.set_yticks([])
+    for side in ("left", "right", "top"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED)
+    axes.tick_params(axis="x", colors=MUTED, labelsize=8)
+    axes.xaxis.label.set(color=INK, size=8.5)
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for row, (name, note) in enumerate(zip(names, notes, strict=True)):
+        along = axes.get_yaxis_transform()
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
+        axes.text(0.0, row - 0.36, _short(name), transform=along, color=INK, size=8.5, va="center", bbox=behind)
+        axes.text(1.0, row - 0.36, note, transform=along, color=MUTED, size=8, va="center", ha="right", bbox=behind)
+    return figure, axes
+
+
+def _violin(axes: "Axes", row: int, values: NDArray[np.float64], look: Style) -> None:
+    """The smoothed density of the values, cut at the lowest and the highest."""
+    drawn = axes.violinplot(
+        [values], positions=[row + 0.08], widths=2 * BAND + 0.34, orientation="horizontal", showextrema=False, points=60
+    )
+    bodies: Any = drawn["bodies"]
+    for body in bodies:
+        body.set(facecolor=look.colour, edgecolor="none", alpha=0.16)
+
+
+def _box(axes: "Axes", row: int, values: NDArray[np.float64], look: Style, metric: str) -> None:
+    axes.boxplot(
+        [values],
+        positions=[row + 0.08],
+        widths=2 * BAND + 0.1,
+        orientation="horizontal",
+        manage_ticks=False,
+        showfliers=False,
+        patch_artist=True,
+        boxprops={"facecolor": look.colour + "1a", "edgecolor": look.colour, "linewidth": 1.0},
+        medianprops={"color": look.colour, "linewidth": 2.2},
+        whiskerprops={"color": look.colour, "linewidth": 1.0},
+        capprops={"linewidth": 0},
+    )
+    heights = row + _spread(len(values), metric)
+    axes.plot(values, heights, look.mark, color=look.colour, alpha=0.7, markersize=3.6, markeredgewidth=0)
+
+
+def _interval(axes: "Axes", row: int, difference: Difference, look: Style) -> None:
+    if difference.interval is not None:
+        bounds = [difference.interval.low, difference.interval.high]
+        axes.plot(bounds, [row + 0.08] * 2, color=look.colour, linewidth=2.4, solid_capstyle="butt")
+    face = look.colour if difference.evidence else "white"
+    axes.plot(
+        np.array([difference.mean], dtype=np.float64),
+        [row + 0.08],
+        look.mark,
+        color=look.colour,
+        markerfacecolor=face,
+        markersize=8,
+        zorder=4,
+    )
+
+
+def _spread(count: int, metric: str) -> NDArray[np.float64]:
+    """Where the points of a row stand, up or down a little, so that equal values stay visible; the same every time."""
+    return 0.08 + numpy_generator("spread", metric, count).uniform(-BAND, BAND, size=count)
+
+
+def _means(summary: Summary, decimals: int) -> str:
+    if summary.mean is None:
+        return f"no value, n 0 of {summary.patients}"
+    bounds = interval(summary.interval, decimals)
+    return f"{number(summary.mean, decimals)} {bounds}, n {summary.patients_defined} of {summary.patients}"
+
+
+def _difference(difference: Difference, decimals: int) -> str:
+    bounds = interval(difference.interval, decimals, sign=True)
+    return f"{number(difference.mean, decimals, sign=True)} {bounds}, n {difference.patients}"
+
+
+def _better(comparison: Comparison) -> str:
+    return ", lower is better" if comparison.lower_is_better else ", higher is better"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

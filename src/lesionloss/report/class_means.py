@@ -1,0 +1,41 @@
+"""Runs with several classes: the mean of every loss in every class, as papers on several classes print them."""
+
+from dataclasses import dataclass
+
+from lesionloss.runs.results import Results
+from lesionloss.runs.values import class_rows, patient_values
+from lesionloss.statistics.evidence import Interval, mean, mean_interval
+
+
+@dataclass(frozen=True)
+class ClassMean:
+    """One loss in one class: mean over the `patients_defined` with a value of the `patients` that have the class."""
+
+    loss: str
+    mean: float | None
+    interval: Interval | None
+    patients_defined: int
+    patients: int
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """One class in one metric."""
+
+    name: str
+    losses: tuple[ClassMean, ...]
+
+
+def class_results(results: Results, metric: str) -> tuple[ClassResult, ...]:
+    """Every class in the order of scores.csv; empty for a run with one class."""
+    rows = class_rows(results, metric)
+    found = []
+    for name in dict.fromkeys(rows["lesion"]):
+        means = []
+        for loss in results.losses:
+            mine = rows[(rows["lesion"] == name) & (rows["loss"] == loss)]
+            values = patient_values(mine)
+            patients = int(mine["patient"].nunique())
+            means.append(ClassMean(loss, mean(values), mean_interval(values), len(values), patients))
+        found.append(ClassResult(str(name), tuple(means)))
+    return tuple(found)

@@ -1,0 +1,85 @@
+"""From a figure to files and to a picture inside the page."""
+
+import io
+import re
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from lesionloss.core.drawing import PNG_DPI, drawing_style
+from lesionloss.core.files import whole_file, write_text
+from lesionloss.core.palette import INK, LINE, MUTED
+from lesionloss.report.workers import Help
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", "#ffffff": "var(--paper)"}
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Where figures are kept, and in which formats beside SVG; those are there only after `finish`."""
+
+    folder: Path
+    formats: Sequence[str]
+    help: Help
+    waiting: "list[tuple[Future[None], Figure, Path]]" = field(default_factory=list)
+
+    def save(self, figure: "Figure", name: str) -> str:
+        """Write NAME.svg and the other formats, each whole; gives the SVG as text."""
+        text = as_svg(figure)
+        write_text(self.folder / f"{name}.svg", text)
+        if self.formats:
+            stem = self.folder / name
+            self.waiting.append((self.help.later(_save_as, self.formats, figure, stem), figure, stem))
+        return text
+
+    def finish(self) -> None:
+        """Write the files that nobody has begun, and wait for the others. Raises what went wrong with them."""
+        for other, figure, stem in reversed(self.waiting):
+            if other.cancel():
+                _save_as(self.formats, figure, stem)
+        for other, _, _ in self.waiting:
+            if not other.cancelled():
+                other.result()
+
+
+def _save_as(formats: Sequence[str], figure: "Figure", stem: Path) -> None:
+    with drawing_style():
+        if "pdf" in formats:
+            with whole_file(stem.with_name(f"{stem.name}.pdf")) as path:
+                figure.savefig(path, format="pdf", transparent=True, metadata={"CreationDate": None})
+        if "png" in formats:
+            with whole_file(stem.with_name(f"{stem.name}.png")) as path:
+                figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": 3})
+
+
+def as_svg(figure: "Figure") -> str:
+    """The figure as SVG text; equal figures give equal text."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    return out.getvalue()
+
+
+def for_the_page(svg: str, prefix: str, title: str) -> Markup:
+    """An SVG that matplotlib wrote, made to live in the page: its greys follow the page, `prefix` is its own name there
+    and starts those of its parts.
+
+    All words in it were escaped by matplotlib.
+    """
+    from markupsafe import escape
+
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    for colour, variable in _PAGE_COLOURS.items():
+        body = body.replace(colour, variable)
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r'((?:xlink:)?href)="#', rf'\1="#{prefix}-', body)
+    body = body.replace("url(#", f"url(#{prefix}-")
+    head, rest = body.split(">", 1)
+    return Markup(f'{head} id="{prefix}" role="img" aria-label="{escape(title)}">{rest}')

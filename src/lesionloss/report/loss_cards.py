@@ -1,0 +1,93 @@
+"""The card of each loss in the run: title, formula, hyperparameters, source, its own code, and where it pulls."""
+
+import inspect
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lesionloss.core.errors import UsageError
+from lesionloss.losses.explain import Pull, pulls
+from lesionloss.runs.results import DIFFERENCE, Results
+
+SHARE = 0.01  # of the voxels is lesion in the image that shows the pull
+
+
+@dataclass(frozen=True)
+class Part:
+    """One summand of a loss; `hyperparameters`: name, value in this run, what it does."""
+
+    name: str
+    weight: float
+    title: str
+    formula: str
+    hyperparameters: tuple[tuple[str, str, str], ...]
+    source: str
+    code: str
+
+
+@dataclass(frozen=True)
+class LossCard:
+    """A loss of the run. `unknown` says why there are no parts: a user's file that was not given, say."""
+
+    loss: str
+    parts: tuple[Part, ...]
+    pull: Pull | None
+    unknown: str
+
+
+def loss_cards(results: Results) -> tuple[LossCard, ...]:
+    """One card per loss, in the order of the run."""
+    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE}
+    return tuple(_without_network(loss) if loss in seedless else _card(loss) for loss in results.losses)
+
+
+def _without_network(loss: str) -> LossCard:
+    words = "No network: where the smoothed difference of the visits exceeds a threshold and the follow-up is bright."
+    return LossCard(loss, (), None, words)
+
+
+def _card(loss: str) -> LossCard:
+    from lesionloss.losses import loss_docs, registry
+    from lesionloss.losses.spec import parse
+
+    try:
+        terms = parse(loss).terms
+    except UsageError as error:
+        return LossCard(
+            loss, (), None, f"Not known here ({error}). Give its file: lesionloss --with FILE.py report DIR"
+        )
+    parts = []
+    for term in terms:
+        record = registry.get(term.name)
+        said, given = loss_docs.sections(record), dict(term.given)
+        values = tuple((key, repr(given.get(key, value)), said.get(key, "")) for key, value in record.defaults.items())
+        code = _code(record.function) if record.text is None else _alias(record.name, record.text)
+        parts.append(Part(record.name, term.weight, record.title, said.get("Formula", ""), values, record.source, code))
+    return LossCard(loss, tuple(parts), _pull(loss), "")
+
+
+@lru_cache(maxsize=64)
+def _pull(loss: str) -> Pull:
+    return pulls(loss, SHARE)
+
+
+def _alias(name: str, text: str) -> str:
+    """A loss that is a sum of others: the sum, then the source of each."""
+    from lesionloss.losses import registry
+    from lesionloss.losses.spec import parse
+
+    parts = [registry.get(term.name).function for term in parse(text).terms]
+    return "\n\n".join([f"{name} = {text}", *map(_code, parts)])
+
+
+def _code(function: object) -> str:
+    """The source of a loss, less its docstring, which the card shows already."""
+    try:
+        text = inspect.getsource(function)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return "its source file is not at hand"
+    doc = getattr(function, "__doc__", None)
+    quotes = [text.find('"""'), text.find('"""', text.find('"""') + 3)] if doc else [-1, -1]
+    if min(quotes) < 0:
+        return text.rstrip()
+    before, after = text[: quotes[0]].rstrip(), text[quotes[1] + 3 :].strip("\n")
+    return f"{before}\n{after}".rstrip()

@@ -1,0 +1,47 @@
+"""Small files of a run folder, read with one clear line where they are damaged."""
+
+import json
+import tomllib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesionloss.core.errors import DataError
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file. Raises DataError naming it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(
+            f"{path} can't be read: {str(error).splitlines()[0]}; remove its folder and bench again"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no file. Raises DataError naming it."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}; remove its folder and bench again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an .npz file, without pickles. Raises DataError naming it."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is absent; bench again to make it") from error
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged: {error}; remove it and bench again") from error

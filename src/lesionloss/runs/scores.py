@@ -1,0 +1,72 @@
+"""Reading scores.csv: one long table per trial, believed only after it has been checked."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lesionloss.core.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "loss",
+    "dataset",
+    "fold",
+    "seed",
+    "epoch",
+    "split",
+    "case",
+    "lesion",
+    "metric",
+    "value",
+    "unit",
+    "patient",
+    "status",
+)
+LAST_EPOCH = 2**31  # after all numbered ones
+STATUSES = ("ok", "pred_empty", "ref_empty", "both_empty")
+REPAIR = "remove the trial's folder and bench again"
+
+
+def read_scores(path: Path | None) -> "pd.DataFrame":
+    """The table with `value` as float (NaN undefined, inf infinite) and `epoch` as int; all else text.
+
+    Without a path, the empty table. Raises DataError with file, line and what is wrong.
+    """
+    import pandas as pd
+
+    if path is None:
+        return _typed(pd.DataFrame(columns=list(COLUMNS), dtype=str), Path())
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is absent though its trial is complete; {REPAIR}") from error
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}; {REPAIR}") from error
+    lacking = [name for name in COLUMNS if name not in table.columns]
+    if lacking:
+        raise DataError(f"{path}: no column {', '.join(lacking)}; expected {','.join(COLUMNS)}; {REPAIR}")
+    return _typed(table[list(COLUMNS)], path)
+
+
+def _typed(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = table.copy()
+    values = pd.to_numeric(table["value"], errors="coerce")
+    _refuse(values.isna() & ~table["value"].isin(["", "nan", "NaN"]), table["value"], path, "a number, inf or nothing")
+    _refuse(~table["status"].isin(STATUSES), table["status"], path, f"a status among {', '.join(STATUSES)}")
+    epochs = pd.to_numeric(table["epoch"].replace({"": "0", "last": str(LAST_EPOCH)}), errors="coerce")
+    _refuse(epochs.isna(), table["epoch"], path, "an epoch as a whole number or `last`")
+    twice = table.duplicated(["epoch", "split", "case", "lesion", "metric"])
+    _refuse(twice, table["case"] + " " + table["metric"], path, "each case and metric once")
+    table["value"] = values.astype(float)
+    table["epoch"] = epochs.astype(int)
+    table["patient"] = table["patient"].where(table["patient"] != "", table["case"])
+    return table
+
+
+def _refuse(wrong: "pd.Series[bool]", came: "pd.Series[str]", path: Path, expected: str) -> None:
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise DataError(f"{path} line {row + 2}: expected {expected}, got {came.iloc[row]!r}; {REPAIR}")

@@ -1,0 +1,72 @@
+"""Two samples of a quantity side by side: medians and quartiles, and how far the distributions are apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionloss.synth.realism.measures import QUANTITIES, Measured, Quantity, Values
+
+SHOWN = (25, 50, 75)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity. `real` and `synthetic` are quartiles (25, 50, 75 %); counts are values, then cases.
+
+    `wasserstein` (in the quantity's unit) is how far one distribution has to be moved, on average, to become the
+    other; `relative` is that over the real sample's interquartile range; `ks` is the largest difference between the
+    two cumulative shares (Kolmogorov-Smirnov), 0 to 1. There is no p-value: voxels of one patient are not independent.
+    """
+
+    quantity: Quantity
+    real: tuple[float, ...]
+    synthetic: tuple[float, ...]
+    values: tuple[int, int]
+    cases: tuple[int, int]
+    wasserstein: float
+    relative: float
+    ks: float
+
+
+def compare(real: Sequence[Measured], synthetic: Sequence[Measured]) -> tuple[Row, ...]:
+    """A row for each quantity that both sides have, in the order of `QUANTITIES`."""
+    rows = (_row(quantity, real, synthetic) for quantity in QUANTITIES)
+    return tuple(row for row in rows if row is not None)
+
+
+def pooled(measured: Sequence[Measured], quantity: Quantity) -> Values:
+    """The finite values of all cases."""
+    values: Values = np.concatenate([np.empty(0), *(found[quantity] for found in measured if quantity in found)])
+    return values[np.isfinite(values)]
+
+
+def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measured]) -> Row | None:
+    from scipy import stats
+
+    first, second = pooled(real, quantity), pooled(synthetic, quantity)
+    if not (len(first) and len(second)):
+        return None
+    low, _, high = np.percentile(first, SHOWN)
+    distance = float(stats.wasserstein_distance(first, second))
+    return Row(
+        quantity=quantity,
+        real=tuple(np.percentile(first, SHOWN).tolist()),
+        synthetic=tuple(np.percentile(second, SHOWN).tolist()),
+        values=(len(first), len(second)),
+        cases=(_holding(real, quantity), _holding(synthetic, quantity)),
+        wasserstein=distance,
+        relative=distance / float(high - low) if high > low else float("nan"),
+        ks=_largest_gap(first, second),
+    )
+
+
+def _largest_gap(first: Values, second: Values) -> float:
+    """Largest difference between the cumulative shares of two samples."""
+    everywhere = np.concatenate([first, second])
+    shares = [np.searchsorted(np.sort(sample), everywhere, side="right") / len(sample) for sample in (first, second)]
+    return float(np.abs(shares[0] - shares[1]).max())
+
+
+def _holding(measured: Sequence[Measured], quantity: Quantity) -> int:
+    return sum(quantity in found for found in measured)

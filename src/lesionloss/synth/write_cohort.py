@@ -1,0 +1,151 @@
+"""A cohort on disk in the MSSEG-2 folder layout. Safe to kill: a patient's folder is whole or absent."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.files import whole_folder, write_text
+from lesionloss.synth.patient import synthesise
+from lesionloss.synth.patient_files import RECORD_FILE, write_patient
+from lesionloss.synth.settings import SynthSettings
+
+COHORT_FILE = "cohort.json"
+_PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
+
+
+def patient_folder(folder: Path, index: int) -> Path:
+    """Where patient `index` (from 0) lies: training/001 is the first."""
+    return folder / "training" / f"{index + 1:03d}"
+
+
+def write_cohort(
+    folder: Path,
+    patients: int,
+    seed: int,
+    settings: SynthSettings,
+    progress: Callable[[str, int, int], None],
+    force: bool = False,
+    workers: int = 1,
+) -> list[dict[str, Any]]:
+    """Write patients 0 … `patients` - 1 of the cohort `seed`; gives the record of each, as read from its file.
+
+    `progress` is called with the name of each finished patient, how many are done, and of how many. An interrupted or
+    smaller cohort of the same seed and settings is continued; `force` replaces a cohort of another seed or size, and
+    writes beside foreign files. `workers`: processes that draw patients; what they draw doesn't depend on it.
+
+    Raises UsageError if `patients` or `workers` is less than 1, `seed` is negative or the folder holds something else,
+    and DataError if the record of a patient written earlier can't be read.
+    """
+    if patients < 1:
+        raise UsageError(f"--patients is {patients}; a cohort has at least 1 patient")
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}; choose 0 or a positive whole number")
+    if workers < 1:
+        raise UsageError(f"--workers is {workers}; at least 1 process draws the patients")
+    declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
+    _claim(folder, declared, force)
+    write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
+    names = [patient_folder(folder, index) for index in range(patients)]
+    tasks = [_Task(target, seed, index, settings) for index, target in enumerate(names)]
+    missing = [task for task in tasks if not task.target.exists()]
+    done = patients - len(missing)
+    for task in tasks:
+        if task not in missing:
+            progress(task.target.name, done, patients)
+    for count, name in enumerate(_made(missing, min(workers, len(missing))), 1):
+        progress(name, done + count, patients)
+    return [_read_record(target) for target in names]
+
+
+@dataclass(frozen=True)
+class _Task:
+    target: Path
+    seed: int
+    index: int
+    settings: SynthSettings
+
+    def carry_out(self) -> str:
+        """Draw the patient and write its folder; gives its name."""
+        with whole_folder(self.target) as partial:
+            write_patient(partial, synthesise(self.seed, self.index, self.settings))
+        return self.target.name
+
+
+def _made(tasks: list[_Task], workers: int) -> Iterator[str]:
+    """Names of the patients as they are finished, in this process or in several new ones."""
+    if workers <= 1:
+        yield from (task.carry_out() for task in tasks)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            for future in as_completed([pool.submit(task.carry_out) for task in tasks]):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read_record(patient: Path) -> dict[str, Any]:
+    file = patient / RECORD_FILE
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{file} is missing or damaged; remove the folder {patient} and run again") from error
+    return record
+
+
+def _claim(folder: Path, declared: dict[str, Any], force: bool) -> None:
+    """Make sure that writing the declared cohort into `folder` destroys nothing that was not asked for."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; give a folder that is new or empty")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    held = _declared_in(folder)
+    if held is None:
+        if not force:
+            raise UsageError(
+                f"{folder} holds other files; give a folder that is new or empty, or add --force to write beside them"
+            )
+        if (folder / "training").exists():
+            raise UsageError(f"{folder}/training is no synthetic cohort and is never replaced; give another folder")
+        return
+    same = held["seed"] == declared["seed"] and held["settings"] == declared["settings"]
+    if same and held["patients"] <= declared["patients"]:
+        return
+    if not force:
+        raise UsageError(
+            f"{folder} holds another cohort ({_in_words(held)}); asked for {_in_words(declared)}; "
+            "give another folder, or add --force to replace it"
+        )
+    _remove_patients(folder)
+
+
+def _declared_in(folder: Path) -> dict[str, Any] | None:
+    """What the cohort in the folder says of itself; None where there is none."""
+    try:
+        held = json.loads((folder / COHORT_FILE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return None
+    whole = isinstance(held, dict) and isinstance(held.get("settings"), dict)
+    whole = whole and isinstance(held.get("patients"), int) and isinstance(held.get("seed"), int)
+    return held if whole else None
+
+
+def _in_words(declared: dict[str, Any]) -> str:
+    spacing = declared["settings"].get("spacing_mm")
+    return f"{declared['patients']} patients, seed {declared['seed']}, spacing {spacing} mm"
+
+
+def _remove_patients(folder: Path) -> None:
+    """Remove the patients that this module wrote, and nothing else."""
+    (folder / COHORT_FILE).unlink()
+    for patient in sorted((folder / "training").glob("*")):
+        ours = patient.name.endswith(".partial") or (patient / RECORD_FILE).exists()
+        if _PATIENT_FOLDER.fullmatch(patient.name) and ours:
+            shutil.rmtree(patient)

@@ -1,0 +1,39 @@
+"""Settings written as text, such as `sgd(momentum=0.99)`: a name of a frozen record and its values, checked."""
+
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from lesionloss.core.call_text import format_call, parse_call
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import UsageError
+from lesionloss.core.ranges import hyperparameter
+
+
+def read_record(text: str, kinds: Mapping[str, type[Any]], noun: str) -> Any:
+    """The record that `text` names, with its values.
+
+    Raises UsageError with the nearest known name for unknown names and settings, and for values out of range.
+    """
+    name, values = parse_call(text, noun)
+    if name not in kinds:
+        raise UsageError(f"no {noun} is named {name!r}; {nearest(name, list(kinds))}")
+    kind = kinds[name]
+    hints = typing.get_type_hints(kind, include_extras=True)
+    defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
+    settings = {key: hyperparameter(key, hints[key], default) for key, default in defaults.items()}
+    for key, value in values.items():
+        if key not in settings:
+            known = nearest(key, list(settings)) if settings else "it has none"
+            raise UsageError(f"{noun} {name} has no setting {key!r}; {known}")
+        settings[key].check(value, f"{noun} {name}")
+    return kind(**values)
+
+
+def format_record(record: Any, kinds: Mapping[str, type[Any]]) -> str:
+    """The text that `read_record` reads back, with the settings that differ from the defaults."""
+    name = next(name for name, kind in kinds.items() if kind is type(record))
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    defaults = {field.name: field.default for field in fields(record)}
+    return format_call(name, {key: value for key, value in values.items() if value != defaults[key]})

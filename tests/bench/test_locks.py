@@ -1,0 +1,166 @@
+"""Who works on what: one process of many gets a claim, keeps it while it lives, and leaves it when it is gone."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lesionloss.bench import locks
+from lesionloss.bench.locks import (
+    STALE_SECONDS,
+    Claim,
+    comes_free,
+    forget,
+    held,
+    new_holder,
+    process_started,
+    take,
+)
+from lesionloss.core import files
+from lesionloss.core.files import create_text
+from lock_files import a_dead_process, write
+
+
+def in_children(count: int, work: Callable[[], bool]) -> int:
+    """How many of forked children answer yes; they begin together, and live until all have answered."""
+    begin, started = os.pipe()
+    answers, answer = os.pipe()
+    end, ended = os.pipe()
+    children = []
+    for _ in range(count):
+        child = os.fork()
+        if child == 0:
+            try:
+                for descriptor in (started, ended):
+                    os.close(descriptor)
+                os.read(begin, 1)
+                os.write(answer, b"1" if work() else b"0")
+                os.read(end, 1)
+            finally:
+                os._exit(0)
+        children.append(child)
+    os.close(started)
+    said = b""
+    while len(said) < count:
+        said += os.read(answers, count)
+    os.close(ended)
+    for child in children:
+        os.waitpid(child, 0)
+    for descriptor in (begin, answers, answer, end):
+        os.close(descriptor)
+    return said.count(b"1")
+
+
+def test_a_claim_is_one_process_alone_until_it_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "claims" / "key"
+    first = take(path)
+    assert first is not None
+    found = held(path)
+    assert found is not None
+    assert found.holder.pid == os.getpid()
+    assert found.alive(time.time())
+    assert take(path) is None
+    assert in_children(3, lambda: take(path) is not None) == 0
+    with first:
+        assert first.mine()
+    assert not path.exists()
+    assert take(path) is not None
+    assert [each.name for each in path.parent.iterdir()] == ["key"]
+
+
+def test_of_many_that_try_at_once_one_gets_it(tmp_path: Path) -> None:
+    for number in range(10):
+        path = tmp_path / str(number)
+        assert in_children(4, lambda: take(path) is not None) == 1  # noqa: B023
+
+
+def test_of_many_that_take_over_at_once_one_gets_it(tmp_path: Path) -> None:
+    gone = replace(new_holder(), pid=a_dead_process(), token="gone")
+    for number in range(10):
+        path = write(tmp_path / str(number), gone)
+        winners = in_children(4, lambda: take(path) is not None)  # noqa: B023
+        assert winners <= 1  # who comes while another takes over goes away, and the claim is not lost
+        found = held(path)
+        assert found is not None
+        assert (found.holder.token == "gone") == (winners == 0)
+        assert not path.with_name(path.name + ".taking").exists()
+
+
+def test_a_process_that_is_gone_leaves_its_claim_at_once(tmp_path: Path) -> None:
+    gone = replace(new_holder(), pid=a_dead_process())
+    claim = take(write(tmp_path / "key", gone))
+    assert claim is not None
+    assert claim.mine()
+
+
+def test_a_process_number_that_was_given_again_is_not_the_holder(tmp_path: Path) -> None:
+    other = replace(new_holder(), started=1)
+    assert take(write(tmp_path / "key", other)) is not None
+
+
+def test_a_claim_on_something_done_is_forgotten_when_its_process_is_gone(tmp_path: Path) -> None:
+    gone = write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process()))
+    alive = write(tmp_path / "alive", new_holder())
+    for path in (gone, alive, tmp_path / "none"):
+        forget(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["alive"]
+
+
+def test_another_machine_is_believed_as_long_as_it_touches_its_claim(tmp_path: Path) -> None:
+    far = replace(new_holder(), host="node7", scope="another boot", pid=1)
+    assert take(write(tmp_path / "fresh", far, touched_ago=STALE_SECONDS / 2)) is None
+    assert take(write(tmp_path / "stale", far, touched_ago=STALE_SECONDS + 5)) is not None
+
+
+def test_a_damaged_claim_is_nobodys_after_a_while(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("{")
+    assert take(tmp_path / "key") is None
+    then = time.time() - STALE_SECONDS - 5
+    os.utime(tmp_path / "key", (then, then))
+    assert take(tmp_path / "key") is not None
+
+
+def test_who_was_taken_over_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.01)
+    claim = take(tmp_path / "key")
+    assert isinstance(claim, Claim)
+    with claim:
+        before = (tmp_path / "key").stat().st_mtime_ns
+        deadline = time.monotonic() + 20
+        while (tmp_path / "key").stat().st_mtime_ns == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (tmp_path / "key").stat().st_mtime_ns > before  # touched
+        assert not claim.lost
+        write(tmp_path / "key", replace(new_holder(), token="another"))
+        while not claim.lost and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert claim.lost
+    assert (tmp_path / "key").exists()  # it was another's
+
+
+def test_waiting_ends_when_the_holder_is_gone_or_seen_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "LOOK_SECONDS", 0.01)
+    assert comes_free(tmp_path / "absent")
+    assert comes_free(write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process())))
+    path = write(tmp_path / "works", new_holder(), touched_ago=30)
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: os.utime(path))
+    assert not comes_free(path)
+
+
+def test_a_file_is_created_once_also_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(1, "no hard links here")
+
+    monkeypatch.setattr(files.os, "link", refuse)
+    assert create_text(tmp_path / "a", "first")
+    assert not create_text(tmp_path / "a", "second")
+    assert (tmp_path / "a").read_text() == "first"
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_kernel_tells_when_a_process_began() -> None:
+    assert process_started(os.getpid())
+    assert process_started(a_dead_process()) is None

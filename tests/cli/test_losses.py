@@ -1,0 +1,133 @@
+"""`lesionloss losses`, `check` and `explain` as a user sees them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import lesionloss as ll
+from lesionloss.cli import app
+from lesionloss.core.errors import UsageError
+from lesionloss.losses import loss_docs
+from lesionloss.losses.explain import pulls
+from lesionloss.losses.registry import LOSSES
+from own_losses import ROOT_TVERSKY
+
+SWAPPED = '''
+from lesionloss import Voxels, loss
+
+@loss("swapped", source="a test")
+def swapped(v: Voxels, *, fp: float = 0.3, fn: float = 0.7):
+    """Swapped: prices the wrong errors.
+
+    fp: price of a false alarm
+    fn: price of a miss
+    """
+    c = v.counts()
+    errors = fn * c.fp + fp * c.fn
+    return errors / (c.tp + errors + v.eps)
+'''
+
+
+def run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "mine.py"
+    yield path
+    for name in ("swapped", "root_tversky"):
+        if name in LOSSES:
+            LOSSES.remove(name)
+
+
+def test_list_names_every_loss() -> None:
+    shown = run("losses")
+    for record in ll.list_losses():
+        assert record.name in shown
+
+
+def test_json_is_for_programs() -> None:
+    rows = json.loads(run("losses", "--json"))
+    assert {row["name"] for row in rows} == {record.name for record in ll.list_losses()}
+    (tversky,) = (row for row in rows if row["name"] == "tversky")
+    assert tversky["defaults"] == {"fp": 0.3, "fn": 0.7}
+    assert tversky["class"] == "TverskyLoss"
+
+
+def test_card_says_everything() -> None:
+    shown = run("losses", "weighted_gradient")
+    for words in ("weighted_gradient(gamma=2, lesion=None)", "Σ", "γ in eq. 5", "whole number, >= 1", "no lesion"):
+        assert words in shown
+    assert "Cabezas & Diez 2024, eq. 5" in shown
+    assert "wrong sign" in shown
+
+
+def test_unknown_name_is_explained() -> None:
+    result = CliRunner().invoke(app, ["losses", "dise"])
+    assert isinstance(result.exception, UsageError)
+    assert "did you mean 'dice'" in str(result.exception)
+
+
+@pytest.mark.parametrize("record", ll.list_losses(), ids=lambda record: record.name)
+def test_every_built_in_loss_has_a_full_card(record) -> None:
+    found = loss_docs.sections(record)
+    assert {"Formula", "Empty", "Example", *record.defaults} <= set(found)
+    assert record.text or found["Example"].startswith(record.name)
+    assert ll.build(found["Example"])
+
+
+def test_document_is_fresh() -> None:
+    stored = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
+    assert stored == loss_docs.markdown(), "run: lesionloss losses --markdown > docs/losses.md"
+
+
+def test_check_passes_a_good_loss(own_file: Path) -> None:
+    own_file.write_text(ROOT_TVERSKY)
+    shown = run("check", "tversky")
+    assert "keeps all laws" in shown
+    assert "masked" in shown
+
+
+def test_check_shows_the_law_that_a_bad_loss_breaks(own_file: Path) -> None:
+    own_file.write_text(SWAPPED)
+    shown = run("check", "swapped", "--with", str(own_file), code=1)
+    assert "swapped breaks 1 of" in shown
+    assert "prices" in shown
+    assert "fn from" in shown or "fp from" in shown
+
+
+def test_explain_writes_curves_and_figure(tmp_path: Path) -> None:
+    figure, table = tmp_path / "pulls.png", tmp_path / "pulls.csv"
+    run("explain", "cross_entropy", "dice", "--lesion", "0.05", "--out", str(figure), "--csv", str(table))
+    assert figure.read_bytes()[:4] == b"\x89PNG"
+    rows = pd.read_csv(table)
+    assert set(rows["loss"]) == {"cross_entropy", "dice"}
+    assert (rows["lesion_share"] == 0.05).all()
+    ce = rows[rows["loss"] == "cross_entropy"]
+    assert ce["lesion_voxel"].to_numpy() == pytest.approx(1 - ce["probability"].to_numpy(), rel=1e-6)
+    assert ce["background_total"].to_numpy() == pytest.approx(0.95 * ce["probability"].to_numpy(), rel=1e-6)
+    result = CliRunner().invoke(app, ["explain", "dice", "--csv", str(table)])
+    assert "exists; give --force" in str(result.exception)
+
+
+def test_explain_of_weighted_gradient_is_its_equation() -> None:
+    pull = pulls("weighted_gradient(gamma=3)", 0.01)
+    assert pull.lesion == pytest.approx(0.99 * (1 - pull.probability) ** 3, rel=1e-6)
+    assert pull.background == pytest.approx(0.01 * pull.probability**3, rel=1e-6)
+
+
+def test_explain_refuses_what_it_can_not_show(tmp_path: Path) -> None:
+    for arguments, words in (
+        (["dice", "--lesion", "0"], "voxels of both classes"),
+        (["dice", "--out", str(tmp_path / "x.pdf")], "must end in .png or .svg"),
+        (["dise"], "did you mean 'dice'"),
+    ):
+        result = CliRunner().invoke(app, ["explain", *arguments])
+        assert words in str(result.exception)

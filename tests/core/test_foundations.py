@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lesionloss.core.catalogue import Catalogue
+from lesionloss.core.errors import UsageError
+from lesionloss.core.files import sha256_of, whole_file, whole_folder, write_text
+from lesionloss.core.randomness import numpy_generator, torch_generator
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = ("torch", "numpy", "scipy", "monai", "matplotlib", "pandas")
+    code = f"import sys, lesionloss; print([name for name in {heavy} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_every_public_name_exists() -> None:
+    import lesionloss
+
+    assert [name for name in lesionloss.__all__ if getattr(lesionloss, name, None) is None] == []
+    assert "build" in dir(lesionloss)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lesionloss.nothing
+
+
+def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "table.csv"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="killed"), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["table.csv"]
+    assert sha256_of(path) == "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"
+
+
+def test_a_folder_is_whole_or_partial(tmp_path: Path) -> None:
+    path = tmp_path / "trial"
+    with pytest.raises(RuntimeError, match="killed"), whole_folder(path) as partial:
+        (partial / "a.txt").write_text("half")
+        raise RuntimeError("killed")
+    assert not path.exists()
+    with whole_folder(path) as partial:
+        assert list(partial.iterdir()) == []
+        (partial / "a.txt").write_text("all")
+    assert (path / "a.txt").read_text() == "all"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["trial"]
+
+
+def test_generators_depend_on_their_names_only() -> None:
+    assert numpy_generator("a", 1).random() == numpy_generator("a", 1).random()
+    assert numpy_generator("a", 1).random() != numpy_generator("a", 2).random()
+    assert numpy_generator("a", 1).random() != numpy_generator("a", "1").random()
+    assert numpy_generator("a", "b").random() != numpy_generator("ab").random()
+    assert torch_generator("a", 1).initial_seed() == torch_generator("a", 1).initial_seed()
+    draws = np.array([numpy_generator("x", index).random() for index in range(2000)])
+    assert abs(draws.mean() - 0.5) < 0.03
+    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.08
+
+
+def test_catalogue_refuses_clashes_and_explains_unknown_names() -> None:
+    shelf: Catalogue[int] = Catalogue("loss")
+    shelf.add("dice", 1)
+    with pytest.raises(UsageError, match="'dice' exists already"):
+        shelf.add("dice", 2)
+    with pytest.raises(UsageError, match="no loss is named 'dise'; did you mean 'dice'"):
+        shelf.get("dise")
+    assert shelf.get("dice") == 1
+    assert "dice" in shelf
+    shelf.remove("dice")
+    assert len(shelf) == 0

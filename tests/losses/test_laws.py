@@ -1,0 +1,119 @@
+"""The battery: every loss keeps every law, every exemption is needed, and every planted bug is found."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+import lesionloss as ll
+import wrong_losses
+from lesionloss.core.errors import UsageError
+from lesionloss.losses.kernels import KERNELS, Kernel
+from lesionloss.losses.laws import LAWS, Law, Outcome, check, judge
+from lesionloss.losses.laws.exempt import EXEMPTIONS
+from lesionloss.losses.laws.law_batches import Subject
+from lesionloss.losses.registry import LOSSES, LossFunction
+
+torch.set_num_threads(1)  # tiny tensors
+NAMES = [record.name for record in ll.list_losses()]
+QUICK = tuple(law for law in LAWS if law.name != "compiled")
+BY_NAME = {law.name: law for law in LAWS}
+
+
+def broken(text: str, laws: tuple[Law, ...], kernel: Kernel | None = None) -> list[str]:
+    found = check(text, kernel, laws)
+    return [f"{verdict.law.name}: {verdict.detail}" for verdict in found if verdict.outcome is Outcome.BREAKS]
+
+
+ON_CPU = [kernel for kernel in KERNELS if kernel.name != "triton"]
+
+
+@pytest.mark.parametrize("kernel", ON_CPU, ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_loss_keeps_every_law(name: str, kernel: Kernel) -> None:
+    assert broken(name, QUICK, kernel) == []
+
+
+def test_there_are_three_kernels_here() -> None:
+    assert [kernel.name for kernel in ON_CPU] == ["readable", "fused", "compiled"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.5*dice + 0.5*focal(gamma=2)",
+        "dice(squared=True)",
+        "focal(gamma=0.5)",
+        "weighted_gradient(gamma=4, lesion=0.7)",
+        "dice_plus_plus(gamma=1.5)",
+        "weighted_cross_entropy(normalise=False)",
+        "focal_tversky(exponent=1.3)",
+    ],
+)
+def test_other_hyperparameters_keep_them_too(text: str) -> None:
+    assert broken(text, QUICK) == []
+
+
+@pytest.mark.parametrize("name", ["dice", "hytver", "topk_dice", "weighted_gradient", "generalised_dice"])
+def test_compiles_and_exports(name: str) -> None:
+    assert broken(name, (BY_NAME["compiled"],)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_all_compile_and_export(name: str) -> None:
+    assert broken(name, (BY_NAME["compiled"],)) == []
+
+
+@pytest.mark.parametrize("exemption", EXEMPTIONS, ids=lambda item: f"{item.law}-{item.loss}")
+def test_every_exemption_is_needed(exemption) -> None:
+    assert judge(BY_NAME[exemption.law], Subject(exemption.loss)).outcome is Outcome.BREAKS
+    (verdict,) = check(exemption.loss, laws=(BY_NAME[exemption.law],))
+    assert verdict.outcome is Outcome.EXEMPT
+    assert verdict.detail == exemption.reason
+
+
+def test_an_exemption_ends_where_its_reason_ends() -> None:
+    (verdict,) = check("weighted_gradient(lesion=0.8)", laws=(BY_NAME["empty"],))
+    assert verdict.outcome is Outcome.HOLDS
+
+
+@pytest.fixture(params=wrong_losses.CAUGHT_BY, ids=lambda function: function.__name__)
+def wrong(request: pytest.FixtureRequest) -> Iterator[LossFunction]:
+    function: LossFunction = request.param
+    ll.loss(function.__name__, source="the zoo")(function)
+    yield function
+    LOSSES.remove(function.__name__)
+
+
+def test_a_planted_bug_is_caught_by_its_law(wrong: LossFunction) -> None:
+    verdict = judge(BY_NAME[wrong_losses.CAUGHT_BY[wrong]], Subject(wrong.__name__))
+    assert verdict.outcome is Outcome.BREAKS
+    assert verdict.detail
+    assert "Error" not in verdict.detail.split(":")[0], verdict.detail  # caught by a counterexample, not by failing
+
+
+def test_an_honest_loss_of_ones_own_passes() -> None:
+    def honest(v: ll.Voxels, *, gamma: float = 2.0) -> torch.Tensor:
+        """Honest: squared misses and false alarms.
+
+        gamma: how much doubtful errors are forgiven
+        """
+        c = v.counts(sharpen=gamma)
+        return (c.fp + c.fn) / (c.tp + c.fp + c.fn + v.eps)
+
+    ll.loss("honest", source="a test")(honest)
+    try:
+        assert broken("honest", LAWS) == []
+    finally:
+        LOSSES.remove("honest")
+
+
+def test_laws_have_names_and_sentences() -> None:
+    assert len({law.name for law in LAWS}) == len(LAWS)
+    assert all(law.statement.endswith(".") for law in LAWS)
+
+
+def test_no_loss_no_verdict() -> None:
+    with pytest.raises(UsageError, match="did you mean 'dice'"):
+        next(check("dise"))

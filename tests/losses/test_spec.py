@@ -1,0 +1,61 @@
+"""Text and weighted sums."""
+
+import pytest
+
+from lesionloss.core.errors import UsageError
+from lesionloss.losses.spec import parse
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dice",
+        "0.5*dice + 0.5*focal(gamma=2)",
+        "tversky(fp=0.2, fn=0.8)",
+        "dice(squared=True) + 3*cross_entropy",
+        "weighted_gradient(gamma=3, lesion=None)",
+        "1e-05*dice + dice_ce",
+    ],
+)
+def test_text_comes_back(text: str) -> None:
+    assert str(parse(text)) == text
+
+
+def test_spacing_and_a_weight_of_one_are_made_canonical() -> None:
+    assert str(parse("  1*dice+0.50 * focal( gamma = 2 ) ")) == "dice + 0.5*focal(gamma=2)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dise", "did you mean 'dice'"),
+        ("tversky(fpp=0.2)", "did you mean 'fp'"),
+        ("cross_entropy(gamma=2)", "no hyperparameters"),
+        ("tversky(0.3, 0.7)", "name the hyperparameters of tversky: tversky(fp=0.3, fn=0.7)"),
+        ("tversky(fn=-0.1)", "fn must be a number, >= 0; got -0.1"),
+        ("tversky(fn=1e999)", "fn must be a number"),
+        ("hytver(fn=1.5)", "fn must be a number, 0 to 1; got 1.5"),
+        ("dice_plus_plus(gamma=0.5)", ">= 1"),
+        ("weighted_gradient(gamma=2.5)", "a whole number"),
+        ("dice(squared=1)", "True or False"),
+        ("tversky(fn=True)", "must be a number"),
+        ("topk_dice(k=0)", "above 0 to 100"),
+        ("dice - focal", "added, not subtracted"),
+        ("-1*dice", "no positive number"),
+        ("0*dice", "no positive number"),
+        ("dice * 2", "a weight stands before its loss"),
+        ("2*(dice + focal)", "no loss"),
+        ("dice(squared=__import__('os'))", "no number, True, False or None"),
+        ("dice(**{'squared': True})", "not understood"),
+        ("dice(squared='yes')", "no number"),
+        ("__import__('os').system('true')", "no loss"),
+        ("lambda: 0", "no loss"),
+        ("dice dice", "does not parse"),
+        ("", "given as text"),
+    ],
+)
+def test_anything_else_is_one_clear_line(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(text)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)

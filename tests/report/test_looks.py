@@ -1,0 +1,98 @@
+"""Colours, marks and curves: every loss is told from every other one, whatever the eye; splits keep their lines."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+import lesionloss as ll
+from lesionloss.core.palette import FALSE_POSITIVE, MISSED, TRUE_POSITIVE
+from lesionloss.report.answer import answer
+from lesionloss.report.history import epoch_bands
+from lesionloss.report.loss_styles import MARK_SHAPES, styles
+from lesionloss.statistics import compare
+from make_run import Made, make_run, with_epochs
+
+TINY = {"metrics": ("dice",), "shape": (20, 24, 8), "spacing_mm": (4.0, 4.0, 6.0), "radius": (0.25, 0.45)}
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+EYES = {
+    "all cones": np.eye(3),
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+}
+THIRTEEN = tuple(f"tversky(fn={n / 20})" for n in range(1, 14))
+JUST_SEEN = 2.3  # CIE 1976: colours this far apart can just be told apart side by side
+
+
+def as_seen(colour, eye):
+    """CIE L*a*b* of `#rrggbb` as the eye sees it."""
+    levels = np.array([int(colour[start : start + 2], 16) for start in (1, 3, 5)]) / 255
+    linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.asarray(EYES[eye]) @ linear, 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.maximum(to_xyz @ seen / [0.9505, 1, 1.089], 1e-6))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory):
+    made = Made(patients=2, losses=THIRTEEN, folds=1, seeds=(1,), **TINY)
+    return styles(ll.load(make_run(tmp_path_factory.mktemp("looks") / "run", made)))
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_thirteen_losses_are_told_apart_by_colour_or_mark(looks, eye):
+    assert len(looks) == 14
+    for one, other in combinations(looks.values(), 2):
+        apart = np.linalg.norm(as_seen(one.colour, eye) - as_seen(other.colour, eye))
+        assert (one.mark != other.mark) if one.colour == other.colour else apart > 6 * JUST_SEEN
+    assert {look.mark for look in looks.values()} <= set(MARK_SHAPES)
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_found_false_and_missed_are_told_apart(eye):
+    for one, other in combinations((TRUE_POSITIVE, FALSE_POSITIVE, MISSED), 2):
+        assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_SEEN
+
+
+def test_curves_over_epochs_go_from_patches_to_test_images(tmp_path):
+    made = Made(patients=2, losses=("dice_ce", "dice"), difference=False, folds=2, seeds=(1,), **TINY)
+    splits = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
+    folder = with_epochs(make_run(tmp_path / "run", made), splits)
+    results = ll.load(folder)
+    bands = [band for band in epoch_bands(results) if band.loss == "dice"]
+    assert [band.split for band in bands] == ["train_patches", "train_images", "test"]
+    for band in bands:  # patches without lesions are not in the mean
+        assert band.place == (1.0, 2.0, 3.0, 4.0)
+        assert band.mean == pytest.approx([splits[band.split] * epoch / 4 for epoch in range(1, 5)])
+        assert band.trials == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "first", "second"),
+    [
+        ({"skill": {"dice": 1.5}}, "dice scored highest in Dice, ", "larger than the spread between seeds"),
+        ({"skill": {"dice": -1.0}}, "dice_ce, the baseline, scored highest in Dice, ", "than the spread between seeds"),
+        ({"seeds": (1,)}, "in Dice, ", "one seed each, how much of the differences is the luck of the seed is unknown"),
+        ({"patients": 3}, "; with 3 patients no test can show a difference.", "spread between seeds"),
+    ],
+    ids=["better", "worse", "one seed", "few patients"],
+)
+def test_the_answer_names_who_scored_best_and_what_is_proven(tmp_path, changes, first, second):
+    made = Made(**({"patients": 8, "losses": ("dice_ce", "dice"), "difference": False} | TINY | changes))
+    comparison = compare(ll.load(make_run(tmp_path / "run", made)), "dice")
+    found, luck = answer(comparison, primary=True)
+    assert first in found
+    assert second in luck
+    difference = comparison.differences[0]
+    claims = {"better": "better in 8 of 8 patients (p = ", "worse": "dice was worse", None: "no "}
+    assert claims[difference.evidence] in found
+    assert ("better in" in found) == (difference.evidence == "better")
+
+
+def test_the_answer_calls_nothing_smaller_than_it_is(tmp_path):
+    made = Made(patients=8, losses=("dice_ce", "dice"), difference=False, **TINY)
+    comparison = compare(ll.load(make_run(tmp_path / "run", made)), "dice")
+    means, spreads = ([getattr(s, what) for s in comparison.summaries] for what in ("penalised_mean", "seed_sd"))
+    word = "smaller" if abs(means[0] - means[1]) < max(spreads) else "larger"
+    assert f" is {word} than the spread between seeds" in answer(comparison, primary=True)[1]

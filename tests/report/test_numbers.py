@@ -1,0 +1,249 @@
+"""Every number of the page is that of report.json, and report.json is what statistics and metrics say."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import lesionloss as ll
+from lesionloss.core.errors import UsageError
+from lesionloss.metrics.calibration import reliability
+from lesionloss.metrics.case import Case
+from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from lesionloss.metrics.thresholds import count_thresholds
+from lesionloss.report.case_maps import work_through, worst_first
+from lesionloss.report.embedded_cases import embedded
+from lesionloss.report.html_numbers import look_up
+from lesionloss.report.probability_maps import THRESHOLDS, calibration, lesions_of, lowest_level, over_thresholds
+from lesionloss.report.wording import difference_sentence
+from lesionloss.runs.scores import LAST_EPOCH
+from lesionloss.statistics import compare, components, ranks
+from make_run import DIFFERENCE, Made, make_run, with_epochs
+
+LOSSES = ("dice_ce", "hytver", "0.5*dice + 0.5*focal(gamma=2.0)")
+SPLITS = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
+LATEX_HEAD = r"\documentclass{article}\usepackage{booktabs}\usepackage[T1]{fontenc}\begin{document}" + "\n"
+# What a number of the page looks like: its place in report.json, and its text.
+NUMBER = re.compile(r'<span data-n="([^"]+)">([^<]*)</span>')
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    made = Made(
+        patients=6,
+        losses=LOSSES,
+        skill={"hytver": 0.5},
+        empty=(("hytver", 3),),
+        without_lesions=(5,),
+        metrics=("dice", "hd95"),
+        shape=(20, 24, 8),
+        spacing_mm=(4.0, 4.0, 6.0),
+        radius=(0.25, 0.45),
+        dead=("hytver",),
+    )
+    folder = with_epochs(make_run(tmp_path_factory.mktemp("numbers") / "run", made), SPLITS)
+    ll.write_report(ll.load(folder), formats=())
+    return folder
+
+
+def rounded(value, text):
+    """Whether `text` is `value` as it is printed, at whatever number of decimals."""
+    if value is None:
+        return text == "–"
+    plain = text.removeprefix("p = ").replace("−", "-").replace("+", "")
+    decimals = len(plain.partition(".")[2])
+    return float(plain) == float(f"{value:.{decimals}f}")
+
+
+def test_every_number_of_the_page_is_that_of_report_json(run):
+    record = json.loads((run / "report.json").read_text())
+    found = NUMBER.findall((run / "report.html").read_text())
+    assert len(found) > 150
+    wrong = [(path, text) for path, text in found if not rounded(look_up(record, path), text)]
+    assert wrong == []
+    kinds = {path.split(".")[0] for path, _ in found}
+    assert kinds == {"metrics", "detection", "cases", "without_lesions"}
+
+
+def test_report_json_is_the_statistics(run):
+    record, results = json.loads((run / "report.json").read_text()), ll.load(run)
+    for place, metric in enumerate(results.metrics):
+        comparison, stored = compare(results, metric), record["metrics"][place]
+        assert [s["mean"] for s in stored["summaries"]] == [s.mean for s in comparison.summaries]
+        assert [d["p_holm"] for d in stored["differences"]] == [d.p_holm for d in comparison.differences]
+        assert [d["sentence"] for d in stored["differences"]] == [
+            difference_sentence(d) for d in comparison.differences
+        ]
+        assert [r["shares"] for r in stored["ranks"]] == [list(rank.shares) for rank in ranks(results, metric)]
+        assert [c["share"] for c in stored["components"]] == [c.share for c in components(results, metric)]
+    assert {entry["loss"] for entry in record["dead_gradients"]} == {"hytver"}
+    assert "hytver: at the end of 4 trainings up to 60 % of the lesion voxels had no gradient." in (
+        run / "report.html"
+    ).read_text().replace("\n", " ")
+
+
+@pytest.fixture(scope="module")
+def work(run):
+    results = ll.load(run)
+    return results, work_through(results, "dice", ())
+
+
+def test_counts_at_thresholds_are_those_of_the_metrics(work):
+    results, casework = work
+    graded = [f for f in casework.facts if f.loss == "dice_ce"]
+    assert len(graded) == 12
+    for facts in graded:
+        trial = next(
+            t for t in results.trials if (t.loss, t.seed) == ("dice_ce", facts.seed) and facts.case in t.record["test"]
+        )
+        probability, reference = results.probability(trial.key, facts.case), results.case(facts.case)["reference"]
+        expected = count_thresholds(probability, reference.astype(bool), THRESHOLDS)
+        ours = over_thresholds(facts)
+        for name in ("tp", "fp", "fn"):
+            assert (getattr(ours, name) == getattr(expected, name)).all()
+        diagram = reliability(Case(probability, reference.astype(bool), spacing_mm=(4, 4, 6)))
+        measured = calibration([facts])
+        assert (measured.voxels == diagram.voxels).all()
+        np.testing.assert_allclose(measured.probability, diagram.probability, rtol=1e-12)
+        np.testing.assert_allclose(measured.lesion, diagram.lesion, rtol=1e-12)
+
+
+def test_lesions_found_by_size_are_those_of_the_lesion_table(work):
+    results, casework = work
+    totals = np.zeros((4, 2), dtype=int)
+    for trial in (t for t in results.trials if t.loss == "dice_ce"):
+        for name in trial.record["test"]:
+            mask = results.probability(trial.key, name) >= 0.5
+            case = Case(mask, results.case(name)["reference"].astype(bool), spacing_mm=(4, 4, 6))
+            sizes = detection_by_size(lesion_table(case, min_voxels=1))
+            totals += [[size.lesions, size.found] for size in sizes]
+    assert [[size.lesions, size.found] for size in casework.detected("dice_ce", 0.5)] == totals.tolist()
+    assert totals[:, 0].sum() > 0
+
+
+def test_the_lowest_level_of_a_threshold_is_the_first_that_passes():
+    levels = np.arange(256, dtype=np.uint8) / np.float32(255)
+    for threshold in (*np.round(np.arange(0.05, 0.951, 0.01), 2), 0.2, 0.6, 0.8):
+        assert lowest_level(threshold) == int((levels < np.float32(threshold)).sum())
+
+
+def test_lesions_are_numbered_from_the_largest_and_small_ones_left_out():
+    mask = np.zeros((9, 9, 9), dtype=bool)
+    mask[0, 0, 0] = True
+    mask[2:4, 2:4, 2:4] = True
+    mask[5:9, 5:9, 5:9] = True
+    found = lesions_of(mask, (1.0, 1.0, 1.0))
+    assert found.voxels.tolist() == [64, 8]
+    assert found.centres.tolist() == [[6.5, 6.5, 6.5], [2.5, 2.5, 2.5]]
+    assert found.labels[0, 0, 0] == 0
+    assert found.labels[6, 6, 6] == 1
+
+
+def test_worst_cases_come_first_and_embedded_ones_are_spread(run):
+    results = ll.load(run)
+    order = worst_first(results, "dice")
+    rows = results.scores.query(f"metric == 'dice' and epoch == {LAST_EPOCH} and status in ['ok', 'pred_empty']")
+    means = rows.groupby("case")["value"].mean()
+    assert order == list(means.sort_values().index)
+    assert worst_first(results, "hd95")[0] == "patient03"  # missed by a loss: charged the diagonal
+
+
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ("worst,median,best", "bcd"),
+        (3, "bcd"),
+        ("1", "b"),
+        ("9", "bcd"),
+        ("all", "bcda3"),
+        ("none", ""),
+        ("", ""),
+        (0, ""),
+        ("a, best", "da"),
+        ("3", "3"),
+    ],
+)
+def test_cases_of_the_viewer_are_chosen_by_place_number_or_name(wanted, chosen):
+    """`b`, `c`, `d` have a score, from the worst on; `a` and `3` have none: a case named 3 is meant by that name."""
+    cases = "abcd3" if wanted in ("all", "a, best", "3") else "abcd"
+    assert embedded("bcd", cases, wanted) == tuple(chosen)
+
+
+def test_an_unknown_case_for_the_viewer_is_refused_with_the_nearest_name(run):
+    with pytest.raises(UsageError, match=r"got 'patient3'; did you mean 'patient0?3'"):
+        ll.write_report(ll.load(run), volumes="worst,patient3", formats=())
+
+
+def test_the_method_without_a_network_has_no_calibration(run):
+    record = json.loads((run / "report.json").read_text())
+    assert [entry["loss"] for entry in record["calibration"]] == list(LOSSES)
+    assert DIFFERENCE in [entry["loss"] for entry in record["detection"]]
+
+
+def test_the_methods_name_settings_seeds_versions_and_sources(run):
+    text = (run / "tables" / "methods.txt").read_text()
+    for words in (
+        "seeds 1, 2",
+        "steps 150",
+        "PyTorch 2.13.0",
+        "6 patients",
+        "Wilcoxon",
+        "unet3d(filters=8)",
+        "Sources:",
+        "batch 4",
+        "32 × 32 × 32",
+        "Voxels: 4 × 4 × 6 mm",
+        "2 folds",
+    ):
+        assert words in text
+
+
+def test_curves_over_epochs_are_on_the_page_by_split(run):
+    page = " ".join((run / "report.html").read_text().split())
+    assert "Dice over epochs" in page
+    places = [page.index(f"</svg> {words}") for words in ("training patches", "training images", "test images")]
+    assert places == sorted(places)
+
+
+def test_figures_for_a_paper_come_in_three_formats(run):
+    names = {path.stem for path in (run / "figures").glob("*.svg")}
+    kinds = {"patients-dice", "differences-dice", "ranks-dice", "components-dice", "case", "detection-by-size"}
+    assert names >= kinds | {"thresholds", "reliability", "pull", "training", "epochs-dice"}
+    assert not list((run / "figures").glob("*.png"))
+
+
+def test_every_list_of_numbers_lies_beside_the_page_as_csv(run):
+    record = json.loads((run / "report.json").read_text())
+    tables = {path.stem: list(csv.DictReader(path.open())) for path in (run / "tables").glob("*.csv")}
+    assert [float(row["dice"]) for row in tables["cases"] if row["dice"]] == [
+        case["values"]["dice"] for case in record["cases"] if case["values"]["dice"] is not None
+    ]
+    ranked = [rank for metric in record["metrics"] for rank in metric["ranks"]]
+    assert [int(row["rank"]) for row in tables["ranks"]] == [rank["rank"] for rank in ranked]
+    parts = [part for metric in record["metrics"] for part in metric["components"]]
+    assert [row["share"] for row in tables["variance"]] == [
+        "" if p["share"] is None else repr(p["share"]) for p in parts
+    ]
+    assert len(tables["pull"]) == sum(len(pull["probability"]) for pull in record["pull"])
+    assert len(tables["training"]) == sum(len(band["place"]) for band in record["training_loss"])
+    assert len(tables["epochs"]) == 4 * len(record["epochs"]) > 0
+    assert "classes" not in tables  # this run has one class: no empty table
+
+
+def test_latex_tables_are_whole(run, tmp_path):
+    """Compiled where there is a LaTeX; else brackets, columns and ends are counted."""
+    for name in ("summary", "differences"):
+        text = (run / "tables" / f"{name}.tex").read_text()
+        columns = len(re.search(r"begin\{tabular\}\{(\w+)\}", text)[1])
+        lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert {line.count(" & ") + 1 for line in lines} == {columns}
+        assert text.count("{") == text.count("}")
+        if shutil.which("pdflatex"):
+            (tmp_path / f"{name}.tex").write_text(LATEX_HEAD + text + "\\end{document}\n")
+            command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout[-1500:]

@@ -1,0 +1,214 @@
+"""What a recipe can ask of the loop: parts, samplers, splits, deep supervision, consistency, given weights."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from example_trials import RECIPE, TRIAL
+from lesionloss import build
+from lesionloss.core.errors import UsageError
+from lesionloss.core.randomness import torch_generator
+from lesionloss.data.augment import augment
+from lesionloss.data.patches import draw_batch
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.networks import Outputs, build_network
+from lesionloss.networks.consistency import visit_consistency
+from lesionloss.training import loop
+from lesionloss.training.forward import loss_of
+from lesionloss.training.loop import TrainingFailed, train, weights_hash
+from lesionloss.training.samplers import augmentation_of, sampler_of
+from lesionloss.training.trial import Trial
+from lesionloss.training.validation import inner_split
+
+SMALL = replace(TRIAL, network="unet3d(filters=2, levels=2)", recipe=replace(RECIPE, patch=(8, 8, 8)))
+
+
+def with_recipe(**changes: object) -> Trial:
+    return replace(SMALL, recipe=replace(SMALL.recipe, **changes))
+
+
+def losses(trial: Trial, cases: list[PreparedCase]) -> list[float]:
+    return [step.loss for step in train(trial, cases).history]
+
+
+def test_batches_in_parts_give_the_gradient_of_one_batch(cases: list[PreparedCase]) -> None:
+    trial = with_recipe(steps=1, batch=2, accumulate=2, optimiser="sgd(momentum=0)")
+    by_hand = one_step_by_hand(trial, cases, clip=math.inf)
+    for ours, theirs in zip(train(trial, cases).network.parameters(), by_hand, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+def test_the_gradient_is_clipped_to_its_norm(cases: list[PreparedCase]) -> None:
+    trial = with_recipe(steps=1, clip_norm=1e-3, optimiser="sgd(momentum=0)", learning_rate=1.0)
+    by_hand = one_step_by_hand(trial, cases, clip=1e-3)
+    for ours, theirs in zip(train(trial, cases).network.parameters(), by_hand, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+def one_step_by_hand(trial: Trial, cases: list[PreparedCase], clip: float) -> list[torch.Tensor]:
+    """Weights after a step of plain gradient descent on one batch of all patches."""
+    recipe, stream = trial.recipe, (trial.pair,)
+    network = build_network(trial.network, torch_generator(*stream, "weights"))
+    count = recipe.batch * recipe.accumulate
+    images, references, _ = draw_batch(cases, recipe.patch, count, recipe.jitter, recipe.lesion_share, stream, 1)
+    images, references = augment(images, references, stream, 1)
+    build(trial.loss)(network(torch.from_numpy(images)), torch.from_numpy(references)).backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+    factor = min(1.0, clip / norm)
+    assert (factor < 1) == (clip < math.inf)  # the case that the test is about
+    return [
+        parameter.detach() - recipe.learning_rate * factor * gradient
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_workers_change_nothing(workers: int, cases: list[PreparedCase]) -> None:
+    alone, helped = train(SMALL, cases), train(SMALL, cases, workers=workers)
+    assert weights_hash(alone.network) == weights_hash(helped.network)
+    assert alone.batches_hash == helped.batches_hash
+
+
+def test_samplers_and_augmentations_by_text_reach_the_batches(cases: list[PreparedCase]) -> None:
+    seen = set()
+    for changes in (
+        {},
+        {"augment": False},
+        {"augment": ("rotate90",)},
+        {"sampler": "positive_negative(negative=2)"},
+        {"sampler": "grid(overlap=4)"},
+        {"sampler": "whole", "patch": (32, 32, 32)},
+    ):
+        seen.add(train(with_recipe(steps=1, **changes), cases).batches_hash)
+    assert len(seen) == 6
+    assert sampler_of(replace(RECIPE, sampler="whole")).over({case.name: case for case in cases[:0]} or {"a": small()})
+    assert augmentation_of(replace(RECIPE, augment=("flip", "hytver")))[0] == augmentation_of(RECIPE)[0]
+
+
+def small() -> PreparedCase:
+    shape = (8, 8, 8)
+    brain = np.ones(shape, bool)
+    reference = np.zeros(shape, np.uint8)
+    image = np.zeros((3, *shape), np.float32)
+    names = ("baseline", "followup", "difference")
+    return PreparedCase("a", "a", image, names, reference, brain, np.eye(4), (0, 0, 0), shape)
+
+
+def test_ignored_voxels_do_not_teach(cases: list[PreparedCase]) -> None:
+    reference = cases[0].reference.copy()
+    ignore = np.zeros(reference.shape, bool)
+    ignore[:, :, ::2] = True
+    reference[ignore & cases[0].brain] ^= 1
+    told = replace(cases[0], ignore=ignore)
+    lied = replace(told, reference=np.where(ignore, reference, cases[0].reference))
+    # Centres are drawn among lesion voxels, so only draws from the whole brain are the same for both.
+    trial = with_recipe(lesion_share=0.0)
+    assert losses(trial, [told]) == losses(trial, [lied])
+    assert losses(trial, [told]) != losses(trial, [cases[0]])
+
+
+def test_the_inner_split_is_by_patient_and_never_leaves_a_side_without_lesion(cases: list[PreparedCase]) -> None:
+    for seed in range(20):
+        learn, aside = inner_split(cases, 0.3, ("x", seed))
+        assert len(aside) == 1
+        assert sorted(case.name for case in (*learn, *aside)) == [case.name for case in cases]
+        assert all(any(case.reference.any() for case in side) for side in (learn, aside))
+    assert len({inner_split(cases, 0.3, ("x", seed))[1][0].name for seed in range(20)}) > 1
+    with pytest.raises(UsageError, match="leaves nobody to learn from"):
+        inner_split(cases, 0.9, ("x",))
+
+
+def test_training_stops_early_and_keeps_the_best_weights(
+    cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.1, 0.7, 0.3, 0.2, 0.9])
+    kept: list[str] = []
+
+    def fake(*arguments: object) -> object:
+        def score(network: nn.Module) -> float:
+            kept.append(weights_hash(network))
+            return next(scores)
+
+        return score
+
+    monkeypatch.setattr(loop, "inner_score", fake)
+    trained = train(with_recipe(steps=20, inner_share=0.3, check_every=2, stop_after=2), cases)
+    assert len(trained.history) == 8
+    assert (trained.best_step, trained.best_score) == (4, 0.7)
+    assert weights_hash(trained.network) == kept[1]
+
+
+def test_the_inner_score_is_the_dice_of_whole_cases(cases: list[PreparedCase]) -> None:
+    trained = train(with_recipe(steps=4, inner_share=0.3, check_every=2), cases)
+    assert trained.best_step in (2, 4)
+    assert 0 <= trained.best_score <= 1
+    with pytest.raises(UsageError, match="stop_after needs patients set aside"):
+        train(with_recipe(stop_after=2), cases)
+
+
+def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedCase]) -> None:
+    sides = (8, 4, 2)
+    levels = [torch.randn((1, 1, side, side, side), generator=torch_generator("level", side)) for side in sides]
+    labels = torch.zeros((1, 8, 8, 8), dtype=torch.uint8)
+    labels[0, 2:4, 2:4, 2:4] = 1
+    outputs, criterion = Outputs(levels[0], tuple(levels[1:])), build("dice")
+    coarse = [labels, labels[:, ::2, ::2, ::2], labels[:, ::4, ::4, ::4].clone()]
+    coarse[2][0, 0, 0, 0] = 1  # the lesion lies under this coarse voxel, but not at its corner
+    values = [float(criterion(level, label)) for level, label in zip(levels, coarse, strict=True)]
+    found = [float(loss_of(criterion, outputs, labels, None, recipe, 1)) for recipe in (RECIPE, ONLY_FINE)]
+    assert found[0] == pytest.approx((4 * values[0] + 2 * values[1] + values[2]) / 7)
+    assert found[1] == pytest.approx(values[0])
+    with pytest.raises(UsageError, match="deep_weights are given, but the network has one output only"):
+        train(with_recipe(deep_weights=(1.0, 0.5)), cases)
+
+
+ONLY_FINE = replace(RECIPE, deep_weights=(1.0, 0.0, 0.0))
+
+
+def test_the_consistency_of_the_visits_is_added_from_its_step_on(cases: list[PreparedCase]) -> None:
+    shape = (2, 1, 4, 4, 4)
+    logits, baseline, followup = (torch.randn(shape, generator=torch_generator("logits", n)) for n in range(3))
+    labels = torch.zeros((2, 4, 4, 4), dtype=torch.uint8)
+    labels[0, 1] = 1
+    outputs, recipe = Outputs(logits, (), baseline, followup), replace(RECIPE, consistency_from=100)
+    criterion = build("dice")
+    plain = criterion(logits, labels)
+    assert torch.equal(loss_of(criterion, outputs, labels, None, recipe, 99), plain)
+    term = visit_consistency(baseline, followup, labels)
+    assert float(term) > 0
+    assert torch.equal(loss_of(criterion, outputs, labels, None, recipe, 100), plain + term)
+    assert torch.equal(loss_of(criterion, outputs, labels, None, RECIPE, 100), plain)
+    base = replace(with_recipe(steps=2, patch=(16, 16, 16), consistency_from=1), network="longitudinal_vnet(filters=2)")
+    assert all(math.isfinite(loss) for loss in losses(base, [cases[2]]))  # a case without lesion
+    with pytest.raises(UsageError, match="consistency_from needs a network with a head for each visit"):
+        train(with_recipe(consistency_from=1), cases)
+
+
+def test_weights_of_a_file_and_frozen_parts(cases: list[PreparedCase], tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    trained = train(SMALL, cases)
+    path = tmp_path / "begin.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}, path)
+    names = [name for name, _ in trained.network.named_parameters()]
+    frozen = with_recipe(start_from=str(path), freeze=(names[0],))
+    again = train(frozen, cases)
+    assert again.weights_hash == weights_hash(trained.network)
+    after, before = dict(again.network.named_parameters()), dict(trained.network.named_parameters())
+    assert torch.equal(after[names[0]], before[names[0]])
+    assert not torch.equal(after[names[-1]], before[names[-1]])
+
+
+def test_a_loss_that_is_not_finite_names_step_and_cases(cases: list[PreparedCase]) -> None:
+    poisoned = cases[0].image.copy()
+    poisoned[:] = np.nan
+    with pytest.raises(TrainingFailed) as caught:
+        train(SMALL, [replace(cases[0], image=poisoned)])
+    assert "at step 1; cases of the batch: 001, 001" in str(caught.value)
+    assert "\n" not in str(caught.value)
