@@ -98,7 +98,8 @@ def main(
     made = [visible_only(case, visible) for case in drawn] if visible else drawn
     sides = Sides(made[valid:], made[:valid], real_cases(real, target))
     recipe = Recipe(
-        steps=steps, batch=batch, patch=patch, jitter=10, lesion_share=0.5, learning_rate=learning_rate, decay=0.9,
+        steps=steps, batch=batch, patch=patch, jitter=10, foreground_share=0.5, learning_rate=learning_rate,
+        poly_power=0.9,
         augment=True, precision="float32", window=WINDOW, overlap=0.25, threshold=0.5,
     )  # fmt: skip
     names = tuple(case.name for case in sides.learning)

@@ -25,7 +25,7 @@ TRAINING = {
     "patch": [8, 8, 8],
     "jitter": 2,
     "precision": "float32",
-    "inner_share": 0.4,
+    "validation_share": 0.4,
     "check_every": 0,
     "schedule": "plateau(patience=1)",
 }

@@ -230,7 +230,7 @@ def test_no_key_of_a_plan_leads_to_the_patients_of_the_test_for_choosing_weights
             with pytest.raises(UsageError, match=f"unknown key training.{key}"):
                 load(tmp_path, f"{GOOD}[training]\n{key} = {value}\n")
     for share in ("1", "1.5", "-0.2"):
-        with pytest.raises(UsageError, match=r"training\.inner_share"):
+        with pytest.raises(UsageError, match=r"training\.validation_share"):
             load(tmp_path, f"{GOOD}[training]\ninner_share = {share}\n")
 
 

@@ -31,7 +31,7 @@ def test_a_small_form_has_the_recipe_of_its_paper(name: str) -> None:
     assert whole.data.source == ""  # it waits for --data
     assert small.data.source in ("synth", "shapes")  # it needs nothing
     assert whole.network.text.partition("(")[0] == small.network.text.partition("(")[0]
-    for key in ("optimiser", "consistency_from", "inner_share", "deep_weights", "lesion_share"):
+    for key in ("optimiser", "consistency_from", "validation_share", "deep_weights", "foreground_share"):
         values = [getattr(plan.training, key) for plan in (whole, small)]
         assert bool(values[0]) == bool(values[1]), key
     assert small.training.optimiser == whole.training.optimiser
@@ -56,7 +56,7 @@ def test_the_recipes_are_those_of_the_papers() -> None:
     curves = cabezas.curves
     assert (curves.every_epochs, curves.metrics) == (1, ("dice", "recall", "precision"))
     t = dscpp.training
-    assert (t.learning_rate, t.batch, t.stop_after, t.inner_share, t.check_every) == (0.1, 1, 50, 0.2, 0)
+    assert (t.learning_rate, t.batch, t.patience, t.validation_share, t.check_every) == (0.1, 1, 50, 0.2, 0)
     assert t.optimiser.startswith("sgd")
     assert t.schedule.startswith("plateau")
     assert {"nll", "brier"} <= set(dscpp.metrics)

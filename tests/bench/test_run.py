@@ -111,8 +111,15 @@ def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, m
         return real(trial, cases, **options)
 
     monkeypatch.setattr(run_trial, "train", spy)
-    training = {"steps": 3, "batch": 2, "patch": [8, 8, 8], "jitter": 2, "precision": "float32", "inner_share": 0.5}
-    chosen = {"check_every": 1, "stop_after": 1, "schedule": "plateau(patience=1)"}
+    training = {
+        "steps": 3,
+        "batch": 2,
+        "patch": [8, 8, 8],
+        "jitter": 2,
+        "precision": "float32",
+        "validation_share": 0.5,
+    }
+    chosen = {"check_every": 1, "patience": 1, "schedule": "plateau(patience=1)"}
     run(tiny_plan(data, losses=("dice",), training=training | chosen), tmp_path / "run")
     assert len(seen) == 2
     for given, tested in seen:

@@ -60,7 +60,7 @@ def old_case(name: str, shape: tuple[int, int, int], lesions: int) -> PreparedCa
 
 @pytest.mark.parametrize("size", [(8, 8, 8), (30, 8, 40)])
 def test_the_weighted_crop_draws_what_draw_batch_draws(size: tuple[int, int, int]) -> None:
-    draws = WeightedCrop(size, jitter=5, lesion_share=0.7).over(THREE)
+    draws = WeightedCrop(size, jitter=5, foreground_share=0.7).over(THREE)
     for step in range(1, 6):
         images, references, names = draw_batch(list(THREE.values()), size, 3, 5, 0.7, STREAM, step)
         for place, window in enumerate(windows(draws, range(step, step + 1), 3)):

@@ -106,7 +106,8 @@ def test_without_lesion_or_by_share_the_centre_is_anywhere_in_the_brain() -> Non
     assert drawn == {tuple(index) for index in np.argwhere(healthy.brain).tolist()}
     source = case(shape=(30, 30, 30), lesions=2)
     hits = [
-        weighted_crop(source, (1, 1, 1), 0, np.random.default_rng(s), lesion_share=0.3)[1].any() for s in range(2000)
+        weighted_crop(source, (1, 1, 1), 0, np.random.default_rng(s), foreground_share=0.3)[1].any()
+        for s in range(2000)
     ]
     assert 0.26 < np.mean(hits) < 0.34
     assert not any(weighted_crop(source, (1, 1, 1), 0, np.random.default_rng(s), 0.0)[1].any() for s in range(100))
@@ -160,8 +161,8 @@ def test_a_batch_is_drawn_in_milliseconds() -> None:
         ((8, 8), 2, 1, 1.0, "patch size"),
         ((8, 8, 8), 0, 1, 1.0, "at least one patch"),
         ((8, 8, 8), 2, -1, 1.0, "jitter"),
-        ((8, 8, 8), 2, 1, 1.5, "lesion_share"),
-        ((8, 8, 8), 2, 1, float("nan"), "lesion_share"),
+        ((8, 8, 8), 2, 1, 1.5, "foreground_share"),
+        ((8, 8, 8), 2, 1, float("nan"), "foreground_share"),
     ],
 )
 def test_settings_without_sense_are_refused(size: tuple, batch: int, jitter: int, share: float, message: str) -> None:

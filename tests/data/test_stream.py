@@ -54,7 +54,7 @@ def test_another_stream_gives_other_batches() -> None:
 
 
 def test_the_stream_gives_what_draw_batch_and_augment_give() -> None:
-    stream = BatchStream(CASES, WeightedCrop((10, 12, 8), jitter=3, lesion_share=0.8), CHEAP, ("pair",), batch=4)
+    stream = BatchStream(CASES, WeightedCrop((10, 12, 8), jitter=3, foreground_share=0.8), CHEAP, ("pair",), batch=4)
     plain = [random_case(case.name, lesions=len(case.lesion_voxels)) for case in CASES]
     for step, batch in zip(range(1, 6), stream, strict=False):
         images, references, names = draw_batch(plain, (10, 12, 8), 4, 3, 0.8, ("pair",), step)

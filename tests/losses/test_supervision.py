@@ -7,7 +7,7 @@ import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.losses.supervision import coarser
-from lesionloss.losses.voxels import Reading
+from lesionloss.losses.voxels import LossOptions
 
 
 def outputs(channels: int, *spaces: tuple[int, ...]) -> list[torch.Tensor]:
@@ -20,24 +20,24 @@ def test_a_lesion_of_one_voxel_survives_every_level() -> None:
         labels = torch.zeros(1, 8, 8, 8, dtype=torch.long)
         labels[(0, *place)] = 2
         for size in (4, 3, 2, 1):
-            coarse, _ = coarser(labels, None, torch.zeros(1, 3, size, size, size), Reading())
+            coarse, _ = coarser(labels, None, torch.zeros(1, 3, size, size, size), LossOptions())
             assert int((coarse == 2).sum()) >= 1
             assert int((coarse > 0).sum()) == int((coarse == 2).sum())
 
 
 def test_the_most_frequent_lesion_class_wins() -> None:
     labels = torch.tensor([[[0, 1, 0, 0], [2, 2, 0, 0], [0, 0, 1, 1], [0, 0, 0, 2]]])
-    coarse, _ = coarser(labels, None, torch.zeros(1, 3, 2, 2), Reading())
+    coarse, _ = coarser(labels, None, torch.zeros(1, 3, 2, 2), LossOptions())
     assert coarse.tolist() == [[[2, 0], [0, 1]]]
 
 
 def test_soft_labels_keep_the_largest_share() -> None:
     share = torch.zeros(1, 1, 4, 4)
     share[0, 0, 0, 0], share[0, 0, 1, 1] = 0.3, 0.6
-    coarse, _ = coarser(share, None, torch.zeros(1, 1, 2, 2), Reading())
+    coarse, _ = coarser(share, None, torch.zeros(1, 1, 2, 2), LossOptions())
     assert coarse.flatten().tolist() == pytest.approx([0.6, 0, 0, 0])
     both = torch.cat([1 - share, share], 1)
-    coarse, _ = coarser(both, None, torch.zeros(1, 2, 2, 2), Reading())
+    coarse, _ = coarser(both, None, torch.zeros(1, 2, 2, 2), LossOptions())
     assert coarse[0, 1].flatten().tolist() == pytest.approx([0.6, 0, 0, 0])
     assert coarse.sum(1).flatten().tolist() == pytest.approx([1] * 4)
 
@@ -48,7 +48,7 @@ def test_masked_lesions_do_not_come_back() -> None:
     valid = torch.ones(1, 4, 4, dtype=torch.bool)
     valid[0, 0, 0] = False
     valid[0, 2:, :2] = False
-    coarse, kept = coarser(labels, valid, torch.zeros(1, 1, 2, 2), Reading(ignore_index=255))
+    coarse, kept = coarser(labels, valid, torch.zeros(1, 1, 2, 2), LossOptions(ignore_index=255))
     assert coarse.flatten().tolist() == [0, 0, 0, 0]
     assert kept is not None
     assert kept.flatten().tolist() == [True, True, False, True]
@@ -58,7 +58,7 @@ def test_weights_halve_and_are_divided_by_their_sum() -> None:
     loss = ll.build("dice + cross_entropy")
     labels = (torch.rand((2, 8, 8), generator=torch_generator("labels")) < 0.1).long()
     levels = outputs(1, (8, 8), (4, 4), (2, 2))
-    each = [loss(level, coarser(labels, None, level, loss.reading)[0]) for level in levels]
+    each = [loss(level, coarser(labels, None, level, loss.options)[0]) for level in levels]
     expected = (4 * each[0] + 2 * each[1] + each[2]) / 7
     torch.testing.assert_close(ll.DeepSupervision(loss)(levels, labels), expected)
     torch.testing.assert_close(ll.DeepSupervision(loss, [1, 0, 3])(levels, labels), (each[0] + 3 * each[2]) / 4)
@@ -69,7 +69,7 @@ def test_multilabel_channels_stay_apart() -> None:
     loss = ll.build("dice", multilabel=True)
     labels = torch.zeros(1, 2, 4, 4)
     labels[0, 0, 0, 0], labels[0, 1] = 1, 1
-    coarse, _ = coarser(labels, None, torch.zeros(1, 2, 2, 2), loss.reading)
+    coarse, _ = coarser(labels, None, torch.zeros(1, 2, 2, 2), loss.options)
     assert coarse.tolist() == [[[[1, 0], [0, 0]], [[1, 1], [1, 1]]]]
     assert ll.DeepSupervision(loss)([torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 2, 2)], labels).isfinite()
 

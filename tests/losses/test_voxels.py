@@ -12,11 +12,11 @@ from lesionloss.losses.alignment import align
 from lesionloss.losses.index import index, log_cosh, shortfall
 from lesionloss.losses.kernels import KERNELS, READABLE, Kernel
 from lesionloss.losses.kernels.terms import Focal, Tail
-from lesionloss.losses.voxels import Counts, Reading, Voxels
+from lesionloss.losses.voxels import Counts, LossOptions, Voxels
 
 
 def voxels(logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None, **reading: bool) -> Voxels:
-    return align(logits, labels, valid, Reading(**reading), READABLE)
+    return align(logits, labels, valid, LossOptions(**reading), READABLE)
 
 
 def logit(p: float) -> float:

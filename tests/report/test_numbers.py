@@ -22,7 +22,7 @@ from lesionloss.report.probability_maps import THRESHOLDS, calibration, lesions_
 from lesionloss.report.wording import difference_sentence
 from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.statistics import compare, components, ranks
-from make_run import DIFFERENCE, Made, make_run, with_epochs
+from make_run import DIFFERENCE_THRESHOLD, Made, make_run, with_epochs
 
 LOSSES = ("dice_ce", "hytver", "0.5*dice + 0.5*focal(gamma=2.0)")
 SPLITS = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
@@ -181,7 +181,7 @@ def test_an_unknown_case_for_the_viewer_is_refused_with_the_nearest_name(run):
 def test_the_method_without_a_network_has_no_calibration(run):
     record = json.loads((run / "report.json").read_text())
     assert [entry["loss"] for entry in record["calibration"]] == list(LOSSES)
-    assert DIFFERENCE in [entry["loss"] for entry in record["detection"]]
+    assert DIFFERENCE_THRESHOLD in [entry["loss"] for entry in record["detection"]]
 
 
 def test_the_methods_name_settings_seeds_versions_and_sources(run):

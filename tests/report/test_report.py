@@ -13,7 +13,7 @@ from lesionloss.core.slice_pictures import around, close_up, fullest_slice, over
 from lesionloss.report.pictures import case_in_pictures, median_case
 from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import compare
-from make_run import DIFFERENCE, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, Made, make_run
 
 TINY = {"metrics": ("dice", "hd95"), "shape": (20, 24, 8), "spacing_mm": (4.0, 4.0, 6.0), "radius": (0.25, 0.45)}
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a$b$ & c_d%", "{{ 7 * 7 }}")
@@ -257,7 +257,7 @@ def test_the_median_case_is_in_the_middle(run):
     means = rows.groupby("case")["value"].mean().sort_values()
     assert median_case(results, "dice") == means.index[(len(means) - 1) // 2]
     pictures = case_in_pictures(results, "dice")
-    assert [tile.name for tile in pictures.losses] == ["dice_ce", "hytver", "dice", DIFFERENCE]
+    assert [tile.name for tile in pictures.losses] == ["dice_ce", "hytver", "dice", DIFFERENCE_THRESHOLD]
     assert [tile.name for tile in pictures.visits] == ["Baseline", "Follow-up", "Reference"]
     assert all((tile.whole[0, 0] == 0).all() for tile in pictures.visits)  # black outside the brain
 

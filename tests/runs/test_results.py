@@ -3,7 +3,7 @@ import pytest
 
 import lesionloss as ll
 from lesionloss.core.errors import DataError, UsageError
-from make_run import DIFFERENCE, FULL, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, FULL, Made, make_run
 
 SMALL = Made(
     patients=4,
@@ -31,7 +31,7 @@ def scores_of_first_trial(folder):
 
 def test_a_run_is_what_its_folder_holds(run):
     results = ll.load(run)
-    assert results.losses == ("dice_ce", "dice", DIFFERENCE)
+    assert results.losses == ("dice_ce", "dice", DIFFERENCE_THRESHOLD)
     assert len(results.trials) == 4 + 2 + 2
     assert [(t.loss, t.fold, t.seed, t.reason) for t in results.failed] == [
         ("dice", 1, 2, "RuntimeError: the loss became NaN at step 12")

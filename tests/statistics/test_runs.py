@@ -22,7 +22,7 @@ from lesionloss.statistics.complete_blocks import Block, column_means, complete_
 from lesionloss.statistics.differences import comparable_rows, pairs_of
 from lesionloss.statistics.new_training_runs import interval_over_trainings, training_weight
 from lesionloss.statistics.ranks import resampled_means
-from make_run import DIFFERENCE, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, Made, make_run
 
 LOSSES = ("dice_ce", "dice", "hytver")
 TINY = {"shape": (20, 24, 8), "spacing_mm": (4.0, 4.0, 6.0), "radius": (0.25, 0.45)}
@@ -93,7 +93,7 @@ def test_blocks_keep_what_is_complete():
 
 def test_a_method_without_seeds_stands_beside_every_seed():
     trained = rows_of({("p", "c", 0, 1): 0.1, ("p", "c", 0, 2): 0.2})
-    fixed = rows_of({("p", "c", 0, 0): 0.7}, "fixed", DIFFERENCE)
+    fixed = rows_of({("p", "c", 0, 0): 0.7}, "fixed", DIFFERENCE_THRESHOLD)
     table = loss_table(pd.concat([trained, fixed]), ["a", "fixed"], ["fixed"])
     assert table[["seed", "a", "fixed"]].to_numpy().tolist() == [[1, 0.1, 0.7], [2, 0.2, 0.7]]
 

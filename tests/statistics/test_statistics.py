@@ -19,7 +19,7 @@ from lesionloss.statistics.evidence import (
     signed_rank_p,
     smallest_p,
 )
-from make_run import DIFFERENCE, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, Made, make_run
 
 SMALL = Made(
     patients=6,
@@ -190,10 +190,10 @@ def test_differences_are_paired_by_case_fold_and_seed(messy):
 
 
 def test_the_method_without_a_network_is_compared_per_patient(messy):
-    (difference,) = (d for d in compare(messy, "dice").differences if d.loss == DIFFERENCE)
+    (difference,) = (d for d in compare(messy, "dice").differences if d.loss == DIFFERENCE_THRESHOLD)
     assert (difference.pairing, difference.patients, difference.pairs) == ("patient", 5, 10)
     assert [seed for seed, _ in difference.seed_means] == [1, 2]
-    back = next(d for d in compare(messy, "dice", DIFFERENCE).differences if d.loss == "dice_ce")
+    back = next(d for d in compare(messy, "dice", DIFFERENCE_THRESHOLD).differences if d.loss == "dice_ce")
     assert back.mean == pytest.approx(-difference.mean)
 
 

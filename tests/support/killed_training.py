@@ -36,7 +36,7 @@ RICH = replace(
         schedule="plateau(factor_each=0.5, patience=1)",
         clip_norm=1.0,
         accumulate=2,
-        inner_share=0.4,
+        validation_share=0.4,
         check_every=3,
     ),
 )

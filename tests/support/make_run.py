@@ -19,7 +19,7 @@ from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase, channels_of, save_prepared
 from lesionloss.runs.scores import COLUMNS
 
-DIFFERENCE = "no network: difference"
+DIFFERENCE_THRESHOLD = "difference threshold (no training)"
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -51,7 +51,7 @@ class Made:
 
     def trials(self) -> list[tuple[str, int, int]]:
         networks = [(loss, fold, seed) for loss in self.losses for fold in range(self.folds) for seed in self.seeds]
-        return networks + [(DIFFERENCE, fold, 0) for fold in range(self.folds) if self.difference]
+        return networks + [(DIFFERENCE_THRESHOLD, fold, 0) for fold in range(self.folds) if self.difference]
 
 
 FULL = Made(
@@ -158,7 +158,7 @@ def _record(made: Made, trial: tuple[str, int, int], key: str) -> dict[str, Any]
     return {
         "key": key,
         "pair": f"pair{fold}{seed}",
-        "method": "difference" if loss == DIFFERENCE else "network",
+        "method": "difference_threshold" if loss == DIFFERENCE_THRESHOLD else "network",
         "loss": loss,
         "dataset": "synth",
         "target": "new_lesions",
@@ -237,7 +237,7 @@ def _predict(
     own = numpy_generator("prediction", name, fold, seed, loss).normal(size=made.shape)
     noise = ndimage.gaussian_filter(shared + 0.5 * seeded + 0.3 * own, (1.5, 1.5, 1))
     blurred = ndimage.gaussian_filter(arrays["reference"].astype(float), (1.0, 1.0, 0.5))
-    skill = made.skill.get(loss, 0.0) - (0.5 if loss == DIFFERENCE else 0.0)
+    skill = made.skill.get(loss, 0.0) - (0.5 if loss == DIFFERENCE_THRESHOLD else 0.0)
     skill += 0.4 if number in made.without_lesions else 0.0
     logits = 8.5 * blurred - 4.5 + (1.6 - skill) * noise / noise.std()
     return np.where(arrays["brain"], 1 / (1 + np.exp(-logits)), 0.0)

@@ -139,7 +139,7 @@ def test_the_distance_of_a_shift_is_the_shift() -> None:
     assert fluid.wasserstein == pytest.approx(0.5, abs=0.03)
     assert fluid.ks > 0.3
     assert fluid.relative == pytest.approx(fluid.wasserstein / (fluid.real[2] - fluid.real[0]))
-    assert rows[measures.DIFFERENCE].wasserstein == pytest.approx(0, abs=0.01)
+    assert rows[measures.DIFFERENCE_THRESHOLD].wasserstein == pytest.approx(0, abs=0.01)
 
 
 def test_masks_of_incomplete_patients_count_where_the_target_is_the_published_mask(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from lesionloss.training.forward import loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import inner_split
+from lesionloss.training.validation import validation_split
 
 SMALL = replace(TRIAL, network="unet3d(filters=2, levels=2)", recipe=replace(RECIPE, patch=(8, 8, 8)))
 
@@ -55,7 +55,7 @@ def one_step_by_hand(trial: Trial, cases: list[PreparedCase], clip: float) -> li
     recipe, stream = trial.recipe, (trial.pair,)
     network = build_network(trial.network, torch_generator(*stream, "weights"))
     count = recipe.batch * recipe.accumulate
-    images, references, _ = draw_batch(cases, recipe.patch, count, recipe.jitter, recipe.lesion_share, stream, 1)
+    images, references, _ = draw_batch(cases, recipe.patch, count, recipe.jitter, recipe.foreground_share, stream, 1)
     images, references = augment(images, references, stream, 1)
     build(trial.loss)(network(torch.from_numpy(images)), torch.from_numpy(references)).backward()
     gradients = [parameter.grad for parameter in network.parameters()]
@@ -108,20 +108,20 @@ def test_ignored_voxels_do_not_teach(cases: list[PreparedCase]) -> None:
     told = replace(cases[0], ignore=ignore)
     lied = replace(told, reference=np.where(ignore, reference, cases[0].reference))
     # Centres are drawn among lesion voxels, so only draws from the whole brain are the same for both.
-    trial = with_recipe(lesion_share=0.0)
+    trial = with_recipe(foreground_share=0.0)
     assert losses(trial, [told]) == losses(trial, [lied])
     assert losses(trial, [told]) != losses(trial, [cases[0]])
 
 
 def test_the_inner_split_is_by_patient_and_never_leaves_a_side_without_lesion(cases: list[PreparedCase]) -> None:
     for seed in range(20):
-        learn, aside = inner_split(cases, 0.3, ("x", seed))
+        learn, aside = validation_split(cases, 0.3, ("x", seed))
         assert len(aside) == 1
         assert sorted(case.name for case in (*learn, *aside)) == [case.name for case in cases]
         assert all(any(case.reference.any() for case in side) for side in (learn, aside))
-    assert len({inner_split(cases, 0.3, ("x", seed))[1][0].name for seed in range(20)}) > 1
+    assert len({validation_split(cases, 0.3, ("x", seed))[1][0].name for seed in range(20)}) > 1
     with pytest.raises(UsageError, match="leaves nobody to learn from"):
-        inner_split(cases, 0.9, ("x",))
+        validation_split(cases, 0.9, ("x",))
 
 
 def test_training_stops_early_and_keeps_the_best_weights(
@@ -138,18 +138,18 @@ def test_training_stops_early_and_keeps_the_best_weights(
         return score
 
     monkeypatch.setattr(loop, "inner_score", fake)
-    trained = train(with_recipe(steps=20, inner_share=0.3, check_every=2, stop_after=2), cases)
+    trained = train(with_recipe(steps=20, validation_share=0.3, check_every=2, patience=2), cases)
     assert len(trained.history) == 8
     assert (trained.best_step, trained.best_score) == (4, 0.7)
     assert weights_hash(trained.network) == kept[1]
 
 
 def test_the_inner_score_is_the_dice_of_whole_cases(cases: list[PreparedCase]) -> None:
-    trained = train(with_recipe(steps=4, inner_share=0.3, check_every=2), cases)
+    trained = train(with_recipe(steps=4, validation_share=0.3, check_every=2), cases)
     assert trained.best_step in (2, 4)
     assert 0 <= trained.best_score <= 1
-    with pytest.raises(UsageError, match="stop_after needs patients set aside"):
-        train(with_recipe(stop_after=2), cases)
+    with pytest.raises(UsageError, match="patience needs patients set aside"):
+        train(with_recipe(patience=2), cases)
 
 
 def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedCase]) -> None:

@@ -26,7 +26,7 @@ from lesionloss.training.trial import Recipe, flat_record
 
 def test_older_trials_keep_their_names_and_records() -> None:
     assert (TRIAL.key, TRIAL.pair) == ("dd0f42b56e0ee2a4", "7f0c6ed9774948c4")  # as before the later fields
-    later = ("optimiser", "schedule", "sampler", "clip_norm", "accumulate", "inner_share", "start_from", "freeze")
+    later = ("optimiser", "schedule", "sampler", "clip_norm", "accumulate", "validation_share", "start_from", "freeze")
     assert not set(later) & set(flat_record(TRIAL))
 
 
@@ -39,9 +39,9 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "accumulate": 2,
         "deep_weights": (1.0, 0.5),
         "consistency_from": 1,
-        "inner_share": 0.5,
+        "validation_share": 0.5,
         "check_every": 7,
-        "stop_after": 1,
+        "patience": 1,
         "start_from": "a",
         "start_layout": "b",
         "start_sha256": "c",
@@ -65,7 +65,7 @@ def test_the_defaults_train_as_the_plain_loop_does(cases: list[PreparedCase]) ->
     criterion = build(TRIAL.loss)
     for step in range(1, recipe.steps + 1):
         images, references, _ = draw_batch(
-            cases, recipe.patch, recipe.batch, recipe.jitter, recipe.lesion_share, stream, step
+            cases, recipe.patch, recipe.batch, recipe.jitter, recipe.foreground_share, stream, step
         )
         images, references = augment(images, references, stream, step)
         seed_dropout(network, torch_generator(*stream, "dropout", step))
@@ -73,7 +73,7 @@ def test_the_defaults_train_as_the_plain_loop_does(cases: list[PreparedCase]) ->
         optimiser.zero_grad()
         criterion(network(x), torch.from_numpy(references)).backward()
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * (1 - (step - 1) / recipe.steps) ** recipe.decay
+            group["lr"] = recipe.learning_rate * (1 - (step - 1) / recipe.steps) ** recipe.poly_power
         optimiser.step()
     assert weights_hash(train(TRIAL, cases).network) == weights_hash(network)
 
@@ -138,6 +138,6 @@ def test_progress_counts_looks_without_a_better_score() -> None:
         drops.append(progress.drops)
     assert drops == [0, 0, 1, 1, 2, 2, 2]
     assert (progress.best, progress.best_step, progress.looks) == (0.6, 6, 1)
-    assert progress.exhausted(replace(RECIPE, stop_after=1))
-    assert not progress.exhausted(replace(RECIPE, stop_after=2))
+    assert progress.exhausted(replace(RECIPE, patience=1))
+    assert not progress.exhausted(replace(RECIPE, patience=2))
     assert not progress.exhausted(RECIPE)

@@ -90,5 +90,5 @@ def test_the_learning_rate_falls_from_its_start_towards_zero() -> None:
     assert rates[0] == RECIPE.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < RECIPE.learning_rate
-    constant = replace(RECIPE, decay=0.0)
+    constant = replace(RECIPE, poly_power=0.0)
     assert {learning_rate(constant, step) for step in range(1, RECIPE.steps + 1)} == {RECIPE.learning_rate}

@@ -17,7 +17,7 @@ from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trial_files import Place, rows_of_case
 from lesionloss.training.observer import Looking, Seen
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import inner_split
+from lesionloss.training.validation import validation_split
 
 TRAIN_PATCHES, TRAIN_IMAGES, TEST = "train_patches", "train_images", "test"
 
@@ -28,7 +28,7 @@ def curves_of(plan: Plan, trial: Trial, cohort: RunCohort, device: str) -> Looki
     if not curves.every_epochs:
         return None
     cases = cohort.named(trial.train)
-    learning, _ = inner_split(cases, trial.recipe.inner_share, (trial.pair,))
+    learning, _ = validation_split(cases, trial.recipe.validation_share, (trial.pair,))
     epoch = steps_per_epoch(plan.training, trial.recipe, cases)
     metrics = curves.metrics or (plan.primary_metric,)
     images = {TRAIN_IMAGES: learning if curves.training_images else []}

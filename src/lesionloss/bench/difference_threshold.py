@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lesionloss.data.prepare import PreparedCase
 
-NAME = "no network: difference"
+NAME = "difference threshold (no training)"
 _COARSE = 1.5  # an axis whose spacing is this many times the finest is through-plane and is not smoothed
 
 

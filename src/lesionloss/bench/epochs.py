@@ -17,7 +17,7 @@ def steps_per_epoch(training: Training, recipe: Recipe, cases: Sequence[Prepared
     """
     patches = training.epoch_patches or _counted(recipe, cases) or len(cases)
     patients = len({case.patient for case in cases})
-    learning = patients - (patients_aside(patients, recipe.inner_share) if recipe.inner_share else 0)
+    learning = patients - (patients_aside(patients, recipe.validation_share) if recipe.validation_share else 0)
     if not training.epoch_patches:
         patches = -(-patches * learning // patients)
     return max(1, -(-patches // (recipe.batch * recipe.accumulate)))

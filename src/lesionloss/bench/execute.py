@@ -24,6 +24,7 @@ from lesionloss.bench.watcher import Silent, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.files import whole_folder
 from lesionloss.data.prepared import PreparedCase, load_prepared
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.checkpoint import Saving
 from lesionloss.training.execution import GROWTH
 from lesionloss.training.loop import Step
@@ -169,7 +170,7 @@ def execute_in_turn(order: Order, key: str) -> Outcome:
 def fill(order: Order, trial: Trial, folder: Path, watcher: Watcher, cases: Cases) -> None:
     """Everything that a trial's folder holds."""
     plan = Plan.load(order.folder / "plan.toml")
-    if trial.method == "difference":
+    if trial.method == DIFFERENCE_THRESHOLD:
         fill_difference(trial, folder, cases.of(trial), plan)
         return
     saving = replace(checkpoints(order, trial.key), note=watcher.note)

@@ -81,7 +81,7 @@ class Network(Part):
 class Training(Part):
     """Steps or epochs, batch and patches (voxels) of one training; docs/plans.md says what each key does.
 
-    The learning rate falls as (1 - done/steps)^decay (0: constant); `precision` auto takes bf16 where it is fast.
+    The learning rate falls as (1 - done/steps)^poly_power (0: constant); `precision` auto takes bf16 where it is fast.
     `epochs` stands instead of `steps`: an epoch has `epoch_patches` patches, or as many as the sampler counts, or as
     there are training cases. `check_every` 0 is once an epoch.
     """
@@ -92,9 +92,9 @@ class Training(Part):
     batch: Positive = 4
     patch: Sides = (32, 32, 32)
     jitter: Natural = 10
-    lesion_share: Share = 1.0
+    foreground_share: Share = 1.0
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    decay: Annotated[float, Field(ge=0)] = 0.9
+    poly_power: Annotated[float, Field(ge=0)] = 0.9
     augment: Augmentation = True
     precision: PrecisionName = "auto"
     optimiser: OptimiserText = "adam"
@@ -104,17 +104,17 @@ class Training(Part):
     accumulate: Positive = 1
     deep_weights: Weights = ()
     consistency_from: Natural = 0
-    inner_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     check_every: Natural = 50
-    stop_after: Natural = 0
+    patience: Natural = 0
     pretrain: PretrainingText = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Training":
         if self.epochs and self.steps != DEFAULT_STEPS:
             raise ValueError(f"give steps or epochs, not both; got steps {self.steps} and epochs {self.epochs}")
-        if self.stop_after and not self.inner_share:
-            raise ValueError("stop_after needs patients set aside to judge by: give inner_share too, such as 0.2")
+        if self.patience and not self.validation_share:
+            raise ValueError("patience needs patients set aside to judge by: give validation_share too, such as 0.2")
         return self
 
 

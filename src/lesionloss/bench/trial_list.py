@@ -14,6 +14,7 @@ from typing import Any
 from lesionloss.bench.difference_threshold import NAME
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import create_text
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.runs.run_files import read_json
 from lesionloss.training.trial import Recipe, Trial
 
@@ -44,7 +45,7 @@ def difference_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     """The method without a network, once per fold."""
     first_seed = min(trial.seed for trial in trials)
     folds = {trial.fold: trial for trial in reversed(trials) if trial.seed == first_seed}
-    return tuple(replace(trial, loss=NAME, method="difference", seed=0) for trial in folds.values())
+    return tuple(replace(trial, loss=NAME, method=DIFFERENCE_THRESHOLD, seed=0) for trial in folds.values())
 
 
 def settle(folder: Path, agenda: Agenda, threads_asked: int | None = None) -> Agenda:

@@ -17,7 +17,7 @@ Examples:
 
   lesionloss train --data DATA/msseg2 --loss hytver --out models/hytver      (all patients, nobody tested)
 
-  lesionloss train --data DATA/lit --loss dice --fold 0 --steps 250 --set training.inner_share=0.2 --out models/dice
+  lesionloss train --data DATA/lit --loss dice --fold 0 --set training.validation_share=0.2 --out models/dice
 
   lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick     (one trial of a plan)
 

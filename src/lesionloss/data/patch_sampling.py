@@ -63,18 +63,18 @@ class Sampler(Protocol):
 class WeightedCrop:
     """Windows around random lesion voxels (HyTver, weighted cropping: 80 voxels, moved by up to 10).
 
-    Each patch has a case of its own, drawn uniformly. `jitter` is in voxels; `lesion_share` of the patches are centred
-    on a lesion voxel, the others, and those of cases without lesion, on any voxel of the brain. An image smaller than
-    the patch lies in its middle; the padding counts as background unless `padding_counts` is False.
+    Each patch has a case of its own, drawn uniformly. `jitter` is in voxels; `foreground_share` of the patches are
+    centred on a lesion voxel, the others, and those of cases without lesion, on any voxel of the brain. An image smaller
+    than the patch lies in its middle; the padding counts as background unless `padding_counts` is False.
     """
 
     size: Size
     jitter: int = 10
-    lesion_share: float = 1.0
+    foreground_share: float = 1.0
     padding_counts: bool = True
 
     def __post_init__(self) -> None:
-        check_crop(self.size, self.jitter, self.lesion_share)
+        check_crop(self.size, self.jitter, self.foreground_share)
 
     def over(self, cases: Cases) -> Draws:
         """Independent draws; no case is read before it is drawn. Raises UsageError for no cases."""
@@ -83,7 +83,7 @@ class WeightedCrop:
         def window(stream: Stream, step: int, place: int, batch: int) -> Window:
             rng = numpy_generator(*stream, "patches", step, place)
             name = names[int(rng.integers(len(names)))]
-            return Window(name, crop_start(cases[name], self.size, self.jitter, self.lesion_share, rng))
+            return Window(name, crop_start(cases[name], self.size, self.jitter, self.foreground_share, rng))
 
         return Draws(self.size, window, padding_counts=self.padding_counts)
 

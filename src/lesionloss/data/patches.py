@@ -44,17 +44,17 @@ def cut(case: PreparedCase, start: Size, size: Size, *, padding_counts: bool = T
 
 
 def weighted_crop(
-    case: PreparedCase, size: Size, jitter: int, rng: np.random.Generator, lesion_share: float = 1.0
+    case: PreparedCase, size: Size, jitter: int, rng: np.random.Generator, foreground_share: float = 1.0
 ) -> tuple[Image, Mask]:
     """A patch (C, *size) and its reference (*size) of lesion voxels, centred near a random lesion voxel.
 
-    With probability `lesion_share` the centre is a random voxel of the reference, else, and where the case has no
+    With probability `foreground_share` the centre is a random voxel of the reference, else, and where the case has no
     lesion, a random voxel of the brain; it is then moved by up to `jitter` voxels along each axis, uniformly (HyTver,
     weighted cropping: 10). The window is pushed back into the image, and where it is larger than the image, the image
     lies in its middle with zeros around it. Raises UsageError for a size, jitter or share that makes no sense.
     """
-    check_crop(size, jitter, lesion_share)
-    patch = cut(case, crop_start(case, size, jitter, lesion_share, rng), size)
+    check_crop(size, jitter, foreground_share)
+    patch = cut(case, crop_start(case, size, jitter, foreground_share, rng), size)
     return patch.image, patch.reference > 0
 
 
@@ -63,7 +63,7 @@ def draw_batch(
     size: Size,
     batch: int,
     jitter: int,
-    lesion_share: float,
+    foreground_share: float,
     stream: Stream,
     step: int,
 ) -> Batch:
@@ -75,7 +75,7 @@ def draw_batch(
     """
     if batch < 1 or not cases:
         raise UsageError(f"a batch needs at least one patch and one case, got batch={batch} and {len(cases)} cases")
-    check_crop(size, jitter, lesion_share)
+    check_crop(size, jitter, foreground_share)
     ordered = sorted(cases, key=lambda case: case.name)
     images = np.zeros((batch, len(ordered[0].image), *size), dtype=np.float32)
     references = np.zeros((batch, *size), dtype=np.uint8)
@@ -83,7 +83,7 @@ def draw_batch(
     for index in range(batch):
         rng = numpy_generator(*stream, "patches", step, index)
         case = ordered[int(rng.integers(len(ordered)))]
-        source, place = _overlap(case.shape, crop_start(case, size, jitter, lesion_share, rng), size)
+        source, place = _overlap(case.shape, crop_start(case, size, jitter, foreground_share, rng), size)
         images[index][(slice(None), *place)] = case.image[(slice(None), *source)]
         references[index][place] = case.reference[source]
         names.append(case.name)
@@ -105,24 +105,24 @@ def check_fits(case: PreparedCase, size: Size) -> None:
         )
 
 
-def check_crop(size: Size, jitter: int, lesion_share: float) -> None:
+def check_crop(size: Size, jitter: int, foreground_share: float) -> None:
     """Raises UsageError for a size, jitter or share that makes no sense."""
     check_size(size)
     if jitter < 0:
         raise UsageError(f"jitter is a number of voxels, 0 or more, got {jitter}")
-    if not 0 <= lesion_share <= 1:
-        raise UsageError(f"lesion_share is a probability between 0 and 1, got {lesion_share}")
+    if not 0 <= foreground_share <= 1:
+        raise UsageError(f"foreground_share is a probability between 0 and 1, got {foreground_share}")
 
 
 def crop_start(
-    case: PreparedCase, size: Size, jitter: int, lesion_share: float, rng: np.random.Generator
+    case: PreparedCase, size: Size, jitter: int, foreground_share: float, rng: np.random.Generator
 ) -> tuple[int, ...]:
     """First voxel of a weighted crop.
 
     Draws the same three times whatever the case holds, so that the streams of two cases stay in step.
     """
     check_fits(case, size)
-    on_lesion = float(rng.random()) < lesion_share and len(case.lesion_voxels) > 0
+    on_lesion = float(rng.random()) < foreground_share and len(case.lesion_voxels) > 0
     voxels = case.lesion_voxels if on_lesion else case.brain_voxels
     chosen = int(voxels[int(rng.random() * len(voxels))])
     shift = rng.integers(-jitter, jitter, size=len(size), endpoint=True)

@@ -8,10 +8,10 @@ from torch import Tensor
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.input_checks import may_look, refuse_sums
 from lesionloss.losses.kernels import Kernel
-from lesionloss.losses.voxels import Reading, Voxels
+from lesionloss.losses.voxels import LossOptions, Voxels
 
 
-def align(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading, kernel: Kernel) -> Voxels:
+def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOptions, kernel: Kernel) -> Voxels:
     """Check and line up one batch.
 
     logits (B, C, *space), *space of two or three axes; labels (B, *space) or (B, 1, *space) with class numbers (a
@@ -21,14 +21,14 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading
     Raises UsageError for shapes; whether the values make sense is for `values.look` to say.
     """
     _check_logits(logits)
-    mask = _mask(logits, labels, valid, reading)
-    aligned = _labels(logits, labels, mask, reading)
+    mask = _mask(logits, labels, valid, options)
+    aligned = _labels(logits, labels, mask, options)
     batch, channels = logits.shape[:2]
     flat = logits.reshape(batch, channels, -1)
     if flat.dtype in (torch.float16, torch.bfloat16):
         flat = flat.float()
     groups = 1
-    if reading.multilabel:
+    if options.multilabel:
         groups = channels
         flat = flat.reshape(batch * channels, 1, -1)
         mask = None if mask is None else mask.repeat_interleave(channels, 0)
@@ -37,7 +37,7 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading
         flat = (lesion - background)[:, None]
     if mask is not None:
         flat = torch.where(mask[:, None], flat, 0.0)
-    return Voxels(flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, reading, groups)
+    return Voxels(flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, options, groups)
 
 
 def _check_logits(logits: Tensor) -> None:
@@ -56,7 +56,7 @@ def _shape(x: Tensor) -> str:
     return str(tuple(x.shape))
 
 
-def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading) -> Tensor | None:
+def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOptions) -> Tensor | None:
     """The valid voxels as (B, V), or None if all are."""
     batch, space = logits.shape[0], tuple(logits.shape[2:])
     mask = None
@@ -64,15 +64,15 @@ def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, reading: Reading
         if tuple(valid.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"valid must be {(batch, *space)} for logits {_shape(logits)}, got {_shape(valid)}")
         mask = (valid if valid.dtype == torch.bool else valid != 0).reshape(batch, -1)
-    if reading.ignore_index is not None:
+    if options.ignore_index is not None:
         if tuple(labels.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"ignore_index needs labels with class numbers, {(batch, *space)}; got {_shape(labels)}")
-        kept = (labels != reading.ignore_index).reshape(batch, -1)
+        kept = (labels != options.ignore_index).reshape(batch, -1)
         mask = kept if mask is None else mask & kept
     return mask
 
 
-def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, reading: Reading) -> Tensor:
+def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, options: LossOptions) -> Tensor:
     """Class numbers (R, V), or shares (R, K, V); harmless in masked voxels."""
     batch, channels, *space = logits.shape
     if labels.device != logits.device:
@@ -85,12 +85,12 @@ def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, reading: Readin
             f"labels must be {(batch, *space)}, {(batch, 1, *space)} or {(batch, channels, *space)} "
             f"for logits {_shape(logits)}, got {_shape(labels)}"
         )
-    if reading.multilabel and one_map and channels > 1:
+    if options.multilabel and one_map and channels > 1:
         raise UsageError(f"multilabel needs one map per channel, {(batch, channels, *space)}; got {_shape(labels)}")
     flat = labels.detach().reshape(batch, -1 if one_map else channels, math.prod(space))
     if mask is not None:
         flat = torch.where(mask[:, None], flat, torch.zeros((), dtype=flat.dtype, device=flat.device))
-    if reading.multilabel or channels == 1:
+    if options.multilabel or channels == 1:
         return _two_classes(flat.reshape(batch * channels, -1))
     if one_map:
         return _two_classes(flat[:, 0]) if channels == 2 else _whole(flat[:, 0])

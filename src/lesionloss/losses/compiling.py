@@ -78,7 +78,7 @@ if hasattr(os, "register_at_fork"):
 
 @by_hand.register_fake
 def _(logits: Tensor, labels: Tensor, valid: Tensor | None, loss: str) -> tuple[Tensor, Tensor]:
-    images = 1 if _losses[loss].reading.pooled else logits.shape[0]
+    images = 1 if _losses[loss].options.pooled else logits.shape[0]
     kind = torch.float32 if logits.dtype in (torch.float16, torch.bfloat16) else logits.dtype
     return logits.new_empty((images,), dtype=kind), torch.empty_like(logits)
 

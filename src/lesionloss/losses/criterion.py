@@ -19,7 +19,7 @@ from lesionloss.losses.kernels import READABLE, Kernel, fastest
 from lesionloss.losses.kernels.plan import Plan, plan_of
 from lesionloss.losses.registry import LossRecord
 from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
-from lesionloss.losses.voxels import Reading, Voxels
+from lesionloss.losses.voxels import LossOptions, Voxels
 
 Empty = Literal["count", "skip"]
 
@@ -38,10 +38,10 @@ def _bind(term: SpecTerm) -> BoundTerm:
     return BoundTerm(term.weight, term.name, lambda v: function(v, **given))
 
 
-def _reading(pooled: bool, empty: str, background: bool, multilabel: bool, ignore_index: int | None) -> Reading:
+def _options(pooled: bool, empty: str, background: bool, multilabel: bool, ignore_index: int | None) -> LossOptions:
     if empty not in ("count", "skip"):
         raise UsageError(f'empty must be "count" or "skip", got {empty!r}')
-    return Reading(pooled, background, empty == "skip", multilabel, ignore_index)
+    return LossOptions(pooled, background, empty == "skip", multilabel, ignore_index)
 
 
 class Loss(nn.Module):
@@ -50,10 +50,10 @@ class Loss(nn.Module):
     Without parameters and state. Make it with `build`, or use a named class such as `DiceLoss`.
     """
 
-    def __init__(self, spec: Spec, reading: Reading | None = None, kernel: Kernel | None = None) -> None:
+    def __init__(self, spec: Spec, options: LossOptions | None = None, kernel: Kernel | None = None) -> None:
         super().__init__()
         self.spec = spec
-        self.reading = reading or Reading()
+        self.options = options or LossOptions()
         self.kernel = kernel
         self._terms = tuple(_bind(term) for term in spec.terms)
         self._plans: dict[tuple[int, int], Plan] = {}
@@ -81,7 +81,7 @@ class Loss(nn.Module):
             images, _ = by_hand(logits, labels, valid, self._handle)
         else:
             images = self.per_image(logits, labels, valid)
-        return _average(images, weights, reduce, self.reading)
+        return _average(images, weights, reduce, self.options)
 
     def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
@@ -92,7 +92,7 @@ class Loss(nn.Module):
 
     def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         kernel = self.kernel or fastest(logits)
-        v = align(logits, labels, valid, self.reading, kernel)
+        v = align(logits, labels, valid, self.options, kernel)
         if kernel is not READABLE:
             v = replace(v, plan=self._plan(v))
         looks = kernel.looks(v)
@@ -114,10 +114,10 @@ class Loss(nn.Module):
         return str(self.spec)
 
     def __repr__(self) -> str:
-        return ", ".join([f"Loss({str(self)!r}", *_differences(self.reading)]) + ")"
+        return ", ".join([f"Loss({str(self)!r}", *_differences(self.options)]) + ")"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self).__name__, str(self), self.reading, self.kernel)
+        return _rebuild, (type(self).__name__, str(self), self.options, self.kernel)
 
 
 def _times(weight: float, values: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def _sum(values: list[Tensor]) -> Tensor:
 def per_image(term: BoundTerm, v: Voxels) -> Tensor:
     """The value of a term for each image, (I,). Raises UsageError if its function gives something else."""
     value = term.call(v)
-    images = v.groups if v.reading.pooled else v.logits.shape[0]
+    images = v.groups if v.options.pooled else v.logits.shape[0]
     if isinstance(value, Tensor) and value.shape in ((images, v.classes), (images, v.classes - 1)):
         return v.class_mean(value)
     if not isinstance(value, Tensor) or value.shape != (images,):
@@ -143,10 +143,10 @@ def per_image(term: BoundTerm, v: Voxels) -> Tensor:
     return value
 
 
-def _average(images: Tensor, weights: Tensor | None, reduce: bool, reading: Reading) -> Tensor:
+def _average(images: Tensor, weights: Tensor | None, reduce: bool, options: LossOptions) -> Tensor:
     if weights is None:
         return images.mean() if reduce else images
-    if reading.pooled or not reduce:
+    if options.pooled or not reduce:
         raise UsageError(
             "weights say how much each image counts in the average; there is none with pooled or reduce=False"
         )
@@ -156,16 +156,16 @@ def _average(images: Tensor, weights: Tensor | None, reduce: bool, reading: Read
     return (weights * images).sum() / weights.sum()
 
 
-def _differences(reading: Reading) -> list[str]:
+def _differences(options: LossOptions) -> list[str]:
     """The options of `build` that are not at their defaults, as written there."""
-    options: list[tuple[str, object, object]] = [
-        ("pooled", reading.pooled, False),
-        ("empty", "skip" if reading.skip_empty else "count", "count"),
-        ("background", reading.background, False),
-        ("multilabel", reading.multilabel, False),
-        ("ignore_index", reading.ignore_index, None),
+    entries: list[tuple[str, object, object]] = [
+        ("pooled", options.pooled, False),
+        ("empty", "skip" if options.skip_empty else "count", "count"),
+        ("background", options.background, False),
+        ("multilabel", options.multilabel, False),
+        ("ignore_index", options.ignore_index, None),
     ]
-    return [f"{name}={value!r}" for name, value, default in options if value is not default]
+    return [f"{name}={value!r}" for name, value, default in entries if value is not default]
 
 
 def build(
@@ -188,12 +188,12 @@ def build(
 
     Raises UsageError for text that is no sum of known losses.
     """
-    return Loss(parse(text), _reading(pooled, empty, background, multilabel, ignore_index), kernel)
+    return Loss(parse(text), _options(pooled, empty, background, multilabel, ignore_index), kernel)
 
 
-def _rebuild(class_name: str, text: str, reading: Reading, kernel: Kernel | None) -> Loss:
+def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | None) -> Loss:
     made = Loss.__new__(Loss if class_name == "Loss" else named_class(class_name))
-    Loss.__init__(made, parse(text), reading, kernel)
+    Loss.__init__(made, parse(text), options, kernel)
     return made
 
 
@@ -238,11 +238,11 @@ def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
         given = {key: arguments.pop(key) for key in list(arguments) if key in record.defaults}
         spec = Spec((_checked_term(record, given),))
         chosen = {option.name: option.default for option in _OPTIONS} | arguments
-        Loss.__init__(self, spec, _reading(**chosen))
+        Loss.__init__(self, spec, _options(**chosen))
 
     def __repr__(self: Loss) -> str:
         given = [f"{key}={value!r}" for key, value in self.spec.terms[0].given]
-        return f"{record.class_name}({', '.join(given + _differences(self.reading))})"
+        return f"{record.class_name}({', '.join(given + _differences(self.options))})"
 
     members = {
         "__init__": __init__,

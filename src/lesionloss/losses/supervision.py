@@ -8,7 +8,7 @@ from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, adapti
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.criterion import Loss
-from lesionloss.losses.voxels import Reading
+from lesionloss.losses.voxels import LossOptions
 
 
 class DeepSupervision(nn.Module):
@@ -49,12 +49,12 @@ class DeepSupervision(nn.Module):
         total: Tensor = outputs[0].new_zeros(())
         for weight, output in zip(weights, outputs, strict=True):
             if weight > 0:
-                coarse, kept = coarser(labels, valid, output, self.loss.reading)
+                coarse, kept = coarser(labels, valid, output, self.loss.options)
                 total = total + weight * self.loss(output, coarse, valid=kept, reduce=reduce)
         return total / sum(weights)
 
 
-def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, reading: Reading) -> tuple[Tensor, Tensor | None]:
+def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, options: LossOptions) -> tuple[Tensor, Tensor | None]:
     """Labels and mask at the resolution of an output (B, C, *space), by the rule of `DeepSupervision`."""
     space = tuple(output.shape[2:])
     if tuple(labels.shape[-len(space) :]) == space:
@@ -62,13 +62,13 @@ def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, reading: Readi
     shape = labels.shape[-len(space) :]
     fine = labels.reshape(labels.shape[0], -1, *shape)
     kept = None if valid is None else (valid != 0).reshape(labels.shape[0], 1, *shape)
-    if reading.ignore_index is not None:
-        known = fine != reading.ignore_index
+    if options.ignore_index is not None:
+        known = fine != options.ignore_index
         kept = known if kept is None else kept & known
     if kept is not None:
         fine = torch.where(kept, fine, torch.zeros((), dtype=fine.dtype, device=fine.device))
     coarse_kept = None if kept is None else _pool(kept.float(), space, largest=True)[:, 0] > 0
-    if reading.multilabel or (fine.is_floating_point() and fine.shape[1] == 1 and output.shape[1] <= 2):
+    if options.multilabel or (fine.is_floating_point() and fine.shape[1] == 1 and output.shape[1] <= 2):
         return _pool(fine.to(output.dtype), space, largest=True), coarse_kept
     if fine.shape[1] > 1:
         return _coarser_shares(fine.to(output.dtype), space), coarse_kept

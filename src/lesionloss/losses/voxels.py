@@ -33,7 +33,7 @@ class Counts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Reading:
+class LossOptions:
     """How a batch is read. Decided when a loss is built, the same for each of its terms."""
 
     pooled: bool = False  # the batch counts as one image
@@ -72,7 +72,7 @@ class Voxels:
     labels: Tensor  # (R, V) class numbers; (R, K, V) shares of the classes if the labels are soft
     valid: Tensor | None  # (R, V) bool; None: all
     kernel: Kernel = field(repr=False)
-    reading: Reading = Reading()
+    options: LossOptions = LossOptions()
     groups: int = 1  # rows that belong to one image
     plan: Plan | None = None  # what the loss is going to ask the kernel for, if that is known
     _kept: dict[object, Any] = field(default_factory=dict, repr=False)
@@ -132,7 +132,7 @@ class Voxels:
     def n(self) -> Tensor:
         """(I,): valid voxels, at least 1 so that an image without any costs 0 and not NaN."""
         if self.valid is None:
-            rows = self.groups if self.reading.pooled else self.logits.shape[0]
+            rows = self.groups if self.options.pooled else self.logits.shape[0]
             each = self.logits.shape[-1] * (self.logits.shape[0] // rows)
             return self.logits.new_full((rows,), float(each))
         return self.total(self.valid.to(self.logits.dtype)).clamp_min(1.0)
@@ -184,13 +184,13 @@ class Voxels:
 
     def pool(self, x: Tensor) -> Tensor:
         """Add the rows (R, ...) of a pooled batch: (I, ...)."""
-        if not self.reading.pooled:
+        if not self.options.pooled:
             return x
         return x.reshape(-1, self.groups, *x.shape[1:]).sum(0)
 
     def image_rows(self, x: Tensor) -> Tensor:
         """(R, V) as one row of voxels per image, (I, V·R/I); for losses that rank voxels."""
-        if not self.reading.pooled:
+        if not self.options.pooled:
             return x
         return x.reshape(-1, self.groups, x.shape[-1]).transpose(0, 1).reshape(self.groups, -1)
 
@@ -214,7 +214,7 @@ class Voxels:
         `sharpen` raises each voxel's false alarm and miss to that power (TP and TN stay): the DSC++ family.
         `background=None`: as the loss was built.
         """
-        with_background = self.reading.background if background is None else background
+        with_background = self.options.background if background is None else background
         key = (with_background, sharpen)
         if key not in self._kept:
             self._kept[key] = Counts(*self.kernel.counts(self, sharpen, with_background))
@@ -226,7 +226,7 @@ class Voxels:
         if not self.soft:
             c = self.counts(background=background, sharpen=2.0)
             return c.fp + c.fn
-        with_background = self.reading.background if background is None else background
+        with_background = self.options.background if background is None else background
         squares = (self.p - self.onehot).square()
         if self.valid is not None:
             squares = squares * self.valid[:, None]
@@ -236,7 +236,7 @@ class Voxels:
 
     def class_mean(self, x: Tensor) -> Tensor:
         """Average (I, classes) over classes: (I,). With empty="skip", over those that the reference holds."""
-        if not self.reading.skip_empty:
+        if not self.options.skip_empty:
             return x.mean(1)
         kept = self.present(x.shape[1])
         of_image = kept.reshape(-1, self.groups * x.shape[1]).sum(1, keepdim=True) / self.groups

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lesionloss.core.number_text import decimals_for, listed, number, plural, probability, quoted, unit_text
 from lesionloss.report.wording import luck_sentence
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.runs.values import facts
 from lesionloss.statistics import Comparison, Difference, Summary
 
@@ -90,7 +91,7 @@ def _was(names: Sequence[str]) -> str:
 
 
 def _how_large_is_luck(c: Comparison) -> str:
-    trained = {s.loss: s for s in c.summaries if s.method != "difference" and charged(s) is not None}
+    trained = {s.loss: s for s in c.summaries if s.method != DIFFERENCE_THRESHOLD and charged(s) is not None}
     if not trained:
         return "No trained network has a score."
     ordered = [s for s in best_first(c) if s.loss in trained]

@@ -15,7 +15,7 @@ from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.probability_maps import Calibration, calibration, over_thresholds
 from lesionloss.report.workers import Help
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 from lesionloss.runs.values import facts, false_positive_mm3, headline_rows
 from lesionloss.statistics import Comparison, best_loss, compare
 
@@ -103,7 +103,7 @@ def gather(results: Results, volumes: str | int, help: Help | None = None) -> Ga
 
 
 def _seedless(results: Results) -> str | None:
-    return next((trial.loss for trial in results.trials if trial.method == DIFFERENCE), None)
+    return next((trial.loss for trial in results.trials if trial.method == DIFFERENCE_THRESHOLD), None)
 
 
 def _metric(results: Results, name: str) -> MetricResult:

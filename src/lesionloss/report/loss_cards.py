@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.explain import Pull, pulls
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 
 SHARE = 0.01  # of the voxels is lesion in the image that shows the pull
 
@@ -36,7 +36,7 @@ class LossCard:
 
 def loss_cards(results: Results) -> tuple[LossCard, ...]:
     """One card per loss, in the order of the run."""
-    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE}
+    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE_THRESHOLD}
     return tuple(_without_network(loss) if loss in seedless else _card(loss) for loss in results.losses)
 
 

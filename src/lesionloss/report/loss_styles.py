@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 
 # Yellow and black of the set are left out: one vanishes on white, the other on a dark page.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -31,7 +31,7 @@ class Style:
 
 def styles(results: Results) -> dict[str, Style]:
     """A style for every loss, in the plan's order; six colours and seven marks make 42 pairs."""
-    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE}
+    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE_THRESHOLD}
     networks = [loss for loss in results.losses if loss not in seedless]
     chosen = {loss: Style(_COLOURS[n % len(_COLOURS)], _MARKS[n % len(_MARKS)]) for n, loss in enumerate(networks)}
     return chosen | dict.fromkeys(seedless, Style(_WITHOUT_NETWORK, "X"))

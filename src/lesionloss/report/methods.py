@@ -6,7 +6,7 @@ from lesionloss.report.facts_of_run import distinct
 from lesionloss.report.loss_cards import LossCard
 from lesionloss.report.run_settings import data, in_words, part, preparation, section
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 from lesionloss.statistics import declared_test
 
 FEW_SPACINGS = 3
@@ -70,7 +70,7 @@ def _held_out(results: Results) -> bool:
 
 
 def _training(results: Results, paired: bool) -> str:
-    records = [trial.record for trial in results.trials if trial.method != DIFFERENCE]
+    records = [trial.record for trial in results.trials if trial.method != DIFFERENCE_THRESHOLD]
     if not records:
         return ""
     known = part(results, "training")
@@ -85,7 +85,7 @@ def _training(results: Results, paired: bool) -> str:
     )
     last = (
         " The weights that did best on patients set aside from the training patients were judged."
-        if known.get("inner_share")
+        if known.get("validation_share")
         else " The weights of the last step were judged."
     )
     network = section(results, "network")

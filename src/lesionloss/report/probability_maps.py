@@ -16,7 +16,7 @@ from lesionloss.core.errors import DataError
 from lesionloss.metrics.components import fewest_voxels
 from lesionloss.metrics.lesion_table import SIZE_EDGES_MM3, SizeClass
 from lesionloss.metrics.thresholds import ThresholdCounts
-from lesionloss.runs.results import DIFFERENCE, Results, RunTrial
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results, RunTrial
 from lesionloss.runs.run_files import read_arrays
 
 Levels = NDArray[np.uint8]
@@ -113,7 +113,7 @@ def facts_of(trial: RunTrial, case: str, levels: Levels, counted: NDArray[Any], 
 
 def is_graded(facts: MapFacts) -> bool:
     """Whether the map holds probabilities; the method without a network gives 0 and 1 only."""
-    return facts.loss != DIFFERENCE
+    return facts.loss != DIFFERENCE_THRESHOLD
 
 
 def lowest_level(threshold: float) -> int:

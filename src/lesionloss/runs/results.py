@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "DIFFERENCE",
+    "DIFFERENCE_THRESHOLD",
     "RUNS",
     "CohortCase",
     "FailedTrial",
@@ -36,7 +36,7 @@ __all__ = [
     "run_folders",
 ]
 
-DIFFERENCE = "difference"
+DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 from lesionloss.runs.values import case_rows, facts, patient_values
 from lesionloss.statistics.complete_blocks import loss_table
 from lesionloss.statistics.differences import (
@@ -162,7 +162,7 @@ def _patient_differences(
     """For each pair of losses what `patient_values` gives of its `pairs_of`, from one table of all losses."""
     import pandas as pd
 
-    seedless = {str(loss) for loss in rows.loc[rows["method"] == DIFFERENCE, "loss"]}
+    seedless = {str(loss) for loss in rows.loc[rows["method"] == DIFFERENCE_THRESHOLD, "loss"]}
     table = loss_table(rows, losses, [loss for loss in losses if loss in seedless])
     known = [(number, pair) for number, pair in enumerate(pairs) if all(loss in table for loss in pair)]
     if not known:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 from lesionloss.runs.values import DECLARED_TESTS, facts, headline_rows, patient_values
 from lesionloss.statistics.complete_blocks import complete_blocks
 from lesionloss.statistics.evidence import (
@@ -138,7 +138,7 @@ def pairs_of(rows: "pd.DataFrame", loss: str, baseline: str) -> "pd.DataFrame":
     """As `paired_rows`, from comparable rows."""
     tables = [rows.loc[rows["loss"] == name] for name in (loss, baseline)]
     keys = ["patient", "case", "fold", "seed"]
-    seedless = [bool((table["method"] == DIFFERENCE).any()) for table in tables]
+    seedless = [bool((table["method"] == DIFFERENCE_THRESHOLD).any()) for table in tables]
     if any(seedless):
         keys.remove("seed")
         tables = [
@@ -205,7 +205,7 @@ def pairing_of(results: Results, loss: str, baseline: str) -> tuple[str, str]:
     mine, theirs = (
         {(trial.fold, trial.seed): trial for trial in results.trials if trial.loss == name} for name in (loss, baseline)
     )
-    if any(trial.method == DIFFERENCE for trial in (*mine.values(), *theirs.values())):
+    if any(trial.method == DIFFERENCE_THRESHOLD for trial in (*mine.values(), *theirs.values())):
         return "patient", ""
     common = sorted(mine.keys() & theirs.keys())
     unproven = [key for key in common if not mine[key].is_pair_of(theirs[key])]

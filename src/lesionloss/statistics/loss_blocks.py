@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.runs.results import DIFFERENCE, Results
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 from lesionloss.statistics.complete_blocks import Block, complete_blocks, loss_table
 from lesionloss.statistics.differences import comparable_rows
 
@@ -25,7 +25,7 @@ def world(results: Results, metric: str, *, networks_only: bool) -> World:
     """Losses without a single finite score are left out, so that one that always fails does not empty the rest."""
     rows = comparable_rows(results, metric)
     scored = set(rows.loc[np.isfinite(rows["penalised"]), "loss"])
-    seedless = {str(loss) for loss in rows.loc[rows["method"] == DIFFERENCE, "loss"]}
+    seedless = {str(loss) for loss in rows.loc[rows["method"] == DIFFERENCE_THRESHOLD, "loss"]}
     losses = [loss for loss in results.losses if loss in scored and not (networks_only and loss in seedless)]
     if not losses:
         return World((), ())

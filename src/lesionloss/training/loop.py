@@ -34,7 +34,7 @@ from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate, read_schedule
 from lesionloss.training.state import State, Step, take_weights, weights_of
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import inner_score, inner_split
+from lesionloss.training.validation import inner_score, validation_split
 
 HEALTH_EVERY = 10  # steps; a look at every gradient costs about a tenth of a small network's step
 READ_EVERY = 20  # steps on a GPU after which the losses are read; reading one means waiting for the device
@@ -96,9 +96,9 @@ def train(
     Raises TrainingFailed when the loss is not finite, UsageError for a recipe that does not fit network or cases.
     """
     recipe, stream = trial.recipe, (trial.pair,)
-    learning, aside = inner_split(cases, recipe.inner_share, stream)
-    if recipe.stop_after and not aside:
-        raise UsageError("stop_after needs patients set aside to judge by: give inner_share, such as 0.2")
+    learning, aside = validation_split(cases, recipe.validation_share, stream)
+    if recipe.patience and not aside:
+        raise UsageError("patience needs patients set aside to judge by: give validation_share, such as 0.2")
     score = inner_score(aside, recipe, device) if aside else None
 
     # network, criterion and optimiser; initial weights from the pair's own generator or a file
@@ -178,7 +178,7 @@ def train(
                 mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
                 state.progress = state.progress.after(-mean, step, schedule)
             finished = last or state.progress.exhausted(recipe)
-            if recipe.stop_after and (look or last):
+            if recipe.patience and (look or last):
                 state.marks.append((step, state.seen[:16]))
             if looking is not None:
                 state.looks += looking.after(network, step)

@@ -116,7 +116,7 @@ def _pretraining_recipe(recipe: Recipe, settings: Pretraining) -> Recipe:
     """The trial's, with steps and rate of its own; nobody is set aside, and no part is frozen yet."""
     rate = settings.learning_rate or recipe.learning_rate
     own = replace(recipe, steps=settings.steps, learning_rate=rate, pretrain="", freeze=())
-    return replace(own, inner_share=0.0, stop_after=0, check_every=50)
+    return replace(own, validation_share=0.0, patience=0, check_every=50)
 
 
 def start_of(trial: Trial, folder: Path) -> Path | None:

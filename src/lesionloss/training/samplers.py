@@ -19,7 +19,7 @@ class Weighted:
     """`WeightedCrop` with the recipe's patch, jitter and share of lesions."""
 
     def of(self, recipe: Recipe) -> Sampler:
-        return WeightedCrop(recipe.patch, recipe.jitter, recipe.lesion_share)
+        return WeightedCrop(recipe.patch, recipe.jitter, recipe.foreground_share)
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,10 @@ class Constant:
 
 @dataclass(frozen=True)
 class Polynomial:
-    """(1 - done/steps)^decay with the recipe's `decay`: from the full rate towards 0 after the last step."""
+    """(1 - done/steps)^poly_power with the recipe's `poly_power`: from the full rate towards 0 after the last step."""
 
     def factor(self, step: int, recipe: Recipe, drops: int) -> float:
-        return float((1 - (step - 1) / recipe.steps) ** recipe.decay)
+        return float((1 - (step - 1) / recipe.steps) ** recipe.poly_power)
 
 
 @dataclass(frozen=True)
@@ -115,4 +115,4 @@ class Progress:
 
     def exhausted(self, recipe: Recipe) -> bool:
         """Whether the recipe's patience is at its end."""
-        return 0 < recipe.stop_after <= self.looks
+        return 0 < recipe.patience <= self.looks

@@ -10,7 +10,7 @@ from typing import Any
 class Recipe:
     """How a network is trained and applied; equal for all losses of a comparison.
 
-    `patch`, `jitter` and `window` are in voxels; `lesion_share` is the share of patches centred on a lesion;
+    `patch`, `jitter` and `window` are in voxels; `foreground_share` is the share of patches centred on a lesion;
     `precision` is resolved (`float32`, `bf16` or `fp16`); `overlap` is the share by which the windows of inference
     overlap. `augment` is True for flips and rescaled visits, False for nothing, or the texts of
     `data.augment.parse_augmentation`.
@@ -19,12 +19,12 @@ class Recipe:
     plans keep their names and their random draws:
 
     optimiser, schedule, sampler: texts, see `training.optimisers`, `training.schedules`, `training.samplers`. The
-        polynomial schedule falls as (1 - done/steps)^decay; decay 0 keeps the rate constant.
+        polynomial schedule falls as (1 - done/steps)^poly_power; poly_power 0 keeps the rate constant.
     clip_norm: largest norm of the whole gradient, 0 for no limit. accumulate: batches whose gradients make one step.
     deep_weights: one number per output of a network with deep supervision; empty: each half of the one before.
     consistency_from: step from which the two single-visit heads are pushed apart on new lesions; 0: never.
-    inner_share: share of the training patients set aside to choose the best weights. check_every: steps between two
-        looks at them (or at the loss, without them). stop_after: looks without a better score before training ends; 0:
+    validation_share: share of the training patients set aside to choose the best weights. check_every: steps
+        between two looks at them (or at the loss, without them). patience: looks without a better score before training ends; 0:
         never.
     start_from, start_layout, start_sha256: a file of weights to begin with, how its names are mapped, and its content.
     freeze: patterns of parameters that do not move.
@@ -36,9 +36,9 @@ class Recipe:
     batch: int
     patch: tuple[int, ...]
     jitter: int
-    lesion_share: float
+    foreground_share: float
     learning_rate: float
-    decay: float
+    poly_power: float
     augment: bool | tuple[str, ...]
     precision: str
     window: tuple[int, ...]
@@ -51,9 +51,9 @@ class Recipe:
     accumulate: int = 1
     deep_weights: tuple[float, ...] = ()
     consistency_from: int = 0
-    inner_share: float = 0.0
+    validation_share: float = 0.0
     check_every: int = 50
-    stop_after: int = 0
+    patience: int = 0
     start_from: str = ""
     start_layout: str = ""
     start_sha256: str = ""

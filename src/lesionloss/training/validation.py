@@ -14,7 +14,7 @@ from lesionloss.training.trial import Recipe
 Score = Callable[[nn.Module], float]
 
 
-def inner_split(
+def validation_split(
     cases: Sequence[PreparedCase], share: float, stream: tuple[str | int, ...]
 ) -> tuple[list[PreparedCase], list[PreparedCase]]:
     """Cases to learn from, and cases of `share` of the patients set aside, drawn by `stream`; by patient.
@@ -28,9 +28,7 @@ def inner_split(
     with_lesion = {case.patient for case in cases if case.reference.any()}
     wanted = patients_aside(len(patients), share)
     if wanted >= len(patients):
-        raise UsageError(
-            f"inner_share {share:g} of {len(patients)} training patients leaves nobody to learn from; give more or less"
-        )
+        raise UsageError(f"validation_share {share:g} of {len(patients)} training patients leaves nobody to learn from")
     shuffled = [patients[index] for index in numpy_generator(*stream, "inner").permutation(len(patients))]
     lesion = [patient for patient in shuffled if patient in with_lesion]
     first, last = lesion[:1] if len(lesion) > 1 else [], lesion[-1:]

@@ -89,7 +89,7 @@ def generalised_dice(v: Voxels, *, power: Exponent = 2.0) -> Tensor:
     held = v.class_voxels > 0
     rarest = torch.where(held, v.class_voxels, torch.inf).amin(1, keepdim=True)
     weights = torch.where(held, (rarest / v.class_voxels.clamp_min(v.eps)).pow(power), 1.0)
-    if v.reading.skip_empty:
+    if v.options.skip_empty:
         weights = weights * v.present(v.classes)
     errors = (weights * (c.fp + c.fn)).sum(1) / 2
     return errors / ((weights * c.tp).sum(1) + errors + v.eps)
