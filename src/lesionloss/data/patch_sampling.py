@@ -64,8 +64,8 @@ class WeightedCrop:
     """Windows around random lesion voxels (HyTver, weighted cropping: 80 voxels, moved by up to 10).
 
     Each patch has a case of its own, drawn uniformly. `jitter` is in voxels; `foreground_share` of the patches are
-    centred on a lesion voxel, the others, and those of cases without lesion, on any voxel of the brain. An image smaller
-    than the patch lies in its middle; the padding counts as background unless `padding_counts` is False.
+    centred on a lesion voxel, the others, and those of cases without lesion, on any voxel of the brain. An image
+    smaller than the patch lies in its middle; the padding counts as background unless `padding_counts` is False.
     """
 
     size: Size
