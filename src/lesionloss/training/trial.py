@@ -24,8 +24,8 @@ class Recipe:
     deep_weights: one number per output of a network with deep supervision; empty: each half of the one before.
     consistency_from: step from which the two single-visit heads are pushed apart on new lesions; 0: never.
     validation_share: share of the training patients set aside to choose the best weights. check_every: steps
-        between two looks at them (or at the loss, without them). patience: looks without a better score before training ends; 0:
-        never.
+        between two looks at them (or at the loss, without them). patience: looks without a better score before training
+        ends; 0: never.
     start_from, start_layout, start_sha256: a file of weights to begin with, how its names are mapped, and its content.
     freeze: patterns of parameters that do not move.
     pretrain: how the network is pretrained on synthetic patients, see `training.pretraining`; empty: not.
