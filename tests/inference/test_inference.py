@@ -21,7 +21,6 @@ from lesionloss.inference import (
     Windows,
     choose_mode,
     choose_way,
-    lesion_mask,
     predict_logits,
     predict_probabilities,
     read_way,
@@ -300,19 +299,3 @@ def test_a_network_that_cannot_be_followed_gets_windows() -> None:
     choice = choose_way(Odd(), (1, 9, 9), window=(4, 4), precision="float32", device="cpu")
     assert choice.way == Windows((4, 4), overlap=0.25)
     assert choice.needed_bytes is None
-
-
-def test_masks_keep_large_lesions_and_the_most_probable_class() -> None:
-    probabilities = np.zeros((2, 10, 10, 3), np.float32)
-    probabilities[0, 1:4, 1:4, 1] = 0.6  # 9 voxels of the first class
-    probabilities[1, 1, 1, 1] = 0.39
-    probabilities[0, 8, 8, 0] = 0.3  # one voxel, above the threshold only together
-    probabilities[1, 8, 8, 0] = 0.4
-    mask = lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0)
-    assert mask.dtype == np.uint8
-    assert mask[8, 8, 0] == 2
-    assert (mask == 1).sum() == 9
-    large = lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0, min_volume_mm3=2.0)
-    assert (large > 0).sum() == 9
-    assert not lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0, min_volume_mm3=18.0).any()
-    assert not lesion_mask(np.zeros((1, 4, 4, 4), np.float32), threshold=0.5, voxel_mm3=1.0, min_volume_mm3=3).any()

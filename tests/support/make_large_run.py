@@ -65,7 +65,7 @@ def _maps(name: str, arrays: dict) -> list[bytes]:
         )
         p = np.where(arrays["brain"], 1 / (1 + np.exp(-(8 * blurred - 5.5 + 1.2 * noise / noise.std()))), 0)
         out = io.BytesIO()
-        np.savez_compressed(out, probability=np.rint(p * 255).astype(np.uint8))
+        np.savez_compressed(out, probability=p.astype(np.float32))
         files.append(out.getvalue())
     return files
 

@@ -200,9 +200,7 @@ def _write_trial(
     rows = []
     for name in record["test"]:
         probability = _predict(made, trial, name, cases[name])
-        np.savez_compressed(
-            folder / "predictions" / f"{name}.npz", probability=np.round(probability * 255).astype(np.uint8)
-        )
+        np.savez_compressed(folder / "predictions" / f"{name}.npz", probability=probability.astype(np.float32))
         rows += _scores(made, record, name, probability, cases[name])
     with (folder / "scores.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")

@@ -24,6 +24,9 @@ from lesionloss.data.preparation_recipe import Crop, Recipe
 
 DEFAULT_STEPS = 1000
 
+# Smaller probabilities are not kept, so that no mask could be made from them again.
+LOWEST_THRESHOLD = 0.001
+
 
 class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -123,7 +126,7 @@ class Inference(Part):
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5
 
 
 class Curves(Part):

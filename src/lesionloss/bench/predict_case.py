@@ -10,7 +10,7 @@ from lesionloss.training.trial import Trial
 
 
 def predicted_by(network: nn.Module, trial: Trial, case: PreparedCase, device: str) -> Predicted:
-    """Sliding windows of the recipe; lesion is above the threshold, its class the most probable one."""
+    """Sliding windows of the recipe; lesion is what reaches the threshold, its class the most probable one."""
     recipe = trial.recipe
     way = Windows(recipe.window, overlap=recipe.overlap)
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)

@@ -14,11 +14,12 @@ import tomli_w
 import torch
 from numpy.typing import NDArray
 
+from lesionloss.bench.plan_parts import LOWEST_THRESHOLD
 from lesionloss.core.version import __version__
 from lesionloss.data.prepare import PreparedCase
 from lesionloss.data.volume import axes_of
 from lesionloss.inference import lesion_probability
-from lesionloss.metrics import Case, choose, score
+from lesionloss.metrics import Case, choose, is_lesion, score
 from lesionloss.metrics.several_classes import mean_of_defined
 from lesionloss.networks.bundle import Record, save_bundle
 from lesionloss.training.loop import Trained
@@ -178,10 +179,16 @@ def write_model(
 
 
 def write_prediction(folder: Path, case: PreparedCase, predicted: Predicted) -> None:
-    """The probability of any lesion in 256 steps, on the cohort's grid; of several classes, the class numbers too."""
+    """Write the probability of any lesion on the cohort's grid; of several classes, the class numbers too.
+
+    Values from `LOWEST_THRESHOLD` on keep all digits of float32, so that every threshold a plan may have gives the mask
+    that was scored. Those below become 0: most voxels of the brain are such, and files would be fifty times as large.
+    """
     path = folder / "predictions" / f"{case.name}.npz"
     path.parent.mkdir(exist_ok=True)
-    arrays = {"probability": np.rint(predicted.lesion * 255).astype(np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {
+        "probability": np.where(is_lesion(predicted.lesion, LOWEST_THRESHOLD), predicted.lesion, np.float32(0))
+    }
     if len(case.classes) > 1:
         arrays["classes"] = predicted.labels
     np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -45,7 +45,7 @@ def predict(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", help="Lesion is where the probability is above it (default: model's)."),
+        typer.Option("--threshold", help="Lesion is where the probability is at least this (default: the model's)."),
     ] = None,
     min_volume: Annotated[
         float | None,

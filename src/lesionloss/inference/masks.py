@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.metrics.components import fewest_voxels, find_lesions
+from lesionloss.metrics.thresholds import is_lesion
 
 
 def lesion_probability(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -21,11 +22,11 @@ def lesion_mask(
 ) -> NDArray[np.uint8]:
     """Class numbers (*space), 0 background, from probabilities (L, *space).
 
-    Lesion is where the probability of any lesion is above `threshold`; its class is the most probable one. Components
-    of `min_volume_mm3` or less are left out, whatever their classes. Raises UsageError for another connectivity than
-    6, 18 and 26.
+    Lesion is where the probability of any lesion is at least `threshold`; its class is the most probable one.
+    Components of `min_volume_mm3` or less are left out, whatever their classes. Raises UsageError for another
+    connectivity than 6, 18 and 26.
     """
-    lesion = lesion_probability(probabilities) > threshold
+    lesion = is_lesion(lesion_probability(probabilities), threshold)
     if min_volume_mm3 > 0:
         lesion = _large(lesion, fewest_voxels(min_volume_mm3, voxel_mm3), connectivity)
     classes = probabilities.argmax(axis=0).astype(np.uint8) + np.uint8(1)

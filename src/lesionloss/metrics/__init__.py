@@ -26,6 +26,7 @@ from lesionloss.metrics.metric_registry import (
     score,
 )
 from lesionloss.metrics.several_classes import ClassMean, class_cases, mdice, miou, score_classes
+from lesionloss.metrics.thresholds import is_lesion
 
 __all__ = [
     "Better",
@@ -42,6 +43,7 @@ __all__ = [
     "choose",
     "class_cases",
     "detection_by_size",
+    "is_lesion",
     "lesion_table",
     "lesion_volume",
     "lesionwise",

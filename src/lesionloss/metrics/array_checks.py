@@ -57,7 +57,7 @@ def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_threshold(threshold: float) -> float:
-    """A plain float, so that a map is compared in its own precision. Raises DataError outside [0, 1]."""
+    """A plain float. Raises DataError outside [0, 1]."""
     if not 0 <= threshold <= 1:
         raise DataError(f"threshold: expected a number from 0 to 1, got {threshold}")
     return float(threshold)

@@ -20,6 +20,7 @@ from lesionloss.metrics.array_checks import (
     as_threshold,
     same_shape,
 )
+from lesionloss.metrics.thresholds import is_lesion
 
 if TYPE_CHECKING:
     from lesionloss.metrics.borders import Box, SurfaceDistances
@@ -80,7 +81,7 @@ class Case:
         self.probability = as_probability("prediction", given) if is_map else self._map_beside(probability)
         self.ignore = self._mask_beside("ignore", ignore)
         self.brain = self._mask_beside("brain", brain)
-        self.prediction = self._counted(given >= self.threshold if is_map else as_mask("prediction", given))
+        self.prediction = self._counted(is_lesion(given, self.threshold) if is_map else as_mask("prediction", given))
         same_shape("reference", as_array("reference", reference), self.shape)
         self.reference = self._counted(as_mask("reference", reference))
 

@@ -1,6 +1,6 @@
 """Recall, precision and Dice as the threshold moves, and the threshold that reaches a wanted recall or precision.
 
-A voxel is lesion where its probability is at least the threshold, as in Case. Choose a threshold on one set and apply
+A voxel is lesion where its probability is at least the threshold (`is_lesion`). Choose a threshold on one set and apply
 it to another: chosen on the set it is judged on, it flatters.
 """
 
@@ -12,9 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.metrics.array_checks import Floats, as_array, as_mask, as_probability, same_shape
+from lesionloss.metrics.array_checks import Floats, Mask, as_array, as_mask, as_probability, same_shape
 
 Counts = NDArray[np.int64]
+
+
+def is_lesion(probability: NDArray[Any], threshold: float) -> Mask:
+    """Decide which voxels are lesion: those whose probability is at least the threshold.
+
+    Everything that makes a mask of a map asks this function. The map is compared in its own precision, so that a
+    threshold of 0.3 includes the float32 that is nearest to 0.3.
+
+    Args:
+        probability: Floats from 0 to 1, of any shape.
+        threshold: A number from 0 to 1.
+
+    Returns:
+        A mask of the same shape.
+    """
+    return np.asarray(probability >= float(threshold), dtype=np.bool_)
 
 
 def _shares(part: Counts, whole: Counts) -> Floats:

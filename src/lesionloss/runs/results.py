@@ -147,7 +147,7 @@ class Results:
         return (self.folder / "trials" / Path(key).name / "predictions" / f"{Path(case).name}.npz").is_file()
 
     def probability(self, key: str, case: str) -> NDArray[np.float32]:
-        """The probability map (X, Y, Z) in [0, 1] of one held-out case, as it was kept in 8 bits.
+        """The probability map (X, Y, Z) in [0, 1] of one held-out case.
 
         Raises UsageError for an unknown trial, DataError where the map is absent or damaged.
         """
@@ -156,7 +156,12 @@ class Results:
                 arrays = read_arrays(trial.folder / "predictions" / f"{Path(case).name}.npz")
                 if "probability" not in arrays:
                     raise DataError(f"{trial.folder}/predictions/{case}.npz: no array named 'probability'")
-                return (arrays["probability"] / np.float32(255)).astype(np.float32)
+                if arrays["probability"].dtype != np.float32:
+                    raise DataError(
+                        f"{trial.folder}/predictions/{case}.npz: expected float32 probabilities, got "
+                        f"{arrays['probability'].dtype}, as earlier versions kept them; run the benchmark again"
+                    )
+                return arrays["probability"]
         raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
 
     def classes(self, key: str, case: str) -> NDArray[np.uint8] | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.runs.results import Results
 from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.core.catalogue import nearest
@@ -143,7 +144,7 @@ def false_positive_mm3(results: Results, loss: str) -> float | None:
     rows = status[status["status"].isin(["ref_empty", "both_empty"]) & (status["loss"] == loss)]
     thresholds = {trial.key: float(trial.record.get("threshold", 0.5)) for trial in results.trials}
     volumes = [
-        float((results.probability(key, case) >= thresholds[key]).sum()) * float(np.prod(spacing[case]))
+        float(is_lesion(results.probability(key, case), thresholds[key]).sum()) * float(np.prod(spacing[case]))
         for key, case in zip(rows["key"], rows["case"], strict=True)
         if results.has_probability(key, case) and case in spacing
     ]

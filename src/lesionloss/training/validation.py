@@ -9,6 +9,7 @@ from torch import nn
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.trial import Recipe
 
 Score = Callable[[nn.Module], float]
@@ -56,7 +57,7 @@ def inner_score(cases: Sequence[PreparedCase], recipe: Recipe, device: str) -> S
                 precision=recipe.precision,
                 device=device,
             )
-            found.append(_dice(probability > recipe.threshold, case.reference > 0))
+            found.append(_dice(is_lesion(probability, recipe.threshold), case.reference > 0))
         network.train()
         return float(np.mean(found))
 

@@ -203,7 +203,7 @@ def _draw(
 
     mask = _mask(probabilities, made_from, float(np.prod(ready.case.spacing_mm)))
     smallest = made_from["min_volume_mm3"]
-    rule = f"probability above {made_from['threshold']:g}" + (f", more than {smallest:g} mm³" if smallest else "")
+    rule = f"probability of at least {made_from['threshold']:g}" + (f", more than {smallest:g} mm³" if smallest else "")
     shown = Shown(
         case=ready.case,
         mask=mask,
