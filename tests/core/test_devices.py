@@ -13,7 +13,7 @@ from lesionloss import UsageError
 from lesionloss.core.devices import resolve_device
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import Whole, Windows, predict_probabilities
+from lesionloss.inference import SlidingWindow, WholeImage, predict_probabilities
 from lesionloss.networks import build_network
 from lesionloss.training.loop import train, weights_hash
 
@@ -29,13 +29,13 @@ def test_the_default_device_changes_nothing(network: str, cases: list[PreparedCa
     plain = train(trial, cases)
     with torch.device("meta"):
         other = train(trial, cases)
-        found = [predict_probabilities(other.network, cases[0], way) for way in (Whole(), Windows((16,)))]
+        found = [predict_probabilities(other.network, cases[0], mode) for mode in (WholeImage(), SlidingWindow((16,)))]
         built = build_network(network, torch_generator("w"))
     assert weights_hash(other.network) == weights_hash(plain.network)
     assert other.history[-1].loss == plain.history[-1].loss
     assert weights_hash(built) == weights_hash(build_network(network, torch_generator("w")))
-    for way, probabilities in zip((Whole(), Windows((16,))), found, strict=True):
-        assert (probabilities == predict_probabilities(plain.network, cases[0], way)).all()
+    for mode, probabilities in zip((WholeImage(), SlidingWindow((16,))), found, strict=True):
+        assert (probabilities == predict_probabilities(plain.network, cases[0], mode)).all()
 
 
 def test_devices_by_name() -> None:

@@ -20,9 +20,7 @@ from lesionloss.inference.predict.replay_preparation import _registration, make_
 from lesionloss.synth.patient import SyntheticPatient, synthesise
 from lesionloss.synth.profiles import profile_settings
 from make_cohort import write_cohort
-from predict_cases import CHANNELS, SHAPE, bundle_of, visits, write
-
-__all__ = ["visits"]
+from predict_cases import CHANNELS, SHAPE, bundle_of, write
 
 
 def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> None:
@@ -37,7 +35,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     ready = make_ready(source, bundle_of(preparation=settings).record)
     assert list(ready.steps) == steps[:-1]
     assert ready.case.spacing_mm == pytest.approx((1.5, 1.0, 2.0))
-    assert ready.home(ready.case.lesion).shape == ready.shape == SHAPE
+    assert ready.on_own_grid(ready.case.lesion).shape == ready.shape == SHAPE
     assert np.allclose(ready.affine, straight, atol=1e-5)
     assert any("bias fields removed" in note for note in ready.notes)
     assert any("predicted on voxels of 1.5 x 1 x 2 mm" in note for note in ready.notes)
@@ -58,7 +56,7 @@ def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path
     assert np.allclose(one.affine, other.affine)
     assert not other.notes
     plain = make_ready(stored, bundle_of(channels=CHANNELS[:2]).record)
-    assert "prepared otherwise than the model's training cases: n4, resample, steps differ" in plain.notes[0]
+    assert "prepared in another way than the model's training cases: n4, resample, steps differ" in plain.notes[0]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +96,7 @@ def test_a_baseline_on_another_grid_is_registered_and_lesions_are_found_at_their
     )
     assert ready.shape == patient.reference.shape
     assert np.allclose(ready.affine, patient.affine, atol=1e-4)
-    difference = ready.home(ready.case.image[2])
+    difference = ready.on_own_grid(ready.case.image[2])
     numbers = numbered_lesions(patient.reference > 0, 26)
     lesions = [numbers == n for n in range(1, numbers.max() + 1)]
     lesion = max(lesions, key=lambda inside: difference[inside].sum())  # the one that stands out most
@@ -114,7 +112,7 @@ def test_registration_can_be_refused_or_asked_for(moved_visits: tuple[Path, Path
     with pytest.raises(DataError, match=r"not on one grid.*leave out --no-register"):
         make_ready(source, bundle_of().record, register=False)
     asked = _registration(source.files, Recipe(), True)
-    assert asked == (Register(to="followup"), "as asked")
+    assert asked == (Register(to="followup"), "as requested")
     halfway = Recipe(steps=("register", "brain", "crop", "normalise", "difference"))
     assert _registration(source.files, halfway, None) == (Register(to="halfway"), "as the model's training cases were")
     one_grid = source_of_files([second], [second])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics import Case, Status, VoxelCounts, list_metrics, score
+from lesionloss.metrics import Case, CaseStatus, VoxelCounts, list_metrics, score
 
 PRED = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
 REF = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
@@ -14,7 +14,7 @@ REF = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
 def test_counts_and_status():
     case = Case(PRED, REF, spacing_mm=(1, 2))
     assert case.counts == VoxelCounts(tp=2, fp=1, fn=1, tn=8)
-    assert case.status is Status.OK
+    assert case.status is CaseStatus.OK
     assert case.voxel_mm3 == 2.0
     assert case.diagonal_mm == pytest.approx(np.hypot(3, 8))
 
@@ -140,7 +140,7 @@ def test_a_volume_of_one_slice_has_the_borders_of_an_image(axis):
 
 def test_everything_ignored_is_empty():
     case = Case(PRED * 0.9, REF, spacing_mm=(1, 1), ignore=np.ones_like(PRED))
-    assert case.status is Status.BOTH_EMPTY
+    assert case.status is CaseStatus.BOTH_EMPTY
     names = [record.name for record in list_metrics() if record.needs <= {"probability"}]
     undefined = [name for name, value in score(case, names).items() if np.isnan(value)]
     assert {"dice", "specificity", "nll", "nll_lesion_term", "ece"} <= set(undefined)

@@ -9,7 +9,7 @@ import pytest
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.metrics import Case, choose, list_metrics, score
-from lesionloss.metrics.metric_registry import Better, Need
+from lesionloss.metrics.metric_registry import Better, RequiredMap
 from metrics_by_hand import random_pair
 
 NAMES = [record.name for record in list_metrics()]
@@ -182,6 +182,6 @@ def test_what_is_needed_is_asked_for(name):
 
 
 def test_needs_are_known():
-    assert {need for record in list_metrics() for need in record.needs} == {Need.PROBABILITY, Need.BRAIN}
+    assert {need for record in list_metrics() for need in record.needs} == {RequiredMap.PROBABILITY, RequiredMap.BRAIN}
     assert set(EMPTY) == set(NAMES)
     assert set(NAMES) >= SYMMETRIC

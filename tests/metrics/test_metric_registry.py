@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 
 from lesionloss.core.errors import UsageError
-from lesionloss.metrics import Case, Empty, Status, choose, list_metrics, metric, metric_docs, penalised, score
+from lesionloss.metrics import (
+    Case,
+    CaseStatus,
+    EmptyValues,
+    choose,
+    list_metrics,
+    metric,
+    metric_docs,
+    penalised,
+    score,
+)
 from lesionloss.metrics.metric_options import LIMITS
 from lesionloss.metrics.metric_registry import Better, forget
 
@@ -83,9 +93,9 @@ def test_both_empty_counts_where_it_is_asked_for():
     nothing, alarm = case(NOTHING, NOTHING), case(LESION, NOTHING)
     asked = choose("dice(both_empty=1)")
     assert (asked.value(nothing), asked.value(alarm), asked.value(case(NOTHING, LESION))) == (1.0, 0.0, 0.0)
-    assert asked.in_headline(1.0, Status.BOTH_EMPTY)
-    assert not asked.in_headline(0.0, Status.REF_EMPTY)
-    assert not choose("dice").in_headline(1.0, Status.BOTH_EMPTY)
+    assert asked.in_headline(1.0, CaseStatus.BOTH_EMPTY)
+    assert not asked.in_headline(0.0, CaseStatus.REF_EMPTY)
+    assert not choose("dice").in_headline(1.0, CaseStatus.BOTH_EMPTY)
     can = {record.name for record in list_metrics() if record.can_count_empty}
     assert {"dice", "jaccard", "nsd", "lesion_f1", "precision", "recall"} <= can
     assert not can & {"hd95", "assd", "specificity", "volume_mm3", "relative_volume_difference"}
@@ -118,7 +128,7 @@ def test_nothing_to_find_is_no_miss():
 
 
 def register_half(name="half"):
-    @metric(name, title="Half", unit="", direction=Better.HIGHER, source="test", empty=Empty(None, 1.0, 2.0))
+    @metric(name, title="Half", unit="", direction=Better.HIGHER, source="test", empty=EmptyValues(None, 1.0, 2.0))
     def half(one, *, of=1.0):
         return of / 2
 
@@ -140,6 +150,8 @@ def test_own_metrics_and_clashes():
 def test_an_option_needs_a_default():
     with pytest.raises(UsageError, match="'of' has no default"):
 
-        @metric("no_default", title="", unit="", direction=Better.HIGHER, source="", empty=Empty(None, None, None))
+        @metric(
+            "no_default", title="", unit="", direction=Better.HIGHER, source="", empty=EmptyValues(None, None, None)
+        )
         def no_default(one, of):
             return of

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.components import label_components
 from lesionloss.data.prepare import PreparedCase
 
 NAME = "difference threshold (no training)"
@@ -27,14 +28,13 @@ class DifferenceSettings:
 
 def difference_mask(case: PreparedCase, settings: DifferenceSettings) -> NDArray[np.bool_]:
     """New-lesion mask (X, Y, Z) from image (3, X, Y, Z) without learning anything."""
-    import cc3d
     from scipy import ndimage
 
     spacing = np.asarray(case.spacing_mm)
     sigma = np.where(spacing < _COARSE * spacing.min(), settings.smoothing_mm / spacing, 0.0)
     smooth = ndimage.gaussian_filter(case.image[2], sigma)
     mask = (smooth > settings.threshold) & (case.image[1] > settings.bright) & case.brain
-    components = cc3d.connected_components(mask, connectivity=26)
+    components, _ = label_components(mask, 26)
     voxels = np.bincount(components.ravel())
     large = voxels * float(np.prod(spacing)) > settings.smallest_mm3
     large[0] = False

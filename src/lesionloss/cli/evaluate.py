@@ -11,8 +11,8 @@ from lesionloss.cli.app import app
 from lesionloss.cli.evaluate_options import check_out, check_together, request_of, threshold_in
 
 if TYPE_CHECKING:
-    from lesionloss.metrics.evaluation import Request
-    from lesionloss.metrics.file_matching import Matched
+    from lesionloss.metrics.evaluation import EvaluationRequest
+    from lesionloss.metrics.file_matching import MatchedFiles
     from lesionloss.metrics.thresholds import CurvePoint
 
 EVALUATE_HELP = """Every metric of predictions against references: per case to CSV, over all cases on the screen.
@@ -130,11 +130,11 @@ def _write(out: Path | None, table: str, summary: str) -> None:
         typer.echo(f"{out} and {out.with_suffix('.json')} written", err=True)
 
 
-def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bool, jobs: int) -> None:
+def _score(matched: "MatchedFiles", request: "EvaluationRequest", out: Path | None, as_json: bool, jobs: int) -> None:
     from lesionloss.cli.evaluate_tables import show_scores
     from lesionloss.metrics.averages import count_cases
     from lesionloss.metrics.evaluation import evaluate_case, for_each_case, slow_modules, summaries
-    from lesionloss.metrics.export import Overview, rows_csv, summary_json
+    from lesionloss.metrics.export import Evaluation, rows_csv, summary_json
     from lesionloss.metrics.lesion_table import detection_by_size
 
     progress = _progress("scoring", len(matched.cases))
@@ -146,7 +146,7 @@ def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bo
         label: detection_by_size([lesion for result in results for lesion in result.lesions[label]]) for label in labels
     }
     cases = {label: count_cases([result.statuses[label] for result in results]) for label in results[0].statuses}
-    overview = Overview(summaries(rows), cases, sizes, matched.unmatched, request.threshold)
+    overview = Evaluation(summaries(rows), cases, sizes, matched.unmatched, request.threshold)
     if as_json:
         typer.echo(summary_json(overview), nl=False)
     else:
@@ -155,7 +155,7 @@ def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bo
 
 
 def _sweep(
-    matched: "Matched",
+    matched: "MatchedFiles",
     thresholds: str,
     want_recall: float | None,
     want_precision: float | None,

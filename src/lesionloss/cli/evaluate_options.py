@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lesionloss.metrics.evaluation import Request
-    from lesionloss.metrics.file_matching import Matched
+    from lesionloss.metrics.evaluation import EvaluationRequest
+    from lesionloss.metrics.file_matching import MatchedFiles
 
 EXCLUDING = (
     ("--threshold", "--threshold-from", "--thresholds", "--classes"),
@@ -77,9 +77,11 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in names]
 
 
-def request_of(metrics: str, classes: str, level: float | None, lesions: bool, matched: "Matched") -> "Request":
+def request_of(
+    metrics: str, classes: str, level: float | None, lesions: bool, matched: "MatchedFiles"
+) -> "EvaluationRequest":
     from lesionloss.metrics import choose
-    from lesionloss.metrics.evaluation import Request, available
+    from lesionloss.metrics.evaluation import EvaluationRequest, available
 
     beside = () if classes else tuple(matched.cases[0].beside)
     possible = available(beside, level is not None)
@@ -93,4 +95,4 @@ def request_of(metrics: str, classes: str, level: float | None, lesions: bool, m
         labels = tuple(int(label) for label in classes.split(",")) if classes else ()
     except ValueError as error:
         raise UsageError(f"--classes: expected whole numbers such as 1,2, got {classes!r}") from error
-    return Request(tuple(names), level, labels, lesions)
+    return EvaluationRequest(tuple(names), level, labels, lesions)

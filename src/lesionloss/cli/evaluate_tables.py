@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lesionloss.metrics import Better, choose
-from lesionloss.metrics.export import Overview
+from lesionloss.metrics.export import Evaluation
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.metrics.thresholds import CurvePoint
 
@@ -40,7 +40,7 @@ def _show_unmatched(console: "Console", unmatched: Sequence[str]) -> None:
         console.print(f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def show_scores(overview: Overview) -> None:
+def show_scores(overview: Evaluation) -> None:
     """Summaries, one line for each class and metric; detection by size; cases with an empty mask."""
     from rich.table import Table
 
@@ -90,7 +90,7 @@ def _show_sizes(console: "Console", label: str, classes: Sequence[SizeClass]) ->
     console.print(table)
 
 
-def _show_cases(console: "Console", overview: Overview) -> None:
+def _show_cases(console: "Console", overview: Evaluation) -> None:
     """What the columns are over, what was lesion, and the cases in which a mask is empty, once for each class."""
     lines = [EXPLANATION]
     if overview.threshold is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.components import label_components
 from lesionloss.core.errors import DataError
 from lesionloss.data.cohort import Cohort, Files, load_subject
 from lesionloss.data.layout import LabelRule, Target, published
@@ -131,10 +132,7 @@ def outside_brain(subject: Subject, files: Files) -> tuple[list[str], list[str]]
 
 def components(lesion: Any) -> tuple[Any, int]:
     """Labels of the connected lesions (corners count), and how many."""
-    import cc3d
-
-    labels = cc3d.connected_components(lesion.astype(np.uint8), connectivity=26 if lesion.ndim == 3 else 8)
-    return labels, int(labels.max())
+    return label_components(lesion, 26)
 
 
 def _mask_of(subject: Subject, files: Files) -> tuple[tuple[str, str, Path, bytes], ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.components import label_components
 from lesionloss.data.volume import Affine
 
 # Spacings that differ by less are one spacing: resampling would only blur.
@@ -153,7 +154,7 @@ def resample_labels(
     """
     positions = [_positions(source, target, axis) for axis in range(labels.ndim)]
     if all(_unchanged(at, length) for at, length in zip(positions, source.shape, strict=True)):
-        count = sum(int(_components(labels == number).max()) for number in _classes(labels))
+        count = sum(label_components(labels == number, 26)[1] for number in _classes(labels))
         return labels, LesionCount(count, count, 0)
     result = np.zeros(target.shape, dtype=labels.dtype)
     if not labels.any():
@@ -192,8 +193,7 @@ def keep_lesions(
     result = after.copy()
     lesions, kept = 0, 0
     for number in _classes(before):
-        components = _components(before == number)
-        total = int(components.max())
+        components, total = label_components(before == number, 26)
         lesions += total
         where = np.argwhere(components)
         owner = components[tuple(where.T)]
@@ -204,7 +204,7 @@ def keep_lesions(
             order = np.linalg.norm(voxels - voxels.mean(0), axis=1).argsort(kind="stable")
             result[_free(result, landed[order], number, last)] = number
             kept += 1
-    now = sum(int(_components(result == number).max()) for number in _classes(result))
+    now = sum(label_components(result == number, 26)[1] for number in _classes(result))
     return result, LesionCount(lesions, now, kept)
 
 
@@ -222,10 +222,3 @@ def _free(
 
 def _classes(labels: npt.NDArray[np.uint8]) -> list[int]:
     return [int(number) for number in np.flatnonzero(np.bincount(labels.ravel(), minlength=1)) if number]
-
-
-def _components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
-    import cc3d
-
-    found = cc3d.connected_components(mask.astype(np.uint8), connectivity=26 if mask.ndim == 3 else 8)
-    return np.asarray(found, dtype=np.uint32)

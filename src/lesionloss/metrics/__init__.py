@@ -11,14 +11,14 @@ Where a mask is empty, a metric has a table of raw values (`Metric.empty`): neve
 from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesionwise, calibration
 
 # isort: on
-from lesionloss.metrics.case import Case, Status, VoxelCounts
+from lesionloss.metrics.case import Case, CaseStatus, VoxelCounts
 from lesionloss.metrics.lesion_table import LesionRow, detection_by_size, lesion_table
 from lesionloss.metrics.metric_registry import (
     Better,
-    Chosen,
-    Empty,
+    ChosenMetric,
+    EmptyValues,
     Metric,
-    Need,
+    RequiredMap,
     choose,
     list_metrics,
     metric,
@@ -31,13 +31,13 @@ from lesionloss.metrics.thresholds import is_lesion
 __all__ = [
     "Better",
     "Case",
-    "Chosen",
+    "CaseStatus",
+    "ChosenMetric",
     "ClassMean",
-    "Empty",
+    "EmptyValues",
     "LesionRow",
     "Metric",
-    "Need",
-    "Status",
+    "RequiredMap",
     "VoxelCounts",
     "calibration",
     "choose",

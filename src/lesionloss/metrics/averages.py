@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.metrics.case import Case, Status
-from lesionloss.metrics.metric_registry import Chosen
+from lesionloss.metrics.case import Case, CaseStatus
+from lesionloss.metrics.metric_registry import ChosenMetric
 
 
 @dataclass(frozen=True)
-class Value:
+class MetricValue:
     """One metric on one case: the raw value, the same with a miss counted as the worst, which mask was empty to the
-    metric, and whether the case belongs in the mean over defined cases (`Chosen.in_headline`)."""
+    metric, and whether the case belongs in the mean over defined cases (`ChosenMetric.in_headline`)."""
 
     raw: float
     penalised: float
-    status: Status
+    status: CaseStatus
     headline: bool
 
 
 @dataclass(frozen=True)
-class Summary:
+class MetricSummary:
     """One metric over `n` cases: quartiles and mean over the `n_defined` headline cases with a finite value, the mean
     of the penalised values over its own n, and the cases with an empty mask."""
 
@@ -55,29 +55,29 @@ class CaseCounts:
         return self.rightly_empty / healthy if healthy else math.nan
 
 
-def count_cases(statuses: Sequence[Status]) -> CaseCounts:
+def count_cases(statuses: Sequence[CaseStatus]) -> CaseCounts:
     """How many cases have which mask empty."""
-    kinds = (Status.PRED_EMPTY, Status.REF_EMPTY, Status.BOTH_EMPTY)
+    kinds = (CaseStatus.PRED_EMPTY, CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY)
     return CaseCounts(len(statuses), *(statuses.count(kind) for kind in kinds))
 
 
-def value_of(chosen: Chosen, case: Case) -> Value:
+def value_of(chosen: ChosenMetric, case: Case) -> MetricValue:
     """One metric on one case, raw and penalised."""
     raw, status = chosen.value(case), chosen.status(case)
-    return Value(raw, chosen.penalised(raw, case), status, chosen.in_headline(raw, status))
+    return MetricValue(raw, chosen.penalised(raw, case), status, chosen.in_headline(raw, status))
 
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values)) if values else math.nan
 
 
-def summarise(values: Sequence[Value]) -> Summary:
+def summarise(values: Sequence[MetricValue]) -> MetricSummary:
     """The line of one metric; NaN where nothing is defined."""
     defined = [value.raw for value in values if value.headline]
     penalised = [value.penalised for value in values if math.isfinite(value.penalised)]
     lower, median, upper = np.percentile(defined, [25, 50, 75]) if defined else (math.nan,) * 3
     statuses = [value.status for value in values]
-    return Summary(
+    return MetricSummary(
         n=len(values),
         n_defined=len(defined),
         median=float(median),
@@ -86,7 +86,7 @@ def summarise(values: Sequence[Value]) -> Summary:
         mean=_mean(defined),
         penalised_mean=_mean(penalised),
         n_penalised=len(penalised),
-        missed_cases=statuses.count(Status.PRED_EMPTY),
-        false_alarm_cases=statuses.count(Status.REF_EMPTY),
-        empty_cases=statuses.count(Status.BOTH_EMPTY),
+        missed_cases=statuses.count(CaseStatus.PRED_EMPTY),
+        false_alarm_cases=statuses.count(CaseStatus.REF_EMPTY),
+        empty_cases=statuses.count(CaseStatus.BOTH_EMPTY),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lesionloss.core.errors import UsageError
 from lesionloss.metrics.array_checks import Floats, Mask
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, Empty, Need, metric
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, RequiredMap, metric
 
 NEAR_MM = 10.0
 SLAB_VOXELS = 1 << 19
@@ -26,13 +26,13 @@ Term = Callable[[Floats, Mask], Floats]
 
 
 @dataclass(frozen=True)
-class Region:
+class ImageRegion:
     """Where a metric of calibration looks: `select` gives a mask, or None for every voxel."""
 
     suffix: str
     words: str
-    needs: tuple[Need, ...]
-    empty: Empty
+    needs: tuple[RequiredMap, ...]
+    empty: EmptyValues
     select: Callable[[Case], Mask | None]
 
 
@@ -51,18 +51,18 @@ def _without_ignored(case: Case, mask: Mask | None) -> Mask | None:
     return ~case.ignore if mask is None else mask & ~case.ignore
 
 
-WHOLE = Region("", "whole image", (), COMPUTED, lambda case: _without_ignored(case, None))
-BRAIN = Region("_brain", "brain", (Need.BRAIN,), COMPUTED, lambda case: _without_ignored(case, case.brain))
-NEAR = Region(
+WHOLE = ImageRegion("", "whole image", (), COMPUTED, lambda case: _without_ignored(case, None))
+BRAIN = ImageRegion("_brain", "brain", (RequiredMap.BRAIN,), COMPUTED, lambda case: _without_ignored(case, case.brain))
+NEAR = ImageRegion(
     "_near",
     f"within {NEAR_MM:g} mm of reference lesions",
     (),
-    Empty(pred=None, ref=NAN, both=NAN),
+    EmptyValues(pred=None, ref=NAN, both=NAN),
     lambda case: _without_ignored(case, case.near_reference(NEAR_MM)),
 )
 
 
-def _slabs(case: Case, region: Region) -> Iterator[tuple[Floats, Mask]]:
+def _slabs(case: Case, region: ImageRegion) -> Iterator[tuple[Floats, Mask]]:
     """Probabilities in float64 and labels of the voxels of a region, some thousands at a time to spare memory."""
     if case.probability is None:
         raise UsageError("calibration needs a probability map, and this case has none; pass one to Case")
@@ -75,7 +75,7 @@ def _slabs(case: Case, region: Region) -> Iterator[tuple[Floats, Mask]]:
         yield p[chosen].astype(np.float64), y[chosen]
 
 
-def _mean(case: Case, region: Region, term: Term) -> float:
+def _mean(case: Case, region: ImageRegion, term: Term) -> float:
     total, voxels = 0.0, 0
     for p, y in _slabs(case, region):
         total += float(term(p, y).sum())
@@ -83,7 +83,7 @@ def _mean(case: Case, region: Region, term: Term) -> float:
     return total / voxels if voxels else NAN
 
 
-def reliability(case: Case, region: Region = WHOLE, *, bins: int = 20) -> Reliability:
+def reliability(case: Case, region: ImageRegion = WHOLE, *, bins: int = 20) -> Reliability:
     """The reliability diagram of a case, in equal bins of the lesion probability (as MONAI's `calibration_binning`).
 
     Raises UsageError for less than one bin or a case without a probability map.
@@ -117,9 +117,9 @@ def _gap(diagram: Reliability) -> Floats:
     return np.abs(diagram.probability - diagram.lesion)
 
 
-def _register(region: Region) -> None:
+def _register(region: ImageRegion) -> None:
     """Registers the metrics of one region."""
-    lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(Need.PROBABILITY, *region.needs))
+    lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(RequiredMap.PROBABILITY, *region.needs))
 
     @lower(
         f"nll{region.suffix}",
@@ -177,7 +177,7 @@ for _region in (WHOLE, BRAIN, NEAR):
     direction=Better.LOWER,
     source="Brier 1950",
     empty=COMPUTED,
-    needs=(Need.PROBABILITY,),
+    needs=(RequiredMap.PROBABILITY,),
 )
 def brier_two_class(case: Case) -> float:
     """Twice `brier`: the squared errors of lesion and background probability added up."""
@@ -191,7 +191,7 @@ def brier_two_class(case: Case) -> float:
     direction=Better.LOWER,
     source="released code of Yeung et al. 2023 (DSC++), called NLL there",
     empty=COMPUTED,
-    needs=(Need.PROBABILITY,),
+    needs=(RequiredMap.PROBABILITY,),
 )
 def nll_lesion_term(case: Case, *, eps: float = EPS) -> float:
     """Sum of -log(p) over lesion voxels / all voxels: background costs nothing, however sure a false alarm is."""

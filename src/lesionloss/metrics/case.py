@@ -24,11 +24,11 @@ from lesionloss.metrics.thresholds import is_lesion
 
 if TYPE_CHECKING:
     from lesionloss.metrics.borders import Box, SurfaceDistances
-    from lesionloss.metrics.components import Lesions, Overlap
+    from lesionloss.metrics.lesion_components import LesionComponents, LesionOverlap
     from lesionloss.metrics.surfels import SurfelDistances
 
 
-class Status(StrEnum):
+class CaseStatus(StrEnum):
     """Which of the two masks is empty: it decides what a metric can mean."""
 
     OK = "ok"
@@ -124,10 +124,10 @@ class Case:
         return VoxelCounts(tp=tp, fp=pred - tp, fn=ref - tp, tn=total - pred - ref + tp)
 
     @cached_property
-    def status(self) -> Status:
+    def status(self) -> CaseStatus:
         if self._pred_box is None:
-            return Status.BOTH_EMPTY if self._ref_box is None else Status.PRED_EMPTY
-        return Status.REF_EMPTY if self._ref_box is None else Status.OK
+            return CaseStatus.BOTH_EMPTY if self._ref_box is None else CaseStatus.PRED_EMPTY
+        return CaseStatus.REF_EMPTY if self._ref_box is None else CaseStatus.OK
 
     @cached_property
     def _pred_box(self) -> "Box | None":
@@ -164,7 +164,7 @@ class Case:
         """Distances in mm between the surface elements, with their areas; only where `status` is ok."""
         from lesionloss.metrics.surfels import surfel_distances
 
-        if self.box is None or self.status is not Status.OK:
+        if self.box is None or self.status is not CaseStatus.OK:
             raise ValueError(f"no surface distances: the status of this case is {self.status}")
         (pred, ref), axes = self._without_slice_axis
         box = tuple(self.box[axis] for axis in axes)
@@ -192,12 +192,12 @@ class Case:
         return self._near[radius_mm]
 
     @cached_property
-    def _overlaps(self) -> "dict[tuple[int, int], tuple[Lesions, Lesions, Overlap]]":
+    def _overlaps(self) -> "dict[tuple[int, int], tuple[LesionComponents, LesionComponents, LesionOverlap]]":
         return {}
 
-    def lesions(self, connectivity: int, min_voxels: int) -> "tuple[Lesions, Lesions, Overlap]":
+    def lesions(self, connectivity: int, min_voxels: int) -> "tuple[LesionComponents, LesionComponents, LesionOverlap]":
         """Lesions of prediction and reference inside `box`, and how they overlap; kept for each pair of rules."""
-        from lesionloss.metrics.components import find_lesions, overlap
+        from lesionloss.metrics.lesion_components import find_lesions, overlap
 
         key = (connectivity, min_voxels)
         if key not in self._overlaps:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics.averages import Summary, Value, summarise, value_of
-from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.averages import MetricSummary, MetricValue, summarise, value_of
+from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.file_matching import CaseFiles
 from lesionloss.metrics.lesion_table import LesionRow, lesion_table
-from lesionloss.metrics.metric_registry import Better, Chosen, Need, choose, list_metrics
+from lesionloss.metrics.metric_registry import Better, ChosenMetric, RequiredMap, choose, list_metrics
 from lesionloss.metrics.several_classes import class_cases, mean_of_defined
 from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
 
@@ -32,7 +32,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What to compute of each case. `threshold`: the maps (those of "probabilities", or else the predictions) are
     lesion from it on; None: the predictions are masks. `classes`: label maps, each of these labels on its own, and
     the mean over several; empty: masks."""
@@ -44,30 +44,30 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One metric of one case (and class); `lesion` and `value` alone for the rows of a lesion."""
 
     case: str
     label: str
     metric: str
     unit: str
-    value: Value
+    value: MetricValue
     lesion: str = ""
 
 
 @dataclass(frozen=True)
-class CaseRows:
+class CaseScores:
     """What one case gave: its rows; by class its status, and its lesions if they were asked for."""
 
-    rows: list[Row]
-    statuses: dict[str, Status]
+    rows: list[ScoreRow]
+    statuses: dict[str, CaseStatus]
     lesions: dict[str, list[LesionRow]]
 
 
 def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
     """Names of all metrics that can be computed with what stands beside the masks."""
-    held = {Need.BRAIN} if "brain" in beside else set()
-    held |= {Need.PROBABILITY} if request_is_map or "probabilities" in beside else set()
+    held = {RequiredMap.BRAIN} if "brain" in beside else set()
+    held |= {RequiredMap.PROBABILITY} if request_is_map or "probabilities" in beside else set()
     return [record.name for record in list_metrics() if record.needs <= held]
 
 
@@ -84,7 +84,7 @@ def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, A
     return arrays
 
 
-def slow_modules(request: Request) -> list[str]:
+def slow_modules(request: EvaluationRequest) -> list[str]:
     """What the metrics of a request import that takes seconds: MONAI, for the areas of surface elements."""
     return ["monai.metrics.utils"] if any("surfel" in text for text in request.names) else []
 
@@ -135,7 +135,7 @@ def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
     return {str(label): case for label, case in cases.items()}
 
 
-def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[Row]:
+def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[ScoreRow]:
     for lesion in table:
         side = "reference" if lesion.in_reference else "prediction"
         facts = (
@@ -144,29 +144,31 @@ def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[
             ("dice", "", lesion.dice),
         )
         for metric, unit, number in facts:
-            value = Value(number, number, Status.OK, False)
-            yield Row(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
+            value = MetricValue(number, number, CaseStatus.OK, False)
+            yield ScoreRow(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
 
 
-def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[Chosen]) -> Iterator[Row]:
+def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetric]) -> Iterator[ScoreRow]:
     """The mean over the classes in which a metric is defined, penalised class by class; not of mere descriptions."""
     statuses = {case.status for case in cases.values()}
-    status = statuses.pop() if len(statuses) == 1 else Status.OK
+    status = statuses.pop() if len(statuses) == 1 else CaseStatus.OK
     for each in chosen:
         if each.metric.direction is not Better.NONE:
             values = [value_of(each, case) for case in cases.values()]
             raw, penalised = (
                 mean_of_defined([getattr(v, kind) for v in values]).value for kind in ("raw", "penalised")
             )
-            yield Row(name, MEAN, each.text, each.metric.unit, Value(raw, penalised, status, math.isfinite(raw)))
+            yield ScoreRow(
+                name, MEAN, each.text, each.metric.unit, MetricValue(raw, penalised, status, math.isfinite(raw))
+            )
 
 
-def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
+def evaluate_case(files: CaseFiles, request: EvaluationRequest) -> CaseScores:
     """All rows of one case. Raises DataError, naming the file, as `read_case`."""
     cases = read_classes(files, request.classes) if request.classes else {"": read_case(files, request.threshold)}
     chosen = [choose(text) for text in request.names]
     rows = [
-        Row(files.name, label, each.text, each.metric.unit, value_of(each, case))
+        ScoreRow(files.name, label, each.text, each.metric.unit, value_of(each, case))
         for label, case in cases.items()
         for each in chosen
     ]
@@ -175,7 +177,7 @@ def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
     tables = {label: lesion_table(case) for label, case in cases.items()} if request.lesions else {}
     for label, table in tables.items():
         rows += _lesion_rows(files.name, label, table)
-    return CaseRows(rows, {label: case.status for label, case in cases.items()}, tables)
+    return CaseScores(rows, {label: case.status for label, case in cases.items()}, tables)
 
 
 def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
@@ -243,9 +245,9 @@ def for_each_case(
     return [outcome for outcome in outcomes if not isinstance(outcome, str)]
 
 
-def summaries(rows: Iterable[Row]) -> dict[tuple[str, str], Summary]:
+def summaries(rows: Iterable[ScoreRow]) -> dict[tuple[str, str], MetricSummary]:
     """One summary for each class and metric, in the order in which they came; rows of lesions are left out."""
-    grouped: dict[tuple[str, str], list[Value]] = {}
+    grouped: dict[tuple[str, str], list[MetricValue]] = {}
     for row in rows:
         if not row.lesion:
             grouped.setdefault((row.label, row.metric), []).append(row.value)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lesionloss.core.version import __version__
-from lesionloss.metrics.averages import CaseCounts, Summary
-from lesionloss.metrics.evaluation import Row
+from lesionloss.metrics.averages import CaseCounts, MetricSummary
+from lesionloss.metrics.evaluation import ScoreRow
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.metrics.metric_registry import choose
 from lesionloss.metrics.thresholds import CurvePoint
@@ -32,13 +32,13 @@ def _text(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return buffer.getvalue()
 
 
-def _line(row: Row) -> list[str]:
+def _line(row: ScoreRow) -> list[str]:
     value = row.value
     numbers = [cell(value.raw), cell(value.penalised)]
     return [row.case, row.label, row.lesion, row.metric, *numbers, row.unit, value.status.value]
 
 
-def rows_csv(rows: Iterable[Row]) -> str:
+def rows_csv(rows: Iterable[ScoreRow]) -> str:
     """The long table: one line for each case, class and metric, and for each fact of a lesion."""
     return _text(COLUMNS, map(_line, rows))
 
@@ -74,17 +74,17 @@ def plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Overview:
+class Evaluation:
     """All that an evaluation says beside its rows; `cases` and `sizes` by class, `threshold` None for masks."""
 
-    summaries: Mapping[tuple[str, str], Summary]
+    summaries: Mapping[tuple[str, str], MetricSummary]
     cases: Mapping[str, CaseCounts]
     sizes: Mapping[str, Sequence[SizeClass]]
     left_out: Sequence[str]
     threshold: float | None
 
 
-def summary_json(overview: Overview) -> str:
+def summary_json(overview: Evaluation) -> str:
     """Every summary with the record of its metric, cases with an empty mask, detection by size, what had no partner."""
     records = []
     for (label, text), summary in overview.summaries.items():

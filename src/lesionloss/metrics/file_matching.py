@@ -21,7 +21,7 @@ class CaseFiles:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedFiles:
     """Cases with all their files, and one sentence for each kind of file without a partner."""
 
     cases: list[CaseFiles]
@@ -60,16 +60,16 @@ def _check(path: Path) -> None:
         raise UsageError(f"{path}: no such file or folder; check the path")
 
 
-def _match_files(prediction: Path, reference: Path, beside: Mapping[str, Path]) -> Matched:
+def _match_files(prediction: Path, reference: Path, beside: Mapping[str, Path]) -> MatchedFiles:
     for path in (prediction, reference, *beside.values()):
         if path.is_dir():
             raise UsageError(f"{path} is a folder and {prediction} isn't; give files only or folders only")
         if not path.name.endswith(ENDINGS):
             raise UsageError(f"{path}: not a NIfTI file by its name; expected .nii or .nii.gz")
-    return Matched([CaseFiles(_stem(Path(prediction.name)), prediction, reference, beside)], [])
+    return MatchedFiles([CaseFiles(_stem(Path(prediction.name)), prediction, reference, beside)], [])
 
 
-def match_files(predictions: Path, references: Path, beside: Mapping[str, Path]) -> Matched:
+def match_files(predictions: Path, references: Path, beside: Mapping[str, Path]) -> MatchedFiles:
     """Pairs two files, or the files of two folders whose paths below the folder differ at most in .nii and .nii.gz.
 
     `beside`: more files or folders, e.g. {"brain": folder}, matched in the same way. Raises UsageError for what isn't
@@ -97,10 +97,10 @@ def match_files(predictions: Path, references: Path, beside: Mapping[str, Path])
     ]
     if not cases:
         raise UsageError(f"no name is in all folders: {'; '.join(unmatched)}; files are matched by name")
-    return Matched(cases, unmatched)
+    return MatchedFiles(cases, unmatched)
 
 
-def require_all(matched: Matched) -> None:
+def require_all(matched: MatchedFiles) -> None:
     """Raises DataError if a file has no partner: a missing prediction isn't a case that may be forgotten."""
     if matched.unmatched:
         raise DataError(

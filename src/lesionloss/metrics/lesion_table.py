@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.components import Lesions, Overlap, fewest_voxels
+from lesionloss.metrics.lesion_components import LesionComponents, LesionOverlap, fewest_voxels
 
 # Volumes of balls of 3, 5 and 10 mm diameter; 3 mm is the least that the MAGNIMS and McDonald criteria call a lesion.
 SIZE_EDGES_MM3 = (14.1, 65.4, 523.6)
@@ -43,7 +43,7 @@ class SizeClass:
     found: int
 
 
-def _centres(lesions: Lesions, case: Case) -> NDArray[np.float64]:
+def _centres(lesions: LesionComponents, case: Case) -> NDArray[np.float64]:
     box = case.box or ()
     runs, voxels = lesions.runs, lesions.runs.sizes
     *rows, first = np.unravel_index(runs.first, tuple(extent.stop - extent.start for extent in box))
@@ -54,7 +54,7 @@ def _centres(lesions: Lesions, case: Case) -> NDArray[np.float64]:
     return np.stack([total / lesions.sizes + start for total, start in zip(sums, starts, strict=True)], axis=1)
 
 
-def _rows(case: Case, lesions: Lesions, overlap: Overlap, in_reference: bool) -> list[LesionRow]:
+def _rows(case: Case, lesions: LesionComponents, overlap: LesionOverlap, in_reference: bool) -> list[LesionRow]:
     """Rows of the lesions along the first axis of the overlap table."""
     if lesions.sizes.size == 0:
         return []

@@ -1,10 +1,10 @@
 """Volumes in mm3 (areas in mm2 for 2-D images): descriptions of a case, and how far the prediction is off."""
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, INF, NAN, Better, Empty, metric
+from lesionloss.metrics.metric_registry import COMPUTED, INF, NAN, Better, EmptyValues, metric
 
 UNIT = "mm3"
-RELATIVE = Empty(pred=-1.0, ref=INF, both=NAN)
+RELATIVE = EmptyValues(pred=-1.0, ref=INF, both=NAN)
 
 
 def predicted_mm3(case: Case) -> float:

@@ -14,10 +14,10 @@ from enum import StrEnum
 
 from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import UsageError
-from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.metric_options import Option, checked_option
 
-StatusOf = Callable[[Case, Mapping[str, Option]], Status]
+StatusOf = Callable[[Case, Mapping[str, Option]], CaseStatus]
 Function = Callable[..., float]
 NAN, INF = math.nan, math.inf
 
@@ -31,7 +31,7 @@ class Better(StrEnum):
     NONE = "none"
 
 
-class Need(StrEnum):
+class RequiredMap(StrEnum):
     """What a case must hold beside the two masks."""
 
     PROBABILITY = "probability"
@@ -39,22 +39,22 @@ class Need(StrEnum):
 
 
 @dataclass(frozen=True)
-class Empty:
+class EmptyValues:
     """Raw values where only the prediction, only the reference, or both are empty; None: the function's own answer."""
 
     pred: float | None
     ref: float | None
     both: float | None
 
-    def value(self, status: Status) -> float | None:
-        table = {Status.PRED_EMPTY: self.pred, Status.REF_EMPTY: self.ref, Status.BOTH_EMPTY: self.both}
+    def value(self, status: CaseStatus) -> float | None:
+        table = {CaseStatus.PRED_EMPTY: self.pred, CaseStatus.REF_EMPTY: self.ref, CaseStatus.BOTH_EMPTY: self.both}
         return table.get(status)
 
 
-COMPUTED = Empty(None, None, None)
+COMPUTED = EmptyValues(None, None, None)
 
 
-def status_of_masks(case: Case, options: Mapping[str, Option]) -> Status:
+def status_of_masks(case: Case, options: Mapping[str, Option]) -> CaseStatus:
     """Which mask holds no voxel."""
     return case.status
 
@@ -69,9 +69,9 @@ class Metric:
     unit: str
     direction: Better
     source: str
-    empty: Empty
+    empty: EmptyValues
     worst: Callable[[Case], float] | None
-    needs: frozenset[Need]
+    needs: frozenset[RequiredMap]
     options: dict[str, Option]
     status: StatusOf
     function: Function
@@ -84,28 +84,30 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenMetric:
     """A metric with all its options, as a text chose it. `empty`: its table, with `both_empty` if that was given."""
 
     text: str
     metric: Metric
     options: dict[str, Option]
-    empty: Empty
+    empty: EmptyValues
 
-    def status(self, case: Case) -> Status:
+    def status(self, case: Case) -> CaseStatus:
         """Which mask is empty to this metric."""
         return self.metric.status(case, self.options)
 
-    def in_headline(self, value: float, status: Status) -> bool:
+    def in_headline(self, value: float, status: CaseStatus) -> bool:
         """Whether a raw value belongs in the mean over defined cases: a fixed value for a case without a lesion
         doesn't (Dice 0 for one false alarm says nothing about overlap), unless `both_empty` asked for it."""
         fixed = self.empty.value(status) is not None
-        asked = status is Status.BOTH_EMPTY and self.empty != self.metric.empty
-        return math.isfinite(value) and (asked or not (fixed and status in (Status.REF_EMPTY, Status.BOTH_EMPTY)))
+        asked = status is CaseStatus.BOTH_EMPTY and self.empty != self.metric.empty
+        return math.isfinite(value) and (
+            asked or not (fixed and status in (CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY))
+        )
 
     def value(self, case: Case) -> float:
         """Raw value. Raises UsageError if the case lacks what the metric needs."""
-        held = {Need.PROBABILITY: case.probability, Need.BRAIN: case.brain}
+        held = {RequiredMap.PROBABILITY: case.probability, RequiredMap.BRAIN: case.brain}
         for need in sorted(self.metric.needs):
             if held[need] is None:
                 raise UsageError(f"metric {self.text!r} needs a {need} map, and this case has none; pass one to Case")
@@ -115,7 +117,7 @@ class Chosen:
     def penalised(self, value: float, case: Case) -> float:
         """The value with a miss counted as the worst; NaN stays where there was nothing to find."""
         worst = self.metric.worst
-        missed = math.isinf(value) or (math.isnan(value) and self.status(case) is Status.PRED_EMPTY)
+        missed = math.isinf(value) or (math.isnan(value) and self.status(case) is CaseStatus.PRED_EMPTY)
         return worst(case) if missed and worst is not None else value
 
 
@@ -139,9 +141,9 @@ def metric(
     unit: str,
     direction: Better,
     source: str,
-    empty: Empty,
+    empty: EmptyValues,
     worst: Callable[[Case], float] | None = None,
-    needs: Sequence[Need] = (),
+    needs: Sequence[RequiredMap] = (),
     status: StatusOf = status_of_masks,
 ) -> Callable[[Function], Function]:
     """Registers a function of a Case. Raises UsageError if the name is taken or an option has no default."""
@@ -188,7 +190,7 @@ def _parsed(text: str) -> tuple[str, dict[str, Option]]:
     return name.id, {str(word.arg): _literal(text, word.value) for word in call.keywords} if call else {}
 
 
-def choose(text: str) -> Chosen:
+def choose(text: str) -> ChosenMetric:
     """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
 
     Raises UsageError for an unknown name or option, with the nearest known one, and for a value out of its range.
@@ -199,7 +201,7 @@ def choose(text: str) -> Chosen:
     given = {key: checked_option(text, known, key, value) for key, value in given.items()}
     both = given.pop("both_empty", None)
     empty = record.empty if both is None else replace(record.empty, both=float(both))
-    return Chosen(text, record, {**record.options, **given}, empty)
+    return ChosenMetric(text, record, {**record.options, **given}, empty)
 
 
 def score(case: Case, names: Sequence[str]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics.components import fewest_voxels
+from lesionloss.metrics.lesion_components import fewest_voxels
 from lesionloss.metrics.lesion_table import SIZE_EDGES_MM3, SizeClass
 from lesionloss.metrics.thresholds import ThresholdCounts
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results, RunTrial

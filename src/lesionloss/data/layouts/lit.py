@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionloss.core.components import label_components
 from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
 from lesionloss.data.subject import Image, Labels, Mask, Subject
 from lesionloss.data.z_score import z_score
@@ -47,10 +48,8 @@ def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
     A component counts as a whole, by its mean difference, taken over all its voxels, also those outside the brain
     mask (which is tight in places). Exactly zero is not brighter.
     """
-    import cc3d
-
     # Corners count as contact: slices are four times as thick as pixels are wide, so lesions step sideways.
-    labels = cc3d.connected_components(change.astype(np.uint8), connectivity=26)
+    labels, _ = label_components(change, 26)
     inside = labels[change].astype(np.int64)
     voxels = np.bincount(inside)
     sums = np.bincount(inside, weights=difference[change].astype(np.float64))
