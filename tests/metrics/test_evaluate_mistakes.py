@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from evaluate_cases import AFFINE, arrays, folder, run
+from evaluate_cases import AFFINE, arrays
 from lesionloss.cli.evaluate_options import split_names
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_labels, read_probability, write_volume
-
-__all__ = ["folder", "run"]
 
 
 @pytest.mark.parametrize(

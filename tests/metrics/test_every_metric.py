@@ -176,7 +176,7 @@ def test_records_are_complete(record):
 
 
 @pytest.mark.parametrize("name", [record.name for record in list_metrics() if record.needs])
-def test_what_is_needed_is_asked_for(name):
+def test_maps_that_are_needed_are_required(name):
     with pytest.raises(UsageError, match=rf"metric '{name}' needs a (probability|brain) map"):
         score(Case(lesion(), lesion(), spacing_mm=(1, 1, 1)), [name])
 

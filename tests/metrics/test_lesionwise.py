@@ -157,15 +157,15 @@ def test_l6_the_quirk_with_the_thresholds_of_the_challenge():
 
 
 def test_a_mask_of_specks_is_empty_to_metrics_of_lesions():
-    """Three voxels of 1 mm3 are no lesion: the patient is missed, and a mean over lesions must know it."""
+    """Three voxels of 1 mm3 are no lesion: the case is missed, and a mean over lesions must include it."""
     lesion, speck = empty(), empty()
     lesion[5:8, 5:8, 5:8] = True
     speck[2, 2, 2:5] = True
     ppv = choose("lesion_ppv")
     missed = value_of(ppv, Case(speck, lesion, spacing_mm=(1, 1, 1)))
     assert (math.isnan(missed.raw), missed.penalised, missed.status) == (True, 0.0, CaseStatus.PRED_EMPTY)
-    alarm = value_of(choose("lesion_f1"), Case(lesion, speck, spacing_mm=(1, 1, 1)))
-    assert (alarm.raw, alarm.headline, alarm.status) == (0.0, False, CaseStatus.REF_EMPTY)
+    marked = value_of(choose("lesion_f1"), Case(lesion, speck, spacing_mm=(1, 1, 1)))
+    assert (marked.raw, marked.headline, marked.status) == (0.0, False, CaseStatus.REF_EMPTY)
     both = value_of(choose("lesion_f1(both_empty=1)"), Case(speck, speck, spacing_mm=(1, 1, 1)))
     assert (both.raw, both.headline, both.status) == (1.0, True, CaseStatus.BOTH_EMPTY)
     smaller = value_of(choose("lesion_f1(min_volume_mm3=1)"), Case(speck, speck, spacing_mm=(1, 1, 1)))

@@ -89,12 +89,12 @@ def test_every_built_in_option_has_limits_and_is_used():
                 assert LIMITS[name].allows(default)
 
 
-def test_both_empty_counts_where_it_is_asked_for():
-    nothing, alarm = case(NOTHING, NOTHING), case(LESION, NOTHING)
-    asked = choose("dice(both_empty=1)")
-    assert (asked.value(nothing), asked.value(alarm), asked.value(case(NOTHING, LESION))) == (1.0, 0.0, 0.0)
-    assert asked.in_headline(1.0, CaseStatus.BOTH_EMPTY)
-    assert not asked.in_headline(0.0, CaseStatus.REF_EMPTY)
+def test_both_empty_counts_where_it_is_given():
+    nothing, marked = case(NOTHING, NOTHING), case(LESION, NOTHING)
+    chosen = choose("dice(both_empty=1)")
+    assert (chosen.value(nothing), chosen.value(marked), chosen.value(case(NOTHING, LESION))) == (1.0, 0.0, 0.0)
+    assert chosen.in_headline(1.0, CaseStatus.BOTH_EMPTY)
+    assert not chosen.in_headline(0.0, CaseStatus.REF_EMPTY)
     assert not choose("dice").in_headline(1.0, CaseStatus.BOTH_EMPTY)
     can = {record.name for record in list_metrics() if record.can_count_empty}
     assert {"dice", "jaccard", "nsd", "lesion_f1", "precision", "recall"} <= can
@@ -121,7 +121,7 @@ def test_a_miss_costs_the_diagonal_of_the_image():
     assert penalised("hd95", 3.5, case(LESION, LESION)) == 3.5
 
 
-def test_nothing_to_find_is_no_miss():
+def test_a_case_without_a_lesion_is_not_missed():
     nothing = case(NOTHING, NOTHING)
     assert math.isnan(penalised("hd95", score(nothing, ["hd95"])["hd95"], nothing))
     assert math.isnan(penalised("dice", score(nothing, ["dice"])["dice"], nothing))

@@ -146,7 +146,7 @@ def test_m5_voxels_at_the_border_of_the_image_are_border():
 
 
 @pytest.mark.parametrize("name", ["hd95", "assd"])
-def test_m6_a_missed_patient_is_infinitely_far(name):
+def test_m6_a_missed_case_is_infinitely_far(name):
     lesion, nothing = blocks((9, 9, 9), [(2, 5)] * 3), blocks((9, 9, 9))
     assert value(name, nothing, lesion) == math.inf
     assert value(name, lesion, nothing) == math.inf

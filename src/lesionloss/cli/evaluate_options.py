@@ -1,4 +1,4 @@
-"""The options of `lesionloss evaluate`: which exclude or need each other, and what they ask for."""
+"""The options of `lesionloss evaluate`: which exclude or need each other, and what they mean."""
 
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +23,11 @@ EXCLUDING = (
 
 
 def check_together(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for options that exclude or need each other; `given`: by name, empty or None if not given."""
+    """Check options, given by name (empty or None: not given), that exclude or need each other.
+
+    Raises:
+        UsageError: for two that exclude each other, one that needs another, or a value out of its range.
+    """
     used = {name for name, value in given.items() if value is not None and value is not False and value != ""}
     for group in EXCLUDING:
         clash = [name for name in group if name in used]
@@ -37,6 +41,11 @@ def check_together(given: Mapping[str, Any]) -> None:
 
 
 def check_out(out: Path | None, force: bool) -> None:
+    """Check that the files of --out can be written, before anything is computed.
+
+    Raises:
+        UsageError: if they exist or the folder can't be written to.
+    """
     if out is None:
         return
     if out.suffix != ".csv":
@@ -53,7 +62,11 @@ def check_out(out: Path | None, force: bool) -> None:
 
 
 def threshold_in(path: Path) -> float:
-    """The threshold that an earlier --thresholds chose. Raises UsageError."""
+    """The threshold that an earlier call with --thresholds chose.
+
+    Raises:
+        UsageError: if there is none in the file.
+    """
     import json
 
     try:
@@ -66,7 +79,7 @@ def threshold_in(path: Path) -> float:
 
 
 def split_names(text: str) -> list[str]:
-    """ "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
+    """Split a list such as "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
     names, depth = [""], 0
     for letter in text:
         depth += (letter == "(") - (letter == ")")
@@ -80,6 +93,11 @@ def split_names(text: str) -> list[str]:
 def request_of(
     metrics: str, classes: str, level: float | None, lesions: bool, matched: "MatchedFiles"
 ) -> "EvaluationRequest":
+    """What to compute of each case.
+
+    Raises:
+        UsageError: for a metric that needs maps which were not given, and for classes that are no numbers.
+    """
     from lesionloss.metrics import choose
     from lesionloss.metrics.evaluation import EvaluationRequest, available
 

@@ -1,9 +1,10 @@
-"""Metrics: one case in, one number and its status out; never an average.
+"""Metrics: each gives one number for one case, and says which mask was empty; never an average.
 
     case = Case(prediction, reference, spacing_mm=(1, 1, 3))
     score(case, ["dice", "hd95", "nsd(tolerance_mm=2)"])
 
-Where a mask is empty, a metric has a table of raw values (`Metric.empty`): never 0 as a best distance, never dropped.
+For empty masks each metric has a table of values (`Metric.empty`), so that no case is left out silently and no missed
+case gets the best distance, 0.
 """
 
 # Importing these modules registers their metrics; tables show them in this order.

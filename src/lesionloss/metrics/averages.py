@@ -1,4 +1,4 @@
-"""From raw values of many cases to one line of a table; no mean leaves without its n."""
+"""From the values of many cases to one line of a table; each mean comes with its number of cases."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +12,14 @@ from lesionloss.metrics.metric_registry import ChosenMetric
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One metric on one case: the raw value, the same with a miss counted as the worst, which mask was empty to the
-    metric, and whether the case belongs in the mean over defined cases (`ChosenMetric.in_headline`)."""
+    """One metric of one case.
+
+    Args:
+        raw: The value; NaN where it is undefined, infinite for a distance to nothing.
+        penalised: The same, with the worst value for a missed case.
+        status: Which mask was empty to the metric.
+        headline: Whether the case belongs in the mean over defined cases (`ChosenMetric.in_headline`).
+    """
 
     raw: float
     penalised: float
@@ -23,8 +29,11 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """One metric over `n` cases: quartiles and mean over the `n_defined` headline cases with a finite value, the mean
-    of the penalised values over its own n, and the cases with an empty mask."""
+    """One metric over `n` cases.
+
+    Quartiles and mean are over the `n_defined` headline cases with a finite value, `penalised_mean` over
+    `n_penalised` cases. The last three count cases with an empty mask, see `CaseCounts`.
+    """
 
     n: int
     n_defined: int
@@ -35,28 +44,39 @@ class MetricSummary:
     penalised_mean: float
     n_penalised: int
     missed_cases: int
-    false_alarm_cases: int
-    empty_cases: int
+    false_positive_cases: int
+    correctly_empty_cases: int
 
 
 @dataclass(frozen=True)
 class CaseCounts:
-    """Of `n` cases: missed (nothing predicted), false alarms (nothing there), rightly empty. `specificity`: the share
-    of the cases without a lesion in which nothing is predicted; NaN if every case has one."""
+    """Cases with an empty mask, of `n`.
+
+    Args:
+        n: All cases.
+        missed: Nothing is predicted, although there are lesions.
+        false_positive: Something is predicted, although there is no lesion.
+        correctly_empty: Nothing is predicted, and there is no lesion.
+    """
 
     n: int
     missed: int
-    false_alarms: int
-    rightly_empty: int
+    false_positive: int
+    correctly_empty: int
+
+    @property
+    def without_lesion(self) -> int:
+        """Cases without a lesion in the reference."""
+        return self.false_positive + self.correctly_empty
 
     @property
     def specificity(self) -> float:
-        healthy = self.false_alarms + self.rightly_empty
-        return self.rightly_empty / healthy if healthy else math.nan
+        """Share of the cases without a lesion in which nothing is predicted; NaN if every case has a lesion."""
+        return self.correctly_empty / self.without_lesion if self.without_lesion else math.nan
 
 
 def count_cases(statuses: Sequence[CaseStatus]) -> CaseCounts:
-    """How many cases have which mask empty."""
+    """Count the cases with an empty mask."""
     kinds = (CaseStatus.PRED_EMPTY, CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY)
     return CaseCounts(len(statuses), *(statuses.count(kind) for kind in kinds))
 
@@ -72,7 +92,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def summarise(values: Sequence[MetricValue]) -> MetricSummary:
-    """The line of one metric; NaN where nothing is defined."""
+    """Summarise one metric over all cases; NaN where it is defined in none."""
     defined = [value.raw for value in values if value.headline]
     penalised = [value.penalised for value in values if math.isfinite(value.penalised)]
     lower, median, upper = np.percentile(defined, [25, 50, 75]) if defined else (math.nan,) * 3
@@ -87,6 +107,6 @@ def summarise(values: Sequence[MetricValue]) -> MetricSummary:
         penalised_mean=_mean(penalised),
         n_penalised=len(penalised),
         missed_cases=statuses.count(CaseStatus.PRED_EMPTY),
-        false_alarm_cases=statuses.count(CaseStatus.REF_EMPTY),
-        empty_cases=statuses.count(CaseStatus.BOTH_EMPTY),
+        false_positive_cases=statuses.count(CaseStatus.REF_EMPTY),
+        correctly_empty_cases=statuses.count(CaseStatus.BOTH_EMPTY),
     )

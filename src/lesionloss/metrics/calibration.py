@@ -1,7 +1,7 @@
-"""Do the probabilities mean what they say? Proper scores and binned calibration errors of the lesion probability.
+"""How well probabilities agree with observed frequencies: proper scores and binned calibration errors.
 
 Each is taken over the whole image, over the brain (`_brain`), and within 10 mm of a reference lesion (`_near`): the
-whole image is dominated by voxels that nobody doubts. Sums are in float64, whatever the map is stored as.
+whole image is dominated by voxels that are clearly background. Sums are in float64, whatever the type of the map.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ Term = Callable[[Floats, Mask], Floats]
 
 @dataclass(frozen=True)
 class ImageRegion:
-    """Where a metric of calibration looks: `select` gives a mask, or None for every voxel."""
+    """The voxels that a metric of calibration is taken over: `select` gives a mask, or None for all of them."""
 
     suffix: str
     words: str
@@ -86,7 +86,8 @@ def _mean(case: Case, region: ImageRegion, term: Term) -> float:
 def reliability(case: Case, region: ImageRegion = WHOLE, *, bins: int = 20) -> Reliability:
     """The reliability diagram of a case, in equal bins of the lesion probability (as MONAI's `calibration_binning`).
 
-    Raises UsageError for less than one bin or a case without a probability map.
+    Raises:
+        UsageError: for less than one bin, or a case without a probability map.
     """
     if bins < 1:
         raise UsageError(f"bins: expected at least 1, got {bins}")
@@ -123,7 +124,7 @@ def _short(name: str, region: ImageRegion) -> str:
 
 
 def _register(region: ImageRegion) -> None:
-    """Registers the metrics of one region."""
+    """Register the metrics of one region."""
     lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(RequiredMap.PROBABILITY, *region.needs))
 
     @lower(
@@ -204,5 +205,5 @@ def brier_two_class(case: Case) -> float:
     needs=(RequiredMap.PROBABILITY,),
 )
 def nll_lesion_term(case: Case, *, eps: float = EPS) -> float:
-    """Sum of -log(p) over lesion voxels / all voxels: background costs nothing, however sure a false alarm is."""
+    """Sum of -log(p) over lesion voxels / all voxels; false positives do not change it."""
     return _mean(case, WHOLE, lambda p, y: _lesion_nats(p, y, eps))

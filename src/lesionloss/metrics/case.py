@@ -1,4 +1,4 @@
-"""One prediction beside one reference: what every metric reads. Counts, surfaces and lesions are computed once."""
+"""One prediction with its reference: the input of every metric. Counts, surfaces and lesions are computed once."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class CaseStatus(StrEnum):
-    """Which of the two masks is empty: it decides what a metric can mean."""
+    """Which of the two masks is empty."""
 
     OK = "ok"
     PRED_EMPTY = "pred_empty"
@@ -50,14 +50,20 @@ class VoxelCounts:
 class Case:
     """A prediction and its reference on one grid. Treat it as a constant: its quantities are computed once and kept.
 
-    `prediction`: a mask (bool, or integers 0 and 1) or a map of floats in [0, 1], which is lesion where it is at least
-    `threshold`; `reference`: a mask; both `*space`, 2-D or 3-D, as arrays or CPU tensors; a volume of one slice has
-    borders within the slice only, as a 2-D image. `spacing_mm`: voxel size
-    along each axis. `brain`: where the metrics over the brain look; it never hides a false alarm outside.
-    `ignore`: voxels that count for nothing, neither lesion nor background, in any metric. `probability`: the map
-    beside a prediction that is a mask, for the metrics of calibration.
+    A volume of one slice has borders within the slice only, as a 2-D image.
 
-    Raises DataError for shapes, values or a spacing that can't be right, with what came and what to do.
+    Args:
+        prediction: A mask (bool, or integers 0 and 1), or a map of floats in [0, 1]; `*space`, 2-D or 3-D, an array or
+            a tensor on the CPU.
+        reference: A mask of the same shape.
+        spacing_mm: Voxel size in mm along each axis.
+        brain: A mask; the metrics of calibration over the brain are restricted to it, all others are not.
+        ignore: A mask; these voxels are ignored in every metric.
+        threshold: A voxel of a map is lesion where its probability is at least this.
+        probability: The map of a prediction that is a mask, for the metrics of calibration.
+
+    Raises:
+        DataError: for shapes, values or a spacing that are invalid.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Case:
         threshold: float = 0.5,
         probability: Any = None,
     ) -> None:
+        """Check all arrays, see the class."""
         given = as_array("prediction", prediction)
         is_map = given.dtype.kind == "f"
         self.shape: tuple[int, ...] = given.shape
@@ -125,6 +132,7 @@ class Case:
 
     @cached_property
     def status(self) -> CaseStatus:
+        """Which of the two masks is empty."""
         if self._pred_box is None:
             return CaseStatus.BOTH_EMPTY if self._ref_box is None else CaseStatus.PRED_EMPTY
         return CaseStatus.REF_EMPTY if self._ref_box is None else CaseStatus.OK

@@ -1,4 +1,4 @@
-"""From files to rows: read the files of a case, check that they lie on one grid, score them."""
+"""Evaluate files: read those of a case, check that they lie on one grid, and score them."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,15 +27,21 @@ Outcome = TypeVar("Outcome")
 # The "class" of the rows that hold means over classes.
 MEAN = "mean"
 
-# So many unreadable cases are named.
+# At most so many unreadable cases are named.
 SHOWN = 10
 
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What to compute of each case. `threshold`: the maps (those of "probabilities", or else the predictions) are
-    lesion from it on; None: the predictions are masks. `classes`: label maps, each of these labels on its own, and
-    the mean over several; empty: masks."""
+    """What to compute of each case.
+
+    Args:
+        names: Metrics, with their options.
+        threshold: For probability maps (those in "probabilities", or else the predictions): a voxel is lesion where
+            its probability is at least this. None: the predictions are masks.
+        classes: For label maps: each of these labels is scored, and the mean over several. Empty: masks.
+        lesions: Whether each lesion gets rows of its own.
+    """
 
     names: tuple[str, ...]
     threshold: float | None = None
@@ -45,7 +51,7 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One metric of one case (and class); `lesion` and `value` alone for the rows of a lesion."""
+    """One metric of one case and class, or one fact of the lesion named in `lesion`."""
 
     case: str
     label: str
@@ -57,7 +63,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class CaseScores:
-    """What one case gave: its rows; by class its status, and its lesions if they were asked for."""
+    """The rows of one case; by class its status and, where they are wanted, its lesions."""
 
     rows: list[ScoreRow]
     statuses: dict[str, CaseStatus]
@@ -65,14 +71,14 @@ class CaseScores:
 
 
 def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
-    """Names of all metrics that can be computed with what stands beside the masks."""
+    """Names of all metrics that can be computed with the files that are given beside the masks."""
     held = {RequiredMap.BRAIN} if "brain" in beside else set()
     held |= {RequiredMap.PROBABILITY} if request_is_map or "probabilities" in beside else set()
     return [record.name for record in list_metrics() if record.needs <= held]
 
 
 def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, Any]:
-    """The arrays beside the masks, as options of Case."""
+    """The arrays beside the masks, as arguments of Case."""
     from lesionloss.data.nifti import read_mask, read_probability
     from lesionloss.data.volume import same_grid
 
@@ -107,7 +113,11 @@ def _predicted_mask(path: Path) -> "Volume[Any]":
 
 
 def read_case(files: CaseFiles, threshold: float | None) -> Case:
-    """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
+    """Read a case of two masks, or of a probability map and a mask.
+
+    Raises:
+        DataError: for a file that is invalid or lies on another grid.
+    """
     from lesionloss.data.nifti import read_mask, read_probability
     from lesionloss.data.volume import same_grid
 
@@ -123,7 +133,11 @@ def read_case(files: CaseFiles, threshold: float | None) -> Case:
 
 
 def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
-    """One case for each label. Raises DataError as `read_case`."""
+    """Read a case of two label maps, as one for each label.
+
+    Raises:
+        DataError: as `read_case`.
+    """
     from lesionloss.data.nifti import read_labels
     from lesionloss.data.volume import same_grid
 
@@ -149,7 +163,7 @@ def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[
 
 
 def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetric]) -> Iterator[ScoreRow]:
-    """The mean over the classes in which a metric is defined, penalised class by class; not of mere descriptions."""
+    """Means over the classes in which a metric is defined, penalised in each class; not of descriptions (volumes)."""
     statuses = {case.status for case in cases.values()}
     status = statuses.pop() if len(statuses) == 1 else CaseStatus.OK
     for each in chosen:
@@ -164,7 +178,11 @@ def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetr
 
 
 def evaluate_case(files: CaseFiles, request: EvaluationRequest) -> CaseScores:
-    """All rows of one case. Raises DataError, naming the file, as `read_case`."""
+    """Score one case.
+
+    Raises:
+        DataError: as `read_case`; it names the file.
+    """
     cases = read_classes(files, request.classes) if request.classes else {"": read_case(files, request.threshold)}
     chosen = [choose(text) for text in request.names]
     rows = [
@@ -181,7 +199,11 @@ def evaluate_case(files: CaseFiles, request: EvaluationRequest) -> CaseScores:
 
 
 def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
-    """Counts of one case at all thresholds; the map is that of "probabilities" if given, or else the prediction."""
+    """Counts of one case at all thresholds; the map is that in "probabilities" if given, or else the prediction.
+
+    Raises:
+        DataError: as `read_case`.
+    """
     from lesionloss.data.nifti import read_mask, read_probability
     from lesionloss.data.volume import same_grid
 
@@ -193,7 +215,7 @@ def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCoun
 
 
 def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -> Outcome | str:
-    """One case; a mistake in its files as text, so that it doesn't hide those of other cases."""
+    """The result for one case, or the error in its files as text, so that those of other cases are found too."""
     work, files, argument = task
     try:
         return work(files, argument)
@@ -219,11 +241,22 @@ def for_each_case(
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     shared: Sequence[str] = (),
 ) -> list[Outcome]:
-    """Runs `work(files, argument)` for every case, in `jobs` processes; results in the order of the cases.
+    """Call `work(files, argument)` for every case.
 
-    `shared`: slow modules that are imported once for all processes.
+    Args:
+        work: A function at the top of a module.
+        cases: Files of each case.
+        argument: The same for all cases.
+        jobs: Number of processes.
+        progress: Wraps the iterator over the results.
+        shared: Slow modules that are imported once for all processes.
 
-    Raises DataError with all problems if a case can't be read: a mean without it would be a mean of something else.
+    Returns:
+        The results in the order of the cases.
+
+    Raises:
+        DataError: with all problems, if a case can't be read. There are no results without it: their mean would be
+            over other cases.
     """
     tasks = [(work, files, argument) for files in cases]
     workers = min(jobs, len(tasks))
@@ -235,7 +268,7 @@ def for_each_case(
                 outcomes = list(progress(pool.map(_guarded, tasks)))
         except BrokenProcessPool as error:
             raise DataError(
-                f"one of {workers} processes was ended from outside, most likely for want of memory; "
+                f"one of {workers} processes was killed, most likely because memory ran out; "
                 "try fewer at a time with --jobs 1"
             ) from error
     problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
@@ -246,7 +279,7 @@ def for_each_case(
 
 
 def summaries(rows: Iterable[ScoreRow]) -> dict[tuple[str, str], MetricSummary]:
-    """One summary for each class and metric, in the order in which they came; rows of lesions are left out."""
+    """Summarise each class and metric, in the order of the rows; those of lesions are left out."""
     grouped: dict[tuple[str, str], list[MetricValue]] = {}
     for row in rows:
         if not row.lesion:

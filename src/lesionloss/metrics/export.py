@@ -1,4 +1,4 @@
-"""Rows and summaries of an evaluation as CSV, JSON and plain cells."""
+"""Rows and summaries of an evaluation as CSV and JSON."""
 
 import csv
 import io
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that an evaluation says beside its rows; `cases` and `sizes` by class, `threshold` None for masks."""
+    """The results of an evaluation but its rows; `cases` and `sizes` by class, `threshold` None for masks."""
 
     summaries: Mapping[tuple[str, str], MetricSummary]
     cases: Mapping[str, CaseCounts]
@@ -85,7 +85,7 @@ class Evaluation:
 
 
 def summary_json(overview: Evaluation) -> str:
-    """Every summary with the record of its metric, cases with an empty mask, detection by size, what had no partner."""
+    """Summaries with the records of their metrics, cases with an empty mask, detection by size, unmatched files."""
     records = []
     for (label, text), summary in overview.summaries.items():
         record = choose(text).metric
@@ -107,7 +107,7 @@ def summary_json(overview: Evaluation) -> str:
 
 
 def curve_json(curve: Sequence[CurvePoint], chosen: CurvePoint | None, left_out: Sequence[str]) -> str:
-    """The curve, the chosen point or null, and what had no partner."""
+    """The curve, the chosen point or null, and unmatched files."""
     document = {
         "lesionloss": __version__,
         "curve": [asdict(point) for point in curve],

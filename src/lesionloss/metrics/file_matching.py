@@ -1,4 +1,4 @@
-"""Which file belongs to which: predictions, references and what stands beside them, matched by name."""
+"""Match predictions, references and further files of a case by their names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,9 +34,10 @@ def _stem(path: Path) -> str:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """NIfTI files below a folder by their path without the ending; hidden ones (._name of macOS) aren't looked at.
+    """NIfTI files below a folder, by their path without the ending; hidden ones (._name of macOS) are ignored.
 
-    Raises UsageError for none, or one name twice.
+    Raises:
+        UsageError: for none, or one name twice.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -70,10 +71,15 @@ def _match_files(prediction: Path, reference: Path, beside: Mapping[str, Path]) 
 
 
 def match_files(predictions: Path, references: Path, beside: Mapping[str, Path]) -> MatchedFiles:
-    """Pairs two files, or the files of two folders whose paths below the folder differ at most in .nii and .nii.gz.
+    """Match two files, or the files of two folders whose paths below the folder differ at most in .nii and .nii.gz.
 
-    `beside`: more files or folders, e.g. {"brain": folder}, matched in the same way. Raises UsageError for what isn't
-    there, for a file beside a folder, and if nothing matches.
+    Args:
+        predictions: A file or a folder.
+        references: The same.
+        beside: More files or folders, e.g. {"brain": folder}, matched in the same way.
+
+    Raises:
+        UsageError: for a path that does not exist, a file beside a folder, and if nothing matches.
     """
     for path in (predictions, references, *beside.values()):
         _check(path)
@@ -101,7 +107,11 @@ def match_files(predictions: Path, references: Path, beside: Mapping[str, Path])
 
 
 def require_all(matched: MatchedFiles) -> None:
-    """Raises DataError if a file has no partner: a missing prediction isn't a case that may be forgotten."""
+    """Check that every file has a partner: a case without a prediction must not be left out silently.
+
+    Raises:
+        DataError: if one has none.
+    """
     if matched.unmatched:
         raise DataError(
             f"{'; '.join(matched.unmatched)}; add or rename the files, or leave them out with --matched-only"

@@ -1,7 +1,7 @@
 """Metrics that count lesions instead of voxels.
 
 A lesion is a component with more than `min_volume_mm3`, or with at least `min_voxels` voxels if that is given;
-`connectivity` is 6, 18 or 26. A mask without a lesion is empty to these metrics, whatever specks it holds.
+`connectivity` is 6, 18 or 26. A mask without a lesion is empty to these metrics, even if it has smaller components.
 
 Two rules of detection: that of the MSSEG challenges (no suffix), with its thresholds as options; and any shared voxel
 (`_overlap`), because the challenge's rule rejects good tiny lesions: a 2 x 2 x 2 lesion wholly inside a 3 x 3 x 3

@@ -1,4 +1,4 @@
-"""Names of metrics: what each one is, where it comes from, and its raw value where a mask is empty.
+"""The registry of metrics: what each one is, its source, and its raw value where a mask is empty.
 
 A metric is a small function of a Case with options that have defaults. `"nsd(tolerance_mm=2)"` chooses one with an
 option, in `score`, on the command line and in tables alike. `both_empty` is an option of every score that is undefined
@@ -23,7 +23,7 @@ NAN, INF = math.nan, math.inf
 
 
 class Better(StrEnum):
-    """Which way a metric improves; `none` for descriptions such as a volume."""
+    """Which values of a metric are better; `none` for descriptions such as a volume."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -32,7 +32,7 @@ class Better(StrEnum):
 
 
 class RequiredMap(StrEnum):
-    """What a case must hold beside the two masks."""
+    """A map that a metric needs beside the two masks."""
 
     PROBABILITY = "probability"
     BRAIN = "brain"
@@ -40,13 +40,14 @@ class RequiredMap(StrEnum):
 
 @dataclass(frozen=True)
 class EmptyValues:
-    """Raw values where only the prediction, only the reference, or both are empty; None: the function's own answer."""
+    """Raw values where only the prediction, only the reference, or both are empty; None: the function's own value."""
 
     pred: float | None
     ref: float | None
     both: float | None
 
     def value(self, status: CaseStatus) -> float | None:
+        """The fixed value for a status; None where the function is called."""
         table = {CaseStatus.PRED_EMPTY: self.pred, CaseStatus.REF_EMPTY: self.ref, CaseStatus.BOTH_EMPTY: self.both}
         return table.get(status)
 
@@ -90,7 +91,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class ChosenMetric:
-    """A metric with all its options, as a text chose it. `empty`: its table, with `both_empty` if that was given."""
+    """A metric with all its options, as a text names it. `empty`: its table, with `both_empty` if that was given."""
 
     text: str
     metric: Metric
@@ -102,13 +103,15 @@ class ChosenMetric:
         return self.metric.status(case, self.options)
 
     def in_headline(self, value: float, status: CaseStatus) -> bool:
-        """Whether a raw value belongs in the mean over defined cases: a fixed value for a case without a lesion
-        doesn't (Dice 0 for one false alarm says nothing about overlap), unless `both_empty` asked for it."""
+        """Whether a raw value belongs in the mean over defined cases.
+
+        A fixed value of a case without a lesion does not (Dice 0 for one false positive tells nothing about overlap),
+        unless it was given by `both_empty`.
+        """
         fixed = self.empty.value(status) is not None
-        asked = status is CaseStatus.BOTH_EMPTY and self.empty != self.metric.empty
-        return math.isfinite(value) and (
-            asked or not (fixed and status in (CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY))
-        )
+        given = status is CaseStatus.BOTH_EMPTY and self.empty != self.metric.empty
+        without_lesion = status in (CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY)
+        return math.isfinite(value) and (given or not (fixed and without_lesion))
 
     @property
     def short_title(self) -> str:
@@ -116,7 +119,11 @@ class ChosenMetric:
         return f"{self.metric.short_title} {self.text.strip().removeprefix(self.metric.name)}".rstrip()
 
     def value(self, case: Case) -> float:
-        """Raw value. Raises UsageError if the case lacks what the metric needs."""
+        """The raw value.
+
+        Raises:
+            UsageError: if the case lacks a map that the metric needs.
+        """
         held = {RequiredMap.PROBABILITY: case.probability, RequiredMap.BRAIN: case.brain}
         for need in sorted(self.metric.needs):
             if held[need] is None:
@@ -125,7 +132,7 @@ class ChosenMetric:
         return float(self.metric.function(case, **self.options)) if fixed is None else fixed
 
     def penalised(self, value: float, case: Case) -> float:
-        """The value with a miss counted as the worst; NaN stays where there was nothing to find."""
+        """The value, or the worst one for a missed case; NaN stays where there is no lesion."""
         worst = self.metric.worst
         missed = math.isinf(value) or (math.isnan(value) and self.status(case) is CaseStatus.PRED_EMPTY)
         return worst(case) if missed and worst is not None else value
@@ -157,9 +164,22 @@ def metric(
     needs: Sequence[RequiredMap] = (),
     status: StatusOf = status_of_masks,
 ) -> Callable[[Function], Function]:
-    """Registers a function of a Case; tables and charts call it `short_title`, or `title` without one.
+    """Register a function of a Case as a metric. Its further parameters are options and need defaults.
 
-    Raises UsageError if the name is taken or an option has no default.
+    Args:
+        name: By which it is chosen.
+        title: What it is, in one line.
+        unit: `mm`, `mm3` and so on; empty for none.
+        direction: Which values are better.
+        source: Paper or program.
+        empty: Raw values for empty masks.
+        short_title: Its name in tables and charts; `title` if empty.
+        worst: The penalised value of a missed case; None if there is no worst value.
+        needs: Maps that a case must have.
+        status: Which mask is empty to this metric.
+
+    Raises:
+        UsageError: if the name is taken or an option has no default.
     """
 
     def register(function: Function) -> Function:
@@ -218,9 +238,10 @@ def _parsed(text: str) -> tuple[str, dict[str, Option]]:
 
 
 def choose(text: str) -> ChosenMetric:
-    """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
+    """Choose a metric by its name, with options or without: "dice", "nsd(tolerance_mm=2)".
 
-    Raises UsageError for an unknown name or option, with the nearest known one, and for a value out of its range.
+    Raises:
+        UsageError: for an unknown name or option, with the nearest known one, and for a value out of its range.
     """
     name, given = _parsed(text)
     record = _CATALOGUE.get(name)
@@ -232,21 +253,35 @@ def choose(text: str) -> ChosenMetric:
 
 
 def score(case: Case, names: Sequence[str]) -> dict[str, float]:
-    """Raw values of the chosen metrics on one case; see `Case.status` for which mask was empty."""
+    """Score one case.
+
+    Args:
+        case: Prediction and reference.
+        names: Metrics, with options or without: ["dice", "nsd(tolerance_mm=2)"].
+
+    Returns:
+        The raw value of each metric; `Case.status` says which mask was empty.
+
+    Raises:
+        UsageError: for an unknown metric, and if the case lacks a map that a metric needs.
+    """
     if isinstance(names, str):
         raise UsageError(f"expected a list of metric names, got the text {names!r}; write [{names!r}]")
     return {text: choose(text).value(case) for text in names}
 
 
 def penalised(name: str, value: float, case: Case) -> float:
-    """A raw value with a miss counted as the worst: the image diagonal in mm for distances, 0 for scores.
+    """A raw value, or the worst one for a missed case: the image diagonal in mm for distances, 0 for scores.
 
-    NaN stays NaN where both masks are empty: there was nothing to find.
+    NaN stays NaN where both masks are empty.
+
+    Raises:
+        UsageError: for an unknown metric.
     """
     return choose(name).penalised(value, case)
 
 
 def forget(name: str) -> None:
-    """Take a metric out of the registry (for notebooks that define one again)."""
+    """Remove a metric from the registry (for notebooks that define one again)."""
     _CATALOGUE.get(name)
     _CATALOGUE.remove(name)
