@@ -231,9 +231,14 @@ def test_networks_that_look_at_everything_get_windows_as_trained() -> None:
     assert is_local(local)
     assert not is_local(general)
     assert not is_local(build_network("unet2d(filters=4)", torch_generator(1)))
-    settings = {"window": (32, 32, 32), "precision": "float32", "device": "cpu"}
-    assert choose_inference_mode(local, (3, 60, 60, 60), **settings, free=10**12).mode == WholeImage()
-    chosen = choose_inference_mode(general, (3, 60, 60, 60), **settings, free=10**12)
+
+    def chosen_for(network: nn.Module) -> ChosenMode:
+        return choose_inference_mode(
+            network, (3, 60, 60, 60), window=(32, 32, 32), precision="float32", device="cpu", free=10**12
+        )
+
+    assert chosen_for(local).mode == WholeImage()
+    chosen = chosen_for(general)
     assert isinstance(chosen.mode, SlidingWindow)
     assert chosen.mode.size == (32, 32, 32)
     assert "normalises" in str(chosen)
@@ -268,7 +273,12 @@ def test_an_image_that_does_not_fit_is_cut_in_as_few_windows_as_possible() -> No
 
 def test_freed_memory_is_kept_only_where_there_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[bool] = []
-    monkeypatch.setattr(choose_mode, "keep_freed_memory", lambda: bool(kept.append(True)) or True)
+
+    def keep() -> bool:
+        kept.append(True)
+        return True
+
+    monkeypatch.setattr(choose_mode, "keep_freed_memory", keep)
     choice = ChosenMode(WholeImage(), "", needed_bytes=10**9)
     assert not keep_memory_for(choice, "cpu", free=2 * 10**9)
     assert not keep_memory_for(ChosenMode(WholeImage(), ""), "cpu", free=10**12)

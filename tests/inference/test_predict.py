@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from lesionloss.inference.predict.output_files import bids_output_files
 from lesionloss.inference.predict.predict_in_memory import predict_ready
 from lesionloss.inference.predict.replay_preparation import make_ready
 from make_cohort import write_cohort
-from predict_cases import LESION, OBLIQUE, SHAPE, bundle_of
+from predict_cases import LESION, OBLIQUE, SHAPE, bundle_of, load
 
 
 def test_a_new_lesion_is_found_in_the_followups_own_grid(visits: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -28,7 +27,7 @@ def test_a_new_lesion_is_found_in_the_followups_own_grid(visits: tuple[Path, Pat
     source = source_of_files([baseline], [followup], brain)
     (done,), failures = predict_cases(bundle_of(), [source], tmp_path / "out", PredictSettings(), folder_each=False)
     assert not failures
-    mask, probability = nibabel.load(done.files.mask), nibabel.load(done.files.probability)
+    mask, probability = load(done.files.mask), load(done.files.probability)
     expected = np.zeros(SHAPE, bool)
     expected[LESION] = True
     for image in (mask, probability):
@@ -79,7 +78,7 @@ def test_small_lesions_are_left_out_by_volume(visits: tuple[Path, Path, Path], t
         settings = PredictSettings(min_volume_mm3=limit, force=True)
         (done,), _ = predict_cases(bundle_of(), [source], tmp_path / "out", settings, folder_each=False)
         assert len(done.lesions) == lesions
-        assert nibabel.load(done.files.mask).get_fdata().any() == bool(lesions)
+        assert load(done.files.mask).get_fdata().any() == bool(lesions)
         assert done.files.sheet.is_file()
 
 
@@ -87,10 +86,10 @@ def test_several_classes_get_numbers_and_maps_of_their_own(visits: tuple[Path, P
     source = source_of_files([visits[0]], [visits[1]], visits[2])
     bundle = bundle_of(3, classes=("new", "growing"))
     (done,), _ = predict_cases(bundle, [source], tmp_path / "out", PredictSettings(), folder_each=False)
-    assert set(np.unique(nibabel.load(done.files.mask).get_fdata())) == {0, 1}
+    assert set(np.unique(load(done.files.mask).get_fdata())) == {0, 1}
     assert [lesion.kind for lesion in done.lesions] == ["new"]
-    maps = [nibabel.load(tmp_path / "out" / f"probability_{kind}.nii.gz").get_fdata() for kind in ("new", "growing")]
-    assert np.allclose(sum(maps), nibabel.load(done.files.probability).get_fdata(), atol=1e-6)
+    maps = [load(tmp_path / "out" / f"probability_{kind}.nii.gz").get_fdata() for kind in ("new", "growing")]
+    assert np.allclose(sum(maps), load(done.files.probability).get_fdata(), atol=1e-6)
 
 
 def test_too_little_memory_leads_to_a_smaller_window(visits: tuple[Path, Path, Path]) -> None:
@@ -111,11 +110,12 @@ def test_too_little_memory_leads_to_a_smaller_window(visits: tuple[Path, Path, P
                     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
             return self.norm(x[:, 2:3])
 
-    bundle = replace(bundle_of(), network=Hungry())
+    network = Hungry()
+    bundle = replace(bundle_of(), network=network)
     ready = make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle.record)
     found, choice = predict_ready(bundle, ready, PredictSettings())
     assert isinstance(choice.mode, SlidingWindow)
-    assert max(bundle.network.tried[0]) > 20
+    assert max(network.tried[0]) > 20
     assert found.shape[1:] == ready.case.shape
     with pytest.raises(UsageError, match="does not fit the memory of cpu; choose a smaller window"):
         predict_ready(bundle, ready, PredictSettings(mode=WholeImage()))
@@ -169,7 +169,7 @@ def test_prepared_cases_give_what_their_raw_files_give(tmp_path: Path) -> None:
     found = []
     for name, place in (("raw", f"msseg2:{root}"), ("prepared", str(tmp_path / "prepared"))):
         done, _ = predict_cases(bundle_of(), sources_in(place)[0], tmp_path / name, PredictSettings(), folder_each=True)
-        found.append([nibabel.load(case.files.mask) for case in done])
+        found.append([load(case.files.mask) for case in done])
     for raw, prepared in zip(*found, strict=True):
         assert np.asarray(raw.dataobj).any()
         assert np.array_equal(np.asarray(raw.dataobj), np.asarray(prepared.dataobj))

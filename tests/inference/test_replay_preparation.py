@@ -3,24 +3,24 @@
 import re
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from lesionloss import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
+from lesionloss.data.layout import Files
 from lesionloss.data.preparation_recipe import Recipe, Register, Resample
 from lesionloss.data.prepare import prepare_all
 from lesionloss.data.register import move_image
 from lesionloss.data.resample import Grid
 from lesionloss.inference.masks import numbered_lesions
-from lesionloss.inference.predict import source_of_files, sources_in
+from lesionloss.inference.predict import CaseSource, source_of_files, sources_in
 from lesionloss.inference.predict.replay_preparation import _registration, make_ready
 from lesionloss.synth.patient import SyntheticPatient, synthesise
 from lesionloss.synth.profiles import profile_settings
 from make_cohort import write_cohort
-from predict_cases import CHANNELS, SHAPE, bundle_of, write
+from predict_cases import CHANNELS, SHAPE, bundle_of, load, write
 
 
 def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> None:
@@ -28,7 +28,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     narrow, wide = (make_ready(source, bundle_of(preparation={"margin_voxels": n}).record).case for n in (0, 1))
     assert narrow.shape != wide.shape
     straight = np.diag([1.2, 0.9, 2.5, 1.0])
-    again = [write(path, nibabel.load(path).get_fdata().astype(np.float32), straight) for path in visits]
+    again = [write(path, load(path).get_fdata().astype(np.float32), straight) for path in visits]
     source = source_of_files([again[0]], [again[1]], again[2])
     steps = ["n4", "brain", "resample", "crop", "normalise", "difference"]
     settings = {"steps": steps, "n4": {"iterations": [2]}, "resample": {"spacing_mm": [1.5, 1.0, 2.0]}}
@@ -59,6 +59,11 @@ def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path
     assert "prepared in another way than the model's training cases: n4, resample, steps differ" in plain.notes[0]
 
 
+def files_of(source: CaseSource) -> Files:
+    assert source.files is not None
+    return source.files
+
+
 @pytest.fixture(scope="module")
 def moved_visits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path, SyntheticPatient]:
     """A synthetic patient whose baseline lies on another grid, turned by 7 degrees and shifted; brain on the latter."""
@@ -74,7 +79,7 @@ def moved_visits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, 
     cos, sin = np.cos(np.radians(7)), np.sin(np.radians(7))
     turned[:3] = [[cos, -sin, 0, 6], [sin, cos, 0, -4], [0, 0, 1, 3]]
     other = Grid((80, 84, 70), np.diag([2.7, 2.6, 2.8, 1]) + np.array([[0, 0, 0, x] for x in (-106, -140, -88, 0)]))
-    moved = move_image(baseline, here, other, np.linalg.inv(turned))
+    moved = move_image(baseline, here, other, np.linalg.inv(turned).astype(np.float64))
     return (
         write(folder / "first.nii.gz", moved, other.affine),
         write(folder / "second.nii.gz", followup, patient.affine),
@@ -106,17 +111,20 @@ def test_a_baseline_on_another_grid_is_registered_and_lesions_are_found_at_their
     assert nearest < 1.0
 
 
-def test_registration_can_be_refused_or_asked_for(moved_visits: tuple[Path, Path, Path, SyntheticPatient]) -> None:
+def test_registration_can_be_refused_or_requested(moved_visits: tuple[Path, Path, Path, SyntheticPatient]) -> None:
     first, second, brain, _ = moved_visits
     source = source_of_files([first], [second], brain)
     with pytest.raises(DataError, match=r"not on one grid.*leave out --no-register"):
         make_ready(source, bundle_of().record, register=False)
-    asked = _registration(source.files, Recipe(), True)
-    assert asked == (Register(to="followup"), "as requested")
+    registration = _registration(files_of(source), Recipe(), True)
+    assert registration == (Register(to="followup"), "as requested")
     halfway = Recipe(steps=("register", "brain", "crop", "normalise", "difference"))
-    assert _registration(source.files, halfway, None) == (Register(to="halfway"), "as the model's training cases were")
+    assert _registration(files_of(source), halfway, None) == (
+        Register(to="halfway"),
+        "as the model's training cases were",
+    )
     one_grid = source_of_files([second], [second])
-    assert _registration(one_grid.files, Recipe(), None) == (None, "")
+    assert _registration(files_of(one_grid), Recipe(), None) == (None, "")
 
 
 def test_other_voxels_and_other_axes_than_those_of_training_are_said(visits: tuple[Path, Path, Path]) -> None:

@@ -1,5 +1,7 @@
 """What a Case accepts, refuses and counts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -90,8 +92,9 @@ def test_what_cant_be_right_is_refused_in_one_line(pred, ref, spacing, message):
 
 @pytest.mark.parametrize("name", ["brain", "ignore"])
 def test_masks_beside_must_lie_on_the_same_grid(name):
+    small = {name: REF[:2]}
     with pytest.raises(DataError, match=name):
-        Case(PRED, REF, spacing_mm=(1, 1), **{name: REF[:2]})
+        Case(PRED, REF, spacing_mm=(1, 1), brain=small.get("brain"), ignore=small.get("ignore"))
 
 
 def test_arrays_are_left_as_they_came():
@@ -105,7 +108,8 @@ def test_arrays_are_left_as_they_came():
 def test_a_threshold_of_any_type_is_compared_in_the_precision_of_the_map():
     levels = np.array([[0.1, 0.3, 0.7]], dtype=np.float32)
     reference = np.ones((1, 3), dtype=bool)
-    for threshold in (0.3, np.float64(0.3), np.float32(0.3)):
+    thresholds: tuple[Any, ...] = (0.3, np.float64(0.3), np.float32(0.3))
+    for threshold in thresholds:
         assert Case(levels, reference, spacing_mm=(1, 1), threshold=threshold).counts.tp == 2
     for threshold in (-0.1, 1.5, float("nan")):
         with pytest.raises(DataError, match="threshold: expected a number from 0 to 1"):
@@ -130,7 +134,7 @@ def test_a_volume_of_one_slice_has_the_borders_of_an_image(axis):
     generator = np.random.default_rng(5)
     pred, ref = generator.random((2, 14, 15)) < 0.5
     flat = Case(pred, ref, spacing_mm=(0.9, 2))
-    spacing = np.insert([0.9, 2.0], axis, 3.0)
+    spacing = np.insert([0.9, 2.0], axis, 3.0).tolist()
     volume = Case(np.expand_dims(pred, axis), np.expand_dims(ref, axis), spacing_mm=spacing)
     names = [record.name for record in list_metrics() if record.name.startswith(("hd", "as", "nsd"))]
     assert len(names) == 12

@@ -33,6 +33,13 @@ def bundle_of(outputs: int = 1, **changes: object) -> Bundle:
     return Bundle(Brightening(outputs), record.model_copy(update=changes))
 
 
+def load(path: Path) -> nibabel.Nifti1Image:
+    """A NIfTI file."""
+    image = nibabel.load(path)
+    assert isinstance(image, nibabel.Nifti1Image)
+    return image
+
+
 def write(path: Path, array: np.ndarray, affine: np.ndarray = OBLIQUE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(array, affine), path)
