@@ -1,14 +1,10 @@
-"""A network is applied to an image: nothing is lost, nothing is moved, and the fastest mode that fits is chosen."""
-
-import itertools
-import math
+"""A network is applied to an image: nothing is lost and nothing is moved."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from lesionloss import DataError, UsageError
@@ -19,14 +15,10 @@ from lesionloss.inference import (
     InferenceMode,
     SlidingWindow,
     WholeImage,
-    choose_inference_mode,
-    choose_mode,
     predict_logits,
     predict_probabilities,
     read_inference_mode,
 )
-from lesionloss.inference.choose_mode import OVERLAP, ChosenMode, _decreasing_windows, is_local, keep_memory_for
-from lesionloss.inference.memory import bytes_of_pass, free_bytes
 from lesionloss.networks import Outputs, build_network
 
 PATCH = 8
@@ -150,7 +142,7 @@ def test_papers_average_probabilities(outputs: int) -> None:
     assert np.allclose(found[:, 4:8], shared, atol=1e-6)
 
 
-def test_the_papers_windows_are_theirs() -> None:
+def test_the_papers_windows_are_used() -> None:
     network = Echo()
     predict_logits(network, image(1, 182, 218, 182), read_inference_mode("coactseg"))
     assert len(network.seen) == 392
@@ -166,35 +158,6 @@ def test_a_stride_is_that_many_voxels(size: int, stride: int) -> None:
     network = Echo(2)
     predict_logits(network, image(1, size, size + 3 * stride), SlidingWindow((size,), stride=(stride,), batch=1))
     assert len(network.seen) == 4
-
-
-@pytest.mark.parametrize(
-    "text", ["whole", "sliding_window(size=80, overlap=0.25)", "sliding_window(size=(16, 32, 8), stride=8)"]
-)
-def test_modes_are_read_and_written(text: str) -> None:
-    mode = read_inference_mode(text)
-    assert read_inference_mode(str(mode)) == mode
-    assert str(mode) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("hole", "no inference mode is named 'hole'; did you mean 'whole'"),
-        ("sliding_window(sice=8)", "did you mean 'size'"),
-        ("sliding_window()", "size is missing"),
-        ("sliding_window(size=8, overlap=1)", "0 to below 1"),
-        ("sliding_window(size=8, overlap=0.5, stride=4)", "not both"),
-        ("sliding_window(size=0)", "1 or more"),
-        ("sliding_window(size='8')", "is a int"),
-        ("sliding_window(size=8, batch=True)", "is a int"),
-        ("whole(size=8)", "takes no settings"),
-        ("sliding_window(8)", "write NAME"),
-    ],
-)
-def test_a_wrong_way_is_refused(text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says.replace("(", r"\(")):
-        read_inference_mode(text)
 
 
 @pytest.mark.parametrize(
@@ -224,92 +187,3 @@ def test_precision_moves_logits_little() -> None:
     rounded = predict_logits(network, x, WholeImage(), arithmetic=Arithmetic("bf16"))
     assert not torch.equal(exact, rounded)
     assert float((exact - rounded).abs().max()) < 0.05 * float(exact.abs().max())
-
-
-def test_networks_that_look_at_everything_get_windows_as_trained() -> None:
-    local, general = build_network("vnet(filters=2)", torch_generator(1)), build_network("unet3d", torch_generator(1))
-    assert is_local(local)
-    assert not is_local(general)
-    assert not is_local(build_network("unet2d(filters=4)", torch_generator(1)))
-
-    def chosen_for(network: nn.Module) -> ChosenMode:
-        return choose_inference_mode(
-            network, (3, 60, 60, 60), window=(32, 32, 32), precision="float32", device="cpu", free=10**12
-        )
-
-    assert chosen_for(local).mode == WholeImage()
-    chosen = chosen_for(general)
-    assert isinstance(chosen.mode, SlidingWindow)
-    assert chosen.mode.size == (32, 32, 32)
-    assert "normalises" in str(chosen)
-
-
-def test_less_memory_gives_smaller_windows_down_to_those_trained_on() -> None:
-    network = build_network("vnet(filters=2)", torch_generator(1))
-    sizes = []
-    for free in (10**12, 3 * 10**8, 10**8, 1):
-        choice = choose_inference_mode(
-            network, (3, 96, 96, 96), window=(32, 32, 32), precision="float32", device="cpu", free=free
-        )
-        assert choice.needed_bytes is not None
-        assert choice.needed_bytes <= free or "memory is short" in choice.reason
-        sizes.append((96,) if isinstance(choice.mode, WholeImage) else choice.mode.size[:1])
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == (96,)
-    assert sizes[-1] == (32,)
-
-
-def test_an_image_that_does_not_fit_is_cut_in_as_few_windows_as_possible() -> None:
-    """Along its longest axis first, and the windows together hold little more than the image."""
-    sides = list(_decreasing_windows((182, 218, 182), (80, 80, 80), 16))
-    assert sides[0] == (192, 128, 192)
-    assert all(larger > smaller for larger, smaller in itertools.pairwise(map(math.prod, sides)))
-    shape = (182, 218, 182)
-    for number, found in enumerate(sides[:3]):
-        windows = dense_patch_slices(shape, found, [int(side * (1 - OVERLAP)) for side in found])
-        assert len(windows) == 2 ** (number + 1)
-    assert 2 * math.prod(sides[0]) < 1.4 * math.prod(shape)
-
-
-def test_freed_memory_is_kept_only_where_there_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bool] = []
-
-    def keep() -> bool:
-        kept.append(True)
-        return True
-
-    monkeypatch.setattr(choose_mode, "keep_freed_memory", keep)
-    choice = ChosenMode(WholeImage(), "", needed_bytes=10**9)
-    assert not keep_memory_for(choice, "cpu", free=2 * 10**9)
-    assert not keep_memory_for(ChosenMode(WholeImage(), ""), "cpu", free=10**12)
-    assert not keep_memory_for(choice, "cuda:0", free=10**12)
-    assert not kept
-    assert keep_memory_for(choice, "cpu", free=3 * 10**9)
-    assert kept == [True]
-
-
-def test_features_that_are_used_up_are_not_held_while_predicting() -> None:
-    """Eight groups of channels at full resolution are alive at once, of the twelve that the layers make there."""
-    filters, side = 4, 32
-    network = build_network(f"longitudinal_vnet(filters={filters})", torch_generator(1))
-    group = 4 * filters * side**3
-    assert bytes_of_pass(network, (1, 3, side, side, side), "float32") < 8.5 * group
-
-
-def test_memory_of_a_pass_is_counted_without_running_it() -> None:
-    network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.ReLU(inplace=True), nn.Conv3d(4, 1, 1))
-    voxels = 10**9  # a pass of this size would not fit here
-    needed = bytes_of_pass(network, (1, 1, 1000, 1000, 1000), "float32")
-    assert 4 * voxels * (4 + 1) <= needed <= 4 * voxels * (1 + 4 + 1)
-    assert bytes_of_pass(network, (1, 1, 1000, 1000, 1000), "bf16") < needed
-    assert (free_bytes("cpu") or 1) > 0
-
-
-def test_a_network_that_cannot_be_followed_gets_windows() -> None:
-    class Odd(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.from_numpy(x.numpy())
-
-    choice = choose_inference_mode(Odd(), (1, 9, 9), window=(4, 4), precision="float32", device="cpu")
-    assert choice.mode == SlidingWindow((4, 4), overlap=0.25)
-    assert choice.needed_bytes is None

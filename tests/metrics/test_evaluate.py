@@ -11,8 +11,8 @@ from evaluate_cases import AFFINE, NAMES, SPACING, arrays, table
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import write_volume
 from lesionloss.metrics import Case, score
-from lesionloss.metrics.evaluation import for_each_case
 from lesionloss.metrics.file_matching import match_files
+from lesionloss.metrics.parallel_cases import for_each_case
 from lesionloss.metrics.thresholds import count_thresholds
 
 

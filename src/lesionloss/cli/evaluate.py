@@ -134,9 +134,10 @@ def _write(out: Path | None, table: str, summary: str) -> None:
 def _score(matched: "MatchedFiles", request: "EvaluationRequest", out: Path | None, as_json: bool, jobs: int) -> None:
     from lesionloss.cli.evaluate_tables import show_scores
     from lesionloss.metrics.averages import count_cases
-    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, slow_modules, summaries
+    from lesionloss.metrics.evaluation import evaluate_case, slow_modules, summaries
     from lesionloss.metrics.export import Evaluation, rows_csv, summary_json
     from lesionloss.metrics.lesion_table import detection_by_size
+    from lesionloss.metrics.parallel_cases import for_each_case
 
     progress = _progress("scoring", len(matched.cases))
     slow, workers = slow_modules(request), _workers(jobs)
@@ -165,8 +166,9 @@ def _sweep(
     jobs: int,
 ) -> None:
     from lesionloss.cli.evaluate_tables import show_curve
-    from lesionloss.metrics.evaluation import count_case, for_each_case
+    from lesionloss.metrics.case_from_files import count_case
     from lesionloss.metrics.export import curve_csv, curve_json
+    from lesionloss.metrics.parallel_cases import for_each_case
     from lesionloss.metrics.thresholds import mean_curve, threshold_range
 
     levels = tuple(float(level) for level in threshold_range(thresholds))

@@ -123,8 +123,8 @@ def _short(name: str, region: ImageRegion) -> str:
     return f"{name}, {region.words}" if region.suffix else name
 
 
-def _register(region: ImageRegion) -> None:
-    """Register the metrics of one region."""
+def _register_scores(region: ImageRegion) -> None:
+    """Register the proper scores of one region."""
     lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(RequiredMap.PROBABILITY, *region.needs))
 
     @lower(
@@ -148,6 +148,11 @@ def _register(region: ImageRegion) -> None:
     def brier(case: Case) -> float:
         """Mean of (p - y)^2, y = 1 in the reference and 0 elsewhere."""
         return _mean(case, region, _squared)
+
+
+def _register_binned_errors(region: ImageRegion) -> None:
+    """Register the binned calibration errors of one region."""
+    lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(RequiredMap.PROBABILITY, *region.needs))
 
     @lower(
         f"ece{region.suffix}",
@@ -177,7 +182,8 @@ def _register(region: ImageRegion) -> None:
 
 
 for _region in (WHOLE, BRAIN, NEAR):
-    _register(_region)
+    _register_scores(_region)
+    _register_binned_errors(_region)
 
 
 @metric(
