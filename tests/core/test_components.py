@@ -56,7 +56,7 @@ def test_runs_are_filled_with_their_values() -> None:
 
 
 @pytest.mark.parametrize("density", [0.0, 0.1, 0.9, 1.0])
-def test_both_ways_to_the_runs_agree(density):
+def test_both_searches_for_runs_agree(density):
     """Sparse masks are read voxel by voxel, dense ones by their edges."""
     generator = numpy_generator("runs", str(density))
     for number in range(40):

@@ -11,7 +11,7 @@ from lesionloss.metrics.thresholds import count_thresholds
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("threshold", [0.001, 0.25, 0.3, 0.5, 0.9])
-def test_a_voxel_is_lesion_from_the_threshold_on_wherever_it_is_asked(threshold: float, kind: DTypeLike) -> None:
+def test_every_mask_holds_the_voxels_from_the_threshold_on(threshold: float, kind: DTypeLike) -> None:
     at = np.asarray(threshold, dtype=kind)
     probability = np.array([[np.nextafter(at, np.zeros((), kind)), at, np.nextafter(at, np.ones((), kind))]])
     assert probability.dtype == kind

@@ -149,7 +149,7 @@ def test_a_model_for_other_channels_says_so(visits: tuple[Path, Path, Path]) -> 
         source_of_files(list(visits[:2]), [visits[1]])
 
 
-def test_a_missing_brain_mask_is_made_and_said(visits: tuple[Path, Path, Path]) -> None:
+def test_a_missing_brain_mask_is_computed_with_a_remark(visits: tuple[Path, Path, Path]) -> None:
     (note,) = make_ready(source_of_files([visits[0]], [visits[1]]), bundle_of().record).notes
     assert "no brain mask" in note
     assert not make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle_of().record).notes

@@ -84,7 +84,7 @@ def test_ignored_voxels_count_for_nothing():
         (PRED.astype(str), REF, (1, 1), r"dtype"),
     ],
 )
-def test_what_cant_be_right_is_refused_in_one_line(pred, ref, spacing, message):
+def test_invalid_arrays_are_refused_in_one_line(pred, ref, spacing, message):
     with pytest.raises(DataError, match=message) as caught:
         Case(pred, ref, spacing_mm=spacing)
     assert "\n" not in str(caught.value)
@@ -124,7 +124,7 @@ def test_two_maps_are_one_too_many():
 @pytest.mark.parametrize(
     "strange", [torch.ones(3, 4, requires_grad=True), torch.ones(3, 4, dtype=torch.bfloat16), [[1, 0], [1]]]
 )
-def test_what_is_no_array_is_refused(strange):
+def test_other_values_than_arrays_are_refused(strange):
     with pytest.raises(DataError, match=r"prediction: not an array .*; pass a NumPy array"):
         Case(strange, REF, spacing_mm=(1, 1))
 

@@ -107,7 +107,7 @@ def test_a_metric_that_is_named_twice_counts_once(run):
     assert [(each["metric"], each["n"]) for each in json.loads(screen)["metrics"]] == [("dice", 3), ("hd95", 3)]
 
 
-def test_cases_are_counted_by_what_is_empty(run, folder):
+def test_cases_with_an_empty_mask_are_counted(run, folder):
     for kind, name, filled in (("masks", "marked", True), ("refs", "marked", False), ("masks", "healthy", False)):
         array = np.zeros((9, 9, 9), dtype=bool)
         array[2:5, 2:5, 2:5] = filled

@@ -42,7 +42,7 @@ def test_mistakes_in_one_line(run, line, code, message):
     assert "Traceback" not in error
 
 
-def test_what_has_no_partner_is_named(run, folder):
+def test_files_without_a_partner_are_named(run, folder):
     (folder / "masks" / "a.nii.gz").unlink()
     code, _, error = run("masks refs -m dice")
     assert code == 1
@@ -102,7 +102,7 @@ def test_names_are_split_outside_parentheses():
     assert split_names("dice, nsd(tolerance_mm=2),f(a=1, b=2)") == ["dice", "nsd(tolerance_mm=2)", "f(a=1, b=2)"]
 
 
-def test_maps_and_labels_are_believed_within_their_range_only(tmp_path):
+def test_maps_and_labels_outside_their_range_are_refused(tmp_path):
     ramp = np.linspace(0, 1.0005, 27, dtype=np.float32).reshape(3, 3, 3)
     write_volume(tmp_path / "map.nii.gz", ramp, np.eye(4))
     assert read_probability(tmp_path / "map.nii.gz").array.max() == 1

@@ -112,7 +112,7 @@ def test_every_metric_says_its_formula(record):
     assert f"## {record.name}\n" in metric_docs.markdown()
 
 
-def test_a_miss_costs_the_diagonal_of_the_image():
+def test_the_penalised_distance_of_a_missed_case_is_the_diagonal_of_the_image():
     missed = case(NOTHING, LESION)
     assert penalised("hd95", score(missed, ["hd95"])["hd95"], missed) == pytest.approx(373.13, abs=5e-3)
     assert penalised("dice", 0.0, missed) == 0.0

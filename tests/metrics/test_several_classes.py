@@ -69,7 +69,7 @@ def test_an_infinite_distance_is_shown_twice():
     assert hd.penalised_mean == pytest.approx((0 + 2 + 50 + 50) / 4)
 
 
-def test_what_is_computed_in_every_case_keeps_every_case():
+def test_a_metric_that_is_defined_in_every_case_keeps_every_case():
     volume = summary("volume_mm3", *ALL_KINDS)
     assert volume.n_defined == 5
     assert volume.mean == pytest.approx(3 * 16 / 5)

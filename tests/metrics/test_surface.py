@@ -51,13 +51,13 @@ def test_equal_to_all_pairs_of_border_voxels(part):
 
 
 @pytest.mark.parametrize("shape", [(40, 30, 20), (1, 30, 30), (50, 60), (1, 7)])
-def test_both_ways_to_the_border_agree(shape):
+def test_both_searches_for_the_border_agree(shape):
     """Compact masks are sliced, scattered ones looked up voxel by voxel; which is taken depends on the density."""
     for number in range(30):
         mask = sparse_mask(numpy_generator("border", *shape, number), shape)
         wanted = border(mask)
-        for way in (_border_by_slices, _border_by_gathers):
-            assert [tuple(voxel) for voxel in way(mask).tolist()] == wanted
+        for find in (_border_by_slices, _border_by_gathers):
+            assert [tuple(voxel) for voxel in find(mask).tolist()] == wanted
 
 
 def test_scattered_voxels_in_a_large_image():

@@ -71,7 +71,7 @@ def test_a_threshold_chosen_on_one_set_and_applied_to_another():
     assert other[0].recall == pytest.approx(chosen.recall, abs=0.1)
 
 
-def test_what_cant_be_reached():
+def test_unreachable_values_are_refused():
     curve = mean_curve([counts(0, THRESHOLDS)])
     with pytest.raises(UsageError, match=r"no threshold from 0\.05 to 0\.95 reaches a mean recall of 1\.1"):
         reaching_recall(curve, 1.1)

@@ -51,7 +51,7 @@ def evaluate(
     ] = None,
     ignore: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of voxels that are ignored.")] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", "-m", metavar="LIST", help="Names, separated by commas; all if none.")
+        str, typer.Option("--metrics", "-m", metavar="LIST", help="Names, separated by commas; default: all.")
     ] = "",
     classes: Annotated[str, typer.Option(metavar="LIST", help="Labels of label maps, such as 1,2.")] = "",
     threshold: Annotated[

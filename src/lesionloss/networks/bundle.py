@@ -58,7 +58,8 @@ class Record(BaseModel):
 
     network: as `build_network` reads it. channels: of its input, in order, as `PreparedCase` names them. classes: the
     lesion classes. preparation: the settings by which its images were prepared. window: voxels of a training patch;
-    overlap: of windows, as a share of their side. threshold: lesion is above it. training: where it comes from.
+    overlap: of windows, as a share of their side. threshold: lesion is where the probability is at
+    least this. training: where it comes from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
