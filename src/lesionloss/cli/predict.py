@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from lesionloss.inference.predict import CaseSource, PredictedCase, PredictSettings
     from lesionloss.networks.bundle import Bundle
 
+PREDICT_HELP = """Find new lesions of two visits with a trained model.
+
+Writes new_lesions.nii.gz and probability.nii.gz in the follow-up's own grid, lesions.csv (volume, centre, mean \
+probability), pictures.png and prediction.json. The images are prepared as the model's training cases were; visits \
+on different grids are registered first. A case that is there already is not done again. For research; not a \
+medical device.
+"""
 EXAMPLES = """
 Examples:
 
@@ -32,7 +39,7 @@ Examples:
 AUTO = "auto"
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(help=PREDICT_HELP, epilog=EXAMPLES)
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
@@ -87,13 +94,7 @@ def predict(
     bids: Annotated[bool, typer.Option("--bids", help="Name the results as BIDS derivatives.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace results made from other files or settings.")] = False,
 ) -> None:
-    """Find new lesions of two visits with a trained model.
-
-    Writes new_lesions.nii.gz and probability.nii.gz in the follow-up's own grid, lesions.csv (volume, centre, mean
-    probability), pictures.png and prediction.json. The images are prepared as the model's training cases were; visits
-    on different grids are registered first. A case that is there already is not done again. For research; not a
-    medical device.
-    """
+    """Find new lesions of two visits with a trained model."""
     from lesionloss.core.devices import resolve_device
     from lesionloss.inference.predict import PredictSettings, own_sliding_window
     from lesionloss.networks.bundle import load_bundle
