@@ -12,7 +12,7 @@ import lesionloss as ll
 from lesionloss.cli import app
 from lesionloss.core.errors import UsageError
 from lesionloss.losses import loss_docs
-from lesionloss.losses.explain import pulls
+from lesionloss.losses.explain import gradient_analysis
 from lesionloss.losses.registry import LOSSES
 from own_losses import ROOT_TVERSKY
 
@@ -118,7 +118,7 @@ def test_explain_writes_curves_and_figure(tmp_path: Path) -> None:
 
 
 def test_explain_of_weighted_gradient_is_its_equation() -> None:
-    pull = pulls("weighted_gradient(gamma=3)", 0.01)
+    pull = gradient_analysis("weighted_gradient(gamma=3)", 0.01)
     assert pull.lesion == pytest.approx(0.99 * (1 - pull.probability) ** 3, rel=1e-6)
     assert pull.background == pytest.approx(0.01 * pull.probability**3, rel=1e-6)
 

@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.losses.explain import Pull
+    from lesionloss.losses.explain import GradientAnalysis
 
 CHECK_EXAMPLES = """
 Examples:
@@ -80,14 +80,14 @@ def explain(
 ) -> None:
     """Show how hard a loss pulls at the logits of lesion and of background voxels, from sure-wrong to sure-right."""
     from lesionloss.core.errors import UsageError
-    from lesionloss.losses.explain import draw, pulls, write_csv
+    from lesionloss.losses.explain import draw, gradient_analysis, write_csv
 
     for path, endings in ((out, (".png", ".svg")), (csv, (".csv",))):
         if path and path.suffix not in endings:
             raise UsageError(f"{path} must end in {' or '.join(endings)}")
         if path and path.exists() and not force:
             raise UsageError(f"{path} exists; give --force to overwrite it")
-    curves = [pulls(spec, lesion) for spec in specs]
+    curves = [gradient_analysis(spec, lesion) for spec in specs]
     if csv:
         write_csv(curves, csv)
     if out:
@@ -98,7 +98,7 @@ def explain(
             typer.echo(f"written: {path}")
 
 
-def _print_pulls(curves: list["Pull"]) -> None:
+def _print_pulls(curves: list["GradientAnalysis"]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.ranges import Value
+from lesionloss.core.parameters import Value
 from lesionloss.losses import registry
 from lesionloss.losses.alignment import align
 from lesionloss.losses.compiling import by_hand, register, stays_one_operation

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import whole_file, write_text
+from lesionloss.core.files import atomic_file, write_text
 from lesionloss.losses.criterion import build
 
 VOXELS = 10_000
@@ -25,7 +25,7 @@ Curve = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Pull:
+class GradientAnalysis:
     """Curves over `probability` (of lesion). Positive is towards the reference: lesions up, background down.
 
     `lesion`, `background`: of one voxel, times the number of voxels; the totals: of all voxels of the class.
@@ -40,7 +40,7 @@ class Pull:
     background_total: Curve
 
 
-def pulls(spec: str, share: float) -> Pull:
+def gradient_analysis(spec: str, share: float) -> GradientAnalysis:
     """The curves of a loss for an image in which `share` of the voxels is lesion.
 
     Raises UsageError for a share that leaves no lesion or no background voxel.
@@ -51,7 +51,7 @@ def pulls(spec: str, share: float) -> Pull:
     p = torch.linspace(0.01, 0.99, STEPS, dtype=torch.float64)
     on_lesion = -_gradients(spec, lesions, p, torch.full_like(p, BACKGROUND_AT))[:, 0]
     on_background = _gradients(spec, lesions, torch.full_like(p, LESION_AT), p)[:, -1]
-    return Pull(
+    return GradientAnalysis(
         spec,
         lesions / VOXELS,
         p.numpy(),
@@ -74,7 +74,7 @@ def _gradients(spec: str, lesions: int, on_lesion: torch.Tensor, on_background: 
     return torch.stack([flat[:, :lesions].mean(1), flat[:, lesions:].mean(1)], dim=1)
 
 
-def write_csv(curves: list[Pull], path: Path) -> None:
+def write_csv(curves: list[GradientAnalysis], path: Path) -> None:
     """One row per loss and probability."""
     rows = ["loss,lesion_share,probability,lesion_voxel,background_voxel,lesion_total,background_total"]
     for curve in curves:
@@ -85,7 +85,7 @@ def write_csv(curves: list[Pull], path: Path) -> None:
     write_text(path, "\n".join(rows) + "\n")
 
 
-def draw(curves: list[Pull], path: Path) -> None:
+def draw(curves: list[GradientAnalysis], path: Path) -> None:
     """A figure (PNG or SVG by the path's ending): the pull on one voxel, and on each class as a whole."""
     import matplotlib
 
@@ -115,6 +115,6 @@ def draw(curves: list[Pull], path: Path) -> None:
     axes[0].plot([], [], color="0.3", linestyle="--", label="background voxels")
     figure.legend(loc="outside right center", fontsize=8)
     figure.suptitle(f"Where the losses pull, {100 * curves[0].share:g} % lesion")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix[1:])
     pyplot.close(figure)

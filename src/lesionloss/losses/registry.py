@@ -4,7 +4,6 @@ import importlib
 import importlib.machinery
 import inspect
 import types
-import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from torch import Tensor
 from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import LesionLossError, UsageError
 from lesionloss.core.files import sha256_of
-from lesionloss.core.ranges import Hyperparameter, Value, hyperparameter
+from lesionloss.core.parameters import Parameter, Value
+from lesionloss.losses.hyperparameters import keywords_of, read_hyperparameters
 
 if TYPE_CHECKING:
     from lesionloss.losses.voxels import Voxels
@@ -37,7 +37,7 @@ class LossRecord:
     source: str
     defaults: dict[str, Value]
     function: LossFunction
-    hyperparameters: dict[str, Hyperparameter]
+    hyperparameters: dict[str, Parameter]
     doc: str
     text: str | None = None  # for an alias: the sum that it stands for
 
@@ -89,26 +89,9 @@ def make_record(name: str, source: str, function: LossFunction, text: str | None
     title = doc.split("\n", 1)[0].strip()
     if not title:
         raise UsageError(f"loss {name!r} has no docstring; its first line becomes the title of the loss")
-    hyperparameters = _hyperparameters(name, function)
+    hyperparameters = read_hyperparameters(name, function)
     defaults = {h.name: h.default for h in hyperparameters.values()}
     return LossRecord(name, title, source, defaults, function, hyperparameters, doc, text)
-
-
-def _hyperparameters(name: str, function: LossFunction) -> dict[str, Hyperparameter]:
-    keywords = list(inspect.signature(function).parameters.values())[1:]
-    hints = typing.get_type_hints(function, include_extras=True)
-    found = {}
-    for keyword in keywords:
-        if keyword.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise UsageError(f"loss {name!r}: write its hyperparameters behind a star: f(v, *, {keyword} = ...)")
-        if keyword.default is inspect.Parameter.empty:
-            raise UsageError(f"loss {name!r}: hyperparameter {keyword.name!r} has no default")
-        if not isinstance(keyword.default, bool | int | float | None):
-            raise UsageError(f"loss {name!r}: hyperparameter {keyword.name!r} must be a number, True, False or None")
-        record = hyperparameter(keyword.name, hints.get(keyword.name), keyword.default)
-        record.check(keyword.default, f"loss {name!r}, default")
-        found[keyword.name] = record
-    return found
 
 
 def alias(name: str, parts: Sequence[LossFunction], *, title: str, source: str) -> LossFunction:
@@ -117,7 +100,7 @@ def alias(name: str, parts: Sequence[LossFunction], *, title: str, source: str) 
     Raises UsageError as `loss` does, and if two parts share a hyperparameter.
     """
     records = [next(record for record in LOSSES if record.function is part) for part in parts]
-    keywords = [keyword for part in parts for keyword in list(inspect.signature(part).parameters.values())[1:]]
+    keywords = [keyword for part in parts for keyword in keywords_of(part)]
     if len({keyword.name for keyword in keywords}) < len(keywords):
         raise UsageError(f"alias {name!r}: its parts share a hyperparameter")
 

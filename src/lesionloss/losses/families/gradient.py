@@ -2,14 +2,14 @@
 
 from torch import Tensor
 
-from lesionloss.core.ranges import Order, Share
+from lesionloss.core.ranges import Positive, Share
 from lesionloss.losses.kernels.terms import Tail
 from lesionloss.losses.registry import loss
 from lesionloss.losses.voxels import Voxels
 
 
 @loss("weighted_gradient", source="Cabezas & Diez 2024, eq. 5, sign corrected")
-def weighted_gradient(v: Voxels, *, gamma: Order = 2, lesion: Share | None = None) -> Tensor:
+def weighted_gradient(v: Voxels, *, gamma: Positive = 2, lesion: Share | None = None) -> Tensor:
     """Weighted gradient: cross-entropy without its first Taylor terms, so that sure voxels pull no more.
 
     Formula: mean w (ce - Σ_(j<gamma) q^j / j) = mean w Σ_(j>=gamma) q^j / j

@@ -73,7 +73,7 @@ def misses(subject: Subject) -> None:
 
 
 def _two_values(term: SpecTerm, key: str, value: float | None) -> tuple[float, float]:
-    interval = registry.get(term.name).hyperparameters[key].range
+    interval = registry.get(term.name).hyperparameters[key].allowed
     low, high = (0.6 * value, 1.4 * value) if value else (0.3, 0.7)
     return (low, high) if interval is None or high in interval else (0.6 * low, low)
 
