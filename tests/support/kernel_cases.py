@@ -14,10 +14,10 @@ FAST = [kernel.name for kernel in KERNELS if kernel.name not in ("readable", "tr
 OPTIONS: list[dict[str, bool | str]] = [
     {},
     {"pooled": True},
-    {"background": True},
+    {"average_background": True},
     {"empty": "skip"},
-    {"background": True, "empty": "skip"},
-    {"pooled": True, "background": True},
+    {"average_background": True, "empty": "skip"},
+    {"pooled": True, "average_background": True},
 ]
 
 

@@ -38,10 +38,12 @@ def _bind(term: SpecTerm) -> BoundTerm:
     return BoundTerm(term.weight, term.name, lambda v: function(v, **given))
 
 
-def _options(pooled: bool, empty: str, background: bool, multilabel: bool, ignore_index: int | None) -> LossOptions:
+def _options(
+    pooled: bool, empty: str, average_background: bool, multilabel: bool, ignore_index: int | None
+) -> LossOptions:
     if empty not in ("count", "skip"):
         raise UsageError(f'empty must be "count" or "skip", got {empty!r}')
-    return LossOptions(pooled, background, empty == "skip", multilabel, ignore_index)
+    return LossOptions(pooled, average_background, empty == "skip", multilabel, ignore_index)
 
 
 class Loss(nn.Module):
@@ -161,7 +163,7 @@ def _differences(options: LossOptions) -> list[str]:
     entries: list[tuple[str, object, object]] = [
         ("pooled", options.pooled, False),
         ("empty", "skip" if options.skip_empty else "count", "count"),
-        ("background", options.background, False),
+        ("average_background", options.average_background, False),
         ("multilabel", options.multilabel, False),
         ("ignore_index", options.ignore_index, None),
     ]
@@ -172,7 +174,7 @@ def build(
     text: str,
     pooled: bool = False,
     empty: Empty = "count",
-    background: bool = False,
+    average_background: bool = False,
     multilabel: bool = False,
     ignore_index: int | None = None,
     *,
@@ -182,13 +184,13 @@ def build(
 
     pooled: the batch counts as one image. empty: "count" charges false alarms in images without a lesion, "skip" leaves
     classes that the reference does not hold out of the overlap terms (an image without any costs 0 there).
-    background: overlap losses average over class 0 too. multilabel: each channel is a sigmoid and a question of its
-    own. ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
+    average_background: overlap losses average over class 0 too. multilabel: each channel is an independent binary task.
+    ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
     `lesionloss.losses.kernels`); None takes the fastest that fits each batch.
 
     Raises UsageError for text that is no sum of known losses.
     """
-    return Loss(parse(text), _options(pooled, empty, background, multilabel, ignore_index), kernel)
+    return Loss(parse(text), _options(pooled, empty, average_background, multilabel, ignore_index), kernel)
 
 
 def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | None) -> Loss:
@@ -222,12 +224,7 @@ def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in list(inspect.signature(function).parameters.values())[1:]
     ]
-    # FocalLoss(background=0.75) is a weight; to average over class 0 too, such a loss is made with `build`.
-    options = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in _OPTIONS
-        if parameter.name not in record.defaults
-    ]
+    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in _OPTIONS]
     signature = inspect.Signature(hyperparameters + options)
 
     def __init__(self: Loss, *positional: Any, **keywords: Any) -> None:

@@ -8,7 +8,8 @@ One image: n valid voxels; classes c, background 0; t one-hot reference; p proba
 sigmoid); ce = -log p of the true class; q = 1 - p of the true class. Per class: TP = Σ p t, FP = Σ p (1 - t),
 FN = Σ (1 - p) t; s = 1e-5; index(fp, fn) = (TP + s) / (TP + fp·FP + fn·FN + s). Everything is computed per image and
 averaged over images (`pooled=True`: the batch is one image); overlap losses are averaged over the lesion classes
-(`background=True`: over all). `empty="skip"` leaves classes that the reference does not hold out of overlap terms."""
+(`average_background=True`: over all). `empty="skip"` leaves classes that the reference does not hold out of overlap
+terms."""
 HEADINGS = ("Formula", "Limits", "Empty", "Released", "Example")
 
 

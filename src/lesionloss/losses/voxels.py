@@ -37,7 +37,7 @@ class LossOptions:
     """How a batch is read. Decided when a loss is built, the same for each of its terms."""
 
     pooled: bool = False  # the batch counts as one image
-    background: bool = False  # overlap losses average over class 0 too
+    average_background: bool = False  # overlap losses average over class 0 too
     skip_empty: bool = False  # a class that is absent from the reference leaves the overlap terms
     multilabel: bool = False  # each channel is a question of its own
     ignore_index: int | None = None  # voxels with this label count for nothing
@@ -208,25 +208,25 @@ class Voxels:
         """Sums of a term (None: ce) over lesion voxels and over background voxels: (I,), (I,)."""
         return self.kernel.term_sums(self, lesion or CrossEntropy(), background or CrossEntropy())
 
-    def counts(self, *, background: bool | None = None, sharpen: float = 1.0) -> Counts:
+    def counts(self, *, average_background: bool | None = None, sharpen: float = 1.0) -> Counts:
         """Soft counts per image and lesion class, (I, K-1), or (I, K) with the background.
 
         `sharpen` raises each voxel's false alarm and miss to that power (TP and TN stay): the DSC++ family.
-        `background=None`: as the loss was built.
+        `average_background=None`: as the loss was built.
         """
-        with_background = self.options.background if background is None else background
+        with_background = self.options.average_background if average_background is None else average_background
         key = (with_background, sharpen)
         if key not in self._kept:
             self._kept[key] = Counts(*self.kernel.counts(self, sharpen, with_background))
         found: Counts = self._kept[key]
         return found
 
-    def squared_errors(self, *, background: bool | None = None) -> Tensor:
+    def squared_errors(self, *, average_background: bool | None = None) -> Tensor:
         """Σ (p - t)², shaped like a count. For hard labels it is the false alarms and misses, sharpened by 2."""
         if not self.soft:
-            c = self.counts(background=background, sharpen=2.0)
+            c = self.counts(average_background=average_background, sharpen=2.0)
             return c.fp + c.fn
-        with_background = self.options.background if background is None else background
+        with_background = self.options.average_background if average_background is None else average_background
         squares = (self.p - self.onehot).square()
         if self.valid is not None:
             squares = squares * self.valid[:, None]

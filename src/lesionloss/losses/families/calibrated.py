@@ -17,7 +17,7 @@ def dice_plus_plus(v: Voxels, *, gamma: Sharpness = 2.0) -> Tensor:
     Limits: gamma=1 is dice; for hard labels gamma=2 is dice(squared=True).
     Empty: finding nothing costs 0, a false alarm about 1.
     Released: HyTver's code has false alarms in place of misses, so a wholly missed lesion costs nothing. The
-        authors' own code averages over both classes (here: background=True).
+        authors' own code averages over both classes (here: average_background=True).
     Example: dice_plus_plus(gamma=2)
     """
     return shortfall(v.counts(sharpen=gamma), fp=0.5, fn=0.5)

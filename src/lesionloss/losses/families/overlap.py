@@ -85,7 +85,7 @@ def generalised_dice(v: Voxels, *, power: Exponent = 2.0) -> Tensor:
     Released: Cabezas & Diez print power 2 and compute 1; in a batch they use the weights of its first image for all.
     Example: generalised_dice(power=1)
     """
-    c = v.counts(background=True)
+    c = v.counts(average_background=True)
     held = v.class_voxels > 0
     rarest = torch.where(held, v.class_voxels, torch.inf).amin(1, keepdim=True)
     weights = torch.where(held, (rarest / v.class_voxels.clamp_min(v.eps)).pow(power), 1.0)

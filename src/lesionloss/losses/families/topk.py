@@ -191,14 +191,14 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
     v.refuse_parts("topk_dice ranks the voxels of a class")
     if may_look(v.logits) and not v.soft:
         return _of_listed_voxels(v, k)
-    first = 0 if v.options.background else 1
+    first = 0 if v.options.average_background else 1
     values = [_without_easiest(v, number, k) for number in range(first, v.classes)]
     return torch.stack(values, dim=1)
 
 
 def _of_listed_voxels(v: Voxels, k: float) -> Tensor:
     """Top-k Dice, (I, classes), from a list of the voxels that are ranked: quick where lesions are rare."""
-    images, first = v.n.shape[0], 0 if v.options.background else 1
+    images, first = v.n.shape[0], 0 if v.options.average_background else 1
     where, logits = v.lesions if first else _all_voxels(v)
     rows = where // v.labels.shape[1]
     number = v.labels.reshape(-1)[where].long()

@@ -46,7 +46,7 @@ def asymmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Te
 
 def _focal_tversky(v: Voxels, delta: float, exponents: tuple[float, float], sharpen: float = 1.0) -> Tensor:
     """Mean over all classes of (1 - index(1 - δ, δ)) to a power of the background's and one of the lesions: (I,)."""
-    short = shortfall(v.counts(background=True, sharpen=sharpen), fp=1 - delta, fn=delta)
+    short = shortfall(v.counts(average_background=True, sharpen=sharpen), fp=1 - delta, fn=delta)
     of_background, of_lesion = exponents
     return v.class_mean(torch.cat([power(short[:, :1], of_background), power(short[:, 1:], of_lesion)], dim=1))
 
@@ -58,7 +58,7 @@ def symmetric_focal_tversky(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5
     Formula: mean over all classes of (1 - index(1 - delta, delta))^(1 - gamma)
     delta: price of a miss, a false alarm costs the rest (δ; eq. 21 prints it the other way round)
     gamma: what is taken off the exponent (γ)
-    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with background=True.
+    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with average_background=True.
     Empty: finding nothing costs 0; a false alarm about 1 in the lesion's half of the mean.
     Example: symmetric_focal_tversky(delta=0.7)
     """
@@ -73,7 +73,7 @@ def asymmetric_focal_tversky(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.
         exponent
     delta: price of a miss, a false alarm costs the rest (δ; eq. 21 prints it the other way round)
     gamma: what is taken off the exponent of the lesion classes (γ)
-    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with background=True.
+    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with average_background=True.
     Empty: finding nothing costs 0; a false alarm about 1 in the lesion's half of the mean.
     Released: the authors' code is 0·∞ at a perfect prediction.
     Example: asymmetric_focal_tversky(delta=0.7)

@@ -75,5 +75,5 @@ def logcosh(v: Voxels) -> Tensor:
     errors = log_cosh(v.p - v.onehot)
     if v.valid is not None:
         errors = errors * v.valid[:, None]
-    columns = errors if v.options.background else errors[:, 1:]
+    columns = errors if v.options.average_background else errors[:, 1:]
     return v.total(columns).mean(1) / v.n
