@@ -14,7 +14,6 @@ from lesionloss.losses.laws.exempt import EXEMPTIONS, Exemption
 from lesionloss.losses.laws.law_batches import LossUnderTest
 from lesionloss.losses.registry import LOSSES, LossFunction
 
-torch.set_num_threads(1)  # tiny tensors
 NAMES = [record.name for record in ll.list_losses()]
 QUICK = tuple(law for law in LAWS if law.name != "compiled")
 BY_NAME = {law.name: law for law in LAWS}
