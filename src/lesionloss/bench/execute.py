@@ -22,7 +22,7 @@ from lesionloss.bench.status import Status, TrialStatus
 from lesionloss.bench.trial_list import read_agenda
 from lesionloss.bench.watcher import Silent, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
-from lesionloss.core.files import atomic_folder
+from lesionloss.core.files import whole_folder
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.checkpoint import Saving
@@ -145,7 +145,7 @@ def execute(order: Order, key: str, watcher: Watcher | None = None, cases: Cases
         try:
             if order.device == "cpu" and GROWTH * agenda.step_bytes <= free_memory():
                 keep_freed_memory()
-            with atomic_folder(order.folder / "trials" / key) as unfinished:
+            with whole_folder(order.folder / "trials" / key) as unfinished:
                 fill(order, trial, unfinished, guarded, cases or Cases(found_cohort(order.folder)))
                 add_notes(unfinished / "log.txt", guarded.notes)
                 if not claim.mine():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lesionloss.bench.locks import new_holder
 from lesionloss.core.errors import LesionLossError
-from lesionloss.core.files import atomic_folder
+from lesionloss.core.files import whole_folder
 from lesionloss.runs.run_files import read_json
 
 FILE = "failed.json"
@@ -99,7 +99,7 @@ def keep_failure(folder: Path, key: str, trial_toml: str, failure: Failure) -> N
     who = new_holder()
     record: dict[str, str | float] = {"cause": failure.cause, "reason": failure.reason, "call": failure.call}
     record |= {"host": who.host, "when": who.since}
-    with atomic_folder(failed_folder(folder, key)) as place:
+    with whole_folder(failed_folder(folder, key)) as place:
         (place / "trial.toml").write_text(trial_toml, encoding="utf-8")
         (place / "failed.txt").write_text(failure.text.rstrip() + "\n", encoding="utf-8")
         (place / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

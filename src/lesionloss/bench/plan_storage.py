@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lesionloss.bench.plan import Plan, with_used_files
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import UNFINISHED, atomic_file, create_text
+from lesionloss.core.files import UNFINISHED, create_text, whole_file
 from lesionloss.runs.results import RUNS
 
 LOSSES = "losses"
@@ -43,7 +43,7 @@ def with_copies(plan: Plan, folder: Path) -> Plan:
     for place, file in enumerate(plan.losses_files):
         path = Path(file)
         name = f"{LOSSES}/{path.name}" if f"{LOSSES}/{path.name}" not in names else f"{LOSSES}/{place}-{path.name}"
-        with atomic_file(folder / name) as temporary:
+        with whole_file(folder / name) as temporary:
             shutil.copyfile(path, temporary)
         names.append(name)
     return plan.model_copy(update={"losses_files": tuple(names)}) if names else plan

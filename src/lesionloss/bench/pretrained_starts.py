@@ -10,7 +10,7 @@ from lesionloss.bench.run_cohort import RunCohort, run_cohort
 from lesionloss.bench.run_trial import proofs_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import atomic_folder
+from lesionloss.core.files import whole_folder
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.training.checkpoint import Saving
 from lesionloss.training.execution import default_workers
@@ -69,7 +69,7 @@ def _synthetic(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
 def _pretrain(start: Trial, cohort: RunCohort, plan: Plan, folder: Path, device: str, watcher: Watcher) -> None:
     place = folder / FOLDER / start.key
     saving = Saving(folder / "checkpoints" / start.key, note=watcher.note)
-    with atomic_folder(place) as unfinished:
+    with whole_folder(place) as unfinished:
         with HistoryFile(unfinished) as history:
             told = together(history, lambda step: watcher.step(step, start.recipe.steps))
             trained = train(

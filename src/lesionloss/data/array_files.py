@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.files import atomic_file
+from lesionloss.core.files import whole_file
 
 # 1 had binary references of two visits only, 2 was compressed by zlib.
 FORMAT = 3
@@ -94,7 +94,7 @@ def unpack_labels(members: Mapping[str, Array], shape: tuple[int, ...]) -> npt.N
 def write_members(path: Path, members: Mapping[str, Array], about: Mapping[str, Any]) -> None:
     """Write arrays and plain values (`about`) as .npz, whole or not at all."""
     texts = {"about": np.array(json.dumps(about, sort_keys=True)), "format": np.array(FORMAT)}
-    with atomic_file(path) as temporary, temporary.open("wb") as handle:
+    with whole_file(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **members, **texts)
 
 

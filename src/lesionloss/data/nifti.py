@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.files import atomic_file
+from lesionloss.core.files import whole_file
 from lesionloss.data.volume import Affine, Volume, apart_mm, spacing_of
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -146,7 +146,7 @@ def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     image.header.set_xyzt_units("mm")
-    with atomic_file(path) as temporary:
+    with whole_file(path) as temporary:
         nibabel.save(image, temporary)
 
 

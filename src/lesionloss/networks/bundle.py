@@ -17,7 +17,7 @@ from torch import nn
 
 from lesionloss.core.call_text import parse_call
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.files import atomic_file, sha256_of, write_text
+from lesionloss.core.files import sha256_of, whole_file, write_text
 from lesionloss.core.randomness import torch_generator
 from lesionloss.networks import blank_network, build_network, channels_last, check_network
 from lesionloss.networks.foreign import PREFIX
@@ -93,7 +93,7 @@ def save_bundle(folder: Path, network: nn.Module, record: Record) -> Record:
     from safetensors.torch import save_file
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with atomic_file(folder / WEIGHTS) as path:
+    with whole_file(folder / WEIGHTS) as path:
         save_file(weights, path)
     written = record.model_copy(
         update={"format": FORMAT, "weights": WEIGHTS, "weights_sha256": sha256_of(folder / WEIGHTS)}

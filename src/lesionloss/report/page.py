@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lesionloss.core.drawing import drawing_style, png_data
 from lesionloss.core.files import write_text
 from lesionloss.core.number_text import decimals_for, listed, plural
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
 from lesionloss.core.version import __version__
 from lesionloss.report.facts_of_run import in_short, what_was_run
 from lesionloss.report.figure_files import Gallery
@@ -123,7 +123,7 @@ def _context(gathered: Gathered, looks: Mapping[str, Style]) -> dict[str, object
         "plan": _plan_text(results),
         "methods": gathered.methods,
         "sources": gathered.sources,
-        "colours": {"found": TRUE_POSITIVE, "false": FALSE_POSITIVE, "missed": FALSE_NEGATIVE, "reference": REFERENCE},
+        "colours": {"found": TRUE_POSITIVE, "false": FALSE_POSITIVE, "missed": MISSED, "reference": REFERENCE},
         "version": __version__,
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.files import atomic_folder, write_text
+from lesionloss.core.files import whole_folder, write_text
 from lesionloss.synth.patient import synthesise
 from lesionloss.synth.patient_files import RECORD_FILE, write_patient
 from lesionloss.synth.settings import SynthSettings
@@ -73,7 +73,7 @@ class _Task:
 
     def carry_out(self) -> str:
         """Draw the patient and write its folder; gives its name."""
-        with atomic_folder(self.target) as partial:
+        with whole_folder(self.target) as partial:
             write_patient(partial, synthesise(self.seed, self.index, self.settings))
         return self.target.name
 
