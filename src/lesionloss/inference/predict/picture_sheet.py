@@ -225,12 +225,7 @@ def _explain(figure: "Figure", last: "Axes", has_reference: bool, height: float)
     if has_reference:
         keys += [
             Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false alarm (false positive)"),
-            Patch(
-                facecolor=MISSED + "59",
-                edgecolor=MISSED,
-                linewidth=1.5,
-                label="missed (false negative)",
-            ),
+            Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="missed (false negative)"),
         ]
     place = (0.035, 0.16 / height)
     figure.legend(handles=keys, loc="lower left", bbox_to_anchor=place, ncols=3, fontsize=6.5, frameon=False)
