@@ -86,7 +86,7 @@ class Voxels(Batch):
         """
         if self.soft:
             raise UsageError("lesion voxels are listed for class numbers or one-hot labels; got shares of classes")
-        where = positions(self.labels != 0)
+        where = positions(self.labels)
         return where, self.logits_at(where)
 
     def logits_at(self, where: Tensor) -> Tensor:

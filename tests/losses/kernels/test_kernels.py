@@ -34,7 +34,7 @@ TEXTS = sorted(set(texts()))
 def selection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lesion voxels as a list, and as a mask, which is how a GPU has them."""
     if request.param == "masked":
-        monkeypatch.setattr(fast_module, "select", lambda mask, where=None: Masked(mask))
+        monkeypatch.setattr(fast_module, "select", lambda marks, where=None: Masked(marks != 0))
 
 
 @pytest.mark.usefixtures("selection")

@@ -132,7 +132,7 @@ def test_positions_are_those_of_nonzero(dtype: torch.dtype) -> None:
     for share in (0.0, 0.1, 1.0):
         labels = (torch.rand((3, 17), generator=stream) < share).to(dtype)
         for x in (labels, labels[:, 1:], labels.T):
-            assert torch.equal(positions(x != 0), (x != 0).reshape(-1).nonzero()[:, 0])
+            assert torch.equal(positions(x), (x != 0).reshape(-1).nonzero()[:, 0])
 
 
 def test_listed_and_masked_voxels_are_the_same() -> None:

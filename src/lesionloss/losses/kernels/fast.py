@@ -6,7 +6,7 @@ the backward pass is one number for each logit, shared by all sums of a batch: t
 confident prediction would lose its digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +17,10 @@ from torch.nn.functional import softplus
 from lesionloss.losses.kernels.batch import Batch
 from lesionloss.losses.kernels.readable import READABLE
 from lesionloss.losses.kernels.selection import Listed, Selection, select
-from lesionloss.losses.kernels.terms import CrossEntropy, Term
+from lesionloss.losses.kernels.terms import CrossEntropy, Focal, Tail, Term
 
 Grads = tuple[Tensor | None, ...]
+PIECE = 1 << 17  # numbers that are worked on at a time on a CPU, so that they stay in its cache
 CONFIDENT = 0.98  # above this q, 1 - q has too few digits for its logarithm
 LINEAR = 40.0  # above this logit, log(1 + e^z) is z in double precision too
 
@@ -39,10 +40,9 @@ class Part:
         """K."""
         return max(2, self.logits.shape[1])
 
-    def background_voxels(self) -> Tensor:
-        """(R, 1): their number."""
-        lesions = self.lesions.sums(torch.ones_like(self.lesions.take(self.logits[:, :1])))
-        return (self.labels.shape[1] if self.valid is None else self.valid.sum(1, keepdim=True)) - lesions
+    def valid_voxels(self) -> Tensor | int:
+        """The number of valid voxels of each row, (R, 1)."""
+        return self.labels.shape[1] if self.valid is None else self.valid.sum(1, keepdim=True)
 
 
 class Request(Protocol):
@@ -75,7 +75,7 @@ class Sums(torch.autograd.Function):
         ctx.save_for_backward(logits, labels, valid, wrong, where)
         ctx.set_materialize_grads(False)
         ctx.request = request
-        return request.sums(Part(logits.contiguous(), labels, valid, wrong, select(labels > 0, where)))
+        return request.sums(Part(logits.contiguous(), labels, valid, wrong, select(labels, where)))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -89,7 +89,7 @@ class Sums(torch.autograd.Function):
             used, weights = zip(*pairs, strict=True)
             (gradient,) = torch.autograd.grad(used, logits, weights, create_graph=True)
         else:
-            part = Part(logits.contiguous(), labels, valid, wrong, select(labels > 0, where))
+            part = Part(logits.contiguous(), labels, valid, wrong, select(labels, where))
             gradient = ctx.request.gradient(part, grads)
         return gradient, None, None, None, None, None
 
@@ -118,15 +118,30 @@ class Fast:
         """See `Kernel`."""
         if batch.soft or sharpen < 1:
             return READABLE.counts(batch, sharpen, average_background)
-        tp, fp, fn, tn = _request(batch, Counts(sharpen, average_background))
+        if batch.classes > 2:
+            tp, fp, fn, tn = _request(batch, ClassCounts(sharpen))
+            if not average_background:
+                tp, fp, fn, tn = tp[:, 1:], fp[:, 1:], fn[:, 1:], tn[:, 1:]
+            return tp, fp, fn, tn
+        tp, fp, fn, tn = _request(batch, SingleCounts(sharpen))
+        if average_background:  # what is positive for one of two classes is negative for the other
+            tp, tn, fp, fn = _beside(tn, tp), _beside(tp, tn), _beside(fn, fp), _beside(fp, fn)
         return tp, fp, fn, tn
 
     def term_sums(self, batch: Batch, lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
         """See `Kernel`."""
-        if batch.soft:
+        if batch.soft or not _vanishes(background, batch.logits):
             return READABLE.term_sums(batch, lesion, background)
         on_lesion, on_background = _request(batch, Terms(lesion, background))
         return on_lesion, on_background
+
+
+def _vanishes(term: Term, like: Tensor) -> bool:
+    """Whether a voxel without any error has neither value nor gradient, as voxels that are left out must."""
+    if type(term) in (CrossEntropy, Focal, Tail):
+        return True
+    zero = like.new_zeros(1)
+    return bool(term.value(zero, zero) == 0) and bool(torch.isfinite(term.slope(zero, zero)))
 
 
 def _request(batch: Batch, request: Request) -> tuple[Tensor, ...]:
@@ -136,7 +151,7 @@ def _request(batch: Batch, request: Request) -> tuple[Tensor, ...]:
 
 def _shared(batch: Batch) -> tuple[Tensor, Tensor | None]:
     """`Part.wrong`, and the positions of lesion voxels if they are listed."""
-    logits, lesions = batch.logits.detach().contiguous(), select(batch.labels > 0)
+    logits, lesions = batch.logits.detach().contiguous(), select(batch.labels)
     if logits.shape[1] == 1:
         wrong = torch.sigmoid(logits)
     else:
@@ -146,6 +161,27 @@ def _shared(batch: Batch) -> tuple[Tensor, Tensor | None]:
     if batch.valid is not None:
         wrong.mul_(batch.valid[:, None])
     return wrong, lesions.where if isinstance(lesions, Listed) else None
+
+
+def _beside(background: Tensor, lesion: Tensor) -> Tensor:
+    return torch.cat([background, lesion], dim=1)
+
+
+def _or_zeros(grad: Tensor | None, like: Tensor) -> Tensor:
+    """Weights of a count, (R, C); None: 0."""
+    return like.new_zeros(like.shape[:2]) if grad is None else grad
+
+
+def _pieces(first: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors (R, C, V) or (R, V), cut into the same short runs of voxels; the first is the largest."""
+    on_cpu = first.device.type == "cpu"
+    step = max(1, PIECE * first.shape[-1] // first.numel()) if on_cpu else first.shape[-1]
+    return zip(*(torch.split(x, step, dim=-1) for x in (first, *more)), strict=True)
+
+
+def _power_sums(x: Tensor, power: float) -> Tensor:
+    """Σ x^power over the voxels of (R, C, V): (R, C)."""
+    return torch.stack([_raised(piece, power).sum(-1) for (piece,) in _pieces(x)]).sum(0)
 
 
 def _raised(x: Tensor, power: float) -> Tensor:
@@ -176,15 +212,14 @@ def _lesion_voxels(part: Part) -> LesionVoxels:
     return LesionVoxels(p, is_true, q, torch.where(q < 0.5, -torch.log1p(-q), far))
 
 
-def _background_cross_entropy(part: Part) -> Tensor:
-    """(R, V): -log p of class 0, where the background is true; by the logits where q is nearly 1."""
-    if part.logits.shape[1] == 1:
-        return softplus(part.logits[:, 0], threshold=LINEAR)
-    q = part.wrong[:, 0]
-    confident = select(q > CONFIDENT)
-    logits = confident.take(part.logits)
-    exact = torch.logsumexp(logits, dim=0) - logits[0]
-    return confident.put(torch.neg(q).log1p_().neg_()[:, None], exact[None])[:, 0]
+def _background_cross_entropy(logits: Tensor, q: Tensor) -> Tensor:
+    """-log(1 - q), (R, V), by the logits (R, C, V) where q is nearly 1."""
+    ce = torch.neg(q).log1p_().neg_()
+    if q.device.type == "cpu" and float(q.amax()) <= CONFIDENT:
+        return ce
+    single = logits.shape[1] == 1
+    exact = softplus(logits[:, 0], threshold=LINEAR) if single else torch.logsumexp(logits, dim=1) - logits[:, 0]
+    return torch.where(q > CONFIDENT, exact, ce)
 
 
 @dataclass(frozen=True)
@@ -202,19 +237,23 @@ class Terms:
         """See `Request`."""
         voxels = _lesion_voxels(part)
         on_lesion = part.lesions.sums(self.lesion.value(voxels.ce, voxels.q)[None])[:, 0]
-        values = self.background.value(_background_cross_entropy(part), part.wrong[:, 0])
-        values = part.lesions.put(values[:, None].contiguous(), 0.0)[:, 0]
-        return on_lesion, (values if part.valid is None else torch.where(part.valid, values, 0.0)).sum(-1)
+        on_background = []
+        for logits, wrong in _pieces(part.logits, part.wrong):
+            ce = _background_cross_entropy(logits, wrong[:, 0])
+            on_background.append(self.background.value(ce, wrong[:, 0]).sum(-1))
+        return on_lesion, torch.stack(on_background).sum(0)
 
     def gradient(self, part: Part, grads: Grads) -> Tensor:
         """See `Request`: slope times p, but for the true class slope times p - 1."""
         on_lesion, on_background = (part.wrong.new_zeros(()) if grad is None else grad for grad in grads)
-        slope = on_background.view(-1, 1, 1)
-        if not isinstance(self.background, CrossEntropy):
-            slope = slope * self.background.slope(_background_cross_entropy(part), part.wrong[:, 0])[:, None]
-        gradient = part.wrong * slope
-        if part.classes == gradient.shape[1]:
-            gradient[:, 0].neg_()
+        gradient = torch.empty_like(part.wrong)
+        for logits, wrong, out in _pieces(part.logits, part.wrong, gradient):
+            torch.mul(wrong, on_background.view(-1, 1, 1), out=out)
+            if not isinstance(self.background, CrossEntropy):
+                ce = _background_cross_entropy(logits, wrong[:, 0])
+                out.mul_(self.background.slope(ce, wrong[:, 0])[:, None])
+            if part.classes > 2:
+                out[:, 0].neg_()
         voxels = _lesion_voxels(part)
         slope = part.lesions.spread(on_lesion.view(-1, 1)) * self.lesion.slope(voxels.ce, voxels.q)
         of_lesions = slope * torch.where(voxels.is_true, -voxels.q, voxels.p)
@@ -222,89 +261,99 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """TP, FP, FN, TN of the lesion classes, (R, K-1), or of all, (R, K)."""
+class SingleCounts:
+    """TP, FP, FN, TN of the lesion class where there is one logit, (R, 1)."""
 
     sharpen: float
-    average_background: bool
 
     def readable(self, batch: Batch) -> tuple[Tensor, ...]:
         """See `Request`."""
-        return READABLE.counts(batch, self.sharpen, self.average_background)
+        return READABLE.counts(batch, self.sharpen, False)
+
+    def sums(self, part: Part) -> tuple[Tensor, ...]:
+        """See `Request`."""
+        positive = part.wrong.sum(-1)
+        raised = positive if self.sharpen == 1 else _power_sums(part.wrong, self.sharpen)
+        z = part.lesions.take(part.logits)
+        columns = torch.cat([torch.sigmoid(z), _raised(torch.sigmoid(-z), self.sharpen), torch.ones_like(z)])
+        tp, fn, lesions = torch.split(part.lesions.sums(columns), 1, dim=1)
+        return tp, raised, fn, part.valid_voxels() - lesions - positive
+
+    def gradient(self, part: Part, grads: Grads) -> Tensor:
+        """See `Request`: p q (s fp p^(s - 1) - tn) in a background voxel, p q (tp - s fn q^(s - 1)) in a lesion voxel."""
+        s, lesions, gradient = self.sharpen, part.lesions, torch.empty_like(part.wrong)
+        tp, fp, fn, tn = (_or_zeros(grad, part.wrong) for grad in grads)
+        for p, out in _pieces(part.wrong, gradient):
+            torch.mul(1 - p, p, out=out)
+            if s == 1:
+                out.mul_((fp - tn)[:, :, None])
+            else:
+                out.mul_((_raised(p, s - 1) * (s * fp)[:, :, None]).sub_(tn[:, :, None]))
+        z = lesions.take(part.logits)
+        q = torch.sigmoid(-z)
+        slope = lesions.spread(tp) - lesions.spread(s * fn) * (_raised(q, s - 1) if s != 1 else 1)
+        return lesions.put(gradient, slope * q * torch.sigmoid(z))
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """TP, FP, FN, TN of all of several classes, (R, K)."""
+
+    sharpen: float
+
+    def readable(self, batch: Batch) -> tuple[Tensor, ...]:
+        """See `Request`."""
+        return READABLE.counts(batch, self.sharpen, True)
 
     def sums(self, part: Part) -> tuple[Tensor, ...]:
         """See `Request`."""
         positive = part.wrong.sum(-1)  # of each class but, in column 0, of all lesion classes together
-        raised = positive if self.sharpen == 1 else _raised(part.wrong, self.sharpen).sum(-1)
+        raised = positive if self.sharpen == 1 else _power_sums(part.wrong, self.sharpen)
         voxels = _lesion_voxels(part)
         p, t, zero = voxels.p, voxels.is_true, voxels.q.new_zeros(())
-        parts = [torch.where(t, p, zero), torch.where(t, zero, _raised(p, self.sharpen))]
-        parts += [torch.where(t, _raised(voxels.q, self.sharpen), zero), torch.where(t, zero, 1 - p)]
-        tp, fp, fn, tn = (part.lesions.sums(values) for values in parts)
-        negative = part.background_voxels() - positive
-        fp[:, 1:] += raised[:, -(part.classes - 1) :]
-        tn[:, 1:] += negative[:, -(part.classes - 1) :]
-        if not self.average_background:
-            return tp[:, 1:], fp[:, 1:], fn[:, 1:], tn[:, 1:]
+        columns = [torch.where(t, p, zero), torch.where(t, zero, _raised(p, self.sharpen))]
+        columns += [torch.where(t, _raised(voxels.q, self.sharpen), zero), torch.where(t, zero, 1 - p)]
+        sums = part.lesions.sums(torch.cat([*columns, torch.ones_like(p[:1])]))
+        *counts, lesions = torch.split(sums, part.classes, dim=1)
+        tp, fp, fn, tn = counts
+        negative = part.valid_voxels() - lesions - positive
         tp[:, 0] += negative[:, 0]
+        fp[:, 1:] += raised[:, 1:]
         fn[:, 0] += raised[:, 0]
+        tn[:, 1:] += negative[:, 1:]
         return tp, fp, fn, tn
 
     def gradient(self, part: Part, grads: Grads) -> Tensor:
-        """See `Request`."""
-        every = [_of_all_classes(grad, part) for grad in grads]
-        with_tn = grads[3] is not None or self.average_background
-        gradient = (_single_gradient if part.logits.shape[1] == 1 else _class_gradient)(
-            part, self.sharpen, every, with_tn
-        )
-        return part.lesions.put(gradient, _lesion_gradient(part, self.sharpen, every)[-gradient.shape[1] :])
+        """See `Request`: p_c (A_c - Σ_k A_k p_k), where A_c is the derivative by p_c with the others held."""
+        every, gradient = [_or_zeros(grad, part.wrong) for grad in grads], torch.empty_like(part.wrong)
+        for wrong, out in _pieces(part.wrong, gradient):
+            self._write_background(wrong, out, *(grad[:, :, None] for grad in every))
+        return part.lesions.put(gradient, self._of_lesions(part, every))
 
+    def _write_background(self, wrong: Tensor, out: Tensor, tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> None:
+        q, p, s = wrong[:, :1], wrong[:, 1:], self.sharpen
+        if s == 1:
+            slopes, of_background = (fp - tn)[:, 1:], (tp - fn)[:, :1]
+            common = torch.bmm(slopes.transpose(1, 2), p)
+        else:
+            slopes = torch.mul(_raised(p, s - 1), s * fp[:, 1:], out=out[:, 1:]).sub_(tn[:, 1:])
+            of_background = tp[:, :1] - s * fn[:, :1] * _raised(q, s - 1)
+            common = (slopes * p).sum(1, keepdim=True)
+        right = 1 - q
+        torch.mul(right, of_background * q - common, out=out[:, :1])
+        torch.sub(slopes, common + of_background * right, out=out[:, 1:]).mul_(p)
 
-def _of_all_classes(grad: Tensor | None, part: Part) -> Tensor:
-    """Weights of the counts of all classes, (R, K); None and missing classes: 0."""
-    every = part.wrong.new_zeros((len(part.wrong), part.classes))
-    if grad is not None:
-        every[:, part.classes - grad.shape[1] :] = grad
-    return every
-
-
-def _single_gradient(part: Part, s: float, grads: list[Tensor], with_tn: bool) -> Tensor:
-    """Of background voxels: p (1 - p) (s fp p^(s - 1) - tn). What is TN for the lesion class is TP for the other."""
-    p, (tp, fp, fn, tn) = part.wrong, (grad[:, :, None] for grad in grads)
-    of_positive, of_negative = fp[:, 1:] + fn[:, :1], tn[:, 1:] + tp[:, :1]
-    gradient = torch.sub(1, p).mul_(p)
-    if s == 1:
-        return gradient.mul_(of_positive - of_negative)
-    factor = _raised(p, s - 1) * (s * of_positive)
-    return gradient.mul_(factor.sub_(of_negative) if with_tn else factor)
-
-
-def _class_gradient(part: Part, s: float, grads: list[Tensor], with_tn: bool) -> Tensor:
-    """Of background voxels: p_c (A_c - Σ_k A_k p_k), where A_c is the derivative by p_c with the others held."""
-    q, p, (tp, fp, fn, tn) = part.wrong[:, :1], part.wrong[:, 1:], (grad[:, :, None] for grad in grads)
-    gradient = torch.empty_like(part.wrong)
-    if s == 1:
-        slopes, of_background = (fp - tn)[:, 1:], (tp - fn)[:, :1]
-        common = torch.bmm(slopes.transpose(1, 2), p)
-    else:
-        slopes = torch.mul(_raised(p, s - 1), s * fp[:, 1:], out=gradient[:, 1:])
-        if with_tn:
-            slopes.sub_(tn[:, 1:])
-        of_background = tp[:, :1] - s * fn[:, :1] * _raised(q, s - 1)
-        common = (slopes * p).sum(1, keepdim=True)
-    right = 1 - q
-    torch.mul(right, of_background * q - common, out=gradient[:, :1])
-    torch.sub(slopes, common + of_background * right, out=gradient[:, 1:]).mul_(p)
-    return gradient
-
-
-def _lesion_gradient(part: Part, s: float, grads: list[Tensor]) -> Tensor:
-    voxels, (tp, fp, fn, tn) = _lesion_voxels(part), (part.lesions.spread(grad) for grad in grads)
-    p = voxels.p
-    slope = torch.where(voxels.is_true, tp - s * fn * _raised(voxels.q, s - 1), s * fp * _raised(p, s - 1) - tn)
-    # Softmax gradients don't change when all slopes move together; at 0 for the surest class nothing cancels.
-    slope = slope - torch.where(p == p.amax(0), slope, -torch.inf).amax(0)
-    return p * (slope - (slope * p).sum(0))
+    def _of_lesions(self, part: Part, grads: list[Tensor]) -> Tensor:
+        voxels, s = _lesion_voxels(part), self.sharpen
+        tp, fp, fn, tn = (part.lesions.spread(grad) for grad in grads)
+        if s == 1:
+            slope = torch.where(voxels.is_true, tp - fn, fp - tn)
+        else:
+            right, wrong = tp - s * fn * _raised(voxels.q, s - 1), s * fp * _raised(voxels.p, s - 1) - tn
+            slope = torch.where(voxels.is_true, right, wrong)
+        # Softmax gradients don't change when all slopes move together; at 0 for the surest class nothing cancels.
+        slope = slope - torch.where(voxels.p == voxels.p.amax(0), slope, -torch.inf).amax(0)
+        return voxels.p * (slope - (slope * voxels.p).sum(0))
 
 
 FAST = Fast()

@@ -4,6 +4,7 @@ Values of picked voxels have the channels first: (C, n) if they are listed, (C, 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -35,13 +36,15 @@ class Listed:
     rows: int
     voxels: int
 
-    @property
+    @cached_property
     def row(self) -> Tensor:
         """(n,): the row of each picked voxel."""
         return torch.div(self.where, self.voxels, rounding_mode="floor")
 
     def places(self, channels: int) -> Tensor:
         """(C, n): positions of the picked voxels in the flat x."""
+        if channels == 1:
+            return self.where[None]
         channel = torch.arange(channels, device=self.where.device)[:, None]
         return self.where + (self.row * (channels - 1) + channel) * self.voxels
 
@@ -60,9 +63,9 @@ class Listed:
         return rows.T[:, self.row]
 
     def sums(self, values: Tensor) -> Tensor:
-        """See `Selection`; in double precision, because index_add goes one by one."""
-        sums = values.new_zeros((len(values), self.rows), dtype=torch.float64)
-        return sums.index_add_(1, self.row, values.double()).T.to(values.dtype)
+        """See `Selection`."""
+        sizes = torch.bincount(self.row, minlength=self.rows).tolist()
+        return torch.stack([of_row.sum(-1) for of_row in torch.split(values, sizes, dim=-1)])
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,15 @@ class Masked:
         return torch.where(self.mask, values, 0.0).sum(-1).T
 
 
-def positions(mask: Tensor) -> Tensor:
-    """(n,): the sorted positions of what is true in a mask of any shape, flat."""
-    if mask.device.type != "cpu":
-        return mask.reshape(-1).nonzero()[:, 0]
-    return torch.from_numpy(np.flatnonzero(mask.numpy()))  # six times as quick as torch's
+def positions(marks: Tensor) -> Tensor:
+    """(n,): the sorted positions of what is not 0 in a tensor of any shape, flat."""
+    if marks.device.type != "cpu":
+        return marks.reshape(-1).nonzero()[:, 0]
+    return torch.from_numpy(np.flatnonzero(marks.numpy() != 0))  # six times as quick as torch's
 
 
-def select(mask: Tensor, where: Tensor | None = None) -> Selection:
-    """The voxels where a mask (R, V) is true; `where`: their positions, if they are known."""
-    if mask.device.type != "cpu":
-        return Masked(mask)
-    return Listed(positions(mask) if where is None else where, *mask.shape)
+def select(marks: Tensor, where: Tensor | None = None) -> Selection:
+    """The voxels where marks (R, V) are not 0; `where`: their positions, if they are known."""
+    if marks.device.type != "cpu":
+        return Masked(marks != 0)
+    return Listed(positions(marks) if where is None else where, *marks.shape)
