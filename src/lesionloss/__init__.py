@@ -6,6 +6,7 @@ The public names load what they need when they are first used, so importing the 
 import importlib
 from typing import Any
 
+from lesionloss.core.extras import require
 from lesionloss.core.version import __version__
 
 _PUBLIC = {
@@ -36,6 +37,9 @@ _PUBLIC = {
     "DataError": "core.errors",
 }
 
+# The rooms that need more than `pip install lesionloss` brings, and the extra that has it.
+_EXTRA_OF = {"metrics": "metrics", "bench": "bench", "runs": "bench", "statistics": "bench", "report": "bench"}
+
 __all__ = ["__version__"]
 __all__ += list(_PUBLIC)
 
@@ -47,6 +51,9 @@ def __getattr__(name: str) -> Any:
         return named_class(name)
     if name not in _PUBLIC:
         raise AttributeError(f"module 'lesionloss' has no attribute {name!r}")
+    room = _PUBLIC[name].partition(".")[0]
+    if room in _EXTRA_OF:
+        require(_EXTRA_OF[room], f"lesionloss.{name}")
     value = getattr(importlib.import_module(f"lesionloss.{_PUBLIC[name]}"), name)
     globals()[name] = value
     return value
