@@ -1,4 +1,4 @@
-"""A virtual environment of a wheel and of exactly the packages that it asks for, as links to those that run the tests."""
+"""A virtual environment with a wheel and exactly the packages it requires, as links to those that run the tests."""
 
 import re
 import subprocess
