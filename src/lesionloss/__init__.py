@@ -11,6 +11,7 @@ read `__init__.pyi`, which `python -m lesionloss.losses.write_stub` writes.
 import importlib
 from typing import Any
 
+from lesionloss.core.extras import require
 from lesionloss.core.version import __version__
 
 PUBLIC_NAMES = {
@@ -41,6 +42,9 @@ PUBLIC_NAMES = {
     "DataError": "core.errors",
 }
 
+# The rooms that need more than `pip install lesionloss` brings, and the extra that has it.
+_EXTRA_OF = {"metrics": "metrics", "bench": "bench", "runs": "bench", "statistics": "bench", "report": "bench"}
+
 __all__ = ["__version__"]
 __all__ += list(PUBLIC_NAMES)
 
@@ -57,6 +61,9 @@ def __getattr__(name: str) -> Any:
         return named_class(name)
     if name not in PUBLIC_NAMES:
         raise AttributeError(f"module 'lesionloss' has no attribute {name!r}")
+    room = PUBLIC_NAMES[name].partition(".")[0]
+    if room in _EXTRA_OF:
+        require(_EXTRA_OF[room], f"lesionloss.{name}")
     value = getattr(importlib.import_module(f"lesionloss.{PUBLIC_NAMES[name]}"), name)
     globals()[name] = value
     return value

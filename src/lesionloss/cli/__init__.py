@@ -2,11 +2,15 @@
 
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
 from lesionloss.cli.app import app, global_options
 from lesionloss.core.errors import LesionLossError
+from lesionloss.core.extras import missing_extra
+
+_METRICS = ("evaluate", "metrics")  # the commands that need no more than the extra `metrics`
 
 
 def main() -> None:
@@ -14,13 +18,23 @@ def main() -> None:
     try:
         app()
     except LesionLossError as error:
-        if global_options.debug:
-            traceback.print_exc()
-        typer.secho(f"lesionloss: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(error.exit_code)
+        _fail(error)
+    except ModuleNotFoundError as error:
+        extra = "metrics" if global_options.command in _METRICS else "bench"
+        missing = missing_extra(error, global_options.command, extra)
+        if missing is None:
+            raise
+        _fail(missing)
     except KeyboardInterrupt:
         typer.secho("lesionloss: interrupted; finished results are kept", fg=typer.colors.YELLOW, err=True)
         sys.exit(130)
+
+
+def _fail(error: LesionLossError) -> NoReturn:
+    if global_options.debug:
+        traceback.print_exc()
+    typer.secho(f"lesionloss: {error}", fg=typer.colors.RED, err=True)
+    sys.exit(error.exit_code)
 
 
 __all__ = ["app", "main"]

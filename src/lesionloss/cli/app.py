@@ -22,6 +22,7 @@ class GlobalOptions:
     """Values of the options that stand before the command."""
 
     debug: bool = False
+    command: str = ""  # the one that runs
 
 
 global_options = GlobalOptions()
@@ -37,6 +38,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     with_files: Annotated[
         list[Path] | None,
@@ -48,6 +50,7 @@ def root(
 ) -> None:
     """Is this loss really better for my lesions, or was it a lucky seed?"""
     global_options.debug = debug
+    global_options.command = context.invoked_subcommand or ""
     for file in with_files or []:
         from lesionloss.losses.registry import load_user_file
 
