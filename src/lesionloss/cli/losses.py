@@ -70,7 +70,7 @@ def _print_card(record: "LossRecord") -> None:
     if "Formula" in found:
         card.add_row("formula", found["Formula"])
     for key, hyperparameter in record.hyperparameters.items():
-        card.add_row(key, f"{found.get(key, 'not described')} ({hyperparameter.describe()})")
+        card.add_row(key, f"{found.get(key, 'not described')}; {hyperparameter.describe()}")
     for heading, label in (("Limits", "limits"), ("Empty", "no lesion"), ("Released", "released code")):
         if heading in found:
             card.add_row(label, found[heading])

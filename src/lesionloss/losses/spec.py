@@ -115,5 +115,9 @@ def check_hyperparameters(name: str, given: Mapping[str, Value]) -> None:
 
 
 def user_files_of(text: str) -> list[registry.UserFile]:
-    """The loaded files whose losses a text names, in the order of loading."""
+    """The loaded files whose losses a text names, in the order of loading.
+
+    Raises:
+        UsageError: as `parse`.
+    """
     return registry.user_files_with([term.name for term in parse(text).terms])
