@@ -47,7 +47,7 @@ def networks(
     Memory is what a training step in float32 keeps for its backward pass, without weights and optimiser.
     """
     from lesionloss.core.errors import UsageError
-    from lesionloss.networks import list_networks
+    from lesionloss.networks import NETWORKS
     from lesionloss.networks.cost import parse_shape, summarise
 
     if weights is not None:
@@ -59,8 +59,9 @@ def networks(
     if name:
         found = [summarise(name, wanted)]
     else:
-        names = [design.name for design in list_networks()]
-        found = [summarise(each, wanted if wanted and len(wanted) == _axes(each) + 2 else None) for each in names]
+        found = [
+            summarise(each, wanted if wanted and len(wanted) == _axes(each) + 2 else None) for each in NETWORKS.names()
+        ]
     if as_json:
         _print_json(found)
     elif name:

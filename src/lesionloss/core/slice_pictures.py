@@ -80,7 +80,7 @@ def fullest_slice(reference: Mask) -> int:
 
 
 def largest_component(mask: Mask) -> Mask:
-    """The largest connected component of a mask (rows, columns)."""
+    """The largest connected part of a 2-D mask."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask)
@@ -92,7 +92,7 @@ def largest_component(mask: Mask) -> Mask:
 
 
 def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
-    """The rectangle around the largest component of a mask (rows, columns) with a margin; the whole slice if empty."""
+    """The rectangle around the largest part of a mask, with a small margin; the whole slice where it is empty."""
     part = largest_component(mask)
     if not part.any():
         return Field(slice(0, mask.shape[0]), slice(0, mask.shape[1]), spacing_mm)
@@ -105,7 +105,7 @@ def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
 
 
 def close_up(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
-    """A square of `size_mm` around the largest component of a mask (rows, columns), moved to lie inside the slice."""
+    """A square of `size_mm` around the largest part of a mask, moved inside the slice where it would leave it."""
     inside = np.argwhere(largest_component(mask))
     centre = inside.mean(axis=0) if len(inside) else np.array(mask.shape) / 2
 
