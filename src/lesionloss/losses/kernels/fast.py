@@ -20,7 +20,7 @@ from lesionloss.losses.kernels.selection import Listed, Selection, select
 from lesionloss.losses.kernels.terms import CrossEntropy, Focal, Tail, Term
 
 Grads = tuple[Tensor | None, ...]
-PIECE = 1 << 17  # numbers that are worked on at a time on a CPU, so that they stay in its cache
+PIECE = 1 << 18  # numbers that are worked on at a time on a CPU, so that they stay in its cache
 CONFIDENT = 0.98  # above this q, 1 - q has too few digits for its logarithm
 LINEAR = 40.0  # above this logit, log(1 + e^z) is z in double precision too
 
@@ -181,7 +181,9 @@ def _pieces(first: Tensor, *more: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 def _power_sums(x: Tensor, power: float) -> Tensor:
     """Σ x^power over the voxels of (R, C, V): (R, C)."""
-    return torch.stack([_raised(piece, power).sum(-1) for (piece,) in _pieces(x)]).sum(0)
+    if power == 2:
+        return torch.stack([torch.linalg.vector_norm(piece, dim=-1).square() for (piece,) in _pieces(x)]).sum(0)
+    return torch.stack([piece.pow(power).sum(-1) for (piece,) in _pieces(x)]).sum(0)
 
 
 def _raised(x: Tensor, power: float) -> Tensor:
@@ -280,13 +282,15 @@ class SingleCounts:
         return tp, raised, fn, part.valid_voxels() - lesions - positive
 
     def gradient(self, part: Part, grads: Grads) -> Tensor:
-        """See `Request`: p q (s fp p^(s - 1) - tn) in a background voxel, p q (tp - s fn q^(s - 1)) in a lesion voxel."""
+        """See `Request`: p q (s fp p^(s - 1) - tn) of background, p q (tp - s fn q^(s - 1)) of lesions."""
         s, lesions, gradient = self.sharpen, part.lesions, torch.empty_like(part.wrong)
         tp, fp, fn, tn = (_or_zeros(grad, part.wrong) for grad in grads)
         for p, out in _pieces(part.wrong, gradient):
             torch.mul(1 - p, p, out=out)
             if s == 1:
                 out.mul_((fp - tn)[:, :, None])
+            elif grads[3] is None:
+                out.mul_(_raised(p, s - 1)).mul_((s * fp)[:, :, None])
             else:
                 out.mul_((_raised(p, s - 1) * (s * fp)[:, :, None]).sub_(tn[:, :, None]))
         z = lesions.take(part.logits)

@@ -37,35 +37,39 @@ class Listed:
     voxels: int
 
     @cached_property
-    def row(self) -> Tensor:
-        """(n,): the row of each picked voxel."""
-        return torch.div(self.where, self.voxels, rounding_mode="floor")
+    def sizes(self) -> Tensor:
+        """(R,): the number of picked voxels of each row."""
+        edges = torch.arange(self.rows + 1, device=self.where.device) * self.voxels
+        return torch.searchsorted(self.where, edges).diff()
 
     def places(self, channels: int) -> Tensor:
-        """(C, n): positions of the picked voxels in the flat x."""
+        """(C n,): positions of the picked voxels in the flat x, all of a channel together."""
         if channels == 1:
-            return self.where[None]
+            return self.where
+        row = torch.div(self.where, self.voxels, rounding_mode="floor")
         channel = torch.arange(channels, device=self.where.device)[:, None]
-        return self.where + (self.row * (channels - 1) + channel) * self.voxels
+        return (self.where + (row * (channels - 1) + channel) * self.voxels).view(-1)
 
     def take(self, x: Tensor) -> Tensor:
         """See `Selection`; differentiable."""
-        places = self.places(x.shape[1])
-        return x.reshape(-1).index_select(0, places.view(-1)).view(places.shape)
+        return x.reshape(-1).index_select(0, self.places(x.shape[1])).view(x.shape[1], -1)
 
     def put(self, x: Tensor, values: Tensor | float) -> Tensor:
         """See `Selection`; in place."""
-        x.view(-1)[self.places(x.shape[1])] = values
+        flat, places = x.view(-1), self.places(x.shape[1])
+        if isinstance(values, Tensor):
+            flat.index_copy_(0, places, values.reshape(-1))
+        else:
+            flat.index_fill_(0, places, values)
         return x
 
     def spread(self, rows: Tensor) -> Tensor:
         """See `Selection`."""
-        return rows.T[:, self.row]
+        return rows.repeat_interleave(self.sizes, 0, output_size=len(self.where)).T
 
     def sums(self, values: Tensor) -> Tensor:
         """See `Selection`."""
-        sizes = torch.bincount(self.row, minlength=self.rows).tolist()
-        return torch.stack([of_row.sum(-1) for of_row in torch.split(values, sizes, dim=-1)])
+        return torch.stack([of_row.sum(-1) for of_row in torch.split(values, self.sizes.tolist(), dim=-1)])
 
 
 @dataclass(frozen=True)
