@@ -12,23 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
-PLAN = """
-losses = ["hytver", "dice"]
-baseline_loss = "dice"
-folds = 2
-seeds = [1]
-
-[data]
-source = "synth"
-synth_patients = 4
-
-[network]
-text = "unet3d(filters=4, levels=2)"
-
-[training]
-steps = 3
-patch = [16, 16, 16]
-"""
+PLAN = Path(__file__).with_name("tiny_plan.toml")
 LAWS = ("tests/losses/test_laws.py", "-k", "every_law and readable and (hytver or dice or focal)")
 
 
@@ -52,11 +36,9 @@ def install(environment: Path) -> None:
 def try_them(binaries: Path, folder: Path) -> None:
     """Use what was installed, in a folder that is empty before."""
     command = binaries / "lesionloss"
-    plan = folder / "plan.toml"
-    plan.write_text(PLAN)
     run(command, "--help", folder=folder)
     run(binaries / "python", "-m", "pytest", "-p", "no:cacheprovider", *LAWS)
-    run(command, "bench", plan, "--out", "run", "--jobs", "1", folder=folder)
+    run(command, "bench", PLAN, "--out", "run", "--jobs", "1", folder=folder)
     run(command, "compare", "run", "--metric", "dice", folder=folder)
     run(command, "report", "run", folder=folder)
 

@@ -1,7 +1,5 @@
 """The wheel in fresh environments: its metadata, what works without extras, and which commands name a missing one."""
 
-import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.main import get_command
 
+from command_lines import run_commands, run_python
 from lesionloss.cli import app
 from lesionloss.core.extras import PACKAGES, missing_extra
 from linked_venv import ROOT, build_wheel, linked_venv, requirements, wheel_metadata
@@ -41,23 +40,8 @@ else:
 print("used")
 """
 
-RUN_COMMANDS = """
-import contextlib, io, json, sys
-from lesionloss.cli import main
-
-said = {}
-for line in json.loads(sys.argv[1]):
-    sys.argv = ["lesionloss", *line]
-    with contextlib.redirect_stderr(io.StringIO()) as words, contextlib.redirect_stdout(io.StringIO()) as shown:
-        try:
-            main()
-        except SystemExit as end:
-            said[line[0]] = [end.code or 0, words.getvalue() or shown.getvalue()]
-print(json.dumps(said))
-"""
-
 WITHOUT_EXTRAS = (
-    *(["losses"], ["losses", "hytver"], ["networks"], ["check", "dice", "--kernel", "readable"], ["explain", "dice"]),
+    *(["losses"], ["losses", "hytver"], ["networks"], ["explain", "dice"], ["check", "dice", "--kernel", "readable"]),
 )
 
 
@@ -70,21 +54,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment without extras."""
     return linked_venv(tmp_path_factory.mktemp("bare"), wheel)
-
-
-def python(interpreter: Path, *arguments: str, folder: Path) -> str:
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    ran = subprocess.run(
-        [interpreter, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
-
-def commands(interpreter: Path, lines: list[list[str]], folder: Path) -> dict[str, tuple[int, str]]:
-    """The exit code and the words of each command, all in one process."""
-    printed = python(interpreter, "-c", RUN_COMMANDS, json.dumps(lines), folder=folder)
-    return {name: (code, words) for name, (code, words) in json.loads(printed).items()}
 
 
 def test_the_wheel_asks_for_four_packages(wheel: Path) -> None:
@@ -123,13 +92,13 @@ def test_a_module_of_no_extra_is_not_explained() -> None:
 
 
 def test_a_loss_needs_no_extra(bare: Path, tmp_path: Path) -> None:
-    assert python(bare, "-c", USE_A_LOSS, folder=tmp_path) == "used\n"
+    assert run_python(bare, "-c", USE_A_LOSS, folder=tmp_path) == "used\n"
 
 
 def test_commands_about_losses_need_no_extra(bare: Path, tmp_path: Path) -> None:
-    found = commands(bare, [["--help"], *WITHOUT_EXTRAS], tmp_path)
-    assert {name: code for name, (code, _) in found.items()} == dict.fromkeys(found, 0)
-    assert "dice keeps all laws" in found["check"][1]
+    ended = run_commands(bare, [["--help"], *WITHOUT_EXTRAS], tmp_path)
+    assert [each for each in ended if each.code] == []
+    assert "dice keeps all laws" in ended[-1].out
 
 
 def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None:
@@ -152,13 +121,13 @@ def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None
         ["synth-check", ".", "out"],
         ["explain", "dice", "--out", "figure.png"],
     ]
-    found = commands(bare, lines, tmp_path)
-    assert set(found) | {line[0] for line in WITHOUT_EXTRAS} == set(get_command(app).commands)
-    for name, (code, words) in found.items():
+    ended = dict(zip([line[0] for line in lines], run_commands(bare, lines, tmp_path), strict=True))
+    assert set(ended) | {line[0] for line in WITHOUT_EXTRAS} == set(get_command(app).commands)
+    for name, each in ended.items():
         extra = "metrics" if name in ("evaluate", "metrics") else "bench"
         pattern = rf'lesionloss: {name} needs \w+, which is not installed: pip install "lesionloss\[{extra}\]"'
-        assert re.fullmatch(pattern, words.strip()), words
-        assert code == 2
+        assert re.fullmatch(pattern, each.err.strip()), each
+        assert each.code == 2
 
 
 def test_the_extra_metrics_is_enough_to_evaluate(wheel: Path, tmp_path: Path) -> None:
@@ -166,13 +135,13 @@ def test_the_extra_metrics_is_enough_to_evaluate(wheel: Path, tmp_path: Path) ->
     mask = np.zeros((8, 8, 8), np.uint8)
     mask[2:5, 2:5, 2:5] = 1
     nib.save(nib.Nifti1Image(mask, np.eye(4)), tmp_path / "a.nii.gz")
-    found = commands(interpreter, [["evaluate", "a.nii.gz", "a.nii.gz", "--lesions"], ["metrics"]], tmp_path)
-    assert {name: code for name, (code, _) in found.items()} == {"evaluate": 0, "metrics": 0}
+    lines = [["evaluate", "a.nii.gz", "a.nii.gz", "--lesions"], ["metrics"]]
+    assert [each for each in run_commands(interpreter, lines, tmp_path) if each.code] == []
 
 
 @pytest.mark.slow
 def test_it_installs_from_the_index(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     interpreter = tmp_path / "venv" / "bin" / "python"
-    python(interpreter, "-m", "pip", "install", "--quiet", str(wheel), folder=tmp_path)
-    assert python(interpreter, "-c", USE_A_LOSS, folder=tmp_path) == "used\n"
+    run_python(interpreter, "-m", "pip", "install", "--quiet", str(wheel), folder=tmp_path)
+    assert run_python(interpreter, "-c", USE_A_LOSS, folder=tmp_path) == "used\n"
