@@ -43,7 +43,7 @@ def test_spacing_and_a_weight_of_one_are_made_canonical() -> None:
         ("dice - focal", "added, not subtracted"),
         ("-1*dice", "no positive number"),
         ("0*dice", "no positive number"),
-        ("dice * 2", "a weight stands before its loss"),
+        ("dice * 2", "write a weight before its loss"),
         ("2*(dice + focal)", "no loss"),
         ("dice(squared=__import__('os'))", "must be a plain number or word"),
         ("dice(**{'squared': True})", "** is not allowed"),

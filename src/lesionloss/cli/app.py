@@ -19,7 +19,7 @@ app = typer.Typer(
 
 @dataclass
 class GlobalOptions:
-    """Values of the options that stand before the command."""
+    """Values of the options before the command."""
 
     debug: bool = False
     command: str = ""  # the one that runs

@@ -1,7 +1,7 @@
 """Memory of the process: keeping freed blocks for the next step, and how much memory is free.
 
-glibc returns large freed blocks to the operating system, which clears them before it hands them out again; keeping them
-saves that time at every step.
+glibc returns large freed blocks to the operating system, which clears them before they are used again. Keeping
+them saves that time at every step.
 """
 
 import ctypes

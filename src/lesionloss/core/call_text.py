@@ -17,7 +17,7 @@ def parse_call(text: str, noun: str) -> tuple[str, dict[str, Any]]:
 
     Args:
         text: what the user wrote.
-        noun: what it stands for ("network", "metric"); messages begin with it.
+        noun: the kind of thing it names ("network", "metric"); messages begin with it.
 
     Returns:
         The name and its keywords.

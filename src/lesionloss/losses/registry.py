@@ -39,7 +39,7 @@ class LossRecord:
     function: LossFunction
     hyperparameters: dict[str, Parameter]
     doc: str
-    text: str | None = None  # for an alias: the sum that it stands for
+    text: str | None = None  # of an alias: the sum that it abbreviates
 
     @property
     def class_name(self) -> str:

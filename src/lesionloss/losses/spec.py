@@ -75,7 +75,7 @@ def _term(node: ast.expr, text: str) -> SpecTerm:
     weight = 1.0
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         if not isinstance(node.left, ast.Constant | ast.UnaryOp):
-            raise _unreadable(text, "a weight stands before its loss, as in 2*dice")
+            raise _unreadable(text, "write a weight before its loss, as in 2*dice")
         weight, node = _weight(node.left, text), node.right
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
         raise _unreadable(text, "losses are added, not subtracted")
