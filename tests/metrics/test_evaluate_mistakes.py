@@ -29,7 +29,7 @@ from lesionloss.data.nifti import read_labels, read_probability, write_volume
         ("maps refs --thresholds 0:1:0.1 --lesions", 2, "--thresholds and --lesions exclude each other"),
         ("maps refs --thresholds 0:1:0.1 --brain brains", 2, "--thresholds and --brain exclude each other"),
         ("maps refs --thresholds 0:1:0.1 --want-recall 80", 2, "expected a share above 0 and up to 1, got 80"),
-        ("masks refs -m hd(percent=200)", 2, "'percent' is a number from 0 to 100"),
+        ("masks refs -m hd(percent=200)", 2, "percent must be a number from 0 to 100"),
         ("maps refs", 1, "these look like probabilities; add --threshold 0.5"),
         ("masks refs --out refs/a.nii.gz/scores.csv", 2, "can't write there"),
         ("maps refs --thresholds 0.9:0.99:0.01 --want-recall 0.99", 2, "no threshold from 0.9 to 0.99"),
