@@ -8,7 +8,7 @@ confident prediction would lose its digits.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from lesionloss.losses.kernels.readable import READABLE
 from lesionloss.losses.kernels.selection import Listed, Selection, select
 from lesionloss.losses.kernels.terms import CrossEntropy, Focal, Tail, Term
 
+F = TypeVar("F", bound=Callable[..., Any])
 Grads = tuple[Tensor | None, ...]
 PIECE = 1 << 18  # numbers that are worked on at a time on a CPU, so that they stay in its cache
 CONFIDENT = 0.98  # above this q, 1 - q has too few digits for its logarithm
@@ -92,6 +93,20 @@ class Sums(torch.autograd.Function):
             part = Part(logits.contiguous(), labels, valid, wrong, select(labels, where))
             gradient = ctx.request.gradient(part, grads)
         return gradient, None, None, None, None, None
+
+
+_backward = Sums.backward
+
+
+def uncompiled(function: F) -> F:
+    """A function that torch.compile leaves out, and so it does the backward pass of this kernel from now on.
+
+    Only on request, because torch.compiler takes a second to import its parts.
+    """
+    disable: Callable[[Any], Any] = torch.compiler.disable  # torch leaves it without types
+    Sums.backward = staticmethod(disable(_backward))  # type: ignore[method-assign]
+    left_out: F = disable(function)
+    return left_out
 
 
 # torch leaves `apply` without types.
