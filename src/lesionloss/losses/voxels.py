@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.kernels.batch import Batch, kept
+from lesionloss.losses.batch import Batch, kept
 from lesionloss.losses.kernels.selection import Listed, positions
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 from lesionloss.losses.kernels.types import Kernel

@@ -1,4 +1,4 @@
-"""What a kernel sees of a batch: logits, labels and mask, and the quantities of single voxels that follow from them.
+"""One batch as a kernel sees it: logits, labels and mask, and the quantities of single voxels that follow from them.
 
 Shapes, in one alphabet: R rows (images, or channels of images that are independent binary tasks), C channels, K classes
 (background first), V voxels.
