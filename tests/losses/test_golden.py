@@ -12,7 +12,6 @@ from lesionloss.core.randomness import torch_generator
 from lesionloss.losses.spec import parse
 from random_batches import random_batch, random_hyperparameters
 
-torch.set_num_threads(1)  # tiny tensors
 OWN = Path(__file__).parent / "golden" / "losses.json"
 BESIDE = Path(__file__).parents[3] / "shared" / "golden" / "losses.json"
 RECORDS = {record.name: record for record in ll.list_losses()}

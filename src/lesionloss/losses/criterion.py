@@ -5,15 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, reduce
 from types import FunctionType, MethodType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.ranges import Value
+from lesionloss.core.parameters import Value
 from lesionloss.losses import registry
 from lesionloss.losses.alignment import align
+from lesionloss.losses.foreign_arguments import foreign_hint
 from lesionloss.losses.input_checks import look
 from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.kernels.fast import uncompiled
@@ -90,6 +91,9 @@ class Loss(nn.Module):
                 instead, because checking would mean waiting.
         """
         return _average(self._images(logits, labels, valid), weights, reduce, self.options)
+
+    if TYPE_CHECKING:  # nn.Module leaves the type of a call open
+        __call__ = forward
 
     def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
@@ -194,11 +198,6 @@ def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | 
 _OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:-1])
 
 
-def class_names() -> list[str]:
-    """The names of all classes that `named_class` can give."""
-    return [record.class_name for record in registry.list_losses()]
-
-
 def named_class(class_name: str) -> type[Loss]:
     """The nn.Module of a registered loss, e.g. HyTverLoss. Raises AttributeError if no loss has that class name."""
     for record in registry.list_losses():
@@ -221,7 +220,9 @@ def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
         try:
             arguments = signature.bind(*positional, **keywords).arguments
         except TypeError as error:
-            raise TypeError(f"{record.class_name}: {error}; it takes {', '.join(signature.parameters)}") from None
+            hint = foreign_hint([key for key in keywords if key not in signature.parameters], record.defaults)
+            hint = hint or f"it takes {', '.join(signature.parameters)}"
+            raise TypeError(f"{record.class_name}: {error}; {hint}") from None
         given = {key: arguments.pop(key) for key in list(arguments) if key in record.defaults}
         spec = Spec((_checked_term(record, given),))
         chosen = {option.name: option.default for option in _OPTIONS} | arguments
