@@ -27,7 +27,7 @@ _PUBLIC = {
     # benchmark
     "Plan": "bench.plan",
     "run": "bench.run",
-    "load": "runs.results",
+    "load": "runs.load_run",
     "compare": "statistics",
     "write_report": "report",
     # errors

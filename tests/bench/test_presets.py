@@ -9,7 +9,7 @@ from lesionloss.bench.plan import Plan, presets
 from lesionloss.bench.run import run
 from lesionloss.networks import blank_network, network_channels
 from lesionloss.report.history import epoch_bands
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.statistics import compare
 

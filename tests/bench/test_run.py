@@ -19,7 +19,8 @@ from lesionloss.bench.run import claim, run
 from lesionloss.bench.watcher import Silent
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.losses import registry
-from lesionloss.runs.results import RunTrial, load, run_folders
+from lesionloss.runs.load_run import load, run_folders
+from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
 from lesionloss.training.trial import Trial
 from make_cohort import write_cohort

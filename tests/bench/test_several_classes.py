@@ -12,7 +12,7 @@ from lesionloss.bench.run import run
 from lesionloss.data.prepared import load_prepared
 from lesionloss.metrics.several_classes import class_cases, mdice
 from lesionloss.report.gather import gather
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from lesionloss.statistics import compare
 from lesionloss.synth.shapes import CLASSES, ShapesSettings, draw_shapes
 from tiny_runs import trial_folders
