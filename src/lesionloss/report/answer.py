@@ -78,7 +78,9 @@ def _test_sentences(compared: Sequence[PairedDifference], best: str, patients: s
     if undecided and not found:
         found.append("There is no evidence that any other loss is worse.")
     elif undecided and (better or worse or (of_best is not None and of_best.evidence)):
-        found.append(f"For {undecided[0] if len(undecided) == 1 else 'the others'} there is no evidence.")
+        found.append(
+            f"For {undecided[0] if len(undecided) == 1 else 'the others'} there is no evidence of a difference."
+        )
     return found
 
 

@@ -14,6 +14,7 @@ from lesionloss.core.number_text import decimals_for, interval, number, percent,
 from lesionloss.core.palette import INK, LINE, MUTED
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.report.loss_styles import LossStyle
+from lesionloss.report.wording import source_words
 from lesionloss.runs.metric_scores import MetricScores, patient_values
 from lesionloss.statistics import Comparison, LossRank, LossSummary, PairedDifference, VarianceComponent, paired_rows
 
@@ -30,16 +31,6 @@ BAND = 0.17  # half the height of the points of a row, in rows
 THIN_ROW_INCHES = 0.4
 BAR = 0.22  # height, in rows
 DISC_POINTS2 = 230  # area of the disc of a rank that every resample has
-_SOURCES = {
-    "loss": "the loss",
-    "patient": "the patient",
-    "fold": "the fold",
-    "seed": "the seed, same for all losses",
-    "loss x fold": "the loss, fold by fold",
-    "loss x patient": "the loss, patient by patient",
-    "loss x seed": "the loss, seed by seed",
-    "rest": "the rest",
-}
 
 
 def patients_chart(scores: MetricScores, comparison: Comparison, styles: Mapping[str, LossStyle]) -> "Figure":
@@ -103,7 +94,7 @@ def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle]) -> "
 def components_chart(components: Sequence[VarianceComponent]) -> "Figure":
     """Share of each source in the variance of a single score; sources with the loss are darker."""
     notes = ["unknown" if c.share is None else percent(c.share) for c in components]
-    figure, axes = empty_rows([_SOURCES.get(c.source, c.source) for c in components], notes, THIN_ROW_INCHES)
+    figure, axes = empty_rows([source_words(c.source) for c in components], notes, THIN_ROW_INCHES)
     for row, component in enumerate(components):
         axes.barh(row + 0.1, 1.0, height=BAR, color=LINE, alpha=0.45, linewidth=0)
         dark = component.source.startswith("loss")

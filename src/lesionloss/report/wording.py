@@ -70,13 +70,18 @@ def seed_variability_sentence(variability: "SeedVariability") -> str:
     return f"Two runs with one seed each would have different best losses {share} of the time."
 
 
+def source_words(source: str) -> str:
+    """A source of variance as it is printed: `loss × patient`."""
+    return source.replace(" x ", " × ")
+
+
 def components_sentence(components: "Sequence[VarianceComponent]") -> str:
     """The sources of the variance of a score, the largest first; empty if nothing is known."""
     known = [(c.share, c.source) for c in components if c.share is not None]
     if not known:
         return ""
     parts = [
-        f"{source.replace(' x ', ' × ')} {percent(share)}"
+        f"{source_words(source)} {percent(share)}"
         for share, source in sorted(known, key=lambda entry: -entry[0])
         if share >= 0.005
     ]
