@@ -74,11 +74,7 @@ def compare(
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
 
 
-<<<<<<< HEAD
-@app.command("report", help=REPORT_HELP)
-=======
 @app.command(help=REPORT_HELP)
->>>>>>> main
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
     out: Annotated[
