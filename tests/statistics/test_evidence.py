@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from known import known
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.statistics.evidence import (
     attained_level,
@@ -20,37 +21,37 @@ from lesionloss.statistics.evidence import (
 
 def test_the_interval_of_a_symmetric_sample_is_close_to_that_of_t():
     values = stats.norm.ppf((np.arange(20) + 0.5) / 20)
-    found = mean_interval(values)
+    found = known(mean_interval(values))
     half = stats.t.ppf(0.975, 19) * stats.sem(values)
     assert found.high == pytest.approx(half, rel=0.04)
     assert found.low == pytest.approx(-half, rel=0.04)
 
 
 def test_few_patients_get_the_interval_of_t_and_one_patient_gets_none():
-    for values in ([], [0.4]):
-        assert mean_interval(np.array(values)) is None
+    for few in ([], [0.4]):
+        assert mean_interval(np.array(few)) is None
     values = np.array([0.1, 0.3, 0.2, 0.5])
     low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-    found = mean_interval(values)
+    found = known(mean_interval(values))
     assert (found.low, found.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize("n", [6, 8, 13, 14, 30])
 def test_the_interval_holds_exactly_the_means_that_the_test_does_not_reject(n):
     values = numpy_generator("inversion", n).gamma(2.0, size=n)
-    found = mean_interval(values)
+    found = known(mean_interval(values))
     step = 1e-6
     for inside in (found.low + step, found.high - step, values.mean()):
-        assert sign_flip_p(values - inside) >= 0.05
+        assert known(sign_flip_p(values - inside)) >= 0.05
     for outside in (found.low - step, found.high + step):
-        assert sign_flip_p(values - outside) < 0.05
+        assert known(sign_flip_p(values - outside)) < 0.05
 
 
 @pytest.mark.parametrize("n", [2, 5, 8, 11])
 def test_the_sign_flip_test_is_scipys_permutation_test(n):
     values = numpy_generator("flips", n).normal(0.4, 1.0, size=n)
     by_scipy = stats.permutation_test(
-        (values,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, n_resamples=np.inf
+        [values], lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, n_resamples=100_000
     )
     assert sign_flip_p(values) == pytest.approx(by_scipy.pvalue)
 
@@ -84,15 +85,15 @@ def test_the_unpaired_test_is_scipys_and_misses_what_pairing_shows():
     patients = np.linspace(0.2, 0.9, 12)
     better = patients + 0.02 + 0.001 * np.arange(12)
     assert rank_sum_p(better, patients) == pytest.approx(stats.mannwhitneyu(better, patients).pvalue)
-    assert rank_sum_p(better, patients) > 0.5
-    assert sign_flip_p(better - patients) < 0.001
+    assert known(rank_sum_p(better, patients)) > 0.5
+    assert known(sign_flip_p(better - patients)) < 0.001
 
 
 def test_holm_keeps_the_error_of_the_family_where_single_tests_do_not():
     draw = numpy_generator("family")
     ps = [{str(n): signed_rank_p(row) for n, row in enumerate(draw.normal(size=(4, 10)))} for _ in range(250)]
-    single = np.mean([min(family.values()) < 0.05 for family in ps])
-    corrected = np.mean([min(holm(family).values()) < 0.05 for family in ps])
+    single = np.mean([min(map(known, family.values())) < 0.05 for family in ps])
+    corrected = np.mean([min(map(known, holm(family).values())) < 0.05 for family in ps])
     assert single > 0.10
     assert corrected < 0.08
 

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 import lesionloss as ll
+from known import known
 from lesionloss.core.errors import UsageError
 from lesionloss.report.wording import power_sentences
 from lesionloss.statistics import analyse_power
@@ -13,9 +14,9 @@ from lesionloss.statistics import analyse_power
 def test_a_detectable_difference_is_detected_with_the_given_power(run):
     scores = ll.load(run).metric_scores("dice")
     (first, *_) = analyse_power(scores, 0.02, power=0.9)
-    (again, *_) = analyse_power(scores, first.detectable_same_training_runs, power=0.9)
+    (again, *_) = analyse_power(scores, known(first.detectable_same_training_runs), power=0.9)
     assert again.power_same_training_runs == pytest.approx(0.9, abs=1e-6)
-    (more, *_) = analyse_power(scores, first.detectable_new_training_runs, power=0.9)
+    (more, *_) = analyse_power(scores, known(first.detectable_new_training_runs), power=0.9)
     assert more.power_new_training_runs == pytest.approx(0.9, abs=1e-6)
     needed = [size.new_training_runs for size in first.sample_sizes if size.new_training_runs is not None]
     assert needed == sorted(needed, reverse=True)

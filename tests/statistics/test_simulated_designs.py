@@ -16,6 +16,7 @@ from lesionloss.statistics.power_analysis import (
 )
 from lesionloss.statistics.training_run_variance import interval_over_training_runs
 from lesionloss.statistics.variance_components import components_of
+from known import known
 from simulated_designs import DIFFERENCES, SCORES, SimulatedDesign, patient_means, simulated_differences
 
 RUNS = {8: 10_000, 20: 5_000}
@@ -64,7 +65,8 @@ def test_holm_keeps_the_level_of_a_family_that_shares_its_baseline():
     scores = draw.normal(size=(1500, 5, 12))
     families = scores[:, 1:] - scores[:, :1]
     ps = in_parts(sign_flip_ps, families.reshape(-1, 12)).reshape(-1, 4)
-    corrected = [min(holm({str(n): float(p) for n, p in enumerate(family)}).values()) for family in ps]
+    named = [{str(n): float(p) for n, p in enumerate(family)} for family in ps]
+    corrected = [min(map(known, holm(family).values())) for family in named]
     assert (ps.min(axis=1) < ALPHA).mean() > 0.09
     assert 0.02 <= (np.array(corrected) < ALPHA).mean() <= 0.06
 
@@ -84,16 +86,16 @@ VARIABLE = SimulatedDesign(patients=20, folds=2, seeds=3, training_run=0.7, rest
     ],
 )
 def test_the_interval_over_training_runs_covers_the_truth_in_93_to_97_percent(truth):
-    tables = simulated_differences(truth, 2000, "trainings")
+    tables = simulated_differences(truth, 2000, "training runs")
     found = [interval_over_training_runs([table[run] for table in tables], 0.0) for run in range(2000)]
     centres = patient_means(tables).mean(axis=1)
-    covered = [abs(centre) <= bounds.high for bounds, centre in zip(found, centres, strict=True)]
+    covered = [abs(centre) <= known(bounds).high for bounds, centre in zip(found, centres, strict=True)]
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
 def test_patients_alone_cannot_show_the_variability_of_training_runs():
     """With one seed, equal losses are called different far too often."""
-    wrong = (in_parts(sign_flip_ps, patient_means(simulated_differences(VARIABLE, 2000, "luck"))) < ALPHA).mean()
+    wrong = (in_parts(sign_flip_ps, patient_means(simulated_differences(VARIABLE, 2000, "variability"))) < ALPHA).mean()
     assert wrong > 0.12
 
 
@@ -118,16 +120,15 @@ def test_simulated_effects_are_detected_with_the_predicted_power(patients, effec
     ],
 )
 def test_power_for_new_training_runs_is_as_predicted(truth):
-    tables = simulated_differences(truth, 1500, "new trainings")
+    tables = simulated_differences(truth, 1500, "new training runs")
     centres = patient_means(tables).mean(axis=1)
     found = [
-        interval_over_training_runs([table[run] for table in tables], float(centres[run])).low > 0
+        known(interval_over_training_runs([table[run] for table in tables], float(centres[run]))).low > 0
         for run in range(1500)
     ]
     spread = DifferenceSpread(truth.patient, truth.training_run, truth.rest)
-    predicted = power_new_training_runs(
-        truth.mean, spread, StudyDesign(truth.patients, truth.folds, truth.seeds), ALPHA
-    )
+    design = StudyDesign(truth.patients, truth.folds, truth.seeds)
+    predicted = known(power_new_training_runs(truth.mean, spread, design, ALPHA))
     assert 0.3 < predicted < 0.95
     assert np.mean(found) == pytest.approx(predicted, abs=0.05)
 
