@@ -10,7 +10,7 @@ import lesionloss as ll
 from lesionloss.core.palette import FALSE_POSITIVE, MISSED, TRUE_POSITIVE
 from lesionloss.report.answer import answer
 from lesionloss.report.history import epoch_bands
-from lesionloss.report.loss_styles import MARK_SHAPES, styles
+from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
 from lesionloss.statistics import compare
 from make_run import TINY_CASES, Made, make_run, with_epochs
 
@@ -22,7 +22,7 @@ EYES: dict[str, list[list[float]]] = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
 }
 THIRTEEN = tuple(f"tversky(fn={n / 20})" for n in range(1, 14))
-JUST_SEEN = 2.3  # CIE 1976: colours this far apart can just be told apart side by side
+JUST_NOTICEABLE = 2.3  # CIE 1976: the smallest difference of colours that is visible side by side
 
 
 def as_seen(colour, eye):
@@ -36,24 +36,24 @@ def as_seen(colour, eye):
 
 
 @pytest.fixture(scope="module")
-def looks(tmp_path_factory):
+def chosen(tmp_path_factory):
     made = Made(patients=2, losses=THIRTEEN, folds=1, seeds=(1,), **TINY)
-    return styles(ll.load(make_run(tmp_path_factory.mktemp("looks") / "run", made)))
+    return choose_styles(ll.load(make_run(tmp_path_factory.mktemp("looks") / "run", made)))
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_thirteen_losses_differ_in_colour_or_mark(looks, eye):
-    assert len(looks) == 14
-    for one, other in combinations(looks.values(), 2):
+def test_thirteen_losses_differ_in_colour_or_mark(chosen, eye):
+    assert len(chosen) == 14
+    for one, other in combinations(chosen.values(), 2):
         apart = np.linalg.norm(as_seen(one.colour, eye) - as_seen(other.colour, eye))
-        assert (one.mark != other.mark) if one.colour == other.colour else apart > 6 * JUST_SEEN
-    assert {look.mark for look in looks.values()} <= set(MARK_SHAPES)
+        assert (one.mark != other.mark) if one.colour == other.colour else apart > 6 * JUST_NOTICEABLE
+    assert {style.mark for style in chosen.values()} <= set(MARK_SHAPES)
 
 
 @pytest.mark.parametrize("eye", EYES)
 def test_true_positives_false_positives_and_false_negatives_differ(eye):
     for one, other in combinations((TRUE_POSITIVE, FALSE_POSITIVE, MISSED), 2):
-        assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_SEEN
+        assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_NOTICEABLE
 
 
 def test_curves_over_epochs_go_from_patches_to_test_images(tmp_path):

@@ -152,7 +152,7 @@ def test_the_page_needs_nothing_from_outside(run):
     assert addresses
     assert all(known(address).startswith(("data:image/", "data:,", "#")) for address in addresses)
     assert not {"iframe", "object", "embed"} & set(page.tags)
-    assert page.tags.count("link") == 1  # the empty icon, so that none is asked for
+    assert page.tags.count("link") == 1  # the empty icon, so that none is requested
     policy = next(value for _, value in page.attributes if value and "default-src" in value)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy.partition("script-src")[2]

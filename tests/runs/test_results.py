@@ -1,4 +1,4 @@
-"""Loading a run folder, and what is said about damaged and old ones."""
+"""Loading a run folder, and the messages for damaged and old ones."""
 
 import numpy as np
 import pytest

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from known import known
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.statistics.complete_blocks import FoldBlock, LossBlocks
 from lesionloss.statistics.evidence import ALPHA, holm, sign_flip_bounds, sign_flip_p, sign_flip_ps
@@ -16,7 +17,6 @@ from lesionloss.statistics.power_analysis import (
 )
 from lesionloss.statistics.training_run_variance import interval_over_training_runs
 from lesionloss.statistics.variance_components import components_of
-from known import known
 from simulated_designs import DIFFERENCES, SCORES, SimulatedDesign, patient_means, simulated_differences
 
 RUNS = {8: 10_000, 20: 5_000}

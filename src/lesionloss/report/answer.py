@@ -36,7 +36,7 @@ def _evidence(c: Comparison, *, primary: bool) -> str:
             f"{title}."
         )
     patients = plural(max(d.patients for d in compared), "patient")
-    if not facts.judges:
+    if not facts.has_direction:
         return f"{title} is a description, on {patients}: no value of it is better than another."
     start = _best_loss(c, title)
     if not any(d.can_be_shown for d in compared):

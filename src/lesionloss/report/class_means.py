@@ -7,7 +7,7 @@ from lesionloss.statistics.evidence import Interval, mean, mean_interval
 
 
 @dataclass(frozen=True)
-class ClassMean:
+class LossInClass:
     """One loss in one class: mean over the `patients_defined` with a value of the `patients` that have the class."""
 
     loss: str
@@ -22,7 +22,7 @@ class ClassResult:
     """One class in one metric."""
 
     name: str
-    losses: tuple[ClassMean, ...]
+    losses: tuple[LossInClass, ...]
 
 
 def class_results(scores: MetricScores) -> tuple[ClassResult, ...]:
@@ -35,6 +35,6 @@ def class_results(scores: MetricScores) -> tuple[ClassResult, ...]:
             mine = rows[(rows["lesion"] == name) & (rows["loss"] == loss)]
             values = patient_values(mine)
             patients = int(mine["patient"].nunique())
-            means.append(ClassMean(loss, mean(values), mean_interval(values), len(values), patients))
+            means.append(LossInClass(loss, mean(values), mean_interval(values), len(values), patients))
         found.append(ClassResult(str(name), tuple(means)))
     return tuple(found)

@@ -17,19 +17,19 @@ MARK_SHAPES = {
     "P": "M4 .8h4V4h3.2v4H8v3.2H4V8H.8V4H4z",
     "X": "M3.3.8 6 3.5 8.7.8l2.5 2.5L8.5 6l2.7 2.7-2.5 2.5L6 8.5l-2.7 2.7L.8 8.7 3.5 6 .8 3.3z",
 }
-# Darker than a middle grey: to the colour-blind that one looks like the pink of the set.
+# Darker than a middle grey, which the colour-blind confuse with the pink of the set.
 _UNTRAINED = "#686e76"
 
 
 @dataclass(frozen=True)
 class LossStyle:
-    """How a loss looks: colour as #rrggbb, marker in matplotlib's letters."""
+    """The colour of a loss as #rrggbb, and its mark in matplotlib's letters."""
 
     colour: str
     mark: str
 
 
-def styles(results: Results) -> dict[str, LossStyle]:
+def choose_styles(results: Results) -> dict[str, LossStyle]:
     """A style for every loss, in the plan's order; six colours and seven marks make 42 pairs."""
     networks = [loss for loss in results.losses if loss not in results.untrained]
     chosen = {loss: LossStyle(_COLOURS[n % len(_COLOURS)], _MARKS[n % len(_MARKS)]) for n, loss in enumerate(networks)}

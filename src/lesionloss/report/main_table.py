@@ -43,7 +43,7 @@ class LossRow:
 def column(metric: MetricResult) -> tuple[str, str, str]:
     """Title, unit and direction of a column."""
     facts = metric.scores.facts
-    return facts.title, unit_text(metric.comparison.unit), f"{facts.direction} is better" if facts.judges else ""
+    return facts.title, unit_text(metric.comparison.unit), f"{facts.direction} is better" if facts.has_direction else ""
 
 
 def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle]) -> list[LossRow]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, number, unit_text
-from lesionloss.report.class_means import ClassMean, ClassResult
+from lesionloss.report.class_means import ClassResult, LossInClass
 from lesionloss.report.figure_files import FigureFolder, file_names, for_the_page
 from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.number_html import NumberText, bounds, number_text, p_value, part_of
@@ -133,7 +133,7 @@ def _classes(classes: Sequence[ClassResult], path: str) -> tuple[ClassRow, ...]:
     )
 
 
-def _class_cell(each: ClassMean, path: str, decimals: int) -> tuple[str, NumberText, Markup, Markup]:
+def _class_cell(each: LossInClass, path: str, decimals: int) -> tuple[str, NumberText, Markup, Markup]:
     return (
         each.loss,
         number_text(each.mean, f"{path}.mean", decimals),

@@ -13,7 +13,7 @@ from lesionloss.core.files import write_text
 from lesionloss.report.figure_files import FigureFolder
 from lesionloss.report.json_record import as_json, json_record
 from lesionloss.report.loss_panels import epoch_panels, loss_panels, save_detection
-from lesionloss.report.loss_styles import styles
+from lesionloss.report.loss_styles import choose_styles
 from lesionloss.report.metric_sections import metric_sections
 from lesionloss.report.number_html import breakable, tied
 from lesionloss.report.page_context import page_context
@@ -43,20 +43,20 @@ def render(results: Results, volumes: str | int, formats: Sequence[str], workers
         UsageError: `volumes` names no case.
         DataError: A file of the run is damaged.
     """
-    looks = styles(results)
+    by_loss = choose_styles(results)
     content = collect_content(results, volumes, workers)
     write_tables(content, results.folder / "tables")
     write_text(results.folder / "report.json", as_json(json_record(content)))
     figures = FigureFolder(results.folder / "figures", formats, workers)
     with drawing_style():
         drawn = {
-            "sections": metric_sections(content, looks, figures),
-            "panels": loss_panels(content, looks, figures),
-            "epochs": epoch_panels(content, looks, figures),
+            "sections": metric_sections(content, by_loss, figures),
+            "panels": loss_panels(content, by_loss, figures),
+            "epochs": epoch_panels(content, by_loss, figures),
             "pictures": _pictures(content, figures),
         }
-        save_detection(content, looks, figures)
-    page = _template(drawn | page_context(content, looks))
+        save_detection(content, by_loss, figures)
+    page = _template(drawn | page_context(content, by_loss))
     figures.finish()
     return page
 

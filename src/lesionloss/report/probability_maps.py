@@ -160,17 +160,17 @@ def _at_least(levels: NDArray[np.uint8]) -> Counts:
 
 
 def _calibration_counts(probability: Probability, counted: NDArray[np.uint8]) -> CalibrationCounts:
-    """Binned as `metrics.calibration.reliability` does."""
-    used = counted != 2
-    p, lesion = probability[used].astype(np.float64), counted[used] == 1
-    place = np.zeros(len(p), dtype=np.intp)
-    above = p > _INNER_EDGES[0]  # most voxels are in the first bin
-    place[above] = np.searchsorted(_INNER_EDGES, p[above])
-    return CalibrationCounts(
-        np.bincount(place, minlength=BINS),
-        np.bincount(place[lesion], minlength=BINS),
-        np.bincount(place, weights=p, minlength=BINS).astype(np.float64),
-    )
+    """Binned as `metrics.calibration.reliability` does; most voxels are in the first bin and only summed."""
+    used, inside = counted != 2, counted == 1
+    binned = used & (probability >= np.float32(0.9 / BINS))
+    p, lesion = probability[binned].astype(np.float64), inside[binned]
+    place = np.searchsorted(_INNER_EDGES, p)
+    voxels, in_lesion = (np.bincount(of, minlength=BINS) for of in (place, place[lesion]))
+    total = np.bincount(place, weights=p, minlength=BINS).astype(np.float64)
+    voxels[0] += int(used.sum()) - len(p)
+    in_lesion[0] += int(inside.sum()) - int(lesion.sum())
+    total[0] += probability.sum(where=used & ~binned, dtype=np.float64)
+    return CalibrationCounts(voxels, in_lesion, total)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def patients_chart(scores: MetricScores, comparison: Comparison, styles: Mapping
                 _violin(axes, row, values, styles[summary.loss])
             _box(axes, row, values, styles[summary.loss], scores.metric)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
-    better = f", {scores.facts.direction} is better" if scores.facts.judges else ""
+    better = f", {scores.facts.direction} is better" if scores.facts.has_direction else ""
     axes.set_xlabel(f"{scores.facts.title}{unit}{better}")
     return figure
 
@@ -67,7 +67,7 @@ def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapp
         _interval(axes, row, difference, style)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
     axes.set_xlabel(f"minus {_short(comparison.baseline)}{unit}")
-    if scores.facts.judges:
+    if scores.facts.has_direction:
         _name_the_sides(axes, comparison, len(shown))
     return figure
 

@@ -26,7 +26,7 @@ Painter = Callable[["Figure", Rectangle], None]
 
 PANEL_INCHES = (3.05, 2.3)
 COLUMNS = 4
-FEW_VOXELS = 50  # a bin with fewer says little about calibration: its mark is hollow
+FEW_VOXELS = 50  # the mark of a bin with fewer is hollow: its share is uncertain
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Width and dashes of the lines; the page explains them.
 _SPLIT_LINES: dict[str, tuple[float, Any]] = {

@@ -36,7 +36,7 @@ class ViewerVolume:
 
 @dataclass(frozen=True)
 class LossLevels:
-    """The map of one loss in threshold levels (planes, rows, columns), with what the viewer says about it."""
+    """The map of one loss in threshold levels (planes, rows, columns), with its score in the benchmark."""
 
     loss: str
     seed: int

@@ -1,4 +1,4 @@
-"""What the registry of metrics says about one metric, as statistics and report need it."""
+"""The facts of a metric that statistics and report need, from the registry of metrics."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class MetricFacts:
     """How the values of a metric are read.
 
     `needs_lesions`: it has no value where the reference is empty. `signed`: nearer to zero is better, so its absolute
-    values are compared. `judges`: False for descriptions such as a volume, of which no value is better.
+    values are compared. `has_direction`: False for descriptions such as a volume, of which no value is better.
     `zero_if_empty`: an empty prediction gets 0 where the metric itself is undefined.
     """
 
@@ -19,7 +19,7 @@ class MetricFacts:
     lower_is_better: bool
     needs_lesions: bool = True
     signed: bool = False
-    judges: bool = True
+    has_direction: bool = True
     zero_if_empty: bool = False
 
     def badness(self, value: float) -> float:
@@ -47,6 +47,6 @@ def metric_facts(metric: str) -> MetricFacts:
         lower_is_better=record.direction in (Better.LOWER, Better.NEARER_ZERO),
         needs_lesions=record.empty.both is not None,
         signed=record.direction is Better.NEARER_ZERO,
-        judges=record.direction is not Better.NONE,
+        has_direction=record.direction is not Better.NONE,
         zero_if_empty=record.direction is Better.HIGHER and record.worst is not None,
     )

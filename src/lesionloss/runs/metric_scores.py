@@ -6,7 +6,7 @@ The rules for empty masks, decided here and nowhere else:
   it is counted on its own (correctly empty predictions, false-positive volume).
 - An empty prediction for a case with lesions has an infinite distance and an undefined precision. `value` keeps that;
   `penalised` holds the worst value: the diagonal of the image in mm (as BraTS does), or 0.
-- Other undefined values are left out of means, and every mean says how many of how many values it has.
+- Other undefined values are left out of means, and every mean has the number of its values beside it.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ REFERENCE_EMPTY = ("ref_empty", "both_empty")
 class MetricScores:
     """All scores of a run in one metric, from which statistics and report are computed.
 
-    Tables have one row per held-out case and trial, at the last epoch, with `penalised` beside `value`: `rows` are
-    the cases that the metric can judge, `without_lesions` the cases with an empty reference, `classes` has one row
-    per class in `lesion`. `losses` are in the plan's order; `untrained` are those without a training run, which have
+    Tables have one row per held-out case and trial, at the last epoch, with `penalised` beside `value`. `rows` are the
+    cases in which the metric is defined, `without_lesions` those with an empty reference; `classes` has one row per
+    class, named in `lesion`. `losses` are in the plan's order; `untrained` are those without a training run, which have
     no seed. `baseline` is the plan's baseline loss, `test` its statistical test.
     """
 
@@ -91,20 +91,20 @@ class MetricScores:
 def split_rows(
     table: "pd.DataFrame", facts: MetricFacts, cohort: Sequence[CohortCase]
 ) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
-    """The three tables of `MetricScores`: judged rows, rows without lesions in the reference, rows of classes.
+    """The three tables of `MetricScores`: `rows`, `without_lesions` and `classes`.
 
     Args:
         table: The held-out rows of one metric, of all trials and epochs.
-        facts: What the registry says about the metric.
+        facts: The metric's facts from the registry.
         cohort: The cases of the run; their diagonals replace infinite distances.
     """
     is_whole = table["lesion"].isin(WHOLE_IMAGE)
     is_class = ~is_whole & ~table["lesion"].str.fullmatch(r"[0-9]+")
     whole, classes = (_penalised(_last_epoch(table[chosen]), facts, cohort) for chosen in (is_whole, is_class))
-    return _judged(whole, facts), whole[whole["status"].isin(REFERENCE_EMPTY)], _judged(classes, facts)
+    return _with_reference(whole, facts), whole[whole["status"].isin(REFERENCE_EMPTY)], _with_reference(classes, facts)
 
 
-def _judged(rows: "pd.DataFrame", facts: MetricFacts) -> "pd.DataFrame":
+def _with_reference(rows: "pd.DataFrame", facts: MetricFacts) -> "pd.DataFrame":
     return (rows[~rows["status"].isin(REFERENCE_EMPTY)] if facts.needs_lesions else rows).reset_index(drop=True)
 
 

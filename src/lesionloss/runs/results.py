@@ -105,7 +105,7 @@ class Results:
 
     @cached_property
     def untrained(self) -> frozenset[str]:
-        """Losses that stand for a method without a training run, and so without a seed."""
+        """Methods without a training run, listed as losses; they have no seed."""
         return frozenset(trial.loss for trial in self.trials if trial.method == DIFFERENCE_THRESHOLD)
 
     @cached_property

@@ -148,7 +148,7 @@ def best_loss(scores: MetricScores) -> str | None:
     Returns:
         The loss, or None.
     """
-    if not scores.facts.judges:
+    if not scores.facts.has_direction:
         return None
     pairs = list(combinations(scores.losses, 2))
     values = patient_differences(scores, pairs)

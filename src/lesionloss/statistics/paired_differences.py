@@ -124,7 +124,8 @@ def paired_differences(scores: MetricScores, pairings: Mapping[str, str]) -> tup
     pairs = {loss: paired_rows(scores, loss, scores.baseline) for loss in pairings}
     test = TESTS[scores.test]
     ps = {
-        loss: test(patient_values(rows, "difference")) if scores.facts.judges else None for loss, rows in pairs.items()
+        loss: test(patient_values(rows, "difference")) if scores.facts.has_direction else None
+        for loss, rows in pairs.items()
     }
     corrected = holm(ps)
     count = sum(p is not None for p in ps.values())
@@ -173,7 +174,7 @@ def paired_difference(
     """The record of one loss and its baseline (`losses`), from their `paired_rows`."""
     values = patient_values(pairs, "difference")
     finite = pairs[np.isfinite(pairs["difference"])]
-    lower, judges = scores.facts.lower_is_better, scores.facts.judges
+    lower, has_direction = scores.facts.lower_is_better, scores.facts.has_direction
     tables = [block.values[0] for block in complete_blocks(pairs, ["difference"])] if "seed" in pairs else []
     return PairedDifference(
         loss=losses[0],
@@ -188,14 +189,14 @@ def paired_difference(
         undefined=len(pairs) - len(finite),
         improved=int((values < 0).sum() if lower else (values > 0).sum()),
         worsened=int((values > 0).sum() if lower else (values < 0).sum()),
-        rank_biserial=rank_biserial(-values if lower else values) if judges else None,
+        rank_biserial=rank_biserial(-values if lower else values) if has_direction else None,
         test=tested.test,
         p=tested.p,
         p_holm=tested.p_holm,
         comparisons=tested.comparisons,
-        p_sign_flip=sign_flip_p(values) if judges else None,
-        p_signed_rank=signed_rank_p(values) if judges else None,
-        p_rank_sum=_unpaired_p(finite) if judges else None,
+        p_sign_flip=sign_flip_p(values) if has_direction else None,
+        p_signed_rank=signed_rank_p(values) if has_direction else None,
+        p_rank_sum=_unpaired_p(finite) if has_direction else None,
         seed_means=seed_means(pairs, "difference"),
         pairing=pairing,
     )

@@ -100,7 +100,7 @@ def analyse_power(scores: MetricScores, difference: float, *, power: float = 0.8
         raise UsageError(f"--difference is {difference}; it must be above 0, in the unit of {scores.metric}")
     if not ALPHA < power < 1:
         raise UsageError(f"--power is {power}; it must lie between {ALPHA} and 1")
-    if not scores.facts.judges:
+    if not scores.facts.has_direction:
         raise UsageError(f"{scores.metric} describes: no value of it is better, so no difference of it is tested")
     spreads = {}
     for loss in scores.losses:

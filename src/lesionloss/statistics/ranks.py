@@ -40,7 +40,7 @@ def rank_losses(scores: MetricScores) -> tuple[LossRank, ...]:
         One rank per loss, in the plan's order; empty for fewer than two losses or patients with complete scores, and
         for a metric of which no value is better.
     """
-    if not scores.facts.judges:
+    if not scores.facts.has_direction:
         return ()
     found = loss_blocks(scores, trained_only=False)
     if len(found.losses) < 2 or found.patients < 2:

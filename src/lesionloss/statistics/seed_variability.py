@@ -34,7 +34,7 @@ def measure_seed_variability(scores: MetricScores) -> SeedVariability | None:
     Returns:
         The seed-to-seed variability; None for fewer than two trained losses, or if a fold has only one complete seed.
     """
-    if not scores.facts.judges:
+    if not scores.facts.has_direction:
         return None
     found = loss_blocks(scores, trained_only=True)
     seeds = min((len(block.seeds) for block in found.blocks), default=0)

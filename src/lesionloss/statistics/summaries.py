@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossSummary:
-    """One loss in one metric, over the patients that the metric can judge.
+    """One loss in one metric, over the patients for which the metric is defined.
 
     `mean`, `median`, `quartiles` and `coefficient_of_variation` are over the `patients_defined` of `patients` patients
     that have a finite value; each value is the mean of its seeds. `predictions_defined` of `predictions` counts single

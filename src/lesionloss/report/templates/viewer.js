@@ -174,10 +174,10 @@
     const kinds = new Uint8Array(wide * high), picture = context.getImageData(0, 0, wide, high), data = picture.data;
     for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
       const i = g.index(Math.floor(v.left + (x + 0.5) * v.w / wide), Math.floor(v.top + (y + 0.5) * v.h / high));
-      const wanted = labels[i] > 0 && labels[i] !== IGNORED;
+      const inReference = labels[i] > 0 && labels[i] !== IGNORED;
       const predicted = map[i] >= from;
-      if (state.marks === "compared") kinds[y * wide + x] = predicted ? (wanted ? 1 : 2) : wanted ? 3 : 0;
-      else kinds[y * wide + x] = (state.marks === "reference" ? wanted : predicted) ? 1 : 0;
+      if (state.marks === "compared") kinds[y * wide + x] = predicted ? (inReference ? 1 : 2) : inReference ? 3 : 0;
+      else kinds[y * wide + x] = (state.marks === "reference" ? inReference : predicted) ? 1 : 0;
     }
     const edge = (x, y) => [[2, 0], [-2, 0], [0, 2], [0, -2]].some(([dx, dy]) => kinds[clamp(y + dy, 0, high - 1) * wide + clamp(x + dx, 0, wide - 1)] !== kinds[y * wide + x]);
     for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
