@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.explain import Pull, pulls
+from lesionloss.losses.explain import GradientAnalysis, gradient_analysis
 from lesionloss.runs.results import Results
 
 LESION_SHARE = 0.01  # of the voxels, in the image of the gradient analysis
@@ -30,7 +30,7 @@ class LossCard:
 
     loss: str
     terms: tuple[LossTerm, ...]
-    gradients: Pull | None
+    gradients: GradientAnalysis | None
     unknown: str
 
 
@@ -70,8 +70,8 @@ def _card(loss: str) -> LossCard:
 
 
 @lru_cache(maxsize=64)
-def _gradients(loss: str) -> Pull:
-    return pulls(loss, LESION_SHARE)
+def _gradients(loss: str) -> GradientAnalysis:
+    return gradient_analysis(loss, LESION_SHARE)
 
 
 def _alias(name: str, text: str) -> str:

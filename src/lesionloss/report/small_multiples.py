@@ -11,7 +11,7 @@ import numpy as np
 
 from lesionloss.core.number_text import MINUS
 from lesionloss.core.palette import INK, LINE, MUTED
-from lesionloss.losses.explain import Pull
+from lesionloss.losses.explain import GradientAnalysis
 from lesionloss.metrics.thresholds import CurvePoint
 from lesionloss.report.history import CurveBand
 from lesionloss.report.loss_styles import LossStyle
@@ -111,7 +111,7 @@ def _histogram(axes: "Axes", measured: Calibration, style: LossStyle) -> None:
     axes.set_xlabel("predicted probability")
 
 
-def gradient_panel(curve: Pull, style: LossStyle) -> Painter:
+def gradient_panel(curve: GradientAnalysis, style: LossStyle) -> Painter:
     """The gradient of a loss on one voxel towards the reference: lesion (line) and background (dashed)."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:
