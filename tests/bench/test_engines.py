@@ -23,7 +23,7 @@ from lesionloss.bench.engines.local import Local
 from lesionloss.bench.run import run
 from lesionloss.bench.status import read_status
 from lesionloss.losses import registry
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from make_cohort import write_cohort
 from tiny_runs import tiny_plan
 

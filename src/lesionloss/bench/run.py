@@ -42,7 +42,7 @@ def run(
     Raises UsageError when `out` holds another plan or was begun otherwise, DataError when the data can't be used. A
     trial that fails is recorded in `KEY.failed` and the others go on.
     """
-    from lesionloss.runs.results import load
+    from lesionloss.runs.load_run import load
 
     watcher, engine, folder = watcher or Silent(), engine or Inside(), Path(out).absolute()
     order = Order(folder, device, uuid.uuid4().hex, checkpoint_seconds)

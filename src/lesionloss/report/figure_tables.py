@@ -1,19 +1,19 @@
-"""The numbers behind the figures and lists of the page, as CSV: header and rows of each table."""
+"""The numbers behind figures and lists of the page: header and rows of each CSV table."""
 
 import math
 from dataclasses import astuple
 
-from lesionloss.report.gather import Gathered
-from lesionloss.report.history import Band
+from lesionloss.report.history import CurveBand
+from lesionloss.report.report_content import ReportContent
 from lesionloss.statistics.evidence import Interval
 
-Cell = str | int | float | None
-Rows = list[tuple[Cell, ...]]
-Table = tuple[tuple[str, ...], Rows]
+CsvValue = str | int | float | None
+CsvRows = list[tuple[CsvValue, ...]]
+CsvTable = tuple[tuple[str, ...], CsvRows]
 
 
-def more_tables(g: Gathered) -> dict[str, Table]:
-    """By name; tables that this run has no numbers for are empty."""
+def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
+    """The tables by name; those without numbers in this run are empty."""
     return {
         "ranks": (("metric", "loss", "rank", "low", "high", "first", "patients"), _ranks(g)),
         "variance": (("metric", "source", "variance", "sd", "share", "levels"), _variance(g)),
@@ -28,16 +28,16 @@ def more_tables(g: Gathered) -> dict[str, Table]:
             ("loss", "above_mm3", "up_to_mm3", "lesions", "found"),
             [(loss, *astuple(size)) for loss, sizes in g.detection for size in sizes],
         ),
-        "training": (("loss", "step", "mean", "low", "high", "trainings"), _bands(g.loss_bands, ())),
+        "training": (("loss", "step", "mean", "low", "high", "training_runs"), _bands(g.loss_bands, ())),
         "epochs": (
-            ("metric", "split", "loss", "epoch", "mean", "low", "high", "trainings"),
+            ("metric", "split", "loss", "epoch", "mean", "low", "high", "training_runs"),
             _bands(g.epoch_bands, ("metric", "split")),
         ),
-        "pull": (("loss", "probability", "lesion", "background"), _pull(g)),
+        "gradients": (("loss", "probability", "lesion", "background"), _gradients(g)),
     }
 
 
-def _ranks(g: Gathered) -> Rows:
+def _ranks(g: ReportContent) -> CsvRows:
     return [
         (c.metric, rank.loss, rank.rank, rank.low, rank.high, rank.best, rank.patients)
         for c in g.comparisons
@@ -45,14 +45,14 @@ def _ranks(g: Gathered) -> Rows:
     ]
 
 
-def _variance(g: Gathered) -> Rows:
+def _variance(g: ReportContent) -> CsvRows:
     return [(c.metric, *astuple(component)) for c in g.comparisons for component in c.components]
 
 
-def _classes(g: Gathered) -> Rows:
+def _classes(g: ReportContent) -> CsvRows:
     return [
         (
-            *(metric.comparison.metric, one.name, each.loss, each.mean, *_bounds(each.interval)),
+            *(metric.comparison.metric, one.name, each.loss, each.mean, *bound_values(each.interval)),
             *(each.patients_defined, each.patients),
         )
         for metric in g.metrics
@@ -61,12 +61,12 @@ def _classes(g: Gathered) -> Rows:
     ]
 
 
-def _cases(g: Gathered) -> Rows:
+def _cases(g: ReportContent) -> CsvRows:
     return [(row.case, row.patient, row.reference_mm3, row.lesions, *row.values) for row in g.cases]
 
 
-def _calibration(g: Gathered) -> Rows:
-    lines: Rows = []
+def _calibration(g: ReportContent) -> CsvRows:
+    lines: CsvRows = []
     for loss, measured in g.calibration:
         bins = len(measured.voxels)
         for n in range(bins):
@@ -75,7 +75,7 @@ def _calibration(g: Gathered) -> Rows:
     return lines
 
 
-def _bands(bands: tuple[Band, ...], named: tuple[str, ...]) -> Rows:
+def _bands(bands: tuple[CurveBand, ...], named: tuple[str, ...]) -> CsvRows:
     return [
         (*(getattr(band, name) for name in named), band.loss, place, mean, low, high, band.trials)
         for band in bands
@@ -83,16 +83,17 @@ def _bands(bands: tuple[Band, ...], named: tuple[str, ...]) -> Rows:
     ]
 
 
-def _pull(g: Gathered) -> Rows:
+def _gradients(g: ReportContent) -> CsvRows:
     return [
         (card.loss, float(p), float(lesion), float(background))
         for card in g.cards
-        if card.pull
-        for p, lesion, background in zip(card.pull.probability, card.pull.lesion, card.pull.background, strict=True)
+        if (curve := card.gradients)
+        for p, lesion, background in zip(curve.probability, curve.lesion, curve.background, strict=True)
     ]
 
 
-def _bounds(bounds: Interval | None) -> tuple[float | None, float | None]:
+def bound_values(bounds: Interval | None) -> tuple[float | None, float | None]:
+    """Both bounds of an interval; None without one."""
     return (None, None) if bounds is None else (bounds.low, bounds.high)
 
 

@@ -1,4 +1,4 @@
-"""Small charts, one per loss and all alike, so that losses are compared by eye from panel to panel.
+"""Small multiples: one small chart per loss, all on the same axes, to compare losses by eye.
 
 Each painter draws into a rectangle of a figure: alone for the page, or in a sheet of all losses for a paper.
 """
@@ -13,8 +13,8 @@ from lesionloss.core.number_text import MINUS
 from lesionloss.core.palette import INK, LINE, MUTED
 from lesionloss.losses.explain import GradientAnalysis
 from lesionloss.metrics.thresholds import CurvePoint
-from lesionloss.report.history import Band
-from lesionloss.report.loss_styles import Style
+from lesionloss.report.history import CurveBand
+from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.probability_maps import BINS, Calibration
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Painter = Callable[["Figure", Rectangle], None]
 
 PANEL_INCHES = (3.05, 2.3)
 COLUMNS = 4
-FEW_VOXELS = 50  # a bin with fewer says little about calibration and is drawn hollow
+FEW_VOXELS = 50  # the mark of a bin with fewer is hollow: its share is uncertain
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Width and dashes of the lines; the page explains them.
 _SPLIT_LINES: dict[str, tuple[float, Any]] = {
@@ -62,24 +62,24 @@ def sheet(painters: Sequence[tuple[str, Painter]]) -> "Figure":
     return figure
 
 
-def thresholds(curve: Sequence[CurvePoint], look: Style, used: float) -> Painter:
-    """Dice (bold), recall (dashed) and precision (dotted) as the threshold moves, means over cases."""
+def threshold_panel(curve: Sequence[CurvePoint], style: LossStyle, used: float) -> Painter:
+    """Dice (bold), recall (dashed) and precision (dotted) over thresholds, means over cases."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:
         axes = _axes(figure, place)
         at = [point.threshold for point in curve]
         axes.axvline(used, color=MUTED, linewidth=0.7)
-        axes.plot(at, [point.dice for point in curve], color=look.colour, linewidth=2.2)
-        axes.plot(at, [point.recall for point in curve], color=look.colour, linewidth=1.2, linestyle=(0, (5, 2)))
-        axes.plot(at, [point.precision for point in curve], color=look.colour, linewidth=1.2, linestyle=(0, (1, 1.3)))
+        axes.plot(at, [point.dice for point in curve], color=style.colour, linewidth=2.2)
+        axes.plot(at, [point.recall for point in curve], color=style.colour, linewidth=1.2, linestyle=(0, (5, 2)))
+        axes.plot(at, [point.precision for point in curve], color=style.colour, linewidth=1.2, linestyle=(0, (1, 1.3)))
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.set_xlabel("threshold")
 
     return paint
 
 
-def reliability(measured: Calibration, look: Style) -> Painter:
-    """Share of lesion over predicted probability; on the diagonal probabilities mean what they say. Voxels below."""
+def reliability_panel(measured: Calibration, style: LossStyle) -> Painter:
+    """Share of lesion over predicted probability, with the diagonal of perfect calibration; number of voxels below."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:
         left, bottom, width, height = place
@@ -87,22 +87,22 @@ def reliability(measured: Calibration, look: Style) -> Painter:
         axes = _axes(figure, (left, bottom + share, width, height - share))
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8)
         filled = measured.voxels > 0
-        axes.plot(measured.probability[filled], measured.lesion[filled], color=look.colour, linewidth=1.4)
-        for many, face in ((measured.voxels >= FEW_VOXELS, look.colour), (filled, "white")):
+        axes.plot(measured.probability[filled], measured.lesion[filled], color=style.colour, linewidth=1.4)
+        for many, face in ((measured.voxels >= FEW_VOXELS, style.colour), (filled, "white")):
             chosen = filled & many if face != "white" else filled & (measured.voxels < FEW_VOXELS)
             places = (measured.probability[chosen], measured.lesion[chosen])
-            axes.plot(*places, "o", color=look.colour, markerfacecolor=face, markersize=3.6)
+            axes.plot(*places, "o", color=style.colour, markerfacecolor=face, markersize=3.6)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.tick_params(labelbottom=False)
         below = _axes(figure, (left, bottom, width, share + _INSIDE[1] + _INSIDE[3] - 0.15))
-        _histogram(below, measured, look)
+        _histogram(below, measured, style)
 
     return paint
 
 
-def _histogram(axes: "Axes", measured: Calibration, look: Style) -> None:
+def _histogram(axes: "Axes", measured: Calibration, style: LossStyle) -> None:
     edges = np.linspace(0, 1, BINS + 1)
-    axes.bar(edges[:-1], measured.voxels, width=1 / BINS, align="edge", color=look.colour, alpha=0.55, linewidth=0)
+    axes.bar(edges[:-1], measured.voxels, width=1 / BINS, align="edge", color=style.colour, alpha=0.55, linewidth=0)
     axes.set_yscale("log")
     top = max(10.0, float(measured.voxels.max()) * 2)
     axes.set(xlim=(0, 1), ylim=(1, top), yticks=[1, 10 ** int(np.log10(top))])
@@ -111,14 +111,14 @@ def _histogram(axes: "Axes", measured: Calibration, look: Style) -> None:
     axes.set_xlabel("predicted probability")
 
 
-def pull(curve: GradientAnalysis, look: Style) -> Painter:
-    """How hard a loss pulls one voxel towards the reference: of lesion (line), of background (dashed)."""
+def gradient_panel(curve: GradientAnalysis, style: LossStyle) -> Painter:
+    """The gradient of a loss on one voxel towards the reference: lesion (line) and background (dashed)."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:
         axes = _axes(figure, place)
         axes.axhline(0, color=MUTED, linewidth=0.7)
-        axes.plot(curve.probability, curve.lesion, color=look.colour, linewidth=2.0)
-        axes.plot(curve.probability, curve.background, color=look.colour, linewidth=1.2, linestyle=(0, (5, 2)))
+        axes.plot(curve.probability, curve.lesion, color=style.colour, linewidth=2.0)
+        axes.plot(curve.probability, curve.background, color=style.colour, linewidth=1.2, linestyle=(0, (5, 2)))
         axes.set_yscale("symlog", linthresh=1e-2)
         axes.yaxis.set_minor_locator(_none())
         axes.set_xlim(0, 1)
@@ -130,7 +130,7 @@ def pull(curve: GradientAnalysis, look: Style) -> Painter:
 
 
 def _power(value: float, _place: float) -> str:
-    """`1`, `10`, `10⁴`, `−10⁻²`: powers of ten without mathematics, which the charts don't read."""
+    """`1`, `10`, `10⁴`, `−10⁻²`: powers of ten as plain text."""
     if value == 0:
         return "0"
     power = round(math.log10(abs(value)))
@@ -153,18 +153,20 @@ def _few_powers(axes: "Axes") -> Any:
     return FixedLocator([tick for tick in ticks if low <= tick <= high])
 
 
-def band(bands: Sequence[Band], look: Style, what: str, limits: tuple[float, float] | None = None) -> Painter:
-    """Mean over trainings as a line in its range from lowest to highest; splits are told apart by dashes.
+def band_panel(
+    bands: Sequence[CurveBand], style: LossStyle, what: str, limits: tuple[float, float] | None = None
+) -> Painter:
+    """Mean over training runs as a line, with the range from lowest to highest; each split has its own dashes.
 
-    `limits`: of the upright axis, alike for all losses where they can be compared.
+    `limits`: of the vertical axis, the same for all losses if they can be compared.
     """
 
     def paint(figure: "Figure", place: Rectangle) -> None:
         axes = _axes(figure, place)
         for each in bands:
             width, dashes = _SPLIT_LINES.get(each.split, (1.6, "-"))
-            axes.fill_between(each.place, each.low, each.high, color=look.colour, alpha=0.16, linewidth=0)
-            axes.plot(each.place, each.mean, color=look.colour, linewidth=width, linestyle=dashes)
+            axes.fill_between(each.place, each.low, each.high, color=style.colour, alpha=0.16, linewidth=0)
+            axes.plot(each.place, each.mean, color=style.colour, linewidth=width, linestyle=dashes)
         axes.set_xlim(left=0)
         if limits is not None:
             axes.set_ylim(*limits)
