@@ -1,6 +1,7 @@
 """Each network against its source: number of parameters, order of layers, shape of what it gives."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def built(text: str) -> nn.Module:
+def built(text: str) -> Any:
     network = build_network(text, torch_generator("w"))
     seed_dropout(network, torch_generator("dropout"))
     return network

@@ -57,9 +57,10 @@ class Voxels(Batch):
 
     eps: ClassVar[float] = 1e-5  # smoothing of ratios, in numerator and denominator
 
+    # No defaults: torch.compile of torch 2.7 fails on them.
     kernel: Kernel = field(repr=False)
-    options: LossOptions = LossOptions()
-    groups: int = 1
+    options: LossOptions
+    groups: int
 
     def refuse_parts(self, why: str) -> None:
         """Refuse voxels that belong to several classes in parts, for losses where that makes no sense.
