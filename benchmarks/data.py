@@ -75,7 +75,7 @@ def part_prepare(rounds: int, console: Console) -> None:
     recipes = {
         "brain mask given": Recipe(),
         "and resampled to 0.5 x 0.75 x 0.75 mm": make_recipe(
-            {"steps": ["brain", "resample", "crop", "normalise", "difference"], "resample": {"spacing_mm": SPACING_MM}},
+            {"steps": ["brain", "resample", "crop", "normalise", "subtract"], "resample": {"spacing_mm": SPACING_MM}},
             "benchmark",
         ),
         "brain mask by threshold": make_recipe({"brain": {"source": "builtin"}}, "benchmark"),

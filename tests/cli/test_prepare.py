@@ -105,12 +105,12 @@ def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
     assert shown.exit_code == 0
     (tmp_path / "plan.toml").write_text(shown.output)
     recipe = chosen_recipe(tmp_path / "plan.toml", None, None, None, "0.5,0.75,0.75", 2)
-    assert recipe.steps == ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
+    assert recipe.steps == ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
     assert recipe.brain.command[0] == "hd-bet"
     assert recipe.register_.to == "followup"
     assert recipe.resample.spacing_mm == (0.5, 0.75, 0.75)
     plain = chosen_recipe(tmp_path / "plan.toml", "none", False, "builtin", "none", None)
-    assert plain.steps == ("brain", "crop", "normalise", "difference")
+    assert plain.steps == ("brain", "crop", "normalise", "subtract")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_reference_comes_back_from_either_grid(recipe: Recipe, tmp_path: Pat
 
 
 def test_resampling_inside_the_crop_changes_no_number() -> None:
-    whole = prepared({**FINE, "steps": ["brain", "resample", "normalise", "difference"]}, boxes((8, 9, 5)))
+    whole = prepared({**FINE, "steps": ["brain", "resample", "normalise", "subtract"]}, boxes((8, 9, 5)))
     part = prepared({**FINE, "crop": {"margin_voxels": 1}}, boxes((8, 9, 5)))
     box = tuple(slice(o, o + n) for o, n in zip(part.offset, part.shape, strict=True))
     np.testing.assert_array_equal(part.reference, whole.reference[box])
@@ -88,7 +88,8 @@ def test_images_are_packed_bit_for_bit() -> None:
         ({"steps": ["brain", "register"]}, "register must be the first"),
         ({"steps": ["resample"]}, "resample.spacing_mm"),
         ({"steps": ["crop", "resample"], "resample": {"spacing_mm": [1, 1, 1]}}, "crop must follow resample"),
-        ({"steps": ["difference", "crop"]}, "difference must be the last"),
+        ({"steps": ["subtract", "crop"]}, "subtract must be the last"),
+        ({"steps": ["crop", "difference"]}, "of version 0.1 is called 'subtract' now"),
         ({"brain": {"source": "tool"}}, "needs command"),
         ({"resample": {"spacing_mm": [0, 1, 1]}}, "resample.spacing_mm"),
         ({"n4": {"iterations": []}, "crop": {"margin_voxels": -1}}, "crop.margin_voxels"),

@@ -32,7 +32,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     straight = np.diag([1.2, 0.9, 2.5, 1.0])
     again = [write(path, nibabel.load(path).get_fdata().astype(np.float32), straight) for path in visits]
     source = source_of_files([again[0]], [again[1]], again[2])
-    steps = ["n4", "brain", "resample", "crop", "normalise", "difference"]
+    steps = ["n4", "brain", "resample", "crop", "normalise", "subtract"]
     settings = {"steps": steps, "n4": {"iterations": [2]}, "resample": {"spacing_mm": [1.5, 1.0, 2.0]}}
     ready = make_ready(source, bundle_of(preparation=settings).record)
     assert list(ready.steps) == steps[:-1]
@@ -115,7 +115,7 @@ def test_registration_can_be_refused_or_asked_for(moved_visits: tuple[Path, Path
         make_ready(source, bundle_of().record, register=False)
     asked = _registration(source.files, Recipe(), True)
     assert asked == (Register(to="followup"), "as asked")
-    halfway = Recipe(steps=("register", "brain", "crop", "normalise", "difference"))
+    halfway = Recipe(steps=("register", "brain", "crop", "normalise", "subtract"))
     assert _registration(source.files, halfway, None) == (Register(to="halfway"), "as the model's training cases were")
     one_grid = source_of_files([second], [second])
     assert _registration(one_grid.files, Recipe(), None) == (None, "")

@@ -11,7 +11,7 @@ from lesionloss.data.read_case import reading_of
 from lesionloss.data.subject import Subject
 from lesionloss.data.subject_cases import case_of, work_of
 
-FINE = {"steps": ["brain", "resample", "crop", "normalise", "difference"], "resample": {"spacing_mm": [0.8, 0.8, 1.2]}}
+FINE = {"steps": ["brain", "resample", "crop", "normalise", "subtract"], "resample": {"spacing_mm": [0.8, 0.8, 1.2]}}
 
 
 def subject(reference: np.ndarray | None = None) -> Subject:

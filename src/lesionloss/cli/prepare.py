@@ -11,11 +11,11 @@ from lesionloss.cli.app import app
 if TYPE_CHECKING:
     from lesionloss.data.preparation_recipe import Recipe
 
-ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
+ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
 EXAMPLES = """
 Examples:
 
-  lesionloss prepare ~/msseg2 prepared                  (crop to the brain, z-score, difference)
+  lesionloss prepare ~/msseg2 prepared                  (crop to the brain, z-score, subtract)
 
   lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
 
@@ -50,7 +50,7 @@ def prepare(
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once, each on one core.")] = 1,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
 ) -> None:
-    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, difference; each as asked.
+    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, subtract; each step is optional.
 
     Writes OUT/CASE.npz, OUT/CASE.json (how it was made) and OUT/index.json. Cases whose files and settings did not
     change are not done again; a run that was killed goes on where it stopped.

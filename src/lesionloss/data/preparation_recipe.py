@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
 
-STEPS = ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
-Step = Literal["register", "n4", "brain", "resample", "crop", "normalise", "difference"]
+# The name that the step `subtract` had in 0.1.
+FORMER_SUBTRACT = "difference"
+STEPS = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
+Step = Literal["register", "n4", "brain", "resample", "crop", "normalise", "subtract"]
 Edge = Annotated[float, Field(ge=0.05, le=50)]
 Side = Annotated[int, Field(ge=8, le=4096)]
 
@@ -79,7 +81,7 @@ HD_BET = Brain(
 class Recipe(Part):
     """The steps in their order, and the settings of each. A step that is not named is not done."""
 
-    steps: tuple[Step, ...] = ("brain", "crop", "normalise", "difference")
+    steps: tuple[Step, ...] = ("brain", "crop", "normalise", "subtract")
     register_: Annotated[Register, Field(alias="register")] = Register()
     n4: N4 = N4()
     brain: Brain = Brain()
@@ -97,8 +99,8 @@ class Recipe(Part):
             raise ValueError("the step resample needs resample.spacing_mm, e.g. [0.5, 0.75, 0.75], or resample.size")
         if "resample" in self.steps and "crop" in self.steps[: self.steps.index("resample")]:
             raise ValueError("crop must follow resample: the margin is counted in the voxels that are kept")
-        if "difference" in self.steps and self.steps[-1] != "difference":
-            raise ValueError("difference must be the last of steps: it is taken of what the others made")
+        if "subtract" in self.steps and self.steps[-1] != "subtract":
+            raise ValueError("subtract must be the last of steps: it needs the results of all others")
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -137,6 +139,8 @@ def _explain(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown key {key}; {nearest(path[-1], _known(path[:-1]))}"
     if item["type"] == "literal_error" and path[0] == "steps":
+        if item["input"] == FORMER_SUBTRACT:
+            return f"{key}: the step {FORMER_SUBTRACT!r} of version 0.1 is called 'subtract' now; rename it"
         return f"{key}: no step is named {item['input']!r}; {nearest(str(item['input']), list(STEPS))}"
     message = str(item["msg"]).removeprefix("Value error, ")
     value = f", got {item['input']!r}" if item["type"] != "value_error" else ""

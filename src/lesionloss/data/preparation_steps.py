@@ -28,8 +28,8 @@ def carry_out(work: Work, recipe: Recipe) -> Work:
             work = work if work.cropped else crop(work, recipe.crop)
         elif step == "normalise":
             work = normalise(work)
-        elif step == "difference":
-            work = difference(work)
+        elif step == "subtract":
+            work = subtract(work)
     return work
 
 
@@ -172,6 +172,6 @@ def normalise(work: Work) -> Work:
     return replace(work, visits=visits).noted("normalise", {"inside": "brain" if work.brain is not None else "image"})
 
 
-def difference(work: Work) -> Work:
-    """Adds follow-up minus baseline of every contrast; nothing to do for a single visit."""
+def subtract(work: Work) -> Work:
+    """Append follow-up minus baseline of the first contrast as a channel; a single visit stays as it is."""
     return replace(work, difference=len(work.visits) == 2)
