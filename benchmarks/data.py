@@ -32,8 +32,9 @@ from rich.table import Table
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.nifti import write_volume
-from lesionloss.data.preparation_recipe import Recipe, make_recipe
-from lesionloss.data.prepare import load_prepared, prepare_all
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe, make_recipe
+from lesionloss.data.prepared import load_prepared
 
 SHAPE = (182, 218, 182)
 LESIONS = 20
@@ -73,7 +74,7 @@ def timed(work: Callable[[], object], rounds: int) -> tuple[float, float]:
 def part_prepare(rounds: int, console: Console) -> None:
     """Files to prepared case, with and without resampling and a given brain mask; and reading the case again."""
     recipes = {
-        "brain mask given": Recipe(),
+        "brain mask given": PreparationRecipe(),
         "and resampled to 0.5 x 0.75 x 0.75 mm": make_recipe(
             {"steps": ["brain", "resample", "crop", "normalise", "subtract"], "resample": {"spacing_mm": SPACING_MM}},
             "benchmark",
@@ -87,10 +88,10 @@ def part_prepare(rounds: int, console: Console) -> None:
         for title, recipe in recipes.items():
             folder = Path(place) / "out"
 
-            def make(recipe: Recipe = recipe, folder: Path = folder) -> None:
+            def make(recipe: PreparationRecipe = recipe, folder: Path = folder) -> None:
                 for path in folder.glob("*"):
                     path.unlink()
-                prepare_all(cohort, folder, recipe)
+                prepare_cohort(cohort, folder, recipe)
 
             cpu, clock = timed(make, rounds)
             case = folder / "001.npz"

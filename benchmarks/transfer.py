@@ -29,7 +29,9 @@ from rich.table import Table
 from lesionloss.bench.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import load_subject, open_cohort
-from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare, save_prepared
+from lesionloss.data.preparation.prepare_case import prepare_subject
+from lesionloss.data.preparation.recipe import PreparationRecipe
+from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared
 from lesionloss.data.subject import Subject
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.inference import lesion_mask, predict_probability
@@ -133,7 +135,7 @@ def write_bundle(
     bundle = Record(
         network=trial.network,
         channels=case.channels,
-        preparation={"margin_voxels": Preparation().margin_voxels},
+        preparation=PreparationRecipe().settings(),
         window=trial.recipe.window,
         overlap=trial.recipe.overlap,
         threshold=row["threshold"],
@@ -171,15 +173,15 @@ def synthetic_cases(folder: Path, count: int, seed: int, settings: SynthSettings
 def prepared(patient: SyntheticPatient, name: str) -> PreparedCase:
     """A synthetic patient as `lesionloss synth` and `lesionloss prepare` would give it, without files."""
     visits = tuple(visit[None].astype(np.float32) for visit in patient.visits)
-    return prepare(
-        Subject(name, name, visits, patient.reference.astype(np.uint8), patient.brain, patient.affine), Preparation()
+    return prepare_subject(
+        Subject(name, name, visits, patient.reference.astype(np.uint8), patient.brain, patient.affine)
     )
 
 
 def real_cases(text: str, target: str | None) -> list[PreparedCase]:
     """All complete real cases."""
     cohort = open_cohort(text, target)
-    return [prepare(load_subject(cohort, files), Preparation()) for files in cohort.cases]
+    return [prepare_subject(load_subject(cohort, files)) for files in cohort.cases]
 
 
 def look(network: torch.nn.Module, step: int, sides: Sides) -> dict[str, Any]:

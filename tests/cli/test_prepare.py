@@ -17,7 +17,9 @@ from lesionloss.cli import app
 from lesionloss.cli.prepare import chosen_recipe
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import load_index, load_prepared, prepare_cohort, to_original_grid
+from lesionloss.data.cohort_index import load_index
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.prepared import load_prepared, to_original_grid
 
 
 def prepare(*arguments: object) -> Result:
@@ -47,7 +49,7 @@ def test_a_cohort_is_prepared_with_a_record_per_case_and_only_once(tmp_path: Pat
 def test_the_default_plan_gives_what_a_benchmark_gets(tmp_path: Path) -> None:
     root = write_lit(tmp_path / "raw")
     assert prepare(root, tmp_path / "a").exit_code == 0
-    index = prepare_cohort(open_cohort(root), tmp_path / "b")
+    index = prepare_cohort(open_cohort(root), tmp_path / "b").index
     assert load_index(tmp_path / "a") == index
 
 

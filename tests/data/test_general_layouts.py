@@ -7,8 +7,8 @@ import pytest
 
 from lesionloss.core.errors import DataError
 from lesionloss.data.cohort import load_subject, open_cohort
-from lesionloss.data.preparation_recipe import Recipe
-from lesionloss.data.prepare import prepare_all
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe
 from miniature import bids, dataset_json, labels, nnunet, table, volume
 
 # nnU-Net and LongiSeg
@@ -159,10 +159,10 @@ def test_a_change_is_seen_where_files_elsewhere_have_one_name(tmp_path: Path) ->
     path = tmp_path / "y" / "t.csv"
     path.parent.mkdir()
     path.write_text(f"patient,visit1,visit2,reference\nanna,{first},{second},{reference}\n")
-    assert prepare_all(open_cohort(path), tmp_path / "out", Recipe()).made == 1
+    assert prepare_cohort(open_cohort(path), tmp_path / "out", PreparationRecipe()).prepared == 1
     volume(first, 7)
-    assert prepare_all(open_cohort(path), tmp_path / "out", Recipe()).made == 1
-    assert prepare_all(open_cohort(path), tmp_path / "out", Recipe()).kept == 1
+    assert prepare_cohort(open_cohort(path), tmp_path / "out", PreparationRecipe()).prepared == 1
+    assert prepare_cohort(open_cohort(path), tmp_path / "out", PreparationRecipe()).unchanged == 1
 
 
 @pytest.mark.parametrize(

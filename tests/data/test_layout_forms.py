@@ -8,8 +8,9 @@ import pytest
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.cohort import load_subject, open_cohort
-from lesionloss.data.preparation_recipe import Recipe
-from lesionloss.data.prepare import load_prepared, prepare_all
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe
+from lesionloss.data.prepared import load_prepared
 from miniature import (
     WRITERS,
     acdc,
@@ -129,11 +130,11 @@ def test_a_value_that_the_layout_does_not_know_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_labels_of_a_folder_hold_in_preparation(tmp_path: Path, jobs: int) -> None:
     nnunet(tmp_path / "raw")
-    made = prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe(), jobs=jobs)
-    assert made.made == 3
+    made = prepare_cohort(open_cohort(tmp_path / "raw"), tmp_path / "out", PreparationRecipe(), jobs=jobs)
+    assert made.prepared == 3
     case = load_prepared(tmp_path / "out" / "MS_000.npz")
     assert case.classes == ("oedema", "core")
     assert sorted(np.unique(case.reference)) == [0, 1, 2]
-    assert prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe()).kept == 3
+    assert prepare_cohort(open_cohort(tmp_path / "raw"), tmp_path / "out", PreparationRecipe()).unchanged == 3
     dataset_json(tmp_path / "raw", labels={"background": 0, "core": 1, "oedema": 2, "ignore": 3})
-    assert prepare_all(open_cohort(tmp_path / "raw"), tmp_path / "out", Recipe()).made == 3
+    assert prepare_cohort(open_cohort(tmp_path / "raw"), tmp_path / "out", PreparationRecipe()).prepared == 3

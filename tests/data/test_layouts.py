@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from lesionloss.cli import app
 from lesionloss.core.errors import DataError
+from lesionloss.data.checking.survey import survey
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.layouts import layouts
-from lesionloss.data.survey import survey
 from miniature import WRITERS
 from subjects import subjects
 

@@ -11,12 +11,12 @@ from scipy import ndimage
 
 from data_cohorts import LIT_NAMES, SHAPE, boxes, head, save, visits
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.data.checking.check_splits import read_splits
+from lesionloss.data.checking.duplicates import plain_name, same_images, same_names, thumbnail
+from lesionloss.data.checking.survey import Survey, survey
 from lesionloss.data.cohort import open_cohort
+from lesionloss.data.fold_files import load_folds, save_folds
 from lesionloss.data.folds import make_folds
-from lesionloss.data.leaks import plain_name, same_images, same_names, thumbnail
-from lesionloss.data.splits import load_folds, save_folds
-from lesionloss.data.splits_check import read_splits
-from lesionloss.data.survey import Survey, survey
 
 PATIENTS = 5
 

@@ -12,27 +12,27 @@ from scipy import ndimage
 from data_cohorts import AFFINE, REAL_LIT, SHAPE, boxes, head
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.array_files import pack_image, unpack_image
-from lesionloss.data.brain import tool_brain
 from lesionloss.data.cohort import load_subject, open_cohort
-from lesionloss.data.preparation_recipe import Recipe, load_recipe, make_recipe
-from lesionloss.data.preparation_steps import carry_out
+from lesionloss.data.preparation.brain_mask import tool_brain
+from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
+from lesionloss.data.preparation.read_case import without_registration
+from lesionloss.data.preparation.recipe import PreparationRecipe, load_recipe, make_recipe
+from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import load_prepared, save_prepared, to_original_grid
-from lesionloss.data.read_case import reading_of
-from lesionloss.data.subject_cases import case_of, work_of
 from step_cases import FINE, prepared, smooth, subject
 
 
-@pytest.mark.parametrize("recipe", [Recipe(), make_recipe(FINE, "x")], ids=["cropped", "resampled"])
-def test_the_reference_comes_back_from_either_grid(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", [PreparationRecipe(), make_recipe(FINE, "x")], ids=["cropped", "resampled"])
+def test_the_reference_comes_back_from_either_grid(recipe: PreparationRecipe, tmp_path: Path) -> None:
     reference = boxes((8, 9, 5)) | boxes((13, 13, 7), edge=1)
-    case = case_of(carry_out(work_of(reading_of(subject(reference))), recipe))
+    case = finish_preparation(run_steps(start_preparation(without_registration(subject(reference))), recipe))
     save_prepared(case, tmp_path / "a.npz")
     again = load_prepared(tmp_path / "a.npz")
     assert again.content_sha256 == case.content_sha256
     back = to_original_grid(again.reference, again)
     assert back.shape == SHAPE
     assert ndimage.label(back)[1] == 2
-    if recipe == Recipe():
+    if recipe == PreparationRecipe():
         np.testing.assert_array_equal(back, reference)
     else:
         assert again.origin is not None
@@ -62,7 +62,7 @@ def test_no_reference_voxel_of_the_real_set_moves() -> None:
     cohort = open_cohort(REAL_LIT, "change")
     for files in cohort.cases:
         whole = load_subject(cohort, files)
-        case = case_of(carry_out(work_of(reading_of(whole)), Recipe()))
+        case = finish_preparation(run_steps(start_preparation(without_registration(whole)), PreparationRecipe()))
         assert case.origin is None
         np.testing.assert_array_equal(to_original_grid(case.reference, case), whole.reference)
 
@@ -157,7 +157,7 @@ def test_a_program_that_is_not_installed_is_named_with_the_remedy() -> None:
 def test_a_mask_that_must_be_given_is_missed() -> None:
     bare = replace(subject(), brain=None)
     with pytest.raises(DataError, match="a: no brain mask beside the images"):
-        carry_out(work_of(reading_of(bare)), make_recipe({"brain": {"source": "given"}}, "x"))
-    work = carry_out(work_of(reading_of(bare)), Recipe())
+        run_steps(start_preparation(without_registration(bare)), make_recipe({"brain": {"source": "given"}}, "x"))
+    work = run_steps(start_preparation(without_registration(bare)), PreparationRecipe())
     assert work.brain_from == "threshold"
     assert "keeps parts of the skull" in work.repairs[0]

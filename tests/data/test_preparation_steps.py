@@ -9,15 +9,17 @@ from scipy.spatial.transform import Rotation
 
 from data_cohorts import AFFINE, SHAPE, boxes, head
 from lesionloss.core.errors import DataError
-from lesionloss.data.bias import correct_bias
-from lesionloss.data.register import half, halfway_grid, move_image, move_labels, register
-from lesionloss.data.resample import Grid, grid_with_spacing, resample_image, resample_labels, resample_nearest
+from lesionloss.data.preparation.bias_field import correct_bias
+from lesionloss.data.preparation.registration import find_motion, half_motion, halfway_grid
+from lesionloss.data.resampling.along_axes import resample_image, resample_labels, resample_nearest
+from lesionloss.data.resampling.along_motion import move_image, move_labels
+from lesionloss.data.resampling.grid import VoxelGrid, grid_with_spacing
 from step_cases import smooth
 
 
 def test_splines_are_those_of_simpleitk() -> None:
     itk = pytest.importorskip("SimpleITK")
-    source = Grid((30, 32, 20), np.diag([0.72, 0.72, 3.0, 1.0]))
+    source = VoxelGrid((30, 32, 20), np.diag([0.72, 0.72, 3.0, 1.0]))
     target = grid_with_spacing(source, (0.5, 0.75, 0.75))
     image = smooth(source.shape)
     whole = itk.GetImageFromArray(image.T)
@@ -35,7 +37,7 @@ def test_splines_are_those_of_simpleitk() -> None:
 
 
 def test_a_grid_of_another_spacing_covers_the_same_place() -> None:
-    source = Grid(SHAPE, AFFINE)
+    source = VoxelGrid(SHAPE, AFFINE)
     target = grid_with_spacing(source, (0.5, 1.0, 1.5))
     assert target.shape == (44, 24, 28)
     assert target.spacing_mm == pytest.approx((0.5, 1, 1.5))
@@ -43,7 +45,7 @@ def test_a_grid_of_another_spacing_covers_the_same_place() -> None:
         middle = grid.affine @ [*((n - 1) / 2 for n in grid.shape), 1]
         np.testing.assert_allclose(middle, source.affine @ [*((n - 1) / 2 for n in SHAPE), 1])
     assert grid_with_spacing(source, (1, 1, 3)).shape == SHAPE
-    flat = grid_with_spacing(Grid((10, 20), np.eye(4)), (0.5, 2))
+    flat = grid_with_spacing(VoxelGrid((10, 20), np.eye(4)), (0.5, 2))
     assert flat.shape == (20, 10)
 
 
@@ -59,7 +61,7 @@ def test_no_lesion_vanishes_whatever_the_spacing(seed: int, spacing: tuple[float
         corner = [int(rng.integers(0, n - 2)) for n in SHAPE]
         size = rng.integers(1, 4, 3)
         labels[tuple(slice(c, c + s) for c, s in zip(corner, size, strict=True))] = number
-    source = Grid(SHAPE, AFFINE)
+    source = VoxelGrid(SHAPE, AFFINE)
     target = grid_with_spacing(source, spacing)
     result, count = resample_labels(labels, source, target)
     assert result.shape == target.shape
@@ -80,7 +82,7 @@ def test_no_lesion_vanishes_whatever_the_spacing(seed: int, spacing: tuple[float
 def test_a_lost_lesion_keeps_its_centre_and_is_counted() -> None:
     labels = boxes((2, 2, 2), edge=1) | boxes((12, 12, 6), edge=6)
     result, count = resample_labels(
-        labels.astype(np.uint8), Grid(SHAPE, AFFINE), grid_with_spacing(Grid(SHAPE, AFFINE), (3, 3, 3))
+        labels.astype(np.uint8), VoxelGrid(SHAPE, AFFINE), grid_with_spacing(VoxelGrid(SHAPE, AFFINE), (3, 3, 3))
     )
     assert (count.before, count.after, count.kept_by_centre) == (2, 2, 1)
     assert result[0, 0, 2] + result[1, 1, 2] == 1
@@ -88,7 +90,7 @@ def test_a_lost_lesion_keeps_its_centre_and_is_counted() -> None:
 
 def test_the_same_grid_is_left_alone() -> None:
     labels = boxes((2, 2, 2)).astype(np.uint8)
-    grid = Grid(SHAPE, AFFINE)
+    grid = VoxelGrid(SHAPE, AFFINE)
     image = smooth(SHAPE)
     assert resample_image(image, grid, grid_with_spacing(grid, (1, 1, 3))) is image
     np.testing.assert_array_equal(resample_labels(labels, grid, grid)[0], labels)
@@ -104,7 +106,7 @@ def moved_head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     motion = np.eye(4)
     motion[:3, :3] = Rotation.from_euler("xyz", [3, -5, 4], degrees=True).as_matrix()
     motion[:3, 3] = [3, -4, 2]
-    grid = Grid(shape, affine)
+    grid = VoxelGrid(shape, affine)
     return image, move_image(image, grid, grid, np.linalg.inv(motion)), motion
 
 
@@ -112,22 +114,22 @@ def test_registration_finds_a_known_motion_and_always_the_same() -> None:
     image, moved, motion = moved_head()
     affine = np.diag([2.0, 2.0, 2.5, 1.0])
     affine[:3, 3] = [-48, -52, -50]
-    found = register((image, affine), (moved, affine), "a")
+    found = find_motion((image, affine), (moved, affine), "a")
     corners = affine @ np.array([[x, y, z, 1] for x in (8, 40) for y in (8, 44) for z in (8, 32)], dtype=float).T
     apart = np.linalg.norm((found.affine @ corners - motion @ corners)[:3], axis=0)
     assert apart.max() < 0.6
     assert found.similarity > found.before
-    assert register((image, affine), (moved, affine), "a") == found
+    assert find_motion((image, affine), (moved, affine), "a") == found
 
 
 def test_half_a_motion_twice_is_the_motion() -> None:
     motion = np.eye(4)
     motion[:3, :3] = Rotation.from_euler("xyz", [20, -30, 10], degrees=True).as_matrix()
     motion[:3, 3] = [30, -4, 12]
-    step = half(motion)
+    step = half_motion(motion)
     np.testing.assert_allclose(step @ step, motion, atol=1e-9)
     np.testing.assert_allclose(step[:3, :3] @ step[:3, :3].T, np.eye(3), atol=1e-9)
-    grid = Grid(SHAPE, AFFINE)
+    grid = VoxelGrid(SHAPE, AFFINE)
     middle = AFFINE @ [*((n - 1) / 2 for n in SHAPE), 1]
     between = halfway_grid(grid, step)
     np.testing.assert_allclose(between.affine @ [*((n - 1) / 2 for n in SHAPE), 1], step @ middle)
@@ -138,7 +140,7 @@ def test_labels_that_move_lose_no_lesion_and_come_back() -> None:
     motion = np.eye(4)
     motion[:3, :3] = Rotation.from_euler("z", 12, degrees=True).as_matrix()
     motion[:3, 3] = [0.5, -0.5, 0.7]
-    grid = Grid(SHAPE, AFFINE)
+    grid = VoxelGrid(SHAPE, AFFINE)
     labels = (boxes((8, 9, 5), edge=1) | boxes((13, 13, 7), edge=3)).astype(np.uint8)
     moved, count = move_labels(labels, grid, grid, motion)
     assert (count.before, count.after) == (2, 2)

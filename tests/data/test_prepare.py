@@ -12,19 +12,14 @@ from hypothesis import strategies as st
 
 from data_cohorts import AFFINE, SHAPE, boxes, head, save, visits, write_lit, write_msseg2
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data import prepare_case
-from lesionloss.data.brain import otsu_threshold, simple_brain
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import (
-    Preparation,
-    load_index,
-    load_prepared,
-    prepare,
-    prepare_cohort,
-    save_prepared,
-    shared_images,
-    to_original_grid,
-)
+from lesionloss.data.cohort_index import load_index
+from lesionloss.data.preparation import prepare_case
+from lesionloss.data.preparation.brain_mask import otsu_threshold, simple_brain
+from lesionloss.data.preparation.prepare_case import prepare_subject
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort, shared_images
+from lesionloss.data.preparation.recipe import PreparationRecipe, make_recipe
+from lesionloss.data.prepared import load_prepared, save_prepared, to_original_grid
 from lesionloss.data.subject import Subject
 
 
@@ -34,8 +29,12 @@ def subject(brain: np.ndarray | None = None, reference: np.ndarray | None = None
     return Subject("a", "p", tuple(image[None].astype(np.float32) for image in images), labels, brain, AFFINE)
 
 
+def with_margin(voxels: int) -> PreparationRecipe:
+    return make_recipe({"crop": {"margin_voxels": voxels}}, "test")
+
+
 def test_each_visit_is_z_scored_inside_the_brain_and_zero_outside() -> None:
-    case = prepare(subject(head(), boxes((8, 9, 5))), Preparation(margin_voxels=2))
+    case = prepare_subject(subject(head(), boxes((8, 9, 5))), with_margin(2))
     for channel in case.image[:2]:
         assert channel[case.brain].mean() == pytest.approx(0, abs=1e-4)
         assert channel[case.brain].std() == pytest.approx(1, abs=1e-4)
@@ -48,11 +47,11 @@ def test_each_visit_is_z_scored_inside_the_brain_and_zero_outside() -> None:
 def test_what_lies_outside_the_brain_has_no_say() -> None:
     plain = subject(head(), boxes((8, 9, 5)))
     skull = replace(plain, visits=tuple(np.where(head(), visit, 9000).astype(np.float32) for visit in plain.visits))
-    np.testing.assert_array_equal(prepare(plain, Preparation()).image, prepare(skull, Preparation()).image)
+    np.testing.assert_array_equal(prepare_subject(plain).image, prepare_subject(skull).image)
 
 
 def test_the_affine_of_the_crop_points_to_the_same_millimetres() -> None:
-    case = prepare(subject(head(share=0.4), boxes((10, 11, 6))), Preparation(margin_voxels=1))
+    case = prepare_subject(subject(head(share=0.4), boxes((10, 11, 6))), with_margin(1))
     assert min(case.offset) > 0
     index = np.array([2, 1, 1])
     here = nibabel.affines.apply_affine(case.affine, index)
@@ -72,7 +71,7 @@ def test_no_reference_voxel_moves_or_is_lost(
 ) -> None:
     reference = boxes(lesion) | (np.random.default_rng(seed).random(SHAPE) < 0.001)
     whole = subject(head(share=share), reference)
-    case = prepare(whole, Preparation(margin_voxels=margin))
+    case = prepare_subject(whole, with_margin(margin))
     np.testing.assert_array_equal(to_original_grid(case.reference, case), reference)
     np.testing.assert_array_equal(to_original_grid(case.brain, case), whole.brain)
     assert case.reference_outside_brain == (reference & ~whole.brain).sum()
@@ -80,7 +79,7 @@ def test_no_reference_voxel_moves_or_is_lost(
 
 
 def test_an_array_of_another_grid_is_not_put_back() -> None:
-    case = prepare(subject(head(share=0.4)), Preparation())
+    case = prepare_subject(subject(head(share=0.4)))
     assert not case.reference.any()
     with pytest.raises(DataError, match="expected an array on the prepared grid"):
         to_original_grid(np.zeros(SHAPE), case)
@@ -90,9 +89,9 @@ def test_subjects_that_can_not_be_prepared() -> None:
     whole = subject(head())
     flat = np.where(head(), 5, whole.visits[1]).astype(np.float32)
     with pytest.raises(DataError, match=r"a, visit 2: all .* brain mask are equal"):
-        prepare(replace(whole, visits=(whole.visits[0], flat)), Preparation())
+        prepare_subject(replace(whole, visits=(whole.visits[0], flat)))
     with pytest.raises(UsageError, match="margin_voxels"):
-        Preparation(margin_voxels=-1)
+        with_margin(-1)
 
 
 def test_one_visit_several_contrasts_classes_and_ignored_voxels_are_kept() -> None:
@@ -102,7 +101,7 @@ def test_one_visit_several_contrasts_classes_and_ignored_voxels_are_kept() -> No
     ignore = np.zeros(SHAPE, bool)
     ignore[3, 3, 3] = True
     one = Subject("a", "p", (np.concatenate(both.visits),), reference, head(), AFFINE, ignore, ("core", "rim"))
-    case = prepare(one, Preparation())
+    case = prepare_subject(one)
     assert case.channels == ("contrast1", "contrast2")
     assert case.image.shape == (2, *case.shape)
     assert (to_original_grid(case.reference, case) == reference).all()
@@ -115,7 +114,7 @@ def test_a_picture_is_prepared_whole(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).random((3, 20, 30), dtype=np.float32)
     reference = np.zeros((20, 30), np.uint8)
     reference[4:9, 5:8] = 1
-    case = prepare(Subject("a", "a", (picture,), reference, None, np.eye(4)), Preparation())
+    case = prepare_subject(Subject("a", "a", (picture,), reference, None, np.eye(4)))
     assert (case.shape, case.spacing_mm, case.offset) == ((20, 30), (1.0, 1.0), (0, 0))
     save_prepared(case, tmp_path / "a.npz")
     again = load_prepared(tmp_path / "a.npz")
@@ -142,13 +141,13 @@ def test_a_simple_brain_is_filled_and_without_what_lies_apart() -> None:
 
 
 def test_without_a_mask_a_simple_one_is_made() -> None:
-    case = prepare(subject(None), Preparation())
+    case = prepare_subject(subject(None))
     brain = to_original_grid(case.brain, case)
     assert 2 * (brain & head()).sum() / (brain.sum() + head().sum()) > 0.9
 
 
 def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
-    case = prepare(subject(head(share=0.5), boxes((8, 9, 5))), Preparation())
+    case = prepare_subject(subject(head(share=0.5), boxes((8, 9, 5))))
     save_prepared(case, tmp_path / "a.npz")
     again = load_prepared(tmp_path / "a.npz")
     assert again.content_sha256 == case.content_sha256
@@ -159,7 +158,7 @@ def test_a_case_reads_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_content_digest_sees_every_array() -> None:
-    case = prepare(subject(head(share=0.5), boxes((8, 9, 5))), Preparation())
+    case = prepare_subject(subject(head(share=0.5), boxes((8, 9, 5))))
     changed = [
         replace(case, image=case.image * 2),
         replace(case, reference=1 - case.reference),
@@ -175,7 +174,7 @@ def test_damaged_cases_are_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     with pytest.raises(DataError, match="no such prepared case; prepare the cohort again"):
         load_prepared(path)
-    save_prepared(prepare(subject(head(), boxes((8, 9, 5))), Preparation()), path)
+    save_prepared(prepare_subject(subject(head(), boxes((8, 9, 5)))), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=f"{path}: not a whole prepared case"):
@@ -196,7 +195,7 @@ def test_a_cohort_is_prepared_with_an_index(tmp_path: Path) -> None:
     (tmp_path / "raw" / "training" / "099").mkdir()
     cohort = open_cohort(tmp_path / "raw")
     seen: list[tuple[str, int, int]] = []
-    index = prepare_cohort(cohort, tmp_path / "out", Preparation(), lambda *step: seen.append(step))
+    index = prepare_cohort(cohort, tmp_path / "out", progress=lambda *step: seen.append(step)).index
     assert seen == [("013", 1, 3), ("014", 2, 3), ("015", 3, 3)]
     assert load_index(tmp_path / "out") == index
     stored = json.loads((tmp_path / "out" / "index.json").read_text())
@@ -218,23 +217,23 @@ def made(folder: Path) -> dict[str, int]:
 def test_only_what_changed_is_done_again(tmp_path: Path) -> None:
     cohort = open_cohort(write_lit(tmp_path / "raw"))
     out = tmp_path / "out"
-    first = prepare_cohort(cohort, out)
+    first = prepare_cohort(cohort, out).index
     before = made(out)
-    assert prepare_cohort(cohort, out) == first
+    assert prepare_cohort(cohort, out).index == first
     assert made(out) == before
 
     save(tmp_path / "raw" / "patient02" / "gt.nii.gz", boxes((8, 9, 5), edge=3).astype(np.uint8))
-    second = prepare_cohort(cohort, out)
+    second = prepare_cohort(cohort, out).index
     after = made(out)
     assert [name for name in before if after[name] != before[name]] == ["patient02.npz"]
     assert second.cases[1].reference_voxels == 27
 
     (out / "patient01.npz").write_bytes(b"broken")
-    assert prepare_cohort(cohort, out) == second
+    assert prepare_cohort(cohort, out).index == second
     assert load_prepared(out / "patient01.npz").name == "patient01"
 
     for target, margin in (("positive_change", 0), ("change", 0)):
-        changed = prepare_cohort(open_cohort(tmp_path / "raw", target), out, Preparation(margin_voxels=margin))
+        changed = prepare_cohort(open_cohort(tmp_path / "raw", target), out, with_margin(margin)).index
         assert not set(after.values()) & set(made(out).values())
         assert load_index(out) == changed != second
         after = made(out)
@@ -249,7 +248,7 @@ def test_a_run_that_was_killed_is_continued(tmp_path: Path, monkeypatch: pytest.
             raise KeyboardInterrupt
         save_prepared(case, path, record)
 
-    prepare_cohort(cohort, out, Preparation(margin_voxels=9))
+    prepare_cohort(cohort, out, with_margin(9))
     (out / "patient03.npz").unlink()
     monkeypatch.setattr(prepare_case, "save_prepared", dies_on_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -259,7 +258,7 @@ def test_a_run_that_was_killed_is_continued(tmp_path: Path, monkeypatch: pytest.
     assert sorted(before) == ["patient01.npz", "patient02.npz"]
     with pytest.raises(DataError, match="no such file; prepare the cohort first"):
         load_index(out)
-    assert len(prepare_cohort(cohort, out).cases) == 3
+    assert len(prepare_cohort(cohort, out).index.cases) == 3
     assert {name: made(out)[name] for name in before} == before
 
 

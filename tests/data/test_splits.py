@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.data.fold_files import load_folds, save_folds
 from lesionloss.data.folds import Fold, make_folds
-from lesionloss.data.splits import load_folds, save_folds
 
 # Ten patients with two scans each.
 CASES = {f"{patient:03d}_{scan}": f"{patient:03d}" for patient in range(10) for scan in "ab"}

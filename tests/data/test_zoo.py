@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from data_cohorts import AFFINE, LIT_NAMES, SHAPE, boxes, head, save, write_lit
+from lesionloss.data.checking.survey import survey
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.nifti import repairs_of
-from lesionloss.data.survey import survey
 
 VISIT, MASK, REFERENCE = LIT_NAMES[1], LIT_NAMES[2], LIT_NAMES[3]
 

@@ -11,7 +11,7 @@ from lesionloss.core.randomness import numpy_generator
 from lesionloss.synth import PatientPlan, SynthSettings, plan_patient, profile_settings
 from lesionloss.synth.anatomy import Anatomy, Sampling, draw_anatomy
 from lesionloss.synth.contrast import draw_person, visible
-from lesionloss.synth.growth import Seed, grown
+from lesionloss.synth.growth import LesionSeed, grow_lesion
 from lesionloss.synth.look_alikes import LookAlikes, draw_look_alikes
 from lesionloss.synth.scanner import acquire, covered, no_error, registration_error
 from synth_quiet import QUIET
@@ -145,9 +145,9 @@ def body_of(settings: SynthSettings) -> tuple[NDArray[Any], NDArray[Any]]:
     from lesionloss.synth.fields import Axes
 
     metric = np.diag([1 / lesion.elongation, 1.0, 1.0])
-    found = grown(
+    found = grow_lesion(
         numpy_generator("lesion"),
-        Seed((0.0, 0.0, 0.0), metric, lesion.roughness),
+        LesionSeed((0.0, 0.0, 0.0), metric, lesion.roughness),
         (800.0,),
         lesion.softness,
         np.ones((41, 41, 41), bool),

@@ -14,7 +14,7 @@ PIPED_WIDTH = 200
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lesionloss.data.survey import Survey
+    from lesionloss.data.checking.survey import Survey
 
 
 @app.command()
@@ -48,9 +48,9 @@ def data(
     from rich.console import Console
     from rich.progress import track
 
+    from lesionloss.data.checking.check_splits import read_splits
+    from lesionloss.data.checking.survey import survey
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.data.splits_check import read_splits
-    from lesionloss.data.survey import survey
 
     folds = None if splits is None else (splits, read_splits(splits))
     cohort = open_cohort(path, target)

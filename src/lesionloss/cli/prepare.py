@@ -9,7 +9,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.data.preparation_recipe import Recipe
+    from lesionloss.data.preparation.recipe import PreparationRecipe
 
 ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
 EXAMPLES = """
@@ -59,7 +59,7 @@ def prepare(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.data.prepare import prepare_all
+    from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
     recipe = chosen_recipe(plan, register, n4, brain, spacing, margin)
     if show:
@@ -74,26 +74,31 @@ def prepare(
         def step(name: str, done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total, description=name)
 
-        outcome = prepare_all(
-            cohort, out, recipe, jobs, step, lambda line: typer.secho(f"problem: {line}", fg="red", err=True)
+        outcome = prepare_cohort(
+            cohort,
+            out,
+            recipe,
+            jobs=jobs,
+            progress=step,
+            failed=lambda line: typer.secho(f"problem: {line}", fg="red", err=True),
         )
     for patient in cohort.incomplete:
         typer.echo(f"left out: {patient.name}: {patient.reason}", err=True)
     for entry in outcome.index.cases:
         for line in json.loads((out / f"{entry.name}.json").read_text(encoding="utf-8"))["repairs"]:
             typer.echo(f"repaired: {line}")
-    typer.echo(f"{out}: {outcome.made} cases prepared, {outcome.kept} unchanged")
+    typer.echo(f"{out}: {outcome.prepared} cases prepared, {outcome.unchanged} unchanged")
 
 
 def chosen_recipe(
     plan: Path | None, register: str | None, n4: bool | None, brain: str | None, spacing: str | None, margin: int | None
-) -> "Recipe":
+) -> "PreparationRecipe":
     """The plan (or the default steps) with what the options change. UsageError for what they can't mean."""
     from lesionloss.core.catalogue import nearest
     from lesionloss.core.errors import UsageError
-    from lesionloss.data.preparation_recipe import HD_BET, Recipe, load_recipe, make_recipe
+    from lesionloss.data.preparation.recipe import HD_BET, PreparationRecipe, load_recipe, make_recipe
 
-    record: dict[str, Any] = (load_recipe(plan) if plan else Recipe()).model_dump(by_alias=True)
+    record: dict[str, Any] = (load_recipe(plan) if plan else PreparationRecipe()).model_dump(by_alias=True)
     steps = list(record["steps"])
     if register is not None:
         if register not in ("halfway", "followup", "none"):

@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.synth.realism import Check
+    from lesionloss.synth.realism import RealismCheck
 
 EXAMPLES = """
 Examples:
@@ -50,15 +50,18 @@ def synth_check(
     from rich.console import Console
 
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.synth.realism import Asked, check
+    from lesionloss.synth.realism import CheckRequest, check_realism
     from lesionloss.synth.realism.check import write_check
-    from lesionloss.synth.realism.classifier import Settings
+    from lesionloss.synth.realism.classifier import ClassifierSettings
 
-    asked = Asked(
-        open_cohort(real, target), open_cohort(synthetic, synth_target), patients, Settings() if classifier else None
+    asked = CheckRequest(
+        open_cohort(real, target),
+        open_cohort(synthetic, synth_target),
+        patients,
+        ClassifierSettings() if classifier else None,
     )
     with Console(stderr=True).status("measuring") as status:
-        found = check(asked, lambda name: status.update(f"measuring: {name}"))
+        found = check_realism(asked, lambda name: status.update(f"measuring: {name}"))
         if out is not None:
             write_check(found, out)
     _show(found)
@@ -66,7 +69,7 @@ def synth_check(
         typer.echo(f"tables and pictures: {out}")
 
 
-def _show(found: "Check") -> None:
+def _show(found: "RealismCheck") -> None:
     from rich.console import Console
     from rich.table import Table
 

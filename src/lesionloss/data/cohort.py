@@ -11,13 +11,13 @@ import numpy.typing as npt
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, MasksOnly, Raw, Target
 from lesionloss.data.layouts import layouts
+from lesionloss.data.layouts.records import CaseArrays, CaseFiles, Incomplete, LabelRule, Layout, MasksOnly, Target
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.subject import Labels, Mask, Subject
 from lesionloss.data.volume import Volume, same_grid
 
-__all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]
+__all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Cohort:
     layout: Layout
     target: Target
     root: Path
-    cases: tuple[Files, ...]
+    cases: tuple[CaseFiles, ...]
     incomplete: tuple[Incomplete, ...]
     masks: tuple[MasksOnly, ...] = ()
 
@@ -51,9 +51,9 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
     return Cohort(here, chosen, root if root.is_dir() else root.parent, found.cases, found.incomplete, found.masks)
 
 
-def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
+def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
     """Raises DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
-    firsts: dict[str, Files] = {}
+    firsts: dict[str, CaseFiles] = {}
     for files in cases:
         if Path(files.name).name != files.name or "\\" in files.name:
             raise DataError(f"{root}: a case is named {files.name!r}; names of cases must do as names of files")
@@ -115,7 +115,7 @@ def _target(layout: Layout, name: str | None) -> Target:
     raise UsageError(f"the layout {layout.name} has no target named {name!r}; {nearest(name, names)}")
 
 
-def load_subject(cohort: Cohort, files: Files) -> Subject:
+def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
     """Read and check the files of one case; its reference is the cohort's target.
 
     Raises DataError for a file that can't be believed, files on different grids, label values that the layout does not
@@ -129,7 +129,7 @@ def load_subject(cohort: Cohort, files: Files) -> Subject:
             raise DataError(f"{first} and {second} hold the same image; supply two different visits")
     if raw.brain is not None and not raw.brain.any():
         raise DataError(f"{files.brain}: the brain mask is empty; make it again or remove the file")
-    reference, ignore = (None, None) if raw.reference is None else classes_of(raw.reference, layout.labels, files)
+    reference, ignore = (None, None) if raw.reference is None else class_numbers(raw.reference, layout.labels, files)
     subject = Subject(
         name=files.name,
         patient=files.patient,
@@ -143,7 +143,7 @@ def load_subject(cohort: Cohort, files: Files) -> Subject:
     return replace(subject, reference=cohort.target.derive(subject))
 
 
-def classes_of(values: npt.NDArray[np.int32], rule: LabelRule, files: Files) -> tuple[Labels, Mask | None]:
+def class_numbers(values: npt.NDArray[np.int32], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
     """Class numbers, and where a value is neither lesion nor background (None if nowhere).
 
     Raises DataError, which names the reference file, for values that the rule does not know.
@@ -162,8 +162,8 @@ def classes_of(values: npt.NDArray[np.int32], rule: LabelRule, files: Files) -> 
     return reference, ignore if ignore.any() else None
 
 
-def _read_nifti(layout: Layout) -> Callable[[Files], Raw]:
-    def read(files: Files) -> Raw:
+def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
+    def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
         first = visits[0][0]
         reference: Volume[Any] | None = None
@@ -175,7 +175,7 @@ def _read_nifti(layout: Layout) -> Callable[[Files], Raw]:
         others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:
             same_grid(first, other)
-        return Raw(
+        return CaseArrays(
             visits=tuple(np.stack([volume.array for volume in visit]) for visit in visits),
             reference=None if reference is None else reference.array.astype(np.int32),
             brain=None if brain is None else brain.array,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import whole_file
-from lesionloss.data.volume import Affine, Volume, apart_mm, spacing_of
+from lesionloss.data.volume import Affine, Volume, corner_distance_mm, spacing_of
 
 GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)
@@ -128,7 +128,7 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
         if np.isfinite(q).all():
             shape = image.shape[:3]
             a, b = (Volume(np.empty(shape, dtype=np.bool_), affine, path) for affine in (q, s))
-            apart = apart_mm(a, b)
+            apart = corner_distance_mm(a, b)
             if apart > FORMS_APART_MM:
                 lines.append(
                     f"{path}: qform and sform lie up to {apart:.3g} mm apart; the sform is used here, other "

@@ -21,7 +21,7 @@ from lesionloss.data.array_files import (
     unpack_mask,
     write_members,
 )
-from lesionloss.data.resample import Grid
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.subject import LESION, Image, Labels, Mask
 from lesionloss.data.volume import Affine, spacing_of
 
@@ -131,9 +131,9 @@ def to_original_grid(array: npt.NDArray[Any], case: PreparedCase) -> npt.NDArray
 
 
 def _moved_back(array: npt.NDArray[Any], case: PreparedCase, origin: Origin) -> npt.NDArray[Any]:
-    from lesionloss.data.register import move_labels, move_linear, move_nearest
+    from lesionloss.data.resampling.along_motion import move_labels, move_linear, move_nearest
 
-    here, there = Grid(case.shape, case.affine), Grid(origin.shape, origin.affine)
+    here, there = VoxelGrid(case.shape, case.affine), VoxelGrid(origin.shape, origin.affine)
     back: Affine = np.linalg.inv(origin.motion).astype(np.float64)
     if array.dtype.kind == "f":
         return move_linear(array.astype(np.float32), here, there, back).astype(array.dtype)

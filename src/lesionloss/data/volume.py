@@ -36,7 +36,7 @@ def spacing_of(affine: Affine) -> tuple[float, float, float]:
     return x, y, z
 
 
-def axes_of(affine: Affine) -> str:
+def orientation(affine: Affine) -> str:
     """Where the axes of an image run, e.g. RAS: to the right, to the front, to the top."""
     import nibabel
 
@@ -46,24 +46,24 @@ def axes_of(affine: Affine) -> str:
 
 def same_grid(a: Volume[Any], b: Volume[Any], tolerance_mm: float = GRID_TOLERANCE_MM) -> None:
     """Raises DataError unless both have one shape and their corner voxels lie within `tolerance_mm` of each other."""
-    distance = apart_mm(a, b)
+    distance = corner_distance_mm(a, b)
     if a.array.shape == b.array.shape and distance <= tolerance_mm:
         return
     turned = _turned(a, b, tolerance_mm)
     if turned:
         raise DataError(
             f"{a.path} and {b.path} are not on one grid: both cover the same place, but {b.path.name} is stored "
-            f"{turned} (orientations {axes_of(a.affine)} and {axes_of(b.affine)}, corners up to {distance:.4g} mm "
-            "apart); reorient one, array and header together, and save it again"
+            f"{turned} (orientations {orientation(a.affine)} and {orientation(b.affine)}, corners up to "
+            f"{distance:.4g} mm apart); reorient one, array and header together, and save it again"
         )
     raise DataError(
         f"{a.path} and {b.path} are not on one grid: shapes {a.array.shape} and {b.array.shape}, "
-        f"orientations {axes_of(a.affine)} and {axes_of(b.affine)}, corners up to {distance:.4g} mm apart "
+        f"orientations {orientation(a.affine)} and {orientation(b.affine)}, corners up to {distance:.4g} mm apart "
         f"(allowed: {tolerance_mm:g}); resample or reorient one onto the grid of the other, masks by nearest neighbour"
     )
 
 
-def apart_mm(a: Volume[Any], b: Volume[Any]) -> float:
+def corner_distance_mm(a: Volume[Any], b: Volume[Any]) -> float:
     """The largest distance between corner voxels of one name."""
     return float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
 

@@ -14,7 +14,7 @@ _LEAST = 0.6  # a lesion that finds less than this share of its volume has no ro
 
 
 @dataclass(frozen=True)
-class Seed:
+class LesionSeed:
     """Where and how a lesion starts. `metric` (3, 3): what a step costs in each direction, 1 across, less along."""
 
     centre_mm: tuple[float, float, float]
@@ -23,22 +23,22 @@ class Seed:
 
 
 @dataclass(frozen=True, eq=False)
-class Body:
+class GrownLesion:
     """A lesion at one visit on a window of the grid: share of each voxel; its signal's part there, 1 in the core."""
 
     share: Float
     signal: Float
 
 
-def grown(
+def grow_lesion(
     generator: np.random.Generator,
-    seed: Seed,
+    seed: LesionSeed,
     volumes_mm3: tuple[float, ...],
     softness: float,
     ground: Mask,
     axes: Axes,
     multiples: tuple[int, int, int],
-) -> tuple[tuple[slice, slice, slice], tuple[Body, ...]] | None:
+) -> tuple[tuple[slice, slice, slice], tuple[GrownLesion, ...]] | None:
     """Bodies of the given volumes, the smaller inside the larger, and their window; None where there is no room.
 
     `ground` (X, Y, Z) says where a lesion may be; the window's edges lie on `multiples` of voxels. Cells are taken in
@@ -53,7 +53,7 @@ def grown(
         return None
     cost = _cost(generator, steps, cell, seed)
     window = _aligned(axes.window(seed.centre_mm, reach * cell), axes.shape, multiples)
-    bodies: dict[float, Body] = {}
+    bodies: dict[float, GrownLesion] = {}
     for volume in sorted(set(volumes_mm3), reverse=True):
         limit = _limit(cost, free, volume / cell**3) if volume > 0 else 0.0
         if limit is None:
@@ -61,7 +61,7 @@ def grown(
         region = _connected(cost, free, limit) if volume > 0 else np.zeros_like(free)
         signal = region * (1 - np.float32(softness) * (cost / np.float32(limit or 1)) ** 2)
         share = region.astype(np.float32)
-        bodies[volume] = Body(*(_on_grid(part, steps, cell, seed, axes, window) for part in (share, signal)))
+        bodies[volume] = GrownLesion(*(_on_grid(part, steps, cell, seed, axes, window) for part in (share, signal)))
     return window, tuple(bodies[volume] for volume in volumes_mm3)
 
 
@@ -77,7 +77,7 @@ def _free(ground: Mask, axes: Axes, centre: tuple[float, float, float], steps: N
     return np.asarray(ground[np.ix_(*clipped)] & x & y & z)
 
 
-def _cost(generator: np.random.Generator, steps: NDArray[np.float64], cell: float, seed: Seed) -> Float:
+def _cost(generator: np.random.Generator, steps: NDArray[np.float64], cell: float, seed: LesionSeed) -> Float:
     from scipy import ndimage
 
     shape = (len(steps),) * 3
@@ -124,7 +124,12 @@ def _aligned(
 
 
 def _on_grid(
-    cells: Float, steps: NDArray[np.float64], cell: float, seed: Seed, axes: Axes, window: tuple[slice, slice, slice]
+    cells: Float,
+    steps: NDArray[np.float64],
+    cell: float,
+    seed: LesionSeed,
+    axes: Axes,
+    window: tuple[slice, slice, slice],
 ) -> Float:
     """Cells averaged over about a voxel and read at the voxels' centres."""
     from scipy import ndimage

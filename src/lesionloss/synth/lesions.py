@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lesionloss.synth.anatomy import Anatomy
 from lesionloss.synth.fields import Axes, Float, Mask
-from lesionloss.synth.growth import Body, Seed, grown
+from lesionloss.synth.growth import GrownLesion, LesionSeed, grow_lesion
 from lesionloss.synth.patient_plan import KINDS, LesionPlan
 
 _TRIES = 30  # places tried before a lesion is given up
@@ -17,7 +17,7 @@ _FADED = 0.7  # a lesion whose signal falls below this share of what it was has 
 
 
 @dataclass(frozen=True)
-class Lesion:
+class LesionRecord:
     """One lesion as it lies in the reference frame (the follow-up's). Coordinates are world mm, RAS+."""
 
     number: int  # its value in the label maps
@@ -31,13 +31,13 @@ class Lesion:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesions:
+class LesionMaps:
     """All lesions: label maps of either visit on the files' grid, change there (+1, -1), signal on the patient's grid.
 
     `signals`: what lesions add to the normal signal, (X, Y, Z) float32, one for each visit.
     """
 
-    found: tuple[Lesion, ...]
+    found: tuple[LesionRecord, ...]
     labels: tuple[NDArray[np.int16], NDArray[np.int16]]
     change: NDArray[np.int8]
     signals: tuple[Float, Float]
@@ -73,7 +73,7 @@ def grow_lesions(
     plans: tuple[LesionPlan, ...],
     pool: tuple[int, int, int],
     brain: Mask,
-) -> Lesions:
+) -> LesionMaps:
     """Grow the planned lesions one after the other; one that finds no room is left out.
 
     Old lesions may touch, new ones touch none: each is one component. `pool`: voxels of the grid along each axis that
@@ -87,7 +87,7 @@ def grow_lesions(
     labels = (np.zeros(files.shape, np.int16), np.zeros(files.shape, np.int16))
     change = np.zeros(files.shape, np.int8)
     signals = (np.zeros(ground.shape, np.float32), np.zeros(ground.shape, np.float32))
-    found: list[Lesion] = []
+    found: list[LesionRecord] = []
     least_mm3 = _SMALLEST_VOXELS * files.voxel_mm3
     for plan in sorted(plans, key=lambda plan: KINDS.index(plan.kind) == 1):
         free = apart if plan.kind == "new" else ground
@@ -113,7 +113,7 @@ def grow_lesions(
         ground[window] &= ~taken
         apart[window] &= ~_fattened(_blown_up(_fattened(before | after), pool) | taken)
         found.append(_describe(len(found) + 1, plan, files, local, before, after, moved))
-    return Lesions(tuple(found), labels, change, signals)
+    return LesionMaps(tuple(found), labels, change, signals)
 
 
 def _sites(anatomy: Anatomy) -> dict[str, _Site]:
@@ -144,7 +144,7 @@ def _settle(
     ventricle: Float,
     ground: Mask,
     pool: tuple[int, int, int],
-) -> tuple[tuple[slice, slice, slice], tuple[Body, ...]] | None:
+) -> tuple[tuple[slice, slice, slice], tuple[GrownLesion, ...]] | None:
     if not len(site.voxels):
         return None
     for _ in range(_TRIES):
@@ -154,8 +154,8 @@ def _settle(
             continue
         metric = _stretch(generator, plan, ventricle, start)
         centre = anatomy.axes.world_mm(start + generator.uniform(-0.45, 0.45, 3))
-        seed = Seed(centre, metric, plan.roughness)
-        body = grown(generator, seed, volumes_mm3, plan.softness, ground, anatomy.axes, pool)
+        seed = LesionSeed(centre, metric, plan.roughness)
+        body = grow_lesion(generator, seed, volumes_mm3, plan.softness, ground, anatomy.axes, pool)
         if body is not None:
             return body
     return None
@@ -236,10 +236,10 @@ def _describe(
     before: Mask,
     after: Mask,
     moved: NDArray[np.int8],
-) -> Lesion:
+) -> LesionRecord:
     centre = np.argwhere(before | after).mean(axis=0) + [part.start for part in window]
     voxel = files.voxel_mm3
-    return Lesion(
+    return LesionRecord(
         number=number,
         kind=plan.kind,
         place=plan.place,

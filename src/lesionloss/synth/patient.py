@@ -12,7 +12,7 @@ from lesionloss.core.randomness import numpy_generator
 from lesionloss.synth.anatomy import Anatomy, Sampling, draw_anatomy
 from lesionloss.synth.contrast import draw_person, visible
 from lesionloss.synth.fields import Axes, Float, Mask
-from lesionloss.synth.lesions import Lesion, grow_lesions, pooled
+from lesionloss.synth.lesions import LesionRecord, grow_lesions, pooled
 from lesionloss.synth.look_alikes import LookAlike, draw_look_alikes
 from lesionloss.synth.patient_plan import KINDS, PatientPlan, plan_patient
 from lesionloss.synth.scanner import acquire, covered, no_error, registration_error, sampling_of
@@ -27,13 +27,13 @@ class PatientRecord:
     index: int
     settings: SynthSettings
     plan: PatientPlan
-    lesions: tuple[Lesion, ...]
+    lesions: tuple[LesionRecord, ...]
     look_alikes: tuple[LookAlike, ...]
     smallest_jacobian: float
     ventricle_widening_mm: float
     brain_mm3: float
 
-    def of_kind(self, kind: str) -> tuple[Lesion, ...]:
+    def of_kind(self, kind: str) -> tuple[LesionRecord, ...]:
         """The lesions of a kind: unchanged, new, enlarging, shrinking or vanishing."""
         return tuple(lesion for lesion in self.lesions if lesion.kind == kind)
 

@@ -21,7 +21,7 @@ def _within(low: float, high: float, default: tuple[float, ...], description: st
     return Field(default, description=description, json_schema_extra={"low": low, "high": high})
 
 
-class Part(BaseModel):
+class SettingsGroup(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("*")
@@ -40,7 +40,7 @@ class Part(BaseModel):
         return value
 
 
-class AnatomySettings(Part):
+class AnatomySettings(SettingsGroup):
     """The person."""
 
     scale: Range = _within(0.8, 1.05, (0.85, 0.99), "size of the head along each axis, 1 is MNI152")
@@ -52,7 +52,7 @@ class AnatomySettings(Part):
     atrophy_mm: Range = _within(0, 2, (0.0, 0.35), "what the ventricles widen between the visits")
 
 
-class ContrastSettings(Part):
+class ContrastSettings(SettingsGroup):
     """Signals relative to normal white matter, before the scanner's gamma; drawn once per protocol."""
 
     grey: Range = _within(0.8, 2, (1.04, 1.3), "signal of the cortex")
@@ -67,7 +67,7 @@ class ContrastSettings(Part):
     jitter: Range = _within(0, 0.3, (0.0, 0.03), "sd of a protocol's contrasts from visit to visit")
 
 
-class LookAlikeSettings(Part):
+class LookAlikeSettings(SettingsGroup):
     """Things that look like lesions or like change and are neither."""
 
     spots: Counts = _within(0, 200, (2, 40), "bright spots in grey matter and at its border, at both visits")
@@ -82,7 +82,7 @@ class LookAlikeSettings(Part):
     fluid_shading: Range = _within(0, 2, (0.1, 0.6), "sd of the log of the fluid's signal, for each visit")
 
 
-class LesionSettings(Part):
+class LesionSettings(SettingsGroup):
     """Lesions and what becomes of them. Counts are drawn log-uniformly, volumes log-normally."""
 
     stable_share: Share = Field(default=0.2, description="share of patients without a new lesion")
@@ -108,7 +108,7 @@ class LesionSettings(Part):
     )
 
 
-class ScannerSettings(Part):
+class ScannerSettings(SettingsGroup):
     """How a visit is measured; drawn once per protocol, or for each visit where that is said."""
 
     in_plane_mm: Range = _within(0.5, 2, (0.5, 1.0), "voxel size within a slice")
@@ -130,7 +130,7 @@ class ScannerSettings(Part):
     motion_mm: Range = _within(0, 10, (0.2, 1.2), "how far it moved")
 
 
-class FollowUpSettings(Part):
+class FollowUpSettings(SettingsGroup):
     """How the two visits differ as images, and how they are brought together."""
 
     other_protocol_share: Share = Field(
@@ -142,7 +142,7 @@ class FollowUpSettings(Part):
     own_grid_share: Share = Field(default=0.5, description="share of patients whose follow-up is not resampled")
 
 
-class SynthSettings(Part):
+class SynthSettings(SettingsGroup):
     """What a whole cohort shares."""
 
     spacing_mm: Edge | Literal["scanner"] = Field(

@@ -1,6 +1,5 @@
 """One module per folder layout; what is registered here is recognised, in this order."""
 
-from lesionloss.data.layout import layouts
 from lesionloss.data.layouts import (
     acdc,
     bids,
@@ -21,6 +20,7 @@ from lesionloss.data.layouts import (
     synapse,
     wmh2017,
 )
+from lesionloss.data.layouts.records import layouts
 
 LONGITUDINAL = (lit, msseg2, msseg2_bids)
 CROSS_SECTIONAL = (msseg2016, isbi2015, wmh2017, ljubljana)

@@ -7,26 +7,29 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, folders_in, published, stems_in
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, stems_in
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, Target, published
 
 PARTS = ("training", "testing")
 
 
-def _wanted(root: Path) -> Iterator[Wanted]:
+def _wanted(root: Path) -> Iterator[ExpectedFiles]:
     for start in [root / part for part in PARTS if (root / part).is_dir()] or [root]:
         for folder in folders_in(start):
             frame = re.compile(rf"({re.escape(folder.name)}_frame\d+)(_gt)?")
             found = {match[1] for stem in stems_in(folder) if (match := frame.fullmatch(stem))}
             if re.fullmatch(r"patient\d+", folder.name):
-                yield from (Wanted(name, folder.name, folder, ((name,),), f"{name}_gt") for name in sorted(found))
+                yield from (
+                    ExpectedFiles(name, folder.name, folder, ((name,),), f"{name}_gt") for name in sorted(found)
+                )
 
 
 def _recognise(root: Path) -> bool:
     return any(True for _ in _wanted(root))
 
 
-def _discover(root: Path) -> Found:
-    return collect(_wanted(root))
+def _discover(root: Path) -> FoundCases:
+    return collect_cases(_wanted(root))
 
 
 LAYOUT = Layout(

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
 from lesionloss.data.subject import Image, Labels, Mask, Subject
 from lesionloss.data.z_score import z_score
 
@@ -37,7 +38,7 @@ def _recognise(root: Path) -> bool:
     return any(image_file(folder, stem) for folder in _patients(root) for stem in (*VISITS, "gt"))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     return discover_in(_patients(root), VISITS, reference="gt", brain="brainmask", brain_needed=True)
 
 

@@ -6,7 +6,8 @@ brain mask; where a `brain_mask.nii.gz` lies beside the visits it is used. Some 
 
 from pathlib import Path
 
-from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
 
 VISITS = ("flair_time01_on_middle_space", "flair_time02_on_middle_space")
 
@@ -19,7 +20,7 @@ def _recognise(root: Path) -> bool:
     return any(image_file(folder, visit) for folder in _patients(root) for visit in VISITS)
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     return discover_in(_patients(root), VISITS, reference="ground_truth", brain="brain_mask", brain_needed=False)
 
 

@@ -7,7 +7,8 @@ numbers are those of a centre.
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, Layout, Target, Wanted, collect, folders_in, published
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in
+from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
 
 STEMS = ("FLAIR", "T1", "GADO", "T2", "DP")
 PARTS = ("Training", "Testing")
@@ -33,9 +34,9 @@ def _name(root: Path, folder: Path) -> str:
     return "_".join(folder.parts[-3 if both else -2 :])
 
 
-def _discover(root: Path) -> Found:
-    return collect(
-        Wanted(
+def _discover(root: Path) -> FoundCases:
+    return collect_cases(
+        ExpectedFiles(
             name=_name(root, folder),
             patient=_name(root, folder),
             folder=folder,

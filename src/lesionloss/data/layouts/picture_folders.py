@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.layout import Files, Found, Raw, Wanted, collect
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases
+from lesionloss.data.layouts.records import CaseArrays, CaseFiles, FoundCases
 from lesionloss.data.subject import Image
 
 ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -39,29 +40,29 @@ def picture_stems(folder: Path) -> list[str]:
     return sorted({path.stem for path in paths}, key=lambda stem: (len(stem) if stem.isdigit() else 0, stem))
 
 
-def collect_pictures(wanted: Iterable[Wanted]) -> Found:
-    """`collect` for pictures."""
-    return collect(wanted, picture_file, " (.png, .tif, .jpg, .bmp or .gif)")
+def collect_pictures(wanted: Iterable[ExpectedFiles]) -> FoundCases:
+    """`collect_cases` for pictures."""
+    return collect_cases(wanted, picture_file, " (.png, .tif, .jpg, .bmp or .gif)")
 
 
-def picture_reader(contrasts: tuple[str, ...]) -> Callable[[Files], Raw]:
+def picture_reader(contrasts: tuple[str, ...]) -> Callable[[CaseFiles], CaseArrays]:
     """A layout's reader: one picture per visit, seen as `contrasts` (GREY or RGB), masks of one value per pixel."""
     # Unlike a nested function, a partial one travels between processes.
     return partial(_read, contrasts=contrasts)
 
 
-def _read(files: Files, contrasts: tuple[str, ...]) -> Raw:
+def _read(files: CaseFiles, contrasts: tuple[str, ...]) -> CaseArrays:
     brain = None if files.brain is None else read_values(files.brain) > 0
     reference = None if files.reference is None else read_values(files.reference)
     return picture_case(files, contrasts, reference, brain)
 
 
 def picture_case(
-    files: Files,
+    files: CaseFiles,
     contrasts: tuple[str, ...],
     reference: npt.NDArray[np.int32] | None,
     brain: npt.NDArray[np.bool_] | None = None,
-) -> Raw:
+) -> CaseArrays:
     """The visits of a case with its masks, (X, Y). Raises DataError if a picture can't be used or sizes differ."""
     visits = tuple(read_picture(visit[0], contrasts) for visit in files.visits)
     first = files.visits[0][0]
@@ -70,7 +71,7 @@ def picture_case(
         if array is not None and array.shape != size:
             shapes = " and ".join("x".join(map(str, shape)) for shape in (size, array.shape))
             raise DataError(f"{first} and {path} differ in size: {shapes} pixels; fetch both again")
-    return Raw(visits, reference, brain, np.eye(4))
+    return CaseArrays(visits, reference, brain, np.eye(4))
 
 
 def read_picture(path: Path, contrasts: tuple[str, ...]) -> Image:

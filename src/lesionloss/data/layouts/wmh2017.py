@@ -7,7 +7,8 @@ Cases are named by their folders below the site: `Utrecht_0`, `Amsterdam_GE3T_10
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, Target, published
 
 SITES = ("Utrecht", "Singapore", "Amsterdam")
 PARTS = ("training", "test")
@@ -35,9 +36,9 @@ def _recognise(root: Path) -> bool:
     return any(True for _ in _patients(root))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     visits = (tuple(f"pre/{stem}" for stem in STEMS),)
-    return collect(Wanted(name, name, folder, visits, "wmh") for name, folder in _patients(root))
+    return collect_cases(ExpectedFiles(name, name, folder, visits, "wmh") for name, folder in _patients(root))
 
 
 LAYOUT = Layout(

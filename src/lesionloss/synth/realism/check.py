@@ -10,9 +10,15 @@ from typing import Any
 
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import Cohort
-from lesionloss.synth.realism.classifier import Patches, Settings, Telling, draw_patches, tell_apart
+from lesionloss.synth.realism.classifier import (
+    CasePatches,
+    ClassifierResult,
+    ClassifierSettings,
+    cross_validate,
+    draw_patches,
+)
 from lesionloss.synth.realism.compared_cases import complete_cases, masks_of, masks_only
-from lesionloss.synth.realism.distances import Row, compare
+from lesionloss.synth.realism.distances import QuantityDistance, compare
 from lesionloss.synth.realism.figures import write_distributions, write_patches
 from lesionloss.synth.realism.measures import Measured, measure_images, measure_masks
 from lesionloss.synth.realism.slice_sheet import SHOWN, Slice, shuffled, slice_of, write_slices
@@ -21,21 +27,21 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class CheckRequest:
     """Which cohorts, how many complete cases of each at most (0: all), and how patches are told apart (None: not)."""
 
     real: Cohort
     synthetic: Cohort
     most: int = 0
-    telling: Settings | None = None
+    telling: ClassifierSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class CheckedCohort:
     """What was measured of one cohort; `masks_only` counts the patients of whom only masks are there."""
 
     measured: tuple[Measured, ...]
-    patches: tuple[Patches, ...]
+    patches: tuple[CasePatches, ...]
     spacings_mm: tuple[tuple[float, ...], ...]
     complete: int
     masks_only: int
@@ -43,16 +49,16 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Check:
+class RealismCheck:
     """The comparison: rows of distances, and how well patches are told apart."""
 
-    rows: tuple[Row, ...]
-    tellings: tuple[Telling, ...]
-    real: Side
-    synthetic: Side
+    rows: tuple[QuantityDistance, ...]
+    tellings: tuple[ClassifierResult, ...]
+    real: CheckedCohort
+    synthetic: CheckedCohort
 
 
-def check(asked: Asked, progress: Progress = lambda name: None) -> Check:
+def check_realism(asked: CheckRequest, progress: Progress = lambda name: None) -> RealismCheck:
     """Measure both cohorts and compare; `progress` is told of each case and each view.
 
     Raises DataError for files that can't be believed or cases that are not pairs, UsageError for too few patients.
@@ -62,15 +68,15 @@ def check(asked: Asked, progress: Progress = lambda name: None) -> Check:
     )
     tellings = []
     if asked.telling is not None:
-        for telling in tell_apart((*real.patches, *synthetic.patches), asked.telling):
+        for telling in cross_validate((*real.patches, *synthetic.patches), asked.telling):
             progress(telling.view)
             tellings.append(telling)
-    return Check(compare(real.measured, synthetic.measured), tuple(tellings), real, synthetic)
+    return RealismCheck(compare(real.measured, synthetic.measured), tuple(tellings), real, synthetic)
 
 
-def _measured(cohort: Cohort, asked: Asked, progress: Progress, *, real: bool) -> Side:
+def _measured(cohort: Cohort, asked: CheckRequest, progress: Progress, *, real: bool) -> CheckedCohort:
     measured: list[Measured] = []
-    patches: list[Patches] = []
+    patches: list[CasePatches] = []
     spacings: list[tuple[float, ...]] = []
     slices: list[Slice] = []
     for case in complete_cases(cohort, asked.most):
@@ -85,13 +91,15 @@ def _measured(cohort: Cohort, asked: Asked, progress: Progress, *, real: bool) -
     for masks in masks_only(cohort):
         measured.append(measure_masks(masks))
         progress(masks.name)
-    return Side(tuple(measured), tuple(patches), tuple(spacings), complete, len(measured) - complete, tuple(slices))
+    return CheckedCohort(
+        tuple(measured), tuple(patches), tuple(spacings), complete, len(measured) - complete, tuple(slices)
+    )
 
 
-def as_record(found: Check) -> dict[str, Any]:
+def as_record(found: RealismCheck) -> dict[str, Any]:
     """Plain numbers, for JSON."""
 
-    def side(which: Side) -> dict[str, Any]:
+    def side(which: CheckedCohort) -> dict[str, Any]:
         spacings = [[round(edge, 4) for edge in spacing] for spacing in which.spacings_mm]
         return {"complete_cases": which.complete, "masks_only": which.masks_only, "spacings_mm": spacings}
 
@@ -108,11 +116,11 @@ def as_record(found: Check) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _side_by_side(found: Check) -> list[Slice]:
+def _side_by_side(found: RealismCheck) -> list[Slice]:
     return shuffled((*found.real.slices, *found.synthetic.slices))
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: QuantityDistance) -> dict[str, Any]:
     record: dict[str, Any] = {"quantity": row.quantity.name, "unit": row.quantity.unit}
     for name, quartiles in (("real", row.real), ("synthetic", row.synthetic)):
         record |= {f"{name}_{word}": value for word, value in zip(("p25", "median", "p75"), quartiles, strict=True)}
@@ -122,7 +130,7 @@ def _flat(row: Row) -> dict[str, Any]:
     return record | {"real_cases": row.cases[0], "synthetic_cases": row.cases[1]}
 
 
-def write_check(found: Check, folder: Path) -> None:
+def write_check(found: RealismCheck, folder: Path) -> None:
     """realism.json, distances.csv, distributions.png and .svg, slices.png, and patches.png where patches were drawn."""
     write_text(folder / "realism.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
     table = io.StringIO()

@@ -25,7 +25,7 @@ SIDE = 32  # pixels to which a patch is interpolated, so that grids of different
 
 
 @dataclass(frozen=True)
-class Telling:
+class ClassifierResult:
     """How well patches were told apart by one view: AUC over all patches that were judged, and over each fold."""
 
     view: str
@@ -35,7 +35,7 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClassifierSettings:
     """Patches of a case, folds, and the training of the small network."""
 
     patches: int = 60
@@ -46,7 +46,7 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class CasePatches:
     """Of one patient: (n, 3, SIDE, SIDE) float32, axial, z-scored visits and their difference."""
 
     patient: str
@@ -54,7 +54,7 @@ class Patches:
     images: NDArray[np.float32]
 
 
-def draw_patches(case: PreparedCase, *, real: bool, settings: Settings) -> Patches:
+def draw_patches(case: PreparedCase, *, real: bool, settings: ClassifierSettings) -> CasePatches:
     """Axial squares of 24 mm around random voxels of the brain, turned and flipped at random."""
     from scipy import ndimage
 
@@ -71,10 +71,10 @@ def draw_patches(case: PreparedCase, *, real: bool, settings: Settings) -> Patch
             images[index, channel] = ndimage.map_coordinates(flat, where, order=1, mode="constant", output=np.float32)
         turned = np.rot90(images[index], int(draw.integers(4)), axes=(1, 2))
         images[index] = turned[:, ::-1] if draw.random() < 0.5 else turned
-    return Patches(case.patient, real, images)
+    return CasePatches(case.patient, real, images)
 
 
-def tell_apart(patches: Sequence[Patches], settings: Settings) -> Iterator[Telling]:
+def cross_validate(patches: Sequence[CasePatches], settings: ClassifierSettings) -> Iterator[ClassifierResult]:
     """For each view the AUC on patients that were left out. Raises UsageError for fewer than two patients of a kind."""
     folds = _folds(patches, settings)
     for view, channels in VIEWS.items():
@@ -89,7 +89,7 @@ def tell_apart(patches: Sequence[Patches], settings: Settings) -> Iterator[Telli
             truths.append(truth)
             each.append(auc(score, truth))
         truth = np.concatenate(truths)
-        yield Telling(
+        yield ClassifierResult(
             view, auc(np.concatenate(scores), truth), tuple(each), (int((truth == 1).sum()), int((truth == 0).sum()))
         )
 
@@ -104,7 +104,7 @@ def auc(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * int((~positive).sum())))
 
 
-def _folds(patches: Sequence[Patches], settings: Settings) -> list[set[str]]:
+def _folds(patches: Sequence[CasePatches], settings: ClassifierSettings) -> list[set[str]]:
     """Patients to leave out in turn: each fold has some of either kind."""
     real, synthetic = ([found.patient for found in patches if found.real is kind] for kind in (True, False))
     count = min(settings.folds, len(real), len(synthetic))
@@ -116,7 +116,9 @@ def _folds(patches: Sequence[Patches], settings: Settings) -> list[set[str]]:
     return [{*real[fold::count], *synthetic[fold::count]} for fold in range(count)]
 
 
-def _joined(patches: Sequence[Patches], channels: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _joined(
+    patches: Sequence[CasePatches], channels: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     images = np.concatenate([found.images[:, list(channels)] for found in patches])
     truth = np.concatenate([np.full(len(found.images), float(found.real), np.float32) for found in patches])
     return images, truth
@@ -126,7 +128,7 @@ def _learn(
     x: NDArray[np.float32],
     y: NDArray[np.float32],
     unseen: NDArray[np.float32],
-    settings: Settings,
+    settings: ClassifierSettings,
     name: tuple[str, int],
 ) -> NDArray[np.floating]:
     """Train on x (n, C, SIDE, SIDE) with as many real patches as synthetic ones in a batch; scores of `unseen`."""

@@ -7,23 +7,24 @@ import numpy as np
 
 from lesionloss.core.errors import DataError
 from lesionloss.data.cohort import Cohort, load_subject
-from lesionloss.data.layout import MasksOnly, published
+from lesionloss.data.layouts.records import MasksOnly, published
 from lesionloss.data.nifti import read_labels, read_mask
-from lesionloss.data.prepare import Preparation, PreparedCase, prepare
-from lesionloss.data.resample import Grid
+from lesionloss.data.preparation.prepare_case import prepare_subject
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.subject import Mask
 from lesionloss.data.volume import same_grid
 
 
 @dataclass(frozen=True, eq=False)
-class Masks:
+class CaseMasks:
     """Lesion and brain masks (X, Y, Z) of a patient on one grid."""
 
     name: str
     patient: str
     lesion: Mask
     brain: Mask
-    grid: Grid
+    grid: VoxelGrid
 
 
 def complete_cases(cohort: Cohort, most: int) -> Iterator[PreparedCase]:
@@ -37,15 +38,15 @@ def complete_cases(cohort: Cohort, most: int) -> Iterator[PreparedCase]:
         subject = load_subject(cohort, files)
         if len(subject.space) != 3:
             raise DataError(f"{files.name}: a comparison needs three-dimensional visits, got {len(subject.space)} axes")
-        yield prepare(subject, Preparation())
+        yield prepare_subject(subject)
 
 
-def masks_of(case: PreparedCase) -> Masks:
+def masks_of(case: PreparedCase) -> CaseMasks:
     """Those of a prepared case, on its cropped grid."""
-    return Masks(case.name, case.patient, case.lesion, case.brain, Grid(case.shape, case.affine))
+    return CaseMasks(case.name, case.patient, case.lesion, case.brain, VoxelGrid(case.shape, case.affine))
 
 
-def masks_only(cohort: Cohort) -> Iterator[Masks]:
+def masks_only(cohort: Cohort) -> Iterator[CaseMasks]:
     """Patients without images, whose masks count where the target is the published mask.
 
     Raises DataError for a file that can't be believed.
@@ -56,9 +57,9 @@ def masks_only(cohort: Cohort) -> Iterator[Masks]:
         yield _read(found, cohort)
 
 
-def _read(found: MasksOnly, cohort: Cohort) -> Masks:
+def _read(found: MasksOnly, cohort: Cohort) -> CaseMasks:
     lesion, brain = read_labels(found.reference), read_mask(found.brain)
     same_grid(lesion, brain)
     counted = [value for value, number in cohort.layout.labels.values if number > 0]
     inside = np.isin(lesion.array, counted)
-    return Masks(found.name, found.patient, inside, brain.array, Grid(inside.shape, lesion.affine))
+    return CaseMasks(found.name, found.patient, inside, brain.array, VoxelGrid(inside.shape, lesion.affine))

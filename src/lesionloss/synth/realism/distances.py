@@ -11,7 +11,7 @@ SHOWN = (25, 50, 75)
 
 
 @dataclass(frozen=True)
-class Row:
+class QuantityDistance:
     """One quantity. `real` and `synthetic` are quartiles (25, 50, 75 %); counts are values, then cases.
 
     `wasserstein` (in the quantity's unit) is how far one distribution has to be moved, on average, to become the
@@ -29,7 +29,7 @@ class Row:
     ks: float
 
 
-def compare(real: Sequence[Measured], synthetic: Sequence[Measured]) -> tuple[Row, ...]:
+def compare(real: Sequence[Measured], synthetic: Sequence[Measured]) -> tuple[QuantityDistance, ...]:
     """A row for each quantity that both sides have, in the order of `QUANTITIES`."""
     rows = (_row(quantity, real, synthetic) for quantity in QUANTITIES)
     return tuple(row for row in rows if row is not None)
@@ -41,7 +41,7 @@ def pooled(measured: Sequence[Measured], quantity: Quantity) -> Values:
     return values[np.isfinite(values)]
 
 
-def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measured]) -> Row | None:
+def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measured]) -> QuantityDistance | None:
     from scipy import stats
 
     first, second = pooled(real, quantity), pooled(synthetic, quantity)
@@ -49,7 +49,7 @@ def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measu
         return None
     low, _, high = np.percentile(first, SHOWN)
     distance = float(stats.wasserstein_distance(first, second))
-    return Row(
+    return QuantityDistance(
         quantity=quantity,
         real=tuple(np.percentile(first, SHOWN).tolist()),
         synthetic=tuple(np.percentile(second, SHOWN).tolist()),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lesionloss.core.files import whole_file
-from lesionloss.synth.realism.classifier import Patches
-from lesionloss.synth.realism.distances import Row, pooled
+from lesionloss.synth.realism.classifier import CasePatches
+from lesionloss.synth.realism.distances import QuantityDistance, pooled
 from lesionloss.synth.realism.measures import VOLUME, Measured, Values
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LINES = (
 
 
 def write_distributions(
-    rows: Sequence[Row], real: Sequence[Measured], synthetic: Sequence[Measured], files: Sequence[Path]
+    rows: Sequence[QuantityDistance], real: Sequence[Measured], synthetic: Sequence[Measured], files: Sequence[Path]
 ) -> None:
     """One panel per row, real against synthetic, drawn to each of `files` (PNG, SVG or PDF by their endings)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -48,7 +48,7 @@ def write_distributions(
             figure.savefig(temporary, dpi=110, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
-def _panel(axes: "Axes", row: Row, first: Values, second: Values) -> None:
+def _panel(axes: "Axes", row: QuantityDistance, first: Values, second: Values) -> None:
     logarithmic = row.quantity == VOLUME
     values = [np.log10(part) if logarithmic else part for part in (first, second)]
     low, high = np.quantile(np.concatenate(values), (0.003, 0.997))
@@ -78,7 +78,7 @@ def _folded(text: str) -> str:
     return "\n".join(textwrap.wrap(text, 34))
 
 
-def write_patches(patches: Sequence[Patches], file: Path, shown: int = 12) -> None:
+def write_patches(patches: Sequence[CasePatches], file: Path, shown: int = 12) -> None:
     """Patches of the follow-up and of the difference: real ones above, synthetic ones below, without lesions marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -104,7 +104,7 @@ def write_patches(patches: Sequence[Patches], file: Path, shown: int = 12) -> No
         figure.savefig(temporary, dpi=110)
 
 
-def _picked(patches: Sequence[Patches], *, real: bool, channel: int, count: int) -> list[Values]:
+def _picked(patches: Sequence[CasePatches], *, real: bool, channel: int, count: int) -> list[Values]:
     """Patches that lie within the brain, the same number of each patient."""
     kind = [found for found in patches if found.real is real]
     each = -(-count // max(len(kind), 1))

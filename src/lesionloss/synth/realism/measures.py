@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.subject import Image, Mask
-from lesionloss.synth.realism.compared_cases import Masks
+from lesionloss.synth.realism.compared_cases import CaseMasks
 
 Values = NDArray[np.float64]
 DRAWN = 4000  # voxels of a case for each quantity that is measured in voxels
@@ -71,7 +71,7 @@ def measure_images(case: PreparedCase) -> Measured:
     return found
 
 
-def measure_masks(masks: Masks) -> Measured:
+def measure_masks(masks: CaseMasks) -> Measured:
     """Sizes, number and places of lesions (26-connected), which need no image."""
     import cc3d
 
@@ -187,7 +187,7 @@ def _rises(difference: Image, lesion: Mask) -> Values:
     return np.asarray((sums / np.maximum(np.bincount(components), 1))[1:])
 
 
-def _depths(masks: Masks, components: NDArray[np.integer], count: int) -> Values:
+def _depths(masks: CaseMasks, components: NDArray[np.integer], count: int) -> Values:
     """Greatest distance of each lesion's voxels from the border of the brain."""
     import edt
     from scipy import ndimage
@@ -196,7 +196,7 @@ def _depths(masks: Masks, components: NDArray[np.integer], count: int) -> Values
     return np.asarray(ndimage.maximum(depth, components, np.arange(1, count + 1)), dtype=np.float64).reshape(count)
 
 
-def _places(masks: Masks, components: NDArray[np.integer], count: int) -> Values:
+def _places(masks: CaseMasks, components: NDArray[np.integer], count: int) -> Values:
     """Centre of each lesion in the brain's box (lesions, 3): from the midline 0 to 1, back to front, bottom to top.
 
     Directions come from the affine, so storage order and flips don't matter. The box ends at percentiles .5 and 99.5.

@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.data.augment import Steps, augmented
-from lesionloss.data.case_cache import in_memory
-from lesionloss.data.patch_sampling import Cases, Draws, Sampler
-from lesionloss.data.patches import Patch, Stream
+from lesionloss.data.batches.augmentation import Steps, augmented_patch
+from lesionloss.data.batches.patch_samplers import Cases, Draws, Sampler
+from lesionloss.data.batches.patches import Patch, Stream
 from lesionloss.data.prepared import PreparedCase
 
 AHEAD = 2  # batches made in advance for each worker: one being made, one waiting
@@ -55,7 +54,7 @@ def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: i
         rng = numpy_generator(*stream, "augment", step, place)
         try:
             case = cases[window.case]
-            patch = augmented(case, window, draws.size, steps, rng, padding_counts=draws.padding_counts)
+            patch = augmented_patch(case, window, draws.size, steps, rng, padding_counts=draws.padding_counts)
         except LesionLossError:
             raise
         except Exception as error:
@@ -96,7 +95,7 @@ class BatchStream:
         for name, value, least in (("batch", batch, 1), ("start_step", start_step, 1), ("workers", workers, 0)):
             if value < least:
                 raise UsageError(f"{name} is a whole number of {least} or more, got {value}")
-        self._cases = in_memory(cases)
+        self._cases = _by_name(cases)
         self.draws = sampler.over(self._cases)
         self._augmentation = augmentation
         self._stream = stream
@@ -149,3 +148,17 @@ def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> Batc
     valid = None if all(patch.valid.all() for patch in patches) else np.stack([patch.valid for patch in patches])
     images = np.stack([patch.image for patch in patches])
     return Batch(step, images, np.stack([patch.reference for patch in patches]), valid, names)
+
+
+def _by_name(
+    cases: Mapping[str, PreparedCase] | Sequence[PreparedCase],
+) -> Mapping[str, PreparedCase]:
+    """Cases by their names. Raises UsageError where two have the same name."""
+    if isinstance(cases, Mapping):
+        return cases
+    named = {case.name: case for case in cases}
+    if len(named) < len(cases):
+        names = [case.name for case in cases]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two cases are named {twice!r}; names tell cases apart, so give each its own")
+    return named

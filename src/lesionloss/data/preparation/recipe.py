@@ -19,24 +19,24 @@ Edge = Annotated[float, Field(ge=0.05, le=50)]
 Side = Annotated[int, Field(ge=8, le=4096)]
 
 
-class Part(BaseModel):
+class StepSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Register(Part):
+class RegisterSettings(StepSettings):
     """Rigid registration of two visits, to the space halfway between them or to the follow-up's."""
 
     to: Literal["halfway", "followup"] = "halfway"
 
 
-class N4(Part):
+class N4Settings(StepSettings):
     """Bias field correction on voxels of about `voxel_mm`; `iterations` on each level of the field."""
 
     voxel_mm: Edge = 4.0
     iterations: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (50, 50, 50)
 
 
-class Brain(Part):
+class BrainSettings(StepSettings):
     """The brain mask: the given one, one made by a simple threshold, or an external program's.
 
     `auto` takes the given one and makes a simple one where there is none. `tool` runs `command` on each visit's first
@@ -48,13 +48,13 @@ class Brain(Part):
     mask: str = ""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Brain":
+    def _consistent(self) -> "BrainSettings":
         if self.source == "tool" and not (self.command and self.mask):
             raise ValueError('source "tool" needs command (program and arguments) and mask (the file it writes)')
         return self
 
 
-class Resample(Part):
+class ResampleSettings(StepSettings):
     """The voxels' edges; empty keeps them. [0.5, 0.75, 0.75] is that of the HyTver paper.
 
     `size` stands instead: the number of voxels along each axis, whatever becomes of the edges (pictures of many sizes).
@@ -64,13 +64,13 @@ class Resample(Part):
     size: tuple[Side, Side, Side] | tuple[Side, Side] | tuple[()] = ()
 
 
-class Crop(Part):
+class CropSettings(StepSettings):
     """The box around brain and reference, with a margin on each side."""
 
     margin_voxels: Annotated[int, Field(ge=0)] = 4
 
 
-HD_BET = Brain(
+HD_BET = BrainSettings(
     source="tool",
     command=("hd-bet", "-i", "{image}", "-o", "{folder}/brain.nii.gz", "-device", "cpu", "--disable_tta",
              "--save_bet_mask"),
@@ -78,18 +78,18 @@ HD_BET = Brain(
 )  # fmt: skip
 
 
-class Recipe(Part):
+class PreparationRecipe(StepSettings):
     """The steps in their order, and the settings of each. A step that is not named is not done."""
 
     steps: tuple[Step, ...] = ("brain", "crop", "normalise", "subtract")
-    register_: Annotated[Register, Field(alias="register")] = Register()
-    n4: N4 = N4()
-    brain: Brain = Brain()
-    resample: Resample = Resample()
-    crop: Crop = Crop()
+    register_: Annotated[RegisterSettings, Field(alias="register")] = RegisterSettings()
+    n4: N4Settings = N4Settings()
+    brain: BrainSettings = BrainSettings()
+    resample: ResampleSettings = ResampleSettings()
+    crop: CropSettings = CropSettings()
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Recipe":
+    def _consistent(self) -> "PreparationRecipe":
         twice = sorted({step for step in self.steps if self.steps.count(step) > 1})
         if twice:
             raise ValueError(f"steps names {', '.join(twice)} twice")
@@ -113,7 +113,7 @@ class Recipe(Part):
         return tomli_w.dumps(self.model_dump(mode="json", by_alias=True))
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path) -> PreparationRecipe:
     """Read a TOML file. Raises UsageError with all errors at once, each with its key."""
     if not path.is_file():
         raise UsageError(f"{path}: no such plan; give a TOML file with the steps, or leave out --plan")
@@ -124,10 +124,10 @@ def load_recipe(path: Path) -> Recipe:
     return make_recipe(record, str(path))
 
 
-def make_recipe(record: Mapping[str, object], where: str) -> Recipe:
+def make_recipe(record: Mapping[str, object], where: str) -> PreparationRecipe:
     """A recipe from plain values. Raises UsageError, which begins with `where`, with all errors at once."""
     try:
-        return Recipe.model_validate(record)
+        return PreparationRecipe.model_validate(record)
     except ValidationError as error:
         raise UsageError(f"{where}: " + "; ".join(_explain(dict(item)) for item in error.errors())) from error
 
@@ -148,7 +148,7 @@ def _explain(item: Mapping[str, Any]) -> str:
 
 
 def _known(path: list[str]) -> list[str]:
-    part: type[BaseModel] = Recipe
+    part: type[BaseModel] = PreparationRecipe
     for name in path:
         inner = {(field.alias or key): field.annotation for key, field in part.model_fields.items()}[name]
         part = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else part

@@ -15,18 +15,26 @@ import numpy.typing as npt
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.randomness import numpy_generator
 from lesionloss.core.ranges import Hyperparameter, hyperparameter
-from lesionloss.data.intensity import BiasField, Brightness, Contrast, Gamma, Noise, Rescale, Tone
-from lesionloss.data.patch_sampling import Window
-from lesionloss.data.patches import Patch, Size, Stream
+from lesionloss.data.batches.intensity import BiasField, Brightness, Contrast, Gamma, IntensityTransform, Noise, Rescale
+from lesionloss.data.batches.patch_samplers import Window
+from lesionloss.data.batches.patches import Patch, Size
+from lesionloss.data.batches.transforms import (
+    Elastic,
+    Flip,
+    PointTransform,
+    Rotate,
+    Rotate90,
+    Scale,
+    VoxelTransform,
+    cut_transformed,
+    flip_patch,
+)
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.transforms import Bend, Elastic, Flip, Rotate, Rotate90, Scale, Turn, bent, flipped
 
-Step = Bend | Turn | Tone
+Step = PointTransform | VoxelTransform | IntensityTransform
 Steps = tuple[Step, ...]
 Images = npt.NDArray[np.float32]
-References = npt.NDArray[np.uint8]
 
 KINDS: Mapping[str, type[Any]] = {
     "flip": Flip,
@@ -42,7 +50,6 @@ KINDS: Mapping[str, type[Any]] = {
     "bias_field": BiasField,
 }
 CHEAP: Steps = (Flip(), Rescale())
-PAIR = ("baseline", "followup", "difference")
 
 
 def hytver() -> Steps:
@@ -117,7 +124,7 @@ def format_augmentation(steps: Steps) -> tuple[str, ...]:
     return tuple(format_call(names[type(step)], _changed(step)) for step in steps)
 
 
-def augmented(
+def augmented_patch(
     case: PreparedCase,
     window: Window,
     size: Size,
@@ -127,19 +134,21 @@ def augmented(
     padding_counts: bool = True,
 ) -> Patch:
     """The patch of a window, augmented: the same geometry for all channels, reference and valid voxels."""
-    bends = [step for step in steps if isinstance(step, Bend)]
-    patch = bent(case, window.start, size, bends, rng, padding_counts=padding_counts)
-    patch = flipped(patch, window.flipped)
+    bends = [step for step in steps if isinstance(step, PointTransform)]
+    patch = cut_transformed(case, window.start, size, bends, rng, padding_counts=padding_counts)
+    patch = flip_patch(patch, window.flipped)
     for step in steps:
-        if isinstance(step, Turn):
+        if isinstance(step, VoxelTransform):
             patch = step.turn(patch, rng)
-    tones = [step for step in steps if isinstance(step, Tone)]
+    tones = [step for step in steps if isinstance(step, IntensityTransform)]
     if not bends and not tones:
         return patch
-    return Patch(toned(patch.image, case.channels, tones, rng), patch.reference, patch.valid)
+    return Patch(change_intensities(patch.image, case.channels, tones, rng), patch.reference, patch.valid)
 
 
-def toned(image: Images, channels: Sequence[str], tones: Sequence[Tone], rng: np.random.Generator) -> Images:
+def change_intensities(
+    image: Images, channels: Sequence[str], tones: Sequence[IntensityTransform], rng: np.random.Generator
+) -> Images:
     """A new image (C, *size) with other intensities, 0 where all visits were 0, and differences taken anew."""
     differences = difference_channels(tuple(channels))
     visits = [index for index in range(len(channels)) if index not in differences]
@@ -172,23 +181,6 @@ def difference_channels(channels: tuple[str, ...]) -> dict[int, tuple[int, int]]
             raise DataError(f"channel {name!r} needs a followup and a baseline, but there are only {channels}")
         found[index] = (followup, baseline)
     return found
-
-
-def augment(images: Images, references: References, stream: Stream, step: int) -> tuple[Images, References]:
-    """New images (B, 3, *size) and references (B, *size): flipped, and each visit scaled and shifted.
-
-    Each axis is flipped with probability 1/2, image and reference alike. Baseline and followup are each multiplied by a
-    number from [0.9, 1.1] and raised by one from [-0.1, 0.1] (in standard deviations of the brain); voxels that are 0
-    in both visits (outside the brain, padding) stay 0. The difference is followup - baseline afterwards, as before.
-    Patch i depends on nothing but its content, `stream`, `step` and i.
-    """
-    new_images, new_references = np.empty_like(images), np.empty_like(references)
-    for index, (image, reference) in enumerate(zip(images, references, strict=True)):
-        rng = numpy_generator(*stream, "augment", step, index)
-        patch = Flip().turn(Patch(image, reference, np.ones(reference.shape, dtype=np.bool_)), rng)
-        new_images[index] = toned(patch.image, PAIR, (Rescale(),), rng)
-        new_references[index] = patch.reference
-    return new_images, new_references
 
 
 def _parse_step(text: str) -> Step:

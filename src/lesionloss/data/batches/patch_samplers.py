@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.data.patches import Size, Stream, check_crop, check_fits, check_size, crop_start, start_around
+from lesionloss.data.batches.patches import Size, Stream, check_crop, check_fits, check_size, crop_start, start_around
 from lesionloss.data.prepared import PreparedCase
 
 Cases = Mapping[str, PreparedCase]

@@ -17,54 +17,33 @@ from typing import Any
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import sha256_of, write_text
-from lesionloss.data.cohort import Cohort, Files
-from lesionloss.data.layout import Layout, Target
+from lesionloss.data.cohort import Cohort
+from lesionloss.data.cohort_index import INDEX, CaseEntry, entry_from
+from lesionloss.data.layouts.records import CaseFiles, Layout, Target
 from lesionloss.data.nifti import repairs_of
-from lesionloss.data.preparation_recipe import Recipe
-from lesionloss.data.preparation_state import Work
-from lesionloss.data.preparation_steps import carry_out
+from lesionloss.data.preparation.case_state import PreparationState, finish_preparation, start_preparation
+from lesionloss.data.preparation.read_case import read_case, without_registration
+from lesionloss.data.preparation.recipe import PreparationRecipe
+from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_record, save_prepared
-from lesionloss.data.read_case import read_case
-from lesionloss.data.subject_cases import case_of, work_of
+from lesionloss.data.subject import Subject
 
 # Raised whenever the same subject and settings would give other numbers; cases prepared before are then made again.
 VERSION = 1
-INDEX = "index.json"
 PROGRAMS = ("lesionloss", "numpy", "scipy", "nibabel", "SimpleITK", "connected-components-3d", "edt")
 
 
 @dataclass(frozen=True)
-class CaseEntry:
-    """What the index of a prepared cohort says of a case.
-
-    `brain` says where its mask is from: "file", "threshold" (made from the images), "tool NAME", "whole image";
-    `sha256` holds the digests of the input files by name, `content_sha256` that of the prepared arrays;
-    `reference_outside_brain` counts voxels.
-    """
-
-    name: str
-    patient: str
-    spacing_mm: tuple[float, ...]
-    shape: tuple[int, ...]
-    reference_voxels: int
-    reference_mm3: float
-    reference_outside_brain: int
-    brain: str
-    sha256: Mapping[str, str]
-    content_sha256: str
-
-
-@dataclass(frozen=True)
-class Task:
+class PreparationTask:
     """One case to make. The layout is the cohort's: with the labels and contrasts of its folder and target."""
 
     layout: Layout
     target: Target
     root: Path
-    files: Files
+    files: CaseFiles
     hashes: Mapping[str, str]
     folder: Path
-    recipe: Recipe
+    recipe: PreparationRecipe
 
     @property
     def path(self) -> Path:
@@ -73,14 +52,32 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A case that is there; `fresh` if it was made now."""
+class TaskResult:
+    """A case that is there; `prepared_now` says whether it was prepared now."""
 
     entry: CaseEntry
-    fresh: bool
+    prepared_now: bool
 
 
-def digest(path: Path) -> str:
+def prepare_subject(subject: Subject, recipe: PreparationRecipe | None = None) -> PreparedCase:
+    """Prepare a subject in memory; the step `register` needs files and is left out.
+
+    Args:
+        subject: Visits, reference and masks on one grid.
+        recipe: The steps and their settings; None takes the default ones (brain, crop, normalise, subtract).
+
+    Returns:
+        The prepared case. With the default steps, the box holds the brain and the whole reference (also outside the
+        brain mask), the image is 0 outside the brain, and two visits get a difference of their first contrasts.
+
+    Raises:
+        DataError: A visit is constant inside the brain, or a step can't be done.
+    """
+    state = start_preparation(without_registration(subject))
+    return finish_preparation(run_steps(state, recipe or PreparationRecipe()))
+
+
+def file_digest(path: Path) -> str:
     """Content hash of a file, read once as long as it is not written again: many cases may lie in one file."""
     state = path.stat()
     return _digest(path, state.st_mtime_ns, state.st_size)
@@ -91,7 +88,7 @@ def _digest(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
 
 
-def run_tasks(tasks: Sequence[Task], jobs: int) -> Iterator[Made | str]:
+def run_tasks(tasks: Sequence[PreparationTask], jobs: int) -> Iterator[TaskResult | str]:
     """Each task's case, or the line that says why there is none, in the order of the tasks."""
     if jobs <= 1 or len(tasks) <= 1:
         yield from map(run_task, tasks)
@@ -117,7 +114,7 @@ def _end_with_parent() -> None:
         threading.Thread(target=lambda: (multiprocessing.connection.wait([sentinel]), os._exit(1)), daemon=True).start()
 
 
-def run_task(task: Task) -> Made | str:
+def run_task(task: PreparationTask) -> TaskResult | str:
     """Make a case and its record, unless they are there from the same files and settings."""
     made_from = {
         "version": VERSION,
@@ -134,11 +131,11 @@ def run_task(task: Task) -> Made | str:
         before = _made_before(task.path, made_from)
         if before is not None:
             _write_record(task, before)
-            return Made(entry_from(before["entry"]), fresh=False)
+            return TaskResult(entry_from(before["entry"]), prepared_now=False)
         entry = _make(task, made_from)
     except DataError as error:
         return str(error)
-    return Made(entry, fresh=True)
+    return TaskResult(entry, prepared_now=True)
 
 
 def _plain(value: dict[str, Any]) -> Any:
@@ -146,12 +143,12 @@ def _plain(value: dict[str, Any]) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _make(task: Task, made_from: dict[str, Any]) -> CaseEntry:
+def _make(task: PreparationTask, made_from: dict[str, Any]) -> CaseEntry:
     layout = task.layout
     cohort = Cohort(layout, task.target, task.root, (task.files,), ())
     registration = task.recipe.register_ if "register" in task.recipe.steps else None
-    work = carry_out(work_of(read_case(cohort, task.files, registration)), task.recipe)
-    case = case_of(work)
+    work = run_steps(start_preparation(read_case(cohort, task.files, registration)), task.recipe)
+    case = finish_preparation(work)
     entry = _entry(case, work, task.hashes)
     mended = _mended(task.files) if layout.read is None else ()
     record = {
@@ -168,7 +165,7 @@ def _make(task: Task, made_from: dict[str, Any]) -> CaseEntry:
     return entry
 
 
-def _write_record(task: Task, record: Mapping[str, Any]) -> None:
+def _write_record(task: PreparationTask, record: Mapping[str, Any]) -> None:
     """The record beside the case, for people and other programs; the one inside the case is what counts."""
     path = task.path.with_suffix(".json")
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
@@ -176,7 +173,7 @@ def _write_record(task: Task, record: Mapping[str, Any]) -> None:
         write_text(path, text)
 
 
-def _mended(files: Files) -> tuple[str, ...]:
+def _mended(files: CaseFiles) -> tuple[str, ...]:
     """What reading the masks mended; paths are shortened to names, so that records don't depend on the machine."""
     masks = [path for path in (files.reference, files.brain) if path is not None]
     return tuple(line.replace(str(path), path.name) for path in masks for line in repairs_of(path, is_mask=True))
@@ -202,7 +199,7 @@ def _made_before(path: Path, made_from: dict[str, Any]) -> dict[str, Any] | None
     return record if record.get("made_from") == made_from else None
 
 
-def _entry(case: PreparedCase, work: Work, hashes: Mapping[str, str]) -> CaseEntry:
+def _entry(case: PreparedCase, work: PreparationState, hashes: Mapping[str, str]) -> CaseEntry:
     voxels = int(case.lesion.sum())
     return CaseEntry(
         name=case.name,
@@ -216,8 +213,3 @@ def _entry(case: PreparedCase, work: Work, hashes: Mapping[str, str]) -> CaseEnt
         sha256=dict(hashes),
         content_sha256=case.content_sha256,
     )
-
-
-def entry_from(stored: Mapping[str, Any]) -> CaseEntry:
-    """An entry from its plain values."""
-    return CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})

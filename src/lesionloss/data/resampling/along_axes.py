@@ -5,70 +5,16 @@ times faster than evaluating the spline voxel by voxel. Grids that are turned ag
 `lesionloss.data.register`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.volume import Affine
-
-# Spacings that differ by less are one spacing: resampling would only blur.
-SAME_SPACING = 1e-4
+from lesionloss.data.resampling.grid import VoxelGrid
+from lesionloss.data.resampling.lesions import LesionCount, classes_in, keep_lesions, lesion_components
 
 
-@dataclass(frozen=True)
-class LesionCount:
-    """Lesions (26-connected components of one class, 8-connected in two dimensions) before and after resampling.
-
-    `kept_by_centre` had no voxel left and were given the one at their centre. `after` differs from `before` only where
-    neighbours touch now or a thin bridge has parted.
-    """
-
-    before: int
-    after: int
-    kept_by_centre: int
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Shape and affine (4, 4) of an image; two-dimensional images have two lengths and use the affine's first two."""
-
-    shape: tuple[int, ...]
-    affine: Affine
-
-    @property
-    def spacing_mm(self) -> tuple[float, ...]:
-        """Edge lengths of a voxel, one per axis."""
-        return tuple(float(edge) for edge in np.linalg.norm(self.affine[:3, : len(self.shape)], axis=0))
-
-
-def grid_with_spacing(grid: Grid, spacing_mm: tuple[float, ...]) -> Grid:
-    """The grid of another spacing over the same field of view: outer borders coincide to within half a voxel.
-
-    Axes whose spacing is kept keep their voxels exactly.
-    """
-    shape, affine = list(grid.shape), grid.affine.copy()
-    for axis, (old, new) in enumerate(zip(grid.spacing_mm, spacing_mm, strict=True)):
-        if abs(new / old - 1) < SAME_SPACING:
-            continue
-        shape[axis] = max(1, round(grid.shape[axis] * old / new))
-        step = grid.affine[:3, axis] * (new / old)
-        # Both fields of view share their centre.
-        affine[:3, 3] += grid.affine[:3, axis] * (grid.shape[axis] - 1) / 2 - step * (shape[axis] - 1) / 2
-        affine[:3, axis] = step
-    return Grid(tuple(shape), affine)
-
-
-def part_of(grid: Grid, box: tuple[slice, ...]) -> Grid:
-    """The grid of a box of a grid's voxels."""
-    affine = grid.affine.copy()
-    start = np.array([side.start for side in box], dtype=np.float64)
-    affine[:3, 3] = grid.affine[:3, : len(box)] @ start + grid.affine[:3, 3]
-    return Grid(tuple(int(side.stop - side.start) for side in box), affine)
-
-
-def _positions(source: Grid, target: Grid, axis: int) -> npt.NDArray[np.float64]:
+def _positions(source: VoxelGrid, target: VoxelGrid, axis: int) -> npt.NDArray[np.float64]:
     """Where the target's voxels of an axis lie, in voxels of the source. The axes of both are parallel."""
     direction = source.affine[:3, axis]
     unit = direction / float(direction @ direction)
@@ -105,7 +51,7 @@ def _spline_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArr
     return np.asarray(weights @ coefficients, dtype=np.float32)
 
 
-def resample_image(image: npt.NDArray[np.float32], source: Grid, target: Grid) -> npt.NDArray[np.float32]:
+def resample_image(image: npt.NDArray[np.float32], source: VoxelGrid, target: VoxelGrid) -> npt.NDArray[np.float32]:
     """An image (*space) on a grid with parallel axes, by cubic B-splines; beyond the border its edge continues.
 
     Values are kept within the range of the image: splines ring at sharp edges.
@@ -124,7 +70,7 @@ def resample_image(image: npt.NDArray[np.float32], source: Grid, target: Grid) -
     return np.ascontiguousarray(np.clip(result, image.min(), image.max()), dtype=np.float32)
 
 
-def resample_nearest(array: npt.NDArray[Any], source: Grid, target: Grid) -> npt.NDArray[Any]:
+def resample_nearest(array: npt.NDArray[Any], source: VoxelGrid, target: VoxelGrid) -> npt.NDArray[Any]:
     """An array (*space) on a grid with parallel axes: each voxel takes the value of the nearest one."""
     result = array
     for axis in range(array.ndim):
@@ -144,7 +90,7 @@ def _share_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArra
 
 
 def resample_labels(
-    labels: npt.NDArray[np.uint8], source: Grid, target: Grid
+    labels: npt.NDArray[np.uint8], source: VoxelGrid, target: VoxelGrid
 ) -> tuple[npt.NDArray[np.uint8], LesionCount]:
     """Class numbers (*space) on a grid with parallel axes, and how many lesions there were before and after.
 
@@ -153,7 +99,7 @@ def resample_labels(
     """
     positions = [_positions(source, target, axis) for axis in range(labels.ndim)]
     if all(_unchanged(at, length) for at, length in zip(positions, source.shape, strict=True)):
-        count = sum(int(_components(labels == number).max()) for number in _classes(labels))
+        count = sum(int(lesion_components(labels == number).max()) for number in classes_in(labels))
         return labels, LesionCount(count, count, 0)
     result = np.zeros(target.shape, dtype=labels.dtype)
     if not labels.any():
@@ -162,7 +108,7 @@ def resample_labels(
     matrices = [_share_matrix(at[box], length) for at, box, length in zip(positions, near, source.shape, strict=True)]
     here = result[tuple(near)]
     most = np.full(here.shape, 0.5 - 1e-6, dtype=np.float32)
-    for number in _classes(labels):
+    for number in classes_in(labels):
         share = (labels == number).astype(np.float32)
         for axis, matrix in enumerate(matrices):
             share = np.moveaxis(np.tensordot(matrix, share, axes=(1, axis)), 0, axis)
@@ -178,54 +124,3 @@ def _near(positions: npt.NDArray[np.float64], labels: npt.NDArray[np.uint8], axi
     reach = max(step, 1.0)
     inside = np.flatnonzero((positions >= used[0] - reach) & (positions <= used[-1] + reach))
     return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
-
-
-def keep_lesions(
-    before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], to_after: Affine
-) -> tuple[npt.NDArray[np.uint8], LesionCount]:
-    """`after` with one voxel for each lesion of `before` that has none there.
-
-    `to_after` (4, 4) takes voxels of `before` to voxels of `after`. A lesion beyond the border stays at the border.
-    """
-    axes = before.ndim
-    last = np.array(after.shape) - 1
-    result = after.copy()
-    lesions, kept = 0, 0
-    for number in _classes(before):
-        components = _components(before == number)
-        total = int(components.max())
-        lesions += total
-        where = np.argwhere(components)
-        owner = components[tuple(where.T)]
-        there = np.rint(where @ to_after[:axes, :axes].T + to_after[:axes, 3]).astype(np.int64).clip(0, last)
-        alive = np.unique(owner[after[tuple(there.T)] == number])
-        for lost in np.setdiff1d(np.arange(1, total + 1), alive):
-            voxels, landed = where[owner == lost], there[owner == lost]
-            order = np.linalg.norm(voxels - voxels.mean(0), axis=1).argsort(kind="stable")
-            result[_free(result, landed[order], number, last)] = number
-            kept += 1
-    now = sum(int(_components(result == number).max()) for number in _classes(result))
-    return result, LesionCount(lesions, now, kept)
-
-
-def _free(
-    result: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], number: int, last: npt.NDArray[np.int64]
-) -> tuple[int, ...]:
-    """The first of the places (or else of the first one's neighbours) where no other class would lose its voxel."""
-    steps = np.array(list(np.ndindex(*(3 for _ in last)))) - 1
-    around = (places[0] + steps[np.abs(steps).sum(1).argsort(kind="stable")]).clip(0, last)
-    for place in (*places, *around):
-        if result[tuple(place)] in (0, number):
-            return tuple(int(x) for x in place)
-    return tuple(int(x) for x in places[0])
-
-
-def _classes(labels: npt.NDArray[np.uint8]) -> list[int]:
-    return [int(number) for number in np.flatnonzero(np.bincount(labels.ravel(), minlength=1)) if number]
-
-
-def _components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
-    import cc3d
-
-    found = cc3d.connected_components(mask.astype(np.uint8), connectivity=26 if mask.ndim == 3 else 8)
-    return np.asarray(found, dtype=np.uint32)

@@ -7,35 +7,36 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.cohort import Cohort, Files, classes_of, load_subject
-from lesionloss.data.layout import LabelRule
+from lesionloss.data.cohort import Cohort, class_numbers, load_subject
+from lesionloss.data.layouts.records import CaseFiles, LabelRule
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
-from lesionloss.data.preparation_recipe import Register
-from lesionloss.data.register import half, halfway_grid, move_image, move_labels, move_nearest, register
-from lesionloss.data.resample import Grid
+from lesionloss.data.preparation.recipe import RegisterSettings
+from lesionloss.data.preparation.registration import find_motion, half_motion, halfway_grid
+from lesionloss.data.resampling.along_motion import move_image, move_labels, move_nearest
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.subject import Image, Subject
 from lesionloss.data.volume import Affine, Volume, same_grid
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class AlignedSubject:
     """A subject on `grid`, the grid results go back to, and the motion (4, 4) from its points to those, in mm."""
 
     subject: Subject
-    grid: Grid
-    original: Grid
+    grid: VoxelGrid
+    original: VoxelGrid
     motion: Affine
     record: dict[str, Any] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
 
 
-def reading_of(subject: Subject) -> Reading:
+def without_registration(subject: Subject) -> AlignedSubject:
     """A subject as it is."""
-    grid = Grid(subject.space, subject.affine)
-    return Reading(subject, grid, grid, np.eye(4))
+    grid = VoxelGrid(subject.space, subject.affine)
+    return AlignedSubject(subject, grid, grid, np.eye(4))
 
 
-def on_one_grid(files: Files) -> bool:
+def on_one_grid(files: CaseFiles) -> bool:
     """Whether all visits of NIfTI files share the grid of the first, by their headers; True where one can't be read.
 
     (Whoever reads the images then says what is wrong with them.)
@@ -60,20 +61,20 @@ def _grid_in(path: Path) -> Volume[np.float32]:
     return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path)
 
 
-def read_case(cohort: Cohort, files: Files, registration: Register | None) -> Reading:
+def read_case(cohort: Cohort, files: CaseFiles, registration: RegisterSettings | None) -> AlignedSubject:
     """Read and check a case, with its visits registered if `registration` is given.
 
     Raises DataError as `load_subject` does; with registration, visits may be on different grids.
     """
     if registration is None:
-        return reading_of(load_subject(cohort, files))
+        return without_registration(load_subject(cohort, files))
     if cohort.layout.read is not None or len(files.visits) != 2:
         what = "NIfTI files" if cohort.layout.read is not None else f"two visits, got {len(files.visits)}"
         raise DataError(f"{files.name}: registration needs {what}; leave out the step register")
     return _registered(cohort, files, registration)
 
 
-def _registered(cohort: Cohort, files: Files, registration: Register) -> Reading:
+def _registered(cohort: Cohort, files: CaseFiles, registration: RegisterSettings) -> AlignedSubject:
     visits = [[read_volume(path) for path in visit] for visit in files.visits]
     for visit in visits:
         for contrast in visit[1:]:
@@ -81,12 +82,12 @@ def _registered(cohort: Cohort, files: Files, registration: Register) -> Reading
     baseline, followup = visits[0][0], visits[1][0]
     if np.array_equal(baseline.array, followup.array):
         raise DataError(f"{baseline.path} and {followup.path} hold the same image; supply two different visits")
-    fixed, moving = (Grid(visit.array.shape, visit.affine) for visit in (followup, baseline))
-    found = register((followup.array, followup.affine), (baseline.array, baseline.affine), files.name)
+    fixed, moving = (VoxelGrid(visit.array.shape, visit.affine) for visit in (followup, baseline))
+    found = find_motion((followup.array, followup.affine), (baseline.array, baseline.affine), files.name)
     if registration.to == "followup":
         target, to_followup, to_baseline = fixed, np.eye(4), found.affine
     else:
-        forward = half(found.affine)
+        forward = half_motion(found.affine)
         target = halfway_grid(fixed, forward)
         to_followup, to_baseline = np.asarray(np.linalg.inv(forward)), forward
     home = _Home(fixed, moving, target, to_followup, to_baseline, followup, baseline)
@@ -107,11 +108,11 @@ def _registered(cohort: Cohort, files: Files, registration: Register) -> Reading
         ),
     )
     subject, repairs = _subject(cohort, files, moved, home, facts)
-    return Reading(subject, target, fixed, to_followup, {"register": facts}, repairs)
+    return AlignedSubject(subject, target, fixed, to_followup, {"register": facts}, repairs)
 
 
 def _subject(
-    cohort: Cohort, files: Files, visits: tuple[Image, ...], home: "_Home", facts: dict[str, Any]
+    cohort: Cohort, files: CaseFiles, visits: tuple[Image, ...], home: "_Home", facts: dict[str, Any]
 ) -> tuple[Subject, tuple[str, ...]]:
     """The subject on the target's grid; what was done to its reference goes into `facts`."""
     rule = cohort.layout.labels
@@ -120,7 +121,7 @@ def _subject(
     if files.reference is not None:
         binary = rule == LabelRule()
         volume: Volume[Any] = read_mask(files.reference) if binary else read_labels(files.reference)
-        labels, ignored = classes_of(volume.array.astype(np.int32), rule, files)
+        labels, ignored = class_numbers(volume.array.astype(np.int32), rule, files)
         source, motion, facts["reference_of"] = home.of(volume)
         reference, count = move_labels(labels, source, home.target, motion)
         ignore = None if ignored is None else move_nearest(ignored, source, home.target, motion)
@@ -143,15 +144,15 @@ def _subject(
 class _Home:
     """Where masks can come from: the follow-up's grid or the baseline's, and how each gets to the target."""
 
-    fixed: Grid
-    moving: Grid
-    target: Grid
+    fixed: VoxelGrid
+    moving: VoxelGrid
+    target: VoxelGrid
     to_followup: Affine
     to_baseline: Affine
     followup: Volume[np.float32]
     baseline: Volume[np.float32]
 
-    def of(self, volume: Volume[Any]) -> tuple[Grid, Affine, str]:
+    def of(self, volume: Volume[Any]) -> tuple[VoxelGrid, Affine, str]:
         """Grid, motion and name of the visit whose grid a mask shares; the follow-up's where both do."""
         try:
             same_grid(self.followup, volume)

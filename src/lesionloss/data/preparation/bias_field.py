@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.register import itk_image, itk_module, one_thread
+from lesionloss.data.resampling.simpleitk import itk_image, itk_module, one_thread
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.volume import Affine
 

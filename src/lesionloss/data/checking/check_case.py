@@ -1,7 +1,6 @@
 """One case read and checked: what it holds, what is wrong with it, and what others must not share with it."""
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.cohort import Cohort, Files, load_subject
-from lesionloss.data.layout import LabelRule, Target, published
-from lesionloss.data.leaks import Thumbnail, thumbnail
+from lesionloss.data.checking.case_summary import CaseSummary, connected_lesions, summarise_case
+from lesionloss.data.checking.duplicates import Thumbnail, thumbnail
+from lesionloss.data.cohort import Cohort, load_subject
+from lesionloss.data.layouts.records import CaseFiles, LabelRule, Target, published
 from lesionloss.data.nifti import read_labels, read_mask, read_volume, repairs_of
 from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Volume, same_grid
@@ -23,30 +23,7 @@ TELLING_VOXELS = 30
 
 
 @dataclass(frozen=True)
-class CaseSummary:
-    """One case; `lesions` counts the reference's components (26-connected; 8 in pictures), `lesion_share` is of all its
-    voxels. `tiny_lesions` are no larger than a cube of the longest edge.
-    """
-
-    name: str
-    patient: str
-    visits: int
-    shape: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
-    lesions: int
-    lesion_voxels: int
-    lesion_mm3: float
-    lesion_share: float
-    brain_mask: bool
-    reference: bool = True
-    voxels: int = 0
-    brain_voxels: int = 0
-    tiny_lesions: int = 0
-    lesion_sizes_mm3: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Checked:
+class CheckedCase:
     """What a case gave: its summary if it can be used, lines for problems and warnings, and what it is known by.
 
     `masks` holds case, patient, file and digest of a reference that marks enough to be told from others.
@@ -59,7 +36,7 @@ class Checked:
     masks: tuple[tuple[str, str, Path, bytes], ...]
 
 
-def check_case(cohort: Cohort, files: Files) -> Checked:
+def check_case(cohort: Cohort, files: CaseFiles) -> CheckedCase:
     """Read a case. All its problems are found, not only the first."""
     try:
         # What was published is checked; what is sought is described.
@@ -67,7 +44,7 @@ def check_case(cohort: Cohort, files: Files) -> Checked:
         sought = replace(subject, reference=cohort.target.derive(subject))
     except DataError as error:
         problems, thumbnails = _each_file(cohort, files, error) if cohort.layout.read is None else ((str(error),), ())
-        return Checked(None, problems, (), thumbnails, ())
+        return CheckedCase(None, problems, (), thumbnails, ())
     outside, warnings = outside_brain(subject, files)
     if cohort.layout.read is None:
         masks = [path for path in (files.reference, files.brain) if path is not None]
@@ -79,10 +56,10 @@ def check_case(cohort: Cohort, files: Files) -> Checked:
         for paths, visit in zip(files.visits, subject.visits, strict=True)
         for path, contrast in zip(paths, visit[: len(paths)], strict=True)
     )
-    return Checked(summary_of(sought), tuple(outside), tuple(warnings), thumbnails, _mask_of(subject, files))
+    return CheckedCase(summarise_case(sought), tuple(outside), tuple(warnings), thumbnails, _mask_of(subject, files))
 
 
-def _each_file(cohort: Cohort, files: Files, first: DataError) -> tuple[tuple[str, ...], tuple[Thumbnail, ...]]:
+def _each_file(cohort: Cohort, files: CaseFiles, first: DataError) -> tuple[tuple[str, ...], tuple[Thumbnail, ...]]:
     """Every file on its own, then each against the first visit's grid."""
     problems: list[str] = []
     volumes: list[Volume[Any]] = []
@@ -110,7 +87,7 @@ def _each_file(cohort: Cohort, files: Files, first: DataError) -> tuple[tuple[st
     return tuple(problems), tuple(thumbnails)
 
 
-def outside_brain(subject: Subject, files: Files) -> tuple[list[str], list[str]]:
+def outside_brain(subject: Subject, files: CaseFiles) -> tuple[list[str], list[str]]:
     """Problems and warnings about reference voxels outside the brain mask."""
     lesion = subject.lesion
     if lesion is None or subject.brain is None or not lesion.any():
@@ -118,7 +95,7 @@ def outside_brain(subject: Subject, files: Files) -> tuple[list[str], list[str]]
     outside = int((lesion & ~subject.brain).sum())
     if not outside:
         return [], []
-    labels, total = components(lesion)
+    labels, total = connected_lesions(lesion)
     inside = np.unique(labels[lesion & subject.brain])
     whole = total - int((inside > 0).sum())
     share = outside / int(lesion.sum())
@@ -129,44 +106,9 @@ def outside_brain(subject: Subject, files: Files) -> tuple[list[str], list[str]]
     return ([line], []) if whole or share > OUTSIDE_SHARE else ([], [line])
 
 
-def components(lesion: Any) -> tuple[Any, int]:
-    """Labels of the connected lesions (corners count), and how many."""
-    import cc3d
-
-    labels = cc3d.connected_components(lesion.astype(np.uint8), connectivity=26 if lesion.ndim == 3 else 8)
-    return labels, int(labels.max())
-
-
-def _mask_of(subject: Subject, files: Files) -> tuple[tuple[str, str, Path, bytes], ...]:
+def _mask_of(subject: Subject, files: CaseFiles) -> tuple[tuple[str, str, Path, bytes], ...]:
     lesion = subject.lesion
     if lesion is None or int(lesion.sum()) < TELLING_VOXELS or files.reference is None:
         return ()
     digest = hashlib.sha256(str(lesion.shape).encode() + np.packbits(lesion).tobytes()).digest()
     return ((files.name, files.patient, files.reference, digest),)
-
-
-def summary_of(subject: Subject) -> CaseSummary:
-    """The figures of a case."""
-    lesion = subject.lesion if subject.lesion is not None else np.zeros(subject.space, np.bool_)
-    labels, total = components(lesion)
-    sizes = np.bincount(labels[lesion].astype(np.int64), minlength=total + 1)[1:]
-    voxel = math.prod(subject.spacing_mm)
-    edge = max(subject.spacing_mm) ** len(subject.space)
-    voxels = int(lesion.sum())
-    return CaseSummary(
-        name=subject.name,
-        patient=subject.patient,
-        visits=len(subject.visits),
-        shape=subject.space,
-        spacing_mm=subject.spacing_mm,
-        lesions=total,
-        lesion_voxels=voxels,
-        lesion_mm3=voxels * voxel,
-        lesion_share=voxels / lesion.size,
-        brain_mask=subject.brain is not None,
-        reference=subject.reference is not None,
-        voxels=lesion.size,
-        brain_voxels=0 if subject.brain is None else int(subject.brain.sum()),
-        tiny_lesions=int((sizes * voxel <= edge * (1 + 1e-6)).sum()),
-        lesion_sizes_mm3=tuple(float(size * voxel) for size in sizes),
-    )

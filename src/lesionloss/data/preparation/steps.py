@@ -1,4 +1,4 @@
-"""The steps of a preparation that work on visits of one grid, each from a `Work` to the next."""
+"""The steps of a preparation that work on visits of one grid, each from a `PreparationState` to the next."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -6,17 +6,24 @@ from itertools import pairwise
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.bias import correct_bias
-from lesionloss.data.brain import simple_brain, tool_brain
-from lesionloss.data.preparation_recipe import N4, Brain, Crop, Recipe, Resample
-from lesionloss.data.preparation_state import Work
-from lesionloss.data.resample import Grid, grid_with_spacing, part_of, resample_image, resample_labels, resample_nearest
+from lesionloss.data.preparation.bias_field import correct_bias
+from lesionloss.data.preparation.brain_mask import simple_brain, tool_brain
+from lesionloss.data.preparation.case_state import PreparationState
+from lesionloss.data.preparation.recipe import (
+    BrainSettings,
+    CropSettings,
+    N4Settings,
+    PreparationRecipe,
+    ResampleSettings,
+)
+from lesionloss.data.resampling.along_axes import resample_image, resample_labels, resample_nearest
+from lesionloss.data.resampling.grid import VoxelGrid, crop_grid, grid_with_spacing
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.z_score import z_score
 
 
-def carry_out(work: Work, recipe: Recipe) -> Work:
-    """All steps of a recipe in their order, but registration, which comes before there is a `Work`."""
+def run_steps(work: PreparationState, recipe: PreparationRecipe) -> PreparationState:
+    """All steps of a recipe in their order, but registration, which comes before there is a `PreparationState`."""
     for step, following in pairwise((*recipe.steps, "")):
         if step == "n4":
             work = n4(work, recipe.n4)
@@ -33,11 +40,11 @@ def carry_out(work: Work, recipe: Recipe) -> Work:
     return work
 
 
-def _named(work: Work, visit: int) -> str:
+def _named(work: PreparationState, visit: int) -> str:
     return f"{work.name}, visit {visit + 1}"
 
 
-def n4(work: Work, settings: N4) -> Work:
+def n4(work: PreparationState, settings: N4Settings) -> PreparationState:
     """Each contrast of each visit divided by its bias field. DataError for two-dimensional images."""
     if len(work.grid.shape) != 3:
         raise DataError(
@@ -58,7 +65,7 @@ def n4(work: Work, settings: N4) -> Work:
     return replace(work, visits=tuple(visits)).noted("n4", {"field_spread": spreads})
 
 
-def brain(work: Work, settings: Brain) -> Work:
+def brain(work: PreparationState, settings: BrainSettings) -> PreparationState:
     """A brain mask from where the settings say. DataError where one must be given and is not, or the tool fails."""
     given = work.brain is not None
     if settings.source == "given" and not given:
@@ -82,7 +89,7 @@ def brain(work: Work, settings: Brain) -> Work:
     return made.noted("brain", {"from": "threshold"}, *(() if given else (repair,)))
 
 
-def _simple(work: Work) -> Mask:
+def _simple(work: PreparationState) -> Mask:
     everywhere = np.ones(work.grid.shape, dtype=np.bool_)
     total, *others = (z_score(visit[0], everywhere, work.name) for visit in work.visits)
     for other in others:
@@ -91,7 +98,7 @@ def _simple(work: Work) -> Mask:
     return simple_brain(total / np.float32(len(work.visits)), (x, y, z), work.name)
 
 
-def resample(work: Work, settings: Resample, then: Crop | None = None) -> Work:
+def resample(work: PreparationState, settings: ResampleSettings, then: CropSettings | None = None) -> PreparationState:
     """Images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes.
 
     Where a crop is to follow, `then`, the images are made inside its box only: the same numbers, sooner.
@@ -130,11 +137,11 @@ def resample(work: Work, settings: Resample, then: Crop | None = None) -> Work:
     return replace(made, visits=visits)
 
 
-def _nearest(mask: Mask | None, source: Grid, target: Grid) -> Mask | None:
+def _nearest(mask: Mask | None, source: VoxelGrid, target: VoxelGrid) -> Mask | None:
     return None if mask is None else np.asarray(resample_nearest(mask, source, target), dtype=np.bool_)
 
 
-def crop(work: Work, settings: Crop) -> Work:
+def crop(work: PreparationState, settings: CropSettings) -> PreparationState:
     """The smallest box around brain and reference, with a margin; nothing is cut where there is no brain mask."""
     if work.brain is None:
         return work
@@ -147,7 +154,7 @@ def crop(work: Work, settings: Crop) -> Work:
         reference=None if work.reference is None else work.reference[box],
         brain=work.brain[box],
         ignore=None if work.ignore is None else work.ignore[box],
-        grid=part_of(work.grid, box),
+        grid=crop_grid(work.grid, box),
         cut=cut,
         cropped=True,
         uncut=work.grid.shape,
@@ -162,7 +169,7 @@ def _box(mask: Mask, margin: int) -> tuple[slice, ...]:
     return tuple(extent(axis) for axis in range(mask.ndim))
 
 
-def normalise(work: Work) -> Work:
+def normalise(work: PreparationState) -> PreparationState:
     """Each contrast of each visit z-scored inside the brain and 0 outside; without a mask, over the whole image."""
     inside = work.brain if work.brain is not None else np.ones(work.grid.shape, dtype=np.bool_)
     visits = tuple(
@@ -172,6 +179,6 @@ def normalise(work: Work) -> Work:
     return replace(work, visits=visits).noted("normalise", {"inside": "brain" if work.brain is not None else "image"})
 
 
-def subtract(work: Work) -> Work:
+def subtract(work: PreparationState) -> PreparationState:
     """Append follow-up minus baseline of the first contrast as a channel; a single visit stays as it is."""
-    return replace(work, difference=len(work.visits) == 2)
+    return replace(work, subtracted=len(work.visits) == 2)

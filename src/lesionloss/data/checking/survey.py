@@ -5,11 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionloss.data.checks import CaseSummary, Checked, check_case
-from lesionloss.data.cohort import Cohort, Files
-from lesionloss.data.cohort_figures import sums_of
-from lesionloss.data.leaks import image_numbers, same_images, same_names, shared_references
-from lesionloss.data.splits_check import Listed, Split, split_problems
+from lesionloss.data.checking.case_summary import CaseSummary, summarise_cohort
+from lesionloss.data.checking.check_case import CheckedCase, check_case
+from lesionloss.data.checking.check_splits import ListedCase, SplitFold, split_problems
+from lesionloss.data.checking.duplicates import image_numbers, same_images, same_names, shared_references
+from lesionloss.data.cohort import Cohort
+from lesionloss.data.layouts.records import CaseFiles
 
 __all__ = ["CaseSummary", "Survey", "survey"]
 
@@ -42,7 +43,7 @@ class Survey:
 
     def sums(self) -> dict[str, Any]:
         """What papers print of a data set: see `lesionloss.data.cohort_figures`."""
-        return sums_of(self.cases)
+        return summarise_cohort(self.cases)
 
     def as_record(self) -> dict[str, Any]:
         """The survey as plain values for JSON, with its sums."""
@@ -51,8 +52,8 @@ class Survey:
 
 def survey(
     cohort: Cohort,
-    each: Callable[[tuple[Files, ...]], Iterable[Files]] = lambda cases: cases,
-    splits: tuple[Path, tuple[Split, ...]] | None = None,
+    each: Callable[[tuple[CaseFiles, ...]], Iterable[CaseFiles]] = lambda cases: cases,
+    splits: tuple[Path, tuple[SplitFold, ...]] | None = None,
 ) -> Survey:
     """Read every case; one that can't be used is a problem, not an error. `each` may wrap them in a progress bar.
 
@@ -75,7 +76,7 @@ def survey(
     return Survey(layout.name, layout.title, cohort.target.name, summaries, tuple(problems), tuple(warnings))
 
 
-def _listed(cohort: Cohort, checked: list[Checked]) -> list[Listed]:
+def _listed(cohort: Cohort, checked: list[CheckedCase]) -> list[ListedCase]:
     thumbnails = [one for case in checked for one in case.thumbnails]
     contents: dict[str, list[str]] = {files.name: [] for files in cohort.cases}
     for one, number in zip(thumbnails, image_numbers(thumbnails), strict=True):
@@ -83,7 +84,7 @@ def _listed(cohort: Cohort, checked: list[Checked]) -> list[Listed]:
     for case in checked:
         for name, _, _, digest in case.masks:
             contents[name].append(f"mask {digest.hex()}")
-    return [Listed(files.name, files.patient, tuple(contents[files.name])) for files in cohort.cases]
+    return [ListedCase(files.name, files.patient, tuple(contents[files.name])) for files in cohort.cases]
 
 
 def _of_the_whole(cases: tuple[CaseSummary, ...]) -> list[str]:

@@ -1,19 +1,16 @@
 """Windows of cases: where weighted cropping puts them, and how what they hold is copied. Any number of axes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.subject import Image, Labels, Mask
 
 Size = tuple[int, ...]
 Stream = tuple[str | int, ...]
-Batch = tuple[npt.NDArray[np.float32], Labels, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,53 +38,6 @@ def cut(case: PreparedCase, start: Size, size: Size, *, padding_counts: bool = T
     reference[place] = case.reference[source]
     valid[place] = True if case.ignore is None else ~case.ignore[source]
     return Patch(image, reference, valid)
-
-
-def weighted_crop(
-    case: PreparedCase, size: Size, jitter: int, rng: np.random.Generator, foreground_share: float = 1.0
-) -> tuple[Image, Mask]:
-    """A patch (C, *size) and its reference (*size) of lesion voxels, centred near a random lesion voxel.
-
-    With probability `foreground_share` the centre is a random voxel of the reference, else, and where the case has no
-    lesion, a random voxel of the brain; it is then moved by up to `jitter` voxels along each axis, uniformly (HyTver,
-    weighted cropping: 10). The window is pushed back into the image, and where it is larger than the image, the image
-    lies in its middle with zeros around it. Raises UsageError for a size, jitter or share that makes no sense.
-    """
-    check_crop(size, jitter, foreground_share)
-    patch = cut(case, crop_start(case, size, jitter, foreground_share, rng), size)
-    return patch.image, patch.reference > 0
-
-
-def draw_batch(
-    cases: Sequence[PreparedCase],
-    size: Size,
-    batch: int,
-    jitter: int,
-    foreground_share: float,
-    stream: Stream,
-    step: int,
-) -> Batch:
-    """Images (B, C, *size) float32, references (B, *size) uint8 and the names of the cases they come from.
-
-    Every patch has a case of its own, drawn uniformly, and a generator of its own, named by `stream`, step and place in
-    the batch. The draw depends on nothing else: not on draws before, nor on the order of `cases` (they are sorted by
-    name). Raises UsageError as `weighted_crop` does, and for an empty batch or no cases.
-    """
-    if batch < 1 or not cases:
-        raise UsageError(f"a batch needs at least one patch and one case, got batch={batch} and {len(cases)} cases")
-    check_crop(size, jitter, foreground_share)
-    ordered = sorted(cases, key=lambda case: case.name)
-    images = np.zeros((batch, len(ordered[0].image), *size), dtype=np.float32)
-    references = np.zeros((batch, *size), dtype=np.uint8)
-    names: list[str] = []
-    for index in range(batch):
-        rng = numpy_generator(*stream, "patches", step, index)
-        case = ordered[int(rng.integers(len(ordered)))]
-        source, place = _overlap(case.shape, crop_start(case, size, jitter, foreground_share, rng), size)
-        images[index][(slice(None), *place)] = case.image[(slice(None), *source)]
-        references[index][place] = case.reference[source]
-        names.append(case.name)
-    return images, references, tuple(names)
 
 
 def check_size(size: Size) -> None:

@@ -25,7 +25,7 @@ COACTSEG = re.compile(r"^data(?P<patient>.+)_norm$")
 
 
 @dataclass(frozen=True)
-class Splits:
+class LoadedFolds:
     """Folds read from a file, and what is odd about them but no error, one line each."""
 
     folds: tuple[Fold, ...]
@@ -54,7 +54,7 @@ def save_folds(folds: Sequence[Fold], path: Path) -> None:
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
-def load_folds(path: Path, cases: Mapping[str, str]) -> Splits:
+def load_folds(path: Path, cases: Mapping[str, str]) -> LoadedFolds:
     """Read folds of the known patients; `cases` gives the patient of each case.
 
     A JSON file holds our folds or nnU-Net's list of {"train", "val"}; any other file is a list of validation cases or
@@ -75,7 +75,7 @@ def load_folds(path: Path, cases: Mapping[str, str]) -> Splits:
     for index, fold in enumerate(folds):
         _check_fold(path, index, fold)
     _check_tested_once(path, folds)
-    return Splits(folds, _warnings(path, folds, patients))
+    return LoadedFolds(folds, _warnings(path, folds, patients))
 
 
 def _from_json(path: Path, text: str, cases: Mapping[str, str]) -> tuple[Fold, ...]:

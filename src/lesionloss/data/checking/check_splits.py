@@ -9,14 +9,14 @@ from typing import Any
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.leaks import plain_name
+from lesionloss.data.checking.duplicates import plain_name
 
 SIDES = ("train", "val", "test")
 WANTED = 'expected a list of folds such as [{"train": ["a"], "val": ["b"]}], or {"folds": [...]}'
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitFold:
     """One fold of a file: its number from 0 and the names on each side."""
 
     number: int
@@ -24,7 +24,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedCase:
     """What a split may name: a case, its patient, and the digests of its files."""
 
     case: str
@@ -32,7 +32,7 @@ class Listed:
     contents: tuple[str, ...]
 
 
-def read_splits(path: Path) -> tuple[Split, ...]:
+def read_splits(path: Path) -> tuple[SplitFold, ...]:
     """Folds from JSON: nnU-Net's `splits_final.json` or a file of folds with `train`, `val` or `test`.
 
     Raises UsageError if there is no such file, DataError for anything else in it.
@@ -49,7 +49,7 @@ def read_splits(path: Path) -> tuple[Split, ...]:
     return tuple(_split(path, number, fold) for number, fold in enumerate(folds))
 
 
-def _split(path: Path, number: int, fold: Any) -> Split:
+def _split(path: Path, number: int, fold: Any) -> SplitFold:
     if not isinstance(fold, dict):
         raise DataError(f"{path}: fold {number} is {type(fold).__name__}; {WANTED}")
     sides = {side: tuple(fold[side]) for side in SIDES if isinstance(fold.get(side), list)}
@@ -59,10 +59,12 @@ def _split(path: Path, number: int, fold: Any) -> Split:
         for name in names:
             if not isinstance(name, str):
                 raise DataError(f"{path}: fold {number}, {side}: names are texts, got {name!r}; put it in quotes")
-    return Split(number, sides)
+    return SplitFold(number, sides)
 
 
-def split_problems(path: Path, splits: Sequence[Split], listed: Sequence[Listed]) -> tuple[list[str], list[str]]:
+def split_problems(
+    path: Path, splits: Sequence[SplitFold], listed: Sequence[ListedCase]
+) -> tuple[list[str], list[str]]:
     """Problems: names nobody knows, and patients or images on two sides of a fold. Warnings: who is never tested.
 
     A name may be that of a case or of a patient.
@@ -70,7 +72,7 @@ def split_problems(path: Path, splits: Sequence[Split], listed: Sequence[Listed]
     problems: list[str] = []
     tested: set[str] = set()
     for split in splits:
-        found: dict[str, list[Listed]] = {}
+        found: dict[str, list[ListedCase]] = {}
         for side, names in split.sides.items():
             where = f"{path}: fold {split.number}, {side}"
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -91,12 +93,12 @@ def split_problems(path: Path, splits: Sequence[Split], listed: Sequence[Listed]
     return problems, [f"{path}: never in val or test: {shown}; add them if they should count"] if never else []
 
 
-def _cases(name: str, listed: Sequence[Listed]) -> list[Listed]:
+def _cases(name: str, listed: Sequence[ListedCase]) -> list[ListedCase]:
     exact = [case for case in listed if case.case == name]
     return exact or [case for case in listed if case.patient == name]
 
 
-def _on_both(where: str, one: str, here: list[Listed], other: str, there: list[Listed]) -> Iterator[str]:
+def _on_both(where: str, one: str, here: list[ListedCase], other: str, there: list[ListedCase]) -> Iterator[str]:
     patients = {plain_name(case.patient): case.patient for case in here}
     named: set[str] = set()
     for case in there:

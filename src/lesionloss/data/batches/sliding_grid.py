@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import UsageError
-from lesionloss.data.patch_sampling import Cases, Draws, Window, in_order, names_of
-from lesionloss.data.patches import Size, Stream, check_fits, check_size, start_around
+from lesionloss.data.batches.patch_samplers import Cases, Draws, Window, in_order, names_of
+from lesionloss.data.batches.patches import Size, Stream, check_fits, check_size, start_around
 from lesionloss.data.prepared import PreparedCase
 
 Corner = npt.NDArray[np.int64]

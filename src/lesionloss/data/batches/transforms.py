@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.ranges import Range, Share
-from lesionloss.data.patches import Patch, Size, cut
+from lesionloss.data.batches.patches import Patch, Size, cut
 from lesionloss.data.prepared import PreparedCase
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ REACH = 3  # standard deviations after which the smoothing is cut off
 
 
 @runtime_checkable
-class Turn(Protocol):
+class VoxelTransform(Protocol):
     """Moves whole voxels."""
 
     def turn(self, patch: Patch, rng: np.random.Generator) -> Patch:
@@ -37,7 +37,7 @@ class Turn(Protocol):
 
 
 @runtime_checkable
-class Bend(Protocol):
+class PointTransform(Protocol):
     """Moves the points at which a case is read."""
 
     def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
@@ -53,10 +53,10 @@ class Flip:
     probability: Share = 0.5
 
     def turn(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """See `Turn`."""
+        """See `VoxelTransform`."""
         axes = axes_of(self.axes, patch.reference.ndim, "flip")
         drawn = rng.random(len(axes)) < self.probability
-        return flipped(patch, tuple(axis for axis, flip in zip(axes, drawn, strict=True) if flip))
+        return flip_patch(patch, tuple(axis for axis, flip in zip(axes, drawn, strict=True) if flip))
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Rotate90:
     axes: tuple[int, ...] = (0, 1)
 
     def turn(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """See `Turn`."""
+        """See `VoxelTransform`."""
         a, b = plane_of(self.axes, patch.reference.ndim, "rotate90")
         square = patch.reference.shape[a] == patch.reference.shape[b]
         quarters = int(rng.integers(4)) if square else 2 * int(rng.integers(2))
@@ -89,7 +89,7 @@ class Rotate:
     probability: Share = 0.5
 
     def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
-        """See `Bend`."""
+        """See `PointTransform`."""
         if rng.random() >= self.probability:
             return None
         n = len(points) - 1
@@ -115,10 +115,10 @@ class Scale:
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
-        ordered(self.low, self.high, "scale")
+        check_low_high(self.low, self.high, "scale")
 
     def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
-        """See `Bend`."""
+        """See `PointTransform`."""
         if rng.random() >= self.probability:
             return None
         return _through(points, np.eye(len(points) - 1) / rng.uniform(self.low, self.high))
@@ -136,7 +136,7 @@ class Elastic:
     probability: Share = 0.5
 
     def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
-        """See `Bend`."""
+        """See `PointTransform`."""
         if rng.random() >= self.probability:
             return None
         import torch
@@ -171,11 +171,11 @@ def smooth_field(size: Size, sigma: float, rng: np.random.Generator) -> npt.NDAr
     return np.asarray(field.numpy() / np.sqrt(variance), dtype=np.float32)
 
 
-def bent(
+def cut_transformed(
     case: PreparedCase,
     start: Size,
     size: Size,
-    bends: Sequence[Bend],
+    bends: Sequence[PointTransform],
     rng: np.random.Generator,
     *,
     padding_counts: bool = True,
@@ -216,7 +216,7 @@ def _read(case: PreparedCase, start: Size, size: Size, points: "Tensor", padding
     return Patch(np.asarray(image), np.asarray(reference, dtype=np.uint8), np.asarray(valid) > 0)
 
 
-def flipped(patch: Patch, axes: Size) -> Patch:
+def flip_patch(patch: Patch, axes: Size) -> Patch:
     """The patch flipped along axes, as views."""
     if not axes:
         return patch
@@ -241,7 +241,7 @@ def plane_of(axes: tuple[int, ...], n: int, name: str) -> tuple[int, int]:
     return plane[0], plane[1]
 
 
-def ordered(low: float, high: float, name: str) -> None:
+def check_low_high(low: float, high: float, name: str) -> None:
     """Raises UsageError unless low is at most high."""
     if low > high:
         raise UsageError(f"{name}: low must be at most high, got {low} and {high}")

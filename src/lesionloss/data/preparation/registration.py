@@ -3,9 +3,7 @@
 A motion is a (4, 4) matrix of plain numbers: a rotation and a shift between points in millimetres.
 """
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.resample import Grid, LesionCount, keep_lesions
+from lesionloss.data.resampling.grid import VoxelGrid
+from lesionloss.data.resampling.simpleitk import TO_LPS, itk_image, itk_module, one_thread
 from lesionloss.data.volume import Affine
 
 # An image (X, Y, Z) and its affine (4, 4).
 Visit = tuple[npt.NDArray[np.float32], Affine]
 
-# SimpleITK counts x to the left and y to the back, NIfTI to the right and to the front.
-TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Coarse, then fine: about how large voxels are made, how much they are smoothed, how many are looked at.
 LEVELS_MM = (3.0, 1.5)
 SMOOTHING_MM = (2.0, 1.0)
@@ -28,8 +25,6 @@ SAMPLES = (30_000, 100_000)
 SAMPLING_SEED = 1
 HISTOGRAM_BINS = 48
 ITERATIONS = 60
-# Cosine between two axes above which voxels are no bricks and SimpleITK would misplace them.
-SHEARED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -52,40 +47,7 @@ class Motion:
         return np.array(self.matrix, dtype=np.float64)
 
 
-@contextlib.contextmanager
-def one_thread(itk: Any) -> Iterator[None]:
-    """SimpleITK on one thread: the order in which threads add up would move the last digits of a result."""
-    before = itk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    itk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        itk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
-
-
-def itk_module() -> Any:
-    """SimpleITK, imported when first needed; its interface is untyped."""
-    import SimpleITK
-
-    return SimpleITK
-
-
-def itk_image(array: npt.NDArray[Any], affine: Affine, what: str) -> Any:
-    """An array (X, Y, Z) with its affine (4, 4) as a SimpleITK image. DataError, naming `what`, if it is sheared."""
-    lps = TO_LPS @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    direction = lps[:3, :3] / spacing
-    if np.abs(direction.T @ direction - np.eye(3)).max() > SHEARED:
-        raise DataError(f"{what}: the axes of the affine are not at right angles; resample the image onto a plain grid")
-    left, _, right = np.linalg.svd(direction)
-    image = itk_module().GetImageFromArray(np.ascontiguousarray(array.T))
-    image.SetSpacing([float(edge) for edge in spacing])
-    image.SetOrigin([float(x) for x in lps[:3, 3]])
-    image.SetDirection([float(x) for x in (left @ right).ravel()])
-    return image
-
-
-def register(fixed: Visit, moving: Visit, what: str) -> Motion:
+def find_motion(fixed: Visit, moving: Visit, what: str) -> Motion:
     """The rigid motion that takes points of the fixed visit to points of the moving one.
 
     Each visit is an image (X, Y, Z) with its affine. Largest mutual information (Mattes 2003) over two resolutions,
@@ -158,14 +120,14 @@ def _matrix(transform: Any) -> Affine:
     return np.asarray(TO_LPS @ matrix @ TO_LPS)
 
 
-def half(motion: Affine) -> Affine:
+def half_motion(motion: Affine) -> Affine:
     """The motion that, done twice, is `motion`: half the angle about the same axis (4, 4)."""
     from scipy import linalg
 
     return np.asarray(np.real(linalg.sqrtm(motion)), dtype=np.float64)
 
 
-def halfway_grid(fixed: Grid, half_motion: Affine) -> Grid:
+def halfway_grid(fixed: VoxelGrid, half_motion: Affine) -> VoxelGrid:
     """The grid between two visits: size, axes and spacing of the fixed one, its middle moved along half the way.
 
     Its axes are not turned with the head, so that both visits are interpolated alike.
@@ -173,75 +135,4 @@ def halfway_grid(fixed: Grid, half_motion: Affine) -> Grid:
     middle = fixed.affine @ np.array([*((n - 1) / 2 for n in fixed.shape), 1.0])
     affine = fixed.affine.copy()
     affine[:3, 3] += (half_motion @ middle - middle)[:3]
-    return Grid(fixed.shape, affine)
-
-
-def _through(source: Grid, target: Grid, motion: Affine) -> Affine:
-    """Voxels of the target to voxels of the source; `motion` takes the target's points to the source's."""
-    return np.asarray(np.linalg.inv(source.affine) @ motion @ target.affine)
-
-
-def move_image(array: npt.NDArray[np.float32], source: Grid, target: Grid, motion: Affine) -> npt.NDArray[np.float32]:
-    """An image (X, Y, Z) on the target's grid by cubic B-splines; 0 where it has nothing.
-
-    `motion` (4, 4) takes points of the target's space to points of the source's, in mm. Values stay in their range.
-    """
-    itk = itk_module()
-    resampler = itk.ResampleImageFilter()
-    resampler.SetNumberOfThreads(1)
-    resampler.SetInterpolator(itk.sitkBSpline)
-    # In voxels on both sides SimpleITK needs no directions, and so takes any affine.
-    resampler.SetSize([int(n) for n in target.shape])
-    through = _through(source, target, motion)
-    transform = itk.AffineTransform(3)
-    transform.SetMatrix([float(x) for x in through[:3, :3].ravel()])
-    transform.SetTranslation([float(x) for x in through[:3, 3]])
-    resampler.SetTransform(transform)
-    resampler.SetDefaultPixelValue(float(array.min()) if array.min() > 0 else 0.0)
-    moved = itk.GetArrayFromImage(resampler.Execute(itk.GetImageFromArray(np.ascontiguousarray(array.T)))).T
-    return np.ascontiguousarray(np.clip(moved, array.min(), array.max()), dtype=np.float32)
-
-
-def move_nearest(array: npt.NDArray[Any], source: Grid, target: Grid, motion: Affine) -> npt.NDArray[Any]:
-    """An array (*space) on the target's grid, each voxel from the nearest one; 0 where it has nothing."""
-    from scipy import ndimage
-
-    through = _through(source, target, motion)
-    axes = array.ndim
-    moved = ndimage.affine_transform(
-        array.astype(np.uint8) if array.dtype == np.bool_ else array,
-        through[:axes, :axes],
-        through[:axes, 3],
-        output_shape=target.shape,
-        order=0,
-    )
-    return np.asarray(moved, dtype=array.dtype)
-
-
-def move_linear(array: npt.NDArray[np.float32], source: Grid, target: Grid, motion: Affine) -> npt.NDArray[np.float32]:
-    """An image (*space) on the target's grid by linear interpolation; 0 where it has nothing."""
-    from scipy import ndimage
-
-    through = _through(source, target, motion)
-    axes = array.ndim
-    moved = ndimage.affine_transform(
-        array, through[:axes, :axes], through[:axes, 3], output_shape=target.shape, order=1
-    )
-    return np.asarray(moved, dtype=np.float32)
-
-
-def move_labels(
-    labels: npt.NDArray[np.uint8], source: Grid, target: Grid, motion: Affine
-) -> tuple[npt.NDArray[np.uint8], LesionCount]:
-    """Class numbers (*space) on the target's grid; a lesion that would vanish keeps the voxel at its centre.
-
-    A voxel takes the class whose linear interpolation is largest, at least one half.
-    """
-    result = np.zeros(target.shape, dtype=labels.dtype)
-    most = np.full(target.shape, 0.5 - 1e-6, dtype=np.float32)
-    for number in sorted(set(np.unique(labels).tolist()) - {0}):
-        share = move_linear((labels == number).astype(np.float32), source, target, motion)
-        better = share > most
-        result[better], most = number, np.maximum(most, share)
-    inverse = np.linalg.inv(_through(source, target, motion))
-    return keep_lesions(labels, result, np.asarray(inverse))
+    return VoxelGrid(fixed.shape, affine)

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import numpy as np
 
 from lesionloss.core.ranges import Order, Range, Share
+from lesionloss.data.batches.transforms import check_low_high
 from lesionloss.data.subject import Image, Mask
-from lesionloss.data.transforms import ordered
 
 Factor = Annotated[float, Range(0, 10)]
 Deviations = Annotated[float, Range(0, 10)]
 
 
 @runtime_checkable
-class Tone(Protocol):
+class IntensityTransform(Protocol):
     """Changes intensities and moves nothing."""
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
@@ -36,7 +36,7 @@ class Rescale:
     shift: Deviations = 0.1
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """See `Tone`."""
+        """See `IntensityTransform`."""
         scale = rng.uniform(1 - self.scale, 1 + self.scale, size=len(visits)).astype(np.float32)
         shift = rng.uniform(-self.shift, self.shift, size=len(visits)).astype(np.float32)
         each = (slice(None), *[None] * inside.ndim)
@@ -52,10 +52,10 @@ class Brightness:
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
-        ordered(self.low, self.high, "brightness")
+        check_low_high(self.low, self.high, "brightness")
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """See `Tone`."""
+        """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
         return np.stack([visit * np.float32(rng.uniform(self.low, self.high)) for visit in visits])
@@ -70,10 +70,10 @@ class Contrast:
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
-        ordered(self.low, self.high, "contrast")
+        check_low_high(self.low, self.high, "contrast")
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """See `Tone`."""
+        """See `IntensityTransform`."""
         if rng.random() >= self.probability or not inside.any():
             return visits
         changed = []
@@ -93,10 +93,10 @@ class Gamma:
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
-        ordered(self.low, self.high, "gamma")
+        check_low_high(self.low, self.high, "gamma")
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """See `Tone`."""
+        """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
         from monai.transforms.intensity.array import AdjustContrast
@@ -112,7 +112,7 @@ class Noise:
     probability: Share = 0.5
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """See `Tone`."""
+        """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
         from monai.transforms.intensity.array import RandGaussianNoise
@@ -136,7 +136,7 @@ class BiasField:
     probability: Share = 0.5
 
     def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """See `Tone`."""
+        """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
         from monai.transforms.intensity.array import RandBiasField

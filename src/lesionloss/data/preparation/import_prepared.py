@@ -9,8 +9,7 @@ from pathlib import Path
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of, whole_file, write_text
-from lesionloss.data.prepare import Index, load_index
-from lesionloss.data.prepare_case import INDEX
+from lesionloss.data.cohort_index import INDEX, CohortIndex, load_index
 
 
 def is_prepared(source: str) -> bool:
@@ -18,7 +17,7 @@ def is_prepared(source: str) -> bool:
     return bool(source) and (Path(source).expanduser() / INDEX).is_file()
 
 
-def adopt(source: str, place: Path, patients: Sequence[str] = (), target: str = "") -> Index:
+def import_prepared(source: str, place: Path, patients: Sequence[str] = (), target: str = "") -> CohortIndex:
     """Copy the prepared cases of a folder to `place`, those of `patients` only where any are named; gives their index.
 
     A case that is there already is not copied again. Raises UsageError for a patient or a target that the folder does
