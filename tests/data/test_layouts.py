@@ -12,7 +12,8 @@ from lesionloss.cli import app
 from lesionloss.core.errors import DataError
 from lesionloss.data.checking.survey import survey
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.layouts import layouts
+from lesionloss.data.layouts import layout_docs, layouts
+from lesionloss.data.layouts.records import LayoutGroup
 from miniature import WRITERS
 from subjects import subjects
 
@@ -96,7 +97,7 @@ def test_a_case_that_lost_a_file_is_named_with_what_it_lacks(tmp_path: Path, nam
     WRITERS[name](tmp_path)
     whole = open_cohort(tmp_path)
     files = whole.cases[0]
-    gone = (files.reference, *files.more) if lost == "reference" else files.visits[-1][-1:]
+    gone = (files.reference, *files.more_references) if lost == "reference" else files.visits[-1][-1:]
     for path in gone:
         assert path is not None
         path.unlink()
@@ -121,17 +122,39 @@ def test_an_empty_folder_is_told_what_the_layout_looks_like(tmp_path: Path, name
     assert "\n" not in said
 
 
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "150"})
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
 def test_help_names_every_layout() -> None:
-    shown = " ".join(CliRunner().invoke(app, ["data", "--help"], env={"COLUMNS": "150"}).stdout.split())
-    assert f"Layouts: {', '.join(layouts.names())} (docs/data.md)" in shown
+    assert f"Layouts: {', '.join(layouts.names())}." in run("data", "--help")
 
 
-def test_the_page_of_layouts_has_a_row_for_each() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    rows = {line.split("`")[1]: line for line in page.partition("## Who")[0].splitlines() if line.startswith("| `")}
-    assert list(rows) == layouts.names()
+def test_the_list_of_layouts_has_a_row_for_each() -> None:
+    shown = run("layouts")
     for layout in layouts:
-        assert all(f"`{target.name}`" in rows[layout.name] for target in layout.targets), layout.name
+        assert f"{layout.name} " in shown
+        assert all(target.name in shown for target in layout.targets), layout.name
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_card_of_a_layout_says_how_the_folder_looks_and_what_can_be_segmented(name: str) -> None:
+    layout, shown = layouts.get(name), "".join(run("layouts", name).split())
+    assert "".join(layout.looks_like.split()) in shown
+    assert all("".join(f"{target.name}:{target.title}".split()) in shown for target in layout.targets)
+    assert "".join(layout_docs.description(layout)[0].split()) in shown
+
+
+def test_the_page_of_layouts_is_up_to_date() -> None:
+    stored = (Path(__file__).parents[2] / "docs" / "layouts.md").read_text(encoding="utf-8")
+    assert stored == layout_docs.markdown(), "run: lesionloss layouts --markdown > docs/layouts.md"
+
+
+def test_groups_stand_in_one_order_and_layouts_by_name_within_them() -> None:
+    places = [(list(LayoutGroup).index(layout.group), layout.name) for layout in layouts]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -1,7 +1,8 @@
 """BIDS derivatives: FLAIR images with lesion masks named `..._label-lesion..._mask` (BIDS 1.10, derivatives, masks).
 
-Images and masks may lie in the folder itself or under `derivatives/PIPELINE`. A case per mask: its session is the last
-visit, the session before it (if there is one) the first. An image belongs to a mask if both have the same `space`.
+Images and masks may lie in the folder itself or under `derivatives/PIPELINE`. Masks may also end in `_dseg`. A case per
+mask: its session is the last visit, the session before it (if there is one) the first. An image belongs to a mask if
+both have the same `space`. Where a session has several lesion masks, use a table of files (layout `csv`).
 """
 
 import re
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import folders_in, image_file, stems_in
-from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, Target, published
+from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, LayoutGroup, Target, published
 
 IMAGE = "FLAIR"
 MASKS = ("mask", "dseg")
@@ -125,4 +126,6 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("lesions", "the lesion masks", published),),
+    group=LayoutGroup.GENERAL,
+    visits="1 or 2",
 )

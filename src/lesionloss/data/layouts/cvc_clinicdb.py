@@ -1,8 +1,8 @@
 """CVC-ClinicDB: polyps in frames of colonoscopy videos (Bernal et al., CMIG 2015).
 
-Frames of one video show the same polyp, so a video (`sequence_id` in `metadata.csv`) is a patient here; without that
-table the frames could not be kept together in folds, and the folder is refused. The borders of the published masks are
-smoothed; values from 128 are polyp.
+Frames of one video show the same polyp, so a video (`sequence_id` in `metadata.csv`) is a patient here. Without that
+table folds could not keep the frames of a video together, and the folder is refused. The published masks have smoothed
+borders; values from 128 are polyp.
 """
 
 import csv
@@ -13,7 +13,16 @@ import numpy as np
 from lesionloss.core.errors import DataError
 from lesionloss.data.layouts.find_files import ExpectedFiles
 from lesionloss.data.layouts.picture_folders import RGB, collect_pictures, picture_case, picture_stems, read_values
-from lesionloss.data.layouts.records import CaseArrays, CaseFiles, FoundCases, LabelRule, Layout, Target, published
+from lesionloss.data.layouts.records import (
+    CaseArrays,
+    CaseFiles,
+    FoundCases,
+    LabelRule,
+    Layout,
+    LayoutGroup,
+    Target,
+    published,
+)
 
 # The PNG files first: some of the TIFF files are in a form that few programs read.
 STARTS = ("PNG", "", "TIF")
@@ -78,4 +87,5 @@ LAYOUT = Layout(
     contrasts=RGB,
     labels=LabelRule(classes=("polyp",)),
     read=_read,
+    group=LayoutGroup.PICTURES,
 )

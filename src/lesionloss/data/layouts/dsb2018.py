@@ -1,7 +1,8 @@
 """2018 Data Science Bowl: cell nuclei in microscopy (Caicedo et al., Nature Methods 2019; BBBC038).
 
-The training set of stage 1: a folder per image with a mask per nucleus, or one `.npz` file with arrays `images`
-(N, rows, columns, 3), `masks` (N, rows, columns) of 0 and 1, and `ids` (N). All nuclei of an image are one class.
+The training set of stage 1: a folder per image with a mask per nucleus, or one `.npz` file with the arrays `images`
+(N, rows, columns, 3), `masks` (N, rows, columns) of 0 and 1, and `ids` (N). All nuclei of an image are one class, and
+each image counts as a patient. The images have several sizes.
 """
 
 import zipfile
@@ -23,6 +24,7 @@ from lesionloss.data.layouts.records import (
     Incomplete,
     LabelRule,
     Layout,
+    LayoutGroup,
     Target,
     published,
 )
@@ -57,14 +59,16 @@ def _discover(root: Path) -> FoundCases:
             missing = f"images/{folder.name}.png" if image is None else "mask in masks/"
             incomplete.append(Incomplete(folder.name, f"no {missing}"))
         else:
-            cases.append(CaseFiles(folder.name, folder.name, ((image,),), present[0], None, more=present[1:]))
+            cases.append(
+                CaseFiles(folder.name, folder.name, ((image,),), present[0], None, more_references=present[1:])
+            )
     return FoundCases(tuple(cases), tuple(incomplete))
 
 
 def _read(files: CaseFiles) -> CaseArrays:
     if files.part is not None:
         return _read_part(files.visits[0][0], files.part)
-    nuclei = [_nucleus(path) for path in (files.reference, *files.more) if path is not None]
+    nuclei = [_nucleus(path) for path in (files.reference, *files.more_references) if path is not None]
     sizes = {mask.shape for mask in nuclei}
     if len(sizes) > 1:
         raise DataError(
@@ -125,4 +129,6 @@ LAYOUT = Layout(
     labels=LabelRule(classes=("nucleus",)),
     read=_read,
     file_ending=ENDING,
+    group=LayoutGroup.PICTURES,
+    tested_on="the `.npz` file, 664 images",
 )

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, stems_in
-from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 FOLDERS = (("images", "labels"), ("imagesTr", "labelsTr"))
 
@@ -44,4 +44,6 @@ LAYOUT = Layout(
     ),
     contrasts=("t1",),
     labels=LabelRule(classes=("anterior", "posterior"), values=((1, 1), (2, 2))),
+    group=LayoutGroup.ORGANS,
+    tested_on="260 cases",
 )

@@ -1,7 +1,8 @@
 """The Ljubljana longitudinal set: change of MS lesions between two FLAIR visits (Lesjak et al., Neuroinformatics 2016).
 
-Its published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. New or
-growing lesions have to be told apart by the images (`positive_change`).
+The published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. The target
+`positive_change` keeps the connected components that brightened between the z-scored visits. It is derived, so it is
+not comparable with masks that experts relabelled. The folder may also be `coregistered`, or `longitudinal` above it.
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
-from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 from lesionloss.data.subject import Image, Labels, Mask, Subject
 from lesionloss.data.z_score import z_score
 
@@ -89,4 +90,7 @@ LAYOUT = Layout(
         Target("positive_change", "new or growing lesions: change components that brightened", positive_change),
         Target("change", "all change, as published", published),
     ),
+    group=LayoutGroup.LONGITUDINAL,
+    visits="2",
+    tested_on="3 patients (16 others lack images)",
 )

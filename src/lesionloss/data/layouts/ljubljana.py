@@ -1,13 +1,13 @@
 """The Ljubljana cross-sectional set: MS lesions in one visit, four contrasts (Lesjak et al., Neuroinformatics 2018).
 
-The coregistered images where several forms lie side by side; name the folder of another form to take that one.
+The coregistered images are read where several forms lie side by side. To read another form, name its folder.
 """
 
 import re
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, image_file
-from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 FORMS = ("coregistered", "coregistered_resampled", "MNI", "raw")
 STEMS = ("FLAIR", "T1W", "T1WKS", "T2W")
@@ -38,4 +38,5 @@ LAYOUT = Layout(
     discover=_discover,
     targets=(Target("lesions", "MS lesions, consensus of the raters", published),),
     contrasts=("flair", "t1", "t1_contrast", "t2"),
+    group=LayoutGroup.CROSS_SECTIONAL,
 )

@@ -1,4 +1,4 @@
-"""A table of files: the way in for any folder that no layout knows.
+"""A table of files, for any folder that no other layout knows.
 
 Columns: `patient`; `case` where a patient has several; `visit1`, `visit2`, ... in the order of time, or with contrasts
 `visit1_flair`, `visit1_t1`, ...; `reference`; `brain` (the cell or the column may be empty). Paths are relative to the
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError
-from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, Target, published
+from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, LayoutGroup, Target, published
 
 NAME = "manifest.csv"
 FIXED = ("patient", "case", "reference", "brain")
@@ -144,6 +144,8 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("lesions", "the reference, as it is", published),),
-    contrasts=("image",),
+    contrasts=(),
     file_ending=".csv",
+    group=LayoutGroup.GENERAL,
+    visits="any number",
 )

@@ -1,13 +1,13 @@
 """MSSEG-2: new lesions between two FLAIR visits (Commowick et al., MICCAI 2021 challenge).
 
-A folder per patient, all of them under `training` or directly in the folder that is named. The challenge ships no
-brain mask; where a `brain_mask.nii.gz` lies beside the visits it is used. Some patients have no new lesion.
+A folder per patient, all of them under `training` or directly in the named folder. The challenge has no brain masks; a
+`brain_mask.nii.gz` beside the visits is used where there is one. Some patients have no new lesion.
 """
 
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
-from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 VISITS = ("flair_time01_on_middle_space", "flair_time02_on_middle_space")
 
@@ -31,4 +31,6 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("new_lesions", "new lesions, as published", published),),
+    group=LayoutGroup.LONGITUDINAL,
+    visits="2",
 )

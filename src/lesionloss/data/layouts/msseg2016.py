@@ -1,14 +1,14 @@
 """MSSEG 2016: MS lesions in one visit with five contrasts (Commowick et al., Scientific Reports 2018).
 
-The preprocessed images and the consensus of the seven raters. Cases are named by centre and patient, since patient
-numbers are those of a centre.
+The preprocessed images, where all contrasts share a grid, and the consensus of the seven raters. Cases are named by
+centre and patient, since each centre numbers its own patients.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in
-from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 STEMS = ("FLAIR", "T1", "GADO", "T2", "DP")
 PARTS = ("Training", "Testing")
@@ -59,4 +59,5 @@ LAYOUT = Layout(
     discover=_discover,
     targets=(Target("lesions", "MS lesions, consensus of the raters", published),),
     contrasts=("flair", "t1", "t1_contrast", "t2", "pd"),
+    group=LayoutGroup.CROSS_SECTIONAL,
 )

@@ -6,7 +6,7 @@ A visit per session, the consensus under `derivatives/labels`. There is no brain
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, image_file
-from lesionloss.data.layouts.records import FoundCases, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 SESSIONS = ("ses-01", "ses-02")
 LABELS = Path("derivatives", "labels")
@@ -49,4 +49,6 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("new_lesions", "new lesions, as published", published),),
+    group=LayoutGroup.LONGITUDINAL,
+    visits="2",
 )

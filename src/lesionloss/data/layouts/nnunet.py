@@ -1,8 +1,10 @@
-"""The raw format of nnU-Net v2: `dataset.json` says what channels and labels mean; LongiSeg adds `patientsTr.json`.
+"""The raw format of nnU-Net v2: `dataset.json` defines the channels and labels; LongiSeg adds `patientsTr.json`.
 
-Channels are contrasts of one visit, unless all their names begin with `baseline` or `followup`: then they are two
-visits. With `patientsTr.json` each scan is a visit: a scan and the one before it make a case with the scan's reference.
-Only the training part is read: the test part has no labels.
+Channels are contrasts of one visit, unless all their names begin with `baseline` or `followup` (`baseline FLAIR`,
+`followup FLAIR`): then they are two visits. With `patientsTr.json` each scan is a visit: a scan and the one before it
+make a case, with the reference of the later scan. Without that file every case is a patient of its own, which is wrong
+where one person has several. The label `ignore` is ignored; regions (lists of labels) and files other than NIfTI are
+refused. Only the training part is read: the test part has no labels.
 """
 
 import itertools
@@ -15,7 +17,16 @@ from typing import Any
 
 from lesionloss.core.errors import DataError
 from lesionloss.data.layouts.find_files import NIFTI_ENDINGS, ExpectedFiles, collect_cases, stems_in
-from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, LabelRule, Layout, Target, published
+from lesionloss.data.layouts.records import (
+    CaseFiles,
+    FoundCases,
+    Incomplete,
+    LabelRule,
+    Layout,
+    LayoutGroup,
+    Target,
+    published,
+)
 
 DATASET, PATIENTS = "dataset.json", "patientsTr.json"
 IMAGES, LABELS = "imagesTr", "labelsTr"
@@ -144,5 +155,7 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("labels", "the labels of dataset.json", published),),
-    contrasts=("image",),
+    contrasts=(),
+    group=LayoutGroup.GENERAL,
+    visits="1 or 2",
 )

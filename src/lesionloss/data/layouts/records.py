@@ -1,23 +1,29 @@
-"""The records of a dataset on disk, and the catalogue of known folder layouts."""
+"""The records of a data set on disk: a folder layout, and the cases that it finds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.core.catalogue import Catalogue
 from lesionloss.data.subject import LESION, Image, Labels, Mask, Subject
 from lesionloss.data.volume import Affine
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """The files of one case: `visits` in the order of time, each with its contrasts in the order of the layout.
+    """The files of one case.
 
-    `part` is the number of the image in files that hold many, None otherwise; `more` are the other files of a
-    reference that is spread over several.
+    Attributes:
+        name: Name of the case, unique in its folder.
+        patient: Name of the patient.
+        visits: Image files in the order of time, each visit with its contrasts in the order of the layout.
+        reference: File of the reference, None where there is none.
+        brain: File of the brain mask, None where there is none.
+        part: Number of the image in files that hold many, else None.
+        more_references: The other files of a reference that is spread over several.
     """
 
     name: str
@@ -26,12 +32,13 @@ class CaseFiles:
     reference: Path | None
     brain: Path | None
     part: int | None = None
-    more: tuple[Path, ...] = ()
+    more_references: tuple[Path, ...] = ()
 
     def all(self) -> tuple[Path, ...]:
-        """Every file that is there."""
+        """List every file of the case."""
         images = tuple(path for visit in self.visits for path in visit)
-        return (*images, *(path for path in (self.reference, self.brain) if path is not None), *self.more)
+        single = tuple(path for path in (self.reference, self.brain) if path is not None)
+        return (*images, *single, *self.more_references)
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,12 @@ class MasksOnly:
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the values of a reference file mean: class numbers for those of `classes`, 0 background, `ignored` neither.
+    """What the values of a reference file mean.
 
-    `values` maps a value in the file to a class number (1 is the first of `classes`; 0 makes it background).
+    Attributes:
+        classes: Names of the lesion classes, in the order of their class numbers from 1.
+        values: Pairs (value in the file, class number); class number 0 makes a value background.
+        ignored: Values that are neither lesion nor background.
     """
 
     classes: tuple[str, ...] = LESION
@@ -66,9 +76,13 @@ class LabelRule:
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be found. `derive` takes a subject whose reference is the published mask and gives the mask sought.
+    """What is to be segmented.
 
-    `labels` replaces the label rule of the layout where the target has other classes.
+    Attributes:
+        name: Name on the command line.
+        title: What it is, in a few words.
+        derive: Takes a subject with the published reference and returns the reference of this target.
+        labels: Replaces the label rule of the layout where the target has other classes.
     """
 
     name: str
@@ -79,9 +93,9 @@ class Target:
 
 @dataclass(frozen=True)
 class FoundCases:
-    """The cases of a folder, and what had to be left out; `masks` are those of incomplete patients.
+    """The cases of a folder, and the patients that are left out; `masks` are those of incomplete patients.
 
-    `labels` and `contrasts` replace those of the layout where the folder itself says what they are.
+    `labels` and `contrasts` replace those of the layout where the folder itself defines them.
     """
 
     cases: tuple[CaseFiles, ...]
@@ -93,7 +107,7 @@ class FoundCases:
 
 @dataclass(frozen=True)
 class CaseArrays:
-    """What a layout's own reader gives: contrasts (C, *space) per visit, values of the reference as in the file."""
+    """What a layout's own reader returns: visits (C, *space), reference (*space) with the values of the file."""
 
     visits: tuple[Image, ...]
     reference: npt.NDArray[np.int32] | None
@@ -101,13 +115,36 @@ class CaseArrays:
     affine: Affine
 
 
+class LayoutGroup(Enum):
+    """Kinds of data sets, in the order in which layouts are listed."""
+
+    LONGITUDINAL = "two visits"
+    CROSS_SECTIONAL = "one visit"
+    GENERAL = "general formats"
+    PICTURES = "pictures"
+    ORGANS = "organs"
+
+
 @dataclass(frozen=True)
 class Layout:
-    """A folder layout. `looks_like` shows it in error messages; the first of `targets` is the default.
+    """A folder layout. The docstring of its module describes it to users.
 
-    `read` is None for NIfTI files, which are all read and checked alike. `file_ending` is that of the one file (".csv")
-    that may be named in place of a folder; `recognise` is asked about folders only. All functions are those of modules,
-    or partial ones of them, so that a layout travels between processes.
+    All functions are functions of modules, or partial ones of them, so that a layout can be sent to other processes.
+
+    Attributes:
+        name: Name on the command line.
+        title: What the data are, in a few words.
+        looks_like: The folder, as error messages and documentation show it.
+        recognise: Whether a folder has this layout.
+        discover: The cases of a folder, or of the one file.
+        targets: What can be segmented; the first is the default.
+        contrasts: Names of a visit's contrasts; empty where the folder defines them.
+        labels: What the values of the reference mean.
+        read: Reads a case; None for NIfTI files, which are all read and checked alike.
+        file_ending: Ending of the one file (".csv") that may be named in place of a folder.
+        group: The kind of data set.
+        visits: How many visits a case has, for the documentation.
+        tested_on: The real files that it was tested on, for the documentation; empty for none.
     """
 
     name: str
@@ -120,11 +157,11 @@ class Layout:
     labels: LabelRule = LabelRule()
     read: Callable[[CaseFiles], CaseArrays] | None = None
     file_ending: str | None = None
-
-
-layouts: Catalogue[Layout] = Catalogue("dataset layout")
+    group: LayoutGroup = LayoutGroup.GENERAL
+    visits: str = "1"
+    tested_on: str = ""
 
 
 def published(subject: Subject) -> Labels | None:
-    """The reference as it was published."""
+    """Return the reference as it was published."""
     return subject.reference

@@ -1,14 +1,14 @@
 """Synapse (BTCV, "Beyond the Cranial Vault"): thirteen organs in abdominal CT (Landman et al., MICCAI 2015 workshop).
 
-Images and labels with equal numbers, in the folders of either archive. Many papers score eight of the organs only:
-that is the target `eight_organs`, where the other five are background.
+Images and labels with equal numbers, in the folders of either archive. Many papers score only eight of the organs: that
+is the target `eight_organs`, where the other five are background.
 """
 
 import re
 from pathlib import Path
 
 from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, stems_in
-from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, Target, published
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 FOLDERS = (
     ("averaged-training-images", "averaged-training-labels"),
@@ -74,4 +74,5 @@ LAYOUT = Layout(
     ),
     contrasts=("ct",),
     labels=_rule(ORGANS),
+    group=LayoutGroup.ORGANS,
 )
