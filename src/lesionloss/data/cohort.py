@@ -1,4 +1,4 @@
-"""A dataset's folder opened: which cases it holds, and one case read and checked."""
+"""The folder of a data set opened: which cases it holds, and one case read and checked."""
 
 import itertools
 from collections.abc import Callable
@@ -22,7 +22,7 @@ __all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
 
 @dataclass(frozen=True)
 class Cohort:
-    """The cases found under the folder `root`, the patients left out, and the masks of those of them that have some."""
+    """The cases found under the folder `root`, the incomplete patients, and the masks of those that have some."""
 
     layout: Layout
     target: Target
@@ -33,11 +33,18 @@ class Cohort:
 
 
 def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
-    """Open `PATH` (the layout is recognised by its files) or `LAYOUT:PATH`, e.g. `lit:PATH`. Reads no image yet.
+    """List the cases of a data set's folder; no image is read yet.
 
-    `target` is the name of one of the layout's targets; None takes its first. The cohort's layout has the label rule
-    and contrasts that hold for this folder and target. Raises UsageError for an unknown layout, target or path,
-    DataError where no complete case is found or two have one name.
+    Args:
+        text: `PATH`, whose layout is recognised by its files, or `LAYOUT:PATH`, e.g. `lit:PATH`.
+        target: Name of one of the layout's targets; None takes the first.
+
+    Returns:
+        The cohort; its layout has the label rule and contrasts of this folder and target.
+
+    Raises:
+        UsageError: The layout, target or path is unknown, or the folder fits several layouts.
+        DataError: No complete case is found, or two cases have one name.
     """
     layout, root = _layout_and_root(str(text))
     chosen = _target(layout, target)
@@ -52,7 +59,7 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
 
 
 def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
-    """Raises DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
+    """Raise DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
     firsts: dict[str, CaseFiles] = {}
     for files in cases:
         if Path(files.name).name != files.name or "\\" in files.name:
@@ -66,7 +73,11 @@ def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
 
 
 def split_layout(text: str) -> tuple[str, Path]:
-    """The two parts of `LAYOUT:PATH`, "" for a mere path. Raises UsageError for an unknown layout."""
+    """Split `LAYOUT:PATH` into its two parts; the layout is "" for a mere path.
+
+    Raises:
+        UsageError: The layout is unknown.
+    """
     name, colon, rest = text.partition(":")
     if colon and (name in layouts or not Path(text).exists()):
         return layouts.get(name).name, Path(rest).expanduser()
@@ -118,8 +129,16 @@ def _target(layout: Layout, name: str | None) -> Target:
 def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
     """Read and check the files of one case; its reference is the cohort's target.
 
-    Raises DataError for a file that can't be believed, files on different grids, label values that the layout does not
-    know, or the same image as two visits.
+    Args:
+        cohort: The cohort.
+        files: One of its cases.
+
+    Returns:
+        The subject.
+
+    Raises:
+        DataError: A file is damaged or implausible, files lie on different grids, the layout does not know a label
+            value, or two visits are the same image.
     """
     layout = cohort.layout
     raw = (layout.read or _read_nifti(layout))(files)
@@ -144,9 +163,18 @@ def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
 
 
 def class_numbers(values: npt.NDArray[np.int32], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
-    """Class numbers, and where a value is neither lesion nor background (None if nowhere).
+    """Translate the values of a reference file into class numbers.
 
-    Raises DataError, which names the reference file, for values that the rule does not know.
+    Args:
+        values: Values of the file (*space).
+        rule: What they mean.
+        files: The case, for the error message.
+
+    Returns:
+        Class numbers (*space), 0 background, and the mask (*space) of ignored voxels (None for none).
+
+    Raises:
+        DataError: The rule does not know a value; names the reference file.
     """
     known = {0: 0, **dict(rule.values), **dict.fromkeys(rule.ignored, 0)}
     found = np.unique(values)

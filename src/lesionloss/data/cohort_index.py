@@ -14,11 +14,19 @@ INDEX = "index.json"
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """What the index of a prepared cohort says of a case.
+    """What the index of prepared cases says of one case.
 
-    `brain` says where its mask is from: "file", "threshold" (made from the images), "tool NAME", "whole image";
-    `sha256` holds the digests of the input files by name, `content_sha256` that of the prepared arrays;
-    `reference_outside_brain` counts voxels.
+    Attributes:
+        name: Name of the case.
+        patient: Name of the patient.
+        spacing_mm: Edge lengths of a voxel, one per axis.
+        shape: Voxels along each axis.
+        reference_voxels: Lesion voxels.
+        reference_mm3: Lesion volume.
+        reference_outside_brain: Lesion voxels outside the brain mask.
+        brain: Source of the brain mask: "file", "threshold" (made from the images), "tool NAME" or "whole image".
+        sha256: Digests of the input files by name.
+        content_sha256: Digest of the prepared arrays.
     """
 
     name: str
@@ -35,7 +43,7 @@ class CaseEntry:
 
 @dataclass(frozen=True)
 class CohortIndex:
-    """What a folder of prepared cases holds, how they were made, and which patients were left out."""
+    """What a folder of prepared cases holds, how they were prepared, and which patients were left out."""
 
     layout: str
     target: str
@@ -45,7 +53,7 @@ class CohortIndex:
     incomplete: tuple[Incomplete, ...]
 
     def patient_loads(self) -> dict[str, float]:
-        """Lesion volume in mm3 of every patient, over all its cases: what `make_folds` stratifies by."""
+        """Lesion volume in mm3 of each patient, over all its cases: what `make_folds` stratifies by."""
         loads: dict[str, float] = {}
         for case in self.cases:
             loads[case.patient] = loads.get(case.patient, 0.0) + case.reference_mm3
@@ -53,7 +61,11 @@ class CohortIndex:
 
 
 def load_index(folder: Path) -> CohortIndex:
-    """The index of a prepared cohort. Raises DataError if it is missing or not one."""
+    """Read the index of a folder of prepared cases.
+
+    Raises:
+        DataError: The index is missing or damaged.
+    """
     path = folder / INDEX
     if not path.is_file():
         raise DataError(f"{path}: no such file; prepare the cohort first")
@@ -72,5 +84,5 @@ def load_index(folder: Path) -> CohortIndex:
 
 
 def entry_from(stored: Mapping[str, Any]) -> CaseEntry:
-    """An entry from its plain values."""
+    """Make an entry from its plain values."""
     return CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})

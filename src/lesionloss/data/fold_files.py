@@ -1,6 +1,6 @@
 """Folds on disk: ours, nnU-Net's `splits_final.json`, and lists of validation cases such as CoactSeg's `val.list`.
 
-Such files name patients or cases; both are understood, and what comes back are patients. Whatever would let a patient
+Such files name patients or cases; both are understood, and the folds hold patients. Anything that would let a patient
 be trained on and tested at once is an error that names file, fold and patient.
 """
 
@@ -26,7 +26,7 @@ COACTSEG = re.compile(r"^data(?P<patient>.+)_norm$")
 
 @dataclass(frozen=True)
 class LoadedFolds:
-    """Folds read from a file, and what is odd about them but no error, one line each."""
+    """Folds read from a file, and warnings about them, one line each."""
 
     folds: tuple[Fold, ...]
     warnings: tuple[str, ...]
@@ -41,11 +41,12 @@ class _Side:
     name: str
 
     def __str__(self) -> str:
+        """Name file, fold and side, as error messages begin."""
         return f"{self.file}, fold {self.fold}, {self.name}"
 
 
 def save_folds(folds: Sequence[Fold], path: Path) -> None:
-    """Write folds as JSON that `load_folds` reads back, whole or not at all."""
+    """Write folds as JSON that `load_folds` reads back, atomically."""
     record = {
         "format": FORMAT,
         "version": VERSION,
@@ -55,14 +56,22 @@ def save_folds(folds: Sequence[Fold], path: Path) -> None:
 
 
 def load_folds(path: Path, cases: Mapping[str, str]) -> LoadedFolds:
-    """Read folds of the known patients; `cases` gives the patient of each case.
+    """Read folds of the known patients.
 
-    A JSON file holds our folds or nnU-Net's list of {"train", "val"}; any other file is a list of validation cases or
-    patients, one per line, and everybody else is trained on. Folds are numbered from 0.
+    A JSON file holds our folds or nnU-Net's list of {"train", "val"}. Any other file is a list of validation cases or
+    patients, one per line; all other patients are trained on. Folds are numbered from 0.
 
-    Raises UsageError if there is no such file, DataError (naming file, fold and patient) for a file that is neither, an
-    unknown name, a patient on both sides of a fold or tested in two folds, and an empty side. Warns of patients that no
-    fold tests, and of patients that a fold neither trains on nor tests.
+    Args:
+        path: The file.
+        cases: Patient of each case.
+
+    Returns:
+        The folds; warnings name patients that no fold tests, and patients that a fold neither trains on nor tests.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: The file is neither, a name is unknown, a patient is on both sides of a fold or tested in two folds,
+            or a side is empty; names file, fold and patient.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give a JSON file of folds or a text file of validation cases")
@@ -111,7 +120,7 @@ def _from_list(path: Path, text: str, cases: Mapping[str, str], patients: tuple[
 
 
 def _patients(side: _Side, names: Sequence[Any], cases: Mapping[str, str]) -> tuple[str, ...]:
-    """The patients behind the names of a side, each once, sorted."""
+    """Find the patients behind the names of a side, each once, sorted."""
     if any(not isinstance(name, str) for name in names):
         raise DataError(f"{side}: names must be texts, found {next(n for n in names if not isinstance(n, str))!r}")
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -121,7 +130,7 @@ def _patients(side: _Side, names: Sequence[Any], cases: Mapping[str, str]) -> tu
 
 
 def _patient(side: _Side, name: str, cases: Mapping[str, str]) -> str:
-    """The patient meant by a name: of a patient, of a case, or of a file that is called after one of them."""
+    """Find the patient behind a name: of a patient, of a case, or of a file that is called after one of them."""
     known = set(cases.values())
     stem = re.split(r"[/\\]", name)[-1].split(".")[0]
     inner = COACTSEG.match(stem)

@@ -1,7 +1,7 @@
-"""Augmentation: steps named in a plan, the papers' presets, and how a patch goes through them.
+"""Augmentation: steps named in a plan, the papers' presets, and their application to a patch.
 
-Every patch has a generator of its own, named by stream, step and place in the batch. Bends come first, then turns, then
-tones, each kind in the order given; afterwards the difference is followup - baseline again.
+Every patch has its own generator, named by stream, step and place in the batch. Transforms of points come first, then
+those of voxels, then those of intensity, each kind in the given order; at the end the difference is computed again.
 """
 
 import typing
@@ -53,28 +53,30 @@ CHEAP: Steps = (Flip(), Rescale())
 
 
 def hytver() -> Steps:
-    """HyTver 2025, as its released code (from CoactSeg) does: turns, a flip and a rotation in the first two axes.
+    """Build the steps of HyTver 2025, as its released code (from CoactSeg) does them.
 
-    There the rotation, by up to 20 degrees, is one of voxels read from the nearest one; here it is one of millimetres,
-    interpolated. There exactly one of the axes is flipped; here each with probability 1/2.
+    Quarter turns, a flip and a rotation in the first two axes. There the rotation, by up to 20 degrees, acts on voxels
+    with nearest-neighbour interpolation; here it acts in millimetres with linear interpolation. There exactly one of
+    the axes is flipped; here each with probability 1/2.
     """
     return (Rotate(degrees=20, axes=(0, 1), probability=1.0), Rotate90(axes=(0, 1)), Flip(axes=(0, 1)))
 
 
 def cabezas() -> Steps:
-    """Cabezas & Diez 2024: flips along the first axis and nothing else.
+    """Build the step of Cabezas & Diez 2024: flips along the first axis and nothing else.
 
-    Their way of visiting every patch once as it is and once flipped is `SlidingGrid(flipped=0)` without augmentation;
-    this step is for samplers that do not flip.
+    The authors visit every patch once as it is and once flipped: that is `SlidingGrid(flipped=0)` without augmentation.
+    This step is for samplers that do not flip.
     """
     return (Flip(axes=(0,)),)
 
 
 def dscpp() -> Steps:
-    """Yeung 2023 (DSC++): scaling, rotation, elastic deformation, mirroring, brightness, as its DRIVE notebook asks.
+    """Build the steps of Yeung 2023 (DSC++), as its DRIVE notebook sets them.
 
-    Ranges and probabilities are the defaults of the framework used there, MIScnn. Its elastic strength, alpha up to 900
-    with sigma 9 to 13, displaces by up to 13 pixels (standard deviation) in two dimensions: hence 13 and 11 here.
+    Scaling, rotation, elastic deformation, mirroring and brightness. Ranges and probabilities are the defaults of the
+    framework used there, MIScnn. Its elastic strength, alpha up to 900 with sigma 9 to 13, displaces by up to 13 pixels
+    (standard deviation) in two dimensions: hence 13 and 11 here.
     """
     return (
         Scale(low=0.8, high=1.18, probability=0.15),
@@ -86,9 +88,9 @@ def dscpp() -> Steps:
 
 
 def topk() -> Steps:
-    """Hosseini 2025 (TopK Dice): no code was released; these are the usual steps of nnU-Net, in its ranges.
+    """Build the steps of Hosseini 2025 (TopK Dice): no code was released, so these are the usual ones of nnU-Net.
 
-    Blurring and the simulation of low resolution are left out.
+    They have nnU-Net's ranges. Blurring and the simulation of low resolution are left out.
     """
     return (
         Rotate(degrees=30, probability=0.2),
@@ -105,9 +107,10 @@ PRESETS = {"hytver": hytver, "cabezas": cabezas, "dscpp": dscpp, "topk": topk}
 
 
 def parse_augmentation(texts: Sequence[str]) -> Steps:
-    """Steps from texts such as `flip`, `rotate(degrees=15)` or the name of a preset, in their order.
+    """Read steps from texts such as `flip`, `rotate(degrees=15)` or the name of a preset, in their order.
 
-    Raises UsageError with the nearest known name for unknown steps and settings, and for values out of range.
+    Raises:
+        UsageError: A step or a setting is unknown (with the nearest known name), or a value is out of its range.
     """
     steps: list[Step] = []
     for text in texts:
@@ -119,7 +122,7 @@ def parse_augmentation(texts: Sequence[str]) -> Steps:
 
 
 def format_augmentation(steps: Steps) -> tuple[str, ...]:
-    """Texts that `parse_augmentation` reads back, with the settings that differ from the defaults."""
+    """Write texts that `parse_augmentation` reads back, with the settings that differ from the defaults."""
     names = {kind: name for name, kind in KINDS.items()}
     return tuple(format_call(names[type(step)], _changed(step)) for step in steps)
 
@@ -133,41 +136,67 @@ def augmented_patch(
     *,
     padding_counts: bool = True,
 ) -> Patch:
-    """The patch of a window, augmented: the same geometry for all channels, reference and valid voxels."""
-    bends = [step for step in steps if isinstance(step, PointTransform)]
-    patch = cut_transformed(case, window.start, size, bends, rng, padding_counts=padding_counts)
+    """Cut and augment the patch of a window: one geometry for all channels, reference and valid voxels.
+
+    Args:
+        case: The case.
+        window: Where the patch lies.
+        size: Voxels along each axis.
+        steps: The augmentation.
+        rng: The generator that draws.
+        padding_counts: Whether voxels outside the image are valid background.
+
+    Returns:
+        The patch.
+    """
+    point_transforms = [step for step in steps if isinstance(step, PointTransform)]
+    patch = cut_transformed(case, window.start, size, point_transforms, rng, padding_counts=padding_counts)
     patch = flip_patch(patch, window.flipped)
     for step in steps:
         if isinstance(step, VoxelTransform):
-            patch = step.turn(patch, rng)
-    tones = [step for step in steps if isinstance(step, IntensityTransform)]
-    if not bends and not tones:
+            patch = step.move_voxels(patch, rng)
+    intensity_transforms = [step for step in steps if isinstance(step, IntensityTransform)]
+    if not point_transforms and not intensity_transforms:
         return patch
-    return Patch(change_intensities(patch.image, case.channels, tones, rng), patch.reference, patch.valid)
+    return Patch(
+        change_intensities(patch.image, case.channels, intensity_transforms, rng), patch.reference, patch.valid
+    )
 
 
 def change_intensities(
-    image: Images, channels: Sequence[str], tones: Sequence[IntensityTransform], rng: np.random.Generator
+    image: Images, channels: Sequence[str], transforms: Sequence[IntensityTransform], rng: np.random.Generator
 ) -> Images:
-    """A new image (C, *size) with other intensities, 0 where all visits were 0, and differences taken anew."""
+    """Change the intensities of all visits, and subtract them again.
+
+    Args:
+        image: Channels float32 (C, *size).
+        channels: Names of the channels.
+        transforms: The transforms.
+        rng: The generator that draws.
+
+    Returns:
+        A new image (C, *size), 0 where all visits were 0.
+    """
     differences = difference_channels(tuple(channels))
     visits = [index for index in range(len(channels)) if index not in differences]
     values = image[visits]
     inside = (values != 0).any(axis=0)
-    for tone in tones:
-        values = tone.tone(values, inside, rng)
+    for transform in transforms:
+        values = transform.change_intensity(values, inside, rng)
     out = np.empty_like(image)
-    out[visits] = values if not tones else values * inside
+    out[visits] = values if not transforms else values * inside
     for index, (followup, baseline) in differences.items():
         np.subtract(out[followup], out[baseline], out=out[index])
     return out
 
 
 def difference_channels(channels: tuple[str, ...]) -> dict[int, tuple[int, int]]:
-    """For each channel that is a difference, the channels of followup and baseline that it is made of.
+    """Find the channels of follow-up and baseline that each difference channel is made of.
 
     `difference` is that of the first contrasts, `flair:difference` that of `flair:followup` and `flair:baseline`.
-    Raises DataError where these are not there.
+
+    Raises:
+        DataError: There is no such follow-up or baseline.
     """
     found = {}
     for index, name in enumerate(channels):
@@ -202,7 +231,7 @@ def _parse_step(text: str) -> Step:
 
 
 def _changed(step: Any) -> dict[str, object]:
-    """The settings of a step that differ from the defaults."""
+    """Collect the settings of a step that differ from the defaults."""
     values = {field.name: (getattr(step, field.name), field.default) for field in fields(step)}
     return {name: value for name, (value, default) in values.items() if value != default}
 
@@ -215,7 +244,7 @@ def _check_axes(axes: Any, name: str) -> None:
 
 
 def _settings(kind: type[Any]) -> dict[str, Hyperparameter | None]:
-    """What each keyword of a step may be; None for axes, which are checked apart."""
+    """Describe what each keyword of a step may be; None for axes, which are checked separately."""
     hints = typing.get_type_hints(kind, include_extras=True)
     defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
     return {

@@ -1,4 +1,4 @@
-"""Intensity of augmentation: each visit (or contrast) is changed apart from the others, as scanners differ.
+"""Intensity augmentation: each visit (or contrast) is changed apart from the others, as scanners differ.
 
 Voxels that are 0 in all of them (outside the brain, padding) stay 0. Images are z-scores: factors act about the mean.
 """
@@ -18,16 +18,25 @@ Deviations = Annotated[float, Range(0, 10)]
 
 @runtime_checkable
 class IntensityTransform(Protocol):
-    """Changes intensities and moves nothing."""
+    """A transform that changes intensities and moves nothing."""
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """New intensities (V, *size) of visits (V, *size); what lies outside `inside` (*size) may be anything."""
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+        """Change the intensities of a patch.
+
+        Args:
+            visits: Visits or contrasts float32 (V, *size).
+            inside: Bool (*size), where any of them is not 0.
+            rng: The generator that draws.
+
+        Returns:
+            New intensities (V, *size); those outside `inside` are ignored.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """Each visit times a number from 1 - `scale` to 1 + `scale`, plus one from -`shift` to `shift`.
+    """Multiply each visit by a number from 1 - `scale` to 1 + `scale`, and add one from -`shift` to `shift`.
 
     Scanner gain and offset differ between visits by about a tenth of a standard deviation once both are z-scored.
     """
@@ -35,7 +44,7 @@ class Rescale:
     scale: Factor = 0.1
     shift: Deviations = 0.1
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
         """See `IntensityTransform`."""
         scale = rng.uniform(1 - self.scale, 1 + self.scale, size=len(visits)).astype(np.float32)
         shift = rng.uniform(-self.shift, self.shift, size=len(visits)).astype(np.float32)
@@ -45,16 +54,17 @@ class Rescale:
 
 @dataclass(frozen=True)
 class Brightness:
-    """Each visit times a factor from `low` to `high`."""
+    """Multiply each visit by a factor from `low` to `high`."""
 
     low: Factor = 0.75
     high: Factor = 1.25
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_low_high(self.low, self.high, "brightness")
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
@@ -63,16 +73,17 @@ class Brightness:
 
 @dataclass(frozen=True)
 class Contrast:
-    """Each visit stretched about its mean in the patch by a factor from `low` to `high`, within its old range."""
+    """Stretch each visit about its mean in the patch by a factor from `low` to `high`, within its old range."""
 
     low: Factor = 0.75
     high: Factor = 1.25
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_low_high(self.low, self.high, "contrast")
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability or not inside.any():
             return visits
@@ -86,16 +97,17 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Gamma:
-    """Each visit's range, taken as 0 to 1, to a power from `low` to `high` (MONAI's AdjustContrast)."""
+    """Raise each visit, scaled to 0 to 1, to a power from `low` to `high` (MONAI's AdjustContrast)."""
 
     low: Factor = 0.7
     high: Factor = 1.5
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_low_high(self.low, self.high, "gamma")
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
@@ -106,12 +118,12 @@ class Gamma:
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise; its standard deviation is drawn for each visit from 0 to `sd` (MONAI's RandGaussianNoise)."""
+    """Add Gaussian noise; its standard deviation is drawn for each visit from 0 to `sd` (MONAI's RandGaussianNoise)."""
 
     sd: Deviations = 0.1
     probability: Share = 0.5
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
@@ -124,10 +136,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class BiasField:
-    """A smooth gain over the patch: exp of a polynomial with coefficients up to `strength` (MONAI's RandBiasField).
+    """Multiply by a smooth gain: exp of a polynomial with coefficients up to `strength` (MONAI's RandBiasField).
 
     A gain acts on intensities, and z-scores have lost their zero: `level`, the brain's mean in standard deviations, is
-    added before and taken off afterwards.
+    added before and subtracted afterwards.
     """
 
     strength: Annotated[float, Range(0, 2)] = 0.1
@@ -135,7 +147,7 @@ class BiasField:
     level: Deviations = 4.0
     probability: Share = 0.5
 
-    def tone(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
             return visits
@@ -147,10 +159,10 @@ class BiasField:
 
 
 def legacy_state(rng: np.random.Generator) -> np.random.RandomState:
-    """The random state MONAI's transforms ask for, drawing from our generator's own bits: nothing global is touched."""
+    """Make the random state that MONAI's transforms need, from our generator's own bits: nothing is global."""
     return np.random.RandomState(rng.bit_generator)
 
 
 def _array(image: Any) -> Image:
-    """What MONAI gives back, as a plain array."""
+    """Convert what MONAI returns to a plain array."""
     return np.asarray(image, dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Which window of which case each place of each batch holds. The copying is done elsewhere.
+"""Samplers: which window of which case each place of each batch holds.
 
-A sampler is a frozen record with one method, `over(cases)`: it reads once what it must know of the cases and gives
-`Draws`. These know the window of any step without the steps before, so the number of workers, resuming and evaluating
-in between can't move them.
+A sampler is a frozen record with one method, `over(cases)`. It reads once what it must know about the cases and returns
+`Draws`. These know the window of any step without the steps before, so that the number of workers, resuming and
+evaluating in between can't change it.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,9 +36,11 @@ class Window:
 class Draws:
     """What a sampler draws from given cases.
 
-    `window(stream, step, place, batch)` is that of one place in the batch of one step; steps count from 1.
-    `per_epoch` is the number of patches of an epoch, None where draws are independent and know no epoch.
-    `padding_counts` says whether voxels outside the image are background or unknown.
+    Attributes:
+        size: Voxels of a patch along each axis.
+        window: The window of (stream, step, place, batch): one place in the batch of one step; steps count from 1.
+        per_epoch: Patches of an epoch, None where draws are independent and there are no epochs.
+        padding_counts: Whether voxels outside the image are background; else they are masked.
     """
 
     size: Size
@@ -47,15 +49,19 @@ class Draws:
     padding_counts: bool = True
 
     def steps_per_epoch(self, batch: int) -> int | None:
-        """Steps after which an epoch is complete; the last of them may begin the next epoch."""
+        """Count the steps after which an epoch is complete; the last of them may begin the next epoch."""
         return None if self.per_epoch is None else -(-self.per_epoch // batch)
 
 
 class Sampler(Protocol):
-    """Anything that says where patches lie."""
+    """Anything that decides where patches lie."""
 
     def over(self, cases: Cases) -> Draws:
-        """The draws from these cases. Raises UsageError where there is nothing to draw."""
+        """Prepare the draws from these cases.
+
+        Raises:
+            UsageError: There is nothing to draw.
+        """
         ...
 
 
@@ -63,9 +69,14 @@ class Sampler(Protocol):
 class WeightedCrop:
     """Windows around random lesion voxels (HyTver, weighted cropping: 80 voxels, moved by up to 10).
 
-    Each patch has a case of its own, drawn uniformly. `jitter` is in voxels; `foreground_share` of the patches are
-    centred on a lesion voxel, the others, and those of cases without lesion, on any voxel of the brain. An image
-    smaller than the patch lies in its middle; the padding counts as background unless `padding_counts` is False.
+    The case of each patch is drawn uniformly. An image smaller than the patch lies in its middle.
+
+    Attributes:
+        size: Voxels of a patch along each axis.
+        jitter: Largest shift of the centre along each axis, in voxels.
+        foreground_share: Share of patches that are centred on a lesion voxel; the others, and those of cases without
+            lesions, are centred on any voxel of the brain.
+        padding_counts: Whether padding counts as background; else it is masked.
     """
 
     size: Size
@@ -74,10 +85,15 @@ class WeightedCrop:
     padding_counts: bool = True
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_crop(self.size, self.jitter, self.foreground_share)
 
     def over(self, cases: Cases) -> Draws:
-        """Independent draws; no case is read before it is drawn. Raises UsageError for no cases."""
+        """Prepare independent draws; no case is read before it is drawn.
+
+        Raises:
+            UsageError: There are no cases.
+        """
         names = names_of(cases)
 
         def window(stream: Stream, step: int, place: int, batch: int) -> Window:
@@ -90,11 +106,12 @@ class WeightedCrop:
 
 @dataclass(frozen=True)
 class PositiveNegative:
-    """A fixed ratio of patches centred on lesion and on healthy voxels, in turn: `positive` of the one, then the other.
+    """A fixed ratio of patches centred on lesion and on healthy voxels.
 
-    Positive patches come from cases with a lesion, their centre is any of its lesion voxels; negative patches come from
-    any case, their centre is a voxel of the brain that is not lesion (a lesion may still reach into the patch). Padding
-    is as in `WeightedCrop`.
+    In turn, `positive` patches are centred on lesion and `negative` ones on healthy voxels. Positive patches come from
+    cases with a lesion, and their centre is any of its lesion voxels. Negative patches come from any case, and their
+    centre is a voxel of the brain that is not lesion (a lesion may still reach into the patch). Padding is as in
+    `WeightedCrop`.
     """
 
     size: Size
@@ -104,6 +121,7 @@ class PositiveNegative:
     padding_counts: bool = True
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_crop(self.size, self.jitter, 1.0)
         if min(self.positive, self.negative) < 0 or self.positive + self.negative < 1:
             raise UsageError(
@@ -112,7 +130,11 @@ class PositiveNegative:
             )
 
     def over(self, cases: Cases) -> Draws:
-        """Independent draws; reads every case once. Raises UsageError where no case has a lesion to centre on."""
+        """Prepare independent draws; reads every case once.
+
+        Raises:
+            UsageError: No case has a lesion to centre on.
+        """
         names = names_of(cases)
         with_lesion = [name for name in names if len(cases[name].lesion_voxels)]
         if self.positive and not with_lesion:
@@ -135,8 +157,8 @@ class PositiveNegative:
 class WholeImages:
     """Whole images, each once in an epoch, in an order drawn from stream and epoch.
 
-    All are padded to one size: `size`, or else the longest of the cases along each axis, rounded up to a multiple of
-    `multiple`. The image lies in the middle; padding is unknown unless `padding_counts`.
+    All are padded to one size: `size`, or else the longest case along each axis, rounded up to a multiple of
+    `multiple`. The image lies in the middle; padding is masked unless `padding_counts`.
     """
 
     size: Size | None = None
@@ -144,13 +166,18 @@ class WholeImages:
     padding_counts: bool = False
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         if self.size is not None:
             check_size(self.size)
         if self.multiple < 1:
             raise UsageError(f"multiple is a whole number of 1 or more, got {self.multiple}")
 
     def over(self, cases: Cases) -> Draws:
-        """Draws by epochs; reads every case once. Raises UsageError for a case larger than `size`."""
+        """Prepare draws by epochs; reads every case once.
+
+        Raises:
+            UsageError: A case is larger than `size`.
+        """
         names = names_of(cases)
         shapes = {name: cases[name].shape for name in names}
         size = self.size or _common_size(shapes, self.multiple)
@@ -159,21 +186,25 @@ class WholeImages:
                 raise UsageError(f"{name} is {shape}, which does not fit in {size}; give a larger size or leave it out")
 
         def window(stream: Stream, step: int, place: int, batch: int) -> Window:
-            name = names[in_order(stream, len(names), (step - 1) * batch + place)]
+            name = names[shuffled_index(stream, len(names), (step - 1) * batch + place)]
             return Window(name, tuple(-(-(n - w) // 2) for n, w in zip(shapes[name], size, strict=True)))
 
         return Draws(size, window, len(names), self.padding_counts)
 
 
 def names_of(cases: Cases) -> list[str]:
-    """Names in one order for all. Raises UsageError if there are none."""
+    """List the names of the cases in the order that all samplers use.
+
+    Raises:
+        UsageError: There are no cases.
+    """
     if not cases:
         raise UsageError("there are no cases to draw patches from")
     return sorted(cases)
 
 
-def in_order(stream: Stream, count: int, position: int) -> int:
-    """Which of `count` things stands at a position, when each epoch visits each once in an order of its own."""
+def shuffled_index(stream: Stream, count: int, position: int) -> int:
+    """Find which of `count` things stands at a position, if each epoch visits each once in its own order."""
     epoch, place = divmod(position, count)
     return int(_order(stream, epoch, count)[place])
 
@@ -184,7 +215,7 @@ def _order(stream: Stream, epoch: int, count: int) -> tuple[int, ...]:
 
 
 def _voxel(case: PreparedCase, rng: np.random.Generator, *, lesion: bool) -> npt.NDArray[np.int64]:
-    """A random voxel (axes,) of the lesions, or of the brain without them (with them where it is all lesion)."""
+    """Draw a voxel (axes,) of the lesions, or of the brain without them (with them where it is all lesion)."""
     among = case.lesion_voxels if lesion else case.brain_voxels
     chosen = int(among[int(rng.integers(len(among)))])
     if not lesion:

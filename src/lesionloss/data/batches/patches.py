@@ -1,4 +1,4 @@
-"""Windows of cases: where weighted cropping puts them, and how what they hold is copied. Any number of axes."""
+"""Windows of cases: where weighted cropping places them, and the copy of their content. Any number of axes."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,12 @@ Stream = tuple[str | int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A piece of a case: `image` float32 (C, *size), `reference` uint8 (*size) of class numbers, `valid` bool (*size).
+    """A piece of a case.
 
-    `valid` is False where a voxel says nothing: ignored by the annotators, or padding where padding does not count.
+    Attributes:
+        image: Channels float32 (C, *size).
+        reference: Class numbers uint8 (*size).
+        valid: Bool (*size); False where a voxel is masked: ignored by the annotators, or padding that does not count.
     """
 
     image: Image
@@ -26,9 +29,16 @@ class Patch:
 
 
 def cut(case: PreparedCase, start: Size, size: Size, *, padding_counts: bool = True) -> Patch:
-    """The window of `size` voxels that begins at `start`, which may lie partly or wholly outside the image.
+    """Copy the window of a case that begins at `start`; it may lie partly or wholly outside the image.
 
-    Outside, image and reference are 0, as outside the brain; `valid` is True there if `padding_counts`, else False.
+    Args:
+        case: The case.
+        start: First voxel of the window; negative numbers lie outside the image.
+        size: Voxels along each axis.
+        padding_counts: Whether voxels outside the image are valid background.
+
+    Returns:
+        The patch; outside the image, image and reference are 0.
     """
     image = np.zeros((len(case.image), *size), dtype=np.float32)
     reference = np.zeros(size, dtype=np.uint8)
@@ -41,13 +51,21 @@ def cut(case: PreparedCase, start: Size, size: Size, *, padding_counts: bool = T
 
 
 def check_size(size: Size) -> None:
-    """Raises UsageError for a patch size that makes no sense."""
+    """Check a patch size.
+
+    Raises:
+        UsageError: It is not two or three whole numbers of 1 or more.
+    """
     if len(size) not in (2, 3) or any(not isinstance(length, int) or length < 1 for length in size):
         raise UsageError(f"a patch size is two or three whole numbers of 1 or more, got {size}")
 
 
 def check_fits(case: PreparedCase, size: Size) -> None:
-    """Raises UsageError if the case has another number of axes than the patch size."""
+    """Check that a case has as many axes as a patch size.
+
+    Raises:
+        UsageError: It has another number of axes.
+    """
     if len(size) != len(case.shape):
         raise UsageError(
             f"{case.name} has {len(case.shape)} axes, {case.shape}, but the patch size {size} has {len(size)}; "
@@ -56,7 +74,11 @@ def check_fits(case: PreparedCase, size: Size) -> None:
 
 
 def check_crop(size: Size, jitter: int, foreground_share: float) -> None:
-    """Raises UsageError for a size, jitter or share that makes no sense."""
+    """Check the settings of a weighted crop.
+
+    Raises:
+        UsageError: The size, jitter or share is out of its range.
+    """
     check_size(size)
     if jitter < 0:
         raise UsageError(f"jitter is a number of voxels, 0 or more, got {jitter}")
@@ -67,9 +89,20 @@ def check_crop(size: Size, jitter: int, foreground_share: float) -> None:
 def crop_start(
     case: PreparedCase, size: Size, jitter: int, foreground_share: float, rng: np.random.Generator
 ) -> tuple[int, ...]:
-    """First voxel of a weighted crop.
+    """Draw the first voxel of a weighted crop.
 
-    Draws the same three times whatever the case holds, so that the streams of two cases stay in step.
+    Three numbers are drawn whatever the case holds, so that the streams of two cases stay in step.
+
+    Args:
+        case: The case.
+        size: Voxels of the patch along each axis.
+        jitter: Largest shift of the centre along each axis, in voxels.
+        foreground_share: Probability that the centre is a lesion voxel; otherwise, and in a case without lesions, it is
+            any voxel of the brain.
+        rng: The generator that draws.
+
+    Returns:
+        The first voxel of the window.
     """
     check_fits(case, size)
     on_lesion = float(rng.random()) < foreground_share and len(case.lesion_voxels) > 0
@@ -80,9 +113,16 @@ def crop_start(
 
 
 def start_around(shape: Size, size: Size, centre: npt.NDArray[np.int64]) -> tuple[int, ...]:
-    """First voxel of the window around `centre`, pushed back into the image.
+    """Place a window around a voxel and move it back into the image.
 
-    Where the window is larger than the image it is negative, so that the image lies in the middle.
+    Args:
+        shape: Shape of the image.
+        size: Voxels of the window along each axis.
+        centre: The voxel (axes,).
+
+    Returns:
+        The first voxel of the window; negative where the window is larger than the image, which then lies in its
+        middle.
     """
     spare = [length - width for length, width in zip(shape, size, strict=True)]
     return tuple(
@@ -92,7 +132,7 @@ def start_around(shape: Size, size: Size, centre: npt.NDArray[np.int64]) -> tupl
 
 
 def _overlap(shape: Size, start: Size, size: Size) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """The part of the image that the window holds, and where in the window it lies; empty slices for none."""
+    """Find the part of the image that the window holds, and its place in the window; empty slices for none."""
     spans = [
         (max(first, 0), max(min(first + width, length), max(first, 0)))
         for first, width, length in zip(start, size, shape, strict=True)

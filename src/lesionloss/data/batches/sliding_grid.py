@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import UsageError
-from lesionloss.data.batches.patch_samplers import Cases, Draws, Window, in_order, names_of
+from lesionloss.data.batches.patch_samplers import Cases, Draws, Window, names_of, shuffled_index
 from lesionloss.data.batches.patches import Size, Stream, check_fits, check_size, start_around
 from lesionloss.data.prepared import PreparedCase
 
@@ -20,8 +20,15 @@ class SlidingGrid:
 
     The grid begins at the first voxel of the brain's bounding box and advances by `size` - `overlap` voxels; a last row
     of windows ends with the box (Cabezas & Diez 2024: 32 and 16). Where the box is smaller than the patch, the window
-    is centred on it. With `flipped`, a window is visited a second time, flipped along that axis; the authors flip along
-    the first. With `only_lesion` False windows without lesion are visited too. `padding_counts` is as in WeightedCrop.
+    is centred on it.
+
+    Attributes:
+        size: Voxels of a patch along each axis.
+        overlap: Voxels that neighbouring windows share.
+        flipped: Axis along which each window is flipped for a second visit (the authors: the first); None for no second
+            visit.
+        only_lesion: Whether windows without lesion are left out.
+        padding_counts: As in `WeightedCrop`.
     """
 
     size: Size = (32, 32, 32)
@@ -31,6 +38,7 @@ class SlidingGrid:
     padding_counts: bool = True
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_size(self.size)
         if not 0 <= self.overlap < min(self.size):
             raise UsageError(f"overlap is 0 or more and smaller than the patch {self.size}, got {self.overlap}")
@@ -38,7 +46,11 @@ class SlidingGrid:
             raise UsageError(f"flipped is an axis from 0 to {len(self.size) - 1} or none, got {self.flipped}")
 
     def over(self, cases: Cases) -> Draws:
-        """Draws by epochs; reads every case once. Raises UsageError where no window holds a lesion."""
+        """Prepare draws by epochs; reads every case once.
+
+        Raises:
+            UsageError: No window holds a lesion.
+        """
         plain = [Window(name, start) for name in names_of(cases) for start in grid_starts(cases[name], self)]
         if not plain:
             raise UsageError(f"none of the {len(cases)} cases has a window with lesion: choose another sampler")
@@ -46,13 +58,13 @@ class SlidingGrid:
         windows = (*plain, *flips)
 
         def window(stream: Stream, step: int, place: int, batch: int) -> Window:
-            return windows[in_order(stream, len(windows), (step - 1) * batch + place)]
+            return windows[shuffled_index(stream, len(windows), (step - 1) * batch + place)]
 
         return Draws(self.size, window, len(windows), self.padding_counts)
 
 
 def grid_starts(case: PreparedCase, grid: SlidingGrid) -> list[tuple[int, ...]]:
-    """First voxels of the grid's windows of one case, in the order of the axes."""
+    """List the first voxels of the grid's windows of one case, in the order of the axes."""
     check_fits(case, grid.size)
     low, high = _bounding_box(case)
     middle = start_around(case.shape, grid.size, (low + high) // 2)
@@ -65,13 +77,13 @@ def grid_starts(case: PreparedCase, grid: SlidingGrid) -> list[tuple[int, ...]]:
 
 
 def _bounding_box(case: PreparedCase) -> tuple[Corner, Corner]:
-    """First voxel of the brain along each axis, and the one after its last."""
+    """Find the first voxel of the brain along each axis, and the one after its last."""
     where = np.nonzero(case.brain)
     return np.array([axis.min() for axis in where]), np.array([axis.max() + 1 for axis in where])
 
 
 def _starts(first: int, end: int, width: int, overlap: int, alone: int) -> list[int]:
-    """Where the windows begin along one axis; `alone` where a single one covers all."""
+    """List where the windows begin along one axis; `alone` where a single one covers all."""
     last = end - width
     return [*range(first, last, width - overlap), last] if last > first else [alone]
 

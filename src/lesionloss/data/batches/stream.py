@@ -1,4 +1,4 @@
-"""Batches for training: a pure function of the step, and an iterator that makes the next ones meanwhile."""
+"""Batches for training: a pure function of the step, and an iterator that makes the next ones in advance."""
 
 import hashlib
 from collections import deque
@@ -24,8 +24,12 @@ AHEAD = 2  # batches made in advance for each worker: one being made, one waitin
 class Batch:
     """What one step trains on.
 
-    `images` float32 (B, C, *size), `references` uint8 (B, *size) of class numbers, `valid` bool (B, *size), None where
-    every voxel counts, and the names of the cases.
+    Attributes:
+        step: Number of the step, from 1.
+        images: Float32 (B, C, *size).
+        references: Class numbers uint8 (B, *size).
+        valid: Bool (B, *size); None where no voxel is masked.
+        names: Names of the cases.
     """
 
     step: int
@@ -35,7 +39,7 @@ class Batch:
     names: tuple[str, ...]
 
     def digest(self) -> str:
-        """A hash of all that is in the batch."""
+        """Hash all content of the batch."""
         digest = hashlib.sha256(repr((self.step, self.names)).encode())
         for array in (self.images, self.references, self.valid):
             digest.update(b"-" if array is None else array.tobytes())
@@ -43,9 +47,21 @@ class Batch:
 
 
 def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: int, batch: int) -> Batch:
-    """The batch of one step, from 1. Depends on nothing but its arguments.
+    """Make the batch of one step; it depends on nothing but the arguments.
 
-    Raises DataError with case and step where one can't be cut or augmented.
+    Args:
+        cases: Cases by name.
+        draws: What a sampler draws from them.
+        steps: The augmentation.
+        stream: Name of the stream of random numbers.
+        step: Number of the step, from 1.
+        batch: Patches in the batch.
+
+    Returns:
+        The batch.
+
+    Raises:
+        DataError: A patch can't be cut or augmented (names case and step), or the cases have different channels.
     """
     patches: list[Patch] = []
     names: list[str] = []
@@ -70,15 +86,13 @@ def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: i
 
 
 class BatchStream:
-    """An iterator over the batches of the steps from `start_step` on, without end.
+    """An endless iterator over the batches of the steps from `start_step` on.
 
-    Batch and order are the same for any number of workers and any start: `position`, the number of the next step, is
-    all that a checkpoint needs. Workers are threads: copies, interpolation and reading let go of Python's lock, and
-    nothing has to be sent between processes. With 0 workers a batch is made when it is asked for. An error of a worker
-    is raised where its batch was due. Close it, or use it in a `with` block; the workers then stop after the batch in
-    hand.
-
-    Raises UsageError for settings without sense.
+    Batches and their order are the same for any number of workers and any start: a checkpoint needs only `position`,
+    the number of the next step. Workers are threads: copying, interpolating and reading release Python's lock, and
+    nothing has to be sent between processes. Without workers a batch is made when it is requested. An error of a worker
+    is raised where its batch was due. Close the stream, or use it in a `with` block; the workers then stop after their
+    present batch.
     """
 
     def __init__(
@@ -92,6 +106,20 @@ class BatchStream:
         start_step: int = 1,
         workers: int = 0,
     ) -> None:
+        """Open a stream.
+
+        Args:
+            cases: Prepared cases, or cases by name.
+            sampler: Decides where patches lie.
+            augmentation: The steps of augmentation.
+            stream: Name of the stream of random numbers.
+            batch: Patches in a batch.
+            start_step: Number of the first step.
+            workers: Threads that make batches in advance.
+
+        Raises:
+            UsageError: A setting is out of its range, two cases have one name, or there is nothing to draw.
+        """
         for name, value, least in (("batch", batch, 1), ("start_step", start_step, 1), ("workers", workers, 0)):
             if value < least:
                 raise UsageError(f"{name} is a whole number of {least} or more, got {value}")
@@ -107,9 +135,11 @@ class BatchStream:
         self._closed = False
 
     def __iter__(self) -> Iterator[Batch]:
+        """Return the stream itself."""
         return self
 
     def __next__(self) -> Batch:
+        """Return the next batch."""
         if self._closed:
             raise UsageError(f"this stream of batches is closed; open another with start_step={self.position}")
         if self._pool is None:
@@ -126,18 +156,20 @@ class BatchStream:
         return made
 
     def close(self) -> None:
-        """Stop the workers and forget the batches made in advance."""
+        """Stop the workers and drop the batches made in advance."""
         self._closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
         self._coming.clear()
 
     def __enter__(self) -> "BatchStream":
+        """Return the stream itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the stream."""
         self.close()
 
     def _make(self, step: int) -> Batch:
@@ -153,7 +185,7 @@ def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> Batc
 def _by_name(
     cases: Mapping[str, PreparedCase] | Sequence[PreparedCase],
 ) -> Mapping[str, PreparedCase]:
-    """Cases by their names. Raises UsageError where two have the same name."""
+    """Index cases by their names; raise UsageError where two have the same name."""
     if isinstance(cases, Mapping):
         return cases
     named = {case.name: case for case in cases}

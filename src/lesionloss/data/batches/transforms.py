@@ -1,8 +1,8 @@
-"""Geometry of augmentation: flips and quarter turns move voxels, the others bend the grid on which a case is read.
+"""Spatial augmentation: flips and quarter turns move whole voxels, all other transforms move the points of reading.
 
-A bend changes where a patch is read from its case, before it is cut: what turns into the patch is image, not padding,
-and however many bends there are, the image is interpolated once. Image channels are interpolated linearly, reference
-and valid voxels by the nearest one, so no class is invented.
+Points are moved before a patch is cut from its case, so a rotated patch shows image, not padding, at its corners, and
+the image is interpolated once, whatever the number of transforms. Channels are interpolated linearly, reference and
+valid voxels by nearest neighbour, so that no class is invented.
 """
 
 from collections.abc import Sequence
@@ -29,30 +29,47 @@ REACH = 3  # standard deviations after which the smoothing is cut off
 
 @runtime_checkable
 class VoxelTransform(Protocol):
-    """Moves whole voxels."""
+    """A transform that moves whole voxels, without interpolation."""
 
-    def turn(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """The patch with image, reference and valid moved alike, of the same size."""
+    def move_voxels(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        """Move image, reference and valid voxels alike.
+
+        Args:
+            patch: The patch.
+            rng: The generator that draws.
+
+        Returns:
+            A patch of the same size.
+        """
         ...
 
 
 @runtime_checkable
 class PointTransform(Protocol):
-    """Moves the points at which a case is read."""
+    """A transform that moves the points at which a case is read."""
 
-    def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
-        """New points (axes + 1, *size), homogeneous, in voxels from the patch's centre; None where nothing moves."""
+    def move_points(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
+        """Move the points of a patch.
+
+        Args:
+            points: Homogeneous coordinates (axes + 1, *size), in voxels from the patch's centre.
+            spacing_mm: Edge lengths of a voxel.
+            rng: The generator that draws.
+
+        Returns:
+            New points, or None where nothing moves.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Flip:
-    """Flips along each of `axes` (all, if None), each with `probability`."""
+    """Flip along each of `axes` (all, if None), each with `probability`."""
 
     axes: tuple[int, ...] | None = None
     probability: Share = 0.5
 
-    def turn(self, patch: Patch, rng: np.random.Generator) -> Patch:
+    def move_voxels(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """See `VoxelTransform`."""
         axes = axes_of(self.axes, patch.reference.ndim, "flip")
         drawn = rng.random(len(axes)) < self.probability
@@ -61,11 +78,11 @@ class Flip:
 
 @dataclass(frozen=True)
 class Rotate90:
-    """0 to 3 quarter turns in the plane of two `axes`, all alike likely; half turns only where the patch is oblong."""
+    """Rotate by 0 to 3 quarter turns in the plane of two `axes`, equally likely; by half turns if it is not square."""
 
     axes: tuple[int, ...] = (0, 1)
 
-    def turn(self, patch: Patch, rng: np.random.Generator) -> Patch:
+    def move_voxels(self, patch: Patch, rng: np.random.Generator) -> Patch:
         """See `VoxelTransform`."""
         a, b = plane_of(self.axes, patch.reference.ndim, "rotate90")
         square = patch.reference.shape[a] == patch.reference.shape[b]
@@ -79,7 +96,7 @@ class Rotate90:
 
 @dataclass(frozen=True)
 class Rotate:
-    """Rotation by up to `degrees` either way, uniform, in the plane of two `axes` or, if None, in every plane.
+    """Rotate by up to `degrees` either way, uniformly, in the plane of two `axes` or, if None, in every plane.
 
     The rotation is one of the anatomy: in millimetres, whatever the voxels' edges.
     """
@@ -88,7 +105,7 @@ class Rotate:
     axes: tuple[int, ...] | None = None
     probability: Share = 0.5
 
-    def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
+    def move_points(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
         """See `PointTransform`."""
         if rng.random() >= self.probability:
             return None
@@ -108,16 +125,17 @@ class Rotate:
 
 @dataclass(frozen=True)
 class Scale:
-    """Magnification by a factor from `low` to `high`, uniform, the same along all axes."""
+    """Magnify by a factor from `low` to `high`, uniform, the same along all axes."""
 
     low: Magnification = 0.85
     high: Magnification = 1.25
     probability: Share = 0.5
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         check_low_high(self.low, self.high, "scale")
 
-    def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
+    def move_points(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
         """See `PointTransform`."""
         if rng.random() >= self.probability:
             return None
@@ -126,7 +144,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Elastic:
-    """A smooth random displacement: each component a Gaussian field smoothed by `sigma` voxels.
+    """Displace by a smooth random field: each component is a Gaussian field smoothed by `sigma` voxels.
 
     The standard deviation of a component, in voxels, is drawn uniformly from 0 to `displacement`.
     """
@@ -135,7 +153,7 @@ class Elastic:
     sigma: Annotated[float, Range(2)] = 10.0
     probability: Share = 0.5
 
-    def bend(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
+    def move_points(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
         """See `PointTransform`."""
         if rng.random() >= self.probability:
             return None
@@ -148,10 +166,18 @@ class Elastic:
 
 
 def smooth_field(size: Size, sigma: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Independent Gaussian fields (axes, *size) of mean 0 and variance 1, smooth over `sigma` voxels.
+    """Draw independent smooth Gaussian fields of mean 0 and variance 1.
 
-    White noise is smoothed on a lattice of half a sigma and interpolated: a field that smooth loses nothing by it.
+    White noise is smoothed on a lattice of half a sigma and interpolated, which loses nothing of so smooth a field.
     SciPy smooths, because the bits of a convolution in torch depend on the number of threads.
+
+    Args:
+        size: Voxels along each axis.
+        sigma: Standard deviation of the smoothing, in voxels.
+        rng: The generator that draws.
+
+    Returns:
+        Fields float32 (axes, *size).
     """
     import torch
     from scipy.ndimage import gaussian_filter
@@ -175,21 +201,33 @@ def cut_transformed(
     case: PreparedCase,
     start: Size,
     size: Size,
-    bends: Sequence[PointTransform],
+    transforms: Sequence[PointTransform],
     rng: np.random.Generator,
     *,
     padding_counts: bool = True,
 ) -> Patch:
-    """As `cut`, but read through bends, one after the other."""
-    if not bends:
+    """Cut a patch like `cut`, read at points that the transforms move, one after the other.
+
+    Args:
+        case: The case.
+        start: First voxel of the window.
+        size: Voxels along each axis.
+        transforms: The transforms.
+        rng: The generator that draws.
+        padding_counts: Whether voxels outside the image are valid background.
+
+    Returns:
+        The patch.
+    """
+    if not transforms:
         return cut(case, start, size, padding_counts=padding_counts)
     import torch
     from monai.transforms.utils import create_grid
 
     points = torch.as_tensor(create_grid(size, dtype=np.float32))
     moved = False
-    for bend in bends:
-        after = bend.bend(points, case.spacing_mm, rng)
+    for transform in transforms:
+        after = transform.move_points(points, case.spacing_mm, rng)
         if after is not None:
             points, moved = after, True
     if not moved:
@@ -198,7 +236,7 @@ def cut_transformed(
 
 
 def _read(case: PreparedCase, start: Size, size: Size, points: "Tensor", padding_counts: bool) -> Patch:
-    """The patch at `points` (axes, *size), which are in voxels from the centre of the window at `start`."""
+    """Read the patch at `points` (axes, *size), in voxels from the centre of the window at `start`."""
     import torch
     from monai.transforms.spatial.array import Resample
 
@@ -217,7 +255,7 @@ def _read(case: PreparedCase, start: Size, size: Size, points: "Tensor", padding
 
 
 def flip_patch(patch: Patch, axes: Size) -> Patch:
-    """The patch flipped along axes, as views."""
+    """Flip a patch along axes, as views."""
     if not axes:
         return patch
     step = tuple(slice(None, None, -1 if axis in axes else 1) for axis in range(patch.reference.ndim))
@@ -225,7 +263,11 @@ def flip_patch(patch: Patch, axes: Size) -> Patch:
 
 
 def axes_of(axes: tuple[int, ...] | None, n: int, name: str) -> tuple[int, ...]:
-    """The axes meant, of `n`. Raises UsageError for others, or for anything but a tuple of numbers."""
+    """Return the chosen axes, of `n`; None chooses all.
+
+    Raises:
+        UsageError: They are not a tuple of numbers from 0 to `n` - 1.
+    """
     if axes is None:
         return tuple(range(n))
     if not isinstance(axes, tuple) or any(not isinstance(axis, int) or not 0 <= axis < n for axis in axes):
@@ -234,7 +276,11 @@ def axes_of(axes: tuple[int, ...] | None, n: int, name: str) -> tuple[int, ...]:
 
 
 def plane_of(axes: tuple[int, ...], n: int, name: str) -> tuple[int, int]:
-    """Two different axes. Raises UsageError for anything else."""
+    """Return two different axes, of `n`.
+
+    Raises:
+        UsageError: They are anything else.
+    """
     plane = axes_of(axes, n, name)
     if len(plane) != 2 or plane[0] == plane[1]:
         raise UsageError(f"{name}: axes are two different numbers, such as (0, 1), got {axes!r}")
@@ -242,13 +288,17 @@ def plane_of(axes: tuple[int, ...], n: int, name: str) -> tuple[int, int]:
 
 
 def check_low_high(low: float, high: float, name: str) -> None:
-    """Raises UsageError unless low is at most high."""
+    """Check that a range is in order.
+
+    Raises:
+        UsageError: Low is above high.
+    """
     if low > high:
         raise UsageError(f"{name}: low must be at most high, got {low} and {high}")
 
 
 def _through(points: "Tensor", matrix: npt.NDArray[np.float64]) -> "Tensor":
-    """Points (axes + 1, *size) through a linear map (axes, axes)."""
+    """Map points (axes + 1, *size) by a matrix (axes, axes)."""
     import torch
     from monai.transforms.spatial.array import AffineGrid
 

@@ -12,8 +12,10 @@ from lesionloss.data.subject import Subject
 
 @dataclass(frozen=True)
 class CaseSummary:
-    """One case; `lesions` counts the reference's components (26-connected; 8 in pictures), `lesion_share` is of all its
-    voxels. `tiny_lesions` are no larger than a cube of the longest edge.
+    """The figures of one case.
+
+    `lesions` counts the reference's components (26-connected; 8-connected in pictures), `lesion_share` is the share of
+    all voxels, and `tiny_lesions` are no larger than a cube of the longest edge.
     """
 
     name: str
@@ -34,7 +36,7 @@ class CaseSummary:
 
 
 def summarise_case(subject: Subject) -> CaseSummary:
-    """The figures of a case."""
+    """Compute the figures of a case."""
     lesion = subject.lesion if subject.lesion is not None else np.zeros(subject.space, np.bool_)
     labels, total = connected_lesions(lesion)
     sizes = np.bincount(labels[lesion].astype(np.int64), minlength=total + 1)[1:]
@@ -61,7 +63,14 @@ def summarise_case(subject: Subject) -> CaseSummary:
 
 
 def connected_lesions(lesion: Any) -> tuple[Any, int]:
-    """Labels of the connected lesions (corners count), and how many."""
+    """Label the connected lesions; corners count as contact.
+
+    Args:
+        lesion: Lesion voxels (*space), two or three axes.
+
+    Returns:
+        Component numbers (*space) from 1, and how many components there are.
+    """
     import cc3d
 
     labels = cc3d.connected_components(lesion.astype(np.uint8), connectivity=26 if lesion.ndim == 3 else 8)
@@ -69,10 +78,16 @@ def connected_lesions(lesion: Any) -> tuple[Any, int]:
 
 
 def summarise_cohort(cases: Sequence[CaseSummary]) -> dict[str, Any]:
-    """Counts, and the spread over cases or lesions of what is counted.
+    """Compute counts, and the spread over cases or lesions.
 
-    `positive_cases` hold at least one lesion voxel. Shares are of all voxels (`lesion_share`: of all cases together)
-    and of the brain mask's, where there is one.
+    `positive_cases` hold at least one lesion voxel. Shares are of all voxels (`lesion_share`: of all cases together),
+    and of the brain mask's voxels where there is a mask.
+
+    Args:
+        cases: The figures of each case.
+
+    Returns:
+        Plain values by name, for JSON.
     """
     voxels = sum(case.voxels for case in cases)
     lesion_voxels = sum(case.lesion_voxels for case in cases)
@@ -95,7 +110,7 @@ def summarise_cohort(cases: Sequence[CaseSummary]) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Mean, standard deviation (n - 1), median, smallest and largest; None without values."""
+    """Compute mean, standard deviation (n - 1), median, smallest and largest value; None without values."""
     if not values:
         return None
     array = np.asarray(values, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""One case read and checked: what it holds, what is wrong with it, and what others must not share with it."""
+"""One case read and checked: its figures, its problems, and what no other case may share with it."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ TELLING_VOXELS = 30
 
 @dataclass(frozen=True)
 class CheckedCase:
-    """What a case gave: its summary if it can be used, lines for problems and warnings, and what it is known by.
+    """The result of checking a case: its summary if it can be used, problems and warnings, and its identity.
 
-    `masks` holds case, patient, file and digest of a reference that marks enough to be told from others.
+    `masks` holds case, patient, file and digest of a reference with enough voxels to be distinguished from others.
     """
 
     summary: CaseSummary | None
@@ -37,7 +37,7 @@ class CheckedCase:
 
 
 def check_case(cohort: Cohort, files: CaseFiles) -> CheckedCase:
-    """Read a case. All its problems are found, not only the first."""
+    """Read a case and find all its problems, not only the first."""
     try:
         # What was published is checked; what is sought is described.
         subject = load_subject(replace(cohort, target=Target("published", "", published)), files)
@@ -60,7 +60,7 @@ def check_case(cohort: Cohort, files: CaseFiles) -> CheckedCase:
 
 
 def _each_file(cohort: Cohort, files: CaseFiles, first: DataError) -> tuple[tuple[str, ...], tuple[Thumbnail, ...]]:
-    """Every file on its own, then each against the first visit's grid."""
+    """Check every file on its own, then each against the first visit's grid."""
     problems: list[str] = []
     volumes: list[Volume[Any]] = []
     thumbnails: list[Thumbnail] = []
@@ -88,7 +88,7 @@ def _each_file(cohort: Cohort, files: CaseFiles, first: DataError) -> tuple[tupl
 
 
 def outside_brain(subject: Subject, files: CaseFiles) -> tuple[list[str], list[str]]:
-    """Problems and warnings about reference voxels outside the brain mask."""
+    """List problems and warnings about reference voxels outside the brain mask."""
     lesion = subject.lesion
     if lesion is None or subject.brain is None or not lesion.any():
         return [], []

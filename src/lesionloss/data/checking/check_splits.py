@@ -1,4 +1,4 @@
-"""Lists of training and test cases, checked for what stands on both sides."""
+"""Lists of training and test cases, checked for patients and images on both sides."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ WANTED = 'expected a list of folds such as [{"train": ["a"], "val": ["b"]}], or 
 
 @dataclass(frozen=True)
 class SplitFold:
-    """One fold of a file: its number from 0 and the names on each side."""
+    """One fold of a file: its number from 0, and the names on each side."""
 
     number: int
     sides: Mapping[str, tuple[str, ...]]
@@ -33,9 +33,11 @@ class ListedCase:
 
 
 def read_splits(path: Path) -> tuple[SplitFold, ...]:
-    """Folds from JSON: nnU-Net's `splits_final.json` or a file of folds with `train`, `val` or `test`.
+    """Read folds from JSON: nnU-Net's `splits_final.json`, or a file of folds with `train`, `val` or `test`.
 
-    Raises UsageError if there is no such file, DataError for anything else in it.
+    Raises:
+        UsageError: There is no such file.
+        DataError: The file holds anything else.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give the JSON file of the splits")
@@ -65,9 +67,16 @@ def _split(path: Path, number: int, fold: Any) -> SplitFold:
 def split_problems(
     path: Path, splits: Sequence[SplitFold], listed: Sequence[ListedCase]
 ) -> tuple[list[str], list[str]]:
-    """Problems: names nobody knows, and patients or images on two sides of a fold. Warnings: who is never tested.
+    """Find what is wrong with the folds of a file; a name may be that of a case or of a patient.
 
-    A name may be that of a case or of a patient.
+    Args:
+        path: The file, for the messages.
+        splits: Its folds.
+        listed: The known cases.
+
+    Returns:
+        Problems (unknown names, and patients or images on two sides of a fold), and warnings (patients who are never
+        tested).
     """
     problems: list[str] = []
     tested: set[str] = set()

@@ -1,7 +1,7 @@
-"""Images that would stand in training and in test: one image twice, one patient twice, splits that share either.
+"""Duplicates that would stand in training and in test: one image twice, or one patient under two names.
 
-Files are compared by what they show, not by their bytes: compressing again, another number type, another scale of
-intensities or a mirror make a new file of the same image.
+Images are compared by their content, not by the bytes of their files: another compression, number type, scale of
+intensities or a mirror image makes a new file of the same image.
 """
 
 import re
@@ -27,7 +27,7 @@ ALIKE_RATIO = 0.15
 
 @dataclass(frozen=True, eq=False)
 class Thumbnail:
-    """A small version of an image, of unit length and mean 0, and of its mirrors: (1 + axes, N)."""
+    """A small version of an image and of its mirror images, of mean 0 and unit length: (1 + axes, N)."""
 
     case: str
     patient: str
@@ -36,7 +36,17 @@ class Thumbnail:
 
 
 def thumbnail(case: str, patient: str, path: Path, image: npt.NDArray[Any]) -> Thumbnail:
-    """Block means of an image (*space), as it is and mirrored along each axis."""
+    """Reduce an image and its mirror images along each axis to block means.
+
+    Args:
+        case: Name of the case.
+        patient: Name of the patient.
+        path: The file.
+        image: Intensities (*space).
+
+    Returns:
+        The thumbnail.
+    """
     flips = [image, *(np.flip(image, axis) for axis in range(image.ndim))]
     return Thumbnail(case, patient, path, np.stack([_small(view) for view in flips]))
 
@@ -53,9 +63,16 @@ def _small(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def same_images(thumbnails: Sequence[Thumbnail]) -> tuple[list[str], list[str]]:
-    """Problems: one line for each image that is there twice. Warnings: images of two patients that look like one head.
+    """Find images that occur twice.
 
-    One file that serves two cases of one patient (the visit that two pairs share) is no problem.
+    A file that serves two cases of one patient (the visit that two pairs share) is no problem.
+
+    Args:
+        thumbnails: One for each image.
+
+    Returns:
+        Problems, one line for each image that occurs twice; warnings about images of two patients that look like one
+        head.
     """
     problems: list[str] = []
     warnings: list[str] = []
@@ -87,7 +104,7 @@ def _same(one: Thumbnail, other: Thumbnail, mirrored: bool) -> str:
 
 
 def _alike(group: list[Thumbnail], alike: npt.NDArray[np.float32], named: set[tuple[str, str]]) -> list[str]:
-    """A line for each two patients whose images are nearer to each other than heads are."""
+    """Write a line for each two patients whose images are more similar than those of different heads are."""
     owners = np.array([one.patient for one in group])
     across = owners[:, None] != owners[None, :]
     if len(set(owners.tolist())) < 3:
@@ -106,7 +123,7 @@ def _alike(group: list[Thumbnail], alike: npt.NDArray[np.float32], named: set[tu
 
 
 def image_numbers(thumbnails: Sequence[Thumbnail]) -> list[int]:
-    """A number for each thumbnail, equal for those that show the same image, mirrored or not."""
+    """Number the thumbnails, with equal numbers for those that show the same image, mirrored or not."""
     numbers = list(range(len(thumbnails)))
     places: dict[tuple[int, ...], list[int]] = {}
     for index, one in enumerate(thumbnails):
@@ -127,7 +144,7 @@ def _of_one_size(thumbnails: Iterable[Thumbnail]) -> list[list[Thumbnail]]:
 
 
 def same_names(patients: Iterable[str]) -> list[str]:
-    """A line for each two names that differ only by case, separators, leading zeros or a prefix such as `sub-`."""
+    """Find patient names that differ only by case, separators, leading zeros or a prefix such as `sub-`."""
     spelled: dict[str, list[str]] = {}
     for name in sorted(set(patients)):
         spelled.setdefault(plain_name(name), []).append(name)
@@ -139,7 +156,7 @@ def same_names(patients: Iterable[str]) -> list[str]:
 
 
 def plain_name(name: str) -> str:
-    """A name without case, separators, leading zeros and the prefixes sub, subject, patient, pat and case."""
+    """Reduce a name: no case, separators, leading zeros or prefix sub, subject, patient, pat or case."""
     words = re.findall(r"[a-z]+|\d+", name.lower())
     if len(words) > 1 and words[0] in ("sub", "subject", "patient", "pat", "case"):
         words = words[1:]
@@ -147,7 +164,7 @@ def plain_name(name: str) -> str:
 
 
 def shared_references(masks: Sequence[tuple[str, str, Path, bytes]]) -> list[str]:
-    """A line for each lesion mask that two patients share; `masks` holds case, patient, file and digest."""
+    """Write a line for each lesion mask that two patients share; `masks` are case, patient, file, digest."""
     return [
         f"{b[2]} marks the very same voxels as {a[2]}, of another patient: {a[1]} and {b[1]} would be one patient "
         "under two names; remove one of them or supply the right mask"

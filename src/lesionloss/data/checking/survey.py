@@ -1,4 +1,4 @@
-"""A cohort read once and described: what each case holds, every problem found, and what deserves a look."""
+"""A cohort read once and described: the figures of each case, every problem, and warnings."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ NAMED = 6
 
 @dataclass(frozen=True)
 class Survey:
-    """All cases that could be read; a line for each problem (exit code 1) and for each warning (exit code 0)."""
+    """The figures of all cases that could be read; problems (exit code 1) and warnings (exit code 0), one line each."""
 
     layout: str
     title: str
@@ -32,7 +32,7 @@ class Survey:
 
     @property
     def patients(self) -> int:
-        """How many different patients the cases belong to."""
+        """Number of different patients."""
         return len({case.patient for case in self.cases})
 
     @property
@@ -42,11 +42,11 @@ class Survey:
         return sum(case.lesion_voxels for case in self.cases) / voxels if voxels else 0.0
 
     def sums(self) -> dict[str, Any]:
-        """What papers print of a data set: see `lesionloss.data.cohort_figures`."""
+        """Compute the figures of the cohort: see `summarise_cohort`."""
         return summarise_cohort(self.cases)
 
     def as_record(self) -> dict[str, Any]:
-        """The survey as plain values for JSON, with its sums."""
+        """Convert the survey to plain values for JSON, with the figures of the cohort."""
         return {**asdict(self), "sums": self.sums()}
 
 
@@ -55,9 +55,15 @@ def survey(
     each: Callable[[tuple[CaseFiles, ...]], Iterable[CaseFiles]] = lambda cases: cases,
     splits: tuple[Path, tuple[SplitFold, ...]] | None = None,
 ) -> Survey:
-    """Read every case; one that can't be used is a problem, not an error. `each` may wrap them in a progress bar.
+    """Read every case of a cohort and list all problems; a case that can't be used is a problem, not an error.
 
-    `splits` (the file and its folds) are checked for patients and images that stand on two sides.
+    Args:
+        cohort: The cases.
+        each: Wraps the cases, e.g. in a progress bar.
+        splits: A file and its folds, to be checked for patients and images on two sides.
+
+    Returns:
+        The survey.
     """
     checked = [check_case(cohort, files) for files in each(cohort.cases)]
     thumbnails = [one for case in checked for one in case.thumbnails]
@@ -88,7 +94,7 @@ def _listed(cohort: Cohort, checked: list[CheckedCase]) -> list[ListedCase]:
 
 
 def _of_the_whole(cases: tuple[CaseSummary, ...]) -> list[str]:
-    """One line for everything that many cases may share."""
+    """Write one line for each warning that many cases may share."""
     flat = [case for case in cases if max(case.spacing_mm) / min(case.spacing_mm) >= ANISOTROPIC]
     worst = max((max(case.spacing_mm) / min(case.spacing_mm) for case in flat), default=0.0)
     tiny = [case for case in cases if case.tiny_lesions]

@@ -10,7 +10,7 @@ NIFTI_ENDINGS = (".nii.gz", ".nii")
 
 
 def image_file(folder: Path, stem: str) -> Path | None:
-    """`stem.nii.gz` or else `stem.nii` in a folder; None if there is neither."""
+    """Find `stem.nii.gz`, or else `stem.nii`, in a folder; None if there is neither."""
     candidates = (folder / f"{stem}{ending}" for ending in NIFTI_ENDINGS)
     return next((path for path in candidates if path.is_file()), None)
 
@@ -19,7 +19,7 @@ def image_file(folder: Path, stem: str) -> Path | None:
 class ExpectedFiles:
     """Where the files of one case should be: paths in `folder`, without the endings of their names.
 
-    `brain` is None where the layout has no such mask; a case without one is incomplete only if `brain_needed`.
+    `brain` is None where the layout has no brain mask; a case without one is incomplete only if `brain_needed`.
     """
 
     name: str
@@ -32,16 +32,22 @@ class ExpectedFiles:
 
 
 def collect_cases(
-    wanted: Iterable[ExpectedFiles], find: Callable[[Path, str], Path | None] = image_file, ending: str = ".nii.gz"
+    expected: Iterable[ExpectedFiles], find: Callable[[Path, str], Path | None] = image_file, ending: str = ".nii.gz"
 ) -> FoundCases:
-    """The cases whose files are all there, by `find(folder, stem)`; the others are incomplete, with what they lack.
+    """Sort cases into complete ones, whose files are all there, and incomplete ones, with the files that are missing.
 
-    `ending` completes a stem in that message.
+    Args:
+        expected: The files of each case.
+        find: Finds the file of a stem in a folder.
+        ending: Completes a stem in the message about a missing file.
+
+    Returns:
+        The cases; the masks of incomplete patients that have both masks.
     """
     cases: list[CaseFiles] = []
     incomplete: list[Incomplete] = []
     masks: list[MasksOnly] = []
-    for case in wanted:
+    for case in expected:
         stems = [*(stem for visit in case.visits for stem in visit), case.reference]
         found = {stem: find(case.folder, stem) for stem in stems}
         brain = None if case.brain is None else find(case.folder, case.brain)
@@ -63,9 +69,17 @@ def collect_cases(
 def discover_in(
     folders: list[Path], visits: tuple[str, ...], reference: str, brain: str, brain_needed: bool
 ) -> FoundCases:
-    """One patient per folder, one case per patient, one contrast per visit; the texts are the stems of file names.
+    """Collect one case per folder, with one contrast per visit.
 
-    A folder without a visit or a reference (or brain mask, where needed) is incomplete.
+    Args:
+        folders: The patients' folders.
+        visits: Stems of the visits' files, in the order of time.
+        reference: Stem of the reference.
+        brain: Stem of the brain mask.
+        brain_needed: Whether a patient without a brain mask is incomplete.
+
+    Returns:
+        The cases.
     """
     one_each = tuple((visit,) for visit in visits)
     return collect_cases(
@@ -74,14 +88,14 @@ def discover_in(
 
 
 def folders_in(root: Path) -> list[Path]:
-    """The visible folders of a folder, by name; none if there is no such folder."""
+    """List the visible folders of a folder, by name; none if there is no such folder."""
     if not root.is_dir():
         return []
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def stems_in(folder: Path) -> list[str]:
-    """The names of the visible NIfTI files of a folder without their endings, in order; none if there is no folder."""
+    """List the names of the visible NIfTI files of a folder without their endings; none if there is no such folder."""
     if not folder.is_dir():
         return []
     names = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]

@@ -21,7 +21,7 @@ VISITS = ("study1_FLAIR", "study2_FLAIR")
 
 @dataclass(frozen=True)
 class Change:
-    """A connected component of the published mask; `mean_difference` is of the z-scored visits, second minus first."""
+    """A connected component of the published mask; `mean_difference` is second minus first z-scored visit."""
 
     label: int
     voxels: int
@@ -29,7 +29,7 @@ class Change:
 
 
 def _patients(root: Path) -> list[Path]:
-    """The patients' folders in `root`, in `root/coregistered` or in `root/longitudinal/coregistered`."""
+    """List the patients' folders in `root`, in `root/coregistered` or in `root/longitudinal/coregistered`."""
     inner = (root / "longitudinal" / "coregistered", root / "coregistered", root)
     start = next(folder for folder in inner if folder.is_dir())
     return [folder for folder in folders_in(start) if re.fullmatch(r"patient\d+", folder.name)]
@@ -44,10 +44,17 @@ def _discover(root: Path) -> FoundCases:
 
 
 def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
-    """The components of a change mask (26-connected): the mask of those that brightened, and all of them as records.
+    """Split a change mask into components (26-connected), and find those that brightened.
 
-    A component counts as a whole, by its mean difference, taken over all its voxels, also those outside the brain
-    mask (which is tight in places). Exactly zero is not brighter.
+    A component counts as a whole, by its mean difference over all its voxels, also those outside the brain mask (which
+    is tight in places). A mean of exactly zero is not brighter.
+
+    Args:
+        change: Mask of change (X, Y, Z).
+        difference: Second minus first z-scored visit (X, Y, Z).
+
+    Returns:
+        The mask (X, Y, Z) of the components that brightened, and all components.
     """
     import cc3d
 
@@ -64,7 +71,7 @@ def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
 
 
 def difference_of(subject: Subject) -> Image:
-    """Second visit minus first, each z-scored inside the brain mask."""
+    """Subtract the first visit from the second, each z-scored inside the brain mask: (X, Y, Z)."""
     brain = subject.brain if subject.brain is not None else np.ones(subject.space, dtype=np.bool_)
     first, second = (
         z_score(visit[0], brain, f"{subject.name}, visit {index}")
@@ -74,7 +81,7 @@ def difference_of(subject: Subject) -> Image:
 
 
 def positive_change(subject: Subject) -> Labels | None:
-    """The components of the published change mask that brightened from the first to the second visit."""
+    """Keep the components of the published change mask that brightened from the first to the second visit."""
     if subject.lesion is None:
         return None
     return changes(subject.lesion, difference_of(subject))[0].astype(np.uint8)

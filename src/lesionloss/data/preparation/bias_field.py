@@ -1,4 +1,4 @@
-"""N4: the slow brightness that the coil leaves in an image, estimated and divided away (Tustison 2010)."""
+"""N4 bias field correction: the slow variation of brightness that the coil leaves in an image (Tustison 2010)."""
 
 import math
 
@@ -16,11 +16,24 @@ HEAD_PERCENTILE = 30.0
 def correct_bias(
     image: Image, affine: Affine, brain: Mask | None, what: str, *, voxel_mm: float = 4.0, iterations: tuple[int, ...]
 ) -> tuple[Image, float]:
-    """An image (X, Y, Z) divided by its bias field, and how far the field spreads: 95th over 5th percentile.
+    """Divide an image by its bias field, which N4 estimates.
 
-    The field is estimated inside the brain (without a mask: where it is brighter than its 30th percentile) on voxels of
-    about `voxel_mm`, with as many `iterations` on each level, and has a mean of 1 there, so the scale stays.
-    Raises DataError, naming `what`, if nothing there is above zero: the field is that of a logarithm.
+    The field is estimated inside the brain (without a mask: where the image is brighter than its 30th percentile) and
+    has a mean of 1 there, so the scale stays.
+
+    Args:
+        image: Intensities (X, Y, Z).
+        affine: Voxel indices to millimetres (4, 4).
+        brain: Brain mask (X, Y, Z), or None.
+        what: The image in error messages.
+        voxel_mm: About the voxel size on which the field is estimated.
+        iterations: Iterations on each level of the field.
+
+    Returns:
+        The corrected image (X, Y, Z), and how far the field spreads: its 95th over its 5th percentile.
+
+    Raises:
+        DataError: No voxel is above zero (the field is that of a logarithm), or N4 finds no field.
     """
     itk = itk_module()
     inside = (image > max(0.0, float(np.percentile(image, HEAD_PERCENTILE)))) if brain is None else brain & (image > 0)

@@ -22,7 +22,14 @@ BRIGHTEST_SHARE = 0.005
 
 
 def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
-    """The threshold that best separates two classes of values: largest variance between them (Otsu 1979, eq. 18)."""
+    """Find the threshold that best separates two classes of values (Otsu 1979, eq. 18: largest variance between them).
+
+    Args:
+        values: Intensities, any shape.
+
+    Returns:
+        The threshold.
+    """
     top = float(np.quantile(values, 1 - BRIGHTEST_SHARE))
     counts, edges = np.histogram(np.minimum(values, top), bins=BINS)
     centres = (edges[:-1] + edges[1:]) / 2
@@ -35,9 +42,18 @@ def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
 
 
 def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str) -> Mask:
-    """Otsu threshold, opening by 3 mm, largest component (connectivity 6), holes filled. Image and mask are (X, Y, Z).
+    """Make a brain mask: Otsu threshold, opening by 3 mm, largest component (connectivity 6), holes filled.
 
-    Raises DataError, which names `what`, if nothing is left.
+    Args:
+        image: Intensities (X, Y, Z).
+        spacing_mm: Edge lengths of a voxel.
+        what: The image in error messages.
+
+    Returns:
+        The mask (X, Y, Z).
+
+    Raises:
+        DataError: The mask is empty.
     """
     import cc3d
     import edt
@@ -55,10 +71,19 @@ def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str
 
 
 def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) -> Mask:
-    """The mask (X, Y, Z) that an external program makes of an image; no shell takes part.
+    """Make a brain mask with an external program; no shell takes part.
 
-    In each word of `command` and in `mask`, {image} stands for the image's file and {folder} for an empty folder.
-    Raises DataError if the program is not installed, fails, or leaves no mask of the image's shape.
+    Args:
+        image: Intensities (X, Y, Z).
+        affine: Voxel indices to millimetres (4, 4).
+        command: Program and arguments; {image} stands for the image's file and {folder} for an empty folder.
+        mask: The file that the program writes, with the same placeholders.
+
+    Returns:
+        The mask (X, Y, Z).
+
+    Raises:
+        DataError: The program is not installed, fails, or leaves no mask of the image's shape.
     """
     program = command[0]
     if shutil.which(program) is None:

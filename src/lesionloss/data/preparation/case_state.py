@@ -1,4 +1,4 @@
-"""A case on its way from a subject to a prepared case: what every step of a preparation takes and gives."""
+"""The state of a case between the steps of its preparation, its start and its end."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,12 +14,26 @@ from lesionloss.data.volume import Affine
 
 @dataclass(frozen=True, eq=False)
 class PreparationState:
-    """`visits` are float32 (C, *space), one entry per visit; `reference` class numbers (*space), 0 background.
+    """A case on its way from a subject to a prepared case: what each step of a preparation takes and returns.
 
-    `grid` is where the arrays are now, `original` where the reference came from and results go back to; `motion` (4, 4)
-    takes points of the first to points of the second, in mm. `cut` is the first voxel kept of a grid of shape `uncut`.
-    `brain_from` says who made the brain mask: "file", "threshold", "tool NAME" or "" while there is none.
-    `record` collects what the steps did, as plain values, and `repairs` what they mended, one line each.
+    Attributes:
+        name: Name of the case.
+        patient: Name of the patient.
+        visits: Intensities float32 (C, *space), one entry per visit.
+        reference: Class numbers (*space), 0 background; None where there is no reference.
+        brain: Brain mask (*space), None while there is none.
+        ignore: Voxels that are neither lesion nor background (*space), None for none.
+        classes: Names of the lesion classes.
+        grid: Where the arrays are now.
+        original: Where the reference came from and results go back to.
+        motion: Affine (4, 4) from points of `grid` to points of `original`, in mm.
+        brain_from: Source of the brain mask: "file", "threshold", "tool NAME", or "" while there is none.
+        cut: First voxel that the crop keeps, in a grid of shape `uncut`.
+        uncut: Shape of the grid before the crop.
+        cropped: Whether the crop is done.
+        subtracted: Whether the prepared case gets a difference channel.
+        record: What the steps did, as plain values, by the name of the step.
+        repairs: What the steps repaired, one line each.
     """
 
     name: str
@@ -49,12 +63,12 @@ class PreparationState:
         return not np.allclose(shift, whole, atol=1e-5)
 
     def noted(self, step: str, facts: dict[str, Any], *repairs: str) -> "PreparationState":
-        """The same with what a step did."""
+        """Add what a step did and what it repaired."""
         return replace(self, record={**self.record, step: facts}, repairs=(*self.repairs, *repairs))
 
 
 def start_preparation(reading: AlignedSubject) -> PreparationState:
-    """The start of a preparation: nothing is cut, scaled or moved yet, but by registration."""
+    """Start a preparation: nothing is cropped, scaled or moved yet, except by registration."""
     subject = reading.subject
     return PreparationState(
         name=subject.name,
@@ -75,26 +89,26 @@ def start_preparation(reading: AlignedSubject) -> PreparationState:
     )
 
 
-def finish_preparation(work: PreparationState) -> PreparedCase:
-    """The prepared case. Where no step made a brain mask, all of the image counts as brain."""
-    image: Image = np.concatenate(work.visits)
-    if work.subtracted:
-        image = np.concatenate([image, (work.visits[1][0] - work.visits[0][0])[None]])
-    shape = work.grid.shape
-    brain = work.brain if work.brain is not None else np.ones(shape, dtype=np.bool_)
-    reference = work.reference if work.reference is not None else np.zeros(shape, dtype=np.uint8)
-    origin = Origin(work.original.shape, work.original.affine, work.motion) if work.moved else None
+def finish_preparation(state: PreparationState) -> PreparedCase:
+    """Make the prepared case; where no step made a brain mask, the whole image counts as brain."""
+    image: Image = np.concatenate(state.visits)
+    if state.subtracted:
+        image = np.concatenate([image, (state.visits[1][0] - state.visits[0][0])[None]])
+    shape = state.grid.shape
+    brain = state.brain if state.brain is not None else np.ones(shape, dtype=np.bool_)
+    reference = state.reference if state.reference is not None else np.zeros(shape, dtype=np.uint8)
+    origin = Origin(state.original.shape, state.original.affine, state.motion) if state.moved else None
     return PreparedCase(
-        name=work.name,
-        patient=work.patient,
+        name=state.name,
+        patient=state.patient,
         image=np.ascontiguousarray(image),
-        channels=channels_of(len(work.visits), len(work.visits[0]), work.subtracted),
+        channels=channels_of(len(state.visits), len(state.visits[0]), state.subtracted),
         reference=reference.copy(),
         brain=brain.copy(),
-        affine=work.grid.affine,
-        offset=work.cut,
-        original_shape=work.uncut,
-        ignore=None if work.ignore is None else work.ignore.copy(),
-        classes=work.classes,
+        affine=state.grid.affine,
+        offset=state.cut,
+        original_shape=state.uncut,
+        ignore=None if state.ignore is None else state.ignore.copy(),
+        classes=state.classes,
         origin=origin,
     )

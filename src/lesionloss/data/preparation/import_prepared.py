@@ -1,4 +1,4 @@
-"""A cohort that `prepare` made, taken into a run as it is."""
+"""A cohort that `lesionloss prepare` wrote, copied into a run as it is."""
 
 import json
 import shutil
@@ -18,10 +18,22 @@ def is_prepared(source: str) -> bool:
 
 
 def import_prepared(source: str, place: Path, patients: Sequence[str] = (), target: str = "") -> CohortIndex:
-    """Copy the prepared cases of a folder to `place`, those of `patients` only where any are named; gives their index.
+    """Copy the prepared cases of a folder into a run, and write their index.
 
-    A case that is there already is not copied again. Raises UsageError for a patient or a target that the folder does
-    not hold, DataError for an index that can't be read or a case that is gone.
+    A case that is there already is not copied again.
+
+    Args:
+        source: The folder that `lesionloss prepare` wrote.
+        place: Where the cases go.
+        patients: Names of the patients to copy; empty copies all.
+        target: The target that the cases must have been prepared for; empty accepts any.
+
+    Returns:
+        The index of the copied cases.
+
+    Raises:
+        UsageError: The folder holds no such patient or another target.
+        DataError: The index can't be read, or a case is missing.
     """
     folder = Path(source).expanduser()
     index = load_index(folder)

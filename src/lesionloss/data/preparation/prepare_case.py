@@ -1,4 +1,4 @@
-"""One case made and written, in this process or in several at once."""
+"""One case prepared and written, in this process or in several at once."""
 
 import json
 import math
@@ -35,7 +35,7 @@ PROGRAMS = ("lesionloss", "numpy", "scipy", "nibabel", "SimpleITK", "connected-c
 
 @dataclass(frozen=True)
 class PreparationTask:
-    """One case to make. The layout is the cohort's: with the labels and contrasts of its folder and target."""
+    """One case to prepare; the layout is the cohort's, with the labels and contrasts of its folder and target."""
 
     layout: Layout
     target: Target
@@ -47,13 +47,13 @@ class PreparationTask:
 
     @property
     def path(self) -> Path:
-        """Where the case goes."""
+        """Where the prepared case goes."""
         return self.folder / f"{self.files.name}.npz"
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A case that is there; `prepared_now` says whether it was prepared now."""
+    """The entry of a prepared case; `prepared_now` is False if it was there unchanged."""
 
     entry: CaseEntry
     prepared_now: bool
@@ -78,7 +78,7 @@ def prepare_subject(subject: Subject, recipe: PreparationRecipe | None = None) -
 
 
 def file_digest(path: Path) -> str:
-    """Content hash of a file, read once as long as it is not written again: many cases may lie in one file."""
+    """Hash the content of a file; read again only if it was written again, as many cases may lie in one file."""
     state = path.stat()
     return _digest(path, state.st_mtime_ns, state.st_size)
 
@@ -89,7 +89,7 @@ def _digest(path: Path, changed: int, size: int) -> str:
 
 
 def run_tasks(tasks: Sequence[PreparationTask], jobs: int) -> Iterator[TaskResult | str]:
-    """Each task's case, or the line that says why there is none, in the order of the tasks."""
+    """Yield each task's result, or one line that says why there is none, in the order of the tasks."""
     if jobs <= 1 or len(tasks) <= 1:
         yield from map(run_task, tasks)
         return
@@ -107,7 +107,7 @@ def run_tasks(tasks: Sequence[PreparationTask], jobs: int) -> Iterator[TaskResul
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """End this worker when its parent is killed; it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         sentinel = parent.sentinel
@@ -115,7 +115,7 @@ def _end_with_parent() -> None:
 
 
 def run_task(task: PreparationTask) -> TaskResult | str:
-    """Make a case and its record, unless they are there from the same files and settings."""
+    """Prepare a case and write its record, unless both are there from the same files and settings."""
     made_from = {
         "version": VERSION,
         "layout": task.layout.name,
@@ -139,7 +139,7 @@ def run_task(task: PreparationTask) -> TaskResult | str:
 
 
 def _plain(value: dict[str, Any]) -> Any:
-    """As it is when read again from JSON: lists for tuples."""
+    """Convert a record to what JSON reads back: lists for tuples."""
     return json.loads(json.dumps(value))
 
 
@@ -147,15 +147,15 @@ def _make(task: PreparationTask, made_from: dict[str, Any]) -> CaseEntry:
     layout = task.layout
     cohort = Cohort(layout, task.target, task.root, (task.files,), ())
     registration = task.recipe.register_ if "register" in task.recipe.steps else None
-    work = run_steps(start_preparation(read_case(cohort, task.files, registration)), task.recipe)
-    case = finish_preparation(work)
-    entry = _entry(case, work, task.hashes)
+    state = run_steps(start_preparation(read_case(cohort, task.files, registration)), task.recipe)
+    case = finish_preparation(state)
+    entry = _entry(case, state, task.hashes)
     mended = _mended(task.files) if layout.read is None else ()
     record = {
         "made_from": made_from,
         "entry": asdict(entry),
-        "steps": work.record,
-        "repairs": [*mended, *work.repairs],
+        "steps": state.record,
+        "repairs": [*mended, *state.repairs],
         "versions": _versions(),
     }
     # An index of before must not outlive the cases it describes.
@@ -166,7 +166,7 @@ def _make(task: PreparationTask, made_from: dict[str, Any]) -> CaseEntry:
 
 
 def _write_record(task: PreparationTask, record: Mapping[str, Any]) -> None:
-    """The record beside the case, for people and other programs; the one inside the case is what counts."""
+    """Write the record beside the case, for people and other programs; the one inside the case decides."""
     path = task.path.with_suffix(".json")
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -174,7 +174,7 @@ def _write_record(task: PreparationTask, record: Mapping[str, Any]) -> None:
 
 
 def _mended(files: CaseFiles) -> tuple[str, ...]:
-    """What reading the masks mended; paths are shortened to names, so that records don't depend on the machine."""
+    """List what reading the masks repaired; paths become names, so that records don't depend on the machine."""
     masks = [path for path in (files.reference, files.brain) if path is not None]
     return tuple(line.replace(str(path), path.name) for path in masks for line in repairs_of(path, is_mask=True))
 
@@ -199,7 +199,7 @@ def _made_before(path: Path, made_from: dict[str, Any]) -> dict[str, Any] | None
     return record if record.get("made_from") == made_from else None
 
 
-def _entry(case: PreparedCase, work: PreparationState, hashes: Mapping[str, str]) -> CaseEntry:
+def _entry(case: PreparedCase, state: PreparationState, hashes: Mapping[str, str]) -> CaseEntry:
     voxels = int(case.lesion.sum())
     return CaseEntry(
         name=case.name,
@@ -209,7 +209,7 @@ def _entry(case: PreparedCase, work: PreparationState, hashes: Mapping[str, str]
         reference_voxels=voxels,
         reference_mm3=voxels * math.prod(case.spacing_mm),
         reference_outside_brain=case.reference_outside_brain,
-        brain=work.brain_from or "whole image",
+        brain=state.brain_from or "whole image",
         sha256=dict(hashes),
         content_sha256=case.content_sha256,
     )

@@ -1,4 +1,4 @@
-"""A case as it is wanted for preparation: a subject on one grid, registered first where the recipe says so."""
+"""A case read for preparation: a subject on one grid, registered first where the recipe says so."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,16 @@ from lesionloss.data.volume import Affine, Volume, same_grid
 
 @dataclass(frozen=True, eq=False)
 class AlignedSubject:
-    """A subject on `grid`, the grid results go back to, and the motion (4, 4) from its points to those, in mm."""
+    """A subject on one grid, after registration if the recipe asks for it.
+
+    Attributes:
+        subject: Visits, reference and masks on `grid`.
+        grid: The common grid.
+        original: The grid that results go back to.
+        motion: Affine (4, 4) from points of `grid` to points of `original`, in mm.
+        record: What registration did, as plain values.
+        repairs: What registration repaired, one line each.
+    """
 
     subject: Subject
     grid: VoxelGrid
@@ -31,15 +40,15 @@ class AlignedSubject:
 
 
 def without_registration(subject: Subject) -> AlignedSubject:
-    """A subject as it is."""
+    """Take a subject as it is, on the grid of its files."""
     grid = VoxelGrid(subject.space, subject.affine)
     return AlignedSubject(subject, grid, grid, np.eye(4))
 
 
 def on_one_grid(files: CaseFiles) -> bool:
-    """Whether all visits of NIfTI files share the grid of the first, by their headers; True where one can't be read.
+    """Whether all visits of NIfTI files share the grid of the first, by their headers.
 
-    (Whoever reads the images then says what is wrong with them.)
+    True where a header can't be read: reading the images then says what is wrong with them.
     """
     try:
         first, *others = (_grid_in(path) for visit in files.visits for path in visit)
@@ -53,7 +62,7 @@ def on_one_grid(files: CaseFiles) -> bool:
 
 
 def _grid_in(path: Path) -> Volume[np.float32]:
-    """The grid of a file without its voxels."""
+    """Read the grid of a file without its voxels."""
     from nibabel.loadsave import load
 
     image: Any = load(path)
@@ -62,9 +71,11 @@ def _grid_in(path: Path) -> Volume[np.float32]:
 
 
 def read_case(cohort: Cohort, files: CaseFiles, registration: RegisterSettings | None) -> AlignedSubject:
-    """Read and check a case, with its visits registered if `registration` is given.
+    """Read and check a case; with `registration`, also bring its visits onto one grid.
 
-    Raises DataError as `load_subject` does; with registration, visits may be on different grids.
+    Raises:
+        DataError: As `load_subject`, except that with registration visits may be on different grids; or registration is
+            impossible: not two visits, not NIfTI files, or nothing in common.
     """
     if registration is None:
         return without_registration(load_subject(cohort, files))
@@ -114,7 +125,7 @@ def _registered(cohort: Cohort, files: CaseFiles, registration: RegisterSettings
 def _subject(
     cohort: Cohort, files: CaseFiles, visits: tuple[Image, ...], home: "_Home", facts: dict[str, Any]
 ) -> tuple[Subject, tuple[str, ...]]:
-    """The subject on the target's grid; what was done to its reference goes into `facts`."""
+    """Bring the reference and the masks onto the target's grid; what was done goes into `facts`."""
     rule = cohort.layout.labels
     repairs: list[str] = []
     reference, ignore, brain = None, None, None

@@ -1,4 +1,4 @@
-"""How a cohort is to be prepared: which steps, in which order, with which settings. TOML, checked as a whole."""
+"""How a cohort is prepared: which steps, in which order, with which settings. TOML, checked as a whole."""
 
 import tomllib
 from collections.abc import Mapping
@@ -20,6 +20,8 @@ Side = Annotated[int, Field(ge=8, le=4096)]
 
 
 class StepSettings(BaseModel):
+    """Base of the settings of one step: frozen, and without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
@@ -39,8 +41,9 @@ class N4Settings(StepSettings):
 class BrainSettings(StepSettings):
     """The brain mask: the given one, one made by a simple threshold, or an external program's.
 
-    `auto` takes the given one and makes a simple one where there is none. `tool` runs `command` on each visit's first
-    contrast: {image} stands for the image, {folder} for an empty folder; `mask` is the file it leaves there.
+    `auto` takes the given mask, and makes a simple one where there is none. `tool` runs `command` on the first contrast
+    of each visit: {image} stands for the image, {folder} for an empty folder; `mask` is the file that the program
+    writes.
     """
 
     source: Literal["auto", "given", "builtin", "tool"] = "auto"
@@ -55,9 +58,10 @@ class BrainSettings(StepSettings):
 
 
 class ResampleSettings(StepSettings):
-    """The voxels' edges; empty keeps them. [0.5, 0.75, 0.75] is that of the HyTver paper.
+    """The edge lengths of the voxels in mm; empty keeps them. [0.5, 0.75, 0.75] are those of the HyTver paper.
 
-    `size` stands instead: the number of voxels along each axis, whatever becomes of the edges (pictures of many sizes).
+    `size` replaces them: the number of voxels along each axis, whatever the edge lengths become (pictures of many
+    sizes).
     """
 
     spacing_mm: tuple[Edge, Edge, Edge] | tuple[Edge, Edge] | tuple[()] = ()
@@ -79,7 +83,7 @@ HD_BET = BrainSettings(
 
 
 class PreparationRecipe(StepSettings):
-    """The steps in their order, and the settings of each. A step that is not named is not done."""
+    """The steps in their order, and the settings of each; a step that is not named is not done."""
 
     steps: tuple[Step, ...] = ("brain", "crop", "normalise", "subtract")
     register_: Annotated[RegisterSettings, Field(alias="register")] = RegisterSettings()
@@ -104,17 +108,21 @@ class PreparationRecipe(StepSettings):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """What determines the result: the steps and the settings of those that are done."""
+        """Return what determines the result: the steps, and the settings of those that are done."""
         whole = self.model_dump(mode="json", by_alias=True)
         return {"steps": whole["steps"], **{step: whole[step] for step in whole["steps"] if step in whole}}
 
     def to_toml(self) -> str:
-        """The whole recipe, defaults included: `load_recipe` reads it back."""
+        """Write the whole recipe, defaults included; `load_recipe` reads it back."""
         return tomli_w.dumps(self.model_dump(mode="json", by_alias=True))
 
 
 def load_recipe(path: Path) -> PreparationRecipe:
-    """Read a TOML file. Raises UsageError with all errors at once, each with its key."""
+    """Read a recipe from a TOML file.
+
+    Raises:
+        UsageError: The file is missing, not TOML, or wrong; lists all errors at once, each with its key.
+    """
     if not path.is_file():
         raise UsageError(f"{path}: no such plan; give a TOML file with the steps, or leave out --plan")
     try:
@@ -125,7 +133,11 @@ def load_recipe(path: Path) -> PreparationRecipe:
 
 
 def make_recipe(record: Mapping[str, object], where: str) -> PreparationRecipe:
-    """A recipe from plain values. Raises UsageError, which begins with `where`, with all errors at once."""
+    """Make a recipe from plain values.
+
+    Raises:
+        UsageError: The values are wrong; begins with `where` and lists all errors at once, each with its key.
+    """
     try:
         return PreparationRecipe.model_validate(record)
     except ValidationError as error:

@@ -1,6 +1,6 @@
-"""Rigid registration of two visits, and arrays carried along a motion. SimpleITK does the work.
+"""Rigid registration of two visits by SimpleITK.
 
-A motion is a (4, 4) matrix of plain numbers: a rotation and a shift between points in millimetres.
+A motion is a (4, 4) matrix: a rotation and a shift between points in millimetres.
 """
 
 import math
@@ -29,10 +29,14 @@ ITERATIONS = 60
 
 @dataclass(frozen=True)
 class Motion:
-    """Where the second of two visits lies relative to the first, and how sure that is.
+    """A rigid motion between two visits, and the evidence for it.
 
-    `rotation_degrees` and `shift_mm` (at the middle of the image) sum up the matrix; `similarity` is the mutual
-    information of the visits once aligned, `before` the same without moving anything.
+    Attributes:
+        matrix: Rows (4, 4): points of the fixed image to points of the moving one, in mm.
+        rotation_degrees: Angle of the rotation.
+        shift_mm: Displacement of the middle of the image.
+        similarity: Mutual information of the aligned visits.
+        before: Mutual information without any motion.
     """
 
     matrix: tuple[tuple[float, ...], ...]
@@ -43,16 +47,26 @@ class Motion:
 
     @property
     def affine(self) -> Affine:
-        """The motion as an array (4, 4): points of the fixed image to points of the moving one, in mm."""
+        """The motion as an array (4, 4)."""
         return np.array(self.matrix, dtype=np.float64)
 
 
 def find_motion(fixed: Visit, moving: Visit, what: str) -> Motion:
-    """The rigid motion that takes points of the fixed visit to points of the moving one.
+    """Find the rigid motion that takes points of the fixed visit to points of the moving one.
 
-    Each visit is an image (X, Y, Z) with its affine. Largest mutual information (Mattes 2003) over two resolutions,
-    from the centres of mass; samples are drawn by a fixed seed and on one thread, so it is repeatable.
-    Raises DataError, naming `what`, if the visits have nothing in common.
+    It maximises mutual information (Mattes 2003) over two resolutions, from the centres of mass. Samples are drawn by a
+    fixed seed and on one thread, so the result is repeatable.
+
+    Args:
+        fixed: Image (X, Y, Z) and affine (4, 4) of one visit.
+        moving: Image and affine of the other.
+        what: The visits in error messages.
+
+    Returns:
+        The motion.
+
+    Raises:
+        DataError: The visits have nothing in common, or an affine is sheared.
     """
     itk = itk_module()
     with one_thread(itk):
@@ -121,16 +135,30 @@ def _matrix(transform: Any) -> Affine:
 
 
 def half_motion(motion: Affine) -> Affine:
-    """The motion that, done twice, is `motion`: half the angle about the same axis (4, 4)."""
+    """Halve a rigid motion: the result, done twice, is the motion.
+
+    Args:
+        motion: Affine (4, 4).
+
+    Returns:
+        Affine (4, 4): half the angle about the same axis.
+    """
     from scipy import linalg
 
     return np.asarray(np.real(linalg.sqrtm(motion)), dtype=np.float64)
 
 
 def halfway_grid(fixed: VoxelGrid, half_motion: Affine) -> VoxelGrid:
-    """The grid between two visits: size, axes and spacing of the fixed one, its middle moved along half the way.
+    """Make the grid between two visits: that of the fixed visit, its middle moved by half the motion.
 
-    Its axes are not turned with the head, so that both visits are interpolated alike.
+    Its axes are not rotated with the head, so that both visits are interpolated alike.
+
+    Args:
+        fixed: The grid of the fixed visit.
+        half_motion: Affine (4, 4) of half the motion.
+
+    Returns:
+        The grid.
     """
     middle = fixed.affine @ np.array([*((n - 1) / 2 for n in fixed.shape), 1.0])
     affine = fixed.affine.copy()

@@ -1,4 +1,4 @@
-"""The steps of a preparation that work on visits of one grid, each from a `PreparationState` to the next."""
+"""The steps of a preparation that work on visits of one grid, each from one `PreparationState` to the next."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -22,117 +22,139 @@ from lesionloss.data.subject import Image, Mask
 from lesionloss.data.z_score import z_score
 
 
-def run_steps(work: PreparationState, recipe: PreparationRecipe) -> PreparationState:
-    """All steps of a recipe in their order, but registration, which comes before there is a `PreparationState`."""
+def run_steps(state: PreparationState, recipe: PreparationRecipe) -> PreparationState:
+    """Run all steps of a recipe in their order, except registration, which comes before there is a state.
+
+    Raises:
+        DataError: A step can't be done on this case.
+    """
     for step, following in pairwise((*recipe.steps, "")):
         if step == "n4":
-            work = n4(work, recipe.n4)
+            state = n4(state, recipe.n4)
         elif step == "brain":
-            work = brain(work, recipe.brain)
+            state = brain(state, recipe.brain)
         elif step == "resample":
-            work = resample(work, recipe.resample, recipe.crop if following == "crop" else None)
+            state = resample(state, recipe.resample, recipe.crop if following == "crop" else None)
         elif step == "crop":
-            work = work if work.cropped else crop(work, recipe.crop)
+            state = state if state.cropped else crop(state, recipe.crop)
         elif step == "normalise":
-            work = normalise(work)
+            state = normalise(state)
         elif step == "subtract":
-            work = subtract(work)
-    return work
+            state = subtract(state)
+    return state
 
 
-def _named(work: PreparationState, visit: int) -> str:
-    return f"{work.name}, visit {visit + 1}"
+def _named(state: PreparationState, visit: int) -> str:
+    return f"{state.name}, visit {visit + 1}"
 
 
-def n4(work: PreparationState, settings: N4Settings) -> PreparationState:
-    """Each contrast of each visit divided by its bias field. DataError for two-dimensional images."""
-    if len(work.grid.shape) != 3:
+def n4(state: PreparationState, settings: N4Settings) -> PreparationState:
+    """Divide each contrast of each visit by its bias field.
+
+    Raises:
+        DataError: The images are two-dimensional, or N4 finds no field.
+    """
+    if len(state.grid.shape) != 3:
         raise DataError(
-            f"{work.name}: N4 needs three axes, the image has {len(work.grid.shape)}; leave out the step n4"
+            f"{state.name}: N4 needs three axes, the image has {len(state.grid.shape)}; leave out the step n4"
         )
     visits: list[Image] = []
     spreads: list[list[float]] = []
-    for index, visit in enumerate(work.visits):
+    for index, visit in enumerate(state.visits):
         done = [
             correct_bias(
-                contrast, work.grid.affine, work.brain, _named(work, index),
+                contrast, state.grid.affine, state.brain, _named(state, index),
                 voxel_mm=settings.voxel_mm, iterations=settings.iterations,
             )
             for contrast in visit
         ]  # fmt: skip
         visits.append(np.stack([image for image, _ in done]))
         spreads.append([round(spread, 4) for _, spread in done])
-    return replace(work, visits=tuple(visits)).noted("n4", {"field_spread": spreads})
+    return replace(state, visits=tuple(visits)).noted("n4", {"field_spread": spreads})
 
 
-def brain(work: PreparationState, settings: BrainSettings) -> PreparationState:
-    """A brain mask from where the settings say. DataError where one must be given and is not, or the tool fails."""
-    given = work.brain is not None
+def brain(state: PreparationState, settings: BrainSettings) -> PreparationState:
+    """Take or make the brain mask, as the settings say.
+
+    Raises:
+        DataError: A mask must be given and is not, or the external program fails.
+    """
+    given = state.brain is not None
     if settings.source == "given" and not given:
-        raise DataError(f"{work.name}: no brain mask beside the images; add one, or choose builtin or a tool")
+        raise DataError(f"{state.name}: no brain mask beside the images; add one, or choose builtin or a tool")
     if given and settings.source in ("auto", "given"):
-        return replace(work, brain_from="file").noted("brain", {"from": "file"})
+        return replace(state, brain_from="file").noted("brain", {"from": "file"})
     if settings.source == "tool":
-        masks = [tool_brain(visit[0], work.grid.affine, settings.command, settings.mask) for visit in work.visits]
+        masks = [tool_brain(visit[0], state.grid.affine, settings.command, settings.mask) for visit in state.visits]
         name = f"tool {settings.command[0]}"
         mask = np.logical_and.reduce(masks)
         if not mask.any():
             raise DataError(
-                f"{work.name}: {settings.command[0]} marks no brain that both visits share; check the images"
+                f"{state.name}: {settings.command[0]} marks no brain that both visits share; check the images"
             )
-        return replace(work, brain=mask, brain_from=name).noted("brain", {"from": name})
-    if len(work.grid.shape) != 3:
-        everywhere = np.ones(work.grid.shape, dtype=np.bool_)
-        return replace(work, brain=everywhere, brain_from="whole image").noted("brain", {"from": "whole image"})
-    repair = f"{work.name}: no brain mask; a simple one was made by threshold, which keeps parts of the skull"
-    made = replace(work, brain=_simple(work), brain_from="threshold")
+        return replace(state, brain=mask, brain_from=name).noted("brain", {"from": name})
+    if len(state.grid.shape) != 3:
+        everywhere = np.ones(state.grid.shape, dtype=np.bool_)
+        return replace(state, brain=everywhere, brain_from="whole image").noted("brain", {"from": "whole image"})
+    repair = f"{state.name}: no brain mask; a simple one was made by threshold, which keeps parts of the skull"
+    made = replace(state, brain=_simple(state), brain_from="threshold")
     return made.noted("brain", {"from": "threshold"}, *(() if given else (repair,)))
 
 
-def _simple(work: PreparationState) -> Mask:
-    everywhere = np.ones(work.grid.shape, dtype=np.bool_)
-    total, *others = (z_score(visit[0], everywhere, work.name) for visit in work.visits)
+def _simple(state: PreparationState) -> Mask:
+    everywhere = np.ones(state.grid.shape, dtype=np.bool_)
+    total, *others = (z_score(visit[0], everywhere, state.name) for visit in state.visits)
     for other in others:
         total = total + other
-    x, y, z = work.grid.spacing_mm
-    return simple_brain(total / np.float32(len(work.visits)), (x, y, z), work.name)
+    x, y, z = state.grid.spacing_mm
+    return simple_brain(total / np.float32(len(state.visits)), (x, y, z), state.name)
 
 
-def resample(work: PreparationState, settings: ResampleSettings, then: CropSettings | None = None) -> PreparationState:
-    """Images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes.
+def resample(state: PreparationState, settings: ResampleSettings, then: CropSettings | None = None) -> PreparationState:
+    """Resample images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes.
 
-    Where a crop is to follow, `then`, the images are made inside its box only: the same numbers, sooner.
+    Args:
+        state: The case.
+        settings: New spacing or size.
+        then: The crop that follows, if it does: images are then made inside its box only, which gives the same numbers
+            in less time.
+
+    Returns:
+        The resampled case, cropped if `then` is given.
+
+    Raises:
+        DataError: The settings have another number of axes than the image.
     """
     given, key = (settings.size, "size") if settings.size else (settings.spacing_mm, "spacing_mm")
-    if len(given) != len(work.grid.shape):
+    if len(given) != len(state.grid.shape):
         raise DataError(
-            f"{work.name}: resample.{key} has {len(given)} numbers, "
-            f"the image {len(work.grid.shape)} axes; give one for each"
+            f"{state.name}: resample.{key} has {len(given)} numbers, "
+            f"the image {len(state.grid.shape)} axes; give one for each"
         )
-    edges = zip(work.grid.spacing_mm, work.grid.shape, settings.size, strict=False)
+    edges = zip(state.grid.spacing_mm, state.grid.shape, settings.size, strict=False)
     target = grid_with_spacing(
-        work.grid, tuple(edge * n / wanted for edge, n, wanted in edges) if settings.size else settings.spacing_mm
+        state.grid, tuple(edge * n / wanted for edge, n, wanted in edges) if settings.size else settings.spacing_mm
     )
-    facts: dict[str, object] = {"from_mm": [round(edge, 6) for edge in work.grid.spacing_mm]}
+    facts: dict[str, object] = {"from_mm": [round(edge, 6) for edge in state.grid.spacing_mm]}
     facts["to_mm"] = [round(edge, 6) for edge in target.spacing_mm]
-    reference, repairs = work.reference, []
-    if work.reference is not None:
-        reference, count = resample_labels(work.reference, work.grid, target)
+    reference, repairs = state.reference, []
+    if state.reference is not None:
+        reference, count = resample_labels(state.reference, state.grid, target)
         facts |= {"lesions_before": count.before, "lesions_after": count.after, "kept_by_centre": count.kept_by_centre}
         if count.kept_by_centre:
-            repairs.append(f"{work.name}: {count.kept_by_centre} lesions kept by their centre voxel in resampling")
+            repairs.append(f"{state.name}: {count.kept_by_centre} lesions kept by their centre voxel in resampling")
     made = replace(
-        work,
+        state,
         visits=(),
         reference=reference,
-        brain=_nearest(work.brain, work.grid, target),
-        ignore=_nearest(work.ignore, work.grid, target),
+        brain=_nearest(state.brain, state.grid, target),
+        ignore=_nearest(state.ignore, state.grid, target),
         grid=target,
         uncut=target.shape,
     ).noted("resample", facts, *repairs)
     made = made if then is None else crop(made, then)
     visits = tuple(
-        np.stack([resample_image(contrast, work.grid, made.grid) for contrast in visit]) for visit in work.visits
+        np.stack([resample_image(contrast, state.grid, made.grid) for contrast in visit]) for visit in state.visits
     )
     return replace(made, visits=visits)
 
@@ -141,23 +163,23 @@ def _nearest(mask: Mask | None, source: VoxelGrid, target: VoxelGrid) -> Mask | 
     return None if mask is None else np.asarray(resample_nearest(mask, source, target), dtype=np.bool_)
 
 
-def crop(work: PreparationState, settings: CropSettings) -> PreparationState:
-    """The smallest box around brain and reference, with a margin; nothing is cut where there is no brain mask."""
-    if work.brain is None:
-        return work
-    keep = work.brain if work.reference is None else work.brain | (work.reference > 0)
+def crop(state: PreparationState, settings: CropSettings) -> PreparationState:
+    """Crop to the smallest box around brain and reference, with a margin; without a brain mask, crop nothing."""
+    if state.brain is None:
+        return state
+    keep = state.brain if state.reference is None else state.brain | (state.reference > 0)
     box = _box(keep, settings.margin_voxels)
     cut = tuple(int(side.start) for side in box)
     return replace(
-        work,
-        visits=tuple(visit[(slice(None), *box)] for visit in work.visits),
-        reference=None if work.reference is None else work.reference[box],
-        brain=work.brain[box],
-        ignore=None if work.ignore is None else work.ignore[box],
-        grid=crop_grid(work.grid, box),
+        state,
+        visits=tuple(visit[(slice(None), *box)] for visit in state.visits),
+        reference=None if state.reference is None else state.reference[box],
+        brain=state.brain[box],
+        ignore=None if state.ignore is None else state.ignore[box],
+        grid=crop_grid(state.grid, box),
         cut=cut,
         cropped=True,
-        uncut=work.grid.shape,
+        uncut=state.grid.shape,
     ).noted("crop", {"offset": list(cut)})
 
 
@@ -169,16 +191,20 @@ def _box(mask: Mask, margin: int) -> tuple[slice, ...]:
     return tuple(extent(axis) for axis in range(mask.ndim))
 
 
-def normalise(work: PreparationState) -> PreparationState:
-    """Each contrast of each visit z-scored inside the brain and 0 outside; without a mask, over the whole image."""
-    inside = work.brain if work.brain is not None else np.ones(work.grid.shape, dtype=np.bool_)
+def normalise(state: PreparationState) -> PreparationState:
+    """Z-score each contrast of each visit inside the brain, 0 outside; without a mask, over the whole image.
+
+    Raises:
+        DataError: A visit is constant inside the brain.
+    """
+    inside = state.brain if state.brain is not None else np.ones(state.grid.shape, dtype=np.bool_)
     visits = tuple(
-        np.stack([np.where(inside, z_score(image, inside, _named(work, index)), np.float32(0)) for image in visit])
-        for index, visit in enumerate(work.visits)
+        np.stack([np.where(inside, z_score(image, inside, _named(state, index)), np.float32(0)) for image in visit])
+        for index, visit in enumerate(state.visits)
     )
-    return replace(work, visits=visits).noted("normalise", {"inside": "brain" if work.brain is not None else "image"})
+    return replace(state, visits=visits).noted("normalise", {"inside": "brain" if state.brain is not None else "image"})
 
 
-def subtract(work: PreparationState) -> PreparationState:
-    """Append follow-up minus baseline of the first contrast as a channel; a single visit stays as it is."""
-    return replace(work, subtracted=len(work.visits) == 2)
+def subtract(state: PreparationState) -> PreparationState:
+    """Add a channel follow-up minus baseline, of the first contrast; a single visit stays as it is."""
+    return replace(state, subtracted=len(state.visits) == 2)

@@ -1,8 +1,7 @@
-"""Images and labels on another grid, axis by axis; labels so that no lesion vanishes.
+"""Images and labels resampled onto a grid with parallel axes, axis by axis.
 
-The axes of both grids are parallel, so cubic B-spline interpolation is one small matrix per axis: exact, and several
-times faster than evaluating the spline voxel by voxel. Grids that are turned against each other go through
-`lesionloss.data.register`.
+Cubic B-spline interpolation is then one small matrix per axis: exact, and several times faster than evaluating the
+spline voxel by voxel. Grids that are rotated against each other go through `lesionloss.data.resampling.along_motion`.
 """
 
 from typing import Any
@@ -52,9 +51,18 @@ def _spline_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArr
 
 
 def resample_image(image: npt.NDArray[np.float32], source: VoxelGrid, target: VoxelGrid) -> npt.NDArray[np.float32]:
-    """An image (*space) on a grid with parallel axes, by cubic B-splines; beyond the border its edge continues.
+    """Resample an image onto a grid with parallel axes by cubic B-splines.
 
-    Values are kept within the range of the image: splines ring at sharp edges.
+    Values stay within the range of the image, because splines ring at sharp edges. Beyond the border its edge
+    continues.
+
+    Args:
+        image: Intensities (*space) on `source`.
+        source: The grid of the image.
+        target: A grid with axes parallel to those of `source`.
+
+    Returns:
+        Intensities (*space) on `target`.
     """
     result = image
     # Axes that shrink go first: what follows has less to do.
@@ -71,7 +79,16 @@ def resample_image(image: npt.NDArray[np.float32], source: VoxelGrid, target: Vo
 
 
 def resample_nearest(array: npt.NDArray[Any], source: VoxelGrid, target: VoxelGrid) -> npt.NDArray[Any]:
-    """An array (*space) on a grid with parallel axes: each voxel takes the value of the nearest one."""
+    """Resample an array onto a grid with parallel axes; each voxel takes the value of the nearest one.
+
+    Args:
+        array: Values (*space) on `source`, of any type.
+        source: The grid of the array.
+        target: A grid with axes parallel to those of `source`.
+
+    Returns:
+        Values (*space) on `target`, of the same type.
+    """
     result = array
     for axis in range(array.ndim):
         nearest = np.floor(_positions(source, target, axis) + 0.5).astype(np.int64)
@@ -92,10 +109,18 @@ def _share_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArra
 def resample_labels(
     labels: npt.NDArray[np.uint8], source: VoxelGrid, target: VoxelGrid
 ) -> tuple[npt.NDArray[np.uint8], LesionCount]:
-    """Class numbers (*space) on a grid with parallel axes, and how many lesions there were before and after.
+    """Resample class numbers onto a grid with parallel axes so that no lesion vanishes.
 
     A voxel takes the class that fills most of it, at least half. A lesion of which nothing would be left keeps the
-    voxel nearest to its centre. Shape and dtype are those of the target's grid and of the labels.
+    voxel nearest to its centre.
+
+    Args:
+        labels: Class numbers (*space) on `source`, 0 background.
+        source: The grid of the labels.
+        target: A grid with axes parallel to those of `source`.
+
+    Returns:
+        Class numbers (*space) on `target`, and how many lesions there were before and after.
     """
     positions = [_positions(source, target, axis) for axis in range(labels.ndim)]
     if all(_unchanged(at, length) for at, length in zip(positions, source.shape, strict=True)):

@@ -19,9 +19,16 @@ def _through(source: VoxelGrid, target: VoxelGrid, motion: Affine) -> Affine:
 def move_image(
     array: npt.NDArray[np.float32], source: VoxelGrid, target: VoxelGrid, motion: Affine
 ) -> npt.NDArray[np.float32]:
-    """An image (X, Y, Z) on the target's grid by cubic B-splines; 0 where it has nothing.
+    """Resample an image along a motion by cubic B-splines; values stay in their range.
 
-    `motion` (4, 4) takes points of the target's space to points of the source's, in mm. Values stay in their range.
+    Args:
+        array: Intensities (X, Y, Z) on `source`.
+        source: The grid of the array.
+        target: The grid of the result.
+        motion: Affine (4, 4) from points of the target's space to points of the source's, in mm.
+
+    Returns:
+        Intensities (X, Y, Z) on `target`, 0 (or the smallest value, if that is above 0) where the source has none.
     """
     itk = itk_module()
     resampler = itk.ResampleImageFilter()
@@ -40,7 +47,17 @@ def move_image(
 
 
 def move_nearest(array: npt.NDArray[Any], source: VoxelGrid, target: VoxelGrid, motion: Affine) -> npt.NDArray[Any]:
-    """An array (*space) on the target's grid, each voxel from the nearest one; 0 where it has nothing."""
+    """Resample an array along a motion; each voxel takes the value of the nearest one.
+
+    Args:
+        array: Values (*space) of any type on `source`.
+        source: The grid of the array.
+        target: The grid of the result.
+        motion: Affine (4, 4) from points of the target's space to points of the source's, in mm.
+
+    Returns:
+        Values (*space) on `target`, of the same type, 0 where the source has none.
+    """
     from scipy import ndimage
 
     through = _through(source, target, motion)
@@ -58,7 +75,17 @@ def move_nearest(array: npt.NDArray[Any], source: VoxelGrid, target: VoxelGrid, 
 def move_linear(
     array: npt.NDArray[np.float32], source: VoxelGrid, target: VoxelGrid, motion: Affine
 ) -> npt.NDArray[np.float32]:
-    """An image (*space) on the target's grid by linear interpolation; 0 where it has nothing."""
+    """Resample an image along a motion by linear interpolation.
+
+    Args:
+        array: Intensities (*space) on `source`.
+        source: The grid of the array.
+        target: The grid of the result.
+        motion: Affine (4, 4) from points of the target's space to points of the source's, in mm.
+
+    Returns:
+        Intensities (*space) on `target`, 0 where the source has none.
+    """
     from scipy import ndimage
 
     through = _through(source, target, motion)
@@ -72,9 +99,18 @@ def move_linear(
 def move_labels(
     labels: npt.NDArray[np.uint8], source: VoxelGrid, target: VoxelGrid, motion: Affine
 ) -> tuple[npt.NDArray[np.uint8], LesionCount]:
-    """Class numbers (*space) on the target's grid; a lesion that would vanish keeps the voxel at its centre.
+    """Resample class numbers along a motion; a lesion that would vanish keeps the voxel at its centre.
 
     A voxel takes the class whose linear interpolation is largest, at least one half.
+
+    Args:
+        labels: Class numbers (*space) on `source`.
+        source: The grid of the labels.
+        target: The grid of the result.
+        motion: Affine (4, 4) from points of the target's space to points of the source's, in mm.
+
+    Returns:
+        Class numbers (*space) on `target`, and how many lesions there were before and after.
     """
     result = np.zeros(target.shape, dtype=labels.dtype)
     most = np.full(target.shape, 0.5 - 1e-6, dtype=np.float32)

@@ -12,7 +12,7 @@ SAME_SPACING = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class VoxelGrid:
-    """Shape and affine (4, 4) of an image; two-dimensional images have two lengths and use the affine's first two."""
+    """Shape and affine (4, 4) of an image; a two-dimensional one has two lengths."""
 
     shape: tuple[int, ...]
     affine: Affine
@@ -24,9 +24,9 @@ class VoxelGrid:
 
 
 def grid_with_spacing(grid: VoxelGrid, spacing_mm: tuple[float, ...]) -> VoxelGrid:
-    """The grid of another spacing over the same field of view: outer borders coincide to within half a voxel.
+    """Make the grid of another spacing over the same field of view; both fields of view share their centre.
 
-    Axes whose spacing is kept keep their voxels exactly.
+    Outer borders coincide to within half a voxel. Axes whose spacing is kept keep their voxels exactly.
     """
     shape, affine = list(grid.shape), grid.affine.copy()
     for axis, (old, new) in enumerate(zip(grid.spacing_mm, spacing_mm, strict=True)):
@@ -41,7 +41,7 @@ def grid_with_spacing(grid: VoxelGrid, spacing_mm: tuple[float, ...]) -> VoxelGr
 
 
 def crop_grid(grid: VoxelGrid, box: tuple[slice, ...]) -> VoxelGrid:
-    """The grid of a box of a grid's voxels."""
+    """Make the grid of a box of a grid's voxels."""
     affine = grid.affine.copy()
     start = np.array([side.start for side in box], dtype=np.float64)
     affine[:3, 3] = grid.affine[:3, : len(box)] @ start + grid.affine[:3, 3]

@@ -12,8 +12,8 @@ from lesionloss.data.volume import Affine
 class LesionCount:
     """Lesions (26-connected components of one class, 8-connected in two dimensions) before and after resampling.
 
-    `kept_by_centre` had no voxel left and were given the one at their centre. `after` differs from `before` only where
-    neighbours touch now or a thin bridge has parted.
+    `kept_by_centre` lesions had no voxel left and were given the one at their centre. Otherwise `after` differs from
+    `before` only where neighbours touch now or a thin bridge has parted.
     """
 
     before: int
@@ -24,9 +24,16 @@ class LesionCount:
 def keep_lesions(
     before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8], to_after: Affine
 ) -> tuple[npt.NDArray[np.uint8], LesionCount]:
-    """`after` with one voxel for each lesion of `before` that has none there.
+    """Give each lesion without a voxel after resampling the voxel nearest to its centre.
 
-    `to_after` (4, 4) takes voxels of `before` to voxels of `after`. A lesion beyond the border stays at the border.
+    Args:
+        before: Class numbers (*space) on the source's grid.
+        after: Class numbers (*space) on the target's grid.
+        to_after: Affine (4, 4) from voxel indices of `before` to those of `after`.
+
+    Returns:
+        Class numbers like `after`, where every lesion of `before` has a voxel (a lesion beyond the border keeps one at
+        the border), and the count of lesions.
     """
     axes = before.ndim
     last = np.array(after.shape) - 1
@@ -62,10 +69,26 @@ def _free(
 
 
 def classes_in(labels: npt.NDArray[np.uint8]) -> list[int]:
+    """List the class numbers in an array, without 0.
+
+    Args:
+        labels: Class numbers, any shape.
+
+    Returns:
+        The numbers in ascending order.
+    """
     return [int(number) for number in np.flatnonzero(np.bincount(labels.ravel(), minlength=1)) if number]
 
 
 def lesion_components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
+    """Label the connected components of a mask; corners count as contact.
+
+    Args:
+        mask: Lesion voxels (*space), two or three axes.
+
+    Returns:
+        Component numbers (*space) from 1; 0 is background.
+    """
     import cc3d
 
     found = cc3d.connected_components(mask.astype(np.uint8), connectivity=26 if mask.ndim == 3 else 8)

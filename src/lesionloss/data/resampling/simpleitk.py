@@ -17,7 +17,7 @@ SHEARED = 1e-3
 
 
 def itk_module() -> Any:
-    """SimpleITK, imported when first needed; its interface is untyped."""
+    """Import SimpleITK when it is first needed; its interface is untyped."""
     import SimpleITK
 
     return SimpleITK
@@ -25,7 +25,7 @@ def itk_module() -> Any:
 
 @contextlib.contextmanager
 def one_thread(itk: Any) -> Iterator[None]:
-    """SimpleITK on one thread: the order in which threads add up would move the last digits of a result."""
+    """Run SimpleITK on one thread: the order in which threads add up would move the last digits of a result."""
     before = itk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     itk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -35,7 +35,19 @@ def one_thread(itk: Any) -> Iterator[None]:
 
 
 def itk_image(array: npt.NDArray[Any], affine: Affine, what: str) -> Any:
-    """An array (X, Y, Z) with its affine (4, 4) as a SimpleITK image. DataError, naming `what`, if it is sheared."""
+    """Make a SimpleITK image.
+
+    Args:
+        array: Voxels (X, Y, Z).
+        affine: Voxel indices to NIfTI's millimetres (4, 4).
+        what: The image in error messages.
+
+    Returns:
+        A `SimpleITK.Image` in LPS coordinates.
+
+    Raises:
+        DataError: The affine is sheared.
+    """
     lps = TO_LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     direction = lps[:3, :3] / spacing
