@@ -217,7 +217,7 @@ def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Pat
     }
     record = json.loads((out / "realism.json").read_text())
     assert record["real"]["complete_cases"] == 2
-    assert record["told_apart"] == []
+    assert record["classifier"] == []
     assert sorted((shown["case"], shown["real"]) for shown in record["slices"]) == [
         *(("001", False), ("001", True), ("002", False), ("002", True))
     ]
@@ -252,13 +252,13 @@ def test_slices_stand_in_an_order_of_their_own() -> None:
 def test_both_cohorts_are_measured_and_their_patches_told_apart(tmp_path: Path) -> None:
     real, synthetic = write_pairs(tmp_path / "real", 2, 0.1), write_pairs(tmp_path / "synthetic", 2, 0.5)
     asked = CheckRequest(
-        open_cohort(real), open_cohort(synthetic), telling=ClassifierSettings(patches=8, folds=2, steps=3, batch=8)
+        open_cohort(real), open_cohort(synthetic), classifier=ClassifierSettings(patches=8, folds=2, steps=3, batch=8)
     )
     seen: list[str] = []
     found = check_realism(asked, seen.append)
-    assert [telling.view for telling in found.tellings] == list(VIEWS)
+    assert [telling.view for telling in found.classifier_results] == list(VIEWS)
     assert {"001", "002", *VIEWS} == set(seen)
-    assert [told["view"] for told in as_record(found)["told_apart"]] == list(VIEWS)
+    assert [told["view"] for told in as_record(found)["classifier"]] == list(VIEWS)
     write_patches((*found.real.patches, *found.synthetic.patches), tmp_path / "patches.png", shown=3)
     with Image.open(tmp_path / "patches.png") as picture:
         assert min(picture.size) > 100

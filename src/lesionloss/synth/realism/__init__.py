@@ -1,4 +1,4 @@
-"""How far a synthetic cohort is from a real one: distributions compared, and a classifier that tells patches apart."""
+"""How far a synthetic cohort is from a real one: distributions compared, and patches classified."""
 
 from lesionloss.synth.realism.check import CheckRequest, RealismCheck, check_realism
 from lesionloss.synth.realism.distances import QuantityDistance

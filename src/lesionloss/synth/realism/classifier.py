@@ -1,6 +1,6 @@
-"""A small network that learns to tell real patches from synthetic ones; its AUC says how well that works.
+"""A small network that learns to distinguish real from synthetic patches; its AUC says how well that works.
 
-0.5: it can't. Cross-validated by patient: nobody whose patches it is judged on was learned from.
+An AUC of 0.5 means that it can't. It is cross-validated by patient: no patient is in training and in test.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ SIDE = 32  # pixels to which a patch is interpolated, so that grids of different
 
 @dataclass(frozen=True)
 class ClassifierResult:
-    """How well patches were told apart by one view: AUC over all patches that were judged, and over each fold."""
+    """How well one view separates real from synthetic patches: AUC over all test patches, and of each fold."""
 
     view: str
     auc: float
@@ -47,7 +47,7 @@ class ClassifierSettings:
 
 @dataclass(frozen=True, eq=False)
 class CasePatches:
-    """Of one patient: (n, 3, SIDE, SIDE) float32, axial, z-scored visits and their difference."""
+    """Patches of one patient (n, 3, SIDE, SIDE) float32: axial, z-scored visits and their difference."""
 
     patient: str
     real: bool
@@ -55,7 +55,16 @@ class CasePatches:
 
 
 def draw_patches(case: PreparedCase, *, real: bool, settings: ClassifierSettings) -> CasePatches:
-    """Axial squares of 24 mm around random voxels of the brain, turned and flipped at random."""
+    """Cut axial squares of 24 mm around random voxels of the brain, rotated and flipped at random.
+
+    Args:
+        case: A prepared pair of visits.
+        real: Whether the patient is real.
+        settings: How many patches.
+
+    Returns:
+        The patches.
+    """
     from scipy import ndimage
 
     draw = numpy_generator("telling", case.name, int(real))
@@ -75,7 +84,18 @@ def draw_patches(case: PreparedCase, *, real: bool, settings: ClassifierSettings
 
 
 def cross_validate(patches: Sequence[CasePatches], settings: ClassifierSettings) -> Iterator[ClassifierResult]:
-    """For each view the AUC on patients that were left out. Raises UsageError for fewer than two patients of a kind."""
+    """Train and test the classifier for each view, cross-validated by patient.
+
+    Args:
+        patches: Patches of all patients.
+        settings: Folds and training.
+
+    Yields:
+        The result of each view.
+
+    Raises:
+        UsageError: There are fewer than two real or two synthetic patients.
+    """
     folds = _folds(patches, settings)
     for view, channels in VIEWS.items():
         scores, truths, each = [], [], []
@@ -95,7 +115,15 @@ def cross_validate(patches: Sequence[CasePatches], settings: ClassifierSettings)
 
 
 def auc(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    """Chance that a real patch gets a higher score than a synthetic one; ties count half."""
+    """Compute the probability that a real patch gets a higher score than a synthetic one; ties count half.
+
+    Args:
+        scores: (n,).
+        truth: 1 for real, 0 for synthetic patches (n,).
+
+    Returns:
+        The area under the ROC curve.
+    """
     from scipy import stats
 
     ranks = stats.rankdata(scores)
@@ -105,7 +133,7 @@ def auc(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
 
 
 def _folds(patches: Sequence[CasePatches], settings: ClassifierSettings) -> list[set[str]]:
-    """Patients to leave out in turn: each fold has some of either kind."""
+    """Choose the patients of each test fold: each has some of either kind."""
     real, synthetic = ([found.patient for found in patches if found.real is kind] for kind in (True, False))
     count = min(settings.folds, len(real), len(synthetic))
     if count < 2:
@@ -131,7 +159,10 @@ def _learn(
     settings: ClassifierSettings,
     name: tuple[str, int],
 ) -> NDArray[np.floating]:
-    """Train on x (n, C, SIDE, SIDE) with as many real patches as synthetic ones in a batch; scores of `unseen`."""
+    """Train on x (n, C, SIDE, SIDE), with equally many real and synthetic patches in a batch.
+
+    Returns the scores of `unseen`.
+    """
     import torch
     from torch import nn
 

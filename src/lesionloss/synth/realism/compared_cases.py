@@ -1,4 +1,4 @@
-"""The cases of the two sides: complete ones prepared as for training, and masks of patients whose images are absent."""
+"""The cases of both cohorts: complete ones, prepared as for training, and masks of patients without images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,9 +28,17 @@ class CaseMasks:
 
 
 def complete_cases(cohort: Cohort, most: int) -> Iterator[PreparedCase]:
-    """The first `most` complete cases (0: all), one after the other, prepared by the default steps.
+    """Yield complete cases, prepared by the default steps.
 
-    Raises DataError for a file that can't be believed and for cases that are not pairs of three-dimensional visits.
+    Args:
+        cohort: The cohort.
+        most: How many cases at most; 0 takes all.
+
+    Yields:
+        Prepared cases.
+
+    Raises:
+        DataError: A file is damaged, or a case is not a pair of three-dimensional visits.
     """
     for files in cohort.cases[: most or None]:
         if len(files.visits) != 2:
@@ -42,14 +50,15 @@ def complete_cases(cohort: Cohort, most: int) -> Iterator[PreparedCase]:
 
 
 def masks_of(case: PreparedCase) -> CaseMasks:
-    """Those of a prepared case, on its cropped grid."""
+    """Take the masks of a prepared case, on its cropped grid."""
     return CaseMasks(case.name, case.patient, case.lesion, case.brain, VoxelGrid(case.shape, case.affine))
 
 
 def masks_only(cohort: Cohort) -> Iterator[CaseMasks]:
-    """Patients without images, whose masks count where the target is the published mask.
+    """Yield the masks of patients without images, if the target is the published mask.
 
-    Raises DataError for a file that can't be believed.
+    Raises:
+        DataError: A file is damaged.
     """
     if cohort.target.derive is not published:
         return

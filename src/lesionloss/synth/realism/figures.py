@@ -1,4 +1,4 @@
-"""Pictures of a comparison: the distributions of every quantity, and patches of either kind side by side."""
+"""Pictures of a comparison: the distributions of every quantity, and real and synthetic patches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,14 @@ _LINES = (
 def write_distributions(
     rows: Sequence[QuantityDistance], real: Sequence[Measured], synthetic: Sequence[Measured], files: Sequence[Path]
 ) -> None:
-    """One panel per row, real against synthetic, drawn to each of `files` (PNG, SVG or PDF by their endings)."""
+    """Draw one panel per quantity, real against synthetic.
+
+    Args:
+        rows: The quantities.
+        real: Measurements of the real cohort.
+        synthetic: Measurements of the synthetic cohort.
+        files: PNG, SVG or PDF files.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -79,7 +86,7 @@ def _folded(text: str) -> str:
 
 
 def write_patches(patches: Sequence[CasePatches], file: Path, shown: int = 12) -> None:
-    """Patches of the follow-up and of the difference: real ones above, synthetic ones below, without lesions marked."""
+    """Draw patches of follow-up and difference, real ones above synthetic ones; lesions are not marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -105,7 +112,7 @@ def write_patches(patches: Sequence[CasePatches], file: Path, shown: int = 12) -
 
 
 def _picked(patches: Sequence[CasePatches], *, real: bool, channel: int, count: int) -> list[Values]:
-    """Patches that lie within the brain, the same number of each patient."""
+    """Choose patches that lie within the brain, equally many of each patient."""
     kind = [found for found in patches if found.real is real]
     each = -(-count // max(len(kind), 1))
     inside = [[image for image in found.images if (image[1] != 0).mean() > 0.9][:each] for found in kind]
