@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lesionloss.core.randomness import numpy_generator, torch_generator
-from lesionloss.data.batches.augmentation import CHEAP, Steps, hytver
+from lesionloss.data.batches.augmentation import CHEAP
+from lesionloss.data.batches.augmentation_presets import Steps, hytver
 from lesionloss.data.batches.patch_samplers import Sampler, WeightedCrop
 from lesionloss.data.batches.sliding_grid import SlidingGrid
 from lesionloss.data.batches.stream import Batch, BatchStream

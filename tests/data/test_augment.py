@@ -10,17 +10,17 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.batches.augmentation import (
     CHEAP,
     KINDS,
-    PRESETS,
-    Steps,
     augmented_patch,
     difference_channels,
     format_augmentation,
     parse_augmentation,
 )
+from lesionloss.data.batches.augmentation_presets import PRESETS, Steps
 from lesionloss.data.batches.intensity import BiasField, Brightness, Contrast, Gamma, Noise, Rescale
 from lesionloss.data.batches.patch_samplers import Window
 from lesionloss.data.batches.patches import Patch, Size
-from lesionloss.data.batches.transforms import Elastic, Flip, Rotate, Rotate90, Scale, cut_transformed, smooth_field
+from lesionloss.data.batches.transformed_patch import cut_transformed
+from lesionloss.data.batches.transforms import Elastic, Flip, Rotate, Rotate90, Scale, smooth_field
 from lesionloss.data.prepared import PreparedCase
 from patch_cases import case_of, random_case
 

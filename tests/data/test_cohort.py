@@ -32,7 +32,7 @@ def test_an_unknown_folder_is_told_which_layouts_are_known(tmp_path: Path) -> No
     message = str(caught.value)
     assert message.startswith(f"{tmp_path}: not a known dataset layout")
     assert "known: lit, msseg2, " in message
-    assert f"say so (lit:{tmp_path}) and what is missing will be named" in message
+    assert f"name it (lit:{tmp_path}), and the error says which files are missing" in message
     assert len(message) < 400 + 2 * len(str(tmp_path))
 
 
@@ -83,7 +83,7 @@ def test_two_layouts_in_one_folder_ask_for_a_choice(tmp_path: Path) -> None:
     write_msseg2(tmp_path, patients=1)
     (tmp_path / "training" / "013").rename(tmp_path / "013")
     (tmp_path / "training").rmdir()
-    with pytest.raises(UsageError, match=f"say lit:{tmp_path} or msseg2:{tmp_path}"):
+    with pytest.raises(UsageError, match=f"name one: lit:{tmp_path} or msseg2:{tmp_path}"):
         open_cohort(tmp_path)
     assert open_cohort(f"lit:{tmp_path}").layout.name == "lit"
 

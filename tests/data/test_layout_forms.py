@@ -46,7 +46,7 @@ def test_inner_folders_may_be_named(tmp_path: Path) -> None:
 def test_the_two_ljubljana_sets_in_one_folder_ask_for_a_choice(tmp_path: Path) -> None:
     ljubljana(tmp_path)
     WRITERS["lit"](tmp_path / "longitudinal" / "coregistered")
-    with pytest.raises(UsageError, match=rf"say lit:{tmp_path} or ljubljana:{tmp_path}"):
+    with pytest.raises(UsageError, match=rf"name one: lit:{tmp_path} or ljubljana:{tmp_path}"):
         open_cohort(tmp_path)
     assert len(open_cohort(f"ljubljana:{tmp_path}").cases) == 2
     raw = open_cohort(tmp_path / "cross_sectional" / "raw").cases

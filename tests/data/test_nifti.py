@@ -131,10 +131,10 @@ ZOO = [
     ("constant", ".nii.gz", lambda p: save(p, np.full(SHAPE, 5, np.int16)), "every voxel is 5", "export the image"),
     ("complex", ".nii.gz", complex_image, "not plain numbers", "single-channel"),
     ("colour", ".nii.gz", colour_image, "not plain numbers", "single-channel"),
-    ("zero affine", ".nii", lambda p: save_raw_header(p, sform(np.zeros((4, 4)))), "can't be inverted", "mend"),
-    ("flat affine", ".nii", lambda p: save_raw_header(p, sform(flat_affine())), "can't be inverted", "mend the header"),
-    ("infinite affine", ".nii", lambda p: save_raw_header(p, sform(infinite_affine())), "NaN or infinite", "mend"),
-    ("metres", ".nii", lambda p: save_raw_header(p, sform(AFFINE / 1000)), "0.0007 x 0.0007 x 0.003 mm", "mend"),
+    ("zero affine", ".nii", lambda p: save_raw_header(p, sform(np.zeros((4, 4)))), "can't be inverted", "correct"),
+    ("flat affine", ".nii", lambda p: save_raw_header(p, sform(flat_affine())), "can't be inverted", "the header"),
+    ("infinite affine", ".nii", lambda p: save_raw_header(p, sform(infinite_affine())), "NaN or infinite", "correct"),
+    ("metres", ".nii", lambda p: save_raw_header(p, sform(AFFINE / 1000)), "0.0007 x 0.0007 x 0.003 mm", "correct"),
 ]  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def test_an_external_program_makes_the_mask(tmp_path: Path) -> None:
     ("body", "message"),
     [
         ("sys.exit('out of memory; rm -rf $HOME')", "my-bet ended with code 1: out of memory"),
-        ("pass", "left no m.nii.gz; say under brain.mask"),
+        ("pass", "left no m.nii.gz; name the file that it writes under brain.mask"),
         (
             "nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.uint8), np.eye(4)), folder + '/m.nii.gz')",
             "of shape",
@@ -150,7 +150,7 @@ def test_a_program_that_fails_is_named(tmp_path: Path, body: str, message: str) 
 
 
 def test_a_program_that_is_not_installed_is_named_with_the_remedy() -> None:
-    with pytest.raises(DataError, match=r"'no-such-bet' is not installed.*--brain builtin"):
+    with pytest.raises(DataError, match=r"'no-such-bet', is not installed.*--brain builtin"):
         tool_brain(subject().visits[0][0], AFFINE, ("no-such-bet",), "m.nii.gz")
 
 

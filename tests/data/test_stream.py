@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.batches.augmentation import CHEAP, Steps, parse_augmentation
+from lesionloss.data.batches.augmentation import CHEAP, parse_augmentation
+from lesionloss.data.batches.augmentation_presets import Steps
 from lesionloss.data.batches.patch_samplers import (
     Cases,
     Draws,

@@ -82,7 +82,7 @@ ZOO = [
     ("reference of 255", REFERENCE, times(255), "voxels are 255", "divide the mask by 255"),
     ("reference of probabilities", REFERENCE, times(0.4), "look like probabilities", "choose a threshold"),
     ("reference of two labels", REFERENCE, put(2), "voxels are 2", "choose which values are lesion"),
-    ("reference outside the brain", REFERENCE, outside, "lie outside the brain mask", "mend the mask"),
+    ("reference outside the brain", REFERENCE, outside, "lie outside the brain mask", "correct the mask"),
     ("NaN visit", VISIT, put(np.nan), "NaN or infinite", "replace them"),
     ("NaN reference", REFERENCE, put(np.nan), "NaN or infinite", "replace them"),
     ("constant visit", VISIT, times(0), "every voxel is 0", "export the image again"),

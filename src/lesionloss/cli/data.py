@@ -33,7 +33,7 @@ class LayoutsInHelp(TyperCommand):
 def data(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of patients, or LAYOUT:PATH, e.g. lit:PATH.")],
     target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the first the layout knows.")
+        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the layout's first target.")
     ] = None,
     splits: Annotated[
         Path | None,
@@ -102,7 +102,7 @@ SUMS = (
 
 
 def _sums(sums: dict[str, Any]) -> list[str]:
-    """What papers print: mean, standard deviation, median and range."""
+    """Write the figures that papers print: mean, standard deviation, median and range."""
     lines = [f"{sums['positive_cases']} of {sums['cases']} cases with lesions; mean ± SD, median [range]:"]
     for title, key, factor, unit in SUMS:
         found = sums[key]

@@ -15,13 +15,13 @@ ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
 EXAMPLES = """
 Examples:
 
-  lesionloss prepare ~/msseg2 prepared                  (crop to the brain, z-score, subtract)
+  lesionloss prepare ~/msseg2 prepared          (crop, z-score, subtract)
 
   lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
 
   lesionloss prepare ~/msseg2 prepared --brain hd-bet --spacing 0.5,0.75,0.75
 
-  lesionloss prepare ~/msseg2 prepared --print > plan.toml     (a plan to start from)
+  lesionloss prepare ~/msseg2 prepared --print > plan.toml   (a first plan)
 
   lesionloss prepare ~/msseg2 prepared --plan plan.toml
 """
@@ -32,28 +32,33 @@ def prepare(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder of patients, or LAYOUT:PATH.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the prepared cases; cases in it are kept.")],
     plan: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Steps, their order and settings; options change it.")
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Steps, their order and settings; the options below change them."),
     ] = None,
-    target: Annotated[str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: first.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the layout's first target.")
+    ] = None,
     register: Annotated[
-        str | None, typer.Option(metavar="WHERE", help="Rigid registration: halfway, followup or none.")
+        str | None, typer.Option(metavar="SPACE", help="Rigid registration: halfway, followup or none.")
     ] = None,
     n4: Annotated[bool | None, typer.Option("--n4/--no-n4", help="Correct the bias field (N4).")] = None,
     brain: Annotated[
         str | None,
-        typer.Option(metavar="WHO", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
+        typer.Option(metavar="SOURCE", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
     ] = None,
     spacing: Annotated[
-        str | None, typer.Option(metavar="MM", help="Edges of the voxels, e.g. 0.5,0.75,0.75; none keeps them.")
+        str | None, typer.Option(metavar="MM", help="Voxel size, e.g. 0.5,0.75,0.75; none keeps it.")
     ] = None,
-    margin: Annotated[int | None, typer.Option(metavar="VOXELS", help="Kept around brain and reference.")] = None,
+    margin: Annotated[
+        int | None, typer.Option(metavar="VOXELS", help="Voxels kept around brain and reference.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once, each on one core.")] = 1,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
 ) -> None:
-    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, subtract; each step is optional.
+    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, subtract; every step is optional.
 
-    Writes OUT/CASE.npz, OUT/CASE.json (how it was made) and OUT/index.json. Cases whose files and settings did not
-    change are not done again; a run that was killed goes on where it stopped.
+    Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
+    change is not prepared again; a run that was killed continues where it stopped.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -93,7 +98,11 @@ def prepare(
 def chosen_recipe(
     plan: Path | None, register: str | None, n4: bool | None, brain: str | None, spacing: str | None, margin: int | None
 ) -> "PreparationRecipe":
-    """The plan (or the default steps) with what the options change. UsageError for what they can't mean."""
+    """Apply the options to the plan (or to the default steps).
+
+    Raises:
+        UsageError: An option has a value that it can't have.
+    """
     from lesionloss.core.catalogue import nearest
     from lesionloss.core.errors import UsageError
     from lesionloss.data.preparation.recipe import HD_BET, PreparationRecipe, load_recipe, make_recipe
@@ -111,7 +120,7 @@ def chosen_recipe(
         known = ["auto", "given", "builtin", "hd-bet"]
         if brain not in known:
             raise UsageError(
-                f"--brain: no {brain!r}; {nearest(brain, known)}; any other program: a plan's brain.command"
+                f"--brain: no {brain!r}; {nearest(brain, known)}; for any other program use brain.command in a plan"
             )
         _want(steps, "brain", True)
         record["brain"] = HD_BET.model_dump() if brain == "hd-bet" else {"source": brain}

@@ -63,7 +63,7 @@ def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
     firsts: dict[str, CaseFiles] = {}
     for files in cases:
         if Path(files.name).name != files.name or "\\" in files.name:
-            raise DataError(f"{root}: a case is named {files.name!r}; names of cases must do as names of files")
+            raise DataError(f"{root}: a case is named {files.name!r}; names of cases must be usable as names of files")
         first = firsts.setdefault(files.name, files)
         if first is not files:
             places = f"{first.visits[0][0]} and {files.visits[0][0]}"
@@ -95,11 +95,11 @@ def _layout_and_root(text: str) -> tuple[Layout, Path]:
     if not matching:
         raise DataError(
             f"{root}: not a known dataset layout; known: {', '.join(layouts.names())}. "
-            f"If it is one of these, say so ({layouts.names()[0]}:{root}) and what is missing will be named"
+            f"If it is one of these, name it ({layouts.names()[0]}:{root}), and the error says which files are missing"
         )
     if len(matching) > 1:
-        ways = " or ".join(f"{layout.name}:{root}" for layout in matching)
-        raise UsageError(f"{root}: files of more than one layout; say {ways}")
+        choices = " or ".join(f"{layout.name}:{root}" for layout in matching)
+        raise UsageError(f"{root}: files of more than one layout; name one: {choices}")
     return matching[0], root
 
 

@@ -264,7 +264,7 @@ def _parse(path: Path, content: bytes) -> Any:
 
 def _checked_affine(path: Path, image: Any) -> Affine:
     affine = np.asarray(image.affine, dtype=np.float64)
-    fix = "mend the header (qform or sform) or export the image again"
+    fix = "correct the header (qform or sform) or export the image again"
     if not np.isfinite(affine).all():
         raise DataError(f"{path}: the affine holds NaN or infinite numbers; {fix}")
     spacing = spacing_of(affine)

@@ -117,17 +117,14 @@ def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatie
     lesions = grow_lesions(stream("lesions"), anatomy, plan.lesions, sampling.pool, brain)
     looks = draw_look_alikes(stream("look-alikes"), anatomy, plan, settings.look_alikes)
     person = draw_person(stream("person"), anatomy, plan)
+    tissue = (
+        tissue_signal(stream("baseline tissue"), anatomy, person, plan.baseline, 0.0),
+        tissue_signal(stream("followup tissue"), anatomy, person, plan.followup, plan.atrophy_mm),
+    )
     signals = [
-        tissue_signal(stream(f"{name} tissue"), anatomy, person, visit, atrophy_mm)
-        + extra
-        + np.float32(visit.protocol.lesion) * lesion
-        for name, visit, atrophy_mm, extra, lesion in zip(
-            ("baseline", "followup"),
-            (plan.baseline, plan.followup),
-            (0.0, plan.atrophy_mm),
-            looks.signals,
-            lesions.signals,
-            strict=True,
+        healthy + extra + np.float32(visit.protocol.lesion) * lesion
+        for healthy, extra, visit, lesion in zip(
+            tissue, looks.signals, (plan.baseline, plan.followup), lesions.signals, strict=True
         )
     ]
     error = registration_error(stream("misregistration"), anatomy, plan.misregistration_mm)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.data.batches.augmentation import Steps, augmented_patch
+from lesionloss.data.batches.augmentation import augmented_patch
+from lesionloss.data.batches.augmentation_presets import Steps
 from lesionloss.data.batches.patch_samplers import Cases, Draws, Sampler
 from lesionloss.data.batches.patches import Patch, Stream
 from lesionloss.data.prepared import PreparedCase

@@ -101,7 +101,7 @@ def outside_brain(subject: Subject, files: CaseFiles) -> tuple[list[str], list[s
     share = outside / int(lesion.sum())
     line = (
         f"{files.reference}: {outside} reference voxels ({share:.1%}) lie outside the brain mask {files.brain}, "
-        f"{whole} lesions wholly: check that both belong to this image, or mend the mask"
+        f"{whole} lesions wholly: check that both belong to this image, or correct the mask"
     )
     return ([line], []) if whole or share > OUTSIDE_SHARE else ([], [line])
 

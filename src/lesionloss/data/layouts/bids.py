@@ -93,7 +93,9 @@ def _cases(patient: str, files: list[_File]) -> Iterator[CaseFiles | Incomplete]
         here = [mask for mask in masks if mask.session == session]
         if len(here) > 1:
             names = ", ".join(mask.path.name for mask in here)
-            yield Incomplete(case, f"more than one lesion mask ({names}); a table of files (csv) can say which to take")
+            yield Incomplete(
+                case, f"more than one lesion mask ({names}); a table of files (layout csv) can name the right one"
+            )
         else:
             yield _case(case, name, here[0], images, [file for file in files if _is_brain(file)])
 

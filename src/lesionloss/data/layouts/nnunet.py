@@ -88,7 +88,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); mend or write it again") from error
+        raise DataError(f"{path}: not valid JSON ({error}); correct or write it again") from error
     if not isinstance(stored, dict):
         raise DataError(f"{path}: expected an object in braces, got {type(stored).__name__}")
     return stored
@@ -142,9 +142,9 @@ def _patients(path: Path, scans: set[str]) -> dict[str, list[str]]:
             if name not in scans:
                 raise DataError(f"{path}: {patient}: no files of the scan {name!r} in {IMAGES} or {LABELS}")
             if owners.setdefault(name, patient) != patient:
-                raise DataError(f"{path}: the scan {name!r} belongs to {owners[name]} and to {patient}; mend the file")
+                raise DataError(f"{path}: the scan {name!r} belongs to {owners[name]} and to {patient}; correct it")
         if len(set(names)) != len(names):
-            raise DataError(f"{path}: {patient}: a scan is named twice; mend the file")
+            raise DataError(f"{path}: {patient}: a scan is named twice; correct the file")
     return patients
 
 

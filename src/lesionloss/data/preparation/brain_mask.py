@@ -17,7 +17,7 @@ from lesionloss.data.volume import Affine
 BINS = 256
 # Half the thickness of the bridges between brain and scalp that opening removes.
 OPENING_MM = 3.0
-# The brightest voxels say nothing about the border between head and air.
+# The brightest voxels carry no information about the border between head and air.
 BRIGHTEST_SHARE = 0.005
 
 
@@ -66,7 +66,7 @@ def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str
     largest = cc3d.largest_k(seed.astype(np.uint8), k=1, connectivity=6) > 0
     filled = np.asarray(ndimage.binary_fill_holes(largest), dtype=np.bool_)
     if not filled.any():
-        raise DataError(f"{what}: no brain could be told from the background; supply a brain mask")
+        raise DataError(f"{what}: no brain could be distinguished from the background; supply a brain mask")
     return filled
 
 
@@ -88,7 +88,7 @@ def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) 
     program = command[0]
     if shutil.which(program) is None:
         raise DataError(
-            f"the brain mask's program {program!r} is not installed (not on PATH); "
+            f"the program for the brain mask, {program!r}, is not installed (not on PATH); "
             "install it, name another under brain.command, or take --brain builtin"
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -98,10 +98,10 @@ def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) 
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise DataError(f"{program} ended with code {done.returncode}: {said[-1] if said else 'it said nothing'}")
+            raise DataError(f"{program} ended with code {done.returncode}: {said[-1] if said else 'no message'}")
         made = Path(_filled(mask, source, folder))
         if not made.is_file():
-            raise DataError(f"{program} left no {made.name}; say under brain.mask which file it writes")
+            raise DataError(f"{program} left no {made.name}; name the file that it writes under brain.mask")
         found = read_mask(made).array
     if found.shape != image.shape:
         raise DataError(f"{program} made a mask of shape {found.shape} for an image of shape {image.shape}")

@@ -150,12 +150,12 @@ def _make(task: PreparationTask, made_from: dict[str, Any]) -> CaseEntry:
     state = run_steps(start_preparation(read_case(cohort, task.files, registration)), task.recipe)
     case = finish_preparation(state)
     entry = _entry(case, state, task.hashes)
-    mended = _mended(task.files) if layout.read is None else ()
+    repaired = _repaired(task.files) if layout.read is None else ()
     record = {
         "made_from": made_from,
         "entry": asdict(entry),
         "steps": state.record,
-        "repairs": [*mended, *state.repairs],
+        "repairs": [*repaired, *state.repairs],
         "versions": _versions(),
     }
     # An index of before must not outlive the cases it describes.
@@ -173,7 +173,7 @@ def _write_record(task: PreparationTask, record: Mapping[str, Any]) -> None:
         write_text(path, text)
 
 
-def _mended(files: CaseFiles) -> tuple[str, ...]:
+def _repaired(files: CaseFiles) -> tuple[str, ...]:
     """List what reading the masks repaired; paths become names, so that records don't depend on the machine."""
     masks = [path for path in (files.reference, files.brain) if path is not None]
     return tuple(line.replace(str(path), path.name) for path in masks for line in repairs_of(path, is_mask=True))

@@ -97,7 +97,7 @@ def _best(itk: Any, fixed: Visit, moving: Visit, what: str) -> tuple[Any, float,
         best = best.GetNthTransform(0) if isinstance(best, itk.CompositeTransform) else best
         return best, values[1], -float(_method(itk, best, images[0]).MetricEvaluate(*images))
     except RuntimeError as error:
-        raise DataError(f"{what}: the visits can't be registered; do they show the same head?") from error
+        raise DataError(f"{what}: the visits can't be registered; check that they show the same head") from error
 
 
 def _squeezed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
