@@ -1,11 +1,11 @@
-"""Patches: how much faster than a training step they are made, and how long a step waits for them.
+"""How much faster patches are made than a training step runs, and how long a step waits for them.
 
     python benchmarks/data_patches.py
     python benchmarks/data_patches.py --steps 1 --workers 2
 
 Cases of 182 x 218 x 182 voxels with three channels. The setups: those of HyTver and of Cabezas & Diez, each with its
-own network, patches and augmentation, and the cheap ones of the built-in plans. Shown is the time of one core for a
-step of the network and for a batch, and what a step waits for its batch when workers and training share the cores.
+own network, patches and augmentation, and the cheap ones of the built-in plans. The table shows the CPU time of one
+core for a step and for a batch, and how long a step waits for its batch when workers and training share the cores.
 """
 
 import os
@@ -38,13 +38,13 @@ from lesionloss.training.precision import resolve_precision
 
 SHAPE = (182, 218, 182)
 LESIONS = 30
-REACH = 5
+GOAL = 5
 STREAM = ("benchmark",)
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """A network and what it is fed with."""
+    """A network, its patches and their augmentation."""
 
     name: str
     network: str
@@ -61,10 +61,10 @@ SETUPS = (
 
 
 def case(name: str, shape: tuple[int, int, int] = SHAPE) -> PreparedCase:
-    """A brain that fills four fifths of each axis, noise in it, and cubes of 5 voxels for lesions."""
+    """Make a brain that fills four fifths of each axis, noise in it, and cubes of 5 voxels for lesions."""
     rng = numpy_generator("benchmark case", name)
     axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
-    brain = sum(axis**2 for axis in axes) < 0.8**2
+    brain = np.asarray(sum(axis**2 for axis in axes) < 0.8**2)
     reference = np.zeros(shape, dtype=np.uint8)
     for centre in rng.choice(np.argwhere(brain), LESIONS):
         reference[tuple(slice(at, at + 5) for at in centre)] = 1
@@ -83,7 +83,7 @@ def case(name: str, shape: tuple[int, int, int] = SHAPE) -> PreparedCase:
 
 
 def trainer(setup: TrainingSetup) -> Callable[[Batch], None]:
-    """Forward, backward and Adam on one batch, as fast as this machine does it."""
+    """Make a function that trains on one batch: forward, backward and Adam, as fast as this machine does it."""
     network = channels_last(build_network(setup.network, torch_generator(*STREAM)))
     seed_dropout(network, torch_generator(*STREAM, "dropout"))
     criterion = build("dice + cross_entropy")
@@ -101,7 +101,7 @@ def trainer(setup: TrainingSetup) -> Callable[[Batch], None]:
 
 
 def cpu_ms(call: Callable[[], object], times: int) -> float:
-    """Milliseconds of one core a call, after one that only warms up: what else the machine does has little say."""
+    """Measure the CPU milliseconds of a call on one core, after one call that warms up; other work hardly matters."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     call()
@@ -114,6 +114,8 @@ def cpu_ms(call: Callable[[], object], times: int) -> float:
 
 
 def row(setup: TrainingSetup, cases: dict[str, PreparedCase], workers: int, steps: int) -> list[str]:
+    """Measure one setup."""
+
     def opened(number: int) -> BatchStream:
         return BatchStream(cases, setup.sampler, setup.augmentation, STREAM, batch=setup.batch, workers=number)
 
@@ -129,16 +131,16 @@ def row(setup: TrainingSetup, cases: dict[str, PreparedCase], workers: int, step
             batch = next(stream)
             waits.append(1e3 * (time.perf_counter() - start))
             train(batch)
-    numbers = [f"{used:.0f}", f"{made:.1f}", f"{used / made:.0f}", f">= {REACH}"]
+    numbers = [f"{used:.0f}", f"{made:.1f}", f"{used / made:.0f}", f">= {GOAL}"]
     return [setup.name, *numbers, f"{statistics.median(waits[1:]):.1f}"]
 
 
 def main(
-    steps: Annotated[int, typer.Option(help="Steps of each recipe after the warming one.")] = 3,
+    steps: Annotated[int, typer.Option(help="Steps of each setup after the first, which warms up.")] = 3,
     workers: Annotated[int, typer.Option(help="Workers that make batches.")] = 2,
     cases: Annotated[int, typer.Option(help="Cases in memory.")] = 3,
 ) -> None:
-    """How fast patches are made, beside the training step that uses them."""
+    """Time the making of patches beside the training step that uses them."""
     console = Console()
     machine = platform.processor() or platform.machine()
     console.print(
@@ -148,7 +150,7 @@ def main(
         ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch", "monai")), highlight=False
     )
     cohort = {name: case(name) for name in (f"{index:02d}" for index in range(cases))}
-    heads = ("CPU ms a step", "CPU ms a batch", "times as fast", "wanted", f"ms waited a step, {workers} workers")
+    heads = ("CPU ms per step", "CPU ms per batch", "times as fast", "goal", f"ms waited per step, {workers} workers")
     for setup in SETUPS:
         table = Table("setup", *heads, box=None)
         table.add_row(*row(setup, cohort, workers, steps))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from data_cohorts import boxes, save, write_lit, write_msseg2
+from data_cohorts import array, boxes, save, write_lit, write_msseg2
 from lesionloss.cli import app
 from lesionloss.cli.prepare import chosen_recipe
 from lesionloss.core.errors import DataError, UsageError
@@ -74,9 +74,7 @@ def test_visits_on_two_grids_need_registration(tmp_path: Path) -> None:
     root = write_lit(tmp_path / "raw", patients=1)
     shifted = np.array([[-1.0, 0, 0, 13], [0, -1.0, 0, 12], [0, 0, 3.0, -20], [0, 0, 0, 1]])
     path = root / "patient01" / "study1_FLAIR.nii.gz"
-    import nibabel
-
-    save(path, np.asarray(nibabel.load(path).dataobj), shifted)
+    save(path, array(path), shifted)
     refused = prepare(root, tmp_path / "out")
     assert isinstance(refused.exception, DataError)
     assert "not on one grid" in str(refused.exception)

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from data_cohorts import load
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_mask, read_volume, write_volume
 from lesionloss.data.volume import same_grid
@@ -167,7 +168,7 @@ def scaled(path: Path, array: np.ndarray) -> Path:
 
 def test_a_scaled_mask_is_rounded(tmp_path: Path) -> None:
     path = scaled(tmp_path / "mask.nii.gz", block())
-    assert not np.array_equal(nibabel.load(path).get_fdata(), block())
+    assert not np.array_equal(load(path).get_fdata(), block())
     np.testing.assert_array_equal(read_mask(path).array, block() == 1)
 
 

@@ -1,4 +1,4 @@
-"""A synthetic cohort against a real one: each measure moves with what it measures, and patches are told apart."""
+"""A synthetic cohort against a real one: each measure follows what it measures, and patches are classified."""
 
 import csv
 import json
@@ -251,14 +251,14 @@ def test_slices_stand_in_an_order_of_their_own() -> None:
 
 def test_both_cohorts_are_measured_and_their_patches_told_apart(tmp_path: Path) -> None:
     real, synthetic = write_pairs(tmp_path / "real", 2, 0.1), write_pairs(tmp_path / "synthetic", 2, 0.5)
-    asked = CheckRequest(
+    request = CheckRequest(
         open_cohort(real), open_cohort(synthetic), classifier=ClassifierSettings(patches=8, folds=2, steps=3, batch=8)
     )
     seen: list[str] = []
-    found = check_realism(asked, seen.append)
+    found = check_realism(request, seen.append)
     assert [telling.view for telling in found.classifier_results] == list(VIEWS)
     assert {"001", "002", *VIEWS} == set(seen)
-    assert [told["view"] for told in as_record(found)["classifier"]] == list(VIEWS)
+    assert [result["view"] for result in as_record(found)["classifier"]] == list(VIEWS)
     write_patches((*found.real.patches, *found.synthetic.patches), tmp_path / "patches.png", shown=3)
     with Image.open(tmp_path / "patches.png") as picture:
         assert min(picture.size) > 100

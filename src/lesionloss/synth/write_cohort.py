@@ -131,7 +131,7 @@ def _claim(folder: Path, declared: dict[str, Any], force: bool) -> None:
         return
     if not force:
         raise UsageError(
-            f"{folder} holds another cohort ({_in_words(held)}); asked for {_in_words(declared)}; "
+            f"{folder} holds another cohort ({_in_words(held)}), not {_in_words(declared)}; "
             "give another folder, or add --force to replace it"
         )
     _remove_patients(folder)

@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from data_cohorts import AFFINE, LIT_NAMES, SHAPE, boxes, head, save, write_lit
+from data_cohorts import AFFINE, LIT_NAMES, SHAPE, array, boxes, head, load, save, write_lit
 from lesionloss.data.checking.survey import survey
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.nifti import repairs_of
@@ -15,13 +15,9 @@ from lesionloss.data.nifti import repairs_of
 VISIT, MASK, REFERENCE = LIT_NAMES[1], LIT_NAMES[2], LIT_NAMES[3]
 
 
-def array(path: Path) -> np.ndarray:
-    return np.asarray(nibabel.load(path).dataobj)
-
-
 def flipped(path: Path) -> None:
     """The same place in space, stored from the other side."""
-    turned = nibabel.as_closest_canonical(nibabel.load(path))
+    turned = nibabel.as_closest_canonical(load(path))
     nibabel.save(nibabel.Nifti1Image(np.asarray(turned.dataobj), turned.affine), path)
 
 
@@ -51,7 +47,7 @@ def outside(path: Path) -> None:
     save(path, (array(path) | boxes((0, 0, 0))).astype(np.uint8))
 
 
-def times(factor: float) -> Callable[[Path], None]:
+def times(factor: float) -> Callable[[Path], object]:
     return lambda path: save(path, (array(path) * factor).astype(np.float32))
 
 
@@ -132,7 +128,7 @@ def one_more_axis(path: Path) -> None:
 
 
 def two_forms(path: Path) -> None:
-    image = nibabel.load(path)
+    image = load(path)
     moved = AFFINE.copy()
     moved[0, 3] += 2
     image = nibabel.Nifti1Image(np.asarray(image.dataobj), AFFINE)
@@ -149,7 +145,7 @@ def two_forms(path: Path) -> None:
         (VISIT, two_forms, "qform and sform lie up to 2 mm apart", "set both alike"),
     ],
 )
-def test_what_is_mended_is_a_warning(
+def test_what_is_repaired_is_a_warning(
     tmp_path: Path, name: str, spoil: Callable[[Path], None], wrong: str, remedy: str
 ) -> None:
     root = write_lit(tmp_path, patients=1)

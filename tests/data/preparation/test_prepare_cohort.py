@@ -1,8 +1,10 @@
 """Prepared cases: what is in them, that nothing moves, and that they are made once and whole."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -19,7 +21,7 @@ from lesionloss.data.preparation.brain_mask import otsu_threshold, simple_brain
 from lesionloss.data.preparation.prepare_case import prepare_subject
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort, shared_images
 from lesionloss.data.preparation.recipe import PreparationRecipe, make_recipe
-from lesionloss.data.prepared import load_prepared, save_prepared, to_original_grid
+from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared, to_original_grid
 from lesionloss.data.subject import Subject
 
 
@@ -70,11 +72,11 @@ def test_no_reference_voxel_moves_or_is_lost(
     seed: int, margin: int, share: float, lesion: tuple[int, int, int]
 ) -> None:
     reference = boxes(lesion) | (np.random.default_rng(seed).random(SHAPE) < 0.001)
-    whole = subject(head(share=share), reference)
-    case = prepare_subject(whole, with_margin(margin))
+    brain = head(share=share)
+    case = prepare_subject(subject(brain, reference), with_margin(margin))
     np.testing.assert_array_equal(to_original_grid(case.reference, case), reference)
-    np.testing.assert_array_equal(to_original_grid(case.brain, case), whole.brain)
-    assert case.reference_outside_brain == (reference & ~whole.brain).sum()
+    np.testing.assert_array_equal(to_original_grid(case.brain, case), brain)
+    assert case.reference_outside_brain == (reference & ~brain).sum()
     assert case.image.shape == (3, *case.shape)
 
 
@@ -243,7 +245,7 @@ def test_a_run_that_was_killed_is_continued(tmp_path: Path, monkeypatch: pytest.
     cohort = open_cohort(write_lit(tmp_path / "raw"))
     out = tmp_path / "out"
 
-    def dies_on_the_third(case: object, path: Path, record: object) -> None:
+    def dies_on_the_third(case: PreparedCase, path: Path, record: Mapping[str, Any]) -> None:
         if path.name == "patient03.npz":
             raise KeyboardInterrupt
         save_prepared(case, path, record)

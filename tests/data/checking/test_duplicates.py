@@ -4,15 +4,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from data_cohorts import LIT_NAMES, SHAPE, boxes, head, save, visits
+from data_cohorts import LIT_NAMES, SHAPE, array, boxes, head, save, visits
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.checking.check_splits import read_splits
-from lesionloss.data.checking.duplicates import plain_name, same_images, same_names, thumbnail
+from lesionloss.data.checking.duplicates import Thumbnail, plain_name, same_images, same_names, thumbnail
 from lesionloss.data.checking.survey import Survey, survey
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.fold_files import load_folds, save_folds
@@ -32,17 +31,13 @@ def write(root: Path) -> Path:
         up, down = boxes((5 + number, 9, 5), edge=4), boxes((13, 13, 9), edge=1)
         images = [image + textured(number) for image in visits(number, head(), up, down)]
         arrays = (*(image.astype(np.int16) for image in images), head().astype(np.uint8), (up | down).astype(np.uint8))
-        for name, array in zip(LIT_NAMES, arrays, strict=True):
-            save(root / f"patient{number:02d}" / f"{name}.nii.gz", array)
+        for name, voxels in zip(LIT_NAMES, arrays, strict=True):
+            save(root / f"patient{number:02d}" / f"{name}.nii.gz", voxels)
     return root
 
 
 def file(root: Path, patient: int, name: str) -> Path:
     return root / f"patient{patient:02d}" / f"{name}.nii.gz"
-
-
-def array(path: Path) -> np.ndarray:
-    return np.asarray(nibabel.load(path).dataobj)
 
 
 # How an image can be there twice: what is written instead of the second patient's.
@@ -188,7 +183,7 @@ def test_names_are_compared_without_dress() -> None:
 
 
 def test_two_visits_of_one_head_under_two_names_are_a_warning(tmp_path: Path) -> None:
-    def one(case: str, patient: str, head_: int, noise: int) -> object:
+    def one(case: str, patient: str, head_: int, noise: int) -> Thumbnail:
         image = textured(head_) + np.random.default_rng(noise).normal(0, 4, SHAPE)
         return thumbnail(case, patient, tmp_path / f"{case}{noise}", image)
 

@@ -72,7 +72,7 @@ def test_no_lesion_vanishes_whatever_the_spacing(seed: int, spacing: tuple[float
     for number in set(np.unique(labels)) - {0}:
         components, total = ndimage.label(labels == number, np.ones((3, 3, 3)))
         for label in range(1, total + 1):
-            near = ndimage.binary_dilation(components == label, np.ones((3, 3, 3)), iterations=int(reach))
+            near = ndimage.binary_dilation(components == label, np.ones((3, 3, 3), dtype=bool), iterations=int(reach))
             on_target = resample_nearest(near.astype(np.uint8), source, target) > 0
             assert (back[near] == number).any() or (result[on_target] == number).any()
     assert count.before >= 1
@@ -96,6 +96,10 @@ def test_the_same_grid_is_left_alone() -> None:
     np.testing.assert_array_equal(resample_labels(labels, grid, grid)[0], labels)
 
 
+def inverse(motion: np.ndarray) -> np.ndarray:
+    return np.linalg.inv(motion).astype(np.float64)
+
+
 def moved_head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A textured head, the same moved by a known motion, and the motion."""
     shape = (48, 52, 40)
@@ -107,7 +111,7 @@ def moved_head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     motion[:3, :3] = Rotation.from_euler("xyz", [3, -5, 4], degrees=True).as_matrix()
     motion[:3, 3] = [3, -4, 2]
     grid = VoxelGrid(shape, affine)
-    return image, move_image(image, grid, grid, np.linalg.inv(motion)), motion
+    return image, move_image(image, grid, grid, inverse(motion)), motion
 
 
 def test_registration_finds_a_known_motion_and_always_the_same() -> None:
@@ -144,7 +148,7 @@ def test_labels_that_move_lose_no_lesion_and_come_back() -> None:
     labels = (boxes((8, 9, 5), edge=1) | boxes((13, 13, 7), edge=3)).astype(np.uint8)
     moved, count = move_labels(labels, grid, grid, motion)
     assert (count.before, count.after) == (2, 2)
-    back, _ = move_labels(moved, grid, grid, np.linalg.inv(motion))
+    back, _ = move_labels(moved, grid, grid, inverse(motion))
     assert ndimage.label(back)[1] == 2
 
 

@@ -43,7 +43,7 @@ def draw(
     return make_batch(named, sampler.over(named), (), stream, step, batch)
 
 
-def origin(image: np.ndarray, shape: tuple[int, int, int]) -> tuple[int, ...]:
+def origin(image: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Where in the case the first voxel of an unpadded patch lies."""
     return tuple(int(i) for i in np.unravel_index(int(image[0, 0, 0, 0]) - 1, shape))
 

@@ -15,7 +15,7 @@ from lesionloss.data.batches.augmentation import (
     format_augmentation,
     parse_augmentation,
 )
-from lesionloss.data.batches.augmentation_presets import PRESETS, Steps
+from lesionloss.data.batches.augmentation_presets import PRESETS, Step, Steps
 from lesionloss.data.batches.intensity import BiasField, Brightness, Contrast, Gamma, Noise, Rescale
 from lesionloss.data.batches.patch_samplers import Window
 from lesionloss.data.batches.patches import Patch, Size
@@ -107,7 +107,7 @@ def test_rotation_is_one_of_the_anatomy_on_oblong_voxels(angle: float) -> None:
     np.testing.assert_allclose(spread, 2.5, atol=0.45)
 
 
-def test_what_turns_into_the_patch_is_image_and_not_padding() -> None:
+def test_a_rotated_patch_shows_image_and_not_padding() -> None:
     shape = (40, 40, 40)
     case = case_of("x", np.ones((3, *shape), np.float32), np.zeros(shape, np.uint8), np.ones(shape, bool))
     for seed in range(5):
@@ -148,7 +148,9 @@ def test_the_displacement_field_has_the_promised_deviation_and_smoothness(size: 
 
 @pytest.mark.parametrize("step", EVERYTHING[5:], ids=lambda step: type(step).__name__)
 @pytest.mark.parametrize("shape", [(12, 10, 8), (20, 16)])
-def test_tones_change_visits_apart_and_leave_the_outside_at_zero(step: object, shape: tuple[int, ...]) -> None:
+def test_intensity_transforms_change_visits_apart_and_leave_the_outside_at_zero(
+    step: Step, shape: tuple[int, ...]
+) -> None:
     case = random_case("t", shape)
     patch = run(case, (step,))
     outside = ~case.brain
@@ -270,8 +272,7 @@ def test_differences_are_found_by_the_names_of_channels() -> None:
     assert difference_channels(("baseline", "followup", "difference")) == {2: (1, 0)}
     names = ("flair:baseline", "flair:followup", "flair:difference", "t1:baseline", "t1:followup", "t1:difference")
     assert difference_channels(names) == {2: (1, 0), 5: (4, 3)}
-    names = ("baseline:1", "baseline:2", "followup:1", "followup:2", "difference")
-    assert difference_channels(names) == {4: (2, 0)}
+    assert difference_channels(("baseline:1", "baseline:2", "followup:1", "followup:2", "difference")) == {4: (2, 0)}
     assert difference_channels(("flair", "t1")) == {}
     with pytest.raises(DataError, match="needs a followup and a baseline"):
         difference_channels(("baseline", "difference"))

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -154,6 +155,7 @@ def test_the_grid_covers_the_brain_keeps_lesions_and_ends_with_the_box() -> None
 def test_grid_windows_hold_lesion_and_are_visited_flipped_too() -> None:
     plain = SlidingGrid((8, 8, 8), overlap=4, flipped=None).over(THREE)
     both = SlidingGrid((8, 8, 8), overlap=4, flipped=2).over(THREE)
+    assert plain.per_epoch is not None
     assert both.per_epoch == 2 * plain.per_epoch
     drawn = windows(both, range(1, both.per_epoch + 1), 1)
     assert Counter(window.flipped for window in drawn) == {(): plain.per_epoch, (2,): plain.per_epoch}
@@ -204,6 +206,6 @@ def test_whole_images_are_padded_to_one_size(
         (lambda: WholeImages().over(THREE | {"d": random_case("d", (9, 9))}), "two axes and some three"),
     ],
 )
-def test_samplers_without_sense_are_refused(make: object, message: str) -> None:
+def test_samplers_without_sense_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()

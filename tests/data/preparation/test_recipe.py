@@ -1,4 +1,4 @@
-"""A whole preparation: the way back, storage, plans of steps, and programs from outside."""
+"""A whole preparation: back to the original grid, storage, recipes, and external programs."""
 
 import stat
 import sys

@@ -28,7 +28,7 @@ from patch_cases import random_case
 
 CASES = [random_case(name, lesions=n, ignored=n > 4) for name, n in (("a", 5), ("b", 0), ("c", 9))]
 FLAT = [random_case(name, shape) for name, shape in (("d", (30, 20)), ("e", (17, 33)))]
-WAYS: list[tuple[list[PreparedCase], Sampler, Steps]] = [
+SETUPS: list[tuple[list[PreparedCase], Sampler, Steps]] = [
     (CASES, WeightedCrop((10, 12, 8), jitter=3), CHEAP),
     (CASES, WeightedCrop((30, 12, 8), padding_counts=False), parse_augmentation(["hytver", "noise", "bias_field"])),
     (CASES, SlidingGrid((8, 8, 8), overlap=4), ()),
@@ -44,9 +44,9 @@ def digests(
         return [batch.digest() for batch in itertools.islice(stream, n)]
 
 
-@pytest.mark.parametrize("way", range(len(WAYS)))
-def test_batches_are_the_same_for_any_number_of_workers_and_any_start(way: int) -> None:
-    cases, sampler, steps = WAYS[way]
+@pytest.mark.parametrize("setup", range(len(SETUPS)))
+def test_batches_are_the_same_for_any_number_of_workers_and_any_start(setup: int) -> None:
+    cases, sampler, steps = SETUPS[setup]
     alone = digests(cases, sampler, steps)
     assert len(set(alone)) == 8
     for workers in (0, 2, 4):
@@ -72,7 +72,7 @@ def test_the_stream_gives_what_make_batch_makes() -> None:
 
 
 def test_position_is_all_that_a_checkpoint_needs() -> None:
-    cases, sampler, steps = WAYS[2]
+    cases, sampler, steps = SETUPS[2]
     with BatchStream(cases, sampler, steps, ("pair", 1), batch=3, workers=2) as stream:
         assert stream.position == 1
         for _ in range(5):
@@ -88,6 +88,7 @@ def test_valid_is_none_where_every_voxel_counts_and_else_marks_what_does_not() -
     assert whole.valid is None
     marked = next(BatchStream([CASES[0]], WeightedCrop((24, 20, 18)), (), (), batch=2))
     assert marked.valid is not None
+    assert CASES[0].ignore is not None
     np.testing.assert_array_equal(marked.valid[1], ~CASES[0].ignore)
     padded = next(BatchStream(FLAT, WholeImages(), (), (), batch=2))
     assert padded.valid is not None
