@@ -4,8 +4,8 @@
     python benchmarks/synth.py --patients 8 --profile lit --workers 2
 
 Goals: on two cores one pair of 2 mm per second, or one pair of 1 mm per five seconds and core. In memory: median
-seconds of one thread over the patients, without the first, which reads the atlas. As files: pairs per second of `lesionloss
-synth` with that many workers, its start included.
+seconds of one thread over the patients, without the first, which reads the atlas. As files: pairs per second of
+`lesionloss synth` with that many workers, its start included.
 """
 
 import os
