@@ -11,9 +11,10 @@ from pydantic import Field, ValidationError, model_validator
 from lesionloss.bench.folder_names import dataset_slug, distinct, network_slug
 from lesionloss.bench.plan_parts import Curves, Data, Inference, Network, Part, Training
 from lesionloss.bench.plan_reading import explained, preset_record, presets, read
-from lesionloss.bench.plan_texts import LossText, MetricName, Positive, TestName
+from lesionloss.bench.plan_texts import LossText, MetricName, TestName
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import sha256_of
+from lesionloss.core.ranges import Positive
 
 __all__ = ["Curves", "Data", "Inference", "Network", "Part", "Plan", "Training", "presets"]
 

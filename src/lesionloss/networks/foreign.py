@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
+from lesionloss.core.extras import missing_extra
 from lesionloss.networks.initial_weights import expect_few_lesions
-from lesionloss.networks.input_probing import Tried, first_line, try_sizes
+from lesionloss.networks.input_probing import Tried, first_line, missing_package, try_sizes
 from lesionloss.networks.network_output import Outputs, tidy
 
 PREFIX = "monai:"
@@ -119,6 +120,8 @@ class MonaiDesign:
         try:
             with lent_randomness(generator):
                 return self.kind(**(CHANNELS | silent | dict(values)))
+        except ImportError as error:
+            raise missing_package(self.name, error) from error
         except Exception as error:
             raise UsageError(f"{self.name} refuses these values: {first_line(error)}") from error
 
@@ -131,7 +134,10 @@ class MonaiDesign:
 
 def monai_design(name: str) -> MonaiDesign:
     """The class of monai.networks.nets of that name. Raises UsageError if it is none that segments."""
-    import monai.networks.nets as nets
+    try:
+        import monai.networks.nets as nets
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, f"network {PREFIX}{name}") or error from error
 
     known = {
         key: kind

@@ -33,6 +33,8 @@ def try_sizes(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) 
     for multiple, space in tries:
         try:
             logits, heads = _logits_and_heads(body, (1, values["in_channels"], *space), axes)
+        except ImportError as error:
+            raise missing_package(name, error) from error
         except Exception as error:  # code of others: any error means that this size doesn't fit
             last = first_line(error)
             continue
@@ -40,6 +42,11 @@ def try_sizes(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) 
             return Tried(multiple, heads)
         last = f"for sides of {'×'.join(map(str, space))} it gives {'×'.join(map(str, logits.shape))}"
     raise UsageError(f"{name} gives no logits on its input's grid, with sides of up to {MULTIPLES[-1]} voxels: {last}")
+
+
+def missing_package(name: str, error: ImportError) -> UsageError:
+    """Describe a package that a network of MONAI needs and that installing MONAI does not bring."""
+    return UsageError(f"network {name} needs a package that is not installed: {first_line(error)}")
 
 
 def first_line(error: BaseException) -> str:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.runs.trial_records import FailedTrial, MissingTrial, RunTrial
+from lesionloss.core.catalogue import nearest
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.data.prepared import load_prepared
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
 from lesionloss.runs.scores import read_scores
-from lesionloss.core.catalogue import nearest
-from lesionloss.data.prepared import load_prepared
-from lesionloss.core.errors import DataError, UsageError
+from lesionloss.runs.trial_records import FailedTrial, MissingTrial, RunTrial
 
 if TYPE_CHECKING:
     import pandas as pd

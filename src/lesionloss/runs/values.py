@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.runs.results import Results
-from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
+from lesionloss.runs.results import Results
+from lesionloss.runs.scores import LAST_EPOCH
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,12 +32,6 @@ Process = ForkServerProcess | SpawnProcess
 PRELOAD = [
     *("lesionloss.bench.execute", "lesionloss.bench.plan", "lesionloss.networks", "lesionloss.losses.families"),
     *("lesionloss.statistics", "torch._dynamo", "monai.inferers", "monai.transforms"),
-    *(
-        "numba",
-        "lesionloss.losses.kernels.compiled",
-        "lesionloss.losses.kernels.walk",
-        "lesionloss.losses.kernels.loops",
-    ),
 ]
 LOST = 255  # what multiprocessing says of a process whose end it could not see
 STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # asked to end from outside: the trial has not failed and stays open

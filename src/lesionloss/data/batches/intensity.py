@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lesionloss.core.ranges import Order, Range, Share
+from lesionloss.core.ranges import Positive, Range, Share
 from lesionloss.data.batches.transforms import check_low_high
 from lesionloss.data.subject import Image, Mask
 
@@ -143,7 +143,7 @@ class BiasField:
     """
 
     strength: Annotated[float, Range(0, 2)] = 0.1
-    degree: Order = 3
+    degree: Positive = 3
     level: Deviations = 4.0
     probability: Share = 0.5
 
