@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.prepared import PreparedCase
 
 NAME = "difference threshold (no training)"
 _COARSE = 1.5  # an axis whose spacing is this many times the finest is through-plane and is not smoothed

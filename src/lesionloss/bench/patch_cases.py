@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.bench.trial_files import Predicted
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.stream import make_batch
 from lesionloss.inference import lesion_mask
 from lesionloss.inference.run_network import probabilities_of
 from lesionloss.training.forward import forward, parts

@@ -79,7 +79,7 @@ def _checked_profile(name: str) -> str:
 
 
 def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
-    from lesionloss.data.augment import format_augmentation, parse_augmentation
+    from lesionloss.data.batches.augmentation import format_augmentation, parse_augmentation
 
     return value if isinstance(value, bool) else format_augmentation(parse_augmentation(value))
 

@@ -15,7 +15,7 @@ from lesionloss.bench.predict_case import predicted_by
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.training.checkpoint import CheckpointError, Saving
 from lesionloss.training.execution import default_workers
 from lesionloss.training.gradient_health import WARN_ABOVE

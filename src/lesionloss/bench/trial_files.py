@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from lesionloss.core.version import __version__
-from lesionloss.data.prepare import PreparedCase
-from lesionloss.data.volume import axes_of
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.data.volume import orientation
 from lesionloss.inference import lesion_probability
 from lesionloss.metrics import Case, choose, score
 from lesionloss.metrics.several_classes import mean_of_defined
@@ -159,7 +159,7 @@ def write_model(
         "seed": trial.seed,
         "steps": trial.recipe.steps,
         "spacing_mm": [round(edge, 4) for edge in case.spacing_mm],
-        "axes": axes_of(case.affine),
+        "axes": orientation(case.affine),
     }
     recipe = trial.recipe
     bundle = Record(

@@ -11,9 +11,9 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import sha256_of
+from lesionloss.data.fold_files import LoadedFolds, load_folds
 from lesionloss.data.folds import Fold, make_folds
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.splits import Splits, load_folds
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.training.precision import resolve_precision
@@ -110,7 +110,7 @@ def fold_warnings(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
     return _from_file(plan, cohort).warnings if plan.folds_file else ()
 
 
-def _from_file(plan: Plan, cohort: Cohort) -> Splits:
+def _from_file(plan: Plan, cohort: Cohort) -> LoadedFolds:
     return load_folds(Path(plan.folds_file), {case.name: case.patient for case in cohort.cases})
 
 
