@@ -1,4 +1,4 @@
-"""Pictures and several classes go the whole way: bench, compare and report."""
+"""2-D images and several classes through bench, compare and report."""
 
 from pathlib import Path
 

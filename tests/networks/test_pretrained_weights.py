@@ -17,7 +17,7 @@ from lesionloss.cli import app
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.networks import Outputs, build_network, logits_of, seed_dropout
-from lesionloss.networks.foreign_names import coactseg_name, coactseg_single_name, resnet34_name
+from lesionloss.networks.checkpoint_names import coactseg_name, coactseg_single_name, resnet34_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.networks.tensor_files import read_tensors
 

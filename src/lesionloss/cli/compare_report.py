@@ -91,7 +91,7 @@ def write_report(
     ] = "worst,median,best",
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: as many as help, at most 3.")] = 0,
 ) -> None:
-    from lesionloss.bench.side_by_side import cores
+    from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
     from lesionloss.report import write_report
     from lesionloss.runs.results import load, run_folders

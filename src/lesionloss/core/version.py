@@ -1,3 +1,3 @@
 """The version, which every file that this program writes names."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.runs.trial_records import FailedTrial, MissingTrial, RunTrial
-from lesionloss.runs.run_files import read_arrays, read_json, read_toml
+from lesionloss.runs.run_files import read_arrays, read_json, read_toml, refuse_former_run
 from lesionloss.runs.scores import read_scores
 from lesionloss.core.catalogue import nearest
 from lesionloss.data.prepared import load_prepared
@@ -185,6 +185,7 @@ def load(folder: str | Path) -> Results:
         raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
     if not (folder / "plan.toml").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
+    refuse_former_run(folder)
     inner = run_folders(folder)
     if inner != [folder]:
         names = ", ".join(str(path) for path in inner)

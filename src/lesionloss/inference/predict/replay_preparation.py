@@ -19,7 +19,7 @@ from lesionloss.data.subject_cases import case_of, work_of
 from lesionloss.data.volume import Affine
 from lesionloss.inference.predict.predict_inputs import Source
 from lesionloss.inference.predict.remarks import of_grid, of_prepared, of_steps
-from lesionloss.networks.bundle import Record
+from lesionloss.networks.bundle import BundleRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Ready:
         return to_original_grid(array, self.case)
 
 
-def make_ready(source: Source, record: Record, register: bool | None = None) -> Ready:
+def make_ready(source: Source, record: BundleRecord, register: bool | None = None) -> Ready:
     """Read a case and prepare it as the model's training cases were.
 
     Visits on different grids are registered, the baseline to the follow-up; `register` True does so on one grid too,
@@ -74,7 +74,7 @@ def recipe_of(stored: Mapping[str, Any]) -> Recipe:
         ) from error
 
 
-def _prepared(source: Source, recipe: Recipe, record: Record, register: bool | None) -> Ready:
+def _prepared(source: Source, recipe: Recipe, record: BundleRecord, register: bool | None) -> Ready:
     assert source.cohort is not None
     assert source.files is not None
     of_nifti = source.cohort.layout.read is None
