@@ -74,7 +74,7 @@ def compare(
 
 
 @app.command(help=REPORT_HELP)
-def write_report(
+def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.html", help="Where the page goes instead of DIR/report.html.")

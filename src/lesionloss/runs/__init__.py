@@ -1,0 +1,1 @@
+"""READ a run folder: its trials, scores and values. Nothing here writes."""
