@@ -71,7 +71,7 @@ def test_two_classes_in_a_file_become_one_channel_with_the_same_probabilities(
     path, state = published
     network = build_network("longitudinal_vnet(filters=2)", torch_generator("w")).eval()
     report = load_weights(network, path, coactseg_name)
-    assert sum(row.remark == "two classes made one channel" for row in report.taken) == 6
+    assert sum(row.remark == "two classes reduced to one channel" for row in report.taken) == 6
     x = torch.randn(1, 3, 16, 16, 16, generator=torch_generator("x"))
     with torch.no_grad():
         new = Published(state, slope=0.0, inner_slope=0.0, residual=False, deep=False)(x)[2]
@@ -221,7 +221,7 @@ def test_files_that_are_no_weights_get_one_clear_line(
 def test_two_tensors_for_one_place_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "a.pth")
     network = build_network("unet3d(filters=2, levels=2)", torch_generator("w"))
-    with pytest.raises(DataError, match=r"'b' and 'a' both claim 'head\.bias'"):
+    with pytest.raises(DataError, match=r"'b' and 'a' both map to 'head\.bias'"):
         load_weights(network, tmp_path / "a.pth", lambda name: "head.bias")
 
 
