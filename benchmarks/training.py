@@ -133,8 +133,12 @@ def in_process(job: Job) -> dict[str, float | str]:
 def steps_table(base: Job, with_bf16: bool) -> None:
     table = Table("way", "s per step", "cores x s", "of the fastest", "peak GiB", title="One training step")
     jobs = [job for job in JOBS if job.precision != "bf16" or with_bf16]
-    common = {"network": base.network, "side": base.side, "batch": base.batch, "steps": base.steps}
-    found = {job.name: in_process(replace(job, **common, device=base.device)) for job in jobs}
+    found = {
+        job.name: in_process(
+            replace(base, name=job.name, precision=job.precision, last=job.last, keep=job.keep, chosen=job.chosen)
+        )
+        for job in jobs
+    }
     fastest = min(float(row["cores"]) for row in found.values())
     for name, row in found.items():
         seconds, cores, gib = (float(row[key]) for key in ("seconds", "cores", "gib"))

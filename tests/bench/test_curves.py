@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ TRAINING = {
 
 
 def curved_plan(data: Path, **changes: object) -> Plan:
-    record = {"training": TRAINING, "folds_file": str(data / "val.list"), "folds": 1, "curves": CURVES}
+    record: dict[str, Any] = {"training": TRAINING, "folds_file": str(data / "val.list"), "folds": 1, "curves": CURVES}
     return tiny_plan(data, **record | changes)
 
 

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_the_plan_is_plain_toml() -> None:
 
 
 def patients(names: str) -> RunCohort:
-    cases = tuple(SimpleNamespace(name=f"case-{name}", patient=name) for name in names)
+    cases: Any = tuple(SimpleNamespace(name=f"case-{name}", patient=name) for name in names)
     return RunCohort("set", "lesion", {name: float(index) for index, name in enumerate(names)}, cases)
 
 

@@ -5,6 +5,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,7 +101,7 @@ def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, m
     seen: list[tuple[set[str], set[str]]] = []
     real = loop.train
 
-    def spy(trial: Trial, cases: Sequence[PreparedCase], **options: object) -> object:
+    def spy(trial: Trial, cases: Sequence[PreparedCase], **options: Any) -> object:
         seen.append(({case.name for case in cases}, set(trial.test)))
         return real(trial, cases, **options)
 

@@ -18,6 +18,7 @@ from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.run import run
 from lesionloss.cli.bench_tables import duration, print_forecast, print_status, size
+from lesionloss.runs.results import load
 from lesionloss.training.checkpoint import CheckpointError
 from lesionloss.training.loop import TrainingFailed
 from lock_files import a_dead_process, write
@@ -110,6 +111,15 @@ def test_a_damaged_or_foreign_trial_list_is_refused(half: Path) -> None:
     (half / FILE).unlink()
     with pytest.raises(UsageError, match="its patients are not prepared yet"):
         read_status(half)
+
+
+def test_a_run_of_a_former_version_is_named_as_such(whole: Path, data: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    (out / FILE).rename(out / "agenda.json")
+    message = "was made by lesionloss 0.1, whose runs this version can't read; run the plan again in a new --out"
+    for use in (read_status, load, lambda folder: run(tiny_plan(data), folder)):
+        with pytest.raises(UsageError, match=message):
+            use(out)
 
 
 def test_data_that_changed_are_refused(whole: Path, data: Path, tmp_path: Path) -> None:

@@ -242,7 +242,9 @@ def steps(network: nn.Module, count: int) -> None:
     for step in range(count):
         seed_dropout(network, torch_generator("dropout", step))
         outputs = network.train()(torch.randn(2, 3, 16, 16, 32, generator=torch_generator("x", step)))
-        extra = (outputs.baseline + outputs.followup).square().mean() if isinstance(outputs, Outputs) else 0
+        extra = torch.zeros(())
+        if isinstance(outputs, Outputs) and outputs.baseline is not None and outputs.followup is not None:
+            extra = (outputs.baseline + outputs.followup).square().mean()
         optimiser.zero_grad(set_to_none=True)
         (logits_of(outputs).square().mean() + extra).backward()
         optimiser.step()

@@ -138,6 +138,11 @@ def test_checkpoints_of_another_trial_or_another_version_are_refused(
     with pytest.raises(UsageError, match="belongs to another training run"):
         restore(tmp_path, some_state(), "other", pytest.fail)
     present = checkpoint.FORMAT
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    save(tmp_path / "former", bring(some_state(), 1), "key")
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match=r"was written by lesionloss 0\.1, which this version can't continue"):
+        restore(tmp_path / "former", some_state(), "key", pytest.fail)
     monkeypatch.setattr(checkpoint, "FORMAT", present + 1)
     save(tmp_path, bring(some_state(), 2), "key")
     monkeypatch.undo()

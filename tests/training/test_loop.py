@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from lesionloss.training.validation import validation_split
 SMALL = replace(TRIAL, network="unet3d(filters=2, levels=2)", recipe=replace(RECIPE, patch=(8, 8, 8)))
 
 
-def with_recipe(**changes: object) -> Trial:
+def with_recipe(**changes: Any) -> Trial:
     return replace(SMALL, recipe=replace(SMALL.recipe, **changes))
 
 
@@ -58,7 +59,7 @@ def one_step_by_hand(trial: Trial, cases: list[PreparedCase], clip: float) -> li
     images, references, _ = draw_batch(cases, recipe.patch, count, recipe.jitter, recipe.foreground_share, stream, 1)
     images, references = augment(images, references, stream, 1)
     build(trial.loss)(network(torch.from_numpy(images)), torch.from_numpy(references)).backward()
-    gradients = [parameter.grad for parameter in network.parameters()]
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
     factor = min(1.0, clip / norm)
     assert (factor < 1) == (clip < math.inf)  # the case that the test is about

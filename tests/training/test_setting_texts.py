@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def test_older_trials_keep_their_names_and_records() -> None:
 
 
 def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "optimiser": "sgd",
         "schedule": "constant",
         "sampler": "whole",

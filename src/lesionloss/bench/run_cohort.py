@@ -73,7 +73,12 @@ class ListedCohort:
 
 
 def load_run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
-    """Find or make the plan's patients, prepare and read them all. Raises as `prepare_run_cohort`."""
+    """Find or make the plan's patients, prepare and read them all.
+
+    Raises:
+        UsageError: As `prepare_run_cohort`.
+        DataError: As `prepare_run_cohort`.
+    """
     listed = prepare_run_cohort(plan, folder, watcher)
     return listed.read([entry.name for entry in listed.cases])
 

@@ -79,7 +79,11 @@ def _input_requirements(canonical: str) -> InputRequirements:
 
 
 def blank_network(text: str) -> nn.Module:
-    """Return the network on the meta device: every shape, no memory. Raises UsageError as `check_network`."""
+    """Return the network on the meta device: every shape, no memory.
+
+    Raises:
+        UsageError: As `check_network`.
+    """
     design, values = read_network(text)
     return design.blank(values)
 

@@ -121,7 +121,12 @@ def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> Bundl
 
 
 def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> None:
-    """State the licence of a bundle and what its data are; None keeps what is there. Raises as `read_record`."""
+    """State the licence of a bundle and what its data are; None keeps what is there.
+
+    Raises:
+        UsageError: As `read_record`.
+        DataError: As `read_record`.
+    """
     record, path = read_record(folder)
     given = {"licence": licence, "data_note": data_note}
     changed = record.model_copy(update={key: text for key, text in given.items() if text is not None})
@@ -154,7 +159,12 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def read_record(folder: Path) -> tuple[BundleRecord, Path]:
-    """Return the record of a bundle and its file, without the weights. Raises as `load_bundle`."""
+    """Return the record of a bundle and its file, without the weights.
+
+    Raises:
+        UsageError: As `load_bundle`.
+        DataError: As `load_bundle`.
+    """
     path = folder / RECORD if folder.is_dir() else folder
     if path.name != RECORD or not path.is_file():
         raise UsageError(f"{folder}: {_no_bundle(folder)}")

@@ -62,7 +62,11 @@ class Design:
         return found
 
     def blank(self, values: Mapping[str, Any]) -> nn.Module:
-        """Return the network on the meta device, without memory. Raises UsageError for values that do not fit."""
+        """Return the network on the meta device, without memory.
+
+        Raises:
+            UsageError: Values that do not fit.
+        """
         with torch.device("meta"):
             return self.build(**values)
 

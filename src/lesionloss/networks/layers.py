@@ -48,7 +48,11 @@ _LAYERS = {
 
 
 def layers_for(axes: int) -> Layers:
-    """Return the layer classes for `axes` axes of space. Raises UsageError for other numbers than 2 and 3."""
+    """Return the layer classes for `axes` axes of space.
+
+    Raises:
+        UsageError: Other numbers than 2 and 3.
+    """
     if axes not in _LAYERS:
         raise UsageError(f"axes must be 2 or 3, got {axes}")
     return _LAYERS[axes]

@@ -59,7 +59,11 @@ class WeightTransfer:
 
 
 def name_map(name: str) -> NameMap:
-    """Return the mapping of names for a layout of checkpoints. Raises UsageError for an unknown one."""
+    """Return the mapping of names for a layout of checkpoints.
+
+    Raises:
+        UsageError: An unknown one.
+    """
     if name not in NAME_MAPS:
         raise UsageError(f"no layout of weights is named {name!r}; {nearest(name, list(NAME_MAPS))}")
     return NAME_MAPS[name]

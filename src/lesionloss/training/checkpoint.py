@@ -65,7 +65,12 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def resume(self, state: State, key: str) -> bool:
-        """Bring `state` to the last undamaged checkpoint; False where there is none. Raises as `restore`."""
+        """Bring `state` to the last undamaged checkpoint; False where there is none.
+
+        Raises:
+            UsageError: As `restore`.
+            DataError: As `restore`.
+        """
         return restore(self.folder, state, key, self.note)
 
     def clear(self) -> None:

@@ -83,5 +83,9 @@ def read_optimiser(text: str) -> OptimiserSettings:
 
 
 def check_optimiser(text: str) -> str:
-    """Return the canonical text of an optimiser. Raises UsageError as `read_optimiser`."""
+    """Return the canonical text of an optimiser.
+
+    Raises:
+        UsageError: As `read_optimiser`.
+    """
     return format_setting(read_optimiser(text), OPTIMISERS)

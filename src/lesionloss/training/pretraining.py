@@ -86,7 +86,11 @@ def format_pretraining(settings: Pretraining) -> str:
 
 
 def check_pretraining(text: str) -> str:
-    """Return the canonical text; empty stays empty. Raises UsageError as `read_pretraining`."""
+    """Return the canonical text; empty stays empty.
+
+    Raises:
+        UsageError: As `read_pretraining`.
+    """
     return format_pretraining(read_pretraining(text)) if text else ""
 
 

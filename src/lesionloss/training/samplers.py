@@ -78,7 +78,11 @@ def sampler_of(recipe: TrainingRecipe) -> Sampler:
 
 
 def check_sampler(text: str) -> str:
-    """Return the canonical text of a sampler. Raises UsageError as `sampler_of`."""
+    """Return the canonical text of a sampler.
+
+    Raises:
+        UsageError: As `sampler_of`.
+    """
     return format_setting(read_setting(text, SAMPLERS, "sampler"), SAMPLERS)
 
 

@@ -99,7 +99,11 @@ def read_schedule(text: str) -> Schedule:
 
 
 def check_schedule(text: str) -> str:
-    """Return the canonical text of a schedule. Raises UsageError as `read_schedule`."""
+    """Return the canonical text of a schedule.
+
+    Raises:
+        UsageError: As `read_schedule`.
+    """
     return format_setting(read_schedule(text), SCHEDULES)
 
 
