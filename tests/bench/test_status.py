@@ -116,7 +116,7 @@ def test_a_damaged_or_foreign_trial_list_is_refused(half: Path) -> None:
 def test_a_run_of_a_former_version_is_named_as_such(whole: Path, data: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     (out / FILE).rename(out / "agenda.json")
-    message = "was made by lesionloss 0.1, whose runs this version can't read; run the plan again in a new --out"
+    message = "was made by lesionloss 0.1, and this version can't read it; run the plan again in a new --out"
     for use in (read_status, load, lambda folder: run(tiny_plan(data), folder)):
         with pytest.raises(UsageError, match=message):
             use(out)

@@ -5,15 +5,13 @@ from torch import Tensor
 
 from lesionloss.core.errors import UsageError
 
-HYTVER_FROM_STEP = 100  # of 250; steps count from 1, and the term is added from this one on
-COACTSEG_FROM_STEP = 10_000  # of 20 000
 
 
 def visit_consistency(baseline: Tensor, followup: Tensor, labels: Tensor, valid: Tensor | None = None) -> Tensor:
     """Mean of p_baseline² plus mean of (1 - p_followup)² over the new-lesion voxels of the whole batch.
 
-    On a new lesion the baseline head should predict background and the follow-up head lesion. Computed in float32,
-    without waiting for the device.
+    On a new lesion the baseline head should predict background and the follow-up head lesion. HyTver adds the term from
+    step 100 of 250 on, CoactSeg from step 10 000 of 20 000. Computed in float32, without waiting for the device.
 
     Args:
         baseline: Logits (B, C, *space) of the baseline head: one channel (sigmoid), or background first (softmax).

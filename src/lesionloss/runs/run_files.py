@@ -23,7 +23,7 @@ def refuse_former_run(folder: Path) -> None:
     """
     if (folder / FORMER_TRIAL_LIST).is_file():
         raise UsageError(
-            f"{folder} was made by lesionloss 0.1, whose runs this version can't read; run the plan again in a new --out"
+            f"{folder} was made by lesionloss 0.1, and this version can't read it; run the plan again in a new --out"
         )
 
 
