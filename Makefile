@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-lowest lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,10 +29,15 @@ test: $(BROWSER) lint
 test-slow: $(BROWSER)
 	$(BIN)/python -m pytest -n 2 -rs -m slow
 
+# In an environment of its own, with the lowest versions that pyproject.toml allows.
+test-lowest:
+	$(PYTHON) tests/package/lowest_versions.py .venv-lowest
+
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-lowest demo .*_cache .hypothesis

@@ -1,26 +1,32 @@
 """lesionloss: is this loss really better for my lesions, or was it a lucky seed?
 
-The public names load what they need when they are first used, so importing the package costs next to nothing.
+Losses: `build`, `list_losses`, `loss`, `Loss`, `DeepSupervision`, `Voxels`, `Counts`, and a class for each loss, such
+as `DiceLoss`. Metrics: `score`, `list_metrics`, `Case`. Networks: `build_network`, `list_networks`. Benchmark: `Plan`,
+`run`, `load`, `compare`, `write_report`. Errors: `LesionLossError`, `UsageError`, `DataError`.
+
+A public name loads what it needs when it is first used, so importing the package costs next to nothing. Type checkers
+read `__init__.pyi`, which `python -m lesionloss.losses.write_stub` writes.
 """
 
 import importlib
 from typing import Any
 
+from lesionloss.core.extras import require
 from lesionloss.core.version import __version__
 
-_PUBLIC = {
+PUBLIC_NAMES = {
     # losses
+    "build": "losses.criterion",
+    "list_losses": "losses.registry",
+    "loss": "losses.registry",
+    "Loss": "losses.criterion",
+    "DeepSupervision": "losses.supervision",
     "Voxels": "losses.voxels",
     "Counts": "losses.voxels",
-    "loss": "losses.registry",
-    "list_losses": "losses.registry",
-    "Loss": "losses.criterion",
-    "build": "losses.criterion",
-    "DeepSupervision": "losses.supervision",
     # metrics
+    "score": "metrics",
     "list_metrics": "metrics",
     "Case": "metrics",
-    "score": "metrics",
     # networks
     "build_network": "networks",
     "list_networks": "networks",
@@ -36,21 +42,35 @@ _PUBLIC = {
     "DataError": "core.errors",
 }
 
+# The rooms that need more than `pip install lesionloss` brings, and the extra that has it.
+_EXTRA_OF = {"metrics": "metrics", "bench": "bench", "runs": "bench", "statistics": "bench", "report": "bench"}
+
 __all__ = ["__version__"]
-__all__ += list(_PUBLIC)
+__all__ += list(PUBLIC_NAMES)
 
 
 def __getattr__(name: str) -> Any:
-    if name.endswith("Loss") and name not in _PUBLIC:
+    """A public name, or the class of a registered loss.
+
+    Raises:
+        AttributeError: if there is no such name.
+    """
+    if name.endswith("Loss") and name not in PUBLIC_NAMES:
         from lesionloss.losses.criterion import named_class
 
         return named_class(name)
-    if name not in _PUBLIC:
+    if name not in PUBLIC_NAMES:
         raise AttributeError(f"module 'lesionloss' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"lesionloss.{_PUBLIC[name]}"), name)
+    room = PUBLIC_NAMES[name].partition(".")[0]
+    if room in _EXTRA_OF:
+        require(_EXTRA_OF[room], f"lesionloss.{name}")
+    value = getattr(importlib.import_module(f"lesionloss.{PUBLIC_NAMES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    """All public names, with the classes of all registered losses."""
+    from lesionloss.losses.registry import list_losses
+
+    return sorted([*__all__, *(record.class_name for record in list_losses())])

@@ -12,8 +12,8 @@ import lesionloss as ll
 from lesionloss.cli import app
 from lesionloss.core.errors import UsageError
 from lesionloss.losses import loss_docs
-from lesionloss.losses.explain import pulls
-from lesionloss.losses.registry import LOSSES
+from lesionloss.losses.explain import gradient_analysis
+from lesionloss.losses.registry import LOSSES, LossRecord
 from own_losses import ROOT_TVERSKY
 
 SWAPPED = '''
@@ -21,10 +21,10 @@ from lesionloss import Voxels, loss
 
 @loss("swapped", source="a test")
 def swapped(v: Voxels, *, fp: float = 0.3, fn: float = 0.7):
-    """Swapped: prices the wrong errors.
+    """Swapped: weighs the wrong errors.
 
-    fp: price of a false alarm
-    fn: price of a miss
+    fp: weight of false positives
+    fn: weight of false negatives
     """
     c = v.counts()
     errors = fn * c.fp + fp * c.fn
@@ -63,7 +63,7 @@ def test_json_is_for_programs() -> None:
 
 def test_card_says_everything() -> None:
     shown = run("losses", "weighted_gradient")
-    for words in ("weighted_gradient(gamma=2, lesion=None)", "Σ", "γ in eq. 5", "whole number, >= 1", "no lesion"):
+    for words in ("weighted_gradient(gamma=2, lesion=None)", "Σ", "γ in eq. 5", "whole number >= 1", "no lesion"):
         assert words in shown
     assert "Cabezas & Diez 2024, eq. 5" in shown
     assert "wrong sign" in shown
@@ -76,7 +76,7 @@ def test_unknown_name_is_explained() -> None:
 
 
 @pytest.mark.parametrize("record", ll.list_losses(), ids=lambda record: record.name)
-def test_every_built_in_loss_has_a_full_card(record) -> None:
+def test_every_built_in_loss_has_a_full_card(record: LossRecord) -> None:
     found = loss_docs.sections(record)
     assert {"Formula", "Empty", "Example", *record.defaults} <= set(found)
     assert record.text or found["Example"].startswith(record.name)
@@ -92,19 +92,19 @@ def test_check_passes_a_good_loss(own_file: Path) -> None:
     own_file.write_text(ROOT_TVERSKY)
     shown = run("check", "tversky")
     assert "keeps all laws" in shown
-    assert "masked" in shown
+    assert "masked_voxels" in shown
 
 
 def test_check_shows_the_law_that_a_bad_loss_breaks(own_file: Path) -> None:
     own_file.write_text(SWAPPED)
     shown = run("check", "swapped", "--with", str(own_file), code=1)
     assert "swapped breaks 1 of" in shown
-    assert "prices" in shown
+    assert "error_weights" in shown
     assert "fn from" in shown or "fp from" in shown
 
 
 def test_explain_writes_curves_and_figure(tmp_path: Path) -> None:
-    figure, table = tmp_path / "pulls.png", tmp_path / "pulls.csv"
+    figure, table = tmp_path / "gradients.png", tmp_path / "gradients.csv"
     run("explain", "cross_entropy", "dice", "--lesion", "0.05", "--out", str(figure), "--csv", str(table))
     assert figure.read_bytes()[:4] == b"\x89PNG"
     rows = pd.read_csv(table)
@@ -118,14 +118,14 @@ def test_explain_writes_curves_and_figure(tmp_path: Path) -> None:
 
 
 def test_explain_of_weighted_gradient_is_its_equation() -> None:
-    pull = pulls("weighted_gradient(gamma=3)", 0.01)
-    assert pull.lesion == pytest.approx(0.99 * (1 - pull.probability) ** 3, rel=1e-6)
-    assert pull.background == pytest.approx(0.01 * pull.probability**3, rel=1e-6)
+    found = gradient_analysis("weighted_gradient(gamma=3)", 0.01)
+    assert found.lesion == pytest.approx(0.99 * (1 - found.probability) ** 3, rel=1e-6)
+    assert found.background == pytest.approx(0.01 * found.probability**3, rel=1e-6)
 
 
 def test_explain_refuses_what_it_can_not_show(tmp_path: Path) -> None:
     for arguments, words in (
-        (["dice", "--lesion", "0"], "voxels of both classes"),
+        (["dice", "--lesion", "0"], "so that both classes have voxels"),
         (["dice", "--out", str(tmp_path / "x.pdf")], "must end in .png or .svg"),
         (["dise"], "did you mean 'dice'"),
     ):

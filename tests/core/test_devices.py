@@ -1,4 +1,4 @@
-"""Nothing needs a GPU, nothing assumes the default device, and nothing reads what could run."""
+"""Nothing needs a GPU, nothing depends on the default device, and nothing loads code from data files."""
 
 import re
 from dataclasses import replace
@@ -24,18 +24,19 @@ SOURCES = sorted(Path(lesionloss.__file__).parent.rglob("*.py"))
     "network", ["vnet(filters=2)", "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,), dropout=0.1)"]
 )
 def test_the_default_device_changes_nothing(network: str, cases: list[PreparedCase]) -> None:
-    """Tensors on the meta device hold nothing: whatever were made there would be lost."""
+    """Tensors on the meta device have no values: whatever was created there would be lost."""
     trial = replace(TRIAL, network=network, loss="dice_ce")
+    modes: list[Whole | Windows] = [Whole(), Windows((16,))]
     plain = train(trial, cases)
     with torch.device("meta"):
         other = train(trial, cases)
-        found = [predict_probabilities(other.network, cases[0], way) for way in (Whole(), Windows((16,)))]
+        found = [predict_probabilities(other.network, cases[0], mode) for mode in modes]
         built = build_network(network, torch_generator("w"))
     assert weights_hash(other.network) == weights_hash(plain.network)
     assert other.history[-1].loss == plain.history[-1].loss
     assert weights_hash(built) == weights_hash(build_network(network, torch_generator("w")))
-    for way, probabilities in zip((Whole(), Windows((16,))), found, strict=True):
-        assert (probabilities == predict_probabilities(plain.network, cases[0], way)).all()
+    for mode, probabilities in zip(modes, found, strict=True):
+        assert (probabilities == predict_probabilities(plain.network, cases[0], mode)).all()
 
 
 def test_devices_by_name() -> None:
@@ -50,6 +51,6 @@ def test_devices_by_name() -> None:
 @pytest.mark.parametrize(
     "phrase", [r"\.cuda\(", "set_default_device", r"weights_only\s*=\s*False", r"allow_pickle\s*=\s*True"]
 )
-def test_the_package_never_says(phrase: str) -> None:
+def test_no_source_contains(phrase: str) -> None:
     assert len(SOURCES) > 100
     assert [path.name for path in SOURCES if re.search(phrase, path.read_text(encoding="utf-8"))] == []

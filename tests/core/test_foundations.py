@@ -1,3 +1,5 @@
+"""Importing, atomic files, random generators and catalogues."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -18,16 +20,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert printed.strip() == "[]"
 
 
-def test_every_public_name_exists() -> None:
-    import lesionloss
-
-    assert [name for name in lesionloss.__all__ if getattr(lesionloss, name, None) is None] == []
-    assert "build" in dir(lesionloss)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = lesionloss.nothing
-
-
-def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_file_is_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "table.csv"
     write_text(path, "old")
     with pytest.raises(RuntimeError, match="killed"), whole_file(path) as temporary:
@@ -38,7 +31,7 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
     assert sha256_of(path) == "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4"
 
 
-def test_a_folder_is_whole_or_partial(tmp_path: Path) -> None:
+def test_a_folder_is_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "trial"
     with pytest.raises(RuntimeError, match="killed"), whole_folder(path) as partial:
         (partial / "a.txt").write_text("half")

@@ -255,7 +255,7 @@ def test_a_plan_names_steps_with_settings_in_order() -> None:
         ("rotat", "no step is named 'rotat'; did you mean 'rotate'"),
         ("hytvr", "did you mean 'hytver'"),
         ("rotate(degree=5)", "rotate has no setting 'degree'; did you mean 'degrees'"),
-        ("rotate(degrees=500)", "rotate: degrees must be a number, 0 to 180; got 500"),
+        ("rotate(degrees=500)", "rotate: degrees must be a number from 0 to 180; got 500"),
         ("rotate(degrees='many')", "degrees must be"),
         ("rotate(probability=2)", "probability must be"),
         ("rotate(axes=(0, 0))", "axes are two different numbers from 0 to 2"),

@@ -75,7 +75,7 @@ def test_named_class_prints_what_was_given_and_refuses_what_it_does_not_know() -
     made = ll.HyTverLoss(fn=0.6, pooled=True, empty="skip")
     assert repr(made) == "HyTverLoss(fn=0.6, pooled=True, empty='skip')"
     assert str(made) == "hytver(fn=0.6)"
-    with pytest.raises(UsageError, match="fn must be a number, 0 to 1"):
+    with pytest.raises(UsageError, match="fn must be a number from 0 to 1"):
         ll.HyTverLoss(fn=2)
     with pytest.raises(TypeError, match="gamma"):
         ll.HyTverLoss(gamma=2)

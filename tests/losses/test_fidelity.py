@@ -1,4 +1,4 @@
-"""The numbers in docs/fidelity.md, each computed again. The document quotes them as they are printed here."""
+"""The numbers of docs/fidelity.md, each computed again; the page contains them as they are formatted here."""
 
 import math
 from functools import cache
@@ -13,7 +13,7 @@ from lesionloss.core.randomness import torch_generator
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 PATCHES = (4, 1, 80, 80, 80)  # what HyTver trains on
-FLUSHED = 2.0**-25  # half of float16's smallest number: what is smaller becomes 0
+FLUSHED = 2.0**-25  # half of the smallest number of float16; what is smaller becomes 0
 
 
 def quoted(text: str) -> None:
@@ -22,7 +22,7 @@ def quoted(text: str) -> None:
 
 @cache
 def patches() -> tuple[Tensor, Tensor]:
-    """Four patches of 80³ with a few blobs in the middle, and logits that find them roughly: 0.5 % lesion."""
+    """Logits and labels of four patches of 80³ with a few blobs: 0.5 % lesion voxels, and a rough prediction."""
     stream = torch_generator("fidelity")
     axes = torch.meshgrid(*[torch.arange(80.0)] * 3, indexing="ij")
     labels = torch.zeros(4, 80, 80, 80, dtype=torch.uint8)
@@ -68,7 +68,7 @@ def test_released_hytver_is_its_tversky_baseline_at_half_the_scale() -> None:
     quoted(f"with the loss of the paper {(released @ intended / released.norm() / intended.norm()).item():.3f}")
 
 
-def test_gradients_of_means_die_in_float16() -> None:
+def test_gradients_of_means_underflow_in_float16() -> None:
     logits, labels = patches()
     rows = {}
     for spec in ("logcosh", "focal", "cross_entropy", "dice", "tversky", "hytver"):
@@ -110,11 +110,11 @@ def test_table_one_is_one_eighth_of_a_standard_error() -> None:
 
 
 def test_dice_plus_plus_as_released_by_hytver() -> None:
-    """False alarms counted twice and misses not at all: a lesion predicted at one half costs nothing."""
+    """False positives are added twice and false negatives never: a lesion predicted at one half has a loss of 0."""
     p, t = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([1.0, 1.0, 0.0])
     tp, fp, fn = (p * t).sum(), ((p * (1 - t)) ** 2).sum(), (((1 - p) * t) ** 2).sum()
     as_released, as_printed = 1 - 2 * tp / (2 * tp + fp + fp), 1 - 2 * tp / (2 * tp + fp + fn)
-    quoted(f"costs {as_released.item():.1f} instead of {as_printed.item():.1f}")
+    quoted(f"has a loss of {as_released.item():.1f} instead of {as_printed.item():.1f}")
 
 
 def test_top_k_as_printed_keeps_one_voxel_too_many() -> None:
@@ -126,7 +126,7 @@ def test_top_k_as_printed_keeps_one_voxel_too_many() -> None:
 def test_smoothing_changes_rankings() -> None:
     nothing, hit = 10 / (3 + 10), (2 + 10) / (2 + 4 + 2 + 10)
     quoted(f"Dice {nothing:.2f} with a smoothing of 10")
-    quoted(f"false alarms {hit:.2f}")
+    quoted(f"false positives {hit:.2f}")
     assert nothing > hit
 
 

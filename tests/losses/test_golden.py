@@ -12,7 +12,6 @@ from lesionloss.core.randomness import torch_generator
 from lesionloss.losses.spec import parse
 from random_batches import random_batch, random_hyperparameters
 
-torch.set_num_threads(1)  # tiny tensors
 OWN = Path(__file__).parent / "golden" / "losses.json"
 BESIDE = Path(__file__).parents[3] / "shared" / "golden" / "losses.json"
 RECORDS = {record.name: record for record in ll.list_losses()}
@@ -22,7 +21,7 @@ def check(case: dict) -> None:
     """Value to 1e-9, gradient to 1e-6, in float64."""
     logits = torch.tensor(case["logits"], dtype=torch.float64, requires_grad=True)
     valid = None if case["valid"] is None else torch.tensor(case["valid"])
-    criterion = ll.build(case["spec"], pooled=case["pooled"], background=case["background"])
+    criterion = ll.build(case["spec"], pooled=case["pooled"], average_background=case["background"])
     value = criterion(logits, torch.tensor(case["labels"]), valid=valid)
     assert value.item() == pytest.approx(case["value"], rel=0, abs=1e-9)
     if case["gradient"] is not None:
@@ -58,10 +57,9 @@ def compare(name: str, number: int) -> None:
     given = random_hyperparameters(RECORDS[name].defaults, "compare", name, number)
     pooled, background = number % 3 == 0, number % 2 == 0
     logits, labels, valid = batch.flat
-    options = {"pooled": pooled, "background": background}
-    expected = losses_by_hand.value(name, given, logits, labels, valid=valid, **options)
+    expected = losses_by_hand.value(name, given, logits, labels, valid=valid, pooled=pooled, background=background)
     inside = ", ".join(f"{key}={choice!r}" for key, choice in given.items())
-    criterion = ll.build(f"{name}({inside})", **options)
+    criterion = ll.build(f"{name}({inside})", pooled=pooled, average_background=background)
     mask = None if batch.valid is None else torch.from_numpy(batch.valid)
     value = criterion(torch.from_numpy(batch.logits), torch.from_numpy(batch.labels), valid=mask)
     assert value.item() == pytest.approx(expected, rel=1e-12, abs=1e-15), f"case {number}: {criterion}"

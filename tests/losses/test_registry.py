@@ -1,6 +1,6 @@
 """Losses by name: what registration refuses, and files with losses of one's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import torch
 import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.losses import registry
+from lesionloss.losses.criterion import named_class
 from lesionloss.losses.registry import LOSSES, loss, make_record
 from own_losses import ROOT_TVERSKY
 
@@ -38,7 +39,8 @@ def test_a_loss_of_ones_own_in_ten_lines(own_file: Path) -> None:
     c_tp, c_fn, c_fp = 2.0, 2.0, 6.0
     expected = (1 - (c_tp + 1e-5) / (c_tp + 0.6 * c_fn + 0.4 * c_fp + 1e-5)) ** 0.5
     assert value.item() == pytest.approx(expected, abs=1e-6)
-    assert repr(ll.RootTverskyLoss(delta=0.6)) == "RootTverskyLoss(delta=0.6)"
+    made: Callable[..., ll.Loss] = named_class("RootTverskyLoss")
+    assert repr(made(delta=0.6)) == "RootTverskyLoss(delta=0.6)"
 
 
 @pytest.mark.parametrize(

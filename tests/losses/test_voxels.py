@@ -38,7 +38,7 @@ def test_counts_by_hand() -> None:
 
 def test_counts_with_background_swap_their_errors() -> None:
     v = voxels(line(0.9, 0.6, 0.3, 0.2), torch.tensor([[[1, 0, 1, 0]]]))
-    c = v.counts(background=True, sharpen=2)
+    c = v.counts(average_background=True, sharpen=2)
     assert c.fp[0, 0].item() == pytest.approx(c.fn[0, 1].item())
     assert c.fn[0, 0].item() == pytest.approx(c.fp[0, 1].item())
     assert c.tn[0, 0].item() == pytest.approx(c.tp[0, 1].item())
@@ -106,7 +106,7 @@ def test_empty_count_and_skip() -> None:
     assert skip[1].item() == 0
     both = ll.build("dice + cross_entropy", empty="skip")(logits, labels, reduce=False)
     assert both[1].item() == pytest.approx(math.log(3))  # voxelwise terms see every image
-    with_background = ll.build("dice", empty="skip", background=True)(logits, labels, reduce=False)
+    with_background = ll.build("dice", empty="skip", average_background=True)(logits, labels, reduce=False)
     assert with_background[1].item() > 0
 
 
@@ -246,7 +246,7 @@ def test_ranked_losses_are_the_same_where_values_may_not_be_looked_at(
     logits = torch.randn((3, channels, 6, 7), generator=stream, dtype=torch.float64)
     labels = torch.randint(0, max(2, channels), (3, 6, 7), generator=stream)
     valid = torch.rand((3, 6, 7), generator=stream) < 0.7
-    for options in ({}, {"pooled": True}, {"background": True}):
+    for options in ({}, {"pooled": True}, {"average_background": True}):
         found = []
         for look in (True, False):
             monkeypatch.setattr(ranked, "may_look", lambda x, look=look: look)

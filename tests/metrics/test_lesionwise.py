@@ -186,7 +186,7 @@ def test_the_limit_of_three_cubic_millimetres_survives_the_rounding_of_a_header(
 def test_unknown_connectivity():
     lesion = empty()
     lesion[5:8, 5:8, 5:8] = True
-    with pytest.raises(UsageError, match="'connectivity' is 6, 18 or 26, and can't be 7"):
+    with pytest.raises(UsageError, match="connectivity must be 6, 18 or 26; got 7"):
         lesion_f1(lesion, lesion, "connectivity=7")
     with pytest.raises(UsageError, match="expected 6, 18 or 26, got 4"):
         lesion_table(Case(lesion, lesion, spacing_mm=(1, 1, 1)), connectivity=4)

@@ -1,5 +1,7 @@
 """Networks of MONAI by text: what is allowed, where their randomness comes from, and one form of output."""
 
+import sys
+
 import pytest
 import torch
 
@@ -145,3 +147,12 @@ def test_the_last_layer_is_found_and_expects_few_lesions(text: str, head: str) -
     logits = network(torch.zeros(1, 3, 16, 16, 16)).detach()
     lesion = logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1:].sum(1)
     assert float(lesion.mean()) == pytest.approx(PRIOR, rel=0.5)
+
+
+@pytest.mark.parametrize("text", ["monai:UNETR(img_size=16)", "monai:SwinUNETR(feature_size=12)"])
+def test_a_network_whose_package_is_missing_says_which(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "einops"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "einops", None)
+    with pytest.raises(UsageError, match=r"network monai:\w+ needs a package that is not installed: .*einops"):
+        build_network(text, torch_generator("w"))

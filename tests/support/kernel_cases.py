@@ -1,4 +1,4 @@
-"""Random batches for the kernels, and when two results agree."""
+"""Random batches for the kernels, and whether two results agree."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,16 @@ from torch import Tensor
 
 import lesionloss as ll
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.losses.kernels import KERNELS, Kernel
+from lesionloss.losses.kernels import Kernel
 from random_batches import random_batch
 
-FAST = [kernel.name for kernel in KERNELS if kernel.name not in ("readable", "triton")]
 OPTIONS: list[dict[str, bool | str]] = [
     {},
     {"pooled": True},
-    {"background": True},
+    {"average_background": True},
     {"empty": "skip"},
-    {"background": True, "empty": "skip"},
-    {"pooled": True, "background": True},
+    {"average_background": True, "empty": "skip"},
+    {"pooled": True, "average_background": True},
 ]
 
 

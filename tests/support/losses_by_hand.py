@@ -97,8 +97,9 @@ def counts(x: Image, c: int, gamma: float = 1.0) -> tuple[float, float, float]:
 
 
 def one_minus_index(x: Image, c: int, fp: float, fn: float, gamma: float = 1.0) -> float:
-    true, alarms, misses = counts(x, c, gamma)
-    return (fp * alarms + fn * misses) / (true + fp * alarms + fn * misses + S)
+    true, false_positives, false_negatives = counts(x, c, gamma)
+    weighted = fp * false_positives + fn * false_negatives
+    return weighted / (true + weighted + S)
 
 
 def squared_dice(x: Image, c: int, voxels: list[int]) -> float:

@@ -1,12 +1,13 @@
 """Random batches for the tests: every head, several shapes, few and many lesion voxels, with and without a mask."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from lesionloss.core.randomness import numpy_generator
 
-SHAPES = ((1, 3, 7), (3, 4, 2), (2, 2, 3, 4), (4, 5), (1, 1, 9))
+SHAPES: tuple[tuple[int, ...], ...] = ((1, 3, 7), (3, 4, 2), (2, 2, 3, 4), (4, 5), (1, 1, 9))
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def random_batch(*name: str | int, channels: int | None = None) -> Batch:
     return Batch(logits, labels, valid)
 
 
-def random_hyperparameters(defaults: dict[str, object], *name: str | int) -> dict[str, object]:
+def random_hyperparameters(defaults: Mapping[str, object], *name: str | int) -> dict[str, object]:
     """Other values for some hyperparameters, all inside their ranges."""
     stream = numpy_generator("random_hyperparameters", *name)
     chosen: dict[str, object] = {}

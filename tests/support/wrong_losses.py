@@ -1,4 +1,4 @@
-"""A zoo of wrong losses. Most slips were found in released code; each must be caught by the law made for it."""
+"""Wrong losses. Most mistakes were found in released code; each must be caught by the law made for it."""
 
 import torch
 from torch import Tensor
@@ -12,36 +12,36 @@ def _dice(v: Voxels) -> Tensor:
     return 1 - (c.tp + v.eps) / (c.tp + (c.fp + c.fn) / 2 + v.eps)
 
 
-def sign_slip(v: Voxels, *, ce_share: float = 0.5) -> Tensor:
-    """Sign slip: the minus stands before the lesion term only, as in HyTver's code."""
+def sign_error(v: Voxels, *, ce_share: float = 0.5) -> Tensor:
+    """Sign error: only the lesion term has the minus, as in HyTver's code."""
     p, t = v.p[:, 1].clamp(1e-3, 1 - 1e-3), v.onehot[:, 1]
     term = -(0.3 * t * p.log()) + 0.7 * (1 - t) * (1 - p).log()
     ce = v.total(term if v.valid is None else term * v.valid) / v.n
     return ce_share * ce + (1 - ce_share) * _dice(v).mean(1)
 
 
-def precedence_slip(v: Voxels) -> Tensor:
-    """Precedence slip: in this Combo the weight is multiplied into the wrong product."""
+def precedence_error(v: Voxels) -> Tensor:
+    """Precedence error: this Combo multiplies the weight into the wrong product."""
     lesion, background = v.term_sums()
     return (0.5 * lesion - 0.5 * background * 0.5) / v.n + v.class_mean(_dice(v))
 
 
-def swapped_prices(v: Voxels, *, fp: float = 0.3, fn: float = 0.7) -> Tensor:
-    """Swapped prices: Tversky that charges false alarms for misses."""
+def swapped_weights(v: Voxels, *, fp: float = 0.3, fn: float = 0.7) -> Tensor:
+    """Swapped weights: Tversky that weighs false positives by fn."""
     c = v.counts()
     errors = fn * c.fp + fp * c.fn
     return errors / (c.tp + errors + v.eps)
 
 
-def leaking_price(v: Voxels, *, fp: float = 0.3, fn: float = 0.7) -> Tensor:
-    """Leaking price: the price of misses is charged on false alarms too."""
+def leaking_weight(v: Voxels, *, fp: float = 0.3, fn: float = 0.7) -> Tensor:
+    """Leaking weight: fn weighs false positives too."""
     c = v.counts()
     errors = (fp + 0.1 * fn) * c.fp + fn * c.fn
     return errors / (c.tp + errors + v.eps)
 
 
 def double_sigmoid(v: Voxels) -> Tensor:
-    """Double sigmoid: an activation on what is a probability already."""
+    """Double sigmoid: a sigmoid of probabilities."""
     p, t = torch.sigmoid(v.p[:, 1:]), v.onehot[:, 1:]
     inside = 1.0 if v.valid is None else v.valid[:, None]
     tp, fp, fn = v.total(p * t), v.total(p * (1 - t) * inside), v.total((1 - p) * t)
@@ -49,7 +49,7 @@ def double_sigmoid(v: Voxels) -> Tensor:
 
 
 def mask_on_logits(v: Voxels) -> Tensor:
-    """Mask on logits: a masked voxel becomes a probability of one half, and half a false alarm."""
+    """Mask on logits: a masked voxel has a probability of one half, and is half a false positive."""
     logits = v.logits if v.valid is None else v.logits * v.valid[:, None]
     p = torch.sigmoid(logits) if v.logits.shape[1] == 1 else logits.softmax(1)[:, 1:]
     t = v.onehot[:, 1:]
@@ -58,14 +58,14 @@ def mask_on_logits(v: Voxels) -> Tensor:
 
 
 def batch_leak(v: Voxels) -> Tensor:
-    """Batch leak: the weights of the first image serve for all."""
+    """Batch leak: all images have the weights of the first one."""
     share = v.class_voxels[:1, 0] / v.n[:1]
     lesion, background = v.term_sums()
     return (share * lesion + (1 - share) * background) / v.n
 
 
 def missing_class_axis(v: Voxels) -> Tensor:
-    """Missing class axis: the first two places of space are taken for the classes."""
+    """Missing class axis: the first two voxels are used as the classes."""
     p, t = v.p[:, 1].reshape(v.p.shape[0], -1)[:, :2], v.onehot[:, 1][:, :2]
     return (1 - p * t - (1 - p) * (1 - t)).mean(1)
 
@@ -76,14 +76,14 @@ def masked_topk(v: Voxels) -> Tensor:
     return v.image_rows(ce).topk(max(1, v.n.shape[0] and ce.shape[1] // 10), dim=1).values.mean(1)
 
 
-def misses_forgotten(v: Voxels) -> Tensor:
-    """Misses forgotten: the line of the false alarms stands there twice, as in a released Dice++."""
+def no_false_negatives(v: Voxels) -> Tensor:
+    """No false negatives: false positives are added twice, as in a released Dice++."""
     c = v.counts()
     return c.fp / (c.tp + c.fp + v.eps)
 
 
 def infinite_slope(v: Voxels) -> Tensor:
-    """Infinite slope: a root without a floor under it."""
+    """Infinite slope: a root without a floor."""
     c = v.counts()
     return ((c.fp + c.fn) / (2 * c.tp + c.fp + c.fn + v.eps)).sqrt()
 
@@ -97,31 +97,31 @@ def log_of_zero(v: Voxels) -> Tensor:
 
 
 def clipped_log(v: Voxels) -> Tensor:
-    """Clipped log: the clip keeps it finite, and kills the gradient where the network is most wrong."""
+    """Clipped log: the clip keeps it finite, and removes the gradient where the prediction is most wrong."""
     p = v.p[:, 1].clamp(0.2, 0.8)
     own = torch.where(v.onehot[:, 1] > 0, p, 1 - p)
     return v.total(-own.log() if v.valid is None else torch.where(v.valid, -own.log(), 0.0)) / v.n
 
 
 def half_smoothed(v: Voxels) -> Tensor:
-    """Half smoothed: the smoothing stands in the denominator only, so an empty image can't be right."""
+    """Half smoothed: only the denominator is smoothed, so an empty prediction of an empty image has a loss of 1."""
     c = v.counts()
     return 1 - c.tp / (c.tp + (c.fp + c.fn) / 2 + 1)
 
 
 def detached(v: Voxels) -> Tensor:
-    """Detached: a number to look at, without a way back to the network."""
+    """Detached: a value without a gradient."""
     return _dice(v).detach()
 
 
 def position_dependent(v: Voxels) -> Tensor:
-    """Position dependent: a noise tied to the place of a voxel breaks ties."""
+    """Position dependent: noise that depends on the position of a voxel breaks ties."""
     noise = torch.arange(v.logits.shape[-1]) / v.logits.shape[-1]
     return v.mean(v.cross_entropy * (1 + 0.1 * noise))
 
 
 def rounded_labels(v: Voxels) -> Tensor:
-    """Rounded labels: shares are taken for all or nothing."""
+    """Rounded labels: soft labels are rounded."""
     t = (v.onehot[:, 1:] > 0.5).to(v.p.dtype)
     p = v.p[:, 1:]
     inside = 1.0 if v.valid is None else v.valid[:, None]
@@ -141,23 +141,23 @@ def untitled(v: Voxels, *, gamma: float = 2.0) -> Tensor:
 
 
 CAUGHT_BY: dict[LossFunction, str] = {
-    sign_slip: "components",
-    precedence_slip: "components",
-    swapped_prices: "prices",
-    leaking_price: "prices",
-    double_sigmoid: "empty",
-    mask_on_logits: "masked",
-    batch_leak: "alone",
-    missing_class_axis: "permuted",
-    masked_topk: "masked",
-    misses_forgotten: "misses",
-    infinite_slope: "perfect",
-    log_of_zero: "extreme",
-    clipped_log: "alive",
-    half_smoothed: "empty",
-    detached: "alive",
-    position_dependent: "permuted",
-    rounded_labels: "soft",
-    wrong_gradient: "gradient",
+    sign_error: "gradient_sign",
+    precedence_error: "gradient_sign",
+    swapped_weights: "error_weights",
+    leaking_weight: "error_weights",
+    double_sigmoid: "empty_reference",
+    mask_on_logits: "masked_voxels",
+    batch_leak: "independent_images",
+    missing_class_axis: "voxel_order",
+    masked_topk: "masked_voxels",
+    no_false_negatives: "false_negatives",
+    infinite_slope: "perfect_prediction",
+    log_of_zero: "extreme_logits",
+    clipped_log: "lesion_gradient",
+    half_smoothed: "empty_reference",
+    detached: "lesion_gradient",
+    position_dependent: "voxel_order",
+    rounded_labels: "soft_labels",
+    wrong_gradient: "finite_differences",
     untitled: "documented",
 }

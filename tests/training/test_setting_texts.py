@@ -94,12 +94,12 @@ def test_texts_are_read_and_written_back() -> None:
     for text, message in (
         ("adma", "no optimiser is named 'adma'; did you mean 'adam'"),
         ("adam(beta=0.1)", "optimiser adam has no setting 'beta'; did you mean 'beta"),
-        ("sgd(momentum=2)", "optimiser sgd: momentum must be a number, 0 to 0.999999; got 2"),
+        ("sgd(momentum=2)", "optimiser sgd: momentum must be a number from 0 to 0.999999; got 2"),
     ):
         with pytest.raises(UsageError) as caught:
             check_optimiser(text)
         assert message in str(caught.value)
-    with pytest.raises(UsageError, match="schedule constant has no setting 'x'; it has none"):
+    with pytest.raises(UsageError, match="schedule constant has no settings; got x=1"):
         check_schedule("constant(x=1)")
 
 

@@ -1,4 +1,4 @@
-"""The root of the command line: global options, then the commands in the order of the work."""
+"""The root of the command line: global options, then the commands in the order in which they are used."""
 
 import importlib
 from dataclasses import dataclass
@@ -18,13 +18,14 @@ app = typer.Typer(
 
 
 @dataclass
-class Settings:
-    """What the global options say."""
+class GlobalOptions:
+    """Values of the options before the command."""
 
     debug: bool = False
+    command: str = ""  # the one that runs
 
 
-settings = Settings()
+global_options = GlobalOptions()
 
 
 def _version(wanted: bool) -> None:
@@ -37,6 +38,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     with_files: Annotated[
         list[Path] | None,
@@ -47,7 +49,8 @@ def root(
     ] = False,
 ) -> None:
     """Is this loss really better for my lesions, or was it a lucky seed?"""
-    settings.debug = debug
+    global_options.debug = debug
+    global_options.command = context.invoked_subcommand or ""
     for file in with_files or []:
         from lesionloss.losses.registry import load_user_file
 

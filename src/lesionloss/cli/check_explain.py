@@ -1,4 +1,4 @@
-"""`lesionloss check` and `lesionloss explain`: does a loss keep the laws, and where does it pull?"""
+"""`lesionloss check` and `lesionloss explain`: property tests of a loss, and its gradients."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.losses.explain import Pull
+    from lesionloss.losses.explain import GradientAnalysis
 
 CHECK_EXAMPLES = """
 Examples:
@@ -25,7 +25,7 @@ Examples:
 
   lesionloss explain dice focal hytver
 
-  lesionloss explain cross_entropy weighted_gradient --lesion 0.001 --out pulls.png --csv pulls.csv
+  lesionloss explain cross_entropy weighted_gradient --lesion 0.001 --out gradients.png --csv gradients.csv
 """
 
 
@@ -36,10 +36,10 @@ def check(
         list[Path] | None, typer.Option("--with", metavar="FILE.py", help="A Python file with losses of your own.")
     ] = None,
     kernel: Annotated[
-        str | None, typer.Option("--kernel", help="Which implementation of the sums; usually the fastest.")
+        str | None, typer.Option("--kernel", help="Implementation of the sums: readable or fast.")
     ] = None,
 ) -> None:
-    """Try every law that a loss must keep; a broken one is shown with its counterexample (exit code 1)."""
+    """Run property tests (laws) on a loss; a law that fails is shown with a counterexample (exit code 1)."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -49,7 +49,7 @@ def check(
     for file in with_files or []:
         registry.load_user_file(file)
     chosen = kernels.by_name(kernel) if kernel else None
-    styles = {"holds": "green", "BREAKS": "bold red", "exempt": "yellow", "says nothing": "dim"}
+    styles = {"holds": "green", "BREAKS": "bold red", "exempt": "yellow", "does not apply": "dim"}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -58,12 +58,12 @@ def check(
 
     for verdict in found:
         outcome = verdict.outcome.value
-        said = Text(verdict.law.statement)
+        shown = Text(verdict.law.statement)
         if verdict.detail:
-            said.append(f"\n{verdict.detail}", style=styles[outcome])
-        table.add_row(Text(verdict.law.name), Text(outcome, style=styles[outcome]), said)
+            shown.append(f"\n{verdict.detail}", style=styles[outcome])
+        table.add_row(Text(verdict.law.name), Text(outcome, style=styles[outcome]), shown)
     Console(highlight=False).print(table)
-    broken = [verdict.law.name for verdict in found if verdict.outcome is laws.Outcome.BREAKS]
+    broken = [verdict.law.name for verdict in found if verdict.outcome is laws.LawOutcome.BREAKS]
     if broken:
         typer.echo(f"{spec} breaks {len(broken)} of {len(found)} laws: {', '.join(broken)}")
         raise typer.Exit(1)
@@ -75,36 +75,36 @@ def explain(
     specs: Annotated[list[str], typer.Argument(metavar="SPEC...", help="Losses, or sums of losses.")],
     lesion: Annotated[float, typer.Option("--lesion", help="Share of lesion voxels in the image.")] = 0.01,
     out: Annotated[Path | None, typer.Option("--out", help="Write a figure: FILE.png or FILE.svg.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the curves as a table.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the curves as a table: FILE.csv.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")] = False,
 ) -> None:
-    """Show how hard a loss pulls at the logits of lesion and of background voxels, from sure-wrong to sure-right."""
+    """Show the gradient of a loss at lesion and at background voxels, from confidently wrong to confidently right."""
     from lesionloss.core.errors import UsageError
-    from lesionloss.losses.explain import draw, pulls, write_csv
+    from lesionloss.losses.explain import draw, gradient_analysis, write_csv
 
     for path, endings in ((out, (".png", ".svg")), (csv, (".csv",))):
         if path and path.suffix not in endings:
             raise UsageError(f"{path} must end in {' or '.join(endings)}")
         if path and path.exists() and not force:
             raise UsageError(f"{path} exists; give --force to overwrite it")
-    curves = [pulls(spec, lesion) for spec in specs]
+    curves = [gradient_analysis(spec, lesion) for spec in specs]
     if csv:
         write_csv(curves, csv)
     if out:
         draw(curves, out)
-    _print_pulls(curves)
+    _print_gradients(curves)
     for path in (out, csv):
         if path:
             typer.echo(f"written: {path}")
 
 
-def _print_pulls(curves: list["Pull"]) -> None:
+def _print_gradients(curves: list["GradientAnalysis"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     shown = (0.01, 0.1, 0.5, 0.9, 0.99)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("pull at voxels of one class, predicted at p =", min_width=30)
+    table.add_column("gradient of all voxels of a class, predicted at p =", min_width=30)
     for p in shown:
         table.add_column(f"{p:g}", justify="right")
     for curve in curves:

@@ -1,4 +1,4 @@
-"""`lesionloss losses`: what there is, and the card of one loss."""
+"""`lesionloss losses`: the list of losses, and the card of one."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,11 +24,9 @@ Examples:
 def losses(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this loss.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print all cards, as docs/losses.md has them.")
-    ] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print all cards as one Markdown page.")] = False,
 ) -> None:
-    """List the losses, or show what one is, where it comes from and what its hyperparameters do."""
+    """List the losses, or show the card of one: formula, hyperparameters, source, example."""
     from lesionloss.losses import loss_docs, registry
 
     records = [registry.get(name)] if name else registry.list_losses()
@@ -72,7 +70,7 @@ def _print_card(record: "LossRecord") -> None:
     if "Formula" in found:
         card.add_row("formula", found["Formula"])
     for key, hyperparameter in record.hyperparameters.items():
-        card.add_row(key, f"{found.get(key, 'not described')} ({hyperparameter.describe()})")
+        card.add_row(key, f"{found.get(key, 'not described')}; {hyperparameter.describe()}")
     for heading, label in (("Limits", "limits"), ("Empty", "no lesion"), ("Released", "released code")):
         if heading in found:
             card.add_row(label, found[heading])
@@ -98,4 +96,4 @@ def _print_table(records: list["LossRecord"]) -> None:
         defaults = " ".join(f"{key}={value}" for key, value in record.defaults.items())
         table.add_row(record.name, record.title, defaults)
     Console(highlight=False).print(table)
-    typer.echo('\nA card of one: lesionloss losses NAME. Sums are written "0.5*dice + 0.5*focal(gamma=3)".')
+    typer.echo('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')

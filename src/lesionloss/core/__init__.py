@@ -1,1 +1,1 @@
-"""What everybody stands on: errors, files, randomness, names, numbers as text, devices, drawing."""
+"""Foundations of all other packages: errors, files, randomness, catalogues, parameters, devices, drawing."""

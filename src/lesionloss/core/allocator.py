@@ -1,4 +1,8 @@
-"""glibc hands large freed blocks back to the kernel, which clears them at every step; keeping them saves that time."""
+"""Memory of the process: keeping freed blocks for the next step, and how much memory is free.
+
+glibc returns large freed blocks to the operating system, which clears them before they are used again. Keeping
+them saves that time at every step.
+"""
 
 import ctypes
 import sys
@@ -8,10 +12,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory for the next step; True where that worked (Linux with glibc).
+    """Make glibc keep freed memory for the next step.
 
-    The price is a process whose memory stays at its peak, and up to twice of it: blocks of different size are not
-    joined as pages of the kernel are.
+    The memory of the process then stays at its peak, and may grow to twice of it, as blocks of different size are not
+    joined.
+
+    Returns:
+        Whether it worked: True only on Linux with glibc.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -23,7 +30,7 @@ def keep_freed_memory() -> bool:
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: what the machine has free, within its control group; 0 if unknown."""
+    """Bytes that this process can still allocate, within the limit of its control group; 0 if unknown."""
     found = (_free_of_machine(Path("/proc/meminfo")), _free_of_group(Path("/sys/fs/cgroup")))
     known = [amount for amount in found if amount is not None]
     return min(known, default=0)

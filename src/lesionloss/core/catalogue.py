@@ -1,4 +1,4 @@
-"""Named things, registered on purpose and once: losses, metrics, layouts, networks."""
+"""Catalogues: records by name, each registered once: losses, metrics, layouts, networks."""
 
 import difflib
 from collections.abc import Iterator
@@ -10,43 +10,56 @@ T = TypeVar("T")
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """The hint that follows an unknown name: the nearest known one, then all of them."""
+    """The hint behind an unknown name: the nearest known name, then all of them."""
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known)}"
 
 
 class Catalogue(Generic[T]):
-    """A mapping from names to records that refuses clashes and explains unknown names."""
+    """A mapping from names to records; a name can't be registered twice, and errors name the nearest known one."""
 
     def __init__(self, noun: str) -> None:
+        """An empty catalogue; messages call its records by `noun`, such as "loss"."""
         self.noun = noun
         self._records: dict[str, T] = {}
 
     def add(self, name: str, record: T) -> None:
-        """Raises UsageError if the name is taken."""
+        """Register a record.
+
+        Raises:
+            UsageError: if the name is taken.
+        """
         if name in self._records:
             raise UsageError(f"a {self.noun} named {name!r} exists already; choose another name")
         self._records[name] = record
 
     def remove(self, name: str) -> None:
-        """Forget a record (for notebooks that define one again, and for tests)."""
+        """Remove a record (for notebooks that define one again, and for tests)."""
         del self._records[name]
 
     def get(self, name: str) -> T:
-        """Raises UsageError with the nearest known name if there is none."""
+        """The record of a name.
+
+        Raises:
+            UsageError: if there is none, with the nearest known name.
+        """
         if name not in self._records:
             raise UsageError(f"no {self.noun} is named {name!r}; {nearest(name, self.names())}")
         return self._records[name]
 
     def names(self) -> list[str]:
+        """All names, in the order of registration."""
         return list(self._records)
 
     def __contains__(self, name: object) -> bool:
+        """Whether a name is registered."""
         return name in self._records
 
     def __iter__(self) -> Iterator[T]:
+        """The records, in the order of registration."""
         return iter(self._records.values())
 
     def __len__(self) -> int:
+        """The number of records."""
         return len(self._records)

@@ -1,4 +1,4 @@
-"""Where to compute, and what torch's default device must not change."""
+"""Devices by name, and functions whose results do not depend on torch's default device."""
 
 import functools
 import re
@@ -14,9 +14,9 @@ R = TypeVar("R")
 
 
 def without_default_device(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, for which the default device is the CPU whatever the caller's is; what it needs elsewhere it names.
+    """Decorate a function so that the default device inside it is the CPU, whatever that of the caller is.
 
-    Generators lie on the CPU, and small tensors that are made on the way must lie beside them.
+    Random generators are on the CPU, and small tensors that the function creates must be there too.
     """
 
     @functools.wraps(function)
@@ -28,7 +28,11 @@ def without_default_device(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def resolve_device(name: str) -> str:
-    """`cpu` or `cuda:N`; `auto` takes the first GPU where there is one. Raises UsageError for one that is not there."""
+    """`cpu` or `cuda:N`; `auto` is the first GPU if there is one.
+
+    Raises:
+        UsageError: for another name, or a GPU that this machine does not have.
+    """
     if name == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if name == "cpu":

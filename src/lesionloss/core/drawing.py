@@ -1,4 +1,4 @@
-"""How every figure is drawn, and pixels as a `data:` address."""
+"""The common style of all figures, and pictures as `data:` URLs."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ PNG_DPI = 200
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Words stay words in SVG, names are never read as mathematics, and equal figures are equal files."""
+    """Settings for matplotlib: text stays text in SVG, names are never mathematics, equal figures give equal files."""
     import matplotlib as mpl
 
     settings: dict[Any, Any] = {
@@ -30,7 +30,7 @@ def drawing_style() -> Iterator[None]:
 
 
 def png_data(pixels: NDArray[np.uint8]) -> str:
-    """A `data:` address of an RGB picture (rows, columns, 3)."""
+    """The `data:` URL (PNG) of an RGB picture, (rows, columns, 3)."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()

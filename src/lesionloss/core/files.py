@@ -1,4 +1,4 @@
-"""Files that are whole or absent: write to a temporary name, flush to disk, rename."""
+"""Atomic writes: write to a temporary name, flush to disk, rename. A reader sees a complete file or none."""
 
 import contextlib
 import errno
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-UNFINISHED = ".writing-"  # how the temporary names begin; what a kill leaves behind
+UNFINISHED = ".writing-"  # prefix of temporary names, which a killed process leaves behind
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -23,7 +23,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` with the same ending; it becomes `path`, or on error it is removed."""
+    """Write a file atomically: yields a temporary path beside `path`, which becomes `path`, or is removed on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
     os.close(descriptor)
@@ -41,7 +41,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty `path.partial`; on success it is renamed to `path`, which must not exist; on error it stays."""
+    """Write a folder atomically: yields `path.partial`, which is renamed to `path` on success, and stays on error."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -55,15 +55,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def create_text(path: Path, text: str) -> bool:
-    """Write a file whole unless there is one already; False then. Of several processes that try, one succeeds.
+    """Create a text file atomically unless it exists; of several processes that try, one succeeds.
 
-    By a hard link, which network file systems make in one step too; where there are none, by exclusive opening.
+    It uses a hard link, which is atomic on network file systems too, or exclusive opening where there are no links.
+
+    Returns:
+        Whether this call created the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
@@ -76,7 +79,7 @@ def create_text(path: Path, text: str) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            return temporary.stat().st_nlink == 2  # the link was made and only its answer got lost
+            return temporary.stat().st_nlink == 2  # the link was made, but the reply was lost
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
@@ -96,6 +99,6 @@ def _opened_first(path: Path, text: str) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Content hash of a file, read in blocks."""
+    """The SHA-256 of the content of a file, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()

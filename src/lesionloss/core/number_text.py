@@ -1,4 +1,4 @@
-"""Numbers and lists as papers print them: .612, 12.4, 1 patient, a, b and c."""
+"""Numbers and lists in the style of papers: .612, 12.4, 1 patient, a, b and c."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -12,20 +12,22 @@ class Bounds(Protocol):
     """An interval."""
 
     @property
-    def low(self) -> float: ...
+    def low(self) -> float:
+        """The lower end."""
 
     @property
-    def high(self) -> float: ...
+    def high(self) -> float:
+        """The upper end."""
 
 
 def decimals_for(values: Iterable[float | None]) -> int:
-    """How many decimals numbers of this size deserve, one answer for all numbers of a column."""
+    """The number of decimals for a column of numbers, by the size of the largest."""
     largest = max((abs(value) for value in values if value is not None), default=0.0) or 1.0
     return next((decimals for limit, decimals in _DECIMALS if largest <= limit), 0)
 
 
 def number(value: float | None, decimals: int = 3, *, sign: bool = False) -> str:
-    """`.612`, `−.030`, `1.000`, `12.4`; a dash for None. With `sign`, positive numbers carry a plus."""
+    """`.612`, `−.030`, `1.000`, `12.4`; a dash for None. With `sign`, positive numbers have a plus."""
     if value is None:
         return NOTHING
     text = f"{abs(value):.{decimals}f}"
@@ -37,7 +39,7 @@ def number(value: float | None, decimals: int = 3, *, sign: bool = False) -> str
 
 
 def interval(bounds: "Bounds | None", decimals: int = 3, *, sign: bool = False) -> str:
-    """`[.58, .64]`; empty where there is none."""
+    """`[.58, .64]`; empty for None."""
     if bounds is None:
         return ""
     return f"[{number(bounds.low, decimals, sign=sign)}, {number(bounds.high, decimals, sign=sign)}]"
@@ -64,7 +66,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as it may stand in a sentence: in quotes where it has blanks."""
+    """A name for use in a sentence: in quotes if it contains blanks."""
     return f"“{name}”" if " " in name else name
 
 
@@ -74,7 +76,7 @@ def unit_text(unit: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`41 %`; `< 1 %` and `> 99 %` where rounding would say never or always; a dash for None."""
+    """`41 %`; `< 1 %` and `> 99 %` where rounding would give 0 or 100 %; a dash for None."""
     if share is None:
         return NOTHING
     if 0 < share < 0.01:

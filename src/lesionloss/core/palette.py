@@ -1,6 +1,6 @@
-"""The colours of every figure. Those of Okabe and Ito, safe for the colour-blind."""
+"""The colours of all figures: those of Okabe and Ito, which colour-blind readers can distinguish."""
 
-# What the axes and words of a chart are drawn in; inside the page these become its own colours, light or dark.
+# Colours of axes and text; the page of a report replaces them by its own, light or dark.
 INK = "#1c2127"
 MUTED = "#59616b"
 LINE = "#d3d8de"

@@ -1,7 +1,7 @@
-"""Random draws by name, not by order: the generator for ("patches", 3) is the same whatever was drawn before.
+"""Random generators by name: the generator of ("patches", 3) is the same, whatever was drawn before.
 
-Nothing in the package touches a global random state. Because a generator depends only on its name, resuming,
-evaluating in between or changing the number of workers can't move any stream.
+The package never uses a global random state. A generator depends only on its name, so resuming a training run,
+evaluating during it, or another number of workers changes no random number.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ def _digest(parts: tuple[str | int, ...]) -> int:
 
 
 def numpy_generator(*parts: str | int) -> np.random.Generator:
-    """A NumPy generator that depends on nothing but `parts`, e.g. (pair, "patches", step)."""
+    """A NumPy generator that depends only on `parts`, such as (pair, "patches", step)."""
     return np.random.Generator(np.random.PCG64(_digest(parts)))
 
 
 def torch_generator(*parts: str | int) -> "torch.Generator":
-    """A CPU torch generator that depends on nothing but `parts`."""
+    """A torch generator on the CPU that depends only on `parts`."""
     import torch
 
     return torch.Generator().manual_seed(_digest(parts) % 2**63)

@@ -1,4 +1,4 @@
-"""One axial slice as a radiologist looks at it: the patient's right on the left, the front of the head on top."""
+"""Pictures of axial slices in radiological orientation: the patient's right on the left, anterior on top."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,18 +22,19 @@ STRIPE_PIXELS = 6
 
 @dataclass(frozen=True)
 class Field:
-    """A rectangle of a slice: rows and columns as slices, and what one element measures in mm (row, column)."""
+    """A rectangle of a slice: its rows and columns, and the spacing in mm along (rows, columns)."""
 
     rows: slice
     columns: slice
     spacing_mm: tuple[float, float]
 
     def of(self, plane: NDArray[Any]) -> NDArray[Any]:
+        """The part of a slice (rows, columns) inside the rectangle."""
         return plane[self.rows, self.columns]
 
     @property
     def size_mm(self) -> tuple[float, float]:
-        """Height and width."""
+        """Height and width in mm."""
         return (
             (self.rows.stop - self.rows.start) * self.spacing_mm[0],
             (self.columns.stop - self.columns.start) * self.spacing_mm[1],
@@ -41,7 +42,15 @@ class Field:
 
 
 def radiological(volume: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
-    """(X, Y, Z) in any orientation as (slices from below, rows from the front, columns from the patient's right)."""
+    """A volume in radiological orientation.
+
+    Args:
+        volume: (X, Y, Z) in any orientation.
+        affine: (4, 4), from voxel indices to millimetres (RAS).
+
+    Returns:
+        (slices from inferior, rows from anterior, columns from the patient's right).
+    """
     axes, senses = _orientation(affine)
     order = np.argsort(axes)
     right, front, head = (slice(None, None, int(sense)) for sense in senses[order])
@@ -50,14 +59,14 @@ def radiological(volume: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[A
 
 
 def plane_spacing_mm(affine: NDArray[np.float64]) -> tuple[float, float]:
-    """What an element of such a slice measures in mm: (row, column)."""
+    """The spacing in mm along (rows, columns) of the slices that `radiological` gives; affine (4, 4)."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     order = np.argsort(_orientation(affine)[0])
     return float(lengths[order[1]]), float(lengths[order[0]])
 
 
 def _orientation(affine: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """For each array axis: the anatomical axis it runs along (0 right, 1 front, 2 head), and 1 or -1 for its sense."""
+    """For each array axis: its anatomical axis (0 right, 1 anterior, 2 superior), and its direction, 1 or -1."""
     import nibabel as nib
 
     codes = nib.orientations.io_orientation(affine)  # type: ignore[no-untyped-call]
@@ -65,7 +74,7 @@ def _orientation(affine: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray
 
 
 def fullest_slice(reference: Mask) -> int:
-    """The slice with most lesion; the middle one where there is none."""
+    """The index of the slice of a mask (slices, rows, columns) with most lesion; the middle one if there is none."""
     counts = reference.sum(axis=(1, 2))
     return int(counts.argmax()) if counts.any() else len(reference) // 2
 
@@ -109,7 +118,17 @@ def close_up(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Fie
 
 
 def grey(plane: NDArray[np.float32], field: Field, window: Window, pixel_mm: float) -> Pixels:
-    """A slice as RGB with square pixels of `pixel_mm`, between the window's black and white."""
+    """A slice as an RGB picture with square pixels.
+
+    Args:
+        plane: (rows, columns).
+        field: the rectangle to show.
+        window: the values that become black and white.
+        pixel_mm: side of a pixel in mm.
+
+    Returns:
+        (rows, columns, 3).
+    """
     low, high = window
     scaled = np.clip((field.of(plane).astype(np.float64) - low) / max(high - low, 1e-6), 0, 1)
     levels = (_resampled(scaled, field, pixel_mm, order=1) * 255).round().astype(np.uint8)
@@ -117,23 +136,34 @@ def grey(plane: NDArray[np.float32], field: Field, window: Window, pixel_mm: flo
 
 
 def overlay(picture: Pixels, prediction: Mask, reference: Mask, field: Field, pixel_mm: float) -> Pixels:
-    """True positives filled, false positives striped, misses outlined: told apart without colour too."""
-    found, wanted = (_enlarged(mask, field, pixel_mm) for mask in (prediction, reference))
-    rows, columns = np.indices(found.shape)
+    """Draw errors into a picture: true positives filled, false positives striped, false negatives outlined.
+
+    Args:
+        picture: (rows, columns, 3), from `grey` with the same field and pixel size.
+        prediction: mask of the slice, (rows, columns) of voxels.
+        reference: mask of the slice, (rows, columns) of voxels.
+        field: the rectangle that the picture shows.
+        pixel_mm: side of a pixel in mm.
+
+    Returns:
+        A new picture, (rows, columns, 3).
+    """
+    predicted, true = (_enlarged(mask, field, pixel_mm) for mask in (prediction, reference))
+    rows, columns = np.indices(predicted.shape)
     striped = (rows + columns) % STRIPE_PIXELS < STRIPE_PIXELS * 2 // 3
-    picture = _painted(picture, found & wanted, TRUE_POSITIVE, 0.75)
-    picture = _painted(picture, found & ~wanted & striped, FALSE_POSITIVE, 0.95)
-    missed = wanted & ~found
+    picture = _painted(picture, predicted & true, TRUE_POSITIVE, 0.75)
+    picture = _painted(picture, predicted & ~true & striped, FALSE_POSITIVE, 0.95)
+    missed = true & ~predicted
     return _painted(_painted(picture, missed, MISSED, 0.35), _outline(missed), MISSED, 1.0)
 
 
 def with_reference(picture: Pixels, reference: Mask, field: Field, pixel_mm: float) -> Pixels:
-    """The reference filled in its own colour."""
+    """The picture (rows, columns, 3) with the reference mask filled."""
     return _painted(picture, _enlarged(reference, field, pixel_mm), REFERENCE, 0.75)
 
 
 def framed(picture: Pixels, outer: Field, inner: Field, pixel_mm: float) -> Pixels:
-    """A thin white rectangle where `inner` lies in `outer`."""
+    """The picture of `outer`, (rows, columns, 3), with a thin white rectangle around `inner`."""
     start_mm = (
         (inner.rows.start - outer.rows.start) * outer.spacing_mm[0],
         (inner.columns.start - outer.columns.start) * outer.spacing_mm[1],

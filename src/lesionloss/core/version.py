@@ -1,3 +1,3 @@
-"""The version, which every file that this program writes names."""
+"""The version of the package, which is part of every file that it writes."""
 
 __version__ = "0.2.0"

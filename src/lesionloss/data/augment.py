@@ -15,8 +15,8 @@ import numpy.typing as npt
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.parameters import Parameter, check_keywords, parameter
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.core.ranges import Hyperparameter, hyperparameter
 from lesionloss.data.intensity import BiasField, Brightness, Contrast, Gamma, Noise, Rescale, Tone
 from lesionloss.data.patch_sampling import Window
 from lesionloss.data.patches import Patch, Size, Stream
@@ -196,13 +196,7 @@ def _parse_step(text: str) -> Step:
     if name not in KINDS:
         raise UsageError(f"augment: no step is named {name!r}; {nearest(name, [*KINDS, *PRESETS])}")
     kind = KINDS[name]
-    settings = _settings(kind)
-    for key, value in keywords.items():
-        if key not in settings:
-            raise UsageError(f"augment: {name} has no setting {key!r}; {nearest(key, list(settings))}")
-        setting = settings[key]
-        if setting is not None:
-            setting.check(value, f"augment: {name}")
+    check_keywords(keywords, _settings(kind), f"augment: {name}", "setting")
     if keywords.get("axes") is not None:
         _check_axes(keywords["axes"], name)
     step: Step = kind(**keywords)
@@ -222,11 +216,10 @@ def _check_axes(axes: Any, name: str) -> None:
         raise UsageError(f"augment: {name}: axes are {many} from 0 to 2, such as (0, 1), got {axes!r}")
 
 
-def _settings(kind: type[Any]) -> dict[str, Hyperparameter | None]:
+def _settings(kind: type[Any]) -> dict[str, Parameter | None]:
     """What each keyword of a step may be; None for axes, which are checked apart."""
     hints = typing.get_type_hints(kind, include_extras=True)
     defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
     return {
-        name: None if name == "axes" else hyperparameter(name, hints[name], default)
-        for name, default in defaults.items()
+        name: None if name == "axes" else parameter(name, hints[name], default) for name, default in defaults.items()
     }

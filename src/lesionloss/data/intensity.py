@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from lesionloss.core.ranges import Order, Range, Share
+from lesionloss.core.ranges import Positive, Range, Share
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.transforms import ordered
 
@@ -131,7 +131,7 @@ class BiasField:
     """
 
     strength: Annotated[float, Range(0, 2)] = 0.1
-    degree: Order = 3
+    degree: Positive = 3
     level: Deviations = 4.0
     probability: Share = 0.5
 

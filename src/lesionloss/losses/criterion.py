@@ -2,21 +2,21 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, reduce
-from typing import Any, Literal
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.ranges import Value
+from lesionloss.core.parameters import Value
 from lesionloss.losses import registry
 from lesionloss.losses.alignment import align
-from lesionloss.losses.compiling import by_hand, register, stays_one_operation
+from lesionloss.losses.foreign_arguments import foreign_hint
 from lesionloss.losses.input_checks import look
-from lesionloss.losses.kernels import READABLE, Kernel, fastest
-from lesionloss.losses.kernels.plan import Plan, plan_of
+from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.registry import LossRecord
 from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
 from lesionloss.losses.voxels import LossOptions, Voxels
@@ -38,10 +38,12 @@ def _bind(term: SpecTerm) -> BoundTerm:
     return BoundTerm(term.weight, term.name, lambda v: function(v, **given))
 
 
-def _options(pooled: bool, empty: str, background: bool, multilabel: bool, ignore_index: int | None) -> LossOptions:
+def _options(
+    pooled: bool, empty: str, average_background: bool, multilabel: bool, ignore_index: int | None
+) -> LossOptions:
     if empty not in ("count", "skip"):
         raise UsageError(f'empty must be "count" or "skip", got {empty!r}')
-    return LossOptions(pooled, background, empty == "skip", multilabel, ignore_index)
+    return LossOptions(pooled, average_background, empty == "skip", multilabel, ignore_index)
 
 
 class Loss(nn.Module):
@@ -56,8 +58,9 @@ class Loss(nn.Module):
         self.options = options or LossOptions()
         self.kernel = kernel
         self._terms = tuple(_bind(term) for term in spec.terms)
-        self._plans: dict[tuple[int, int], Plan] = {}
-        self._handle = register(self)
+        # torch.compile compiles a code object eight times at most, and all losses have this one: so each gets a copy.
+        own = FunctionType(Loss.forward.__code__.replace(), globals(), "forward", Loss.forward.__defaults__)
+        vars(self)["forward"] = MethodType(own, self)
 
     def forward(
         self,
@@ -67,21 +70,32 @@ class Loss(nn.Module):
         reduce: bool = True,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """The value of the loss, a scalar; with `reduce=False` one per image, (B,), or (1,) if the batch is pooled.
+        """The value of the loss.
 
-        logits (B, C, H, W) or (B, C, D, H, W): C = 1 is a sigmoid, more channels a softmax, background first.
-        labels (B, *space) or (B, 1, *space): class numbers (floating point with C <= 2: share of the lesion), or
-        (B, C, *space): one-hot or soft. valid, shaped like one map of labels: voxels where it is false count for
-        nothing. weights (B,): how much each image counts in the average.
+        Args:
+            logits: (B, C, H, W) or (B, C, D, H, W). C = 1 is a sigmoid, more channels a softmax, background first.
+            labels: (B, *space) or (B, 1, *space): class numbers (floating point with C <= 2: share of the lesion), or
+                (B, C, *space): one-hot or soft.
+            valid: shaped like one map of labels; voxels where it is false are ignored.
+            reduce: False gives one value for each image.
+            weights: (B,), the weight of each image in the average.
 
-        Raises UsageError for shapes that do not fit, DataError for NaN logits or labels out of range. On a GPU such
-        values make the loss NaN instead, because looking would mean waiting.
+        Returns:
+            A scalar; with `reduce=False` (B,), or (1,) if the batch is pooled.
+
+        Raises:
+            UsageError: shapes do not fit.
+            DataError: logits are NaN or infinite, or labels out of range. On a GPU such values make the loss NaN
+                instead, because checking would mean waiting.
         """
-        if self.kernel is not READABLE and stays_one_operation(logits):
-            images, _ = by_hand(logits, labels, valid, self._handle)
+        if self.kernel is FAST and torch.compiler.is_dynamo_compiling():
+            images = self._uncompiled(logits, labels, valid)
         else:
             images = self.per_image(logits, labels, valid)
         return _average(images, weights, reduce, self.options)
+
+    if TYPE_CHECKING:  # nn.Module leaves the type of a call open
+        __call__ = forward
 
     def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
@@ -90,25 +104,18 @@ class Loss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             return self._per_image(logits, labels, valid)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _uncompiled(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        """Compiled functions stop here and go on afterwards: the fast kernel is no program for a compiler."""
+        return self.per_image(logits, labels, valid)
+
     def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        kernel = self.kernel or fastest(logits)
+        kernel = READABLE if torch.compiler.is_compiling() else self.kernel or FAST
         v = align(logits, labels, valid, self.options, kernel)
-        if kernel is not READABLE:
-            v = replace(v, plan=self._plan(v))
-        looks = kernel.looks(v)
-        poison = None if looks else look(v.logits, v.labels, v.valid)
-        rows = _sum([_times(term.weight, per_image(term, v)) for term in self._terms])
-        if looks and not v.results.plan:  # the terms did not ask for what they were expected to
-            look(v.logits, v.labels, v.valid)
+        poison = look(v.logits, v.labels, v.valid)
+        rows = reduce(torch.add, [_times(term.weight, per_image(term, v)) for term in self._terms])
         images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
         return images if poison is None else images + poison
-
-    def _plan(self, v: Voxels) -> Plan:
-        """What the terms are going to ask for; it depends on nothing but the number of classes and channels."""
-        key = (v.classes, v.groups)
-        if key not in self._plans:
-            self._plans[key] = plan_of([term.call for term in self._terms], v)
-        return self._plans[key]
 
     def __str__(self) -> str:
         return str(self.spec)
@@ -122,10 +129,6 @@ class Loss(nn.Module):
 
 def _times(weight: float, values: Tensor) -> Tensor:
     return values if weight == 1 else weight * values
-
-
-def _sum(values: list[Tensor]) -> Tensor:
-    return reduce(torch.add, values)
 
 
 def per_image(term: BoundTerm, v: Voxels) -> Tensor:
@@ -161,7 +164,7 @@ def _differences(options: LossOptions) -> list[str]:
     entries: list[tuple[str, object, object]] = [
         ("pooled", options.pooled, False),
         ("empty", "skip" if options.skip_empty else "count", "count"),
-        ("background", options.background, False),
+        ("average_background", options.average_background, False),
         ("multilabel", options.multilabel, False),
         ("ignore_index", options.ignore_index, None),
     ]
@@ -172,7 +175,7 @@ def build(
     text: str,
     pooled: bool = False,
     empty: Empty = "count",
-    background: bool = False,
+    average_background: bool = False,
     multilabel: bool = False,
     ignore_index: int | None = None,
     *,
@@ -182,13 +185,13 @@ def build(
 
     pooled: the batch counts as one image. empty: "count" charges false alarms in images without a lesion, "skip" leaves
     classes that the reference does not hold out of the overlap terms (an image without any costs 0 there).
-    background: overlap losses average over class 0 too. multilabel: each channel is a sigmoid and a question of its
-    own. ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
+    average_background: overlap losses average over class 0 too. multilabel: each channel is an independent binary task.
+    ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
     `lesionloss.losses.kernels`); None takes the fastest that fits each batch.
 
     Raises UsageError for text that is no sum of known losses.
     """
-    return Loss(parse(text), _options(pooled, empty, background, multilabel, ignore_index), kernel)
+    return Loss(parse(text), _options(pooled, empty, average_background, multilabel, ignore_index), kernel)
 
 
 def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | None) -> Loss:
@@ -200,11 +203,6 @@ def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | 
 # --- the named classes ---------------------------------------------------------------------------------------------
 
 _OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:-1])
-
-
-def class_names() -> list[str]:
-    """The names of all classes that `named_class` can give."""
-    return [record.class_name for record in registry.list_losses()]
 
 
 def named_class(class_name: str) -> type[Loss]:
@@ -222,19 +220,16 @@ def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for parameter in list(inspect.signature(function).parameters.values())[1:]
     ]
-    # FocalLoss(background=0.75) is a weight; to average over class 0 too, such a loss is made with `build`.
-    options = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in _OPTIONS
-        if parameter.name not in record.defaults
-    ]
+    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in _OPTIONS]
     signature = inspect.Signature(hyperparameters + options)
 
     def __init__(self: Loss, *positional: Any, **keywords: Any) -> None:
         try:
             arguments = signature.bind(*positional, **keywords).arguments
         except TypeError as error:
-            raise TypeError(f"{record.class_name}: {error}; it takes {', '.join(signature.parameters)}") from None
+            hint = foreign_hint([key for key in keywords if key not in signature.parameters], record.defaults)
+            hint = hint or f"it takes {', '.join(signature.parameters)}"
+            raise TypeError(f"{record.class_name}: {error}; {hint}") from None
         given = {key: arguments.pop(key) for key in list(arguments) if key in record.defaults}
         spec = Spec((_checked_term(record, given),))
         chosen = {option.name: option.default for option in _OPTIONS} | arguments

@@ -1,4 +1,4 @@
-"""What a docstring of a loss says, by section: "Formula: ...", "fp: ...", "Limits: ...", one paragraph each."""
+"""Cards of losses, made from the sections of their docstrings: "Formula: ...", "fp: ...", "Limits: ..."."""
 
 from lesionloss.losses import registry
 from lesionloss.losses.registry import LossRecord
@@ -8,29 +8,30 @@ One image: n valid voxels; classes c, background 0; t one-hot reference; p proba
 sigmoid); ce = -log p of the true class; q = 1 - p of the true class. Per class: TP = Σ p t, FP = Σ p (1 - t),
 FN = Σ (1 - p) t; s = 1e-5; index(fp, fn) = (TP + s) / (TP + fp·FP + fn·FN + s). Everything is computed per image and
 averaged over images (`pooled=True`: the batch is one image); overlap losses are averaged over the lesion classes
-(`background=True`: over all). `empty="skip"` leaves classes that the reference does not hold out of overlap terms."""
+(`average_background=True`: over all). `empty="skip"` excludes classes that are absent from the reference from
+overlap losses."""
 HEADINGS = ("Formula", "Limits", "Empty", "Released", "Example")
 
 
 def sections(record: LossRecord) -> dict[str, str]:
-    """The sections of a loss's docstring: HEADINGS, and one per hyperparameter; an alias has those of its parts."""
+    """The sections of a docstring: HEADINGS, and one per hyperparameter; an alias has those of its parts."""
     if record.text is None:
         return _parse(record.doc, (*HEADINGS, *record.defaults))
     parts = [registry.get(name) for name in record.text.split(" + ")]
-    found = {"Formula": record.text, "Empty": "as its two parts.", "Example": record.name}
+    found = {"Formula": record.text, "Empty": "as in its two parts.", "Example": record.name}
     for part in parts:
         found |= {key: text for key, text in sections(part).items() if key in part.defaults}
     return found
 
 
 def call(record: LossRecord) -> str:
-    """How it is written with its defaults: name(hyperparameter=default, ...)."""
+    """The text of a loss with its defaults: name(hyperparameter=default, ...)."""
     inside = ", ".join(f"{key}={value}" for key, value in record.defaults.items())
     return f"{record.name}({inside})" if inside else record.name
 
 
 def markdown() -> str:
-    """docs/losses.md: a table of all losses, then one section for each."""
+    """The page of all losses: a table, then one section for each."""
     records = registry.list_losses()
     lines = ["# Losses", "", "Written by `lesionloss losses --markdown`; the source of each line is a docstring.", ""]
     lines += [LEGEND, "", "| name | what it does | class |", "|---|---|---|"]
@@ -53,7 +54,7 @@ def _markdown_card(record: LossRecord) -> list[str]:
 
 
 def _parse(doc: str, known: tuple[str, ...]) -> dict[str, str]:
-    """Lines "heading: text"; a line that goes on is indented."""
+    """Lines "heading: text"; a continued line is indented."""
     found: dict[str, str] = {}
     current = ""
     for line in doc.splitlines()[1:]:

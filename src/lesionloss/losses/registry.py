@@ -1,10 +1,9 @@
-"""The losses by name: each registered once, on purpose, with a title, a source and defaults."""
+"""The losses by name: each is registered once, with a title, a source and defaults."""
 
 import importlib
 import importlib.machinery
 import inspect
 import types
-import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from torch import Tensor
 from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import LesionLossError, UsageError
 from lesionloss.core.files import sha256_of
-from lesionloss.core.ranges import Hyperparameter, Value, hyperparameter
+from lesionloss.core.parameters import Parameter, Value
+from lesionloss.losses.hyperparameters import keywords_of, read_hyperparameters
 
 if TYPE_CHECKING:
     from lesionloss.losses.voxels import Voxels
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 LossFunction = Callable[..., Tensor]
 F = TypeVar("F", bound=LossFunction)
 
-# How the words of a name are spelt in the name of its class.
+# Spelling of the words of a name in the name of its class.
 _SPELLING = {"ce": "CE", "hytver": "HyTver", "topk": "TopK", "logcosh": "LogCosh"}
 
 
 @dataclass(frozen=True)
 class LossRecord:
-    """A registered loss. `function(voxels, **hyperparameters)` gives (I,) per image or (I, K) per image and class."""
+    """A registered loss. `function(voxels, **hyperparameters)` returns (I,) per image or (I, K) per image and class."""
 
     name: str
     title: str
     source: str
     defaults: dict[str, Value]
     function: LossFunction
-    hyperparameters: dict[str, Hyperparameter]
+    hyperparameters: dict[str, Parameter]
     doc: str
-    text: str | None = None  # for an alias: the sum that it stands for
+    text: str | None = None  # of an alias: the sum that it abbreviates
 
     @property
     def class_name(self) -> str:
@@ -54,7 +54,7 @@ _user_files: dict[str, "UserFile"] = {}  # by content
 
 @dataclass(frozen=True)
 class UserFile:
-    """A Python file that was loaded, the hash of its content, and the losses it registered."""
+    """A Python file of the user's that was loaded, the hash of its content, and the losses that it registered."""
 
     path: Path
     sha256: str
@@ -64,15 +64,22 @@ class UserFile:
 def loss(name: str, *, source: str) -> Callable[[F], F]:
     """Register a loss function `f(v: Voxels, *, hyperparameter=default) -> Tensor` under a name.
 
-    The first line of its docstring becomes the title in lists, cards and reports.
+    Args:
+        name: how the loss is written in texts, such as "dice".
+        source: the paper and the equation, or whose idea it is.
 
-    Raises UsageError if the name is taken or is no identifier, the docstring or the source is missing, or a
-    hyperparameter has no default or is not keyword-only.
+    Returns:
+        A decorator. The function must return one value per image, (I,), or per image and class, (I, K). The first line
+        of its docstring becomes the title in lists, cards and reports.
+
+    Raises:
+        UsageError: if the name is taken or is no identifier, the docstring or the source is missing, or a
+            hyperparameter has no default or is not keyword-only.
     """
 
     def register(function: F) -> F:
         if not function.__module__.startswith("lesionloss.losses.families"):
-            load_built_in()  # so that a clash is met here, by the one who chose the name
+            load_built_in()  # so that a clash of names is reported here
         LOSSES.add(name, make_record(name, source, function))
         return function
 
@@ -80,44 +87,32 @@ def loss(name: str, *, source: str) -> Callable[[F], F]:
 
 
 def make_record(name: str, source: str, function: LossFunction, text: str | None = None) -> LossRecord:
-    """A record of a loss function, checked; `loss` says what is refused."""
+    """A record of a loss function.
+
+    Raises:
+        UsageError: as `loss`.
+    """
     if not name.isidentifier() or name != name.lower():
-        raise UsageError(f"a loss is named like a Python function, in small letters; got {name!r}")
+        raise UsageError(f"the name of a loss must be a Python identifier in small letters; got {name!r}")
     if not source.strip():
-        raise UsageError(f"loss {name!r} has no source; name the paper and the equation, or say whose idea it is")
+        raise UsageError(f"loss {name!r} has no source; give the paper and the equation, or say whose idea it is")
     doc = inspect.getdoc(function) or ""
     title = doc.split("\n", 1)[0].strip()
     if not title:
         raise UsageError(f"loss {name!r} has no docstring; its first line becomes the title of the loss")
-    hyperparameters = _hyperparameters(name, function)
+    hyperparameters = read_hyperparameters(name, function)
     defaults = {h.name: h.default for h in hyperparameters.values()}
     return LossRecord(name, title, source, defaults, function, hyperparameters, doc, text)
 
 
-def _hyperparameters(name: str, function: LossFunction) -> dict[str, Hyperparameter]:
-    keywords = list(inspect.signature(function).parameters.values())[1:]
-    hints = typing.get_type_hints(function, include_extras=True)
-    found = {}
-    for keyword in keywords:
-        if keyword.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise UsageError(f"loss {name!r}: write its hyperparameters behind a star: f(v, *, {keyword} = ...)")
-        if keyword.default is inspect.Parameter.empty:
-            raise UsageError(f"loss {name!r}: hyperparameter {keyword.name!r} has no default")
-        if not isinstance(keyword.default, bool | int | float | None):
-            raise UsageError(f"loss {name!r}: hyperparameter {keyword.name!r} must be a number, True, False or None")
-        record = hyperparameter(keyword.name, hints.get(keyword.name), keyword.default)
-        record.check(keyword.default, f"loss {name!r}, default")
-        found[keyword.name] = record
-    return found
-
-
 def alias(name: str, parts: Sequence[LossFunction], *, title: str, source: str) -> LossFunction:
-    """Register a name for the sum of losses that are registered already; it takes the hyperparameters of its parts.
+    """Register a name for a sum of registered losses; it has the hyperparameters of its parts.
 
-    Raises UsageError as `loss` does, and if two parts share a hyperparameter.
+    Raises:
+        UsageError: as `loss`, and if two parts share a hyperparameter.
     """
     records = [next(record for record in LOSSES if record.function is part) for part in parts]
-    keywords = [keyword for part in parts for keyword in list(inspect.signature(part).parameters.values())[1:]]
+    keywords = [keyword for part in parts for keyword in keywords_of(part)]
     if len({keyword.name for keyword in keywords}) < len(keywords):
         raise UsageError(f"alias {name!r}: its parts share a hyperparameter")
 
@@ -137,26 +132,41 @@ def alias(name: str, parts: Sequence[LossFunction], *, title: str, source: str) 
 
 
 def list_losses() -> list[LossRecord]:
-    """All registered losses, in the order of registration: records with name, title, defaults and source."""
+    """All registered losses, in the order of registration.
+
+    Returns:
+        Records with name, title, defaults, source and class name; those of your own are behind those of the package.
+    """
     load_built_in()
     return list(LOSSES)
 
 
 def get(name: str) -> LossRecord:
-    """Raises UsageError with the nearest known name if no loss is called so."""
+    """The record of a loss.
+
+    Raises:
+        UsageError: if no loss has that name, with the nearest known one.
+    """
     load_built_in()
     return LOSSES.get(name)
 
 
 def load_built_in() -> None:
-    """Register the losses of the package, in the order of the list in the documentation."""
+    """Register the losses of the package, in the order of the documentation."""
     importlib.import_module("lesionloss.losses.families")
 
 
 def load_user_file(path: Path) -> list[LossRecord]:
-    """Execute a Python file and return the losses it registers. A content that was loaded before gives an empty list.
+    """Execute a Python file that registers losses.
 
-    Raises UsageError if there is no such file, it fails, or it registers nothing; then nothing of it stays registered.
+    Args:
+        path: the file. It is executed once; the same content again gives an empty list.
+
+    Returns:
+        The losses that it registers.
+
+    Raises:
+        UsageError: if there is no such file, it fails, or it registers nothing; nothing of it stays registered then.
     """
     load_built_in()
     path = Path(path)
@@ -200,7 +210,7 @@ def _execute(path: Path) -> None:
 
 
 def _line_in(path: Path, error: BaseException) -> str:
-    """The last line of the file on the way to the error."""
+    """The line of the file at which the error occurred."""
     line, trace = "", error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):

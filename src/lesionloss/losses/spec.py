@@ -1,13 +1,18 @@
-"""Text and weighted sums: "0.5*dice + 0.5*focal(gamma=2)". Parsed as a syntax tree, with literals only."""
+"""Losses as text, and their weighted sums: "0.5*dice + 0.5*focal(gamma=2)". Parsed as a syntax tree, never executed."""
 
 import ast
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lesionloss.core.catalogue import nearest
+from lesionloss.core.call_text import format_call, parse_expression, read_call, unreadable
 from lesionloss.core.errors import UsageError
-from lesionloss.core.ranges import Value
+from lesionloss.core.parameters import Value, check_keywords
 from lesionloss.losses import registry
+from lesionloss.losses.foreign_arguments import foreign_hint
+
+_NOUN = "loss"
+_FORM = 'write a sum such as "0.5*dice + 0.5*focal(gamma=2)"'
 
 
 @dataclass(frozen=True)
@@ -19,8 +24,8 @@ class SpecTerm:
     given: tuple[tuple[str, Value], ...] = ()
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{key}={value!r}" for key, value in self.given)
-        call = f"{self.name}({inside})" if inside else self.name
+        """The text that gives this summand."""
+        call = format_call(self.name, dict(self.given))
         return call if self.weight == 1 else f"{self.weight!r}*{call}"
 
 
@@ -31,26 +36,31 @@ class Spec:
     terms: tuple[SpecTerm, ...]
 
     def __str__(self) -> str:
+        """The text that `parse` reads back."""
         return " + ".join(map(str, self.terms))
 
 
 def parse(text: str) -> Spec:
     """Read a loss from text.
 
-    Raises UsageError for text that is no sum of losses, an unknown loss or hyperparameter (with the nearest known
-    name), and a hyperparameter or weight out of range.
+    Args:
+        text: a registered loss, or a sum with weights: "dice", "0.5*dice + 0.5*focal(gamma=2)".
+
+    Returns:
+        The summands, with their hyperparameters checked.
+
+    Raises:
+        UsageError: for text that is no sum of losses, an unknown loss or hyperparameter (with the nearest known
+            name), and a hyperparameter or weight that is out of range.
     """
     if not isinstance(text, str) or not text.strip():
         raise UsageError(f'a loss is given as text, e.g. "dice + cross_entropy"; got {text!r}')
-    try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise _unreadable(text, "it does not parse") from error
+    tree = parse_expression(text, _NOUN, _FORM)
     return Spec(tuple(_term(node, text) for node in _summands(tree)))
 
 
-def _unreadable(text: str, why: str) -> UsageError:
-    return UsageError(f'can\'t read {text!r} as a loss: {why}. Write a sum such as "0.5*dice + 0.5*focal(gamma=2)"')
+def _unreadable(text: str, reason: str) -> UsageError:
+    return unreadable(text, _NOUN, reason, _FORM)
 
 
 def _summands(node: ast.expr) -> list[ast.expr]:
@@ -65,62 +75,49 @@ def _term(node: ast.expr, text: str) -> SpecTerm:
     weight = 1.0
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
         if not isinstance(node.left, ast.Constant | ast.UnaryOp):
-            raise _unreadable(text, "a weight stands before its loss, as in 2*dice")
+            raise _unreadable(text, "write a weight before its loss, as in 2*dice")
         weight, node = _weight(node.left, text), node.right
-    if isinstance(node, ast.Name):
-        return SpecTerm(weight, registry.get(node.id).name)
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        return SpecTerm(weight, registry.get(node.func.id).name, _given(node, node.func.id, text))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
         raise _unreadable(text, "losses are added, not subtracted")
-    raise _unreadable(text, f"{ast.unparse(node)!r} is no loss")
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+        record = registry.get(node.func.id)
+        wanted = format_call(record.name, record.defaults)
+        raise _unreadable(text, f"name the hyperparameters of {record.name}: {wanted}")
+    name, given = read_call(node, text, _NOUN, _FORM)
+    check_hyperparameters(registry.get(name).name, given)
+    return SpecTerm(weight, name, tuple(given.items()))
 
 
 def _weight(node: ast.expr, text: str) -> float:
-    value = _literal(node, text)
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError):
+        value = None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise _unreadable(text, f"the weight {ast.unparse(node)!r} is no positive number")
     return value
 
 
-def _literal(node: ast.expr, text: str) -> Value:
-    try:
-        value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        raise _unreadable(text, f"{ast.unparse(node)!r} is no number, True, False or None") from error
-    if not isinstance(value, bool | int | float | None):
-        raise _unreadable(text, f"{ast.unparse(node)!r} is no number, True, False or None")
-    return value
+def check_hyperparameters(name: str, given: Mapping[str, Value]) -> None:
+    """Compare hyperparameters with those that the loss `name` declares.
 
-
-def _given(call: ast.Call, name: str, text: str) -> tuple[tuple[str, Value], ...]:
-    if call.args:
-        raise _unreadable(text, f"name the hyperparameters of {name}: {_signature(name)}")
-    given = []
-    for keyword in call.keywords:
-        if keyword.arg is None:
-            raise _unreadable(text, "** is not understood")
-        given.append((keyword.arg, _literal(keyword.value, text)))
-    check_hyperparameters(name, dict(given))
-    return tuple(given)
-
-
-def _signature(name: str) -> str:
-    defaults = registry.get(name).defaults
-    return f"{name}({', '.join(f'{key}={value}' for key, value in defaults.items())})"
-
-
-def check_hyperparameters(name: str, given: dict[str, Value]) -> None:
-    """Raises UsageError for a hyperparameter that the loss does not have, or a value that it can't take."""
+    Raises:
+        UsageError: for a hyperparameter that the loss does not have, or a value that is not allowed.
+    """
     known = registry.get(name).hyperparameters
-    for key, value in given.items():
-        if not known:
-            raise UsageError(f"{name} has no hyperparameters; got {key}={value!r}")
-        if key not in known:
-            raise UsageError(f"{name} has no hyperparameter {key!r}; {nearest(key, list(known))}")
-        known[key].check(value, name)
+    try:
+        check_keywords(given, known, f"loss {name}", "hyperparameter")
+    except UsageError as error:
+        hint = foreign_hint([key for key in given if key not in known], known)
+        if not hint:
+            raise
+        raise UsageError(f"{error}. {hint}") from None
 
 
 def user_files_of(text: str) -> list[registry.UserFile]:
-    """The loaded files whose losses a text names, in the order of loading."""
+    """The loaded files whose losses a text names, in the order of loading.
+
+    Raises:
+        UsageError: as `parse`.
+    """
     return registry.user_files_with([term.name for term in parse(text).terms])

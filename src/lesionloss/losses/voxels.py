@@ -1,19 +1,18 @@
 """Prediction and reference side by side: everything a loss may ask about the voxels of a batch.
 
-Shapes, in one alphabet: B images, C channels, *space as they come; inside, R rows (B, or B·C when each channel is a
-question of its own), K classes (background first), V voxels, I rows of a result (R, or fewer when the batch is pooled).
+Shapes: B images, C channels, *space as they come; inside, R rows (B, or B·C where each channel is an independent binary
+task), K classes (background first), V voxels, I rows of a result (R, or fewer where the batch is pooled).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.kernels.plan import Plan, Results
+from lesionloss.losses.kernels.batch import Batch, kept
+from lesionloss.losses.kernels.selection import Listed, positions
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 from lesionloss.losses.kernels.types import Kernel
 
@@ -34,99 +33,65 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class LossOptions:
-    """How a batch is read. Decided when a loss is built, the same for each of its terms."""
+    """How a batch is read; set when a loss is built, the same for all of its terms."""
 
     pooled: bool = False  # the batch counts as one image
-    background: bool = False  # overlap losses average over class 0 too
+    average_background: bool = False  # overlap losses average over class 0 too
     skip_empty: bool = False  # a class that is absent from the reference leaves the overlap terms
-    multilabel: bool = False  # each channel is a question of its own
-    ignore_index: int | None = None  # voxels with this label count for nothing
-
-
-if TYPE_CHECKING:
-    kept = property
-else:
-
-    def kept(compute: Callable[["Voxels"], Tensor]) -> property:
-        """A property that is computed once. functools.cached_property takes a lock; torch.compile can't follow it."""
-        name = compute.__name__
-
-        def read(self: "Voxels") -> Tensor:
-            if name not in self._kept:
-                self._kept[name] = compute(self)
-            return self._kept[name]
-
-        return property(read, doc=compute.__doc__)
+    multilabel: bool = False  # each channel is an independent binary task
+    ignore_index: int | None = None  # voxels with this label are ignored
 
 
 @dataclass(frozen=True, eq=False)
-class Voxels:
-    """One batch, aligned, checked and in float32 or better; made by `lesionloss.losses.alignment.align`.
+class Voxels(Batch):
+    """What a loss function gets: one batch, made by `lesionloss.losses.alignment.align`.
 
-    A single logit z stands for the two classes (0, z). Masked voxels hold harmless values and are in no sum.
+    Attributes:
+        logits: (R, C, V) in float32 or float64, C = 1 or C = K > 2. A single logit z stands for the classes (0, z).
+        labels: (R, V) class numbers; if the labels are soft, (R, K, V) shares of the classes.
+        valid: (R, V) bool, or None if all voxels are valid. Masked voxels hold harmless values and are in no sum.
+        kernel: the implementation of the sums.
+        options: the options of the loss.
+        groups: number of rows that belong to one image.
     """
 
     eps: ClassVar[float] = 1e-5  # smoothing of ratios, in numerator and denominator
 
-    logits: Tensor  # (R, C, V), C = 1 or C = K > 2
-    labels: Tensor  # (R, V) class numbers; (R, K, V) shares of the classes if the labels are soft
-    valid: Tensor | None  # (R, V) bool; None: all
     kernel: Kernel = field(repr=False)
     options: LossOptions = LossOptions()
-    groups: int = 1  # rows that belong to one image
-    plan: Plan | None = None  # what the loss is going to ask the kernel for, if that is known
-    _kept: dict[object, Any] = field(default_factory=dict, repr=False)
-
-    # --- what is there -------------------------------------------------------------------------------------------
-
-    @property
-    def classes(self) -> int:
-        """K, the background included."""
-        return max(2, self.logits.shape[1])
-
-    @property
-    def soft(self) -> bool:
-        return self.labels.dim() == 3
+    groups: int = 1
 
     def refuse_parts(self, why: str) -> None:
-        """Raises UsageError if a voxel belongs to several classes in parts, for losses where that makes no sense."""
+        """Refuse voxels that belong to several classes in parts, for losses where that makes no sense.
+
+        Raises:
+            UsageError: there is such a voxel; the message begins with `why`.
+        """
         if self.soft and not torch.compiler.is_compiling():
             parts = (self.labels > 0) & (self.labels < 1)
             if bool(parts.any()):
                 raise UsageError(f"{why}, so labels must be class numbers or one-hot; got shares such as 0.5")
 
     @kept
-    def onehot(self) -> Tensor:
-        """t, (R, K, V): the share of each class; zero in masked voxels."""
-        if self.soft:
-            shares = self.labels
-        else:
-            numbers = torch.arange(self.classes, device=self.labels.device)[:, None]
-            shares = (self.labels[:, None] == numbers).to(self.logits.dtype)
-        return shares if self.valid is None else shares * self.valid[:, None]
-
-    @property
-    def results(self) -> Results:
-        """What the kernel has computed; its own notebook."""
-        found: Results | None = self._kept.get("results")
-        if found is None:
-            found = self._kept["results"] = Results()
-        return found
-
-    @kept
     def class_voxels(self) -> Tensor:
         """N_c, (I, K): voxels of each class in the reference."""
-        return self.kernel.class_voxels(self)
+        return self.pool(self.kernel.class_voxels(self))
 
     @property
     def lesions(self) -> tuple[Tensor, Tensor]:
-        """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C).
+        """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C). A GPU is waited for.
 
-        Raises UsageError for soft labels, where a voxel may be a lesion in part. On a GPU it waits for the list.
+        Raises:
+            UsageError: the labels are soft, so that a voxel may be a lesion in part.
         """
         if self.soft:
             raise UsageError("lesion voxels are listed for class numbers or one-hot labels; got shares of classes")
-        return self.kernel.lesions(self)
+        where = positions(self.labels)
+        return where, self.logits_at(where)
+
+    def logits_at(self, where: Tensor) -> Tensor:
+        """The logits, (n, C), of the voxels at positions (n,) in the flat labels."""
+        return Listed(where, *self.logits[:, 0].shape).take(self.logits).T
 
     @kept
     def n(self) -> Tensor:
@@ -136,45 +101,6 @@ class Voxels:
             each = self.logits.shape[-1] * (self.logits.shape[0] // rows)
             return self.logits.new_full((rows,), float(each))
         return self.total(self.valid.to(self.logits.dtype)).clamp_min(1.0)
-
-    # --- probabilities and cross-entropy ---------------------------------------------------------------------------
-
-    @kept
-    def log_p(self) -> Tensor:
-        """(R, K, V): log-probabilities, from the logits."""
-        if self.logits.shape[1] > 1:
-            return torch.log_softmax(self.logits, dim=1)
-        return logsigmoid(torch.cat([-self.logits, self.logits], dim=1))
-
-    @kept
-    def p(self) -> Tensor:
-        """(R, K, V): probabilities. In masked voxels they mean nothing: use `total`, `mean` or `counts`."""
-        if self.logits.shape[1] > 1:
-            return torch.softmax(self.logits, dim=1)
-        return torch.sigmoid(torch.cat([-self.logits, self.logits], dim=1))
-
-    @kept
-    def cross_entropy(self) -> Tensor:
-        """ce = -log p of the true class, (R, 1, V); for soft labels of each class, (R, K, V). See `mean`."""
-        if self.soft:
-            return -self.log_p
-        if self.logits.shape[1] > 1:
-            return -self.log_p.gather(1, self.labels[:, None].long())
-        sign = 2.0 * self.labels[:, None].to(self.logits.dtype) - 1.0
-        return -logsigmoid(self.logits * sign)
-
-    @kept
-    def wrong(self) -> Tensor:
-        """q = 1 - p of the true class, shaped like `cross_entropy`; full precision where the prediction is sure."""
-        return -torch.expm1(-self.cross_entropy)
-
-    def weights(self, *, lesion: float, background: float) -> Tensor:
-        """The weight of each voxel's class, shaped to multiply `cross_entropy`."""
-        if self.soft:
-            table = self.logits.new_full((self.classes, 1), lesion)
-            table[0] = background
-            return table
-        return torch.where(self.labels > 0, lesion, background)[:, None].to(self.logits.dtype)
 
     # --- sums ------------------------------------------------------------------------------------------------------
 
@@ -206,31 +132,30 @@ class Voxels:
 
     def term_sums(self, lesion: Term | None = None, background: Term | None = None) -> tuple[Tensor, Tensor]:
         """Sums of a term (None: ce) over lesion voxels and over background voxels: (I,), (I,)."""
-        return self.kernel.term_sums(self, lesion or CrossEntropy(), background or CrossEntropy())
+        sums = self.kernel.term_sums(self, lesion or CrossEntropy(), background or CrossEntropy())
+        return self.pool(sums[0]), self.pool(sums[1])
 
-    def counts(self, *, background: bool | None = None, sharpen: float = 1.0) -> Counts:
-        """Soft counts per image and lesion class, (I, K-1), or (I, K) with the background.
+    def counts(self, *, average_background: bool | None = None, sharpen: float = 1.0) -> Counts:
+        """Soft counts per image and lesion class, (I, K-1), or of all classes, (I, K).
 
-        `sharpen` raises each voxel's false alarm and miss to that power (TP and TN stay): the DSC++ family.
-        `background=None`: as the loss was built.
+        Args:
+            average_background: whether to count class 0 too; None: as the loss was built.
+            sharpen: power of each voxel's share of false positives and false negatives (TP and TN stay): the DSC++
+                family.
         """
-        with_background = self.options.background if background is None else background
-        key = (with_background, sharpen)
-        if key not in self._kept:
-            self._kept[key] = Counts(*self.kernel.counts(self, sharpen, with_background))
-        found: Counts = self._kept[key]
-        return found
+        every = self.options.average_background if average_background is None else average_background
+        return self.once((every, sharpen), lambda: Counts(*map(self.pool, self.kernel.counts(self, sharpen, every))))
 
-    def squared_errors(self, *, background: bool | None = None) -> Tensor:
-        """Σ (p - t)², shaped like a count. For hard labels it is the false alarms and misses, sharpened by 2."""
+    def squared_errors(self, *, average_background: bool | None = None) -> Tensor:
+        """Σ (p - t)², shaped like a count. For hard labels: FP + FN, sharpened by 2."""
         if not self.soft:
-            c = self.counts(background=background, sharpen=2.0)
+            c = self.counts(average_background=average_background, sharpen=2.0)
             return c.fp + c.fn
-        with_background = self.options.background if background is None else background
+        every = self.options.average_background if average_background is None else average_background
         squares = (self.p - self.onehot).square()
         if self.valid is not None:
             squares = squares * self.valid[:, None]
-        return self.total(squares if with_background else squares[:, 1:])
+        return self.total(squares if every else squares[:, 1:])
 
     # --- averages --------------------------------------------------------------------------------------------------
 

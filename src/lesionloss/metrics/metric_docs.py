@@ -3,7 +3,7 @@
 import inspect
 import math
 
-from lesionloss.metrics.metric_options import LIMITS
+from lesionloss.metrics.metric_options import MEANINGS, option_parameters
 from lesionloss.metrics.metric_registry import Better, Metric, diagonal_mm, list_metrics
 
 LEGEND = """\
@@ -50,11 +50,10 @@ def formula(record: Metric) -> str:
 
 def options(record: Metric) -> list[tuple[str, str, str]]:
     """Name, default and description of each option."""
-    found = []
+    found, parameters = [], option_parameters(record.options)
     for name, default in record.options.items():
-        limits = LIMITS.get(name)
-        kind = "True or False" if isinstance(default, bool) else limits.describe() if limits else "a number"
-        words = f"{limits.words} ({kind})" if limits else kind
+        kind = parameters[name].describe()
+        words = f"{MEANINGS[name].words} ({kind})" if name in MEANINGS else kind
         found.append((name, "not given" if default is None else str(default), words))
     return found
 

@@ -1,64 +1,62 @@
 """What an option of a metric means and may be. An option of one name means the same in every metric that has it."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated, Any
 
-from lesionloss.core.catalogue import nearest
-from lesionloss.core.errors import UsageError
+from lesionloss.core.parameters import Parameter, Value, check_keywords, parameter
+from lesionloss.core.ranges import Choice, Positive, Range, Share
 
-Option = bool | int | float | None
+Option = Value
+NotNegative = Annotated[float, Range(0)]
 
 
 @dataclass(frozen=True)
-class Limits:
-    """`words`: what the option does; numbers lie from `low` to `high`; `whole`: only whole numbers; `among`: these."""
+class OptionMeaning:
+    """`words`: what the option does; `annotation`: which values it takes."""
 
     words: str
-    low: float = 0.0
-    high: float = math.inf
-    whole: bool = False
-    among: tuple[int, ...] = ()
-
-    def allows(self, value: float) -> bool:
-        inside = math.isfinite(value) and self.low <= value <= self.high
-        return inside and (not self.whole or value == int(value)) and (not self.among or value in self.among)
-
-    def describe(self) -> str:
-        if self.among:
-            return ", ".join(map(str, self.among[:-1])) + f" or {self.among[-1]}"
-        kind = "a whole number" if self.whole else "a number"
-        return f"{kind} >= {self.low:g}" if math.isinf(self.high) else f"{kind} from {self.low:g} to {self.high:g}"
+    annotation: Any
 
 
-LIMITS = {
-    "percent": Limits("the distance below which so many per cent of the distances lie; 100 is the largest", high=100),
-    "tolerance_mm": Limits("borders that are no further apart than this agree"),
-    "connectivity": Limits("neighbours of a voxel: 6 faces, 18 with edges, 26 with corners", among=(6, 18, 26)),
-    "min_volume_mm3": Limits("a lesion is larger than this"),
-    "min_voxels": Limits("a lesion has at least so many voxels, whatever their volume", low=1, whole=True),
-    "covered": Limits("more than this share of a lesion must be covered", high=1),
-    "counted": Limits("counterparts are looked at until they make up this share of the overlap", high=1),
-    "outside": Limits("none of these may lie by more than this share outside all lesions", high=1),
-    "released_bound": Limits("look at no more counterparts than the loop of the released program does"),
-    "eps": Limits("probabilities are kept this far from 0 in logarithms", low=1e-300, high=0.5),
-    "bins": Limits("equal bins of the lesion probability", low=1, high=100_000, whole=True),
-    "both_empty": Limits("what a case counts in which both masks are rightly empty, instead of nothing", high=1),
+MEANINGS = {
+    "percent": OptionMeaning(
+        "the distance below which so many per cent of the distances lie; 100 is the largest",
+        Annotated[float, Range(0, 100)],
+    ),
+    "tolerance_mm": OptionMeaning("borders that are no further apart than this agree", NotNegative),
+    "connectivity": OptionMeaning(
+        "neighbours of a voxel: 6 faces, 18 with edges, 26 with corners", Annotated[int, Choice((6, 18, 26))]
+    ),
+    "min_volume_mm3": OptionMeaning("a lesion is larger than this", NotNegative),
+    "min_voxels": OptionMeaning("a lesion has at least so many voxels, whatever their volume", Positive),
+    "covered": OptionMeaning("more than this share of a lesion must be covered", Share),
+    "counted": OptionMeaning("counterparts are looked at until they make up this share of the overlap", Share),
+    "outside": OptionMeaning("none of these may lie by more than this share outside all lesions", Share),
+    "released_bound": OptionMeaning("look at no more counterparts than the loop of the released program does", bool),
+    "eps": OptionMeaning("probabilities are kept this far from 0 in logarithms", Annotated[float, Range(1e-300, 0.5)]),
+    "bins": OptionMeaning("equal bins of the lesion probability", Annotated[int, Range(1, 100_000)]),
+    "both_empty": OptionMeaning("what a case counts in which both masks are rightly empty, instead of nothing", Share),
 }
 
 
-def checked_option(text: str, known: Mapping[str, Option], name: str, value: Option) -> Option:
-    """The value, whole where it must be.
+def option_parameters(options: Mapping[str, Option]) -> dict[str, Parameter]:
+    """What each option may be, from its meaning or, for one without, from its default."""
+    annotations = {name: MEANINGS[name].annotation if name in MEANINGS else None for name in options}
+    return {name: parameter(name, annotations[name], default) for name, default in options.items()}
 
-    Raises UsageError if the metric written as `text` has no such option, or for a value that it can't be.
+
+def checked_options(metric: str, known: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Option]:
+    """The given options of a metric; 18.0 becomes 18 where only whole numbers are allowed.
+
+    Raises:
+        UsageError: for an option that the metric does not have, or a value that is not allowed.
     """
-    if name not in known:
-        raise UsageError(f"metric {text!r} has no option {name!r}; {nearest(name, list(known))}")
-    if isinstance(known[name], bool) is not isinstance(value, bool):
-        raise UsageError(f"metric {text!r}: option {name!r} is {known[name]!r} by default and can't be {value!r}")
-    limits = LIMITS.get(name)
-    if limits is None or value is None or isinstance(value, bool):
-        return value
-    if not limits.allows(value):
-        raise UsageError(f"metric {text!r}: option {name!r} is {limits.describe()}, and can't be {value!r}")
-    return int(value) if limits.whole or limits.among else value
+    parameters = option_parameters(known)
+    whole = {name for name, record in parameters.items() if int in record.kinds and float not in record.kinds}
+    read = {
+        name: int(value) if name in whole and isinstance(value, float) and value.is_integer() else value
+        for name, value in given.items()
+    }
+    check_keywords(read, parameters, f"metric {metric}", "option")
+    return read

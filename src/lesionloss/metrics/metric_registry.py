@@ -5,17 +5,17 @@ option, in `score`, on the command line and in tables alike. `both_empty` is an 
 where both masks are empty: `"dice(both_empty=1)"`.
 """
 
-import ast
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from lesionloss.core.call_text import parse_call
 from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import UsageError
 from lesionloss.metrics.case import Case, Status
-from lesionloss.metrics.metric_options import Option, checked_option
+from lesionloss.metrics.metric_options import Option, checked_options
 
 StatusOf = Callable[[Case, Mapping[str, Option]], Status]
 Function = Callable[..., float]
@@ -165,38 +165,15 @@ def list_metrics() -> list[Metric]:
     return list(_CATALOGUE)
 
 
-def _literal(text: str, node: ast.expr) -> Option:
-    try:
-        value = ast.literal_eval(node)
-    except ValueError:
-        value = ""
-    if not isinstance(value, bool | int | float):
-        raise UsageError(f"metric {text!r}: expected numbers, True or False as options; e.g. nsd(tolerance_mm=2)")
-    return value
-
-
-def _parsed(text: str) -> tuple[str, dict[str, Option]]:
-    mistake = f"can't read metric {text!r}; write a name, or a name with options such as nsd(tolerance_mm=2)"
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise UsageError(mistake) from error
-    call = node if isinstance(node, ast.Call) else None
-    name = call.func if call else node
-    if not isinstance(name, ast.Name) or (call and (call.args or any(word.arg is None for word in call.keywords))):
-        raise UsageError(mistake)
-    return name.id, {str(word.arg): _literal(text, word.value) for word in call.keywords} if call else {}
-
-
 def choose(text: str) -> Chosen:
     """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
 
     Raises UsageError for an unknown name or option, with the nearest known one, and for a value out of its range.
     """
-    name, given = _parsed(text)
+    name, values = parse_call(text, "metric")
     record = _CATALOGUE.get(name)
     known = record.options | ({"both_empty": record.empty.both} if record.can_count_empty else {})
-    given = {key: checked_option(text, known, key, value) for key, value in given.items()}
+    given = checked_options(name, known, values)
     both = given.pop("both_empty", None)
     empty = record.empty if both is None else replace(record.empty, both=float(both))
     return Chosen(text, record, {**record.options, **given}, empty)

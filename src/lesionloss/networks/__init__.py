@@ -138,6 +138,7 @@ __all__ = [
     "channels_last",
     "check_network",
     "initialise",
+    "list_networks",
     "logits_of",
     "network_axes",
     "network_channels",

@@ -6,7 +6,6 @@ from torch import Tensor
 from lesionloss.core.errors import UsageError
 
 
-
 def visit_consistency(baseline: Tensor, followup: Tensor, labels: Tensor, valid: Tensor | None = None) -> Tensor:
     """Mean of p_baseline² plus mean of (1 - p_followup)² over the new-lesion voxels of the whole batch.
 

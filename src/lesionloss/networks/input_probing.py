@@ -40,6 +40,8 @@ def probe_input(name: str, body: nn.Module, values: Mapping[str, Any], axes: int
     for multiple, space in tries:
         try:
             logits, heads = _logits_and_heads(body, (1, values["in_channels"], *space), axes)
+        except ImportError as error:
+            raise missing_package(name, error) from error
         except Exception as error:  # foreign code: any error means that this size does not fit
             last = first_line(error)
             continue
@@ -47,6 +49,11 @@ def probe_input(name: str, body: nn.Module, values: Mapping[str, Any], axes: int
             return ProbedInput(multiple, heads)
         last = f"for sides of {'×'.join(map(str, space))} it gives {'×'.join(map(str, logits.shape))}"
     raise UsageError(f"{name} gives no logits on its input's grid, with sides of up to {MULTIPLES[-1]} voxels: {last}")
+
+
+def missing_package(name: str, error: ImportError) -> UsageError:
+    """Describe a package that a network of MONAI needs and that installing MONAI does not bring."""
+    return UsageError(f"network {name} needs a package that is not installed: {first_line(error)}")
 
 
 def first_line(error: BaseException) -> str:

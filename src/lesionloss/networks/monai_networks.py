@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
+from lesionloss.core.extras import missing_extra
 from lesionloss.networks.initial_weights import expect_few_lesions
-from lesionloss.networks.input_probing import ProbedInput, first_line, probe_input
+from lesionloss.networks.input_probing import ProbedInput, first_line, missing_package, probe_input
 from lesionloss.networks.network_output import Outputs, normalise_outputs
 
 PREFIX = "monai:"
@@ -130,6 +131,8 @@ class MonaiDesign:
         try:
             with lent_randomness(generator):
                 return self.kind(**(CHANNELS | silent | dict(values)))
+        except ImportError as error:
+            raise missing_package(self.name, error) from error
         except Exception as error:
             raise UsageError(f"{self.name} refuses these values: {first_line(error)}") from error
 
@@ -146,7 +149,10 @@ def monai_design(name: str) -> MonaiDesign:
     Raises:
         UsageError: There is none, or it does not segment.
     """
-    import monai.networks.nets as nets
+    try:
+        import monai.networks.nets as nets
+    except ModuleNotFoundError as error:
+        raise missing_extra(error, f"network {PREFIX}{name}") or error from error
 
     known = {
         key: kind

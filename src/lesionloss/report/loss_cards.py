@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.explain import Pull, pulls
+from lesionloss.losses.explain import GradientAnalysis, gradient_analysis
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
 
 SHARE = 0.01  # of the voxels is lesion in the image that shows the pull
@@ -30,7 +30,7 @@ class LossCard:
 
     loss: str
     parts: tuple[Part, ...]
-    pull: Pull | None
+    pull: GradientAnalysis | None
     unknown: str
 
 
@@ -66,8 +66,8 @@ def _card(loss: str) -> LossCard:
 
 
 @lru_cache(maxsize=64)
-def _pull(loss: str) -> Pull:
-    return pulls(loss, SHARE)
+def _pull(loss: str) -> GradientAnalysis:
+    return gradient_analysis(loss, SHARE)
 
 
 def _alias(name: str, text: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lesionloss.core.number_text import MINUS
 from lesionloss.core.palette import INK, LINE, MUTED
-from lesionloss.losses.explain import Pull
+from lesionloss.losses.explain import GradientAnalysis
 from lesionloss.metrics.thresholds import CurvePoint
 from lesionloss.report.history import Band
 from lesionloss.report.loss_styles import Style
@@ -111,7 +111,7 @@ def _histogram(axes: "Axes", measured: Calibration, look: Style) -> None:
     axes.set_xlabel("predicted probability")
 
 
-def pull(curve: Pull, look: Style) -> Painter:
+def pull(curve: GradientAnalysis, look: Style) -> Painter:
     """How hard a loss pulls one voxel towards the reference: of lesion (line), of background (dashed)."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:

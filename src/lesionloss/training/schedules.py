@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Protocol
 
-from lesionloss.core.ranges import Order, Range
+from lesionloss.core.ranges import Positive, Range
 from lesionloss.training.setting_texts import format_setting, read_setting
 from lesionloss.training.trial import TrainingRecipe
 
@@ -72,7 +72,7 @@ class Plateau:
     """
 
     factor_each: BelowOne = 0.5
-    patience: Order = 5
+    patience: Positive = 5
     lowest: Floor = 0.0
 
     def factor(self, step: int, recipe: TrainingRecipe, drops: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
-from lesionloss.core.ranges import hyperparameter
+from lesionloss.core.parameters import check_keywords, parameter
 
 
 def read_setting(text: str, kinds: Mapping[str, type[Any]], noun: str) -> Any:
@@ -28,12 +28,8 @@ def read_setting(text: str, kinds: Mapping[str, type[Any]], noun: str) -> Any:
     kind = kinds[name]
     hints = typing.get_type_hints(kind, include_extras=True)
     defaults: dict[str, Any] = {field.name: field.default for field in fields(kind)}
-    settings = {key: hyperparameter(key, hints[key], default) for key, default in defaults.items()}
-    for key, value in values.items():
-        if key not in settings:
-            known = nearest(key, list(settings)) if settings else "it has none"
-            raise UsageError(f"{noun} {name} has no setting {key!r}; {known}")
-        settings[key].check(value, f"{noun} {name}")
+    settings = {key: parameter(key, hints[key], default) for key, default in defaults.items()}
+    check_keywords(values, settings, f"{noun} {name}", "setting")
     return kind(**values)
 
 

@@ -1,8 +1,5 @@
-"""Every kernel has the values and gradients of the readable one, on every head, mask and option."""
+"""The fast kernel has the values and gradients of the readable one, on every head, mask and option."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,12 +7,11 @@ import torch
 from torch import Tensor
 
 import lesionloss as ll
-from kernel_cases import FAST, Case, agree, case, result
+from kernel_cases import Case, agree, case, result
 from lesionloss.core.randomness import torch_generator
-from lesionloss.losses.kernels import READABLE, by_name, on_cuda
-from lesionloss.losses.kernels import background as background_module
-from lesionloss.losses.kernels import pull as pull_module
-from lesionloss.losses.kernels import single as single_module
+from lesionloss.losses.kernels import FAST, READABLE, Batch
+from lesionloss.losses.kernels import fast as fast_module
+from lesionloss.losses.kernels.selection import Masked
 from random_batches import random_hyperparameters
 
 torch.set_num_threads(1)  # tiny tensors
@@ -34,25 +30,29 @@ def texts() -> Iterator[str]:
 TEXTS = sorted(set(texts()))
 
 
+@pytest.fixture(params=["listed", "masked"])
+def selection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesion voxels as a list, and as a mask, which is how a GPU has them."""
+    if request.param == "masked":
+        monkeypatch.setattr(fast_module, "select", lambda marks, where=None: Masked(marks != 0))
+
+
+@pytest.mark.usefixtures("selection")
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("name", FAST)
-def test_values_and_gradients_are_those_of_the_readable_kernel(name: str, text: str) -> None:
+def test_values_and_gradients_are_those_of_the_readable_kernel(text: str) -> None:
     for channels in (1, 2) if "released" in text else (1, 2, 5):
         for number in range(3):
             of = case(text, number, channels=channels)
             slow = result(text, READABLE, of, torch.float64)
-            for fast, expected in zip(result(text, by_name(name), of, torch.float64), slow, strict=True):
+            for fast, expected in zip(result(text, FAST, of, torch.float64), slow, strict=True):
                 agree(fast, expected, 1e-12)
             rounded = result(text, READABLE, of, torch.float32)
-            for fast, expected, single in zip(
-                result(text, by_name(name), of, torch.float32), slow, rounded, strict=True
-            ):
+            for fast, expected, single in zip(result(text, FAST, of, torch.float32), slow, rounded, strict=True):
                 agree(fast, expected, 1e-5, rounding=3 * float((single.double() - expected).abs().max()))
 
 
-@pytest.mark.parametrize("name", FAST)
 @pytest.mark.parametrize("kind", ["shares", "one-hot", "lesion map"])
-def test_other_labels(name: str, kind: str) -> None:
+def test_other_labels(kind: str) -> None:
     stream = torch_generator("kernels", kind)
     logits = torch.randn((2, 3 if kind != "lesion map" else 1, 4, 5), generator=stream, dtype=torch.float64)
     if kind == "lesion map":
@@ -64,13 +64,12 @@ def test_other_labels(name: str, kind: str) -> None:
     of = Case(logits, labels, None, {})
     for text in ("hytver", "asymmetric_unified_focal", "dice(squared=True)"):
         for fast, slow in zip(
-            result(text, by_name(name), of, torch.float64), result(text, READABLE, of, torch.float64), strict=True
+            result(text, FAST, of, torch.float64), result(text, READABLE, of, torch.float64), strict=True
         ):
             agree(fast, slow, 1e-12)
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_multilabel_and_ignored_voxels(name: str) -> None:
+def test_multilabel_and_ignored_voxels() -> None:
     stream = torch_generator("kernels", "multilabel")
     logits = torch.randn((3, 4, 6, 5), generator=stream, dtype=torch.float64)
     labels = (torch.rand(logits.shape, generator=stream) < 0.2).to(torch.uint8)
@@ -83,15 +82,15 @@ def test_multilabel_and_ignored_voxels(name: str) -> None:
     ):
         for text in ("hytver", "generalised_dice", "symmetric_unified_focal_plus_plus"):
             for fast, slow in zip(
-                result(text, by_name(name), of, torch.float64), result(text, READABLE, of, torch.float64), strict=True
+                result(text, FAST, of, torch.float64), result(text, READABLE, of, torch.float64), strict=True
             ):
                 agree(fast, slow, 1e-12)
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.usefixtures("selection")
 @pytest.mark.parametrize("size", [3.0, 12.0, 40.0, 300.0, 1e4])
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_sure_predictions_keep_their_digits(name: str, size: float, channels: int) -> None:
+def test_confident_predictions_keep_their_digits(size: float, channels: int) -> None:
     """Right and wrong ones, in single precision: each voxel's share of the value and its gradient."""
     stream = torch_generator("kernels", "sure", channels)
     right = torch.randint(0, max(2, channels), (1, 4, 6), generator=stream)
@@ -104,16 +103,16 @@ def test_sure_predictions_keep_their_digits(name: str, size: float, channels: in
         for labels in (right, said):
             of = Case(logits, labels, None, {})
             value, gradient = result(text, READABLE, of, torch.float64)
-            fast_value, fast_gradient = result(text, by_name(name), of, torch.float32)
+            fast_value, fast_gradient = result(text, FAST, of, torch.float32)
             torch.testing.assert_close(fast_value.double(), value, rtol=2e-5, atol=1e-12)
-            # 1 - p of a sure false alarm has lost digits in the readable kernel too.
+            # 1 - p of a confident false positive has lost digits in the readable kernel too.
             rounding = (result(text, READABLE, of, torch.float32)[1].double() - gradient).abs().max()
             assert (fast_gradient.double() - gradient).abs().max() <= 1e-5 * gradient.abs().max() + 3 * rounding + 1e-16
 
 
+@pytest.mark.usefixtures("selection")
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("name", FAST)
-def test_first_and_second_derivatives(name: str, channels: int) -> None:
+def test_first_and_second_derivatives(channels: int) -> None:
     stream = torch_generator("kernels", "derivatives", channels)
     logits = torch.randn((2, channels, 3, 2), generator=stream, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(0, max(2, channels), (2, 3, 2), generator=stream)
@@ -125,7 +124,7 @@ def test_first_and_second_derivatives(name: str, channels: int) -> None:
         "0.3*dice(squared=True) + weighted_gradient(gamma=3)",
         "topk_dice(k=60) + cross_entropy",
     ):
-        criterion = ll.build(text, kernel=by_name(name))
+        criterion = ll.build(text, kernel=FAST)
 
         def value(x: Tensor, criterion: ll.Loss = criterion) -> Tensor:
             return criterion(x, labels, valid=valid)
@@ -135,26 +134,7 @@ def test_first_and_second_derivatives(name: str, channels: int) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("name", FAST)
-def test_pieces_add_up(name: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images that are cut into many pieces, with lesions at the seams."""
-    for module in (background_module, single_module, pull_module):
-        monkeypatch.setattr(module, "CHUNK", 12)
-    monkeypatch.setattr(single_module, "LONG_CHUNK", 12)
-    stream = torch_generator("kernels", "pieces", channels)
-    logits = torch.randn((2, channels, 5, 13), generator=stream, dtype=torch.float64)
-    labels = torch.randint(0, max(2, channels), (2, 5, 13), generator=stream)
-    of = Case(logits, labels, torch.rand(labels.shape, generator=stream) < 0.8, {})
-    for text in ("hytver", "asymmetric_unified_focal_plus_plus", "ce_topk_dice"):
-        for fast, slow in zip(
-            result(text, by_name(name), of, torch.float64), result(text, READABLE, of, torch.float64), strict=True
-        ):
-            agree(fast, slow, 1e-12)
-
-
-@pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("name", FAST)
-def test_the_tail_of_small_errors_keeps_its_digits(name: str, channels: int) -> None:
+def test_the_tail_of_small_errors_keeps_its_digits(channels: int) -> None:
     stream = torch_generator("kernels", "tail", channels)
     labels = (torch.rand((2, 9, 16), generator=stream) < 0.1).to(torch.uint8)
     for sure in (9, 5, 3, 0):  # from errors of 1e-4 to any
@@ -162,17 +142,16 @@ def test_the_tail_of_small_errors_keeps_its_digits(name: str, channels: int) -> 
         logits[:, 0] += -sure if channels == 1 else sure
         of = Case(logits, labels, None, {})
         for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
-            fast = result("weighted_gradient(lesion=0.01)", by_name(name), of, dtype)[0]
+            fast = result("weighted_gradient(lesion=0.01)", FAST, of, dtype)[0]
             agree(fast, result("weighted_gradient(lesion=0.01)", READABLE, of, torch.float64)[0], tolerance)
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_large_logits_keep_their_differences(name: str) -> None:
+def test_large_logits_keep_their_differences() -> None:
     of = case("large", 1, channels=4)
     for far in (5e2, 3e4, 1e7):
         moved = Case(of.logits + far, of.labels, of.valid, of.options)
         for fast, slow in zip(
-            result("dice_focal", by_name(name), moved, torch.float64),
+            result("dice_focal", FAST, moved, torch.float64),
             result("dice_focal", READABLE, moved, torch.float64),
             strict=True,
         ):
@@ -184,40 +163,25 @@ def test_half_precision_is_read_as_single(dtype: torch.dtype) -> None:
     of = case("half", 0, channels=2)
     of = Case(of.logits.to(dtype), of.labels, of.valid, {})
     single = Case(of.logits.float(), of.labels, of.valid, {})
-    for name in FAST:
-        value, _ = result("hytver", by_name(name), of, dtype)
-        assert torch.equal(value.float(), result("hytver", by_name(name), single, torch.float32)[0])
+    value, _ = result("hytver", FAST, of, dtype)
+    assert torch.equal(value.float(), result("hytver", FAST, single, torch.float32)[0])
 
 
-TRITON = """
-import torch
-from lesionloss.losses.kernels import compiled, on_cuda
-from lesionloss.core.randomness import torch_generator
-
-stream = torch_generator("triton")
-for voxels in (17, 4096, 5000):
-    for masked in (False, True):
-        z = 8 * torch.randn((3, voxels), generator=stream) - 3
-        y = (torch.rand((3, voxels), generator=stream) < 0.1).to(torch.uint8)
-        inside = torch.rand((3, voxels), generator=stream) < 0.8 if masked else None
-        y = torch.where(inside, y, 0) if masked else y
-        ours, theirs = (made.walk_found(z, y, inside, True)[:, :8] for made in (on_cuda, compiled))
-        assert float(((ours - theirs).abs() / theirs.abs().clamp_min(1e-6)).max()) < 1e-6, (voxels, masked)
-        weights = torch.randn((3, 9), generator=stream, dtype=torch.float64)
-        ours, theirs = (made.walk_pull(z, y, inside, weights) for made in (on_cuda, compiled))
-        assert float((ours - theirs).abs().max()) < 2e-6, (voxels, masked)
-print("equal")
-"""
-
-
-@pytest.mark.skipif(
-    not on_cuda.installed(), reason="Triton is not installed: its programs can't be run, not even slowly"
-)
-def test_the_triton_programs_find_what_the_compiled_ones_find() -> None:
-    """On a machine without CUDA, in Triton's interpreter."""
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", TRITON], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == "equal\n", done.stderr
+@pytest.mark.usefixtures("selection")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_count_has_its_gradient(channels: int) -> None:
+    """True negatives too, which no loss of ours uses."""
+    stream = torch_generator("kernels", "counts", channels)
+    logits = torch.randn((2, channels, 12), generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, max(2, channels), (2, 12), generator=stream)
+    for sharpen, average_background in ((1.0, False), (2.0, True), (1.5, False)):
+        found = []
+        for kernel in (FAST, READABLE):
+            leaf = logits.clone().requires_grad_()
+            counts = kernel.counts(Batch(leaf, labels, labels >= 0), sharpen, average_background)
+            total = sum((number + 1) * (count * count).sum() for number, count in enumerate(counts))
+            found.append((*counts, *torch.autograd.grad(total, leaf)))
+        torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

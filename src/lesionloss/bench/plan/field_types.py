@@ -2,16 +2,14 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
+from lesionloss.core.ranges import Positive, Weight
 
-Positive = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Sides = tuple[Positive, Positive, Positive] | tuple[Positive, Positive]
-Weights = tuple[Annotated[float, Field(ge=0)], ...]
+Weights = tuple[Weight, ...]
 
 
 def _checked_loss(text: str) -> str:

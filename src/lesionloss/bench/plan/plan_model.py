@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from lesionloss.bench.plan.field_types import LossText, MetricName, Positive, TestName
+from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
 from lesionloss.bench.plan.folder_names import dataset_folder, folder_name, number_repeated
 from lesionloss.bench.plan.sections import (
     CurvesSection,
@@ -21,6 +21,7 @@ from lesionloss.bench.plan.sections import (
 from lesionloss.bench.plan.toml_files import BASED_ON, FORMER_NAMES, list_presets, read_plan_text, read_preset
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import sha256_of
+from lesionloss.core.ranges import Positive
 from lesionloss.core.validation_errors import explain_validation_error
 
 

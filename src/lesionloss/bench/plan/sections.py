@@ -7,19 +7,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lesionloss.bench.plan.field_types import (
     Augmentation,
     MetricName,
-    Natural,
     NetworkText,
     OptimiserText,
-    Positive,
     PrecisionName,
     PretrainingText,
     ProfileName,
     SamplerText,
     ScheduleText,
-    Share,
     Sides,
     Weights,
 )
+from lesionloss.core.ranges import Natural, Positive, Share
 from lesionloss.data.preparation_recipe import Crop, Recipe
 
 DEFAULT_STEPS = 1000

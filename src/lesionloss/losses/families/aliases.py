@@ -1,4 +1,4 @@
-"""Names for sums of other losses. An alias takes the hyperparameters of its parts."""
+"""Names for sums of other losses. An alias has the hyperparameters of its parts."""
 
 from lesionloss.losses.families.overlap import dice
 from lesionloss.losses.families.topk import topk_cross_entropy, topk_dice
@@ -8,19 +8,19 @@ from lesionloss.losses.registry import alias
 dice_ce = alias(
     "dice_ce",
     (dice, cross_entropy),
-    title="Dice + cross-entropy: the usual companion of a segmentation network.",
+    title="Dice + cross-entropy: the usual loss of segmentation networks.",
     source="Cabezas & Diez 2024 (mixed); HyTver 2025 (DiceCE)",
 )
 dice_focal = alias(
     "dice_focal",
     (dice, focal),
-    title="Dice + focal: overlap, and the voxels that are still wrong.",
+    title="Dice + focal: overlap, and cross-entropy of hard voxels.",
     source="HyTver 2025 (FocalDice); Hosseini 2025",
 )
 dice_topk = alias(
     "dice_topk",
     (dice, topk_cross_entropy),
-    title="Dice + top-k cross-entropy: overlap, and the hardest voxels.",
+    title="Dice + top-k cross-entropy: overlap, and cross-entropy of the hardest voxels.",
     source="Hosseini 2025",
 )
 ce_topk_dice = alias(

@@ -1,28 +1,26 @@
-"""Losses that were published as a gradient, here as the function that has it."""
+"""Losses that were published as a gradient, written here as a function with that gradient."""
 
 from torch import Tensor
 
-from lesionloss.core.ranges import Order, Share
+from lesionloss.core.ranges import Positive, Share
 from lesionloss.losses.kernels.terms import Tail
 from lesionloss.losses.registry import loss
 from lesionloss.losses.voxels import Voxels
 
 
 @loss("weighted_gradient", source="Cabezas & Diez 2024, eq. 5, sign corrected")
-def weighted_gradient(v: Voxels, *, gamma: Order = 2, lesion: Share | None = None) -> Tensor:
-    """Weighted gradient: cross-entropy without its first Taylor terms, so that sure voxels pull no more.
+def weighted_gradient(v: Voxels, *, gamma: Positive = 2, lesion: Share | None = None) -> Tensor:
+    """Weighted gradient: cross-entropy without its first Taylor terms; well-classified voxels have little gradient.
 
     Formula: mean w (ce - Σ_(j<gamma) q^j / j) = mean w Σ_(j>=gamma) q^j / j
     gamma: exponent of the error in the gradient (γ in eq. 5)
-    lesion: weight of a lesion voxel (α in eq. 5), the background has the rest; None takes the share of background
-        voxels
-    Limits: weighted_gradient(gamma=1) is weighted cross-entropy. The gradient is w q^gamma / n, pushing towards the
-        reference.
-    Empty: an ordinary image, all of it background. With lesion=None its weight is 1 - 1 = 0, so such an image costs
-        nothing.
-    Released: eq. 5 is printed with the wrong sign for the lesion. The released code sums instead of averaging,
-        weights by the batch instead of the image, and reports the value of another loss (generalised Dice) beside
-        this gradient.
+    lesion: weight of lesion voxels (α in eq. 5); background voxels have 1 - lesion. None: the share of background
+        voxels in the image
+    Limits: gamma=1 is weighted cross-entropy. The size of the gradient is w q^gamma / n per voxel.
+    Empty: no special case for images without lesions; but with lesion=None the weight of their background, and so the
+        loss, is 0.
+    Released: eq. 5 is printed with the wrong sign for lesion voxels. The released code sums instead of averaging,
+        computes weights per batch instead of per image, and logs the value of another loss (generalised Dice).
     Example: weighted_gradient(gamma=2, lesion=0.8)
     """
     on_lesion, on_background = v.term_sums(Tail(gamma), Tail(gamma))

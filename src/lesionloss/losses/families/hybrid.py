@@ -1,4 +1,4 @@
-"""Sums of an overlap and a cross-entropy loss that share hyperparameters or have a name of their own."""
+"""Sums of an overlap loss and a cross-entropy that share hyperparameters or have their own name."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from lesionloss.losses.voxels import Voxels
 
 
 def _mix(v: Voxels, ce_share: float, lesion: float, overlap: Tensor) -> Tensor:
-    """ce_share·mCE + (1 - ce_share)·overlap, where a lesion voxel weighs `lesion` and a background voxel the rest."""
+    """ce_share·mCE + (1 - ce_share)·overlap; weight of lesion voxels: `lesion`, of background voxels: 1 - `lesion`."""
     cross_entropy = weighted_cross_entropy(v, lesion=lesion, background=1 - lesion, normalise=False)
     return weighted(ce_share, cross_entropy, 1 - ce_share, v.class_mean(overlap))
 
@@ -23,11 +23,11 @@ def combo(v: Voxels, *, ce_share: Share = 0.5, lesion: Share = 0.5) -> Tensor:
 
     Formula: ce_share·mCE + (1 - ce_share)·dice, mCE = weighted_cross_entropy(lesion, 1 - lesion, normalise=False)
     ce_share: share of the cross-entropy (α in the paper)
-    lesion: weight of a lesion voxel (β in the paper), a background voxel has the rest
+    lesion: weight of lesion voxels (β in the paper); background voxels have 1 - lesion
     Limits: hytver(fn=0.5, lesion=0.5) is combo.
-    Empty: as its two parts: the cross-entropy sees an ordinary image, Dice charges false alarms.
-    Released: the paper adds -Dice, which only shifts the value. Its code lost a minus before the background term by
-        operator precedence.
+    Empty: as in its two parts: no special case in the cross-entropy, about 1 in Dice with false positives.
+    Released: the paper adds -Dice, which only shifts the value. In its code, operator precedence removes the minus of
+        the background term.
     Example: combo(ce_share=0.3, lesion=0.8)
     """
     return _mix(v, ce_share, lesion, dice(v))
@@ -39,10 +39,10 @@ def combo_plus_plus(v: Voxels, *, ce_share: Share = 0.5, lesion: Share = 0.5, ga
 
     Formula: ce_share·mCE + (1 - ce_share)·dice_plus_plus(gamma)
     ce_share: share of the cross-entropy (α)
-    lesion: weight of a lesion voxel (β), a background voxel has the rest
-    gamma: how much doubtful errors are forgiven (γ)
+    lesion: weight of lesion voxels (β); background voxels have 1 - lesion
+    gamma: how strongly uncertain errors are down-weighted (γ)
     Limits: gamma=1 is combo.
-    Empty: as its two parts: the cross-entropy sees an ordinary image, Dice++ charges false alarms.
+    Empty: as in its two parts: no special case in the cross-entropy, about 1 in Dice++ with false positives.
     Example: combo_plus_plus
     """
     return _mix(v, ce_share, lesion, dice_plus_plus(v, gamma=gamma))
@@ -54,13 +54,12 @@ def hytver(v: Voxels, *, fn: Share = 0.7, lesion: Share = 0.3, ce_share: Share =
 
     Formula: ce_share·mCE + (1 - ce_share)·tversky(1 - fn, fn), mCE = weighted_cross_entropy(lesion, 1 - lesion,
         normalise=False)
-    fn: price of a miss in Tversky (α in the paper), a false alarm costs the rest
-    lesion: weight of a lesion voxel in the cross-entropy (β in the paper), a background voxel has the rest
+    fn: weight of false negatives in Tversky (α in the paper); false positives have 1 - fn
+    lesion: weight of lesion voxels in the cross-entropy (β in the paper); background voxels have 1 - lesion
     ce_share: share of the cross-entropy (γ in the paper)
     Limits: hytver(fn=0.5, lesion=0.5) is combo.
-    Empty: as its two parts: the cross-entropy sees an ordinary image, Tversky charges false alarms.
-    Released: see hytver_released: another sign in the cross-entropy and the prices of misses and false alarms
-        exchanged.
+    Empty: as in its two parts: no special case in the cross-entropy, about 1 in Tversky with false positives.
+    Released: see hytver_released: another sign in the cross-entropy, and the two weights of Tversky exchanged.
     Example: hytver(fn=0.8)
     """
     return _mix(v, ce_share, lesion, tversky(v, fp=1 - fn, fn=fn))

@@ -15,13 +15,13 @@ _UNIFIED_PLUS_PLUS = "Yeung 2023 (DSC++), section on compound losses"
 
 @loss("symmetric_focal", source="Yeung 2022 (Unified Focal)")
 def symmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Tensor:
-    """Symmetric focal: weighted cross-entropy, focused on what is still wrong in both classes.
+    """Symmetric focal: weighted cross-entropy that down-weights well-classified voxels of both classes.
 
     Formula: mean w q^gamma ce, w = delta on lesions, 1 - delta on background
-    delta: weight of a lesion voxel, the background has the rest (δ)
-    gamma: how strongly sure voxels are forgotten (γ)
+    delta: weight of lesion voxels (δ); background voxels have 1 - delta
+    gamma: how strongly well-classified voxels are down-weighted (γ)
     Limits: gamma=0 is weighted_cross_entropy(lesion=delta, background=1 - delta, normalise=False).
-    Empty: an ordinary image, all of it background.
+    Empty: no special case for images without lesions.
     Example: symmetric_focal(delta=0.7)
     """
     lesion, background = v.term_sums(Focal(gamma), Focal(gamma))
@@ -30,14 +30,14 @@ def symmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Ten
 
 @loss("asymmetric_focal", source="Yeung 2022 (Unified Focal); Yeung 2023 (DSC++), eq. 19")
 def asymmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Tensor:
-    """Asymmetric focal: weighted cross-entropy, focused on what is still wrong in the background only.
+    """Asymmetric focal: weighted cross-entropy that down-weights well-classified background voxels.
 
     Formula: mean w q^gamma ce on background, mean w ce on lesions; w = delta on lesions, 1 - delta on background
-    delta: weight of a lesion voxel, the background has the rest (δ)
-    gamma: how strongly sure background voxels are forgotten (γ)
+    delta: weight of lesion voxels (δ); background voxels have 1 - delta
+    gamma: how strongly well-classified background voxels are down-weighted (γ)
     Limits: gamma=0 is weighted_cross_entropy(lesion=delta, background=1 - delta, normalise=False).
-    Empty: an ordinary image, all of it background.
-    Released: another library averages over classes too and so computes half of it.
+    Empty: no special case for images without lesions.
+    Released: MONAI also averages over the two classes, which gives half of this value.
     Example: asymmetric_focal(delta=0.7)
     """
     lesion, background = v.term_sums(CrossEntropy(), Focal(gamma))
@@ -46,20 +46,20 @@ def asymmetric_focal(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Te
 
 def _focal_tversky(v: Voxels, delta: float, exponents: tuple[float, float], sharpen: float = 1.0) -> Tensor:
     """Mean over all classes of (1 - index(1 - δ, δ)) to a power of the background's and one of the lesions: (I,)."""
-    short = shortfall(v.counts(background=True, sharpen=sharpen), fp=1 - delta, fn=delta)
+    short = shortfall(v.counts(average_background=True, sharpen=sharpen), fp=1 - delta, fn=delta)
     of_background, of_lesion = exponents
     return v.class_mean(torch.cat([power(short[:, :1], of_background), power(short[:, 1:], of_lesion)], dim=1))
 
 
 @loss("symmetric_focal_tversky", source="Yeung 2022 (Unified Focal)")
 def symmetric_focal_tversky(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Tensor:
-    """Symmetric focal Tversky: the Tversky loss of all classes to the power 1 - gamma.
+    """Symmetric focal Tversky: the Tversky losses of all classes to the power 1 - gamma.
 
     Formula: mean over all classes of (1 - index(1 - delta, delta))^(1 - gamma)
-    delta: price of a miss, a false alarm costs the rest (δ; eq. 21 prints it the other way round)
-    gamma: what is taken off the exponent (γ)
-    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with background=True.
-    Empty: finding nothing costs 0; a false alarm about 1 in the lesion's half of the mean.
+    delta: weight of false negatives (δ; the other way round in eq. 21); false positives have 1 - delta
+    gamma: subtracted from the exponent (γ)
+    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with average_background=True.
+    Empty: 0 for an empty prediction; with false positives about 1 in the lesion class, which is half of the mean.
     Example: symmetric_focal_tversky(delta=0.7)
     """
     return _focal_tversky(v, delta, (1 - gamma, 1 - gamma))
@@ -67,15 +67,15 @@ def symmetric_focal_tversky(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5
 
 @loss("asymmetric_focal_tversky", source="Yeung 2022 (Unified Focal); Yeung 2023 (DSC++), eq. 20")
 def asymmetric_focal_tversky(v: Voxels, *, delta: Share = 0.6, gamma: Share = 0.5) -> Tensor:
-    """Asymmetric focal Tversky: the Tversky loss of all classes, of the lesions to the power 1 - gamma.
+    """Asymmetric focal Tversky: the Tversky losses of all classes, those of lesions to the power 1 - gamma.
 
     Formula: mean over all classes of (1 - index(1 - delta, delta))^(1 - gamma), for the background without the
         exponent
-    delta: price of a miss, a false alarm costs the rest (δ; eq. 21 prints it the other way round)
-    gamma: what is taken off the exponent of the lesion classes (γ)
-    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with background=True.
-    Empty: finding nothing costs 0; a false alarm about 1 in the lesion's half of the mean.
-    Released: the authors' code is 0·∞ at a perfect prediction.
+    delta: weight of false negatives (δ; the other way round in eq. 21); false positives have 1 - delta
+    gamma: subtracted from the exponent of the lesion classes (γ)
+    Limits: gamma=0 is tversky(fp=1 - delta, fn=delta) with average_background=True.
+    Empty: 0 for an empty prediction; with false positives about 1 in the lesion class, which is half of the mean.
+    Released: the authors' code gives NaN (0·∞) at a perfect prediction.
     Example: asymmetric_focal_tversky(delta=0.7)
     """
     return _focal_tversky(v, delta, (1, 1 - gamma))
@@ -86,12 +86,12 @@ def symmetric_unified_focal(v: Voxels, *, tversky_share: Share = 0.5, delta: Sha
     """Symmetric unified focal: symmetric focal Tversky and symmetric focal.
 
     Formula: tversky_share·symmetric_focal_tversky + (1 - tversky_share)·symmetric_focal
-    tversky_share: share of the overlap part (λ in the code; eq. 18 has 1 - λ)
-    delta: weight of a lesion voxel and price of a miss (δ)
-    gamma: focus of both parts (γ; 0.5 in the code, 0.1 in Table II)
+    tversky_share: share of the overlap part (λ in the code, 1 - λ in eq. 18)
+    delta: weight of lesion voxels and of false negatives (δ)
+    gamma: focusing parameter of both parts (γ; 0.5 in the code, 0.1 in Table II)
     Limits: tversky_share=1 is symmetric_focal_tversky, tversky_share=0 is symmetric_focal.
-    Empty: as its two parts.
-    Released: eq. 18 weighs the cross-entropy part by λ, the authors' code the overlap part.
+    Empty: as in its two parts.
+    Released: λ weighs the cross-entropy in eq. 18, and the overlap in the authors' code.
     Example: symmetric_unified_focal(delta=0.7, gamma=0.1)
     """
     return tversky_share * symmetric_focal_tversky(v, delta=delta, gamma=gamma) + (1 - tversky_share) * symmetric_focal(
@@ -106,12 +106,12 @@ def asymmetric_unified_focal(
     """Asymmetric unified focal: asymmetric focal Tversky and asymmetric focal.
 
     Formula: tversky_share·asymmetric_focal_tversky + (1 - tversky_share)·asymmetric_focal
-    tversky_share: share of the overlap part (λ in the code; eq. 18 has 1 - λ)
-    delta: weight of a lesion voxel and price of a miss (δ)
-    gamma: focus of both parts (γ; 0.5 in the code, 0.1 in Table II)
+    tversky_share: share of the overlap part (λ in the code, 1 - λ in eq. 18)
+    delta: weight of lesion voxels and of false negatives (δ)
+    gamma: focusing parameter of both parts (γ; 0.5 in the code, 0.1 in Table II)
     Limits: tversky_share=1 is asymmetric_focal_tversky, tversky_share=0 is asymmetric_focal.
-    Empty: as its two parts.
-    Released: eq. 18 weighs the cross-entropy part by λ, the authors' code the overlap part.
+    Empty: as in its two parts.
+    Released: λ weighs the cross-entropy in eq. 18, and the overlap in the authors' code.
     Example: asymmetric_unified_focal(delta=0.7, gamma=0.1)
     """
     return tversky_share * asymmetric_focal_tversky(v, delta=delta, gamma=gamma) + (
@@ -123,15 +123,15 @@ def asymmetric_unified_focal(
 def symmetric_unified_focal_plus_plus(
     v: Voxels, *, tversky_share: Share = 0.5, delta: Share = 0.6, gamma: Share = 0.5, sharpen: Sharpness = 2.0
 ) -> Tensor:
-    """Symmetric unified focal++: symmetric unified focal with sharpened counts.
+    """Symmetric unified focal++: symmetric unified focal with sharpened errors, as in Dice++.
 
     Formula: symmetric_unified_focal with errors sharpened as in dice_plus_plus
     tversky_share: share of the overlap part (λ)
-    delta: weight of a lesion voxel and price of a miss (δ)
-    gamma: focus of both parts (γ of the unified focal loss)
-    sharpen: how much doubtful errors are forgiven (γ of DSC++)
+    delta: weight of lesion voxels and of false negatives (δ)
+    gamma: focusing parameter of both parts (γ of the unified focal loss)
+    sharpen: how strongly uncertain errors are down-weighted (γ of DSC++)
     Limits: sharpen=1 is symmetric_unified_focal.
-    Empty: as its two parts.
+    Empty: as in its two parts.
     Example: symmetric_unified_focal_plus_plus
     """
     overlap = _focal_tversky(v, delta, (1 - gamma, 1 - gamma), sharpen)
@@ -142,15 +142,15 @@ def symmetric_unified_focal_plus_plus(
 def asymmetric_unified_focal_plus_plus(
     v: Voxels, *, tversky_share: Share = 0.5, delta: Share = 0.6, gamma: Share = 0.5, sharpen: Sharpness = 2.0
 ) -> Tensor:
-    """Asymmetric unified focal++: asymmetric unified focal with sharpened counts.
+    """Asymmetric unified focal++: asymmetric unified focal with sharpened errors, as in Dice++.
 
     Formula: asymmetric_unified_focal with errors sharpened as in dice_plus_plus
     tversky_share: share of the overlap part (λ)
-    delta: weight of a lesion voxel and price of a miss (δ)
-    gamma: focus of both parts (γ of the unified focal loss)
-    sharpen: how much doubtful errors are forgiven (γ of DSC++)
+    delta: weight of lesion voxels and of false negatives (δ)
+    gamma: focusing parameter of both parts (γ of the unified focal loss)
+    sharpen: how strongly uncertain errors are down-weighted (γ of DSC++)
     Limits: sharpen=1 is asymmetric_unified_focal.
-    Empty: as its two parts.
+    Empty: as in its two parts.
     Example: asymmetric_unified_focal_plus_plus
     """
     overlap = _focal_tversky(v, delta, (1, 1 - gamma), sharpen)

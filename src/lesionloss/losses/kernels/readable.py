@@ -1,60 +1,52 @@
-"""The sums as the equations have them: every class, every voxel, gradients by autograd. The others must equal this."""
+"""The sums as the equations have them: every class, every voxel, gradients by autograd. `fast` must equal this."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lesionloss.losses.kernels.lesions import find_lesions, places
+from lesionloss.losses.kernels.batch import Batch
 from lesionloss.losses.kernels.terms import Term
 
-if TYPE_CHECKING:
-    from lesionloss.losses.voxels import Voxels
 
-
+@dataclass(frozen=True)
 class Readable:
-    """Also what `torch.compile` sees: it fuses these lines itself."""
+    """Also what `torch.compile` sees by default: it fuses these lines itself."""
 
-    name = "readable"
+    name: str = "readable"
 
-    def looks(self, v: "Voxels") -> bool:
-        return False
+    def class_voxels(self, batch: Batch) -> Tensor:
+        """See `Kernel`."""
+        return batch.onehot.sum(-1)
 
-    def class_voxels(self, v: "Voxels") -> Tensor:
-        return v.total(v.onehot)
-
-    def counts(self, v: "Voxels", sharpen: float, background: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if background or v.soft or v.classes > 2:
-            first = 0 if background else 1
-            p, t = v.p[:, first:], v.onehot[:, first:]
-            inside = 1.0 if v.valid is None else v.valid[:, None].to(t.dtype)
+    def counts(self, batch: Batch, sharpen: float, average_background: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """See `Kernel`."""
+        if average_background or batch.soft or batch.classes > 2:
+            first = 0 if average_background else 1
+            p, t = batch.p[:, first:], batch.onehot[:, first:]
+            inside = 1.0 if batch.valid is None else batch.valid[:, None].to(t.dtype)
             others = inside * (1 - t)
         else:  # one logit, one lesion class: half the work
-            p, t = torch.sigmoid(v.logits), (v.labels > 0)[:, None].to(v.logits.dtype)
-            t = t if v.valid is None else t * v.valid[:, None]
-            others = 1 - t if v.valid is None else v.valid[:, None].to(t.dtype) - t
-        false_alarm, miss = p * others, (1 - p) * t
+            p, t = torch.sigmoid(batch.logits), (batch.labels > 0)[:, None].to(batch.logits.dtype)
+            t = t if batch.valid is None else t * batch.valid[:, None]
+            others = 1 - t if batch.valid is None else batch.valid[:, None].to(t.dtype) - t
+        fp, fn = p * others, (1 - p) * t
         if sharpen != 1:
             # The power acts on p and on t apart: t is constant, so no 0^x meets a gradient.
-            false_alarm, miss = p.pow(sharpen) * others.pow(sharpen), (1 - p).pow(sharpen) * t.pow(sharpen)
-        return v.total(p * t), v.total(false_alarm), v.total(miss), v.total((1 - p) * others)
+            fp, fn = p.pow(sharpen) * others.pow(sharpen), (1 - p).pow(sharpen) * t.pow(sharpen)
+        return (p * t).sum(-1), fp.sum(-1), fn.sum(-1), ((1 - p) * others).sum(-1)
 
-    def term_sums(self, v: "Voxels", lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
-        ce, q = v.cross_entropy, v.wrong
-        if v.soft:
-            on_background = background.value(ce[:, 0], q[:, 0]) * v.onehot[:, 0]
-            on_lesion = (lesion.value(ce[:, 1:], q[:, 1:]) * v.onehot[:, 1:]).sum(1)
-            return v.total(on_lesion), v.total(on_background)
-        ce, q, is_lesion = ce[:, 0], q[:, 0], v.labels > 0
-        is_background = ~is_lesion if v.valid is None else ~is_lesion & v.valid
+    def term_sums(self, batch: Batch, lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
+        """See `Kernel`."""
+        ce, q = batch.cross_entropy, batch.wrong
+        if batch.soft:
+            on_background = background.value(ce[:, 0], q[:, 0]) * batch.onehot[:, 0]
+            on_lesion = (lesion.value(ce[:, 1:], q[:, 1:]) * batch.onehot[:, 1:]).sum(1)
+            return on_lesion.sum(-1), on_background.sum(-1)
+        ce, q, is_lesion = ce[:, 0], q[:, 0], batch.labels > 0
+        is_background = ~is_lesion if batch.valid is None else ~is_lesion & batch.valid
         on_lesion = torch.where(is_lesion, lesion.value(ce, q), 0.0)
-        return v.total(on_lesion), v.total(torch.where(is_background, background.value(ce, q), 0.0))
-
-    def lesions(self, v: "Voxels") -> tuple[Tensor, Tensor]:
-        on_cpu = v.labels.device.type == "cpu"
-        where = find_lesions(v.labels).where if on_cpu else v.labels.reshape(-1).nonzero()[:, 0]
-        at = places(where, *v.logits.shape[1:])
-        return where, v.logits.reshape(-1).index_select(0, at.view(-1)).view(at.shape).T
+        return on_lesion.sum(-1), torch.where(is_background, background.value(ce, q), 0.0).sum(-1)
 
 
 READABLE = Readable()

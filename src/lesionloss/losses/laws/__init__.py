@@ -1,4 +1,4 @@
-"""The laws every loss must keep. `check` tries them on any registered loss, a user's own included."""
+"""Property tests that every loss must pass, called laws. `check` runs them on any registered loss, yours included."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,41 +7,41 @@ from enum import Enum
 from lesionloss.losses.kernels import Kernel
 from lesionloss.losses.laws import corners, gradients, identity, invariance
 from lesionloss.losses.laws.exempt import exemption
-from lesionloss.losses.laws.law_batches import Broken, Law, NotApplicable, Subject
+from lesionloss.losses.laws.law_batches import Law, LawBroken, LossUnderTest, NotApplicable
 
 LAWS: tuple[Law, ...] = (
     invariance.heads,
     invariance.labels,
-    invariance.soft,
-    invariance.masked,
-    invariance.permuted,
-    invariance.space,
-    invariance.alone,
+    invariance.soft_labels,
+    invariance.masked_voxels,
+    invariance.voxel_order,
+    invariance.spatial_shape,
+    invariance.independent_images,
     invariance.multilabel,
-    gradients.false_alarms,
-    gradients.misses,
-    gradients.prices,
-    gradients.components,
-    gradients.alive,
-    corners.perfect,
-    corners.empty,
-    corners.extreme,
-    corners.half,
-    corners.gradient,
+    gradients.false_positives,
+    gradients.false_negatives,
+    gradients.error_weights,
+    gradients.gradient_sign,
+    gradients.lesion_gradient,
+    corners.perfect_prediction,
+    corners.empty_reference,
+    corners.extreme_logits,
+    corners.half_precision,
+    corners.finite_differences,
     identity.limits,
-    identity.text,
+    identity.text_round_trip,
     identity.compiled,
     identity.documented,
 )
 
 
-class Outcome(Enum):
-    """What became of a law."""
+class LawOutcome(Enum):
+    """The result of one law on one loss."""
 
     HOLDS = "holds"
     BREAKS = "BREAKS"
     EXEMPT = "exempt"
-    SILENT = "says nothing"
+    NOT_APPLICABLE = "does not apply"
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,39 @@ class Verdict:
     """One law on one loss; `detail` is the counterexample, or the reason for an exemption."""
 
     law: Law
-    outcome: Outcome
+    outcome: LawOutcome
     detail: str = ""
 
 
-def judge(law: Law, subject: Subject) -> Verdict:
-    """Try one law, whatever exemptions there are."""
+def judge(law: Law, tested: LossUnderTest) -> Verdict:
+    """Test one law, without regard to exemptions."""
     try:
-        law.check(subject)
-    except Broken as broken:
-        return Verdict(law, Outcome.BREAKS, str(broken))
-    except NotApplicable as silent:
-        return Verdict(law, Outcome.SILENT, str(silent))
-    except Exception as error:  # a loss that fails breaks the law it fails under; the others are still tried
-        return Verdict(law, Outcome.BREAKS, " ".join(f"{type(error).__name__}: {error}".split())[:300])
-    return Verdict(law, Outcome.HOLDS)
+        law.check(tested)
+    except LawBroken as broken:
+        return Verdict(law, LawOutcome.BREAKS, str(broken))
+    except NotApplicable as reason:
+        return Verdict(law, LawOutcome.NOT_APPLICABLE, str(reason))
+    except Exception as error:  # a loss that raises breaks this law; the others are still tested
+        return Verdict(law, LawOutcome.BREAKS, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+    return Verdict(law, LawOutcome.HOLDS)
 
 
 def check(text: str, kernel: Kernel | None = None, laws: tuple[Law, ...] = LAWS) -> Iterator[Verdict]:
-    """Try the laws on a loss one after the other. Raises UsageError if the text is no loss."""
-    subject = Subject(text, kernel)
-    terms = subject.spec.terms
+    """Test the laws on a loss, one after the other.
+
+    Args:
+        text: a loss, or a sum of losses.
+        kernel: how the loss is computed; None takes the kernel that is used in training.
+        laws: the laws to test.
+
+    Yields:
+        One verdict per law.
+
+    Raises:
+        UsageError: if the text is no loss.
+    """
+    tested = LossUnderTest(text, kernel)
+    terms = tested.spec.terms
     for law in laws:
         reason = next((reason for term in terms if (reason := exemption(law.name, term))), None)
-        yield judge(law, subject) if reason is None else Verdict(law, Outcome.EXEMPT, reason)
+        yield judge(law, tested) if reason is None else Verdict(law, LawOutcome.EXEMPT, reason)

@@ -1,15 +1,16 @@
-"""Laws of a loss as a thing: its text, copies, compilation, documentation, and the simpler losses it contains."""
+"""Laws of a loss as an object: its text, pickling, compilation, documentation, and the losses it generalises."""
 
 import pickle
 
 import torch
 
 from lesionloss.losses import registry
-from lesionloss.losses.laws.law_batches import Broken, NotApplicable, Subject, equal, law, make_batch
+from lesionloss.losses.kernels import FAST
+from lesionloss.losses.laws.law_batches import LawBroken, LossUnderTest, NotApplicable, equal, law, make_batch
 from lesionloss.losses.loss_docs import sections
 from lesionloss.losses.spec import parse
 
-# Left and right are the same loss.
+# Left and right are equal.
 LIMITS = (
     ("focal(gamma=0, lesion=1, background=1)", "cross_entropy"),
     ("weighted_cross_entropy(lesion=0.5, background=0.5)", "cross_entropy"),
@@ -50,56 +51,59 @@ LIMITS = (
 
 
 @law("limits")
-def limits(subject: Subject) -> None:
-    """At the ends of its hyperparameters a loss is the simpler loss that it contains."""
-    names = {term.name for term in subject.spec.terms}
+def limits(tested: LossUnderTest) -> None:
+    """With the right hyperparameters, a loss equals the simpler losses that it generalises."""
+    names = {term.name for term in tested.spec.terms}
     pairs = [pair for pair in LIMITS if names & {term.name for text in pair for term in parse(text).terms}]
     if not pairs:
-        raise NotApplicable("no simpler loss is known that it should become")
-    for channels in subject.channels:
+        raise NotApplicable("no equal loss is known")
+    for channels in tested.channels:
         batch = make_batch("limits", channels, (5, 6), lesion=0.3)
         for left, right in pairs:
-            equal(subject.each(batch, left), subject.each(batch, right), f"{left} and {right}, {channels} channels")
+            equal(tested.each(batch, left), tested.each(batch, right), f"{left} and {right}, {channels} channels")
 
 
-@law("text")
-def text(subject: Subject) -> None:
-    """Text to loss to text is the identity; so is pickling; the value does not change on the way."""
-    loss = subject.loss()
-    again = subject.loss(str(loss))
-    copied = pickle.loads(pickle.dumps(loss))  # noqa: S301  # what was pickled the line before
-    batch = make_batch("text", 1, (5, 6))
+@law("text_round_trip")
+def text_round_trip(tested: LossUnderTest) -> None:
+    """A loss that is built from its own text, or pickled, has the same text and the same value."""
+    loss = tested.loss()
+    again = tested.loss(str(loss))
+    copied = pickle.loads(pickle.dumps(loss))  # noqa: S301  # pickled in the same line
+    batch = make_batch("text_round_trip", 1, (5, 6))
     for words, other in (("built from its own text", again), ("pickled", copied)):
         if str(other) != str(loss) or repr(other) != repr(loss):
-            raise Broken(f"{words}: {other!r} instead of {loss!r}")
+            raise LawBroken(f"{words}: {other!r} instead of {loss!r}")
         value = other(batch.logits, batch.labels, reduce=False)
-        equal(value, subject.each(batch), words, tolerance=0.0)
+        equal(value, tested.each(batch), words, tolerance=0.0)
 
 
 @law("compiled")
-def compiled(subject: Subject) -> None:
-    """Compiled by torch.compile, and exported, it gives the same value and gradient."""
+def compiled(tested: LossUnderTest) -> None:
+    """Compiled by torch.compile or exported, a loss has the same value and gradient."""
     batch = make_batch("compiled", 1, (5, 6))
-    expected, slope = subject.each(batch).mean(), subject.gradient(batch)
+    expected, slope = tested.each(batch).mean(), tested.gradient(batch)
     torch.compiler.reset()
-    # Tracing with autograd, but without generating machine code: what can go wrong in a loss goes wrong in tracing.
-    traced = torch.compile(subject.loss(), backend="aot_eager", fullgraph=True)
+    # Traced with autograd, but without code generation: errors of a loss show in tracing.
+    whole = tested.kernel is not FAST  # a compiled function runs the fast kernel uncompiled
+    traced = torch.compile(tested.loss(), backend="aot_eager", fullgraph=whole)
     logits = batch.logits.clone().requires_grad_()
     value = traced(logits, batch.labels)
-    value.backward()
+    (found,) = torch.autograd.grad(value, logits)
     equal(value.detach(), expected, "compiled")
-    equal(logits.grad if logits.grad is not None else torch.full_like(slope, torch.nan), slope, "gradient, compiled")
-    exported = torch.export.export(subject.loss(), (batch.logits, batch.labels)).module()
+    equal(found, slope, "gradient, compiled")
+    exported = torch.export.export(tested.loss(), (batch.logits, batch.labels)).module()
     equal(exported(batch.logits, batch.labels), expected, "exported")
 
 
 @law("documented")
-def documented(subject: Subject) -> None:
-    """Its docstring has a title of the form "Name: what it does", and says what each hyperparameter means."""
-    for term in subject.spec.terms:
+def documented(tested: LossUnderTest) -> None:
+    """The docstring begins with a title "Name: what it does" and explains each hyperparameter."""
+    for term in tested.spec.terms:
         record = registry.get(term.name)
         if ": " not in record.title:
-            raise Broken(f'the title of {term.name} is {record.title!r}; write "Name: what it does to whom."')
+            raise LawBroken(f'the title of {term.name} is {record.title!r}; write "Name: what it does."')
         missing = [key for key in record.defaults if key not in sections(record)]
         if missing:
-            raise Broken(f'{term.name}: nothing is said of {", ".join(missing)}; write a line "{missing[0]}: ..."')
+            raise LawBroken(
+                f'{term.name}: the docstring does not explain {", ".join(missing)}; add a line "{missing[0]}: ..."'
+            )

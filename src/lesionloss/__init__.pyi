@@ -1,0 +1,507 @@
+# ruff: noqa: I001
+# Written by `python -m lesionloss.losses.write_stub`, and kept up to date by a test.
+from typing import Literal
+
+from lesionloss.core.version import __version__ as __version__
+from lesionloss.losses.criterion import build as build
+from lesionloss.losses.registry import list_losses as list_losses
+from lesionloss.losses.registry import loss as loss
+from lesionloss.losses.criterion import Loss as Loss
+from lesionloss.losses.supervision import DeepSupervision as DeepSupervision
+from lesionloss.losses.voxels import Voxels as Voxels
+from lesionloss.losses.voxels import Counts as Counts
+from lesionloss.metrics import score as score
+from lesionloss.metrics import list_metrics as list_metrics
+from lesionloss.metrics import Case as Case
+from lesionloss.networks import build_network as build_network
+from lesionloss.networks import list_networks as list_networks
+from lesionloss.bench.plan import Plan as Plan
+from lesionloss.bench.run import run as run
+from lesionloss.runs.results import load as load
+from lesionloss.statistics import compare as compare
+from lesionloss.report import write_report as write_report
+from lesionloss.core.errors import LesionLossError as LesionLossError
+from lesionloss.core.errors import UsageError as UsageError
+from lesionloss.core.errors import DataError as DataError
+
+PUBLIC_NAMES: dict[str, str]
+__all__: list[str]
+
+class CrossEntropyLoss(Loss):
+    """Cross-entropy: all voxels have equal weight, so the background dominates."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class WeightedCrossEntropyLoss(Loss):
+    """Weighted cross-entropy: lesion voxels have a larger weight than background voxels."""
+
+    def __init__(
+        self,
+        *,
+        lesion: float = 0.9,
+        background: float = 0.1,
+        normalise: bool = True,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class FocalLoss(Loss):
+    """Focal: cross-entropy that down-weights well-classified voxels."""
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        lesion: float = 0.25,
+        background: float = 0.75,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class LogCoshLoss(Loss):
+    """Log-cosh: smooth squared error of the probability, per voxel."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class WeightedGradientLoss(Loss):
+    """Weighted gradient: cross-entropy without its first Taylor terms; well-classified voxels have little gradient."""
+
+    def __init__(
+        self,
+        *,
+        gamma: int = 2,
+        lesion: float | None = None,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class DiceLoss(Loss):
+    """Dice: overlap of prediction and reference, whatever the size of the lesion."""
+
+    def __init__(
+        self,
+        *,
+        squared: bool = False,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class JaccardLoss(Loss):
+    """Jaccard: intersection over union; errors have twice the weight that they have in Dice."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class TverskyLoss(Loss):
+    """Tversky: overlap with separate weights for false positives and false negatives."""
+
+    def __init__(
+        self,
+        *,
+        fp: float = 0.3,
+        fn: float = 0.7,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class FocalTverskyLoss(Loss):
+    """Focal Tversky: the Tversky loss to a power."""
+
+    def __init__(
+        self,
+        *,
+        fp: float = 0.3,
+        fn: float = 0.7,
+        exponent: float = 0.75,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class GeneralisedDiceLoss(Loss):
+    """Generalised Dice: all classes in one ratio, with larger weights for rare classes."""
+
+    def __init__(
+        self,
+        *,
+        power: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class LogCoshDiceLoss(Loss):
+    """Log-cosh Dice: the Dice loss, flattened near its minimum."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class DicePlusPlusLoss(Loss):
+    """Dice++: Dice that down-weights uncertain errors and penalises overconfident ones."""
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class TverskyPlusPlusLoss(Loss):
+    """Tversky++: Tversky that down-weights uncertain errors and penalises overconfident ones."""
+
+    def __init__(
+        self,
+        *,
+        fp: float = 0.3,
+        fn: float = 0.7,
+        gamma: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class FocalTverskyPlusPlusLoss(Loss):
+    """Focal Tversky++: focal Tversky with sharpened errors."""
+
+    def __init__(
+        self,
+        *,
+        fp: float = 0.3,
+        fn: float = 0.7,
+        exponent: float = 0.75,
+        gamma: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class TopKCrossEntropyLoss(Loss):
+    """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image."""
+
+    def __init__(
+        self,
+        *,
+        k: float = 10.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class TopKDiceLoss(Loss):
+    """Top-k Dice: squared Dice that forgets the lesion voxels which are found most easily."""
+
+    def __init__(
+        self,
+        *,
+        k: float = 50.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class ComboLoss(Loss):
+    """Combo: weighted cross-entropy and Dice."""
+
+    def __init__(
+        self,
+        *,
+        ce_share: float = 0.5,
+        lesion: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class ComboPlusPlusLoss(Loss):
+    """Combo++: weighted cross-entropy and Dice++."""
+
+    def __init__(
+        self,
+        *,
+        ce_share: float = 0.5,
+        lesion: float = 0.5,
+        gamma: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class HyTverLoss(Loss):
+    """HyTver: weighted cross-entropy and Tversky."""
+
+    def __init__(
+        self,
+        *,
+        fn: float = 0.7,
+        lesion: float = 0.3,
+        ce_share: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class SymmetricFocalLoss(Loss):
+    """Symmetric focal: weighted cross-entropy that down-weights well-classified voxels of both classes."""
+
+    def __init__(
+        self,
+        *,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class AsymmetricFocalLoss(Loss):
+    """Asymmetric focal: weighted cross-entropy that down-weights well-classified background voxels."""
+
+    def __init__(
+        self,
+        *,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class SymmetricFocalTverskyLoss(Loss):
+    """Symmetric focal Tversky: the Tversky losses of all classes to the power 1 - gamma."""
+
+    def __init__(
+        self,
+        *,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class AsymmetricFocalTverskyLoss(Loss):
+    """Asymmetric focal Tversky: the Tversky losses of all classes, those of lesions to the power 1 - gamma."""
+
+    def __init__(
+        self,
+        *,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class SymmetricUnifiedFocalLoss(Loss):
+    """Symmetric unified focal: symmetric focal Tversky and symmetric focal."""
+
+    def __init__(
+        self,
+        *,
+        tversky_share: float = 0.5,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class AsymmetricUnifiedFocalLoss(Loss):
+    """Asymmetric unified focal: asymmetric focal Tversky and asymmetric focal."""
+
+    def __init__(
+        self,
+        *,
+        tversky_share: float = 0.5,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class SymmetricUnifiedFocalPlusPlusLoss(Loss):
+    """Symmetric unified focal++: symmetric unified focal with sharpened errors, as in Dice++."""
+
+    def __init__(
+        self,
+        *,
+        tversky_share: float = 0.5,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        sharpen: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
+    """Asymmetric unified focal++: asymmetric unified focal with sharpened errors, as in Dice++."""
+
+    def __init__(
+        self,
+        *,
+        tversky_share: float = 0.5,
+        delta: float = 0.6,
+        gamma: float = 0.5,
+        sharpen: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class DiceCELoss(Loss):
+    """Dice + cross-entropy: the usual loss of segmentation networks."""
+
+    def __init__(
+        self,
+        *,
+        squared: bool = False,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class DiceFocalLoss(Loss):
+    """Dice + focal: overlap, and cross-entropy of hard voxels."""
+
+    def __init__(
+        self,
+        *,
+        squared: bool = False,
+        gamma: float = 2.0,
+        lesion: float = 0.25,
+        background: float = 0.75,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class DiceTopKLoss(Loss):
+    """Dice + top-k cross-entropy: overlap, and cross-entropy of the hardest voxels."""
+
+    def __init__(
+        self,
+        *,
+        squared: bool = False,
+        k: float = 10.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class CETopKDiceLoss(Loss):
+    """Cross-entropy + top-k Dice: the loss that Hosseini proposes (k=30 for MS lesions)."""
+
+    def __init__(
+        self,
+        *,
+        k: float = 50.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class HyTverReleasedLoss(Loss):
+    """HyTver as released: in effect a penalty on predicted volume and the Tversky loss with its weights exchanged."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
