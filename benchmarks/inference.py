@@ -34,7 +34,8 @@ from rich.table import Table
 from torch import nn
 
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import PreparedCase, load_prepared, prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.inference import (
     PAPERS,
     Arithmetic,
@@ -45,13 +46,13 @@ from lesionloss.inference import (
     predict_probabilities,
 )
 from lesionloss.metrics import Case, is_lesion, score
-from lesionloss.networks.bundle import Record, load_bundle, save_bundle
+from lesionloss.networks.bundle import BundleRecord, load_bundle, save_bundle
 from lesionloss.synth import profile_settings
 from lesionloss.synth.write_cohort import write_cohort
-from lesionloss.training.checkpoint import Saving
+from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.loop import Step, train
 from lesionloss.training.precision import cpu_has_fast_bf16
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.training.trial import TrainingRecipe, Trial
 
 AROUND = 64  # voxels along each side of what bf16 is tried on
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -63,7 +64,7 @@ def cohort_of(folder: Path, patients: int, spacing_mm: float) -> list[PreparedCa
     write_cohort(
         folder / "patients", patients, 7, settings, lambda name, done, total: report_progress("patient", done, total)
     )
-    index = prepare_cohort(open_cohort(f"msseg2:{folder / 'patients'}"), folder / "prepared")
+    index = prepare_cohort(open_cohort(f"msseg2:{folder / 'patients'}"), folder / "prepared").index
     return [load_prepared(folder / "prepared" / f"{entry.name}.npz") for entry in index.cases]
 
 
@@ -77,7 +78,7 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     if (place / "model.json").is_file():
         return load_bundle(place).network
     sides = (32, 32, 32)
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         steps=steps,
         batch=4,
         patch=sides,
@@ -106,9 +107,9 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     def after(step: Step) -> None:
         report_progress(f"loss {step.loss:.3f}, step", step.step, steps)
 
-    saving = Saving(folder / "checkpoint", every_seconds=60)
-    found = train(trial, cases, after_step=after, saving=saving).network
-    save_bundle(place, found, Record(network=network, channels=CHANNELS, window=sides))
+    saving = Checkpoints(folder / "checkpoint", every_seconds=60)
+    found = train(trial, cases, after_step=after, checkpoints=saving).network
+    save_bundle(place, found, BundleRecord(network=network, channels=CHANNELS, window=sides))
     return found
 
 

@@ -1,16 +1,26 @@
-"""One thread per test process: several share the cores, and idle threads of one would starve the others."""
+"""Settings of every test process and shared fixtures. Each process has one thread, because several share the cores."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from pathlib import Path
+
 import pytest
 
 from example_trials import TRIAL
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
+from lesionloss.data.prepared import PreparedCase, load_prepared
 from make_cohort import write_cohort
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four raw patients, one without a lesion; tests only read it."""
+    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -18,5 +28,5 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     """The prepared cases that `TRIAL` trains on."""
     root = tmp_path_factory.mktemp("cohort")
     cohort = open_cohort(f"msseg2:{write_cohort(root / 'raw')}")
-    prepare_cohort(cohort, root / "prepared", Preparation(margin_voxels=2), lambda name, done, total: None)
+    prepare_cohort(cohort, root / "prepared", PreparationRecipe(crop=CropSettings(margin_voxels=2)))
     return [load_prepared(root / "prepared" / f"{name}.npz") for name in TRIAL.train]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lesionloss import UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.inference import SlidingWindow, WholeImage
 from lesionloss.inference.predict import PredictSettings, predict_cases, source_of_files, sources_in
 from lesionloss.inference.predict.output_files import bids_output_files

@@ -9,11 +9,11 @@ from scipy import ndimage
 
 from lesionloss import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.layout import Files
-from lesionloss.data.preparation_recipe import Recipe, Register, Resample
-from lesionloss.data.prepare import prepare_all
-from lesionloss.data.register import move_image
-from lesionloss.data.resample import Grid
+from lesionloss.data.layouts.records import CaseFiles
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe, RegisterSettings, ResampleSettings
+from lesionloss.data.resampling.along_motion import move_image
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.inference.masks import numbered_lesions
 from lesionloss.inference.predict import CaseSource, source_of_files, sources_in
 from lesionloss.inference.predict.replay_preparation import _registration, make_ready
@@ -30,7 +30,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     straight = np.diag([1.2, 0.9, 2.5, 1.0])
     again = [write(path, load(path).get_fdata().astype(np.float32), straight) for path in visits]
     source = source_of_files([again[0]], [again[1]], again[2])
-    steps = ["n4", "brain", "resample", "crop", "normalise", "difference"]
+    steps = ["n4", "brain", "resample", "crop", "normalise", "subtract"]
     settings = {"steps": steps, "n4": {"iterations": [2]}, "resample": {"spacing_mm": [1.5, 1.0, 2.0]}}
     ready = make_ready(source, bundle_of(preparation=settings).record)
     assert list(ready.steps) == steps[:-1]
@@ -46,8 +46,10 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
 def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path) -> None:
     """A bundle stores what the index of a prepared cohort says; replayed on raw files it gives the same case."""
     cohort = open_cohort(f"msseg2:{write_cohort(tmp_path / 'data', (2,))}")
-    recipe = Recipe(steps=("n4", "brain", "resample", "crop", "normalise"), resample=Resample(spacing_mm=(1.5, 2, 2.5)))
-    index = prepare_all(cohort, tmp_path / "prepared", recipe).index
+    recipe = PreparationRecipe(
+        steps=("n4", "brain", "resample", "crop", "normalise"), resample=ResampleSettings(spacing_mm=(1.5, 2, 2.5))
+    )
+    index = prepare_cohort(cohort, tmp_path / "prepared", recipe).index
     bundle = bundle_of(preparation=dict(index.preparation), channels=CHANNELS[:2])
     (raw,), (stored,) = sources_in(f"msseg2:{cohort.root}")[0], sources_in(str(tmp_path / "prepared"))[0]
     one, other = (make_ready(source, bundle.record) for source in (raw, stored))
@@ -59,7 +61,7 @@ def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path
     assert "prepared in another way than the model's training cases: n4, resample, steps differ" in plain.notes[0]
 
 
-def files_of(source: CaseSource) -> Files:
+def files_of(source: CaseSource) -> CaseFiles:
     assert source.files is not None
     return source.files
 
@@ -74,11 +76,13 @@ def moved_visits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, 
     )
     folder = tmp_path_factory.mktemp("moved")
     baseline, followup = (visit.astype(np.float32) for visit in patient.visits)
-    here = Grid(followup.shape, patient.affine)
+    here = VoxelGrid(followup.shape, patient.affine)
     turned = np.eye(4)
     cos, sin = np.cos(np.radians(7)), np.sin(np.radians(7))
     turned[:3] = [[cos, -sin, 0, 6], [sin, cos, 0, -4], [0, 0, 1, 3]]
-    other = Grid((80, 84, 70), np.diag([2.7, 2.6, 2.8, 1]) + np.array([[0, 0, 0, x] for x in (-106, -140, -88, 0)]))
+    other = VoxelGrid(
+        (80, 84, 70), np.diag([2.7, 2.6, 2.8, 1]) + np.array([[0, 0, 0, x] for x in (-106, -140, -88, 0)])
+    )
     moved = move_image(baseline, here, other, np.linalg.inv(turned).astype(np.float64))
     return (
         write(folder / "first.nii.gz", moved, other.affine),
@@ -116,15 +120,15 @@ def test_registration_can_be_refused_or_requested(moved_visits: tuple[Path, Path
     source = source_of_files([first], [second], brain)
     with pytest.raises(DataError, match=r"not on one grid.*leave out --no-register"):
         make_ready(source, bundle_of().record, register=False)
-    registration = _registration(files_of(source), Recipe(), True)
-    assert registration == (Register(to="followup"), "as requested")
-    halfway = Recipe(steps=("register", "brain", "crop", "normalise", "difference"))
+    registration = _registration(files_of(source), PreparationRecipe(), True)
+    assert registration == (RegisterSettings(to="followup"), "as requested")
+    halfway = PreparationRecipe(steps=("register", "brain", "crop", "normalise", "subtract"))
     assert _registration(files_of(source), halfway, None) == (
-        Register(to="halfway"),
+        RegisterSettings(to="halfway"),
         "as the model's training cases were",
     )
     one_grid = source_of_files([second], [second])
-    assert _registration(files_of(one_grid), Recipe(), None) == (None, "")
+    assert _registration(files_of(one_grid), PreparationRecipe(), None) == (None, "")
 
 
 def test_other_voxels_and_other_axes_than_those_of_training_are_said(visits: tuple[Path, Path, Path]) -> None:

@@ -1,7 +1,8 @@
-"""A recipe's settings: older plans keep their names and bits; optimisers and schedules do what their texts say."""
+"""Settings of a recipe: later fields and new names keep older draws; optimisers and schedules follow their texts."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,27 +12,31 @@ from example_trials import RECIPE, TRIAL
 from lesionloss import build
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.data.augment import augment
-from lesionloss.data.patches import draw_batch
+from lesionloss.data.batches.augmentation import CHEAP
+from lesionloss.data.batches.patch_samplers import WeightedCrop
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.training.loop import train, weights_hash
 from lesionloss.training.optimisers import check_optimiser, read_optimiser
 from lesionloss.training.samplers import check_sampler
-from lesionloss.training.schedules import Plateau, Progress, check_schedule, learning_rate
-from lesionloss.training.trial import Recipe, flat_record
+from lesionloss.training.schedules import Plateau, ScoreProgress, check_schedule, learning_rate
+from lesionloss.training.trial import TrainingRecipe, flat_record
 
 # --- what older plans rely on ---------------------------------------------------------------------------------------
 
 
 def test_older_trials_keep_their_names_and_records() -> None:
-    assert (TRIAL.key, TRIAL.pair) == ("dd0f42b56e0ee2a4", "7f0c6ed9774948c4")  # as before the later fields
+    assert (TRIAL.key, TRIAL.pair) == (
+        "dd0f42b56e0ee2a4",
+        "7f0c6ed9774948c4",
+    )  # as before the later fields and their new names
     later = ("optimiser", "schedule", "sampler", "clip_norm", "accumulate", "validation_share", "start_from", "freeze")
     assert not set(later) & set(flat_record(TRIAL))
 
 
 def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "optimiser": "sgd",
         "schedule": "constant",
         "sampler": "whole",
@@ -49,7 +54,9 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "pretrain": "synth(patients=1)",
         "augment": ("flip",),
     }
-    later = {field for field, value in vars(Recipe).items() if not field.startswith("_") and not callable(value)}
+    later = {
+        field for field, value in vars(TrainingRecipe).items() if not field.startswith("_") and not callable(value)
+    }
     assert later <= set(changes)
     keys = {replace(TRIAL, recipe=replace(RECIPE, **{field: value})).key for field, value in changes.items()}
     pairs = {replace(TRIAL, recipe=replace(RECIPE, **{field: value})).pair for field, value in changes.items()}
@@ -63,15 +70,14 @@ def test_the_defaults_train_as_the_plain_loop_does(cases: list[PreparedCase]) ->
     network = channels_last(build_network(TRIAL.network, torch_generator(*stream, "weights"))).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     criterion = build(TRIAL.loss)
+    named = {case.name: case for case in cases}
+    draws = WeightedCrop(recipe.patch, recipe.jitter, recipe.foreground_share).over(named)
     for step in range(1, recipe.steps + 1):
-        images, references, _ = draw_batch(
-            cases, recipe.patch, recipe.batch, recipe.jitter, recipe.foreground_share, stream, step
-        )
-        images, references = augment(images, references, stream, step)
+        batch = make_batch(named, draws, CHEAP, stream, step, recipe.batch)
         seed_dropout(network, torch_generator(*stream, "dropout", step))
-        x = torch.from_numpy(images).contiguous(memory_format=torch.channels_last_3d)
+        x = torch.from_numpy(batch.images).contiguous(memory_format=torch.channels_last_3d)
         optimiser.zero_grad()
-        criterion(network(x), torch.from_numpy(references)).backward()
+        criterion(network(x), torch.from_numpy(batch.references)).backward()
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * (1 - (step - 1) / recipe.steps) ** recipe.poly_power
         optimiser.step()
@@ -130,14 +136,14 @@ def test_schedules_begin_and_end_where_they_say() -> None:
     assert learning_rate(replace(recipe, schedule="plateau(factor_each=0.5)"), 7, drops=3) == 0.25
 
 
-def test_progress_counts_looks_without_a_better_score() -> None:
-    schedule, progress = Plateau(patience=2), Progress()
+def test_progress_counts_validations_without_a_better_score() -> None:
+    schedule, progress = Plateau(patience=2), ScoreProgress()
     drops = []
     for step, score in enumerate([0.5, 0.4, 0.5, math.nan, 0.3, 0.6, 0.1], 1):
         progress = progress.after(score, step, schedule)
         drops.append(progress.drops)
     assert drops == [0, 0, 1, 1, 2, 2, 2]
-    assert (progress.best, progress.best_step, progress.looks) == (0.6, 6, 1)
+    assert (progress.best, progress.best_step, progress.checks) == (0.6, 6, 1)
     assert progress.exhausted(replace(RECIPE, patience=1))
     assert not progress.exhausted(replace(RECIPE, patience=2))
     assert not progress.exhausted(RECIPE)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.choose_mode import ChosenMode, choose_inference_mode, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
 from lesionloss.inference.modes import PAPERS, InferenceMode, SlidingWindow, WholeImage, read_inference_mode

@@ -16,7 +16,7 @@ from lesionloss.inference import ChosenMode, lesion_mask, lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, write_lesions
 from lesionloss.inference.predict.output_files import OutputFiles
 from lesionloss.inference.predict.replay_preparation import ReadyCase
-from lesionloss.networks.bundle import Record
+from lesionloss.networks.bundle import BundleRecord
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def write_picture(
 def write_record(
     path: Path,
     inputs: dict[str, Any],
-    model: Record,
+    model: BundleRecord,
     ready: ReadyCase,
     chosen: ChosenMode,
     lesions: Sequence[FoundLesion],
