@@ -30,7 +30,7 @@ def test_a_runs_model_is_a_bundle_with_its_preparation(trained: tuple[Path, Path
     assert bundle.record.preparation["steps"] == ["brain", "crop", "normalise", "subtract"]
     assert bundle.record.training["axes"] == "RAS"
     assert bundle.record.licence
-    assert "their terms hold for weights too" in bundle.record.data_note
+    assert "their terms of use cover the weights" in bundle.record.data_note
     assert bundle.record.channels == CHANNELS
     assert bundle.record.training["loss"] == "dice"
 
