@@ -38,8 +38,9 @@ def test_the_mean_is_over_the_voxels_of_the_whole_batch() -> None:
 def test_a_softmax_head_of_two_classes_is_the_sigmoid_of_the_difference() -> None:
     labels = torch.tensor([1, 0]).reshape(1, 1, 1, 2)
     baseline, followup = maps(0.3, 0.6), maps(0.8, 0.2)
-    two = [torch.cat([torch.full_like(x, 2.0), x + 2.0], dim=1) for x in (baseline, followup)]
-    assert torch.allclose(visit_consistency(*two, labels), visit_consistency(baseline, followup, labels), atol=1e-6)
+    first, second = (torch.cat([torch.full_like(x, 2.0), x + 2.0], dim=1) for x in (baseline, followup))
+    expected = visit_consistency(baseline, followup, labels)
+    assert torch.allclose(visit_consistency(first, second, labels), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -49,6 +50,7 @@ def test_without_a_new_lesion_value_and_gradient_are_zero(channels: int) -> None
     value.backward()
     assert float(value.detach()) == 0
     for head in (baseline, followup):
+        assert head.grad is not None
         assert torch.equal(head.grad, torch.zeros_like(head))
 
 
@@ -58,6 +60,8 @@ def test_what_lies_outside_new_lesions_cannot_reach_the_gradient() -> None:
     value = visit_consistency(baseline + spoilt, followup + spoilt, torch.tensor([1, 0]).reshape(1, 1, 1, 2))
     value.backward()
     assert float(value.detach()) == pytest.approx(0.05, abs=1e-6)
+    assert baseline.grad is not None
+    assert followup.grad is not None
     # d/dz p² = 2p·p(1-p) = .064; d/dz (1-p)² = -2(1-p)·p(1-p) = -.018
     assert baseline.grad.flatten().tolist() == pytest.approx([0.064, 0.0], abs=1e-6)
     assert followup.grad.flatten().tolist() == pytest.approx([-0.018, 0.0], abs=1e-6)

@@ -1,6 +1,7 @@
 """Each network against its source: number of parameters, order of layers, shape of what it gives."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ def parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def built(text: str) -> nn.Module:
+def built(text: str) -> Any:
     network = build_network(text, torch_generator("w"))
     seed_dropout(network, torch_generator("dropout"))
     return network
@@ -48,12 +49,14 @@ def test_longitudinal_vnet_gives_three_maps_and_the_new_one_reads_the_difference
     assert isinstance(found, Outputs)
     assert found.deep == ()
     for tensor in (found.logits, found.baseline, found.followup):
+        assert tensor is not None
         assert tensor.shape == (2, 2, 16, 16, 32)
     # swapping the two branches turns the difference round: baseline and follow-up change places, the new map changes
     decoder = network.decoder
     decoder.baseline, decoder.followup = decoder.followup, decoder.baseline
     decoder.head_baseline, decoder.head_followup = decoder.head_followup, decoder.head_baseline
     swapped = network(x)
+    assert found.followup is not None
     assert torch.equal(swapped.baseline, found.followup)
     assert not torch.allclose(swapped.logits, found.logits)
     # a new-lesion head that reads the difference alone sees nothing where the branches are one and the same

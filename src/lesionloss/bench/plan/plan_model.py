@@ -1,0 +1,222 @@
+"""The plan as a checked record: read from TOML, checked as a whole before anything runs, written back with defaults."""
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
+from lesionloss.bench.plan.folder_names import dataset_folder, folder_name, number_repeated
+from lesionloss.bench.plan.sections import (
+    CurvesSection,
+    DataSection,
+    InferenceSection,
+    NetworkSection,
+    PlanSection,
+    TrainingSection,
+)
+from lesionloss.bench.plan.toml_files import BASED_ON, FORMER_NAMES, list_presets, read_plan_text, read_preset
+from lesionloss.core.errors import UsageError
+from lesionloss.core.files import sha256_of
+from lesionloss.core.ranges import Positive
+from lesionloss.core.validation_errors import explain_validation_error
+
+
+class Plan(PlanSection):
+    """Which losses are compared, on what data, with which network, how often, and by which metric.
+
+    Attributes:
+        losses_files: Python files with losses of the user's own, relative to the plan.
+        folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
+            a list of validation cases (one fold).
+        datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
+        networks: Several networks, instead of `network`.
+    """
+
+    name: str
+    question: str = ""
+    losses: Annotated[tuple[LossText, ...], Field(min_length=1)]
+    losses_files: tuple[str, ...] = ()
+    baseline_loss: LossText
+    primary_metric: MetricName = "dice"
+    metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
+    test: TestName = "sign_flip"
+    folds: Positive
+    fold_seed: int = 0
+    folds_file: str = ""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    data: DataSection = DataSection()
+    datasets: tuple[DataSection, ...] = ()
+    network: NetworkSection = NetworkSection()
+    networks: tuple[NetworkSection, ...] = ()
+    training: TrainingSection = TrainingSection()
+    inference: InferenceSection = InferenceSection()
+    curves: CurvesSection = CurvesSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _load_losses_files(cls, record: Any) -> Any:
+        """Register the user's losses before the texts that name them are checked."""
+        from lesionloss.losses.registry import load_user_file
+
+        files = record.get("losses_files", ()) if isinstance(record, Mapping) else ()
+        if isinstance(files, list | tuple):
+            for file in files:
+                load_user_file(Path(str(file)))
+        return record
+
+    @model_validator(mode="after")
+    def _check_consistency(self) -> "Plan":
+        if self.baseline_loss not in self.losses:
+            raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
+        if self.training.pretrain and self.network.start_from:
+            raise ValueError("training.pretrain and network.start_from both give initial weights; leave one out")
+        if self.folds < 2 and not self.folds_file:
+            raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
+        for name, metric in (("primary_metric", self.primary_metric), *(("curves", m) for m in self.curves.metrics)):
+            if metric not in self.metrics:
+                raise ValueError(f"{name} {metric!r} is not one of metrics")
+        for name, values in (("losses", self.losses), ("seeds", self.seeds), ("metrics", self.metrics)):
+            repeated = sorted({str(value) for value in values if values.count(value) > 1})
+            if repeated:
+                raise ValueError(f"{name} names {', '.join(repeated)} twice")
+        for one, several in (("data", self.datasets), ("network", self.networks)):
+            if several and getattr(self, one) != type(getattr(self, one))():
+                raise ValueError(f"give {one} or {'datasets' if one == 'data' else 'networks'}, not both")
+        for network in self.networks or (self.network,):
+            _check_sides(network.text, self.training, self.inference)
+        return self
+
+    @staticmethod
+    def load(path: str | Path) -> "Plan":
+        """Read a plan from a TOML file.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The checked plan.
+
+        Raises:
+            UsageError: There is no such file, or it is wrong; the message names all errors with their keys.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UsageError(f"no plan {path}; give a TOML file or one of the presets {', '.join(list_presets())}")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} is not text in UTF-8: {error}") from error
+        record = read_plan_text(text, str(path))
+        files = record.get("losses_files")
+        if isinstance(files, list):
+            record["losses_files"] = [str(path.resolve().parent / str(file)) for file in files]
+        return _validated(record, str(path))
+
+    @staticmethod
+    def preset(name: str) -> "Plan":
+        """Return a plan that comes with the package.
+
+        Args:
+            name: One of `list_presets()`.
+
+        Returns:
+            The checked plan.
+
+        Raises:
+            UsageError: No preset has this name.
+        """
+        return _validated(read_preset(name), f"preset {name}")
+
+    def changed(self, changes: Mapping[str, object]) -> "Plan":
+        """Return this plan with other values for some keys, checked again.
+
+        Args:
+            changes: New values by key, such as `{"seeds": (1, 2)}`; a section is replaced as a whole.
+
+        Returns:
+            The changed plan.
+
+        Raises:
+            UsageError: The changed plan is wrong; the message names all errors with their keys.
+        """
+        return _validated(self.model_dump() | dict(changes), f"plan {self.name}")
+
+    def to_toml(self) -> str:
+        """Return the whole plan, defaults included, as `Plan.load` reads it back."""
+        return tomli_w.dumps(self.declared())
+
+    def declared(self) -> dict[str, Any]:
+        """Return all keys and values as TOML holds them; of two keys that exclude each other, the one in use."""
+        record = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if self.training.epochs:
+            del record["training"]["steps"]
+        for one, several in (("data", "datasets"), ("network", "networks")):
+            del record[one if record[several] else several]
+        return record
+
+    def changed_keys(self, other: "Plan") -> tuple[str, ...]:
+        """Return the keys in which two plans differ; files with losses are compared by content."""
+        ours, theirs = (plan.declared() | {"losses_files": plan.loss_file_hashes()} for plan in (self, other))
+        return tuple(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
+
+    def loss_file_hashes(self) -> list[str]:
+        """Return the SHA-256 digests of the files with losses, sorted."""
+        return sorted(sha256_of(Path(file)) for file in self.losses_files)
+
+    def runs(self) -> dict[str, "Plan"]:
+        """Return the plans of one data set and one network each, by the names of their folders.
+
+        A plan of one data set and one network returns itself under the name "".
+        """
+        datasets, networks = self.datasets or (self.data,), self.networks or (self.network,)
+        if not self.datasets and not self.networks:
+            return {"": self}
+        dataset_names = number_repeated([dataset_folder(dataset) for dataset in datasets])
+        network_names = number_repeated([folder_name(network.text) for network in networks])
+        single = {"datasets": (), "networks": ()}
+        return {
+            f"{dataset_name}--{network_name}": self.model_copy(update=single | {"data": dataset, "network": network})
+            for (dataset_name, dataset), (network_name, network) in product(
+                zip(dataset_names, datasets, strict=True), zip(network_names, networks, strict=True)
+            )
+        }
+
+
+def _check_sides(network: str, training: TrainingSection, inference: InferenceSection) -> None:
+    """Raise ValueError for a patch or window that the network can't take.
+
+    A patch of one slice, its last side 1, trains a network for slices on volumes.
+    """
+    from lesionloss.networks import network_axes, network_multiple
+
+    axes, multiple = network_axes(network), network_multiple(network)
+    for key, sides in (("training.patch", training.patch), ("inference.window", inference.window)):
+        plane = sides[:2] if axes == 2 and sides[2:] == (1,) else sides
+        if sides and len(plane) != axes:
+            slices = ", or [x, y, 1] for slices of volumes" if axes == 2 and key == "training.patch" else ""
+            raise ValueError(f"{key}: {network} needs {axes} numbers{slices}, got {list(sides)}")
+        if any(side % multiple for side in plane):
+            raise ValueError(f"{key}: {network} needs sides that are multiples of {multiple}, got {list(sides)}")
+
+
+def _validated(record: Mapping[str, object], where: str) -> Plan:
+    try:
+        plan = Plan.model_validate(record)
+    except ValidationError as error:
+        message = explain_validation_error(error, Plan, where, former_names=FORMER_NAMES, other_keys=[BASED_ON])
+        raise UsageError(message) from error
+    return with_used_files(plan)
+
+
+def with_used_files(plan: Plan) -> Plan:
+    """Return the plan with every loaded file whose losses it uses among its `losses_files`."""
+    from lesionloss.losses.spec import user_files_of
+
+    used = {file.sha256: str(file.path) for text in plan.losses for file in user_files_of(text)}
+    known = set(plan.loss_file_hashes())
+    added = [path for digest, path in used.items() if digest not in known]
+    return plan.model_copy(update={"losses_files": (*plan.losses_files, *added)}) if added else plan
