@@ -1,16 +1,16 @@
-"""The data layer's speed, one function per part.
+"""How long the preparation of a case takes, and how fast patches are made.
 
     python benchmarks/data.py
     python benchmarks/data.py --part prepare --rounds 5
 
 `prepare`: a pair of 182 x 218 x 182 voxels at 1 mm, int16 in .nii.gz with brain mask and reference, from the files to
-the written case, on one core. Shown are medians of seconds of the processor and of the clock.
-`patches`: how much faster than training steps use them, and in how much memory (some minutes).
+the written case, on one core. The table shows medians of CPU seconds and of wall-clock seconds.
+`patches`: how much faster they are made than training steps use them (some minutes).
 """
 
 import os
 
-# One core: set before NumPy is there.
+# One core: set before NumPy is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,8 +33,9 @@ from rich.table import Table
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.nifti import write_volume
-from lesionloss.data.preparation_recipe import Recipe, make_recipe
-from lesionloss.data.prepare import load_prepared, prepare_all
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe, make_recipe
+from lesionloss.data.prepared import load_prepared
 
 SHAPE = (182, 218, 182)
 LESIONS = 20
@@ -42,10 +44,10 @@ SPACING_MM = [0.5, 0.75, 0.75]
 
 
 def write_pair(folder: Path) -> None:
-    """One patient in the MSSEG-2 layout: a textured ellipsoid in dim noise, lesions of 2 to 5 voxels' radius."""
+    """Write one patient in the MSSEG-2 layout: a textured ellipsoid in dim noise, lesions of 2 to 5 voxels' radius."""
     rng = numpy_generator("benchmark of the data layer", "pair")
     axes = np.ogrid[tuple(slice(-1, 1, length * 1j) for length in SHAPE)]
-    brain = sum((axis / 0.78) ** 2 for axis in axes) <= 1
+    brain = np.asarray(sum((axis / 0.78) ** 2 for axis in axes) <= 1)
     reference = np.zeros(SHAPE, dtype=bool)
     for _ in range(LESIONS):
         centre, radius = rng.uniform(60, 120, 3), rng.uniform(2, 5)
@@ -59,23 +61,23 @@ def write_pair(folder: Path) -> None:
     write_volume(folder / "brain_mask.nii.gz", brain, np.eye(4))
 
 
-def timed(work: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """Medians of the processor's and the clock's seconds."""
+def timed(task: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """Return the medians of the processor's and the clock's seconds."""
     cpu, clock = [], []
     for _ in range(rounds):
         began = time.process_time(), time.perf_counter()
-        work()
+        task()
         cpu.append(time.process_time() - began[0])
         clock.append(time.perf_counter() - began[1])
     return statistics.median(cpu), statistics.median(clock)
 
 
 def part_prepare(rounds: int, console: Console) -> None:
-    """Files to prepared case, with and without resampling and a given brain mask; and reading the case again."""
+    """Time a case from files to prepared, with and without resampling and brain mask, and reading it again."""
     recipes = {
-        "brain mask given": Recipe(),
+        "brain mask given": PreparationRecipe(),
         "and resampled to 0.5 x 0.75 x 0.75 mm": make_recipe(
-            {"steps": ["brain", "resample", "crop", "normalise", "difference"], "resample": {"spacing_mm": SPACING_MM}},
+            {"steps": ["brain", "resample", "crop", "normalise", "subtract"], "resample": {"spacing_mm": SPACING_MM}},
             "benchmark",
         ),
         "brain mask by threshold": make_recipe({"brain": {"source": "builtin"}}, "benchmark"),
@@ -87,14 +89,14 @@ def part_prepare(rounds: int, console: Console) -> None:
         for title, recipe in recipes.items():
             folder = Path(place) / "out"
 
-            def make(recipe: Recipe = recipe, folder: Path = folder) -> None:
+            def make(recipe: PreparationRecipe = recipe, folder: Path = folder) -> None:
                 for path in folder.glob("*"):
                     path.unlink()
-                prepare_all(cohort, folder, recipe)
+                prepare_cohort(cohort, folder, recipe)
 
             cpu, clock = timed(make, rounds)
             case = folder / "001.npz"
-            read, _ = timed(lambda case=case: load_prepared(case), rounds)
+            read, _ = timed(partial(load_prepared, case), rounds)
             size = case.stat().st_size / 1e6
             table.add_row(
                 title, f"{cpu:.2f}", f"{clock:.2f}", f"{size:.1f}", f"{read:.3f}", "met" if cpu < GOAL_S else "no"
@@ -103,7 +105,7 @@ def part_prepare(rounds: int, console: Console) -> None:
 
 
 def part_patches(rounds: int, console: Console) -> None:
-    """Patches beside the training steps that use them: data_patches.py, in a process that may use all cores."""
+    """Run data_patches.py, in a process that may use all cores."""
     console.print("patches:")
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_NUM_THREADS")}
     script = Path(__file__).with_name("data_patches.py")
@@ -117,6 +119,7 @@ def main(
     part: Annotated[str, typer.Option(help=f"One of {', '.join(PARTS)}, or all.")] = "all",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of which the median is shown.")] = 3,
 ) -> None:
+    """Time the preparation of a case and the making of patches."""
     console = Console(width=140)
     console.print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, one core")
     for name, run in PARTS.items():

@@ -1,25 +1,21 @@
-"""Patches: how much faster than a training step they are made, what a step waits for them, and what memory they take.
+"""How much faster patches are made than a training step runs, and how long a step waits for them.
 
     python benchmarks/data_patches.py
     python benchmarks/data_patches.py --steps 1 --workers 2
 
-Cases of 182 x 218 x 182 voxels with three channels. The recipes: those of HyTver and of Cabezas & Diez, each with its
-own network, patches and augmentation, and the cheap ones of the built-in plans. Shown is the time of one core for a
-step of the network and for a batch, and what a step waits for its batch when workers and training share the cores.
-The last table keeps a cohort on disk and only a part of it in memory.
+Cases of 182 x 218 x 182 voxels with three channels. The setups: those of HyTver and of Cabezas & Diez, each with its
+own network, patches and augmentation, and the cheap ones of the built-in plans. The table shows the CPU time of one
+core for a step and for a batch, and how long a step waits for its batch when workers and training share the cores.
 """
 
 import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -29,12 +25,12 @@ from rich.console import Console
 from rich.table import Table
 
 from lesionloss.core.randomness import numpy_generator, torch_generator
-from lesionloss.data.augment import CHEAP, Steps, hytver
-from lesionloss.data.case_cache import CaseStore, bytes_of
-from lesionloss.data.patch_sampling import Sampler, WeightedCrop
-from lesionloss.data.prepared import PreparedCase, save_prepared
-from lesionloss.data.stream import Batch, BatchStream
-from lesionloss.data.window_grid import SlidingGrid
+from lesionloss.data.batches.augmentation import CHEAP
+from lesionloss.data.batches.augmentation_presets import Steps, hytver
+from lesionloss.data.batches.patch_samplers import Sampler, WeightedCrop
+from lesionloss.data.batches.sliding_grid import SlidingGrid
+from lesionloss.data.batches.stream import Batch, BatchStream
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.training.loop import forward
@@ -42,13 +38,13 @@ from lesionloss.training.precision import resolve_precision
 
 SHAPE = (182, 218, 182)
 LESIONS = 30
-REACH = 5
+GOAL = 5
 STREAM = ("benchmark",)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A network and what it is fed with."""
+class TrainingSetup:
+    """A network, its patches and their augmentation."""
 
     name: str
     network: str
@@ -57,18 +53,18 @@ class Recipe:
     batch: int
 
 
-RECIPES = (
-    Recipe("built-in", "unet3d(filters=8)", WeightedCrop((32, 32, 32)), CHEAP, 8),
-    Recipe("Cabezas & Diez", "unet3d(filters=32)", SlidingGrid(), (), 16),
-    Recipe("HyTver", "vnet(filters=16)", WeightedCrop((80, 80, 80)), hytver(), 4),
+SETUPS = (
+    TrainingSetup("built-in", "unet3d(filters=8)", WeightedCrop((32, 32, 32)), CHEAP, 8),
+    TrainingSetup("Cabezas & Diez", "unet3d(filters=32)", SlidingGrid(), (), 16),
+    TrainingSetup("HyTver", "vnet(filters=16)", WeightedCrop((80, 80, 80)), hytver(), 4),
 )
 
 
 def case(name: str, shape: tuple[int, int, int] = SHAPE) -> PreparedCase:
-    """A brain that fills four fifths of each axis, noise in it, and cubes of 5 voxels for lesions."""
+    """Make a brain that fills four fifths of each axis, noise in it, and cubes of 5 voxels for lesions."""
     rng = numpy_generator("benchmark case", name)
     axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
-    brain = sum(axis**2 for axis in axes) < 0.8**2
+    brain = np.asarray(sum(axis**2 for axis in axes) < 0.8**2)
     reference = np.zeros(shape, dtype=np.uint8)
     for centre in rng.choice(np.argwhere(brain), LESIONS):
         reference[tuple(slice(at, at + 5) for at in centre)] = 1
@@ -86,9 +82,9 @@ def case(name: str, shape: tuple[int, int, int] = SHAPE) -> PreparedCase:
     )
 
 
-def trainer(recipe: Recipe) -> Callable[[Batch], None]:
-    """Forward, backward and Adam on one batch, as fast as this machine does it."""
-    network = channels_last(build_network(recipe.network, torch_generator(*STREAM)))
+def trainer(setup: TrainingSetup) -> Callable[[Batch], None]:
+    """Make a function that trains on one batch: forward, backward and Adam, as fast as this machine does it."""
+    network = channels_last(build_network(setup.network, torch_generator(*STREAM)))
     seed_dropout(network, torch_generator(*STREAM, "dropout"))
     criterion = build("dice + cross_entropy")
     optimiser = torch.optim.Adam(network.parameters())
@@ -105,7 +101,7 @@ def trainer(recipe: Recipe) -> Callable[[Batch], None]:
 
 
 def cpu_ms(call: Callable[[], object], times: int) -> float:
-    """Milliseconds of one core a call, after one that only warms up: what else the machine does has little say."""
+    """Measure the CPU milliseconds of a call on one core, after one call that warms up; other work hardly matters."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     call()
@@ -117,11 +113,13 @@ def cpu_ms(call: Callable[[], object], times: int) -> float:
     return spent
 
 
-def row(recipe: Recipe, cases: dict[str, PreparedCase], workers: int, steps: int) -> list[str]:
-    def opened(number: int) -> BatchStream:
-        return BatchStream(cases, recipe.sampler, recipe.augmentation, STREAM, batch=recipe.batch, workers=number)
+def row(setup: TrainingSetup, cases: dict[str, PreparedCase], workers: int, steps: int) -> list[str]:
+    """Measure one setup."""
 
-    train = trainer(recipe)
+    def opened(number: int) -> BatchStream:
+        return BatchStream(cases, setup.sampler, setup.augmentation, STREAM, batch=setup.batch, workers=number)
+
+    train = trainer(setup)
     with opened(0) as stream:
         fixed = next(stream)
         made = cpu_ms(lambda: next(stream), 4 * steps)
@@ -133,40 +131,16 @@ def row(recipe: Recipe, cases: dict[str, PreparedCase], workers: int, steps: int
             batch = next(stream)
             waits.append(1e3 * (time.perf_counter() - start))
             train(batch)
-    numbers = [f"{used:.0f}", f"{made:.1f}", f"{used / made:.0f}", f">= {REACH}"]
-    return [recipe.name, *numbers, f"{statistics.median(waits[1:]):.1f}"]
-
-
-def memory_rows(number: int) -> list[list[str]]:
-    """The same batches from a cohort on disk, with room for all, half and one of its cases."""
-    recipe = RECIPES[0]
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        names = [f"{index:02d}" for index in range(number)]
-        files = {name: Path(folder) / f"{name}.npz" for name in names}
-        for name, path in files.items():
-            save_prepared(case(name, (96, 96, 96)), path)
-        size = bytes_of(CaseStore(files, 2**40)[names[0]])
-        for room in (number, number // 2, 1):
-            store = CaseStore(files, int(1.02 * room * size))
-            highest, digests = 0, []
-            start = time.perf_counter()
-            with BatchStream(store, recipe.sampler, (), STREAM, batch=recipe.batch, workers=2) as stream:
-                for batch in islice(stream, 10):
-                    highest = max(highest, store.kept_bytes)
-                    digests.append(batch.digest())
-            spent = 1e2 * (time.perf_counter() - start)
-            mib = [f"{value / 2**20:.0f}" for value in (number * size, store.limit_bytes, highest)]
-            rows.append([*mib, f"{store.reads}", f"{spent:.0f}", digests[-1]])
-    return rows
+    numbers = [f"{used:.0f}", f"{made:.1f}", f"{used / made:.0f}", f">= {GOAL}"]
+    return [setup.name, *numbers, f"{statistics.median(waits[1:]):.1f}"]
 
 
 def main(
-    steps: Annotated[int, typer.Option(help="Steps of each recipe after the warming one.")] = 3,
+    steps: Annotated[int, typer.Option(help="Steps of each setup after the first, which warms up.")] = 3,
     workers: Annotated[int, typer.Option(help="Workers that make batches.")] = 2,
     cases: Annotated[int, typer.Option(help="Cases in memory.")] = 3,
 ) -> None:
-    """How fast patches are made, beside the training step that uses them."""
+    """Time the making of patches beside the training step that uses them."""
     console = Console()
     machine = platform.processor() or platform.machine()
     console.print(
@@ -176,15 +150,11 @@ def main(
         ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch", "monai")), highlight=False
     )
     cohort = {name: case(name) for name in (f"{index:02d}" for index in range(cases))}
-    heads = ("CPU ms a step", "CPU ms a batch", "times as fast", "wanted", f"ms waited a step, {workers} workers")
-    for recipe in RECIPES:
-        table = Table("recipe", *heads, box=None)
-        table.add_row(*row(recipe, cohort, workers, steps))
+    heads = ("CPU ms per step", "CPU ms per batch", "times as fast", "goal", f"ms waited per step, {workers} workers")
+    for setup in SETUPS:
+        table = Table("setup", *heads, box=None)
+        table.add_row(*row(setup, cohort, workers, steps))
         console.print(table)
-    memory = Table("cohort MiB", "limit MiB", "kept at most", "reads", "ms a batch", "last batch", box=None)
-    for cells in memory_rows(8):
-        memory.add_row(*cells)
-    console.print(memory)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Measured coverage of interval methods, levels of tests and power, as tables for docs/statistics.md.
+"""Coverage of interval methods, levels of tests and power in simulated designs: the tables of docs/statistics.md.
 
-PYTHONPATH=tests python benchmarks/evidence.py
+PYTHONPATH=tests/support python benchmarks/evidence.py
 """
 
 from collections.abc import Callable
@@ -11,22 +11,28 @@ from scipy import stats
 
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.statistics.evidence import ALPHA, sign_flip_bounds, sign_flip_ps
-from lesionloss.statistics.new_training_runs import interval_over_trainings
-from lesionloss.statistics.power import Design, Spread, power_new_trainings, power_these_trainings
-from simulated_worlds import DIFFERENCES, SCORES, Truth, differences, patient_means
+from lesionloss.statistics.power_analysis import (
+    DifferenceSpread,
+    StudyDesign,
+    power_new_training_runs,
+    power_same_training_runs,
+)
+from lesionloss.statistics.training_run_variance import interval_over_training_runs
+from simulated_designs import DIFFERENCES, SCORES, Draw, SimulatedDesign, patient_means, simulated_differences
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
 RUNS, RESAMPLES = 2000, 999
 
 
 def student(samples: NDArray[np.float64]) -> Bounds:
+    """Student's t."""
     n = samples.shape[1]
     half = stats.t.ppf(0.975, n - 1) * samples.std(axis=1, ddof=1) / np.sqrt(n)
     return samples.mean(axis=1) - half, samples.mean(axis=1) + half
 
 
 def _resampled(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means and variances (runs, resamples) of the same drawn patients for every run."""
+    """Means and variances (runs, resamples); every run has the same resampled patients."""
     n = samples.shape[1]
     weights = numpy_generator("resampled", n).multinomial(n, [1 / n] * n, RESAMPLES) / n
     means = samples @ weights.T
@@ -34,6 +40,7 @@ def _resampled(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
 
 
 def percentile(samples: NDArray[np.float64]) -> Bounds:
+    """The percentile bootstrap."""
     low, high = np.quantile(_resampled(samples)[0], [0.025, 0.975], axis=1)
     return low, high
 
@@ -47,6 +54,7 @@ def widened(samples: NDArray[np.float64]) -> Bounds:
 
 
 def bca(samples: NDArray[np.float64]) -> Bounds:
+    """The bias-corrected and accelerated bootstrap."""
     means = np.sort(_resampled(samples)[0], axis=1)
     centre = samples.mean(axis=1, keepdims=True)
     below = ((means < centre).mean(axis=1) + (means <= centre).mean(axis=1)) / 2
@@ -61,6 +69,7 @@ def bca(samples: NDArray[np.float64]) -> Bounds:
 
 
 def bootstrap_t(samples: NDArray[np.float64]) -> Bounds:
+    """The studentised bootstrap."""
     n = samples.shape[1]
     means, variances = _resampled(samples)
     centre, error = samples.mean(axis=1), samples.std(axis=1, ddof=1) / np.sqrt(n)
@@ -80,20 +89,25 @@ METHODS: dict[str, Callable[[NDArray[np.float64]], Bounds]] = {
 
 
 def in_parts(function: Callable[[NDArray[np.float64]], Bounds], samples: NDArray[np.float64]) -> Bounds:
+    """Bounds for 500 runs at a time, so that memory stays small."""
     parts = [function(samples[start : start + 500]) for start in range(0, len(samples), 500)]
     return np.concatenate([low for low, _ in parts]), np.concatenate([high for _, high in parts])
 
 
 def row(*cells: object) -> None:
+    """Print one row of a Markdown table."""
     print("| " + " | ".join(map(str, cells)) + " |")
 
 
-def table_of_means() -> None:
-    row("world", "patients", *METHODS)
+def table_of_intervals() -> None:
+    """Coverage and width of each interval method."""
+    row("distribution", "patients", *METHODS)
     row(*["---"] * (len(METHODS) + 2))
-    skewed = {"skewed differences, exponential": (lambda draw, shape: draw.exponential(size=shape), 1.0)}
-    worlds = {name: (draw, 0.0) for name, draw in DIFFERENCES.items()} | SCORES | skewed
-    for name, (draw, truth) in worlds.items():
+    skewed: dict[str, tuple[Draw, float]] = {
+        "skewed differences, exponential": (lambda draw, shape: draw.exponential(size=shape), 1.0)
+    }
+    distributions = {name: (draw, 0.0) for name, draw in DIFFERENCES.items()} | SCORES | skewed
+    for name, (draw, truth) in distributions.items():
         for patients in (8, 20):
             samples = draw(numpy_generator("table", name), (RUNS, patients))
             found = {method: in_parts(function, samples) for method, function in METHODS.items()}
@@ -105,20 +119,24 @@ def table_of_means() -> None:
             row(name, patients, *cells)
 
 
-def table_of_trainings() -> None:
-    row("patients", "folds", "seeds", "sd of trainings", "these trainings", "new trainings", "width", "false alarms")
+def table_of_training_runs() -> None:
+    """Coverage of the intervals for the same and for new training runs."""
+    heads = ("sd of training runs", "same training runs", "new training runs", "width", "false positives")
+    row("patients", "folds", "seeds", *heads)
     row(*["---"] * 8)
     for patients, folds, seeds in [(8, 1, 2), (8, 2, 2), (8, 4, 2), (8, 2, 5), (20, 2, 2), (20, 5, 2), (20, 5, 5)]:
-        for training in (0.0, 0.25, 1.0):
-            truth = Truth(patients, folds, seeds, training=training, rest=1.0)
-            tables = differences(truth, RUNS, "table")
+        for training_run in (0.0, 0.25, 1.0):
+            design = SimulatedDesign(patients, folds, seeds, training_run=training_run, rest=1.0)
+            tables = simulated_differences(design, RUNS, "table")
             means = patient_means(tables)
             low, high = in_parts(sign_flip_bounds, means)
-            new = [interval_over_trainings([t[run] for t in tables], float(means[run].mean())) for run in range(RUNS)]
+            new = [
+                interval_over_training_runs([t[run] for t in tables], float(means[run].mean())) for run in range(RUNS)
+            ]
             bounds = np.array([(found.low, found.high) for found in new if found is not None])
             ps = np.concatenate([sign_flip_ps(means[start : start + 500]) for start in range(0, RUNS, 500)])
             row(
-                *(patients, folds, seeds, training),
+                *(patients, folds, seeds, training_run),
                 f"{100 * np.mean((low <= 0) & (high >= 0)):.1f}",
                 f"{100 * np.mean((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)):.1f}",
                 f"{np.median(bounds[:, 1] - bounds[:, 0]) / np.median(high - low):.2f}",
@@ -127,25 +145,27 @@ def table_of_trainings() -> None:
 
 
 def table_of_power() -> None:
-    row("patients", "folds", "seeds", "effect", "these: predicted", "found", "new: predicted", "found")
+    """Predicted and observed power for the same and for new training runs."""
+    row("patients", "folds", "seeds", "effect", "same: predicted", "observed", "new: predicted", "observed")
     row(*["---"] * 8)
     for patients, folds, seeds, effect in [(8, 2, 3, 1.0), (20, 2, 3, 0.7), (20, 5, 2, 0.7), (20, 5, 5, 0.7)]:
-        spread, design = Spread(1.0, 0.5, 0.7), Design(patients, folds, seeds)
-        fixed = patient_means(differences(Truth(patients, folds, seeds, effect, 1.0, 0.0, 0.7), RUNS, "fixed"))
+        spread, design = DifferenceSpread(1.0, 0.5, 0.7), StudyDesign(patients, folds, seeds)
+        without_variability = SimulatedDesign(patients, folds, seeds, effect, 1.0, 0.0, 0.7)
+        fixed = patient_means(simulated_differences(without_variability, RUNS, "fixed"))
         ps = np.concatenate([sign_flip_ps(fixed[start : start + 500]) for start in range(0, RUNS, 500)])
-        tables = differences(Truth(patients, folds, seeds, effect, 1.0, 0.5, 0.7), RUNS, "new")
+        tables = simulated_differences(SimulatedDesign(patients, folds, seeds, effect, 1.0, 0.5, 0.7), RUNS, "new")
         means = patient_means(tables).mean(axis=1)
-        new = [interval_over_trainings([t[run] for t in tables], float(means[run])) for run in range(RUNS)]
+        new = [interval_over_training_runs([t[run] for t in tables], float(means[run])) for run in range(RUNS)]
         row(
             *(patients, folds, seeds, effect),
-            f"{power_these_trainings(effect, Spread(1.0, 0.0, 0.7), design, ALPHA):.2f}",
+            f"{power_same_training_runs(effect, DifferenceSpread(1.0, 0.0, 0.7), design, ALPHA):.2f}",
             f"{np.mean((ps < ALPHA) & (fixed.mean(axis=1) > 0)):.2f}",
-            f"{power_new_trainings(effect, spread, design, ALPHA):.2f}",
+            f"{power_new_training_runs(effect, spread, design, ALPHA):.2f}",
             f"{np.mean([found is not None and found.low > 0 for found in new]):.2f}",
         )
 
 
 if __name__ == "__main__":
-    for table in (table_of_means, table_of_trainings, table_of_power):
+    for table in (table_of_intervals, table_of_training_runs, table_of_power):
         table()
         print()

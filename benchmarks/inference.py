@@ -34,7 +34,8 @@ from rich.table import Table
 from torch import nn
 
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import PreparedCase, load_prepared, prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.inference import PAPERS, Arithmetic, Way, Whole, Windows, choose_way, predict_probabilities
 from lesionloss.metrics import Case, score
 from lesionloss.networks.bundle import BundleRecord, load_bundle, save_bundle
@@ -53,7 +54,7 @@ def cohort_of(folder: Path, patients: int, spacing_mm: float) -> list[PreparedCa
     """Built-in patients of the easy profile, made and prepared once."""
     settings = profile_settings("demo", {"spacing_mm": spacing_mm})
     write_cohort(folder / "patients", patients, 7, settings, lambda name, done, total: told("patient", done, total))
-    index = prepare_cohort(open_cohort(f"msseg2:{folder / 'patients'}"), folder / "prepared")
+    index = prepare_cohort(open_cohort(f"msseg2:{folder / 'patients'}"), folder / "prepared").index
     return [load_prepared(folder / "prepared" / f"{entry.name}.npz") for entry in index.cases]
 
 

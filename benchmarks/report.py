@@ -1,6 +1,6 @@
-"""How long a report takes and how large it is: 40 patients, 13 losses, 5 seeds, as a run of the papers would leave it.
+"""Time and size of the report of a large run: 40 patients, 13 losses, 5 seeds.
 
-python benchmarks/report.py FOLDER      # makes FOLDER once (about 1 GB of arrays is read from it), then reports
+python benchmarks/report.py FOLDER      # makes the run in FOLDER if it is not there, then its report
 """
 
 import json
@@ -16,6 +16,7 @@ from make_large_run import make_large_run
 
 
 def main(folder: Path) -> None:
+    """Write the report and print what it took."""
     if not (folder / "plan.toml").exists():
         make_large_run(folder)
     wall, work = time.perf_counter(), time.process_time()

@@ -1,11 +1,11 @@
-"""What a synthetic patient costs: a pair of visits with all maps, in memory and as files.
+"""How long a synthetic patient takes: a pair of visits with all maps, in memory and as files.
 
     python benchmarks/synth.py
     python benchmarks/synth.py --patients 8 --profile lit --workers 2
 
-Aims: on two cores one pair of 2 mm a second, or one pair of 1 mm each five seconds and core. In memory: seconds of one
-thread, the median of the patients, the first of which is left out because it reads the atlas. As files: pairs a second
-of `lesionloss synth` with so many workers, its start included.
+Goals: on two cores one pair of 2 mm per second, or one pair of 1 mm per five seconds and core. In memory: median
+seconds of one thread over the patients, without the first, which reads the atlas. As files: pairs per second of
+`lesionloss synth` with that many workers, its start included.
 """
 
 import os
@@ -27,7 +27,7 @@ SPACINGS = (2.0, 1.0)
 
 
 def in_memory(settings: SynthSettings, patients: int) -> float:
-    """Median seconds of the processor for one patient."""
+    """Measure the median CPU seconds for one patient."""
     taken = []
     for index in range(patients + 1):
         begun = time.process_time()
@@ -37,7 +37,7 @@ def in_memory(settings: SynthSettings, patients: int) -> float:
 
 
 def as_files(settings: SynthSettings, patients: int, workers: int) -> float:
-    """Seconds of the clock for a cohort."""
+    """Measure the wall-clock seconds for a cohort."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         write_cohort(Path(folder) / "cohort", patients, 1, settings, lambda name, done, total: None, workers=workers)
@@ -49,9 +49,9 @@ def main(
     profile: Annotated[list[str] | None, typer.Option(help="Profiles; may be repeated.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that write files.")] = os.cpu_count() or 1,
 ) -> None:
-    """Time the making of synthetic patients."""
-    files = f"pairs a second as files, {workers} workers"
-    table = Table("profile", "spacing mm", "core-seconds a pair in memory", files)
+    """Time how long synthetic patients take."""
+    files = f"pairs per second as files, {workers} workers"
+    table = Table("profile", "spacing mm", "core-seconds per pair in memory", files)
     for name in profile or ["demo", "mixed", "lit"]:
         for spacing_mm in SPACINGS:
             settings = profile_settings(name, {"spacing_mm": spacing_mm})

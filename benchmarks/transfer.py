@@ -1,13 +1,13 @@
-"""Transfer: a network trained on synthetic patients only, asked about real ones, and how that grows with training.
+"""Transfer: a network trained on synthetic patients only, tested on real ones at several steps of its training.
 
     python benchmarks/transfer.py ../shared/data/lit --out transfer
-    python benchmarks/transfer.py ../shared/data/lit --out short --network "unet3d(filters=8)" --steps 400 --looks 2
+    python benchmarks/transfer.py ../shared/data/lit --out short --steps 400 --evaluations 2
     python benchmarks/transfer.py ../shared/data/lit --out plain --change look_alikes.flow=[0,0]
 
-Synthetic patients are drawn and prepared in OUT/cases (kept for the next run), the first `--valid` of them set aside.
-At each look the threshold that is best for those is taken, never one that is best for real patients. OUT/curve.csv
-holds every look, OUT/model.* the last network for `lesionloss predict`. A training that was killed goes on from
-OUT/checkpoint. Several seeds or settings share their cases by `--cases FOLDER`.
+Synthetic patients are drawn and prepared in OUT/cases (kept for the next run); the first `--valid` of them are for
+validation. Each evaluation uses the threshold that is best for these, never one that is best for real patients.
+OUT/curve.csv holds every evaluation, OUT/model.* the last network for `lesionloss predict`. A training run that was
+killed continues from OUT/checkpoint. Several seeds or settings share their cases by `--cases FOLDER`.
 """
 
 import csv
@@ -29,7 +29,9 @@ from rich.table import Table
 from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import load_subject, open_cohort
-from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare, save_prepared
+from lesionloss.data.preparation.prepare_case import prepare_subject
+from lesionloss.data.preparation.recipe import PreparationRecipe
+from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared
 from lesionloss.data.subject import Subject
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.inference import lesion_mask, predict_probability
@@ -49,17 +51,17 @@ console = Console()
 
 
 @dataclass(frozen=True, eq=False)
-class Sides:
-    """Synthetic cases to learn from, synthetic ones to choose the threshold by, and real ones to be judged on."""
+class TransferCases:
+    """Synthetic cases for training and for validation (the choice of the threshold), and real ones for testing."""
 
-    learning: list[PreparedCase]
-    aside: list[PreparedCase]
-    real: list[PreparedCase]
+    train: list[PreparedCase]
+    validation: list[PreparedCase]
+    test: list[PreparedCase]
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Threshold and smallest lesion that are best for the synthetic patients set aside, with their mean Dice."""
+class ChosenThreshold:
+    """Threshold and smallest lesion that are best for the validation cases, with their mean Dice."""
 
     threshold: float
     smallest_mm3: float
@@ -72,71 +74,75 @@ def main(
     target: Annotated[str | None, typer.Option(help="What counts as lesion; default: the layout's first.")] = None,
     cases: Annotated[Path | None, typer.Option(help="Folder of the synthetic cases; default: OUT/cases.")] = None,
     profile: Annotated[str, typer.Option(help="Profile of the synthetic patients.")] = "lit",
-    config: Annotated[Path | None, typer.Option(help="TOML settings of theirs, in place of a profile.")] = None,
-    change: Annotated[list[str] | None, typer.Option(help="PART.KEY=VALUE of their settings; may be repeated.")] = None,
-    truth: Annotated[str, typer.Option(help="What is lesion: new, positive or change.")] = "positive",
-    visible: Annotated[float, typer.Option(help="Rise (z) from which a synthetic change is marked; 0: all.")] = 0.4,
-    patients: Annotated[int, typer.Option(help="Synthetic patients to learn from.")] = 60,
-    valid: Annotated[int, typer.Option(help="Synthetic patients to choose the threshold by.")] = 6,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML settings of the synthetic patients, in place of a profile.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option(help="TABLE.KEY=VALUE of these settings; may be repeated.")
+    ] = None,
+    truth: Annotated[str, typer.Option(help="What counts as lesion: new, positive or change.")] = "positive",
+    visible: Annotated[float, typer.Option(help="Smallest visible change (z) in synthetic references; 0: all.")] = 0.4,
+    patients: Annotated[int, typer.Option(help="Synthetic patients for training.")] = 60,
+    valid: Annotated[int, typer.Option(help="Synthetic patients for validation.")] = 6,
     cohort_seed: Annotated[int, typer.Option(help="Seed of the synthetic patients.")] = 7,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 1,
     network: Annotated[str, typer.Option(help="See lesionloss networks.")] = "longitudinal_vnet(filters=8)",
     loss: Annotated[str, typer.Option(help="The loss.")] = "cross_entropy",
     steps: Annotated[int, typer.Option(help="Training steps.")] = 1500,
-    looks: Annotated[int, typer.Option(help="How often the curve is measured.")] = 5,
+    evaluations: Annotated[int, typer.Option(help="Points of the curve.")] = 5,
     batch: Annotated[int, typer.Option(help="Patches of a step.")] = 4,
     patch: Annotated[tuple[int, int, int], typer.Option(help="Voxels of a patch.")] = (48, 48, 16),
     learning_rate: Annotated[float, typer.Option(help="At the first step.")] = 2e-3,
     threads: Annotated[int, typer.Option(help="Threads; 0: all.")] = 0,
 ) -> None:
-    """Train on synthetic patients, look at real ones."""
+    """Train on synthetic patients and test on real ones."""
     if threads:
         torch.set_num_threads(threads)
     changes = _changes(change or []) | {"spacing_mm": "scanner", "ground_truth": truth}
     settings = load_settings(config, changes) if config else profile_settings(profile, changes)
     drawn = synthetic_cases(cases or out / "cases", patients + valid, cohort_seed, settings)
     made = [visible_only(case, visible) for case in drawn] if visible else drawn
-    sides = Sides(made[valid:], made[:valid], real_cases(real, target))
+    compared = TransferCases(made[valid:], made[:valid], real_cases(real, target))
     recipe = TrainingRecipe(
         steps=steps, batch=batch, patch=patch, jitter=10, foreground_share=0.5, learning_rate=learning_rate,
         poly_power=0.9,
         augment=True, precision="float32", window=WINDOW, overlap=0.25, threshold=0.5,
     )  # fmt: skip
-    names = tuple(case.name for case in sides.learning)
+    names = tuple(case.name for case in compared.train)
     trial = Trial(
         loss=loss, dataset=f"synth-{cohort_seed}", target=truth, network=network, fold=-1, seed=seed, train=names,
         test=(), recipe=recipe,
     )  # fmt: skip
 
     def see(net: torch.nn.Module, step: int) -> list[dict[str, Any]]:
-        found = look(net, step, sides)
+        found = evaluate(net, step, compared)
         console.print(sentence(found))
         return [found]
 
     out.mkdir(parents=True, exist_ok=True)
     trained = train(
         trial,
-        sides.learning,
+        compared.train,
         checkpoints=Checkpoints(out / "checkpoint"),
-        observer=TrainingObserver(max(1, steps // looks), see),
+        observer=TrainingObserver(max(1, steps // evaluations), see),
     )
     write_curve(trained.observed, out / "curve.csv")
     last = trained.observed[-1]
     seconds = round(trained.history[-1].seconds)
-    write_bundle(out, trial, trained.network, sides.learning[0], last)
-    write_text(out / "asked.json", json.dumps({"trial": asdict(trial), "seconds": seconds}, indent=1) + "\n")
-    show(last, sides, seconds)
+    write_bundle(out, trial, trained.network, compared.train[0], last)
+    write_text(out / "trial.json", json.dumps({"trial": asdict(trial), "seconds": seconds}, indent=1) + "\n")
+    show(last, compared, seconds)
 
 
 def write_bundle(
     folder: Path, trial: Trial, network: torch.nn.Module, case: PreparedCase, row: Mapping[str, Any]
 ) -> None:
-    """The frozen model, with the threshold and the smallest lesion of its last look, for `lesionloss predict`."""
+    """Write the model, with threshold and smallest lesion of its last evaluation, for `lesionloss predict`."""
     made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seed": trial.seed}
     bundle = BundleRecord(
         network=trial.network,
         channels=case.channels,
-        preparation={"margin_voxels": Preparation().margin_voxels},
+        preparation=PreparationRecipe().settings(),
         window=trial.recipe.window,
         overlap=trial.recipe.overlap,
         threshold=row["threshold"],
@@ -148,7 +154,7 @@ def write_bundle(
 
 
 def _changes(texts: Sequence[str]) -> dict[str, Any]:
-    """`part.key=value` as nested tables; values as in TOML."""
+    """Read `table.key=value` as nested tables; values as in TOML."""
     tables: dict[str, Any] = {}
     for text in texts:
         key, _, value = text.partition("=")
@@ -158,7 +164,7 @@ def _changes(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def synthetic_cases(folder: Path, count: int, seed: int, settings: SynthSettings) -> list[PreparedCase]:
-    """The first `count` patients of a cohort, prepared; those that the folder holds are not drawn again."""
+    """Draw and prepare the first `count` patients of a cohort, except those that the folder holds already."""
     declared = json.dumps({"seed": seed, "settings": settings.model_dump(mode="json")}, indent=1) + "\n"
     stored = folder / "settings.json"
     if stored.exists() and stored.read_text(encoding="utf-8") != declared:
@@ -172,41 +178,42 @@ def synthetic_cases(folder: Path, count: int, seed: int, settings: SynthSettings
 
 
 def prepared(patient: SyntheticPatient, name: str) -> PreparedCase:
-    """A synthetic patient as `lesionloss synth` and `lesionloss prepare` would give it, without files."""
+    """Prepare a synthetic patient as `lesionloss synth` and `lesionloss prepare` would, without files."""
     visits = tuple(visit[None].astype(np.float32) for visit in patient.visits)
-    return prepare(
-        Subject(name, name, visits, patient.reference.astype(np.uint8), patient.brain, patient.affine), Preparation()
+    return prepare_subject(
+        Subject(name, name, visits, patient.reference.astype(np.uint8), patient.brain, patient.affine)
     )
 
 
 def real_cases(text: str, target: str | None) -> list[PreparedCase]:
-    """All complete real cases."""
+    """Prepare all complete real cases."""
     cohort = open_cohort(text, target)
-    return [prepare(load_subject(cohort, files), Preparation()) for files in cohort.cases]
+    return [prepare_subject(load_subject(cohort, files)) for files in cohort.cases]
 
 
-def look(network: torch.nn.Module, step: int, sides: Sides) -> dict[str, Any]:
-    """Scores of real patients, at the threshold and the smallest lesion that are best for synthetic ones."""
-    chosen = choose(sides.aside, [probability(network, case) for case in sides.aside])
+def evaluate(network: torch.nn.Module, step: int, cases: TransferCases) -> dict[str, Any]:
+    """Score the real patients, at the threshold and the smallest lesion that are best for synthetic ones."""
+    chosen = choose(cases.validation, [probability(network, case) for case in cases.validation])
     row: dict[str, Any] = {"step": step, **asdict(chosen)}
     best: list[list[float]] = []
-    for case in sides.real:
+    for case in cases.test:
         found = probability(network, case)
-        scores = judged(case, lesions(case, found, chosen.threshold, chosen.smallest_mm3))
+        scores = scores_of(case, lesions(case, found, chosen.threshold, chosen.smallest_mm3))
         row |= {f"{metric} {case.name}": value for metric, value in scores.items()}
         best.append([dice(case, lesions(case, found, threshold, 0.0)) for threshold in THRESHOLDS])
     for metric in METRICS:
-        row[f"{metric} mean"] = float(np.nanmean([row[f"{metric} {case.name}"] for case in sides.real]))
+        row[f"{metric} mean"] = float(np.nanmean([row[f"{metric} {case.name}"] for case in cases.test]))
     row |= {f"real dice at {t}": value for t, value in zip(THRESHOLDS, np.mean(best, axis=0).tolist(), strict=True)}
     return row
 
 
 def probability(network: torch.nn.Module, case: PreparedCase) -> NDArray[np.float32]:
+    """Predict the lesion probability of a case: (X, Y, Z)."""
     return predict_probability(network, case, window=WINDOW, overlap=0.25, precision="float32", device="cpu")
 
 
-def choose(cases: Sequence[PreparedCase], probabilities: Sequence[NDArray[np.float32]]) -> Chosen:
-    """Threshold first, then the smallest lesion, by mean Dice."""
+def choose(cases: Sequence[PreparedCase], probabilities: Sequence[NDArray[np.float32]]) -> ChosenThreshold:
+    """Choose the threshold first, then the smallest lesion, by mean Dice."""
 
     def mean(threshold: float, smallest: float) -> float:
         pairs = zip(cases, probabilities, strict=True)
@@ -214,25 +221,29 @@ def choose(cases: Sequence[PreparedCase], probabilities: Sequence[NDArray[np.flo
 
     threshold = max(THRESHOLDS, key=lambda value: mean(value, 0.0))
     smallest = max(SMALLEST_MM3, key=lambda value: mean(threshold, value))
-    return Chosen(threshold, smallest, mean(threshold, smallest))
+    return ChosenThreshold(threshold, smallest, mean(threshold, smallest))
 
 
 def lesions(case: PreparedCase, found: NDArray[np.float32], threshold: float, smallest: float) -> NDArray[np.bool_]:
+    """Make the mask (X, Y, Z) of a probability map, without lesions smaller than `smallest` mm3."""
     voxel = float(np.prod(case.spacing_mm))
     mask = lesion_mask(found[None], threshold=threshold, voxel_mm3=voxel, min_volume_mm3=smallest)
     return np.asarray(mask > 0)
 
 
 def dice(case: PreparedCase, mask: NDArray[np.bool_]) -> float:
+    """Compute Dice; 1 where both masks are empty."""
     total = int(mask.sum()) + int(case.lesion.sum())
     return 2 * int((mask & case.lesion).sum()) / total if total else 1.0
 
 
-def judged(case: PreparedCase, mask: NDArray[np.bool_]) -> Mapping[str, float]:
+def scores_of(case: PreparedCase, mask: NDArray[np.bool_]) -> Mapping[str, float]:
+    """Score a mask in all metrics."""
     return score(Case(mask, case.lesion, spacing_mm=case.spacing_mm), METRICS)
 
 
 def sentence(row: Mapping[str, Any]) -> str:
+    """Sum up an evaluation in one line."""
     each = ", ".join(f"{value:.3f}" for key, value in row.items() if key.startswith("dice ") and "mean" not in key)
     return (
         f"step {row['step']}: threshold {row['threshold']:g}, smallest {row['smallest_mm3']:g} mm3, synthetic Dice "
@@ -241,19 +252,24 @@ def sentence(row: Mapping[str, Any]) -> str:
 
 
 def write_curve(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Write all evaluations as CSV."""
     with file.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def show(row: Mapping[str, Any], sides: Sides, seconds: float) -> None:
-    """The last look beside the method without a network."""
-    table = Table("method", *(f"{metric} {case.name}" for metric in METRICS for case in sides.real), *METRICS)
-    plain = [judged(case, difference_mask(case, DifferenceSettings())) for case in sides.real]
+def show(row: Mapping[str, Any], cases: TransferCases, seconds: float) -> None:
+    """Print the last evaluation beside the difference threshold."""
+    table = Table("method", *(f"{metric} {case.name}" for metric in METRICS for case in cases.test), *METRICS)
+    plain = [scores_of(case, difference_mask(case, DifferenceSettings())) for case in cases.test]
     cells = [f"{scores[metric]:.3f}" for metric in METRICS for scores in plain]
-    table.add_row("difference", *cells, *(f"{np.mean([s[metric] for s in plain]):.3f}" for metric in METRICS))
-    cells = [f"{row[f'{metric} {case.name}']:.3f}" for metric in METRICS for case in sides.real]
+    table.add_row(
+        "difference threshold (no training)",
+        *cells,
+        *(f"{np.mean([s[metric] for s in plain]):.3f}" for metric in METRICS),
+    )
+    cells = [f"{row[f'{metric} {case.name}']:.3f}" for metric in METRICS for case in cases.test]
     table.add_row("network", *cells, *(f"{row[f'{metric} mean']:.3f}" for metric in METRICS))
     console.print(table)
     console.print(f"{seconds:.0f} s of training")

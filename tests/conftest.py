@@ -11,7 +11,9 @@ import pytest
 
 from example_trials import TRIAL
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import Preparation, PreparedCase, load_prepared, prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
+from lesionloss.data.prepared import PreparedCase, load_prepared
 from make_cohort import write_cohort
 
 
@@ -26,5 +28,5 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[PreparedCase]:
     """The prepared cases that `TRIAL` trains on."""
     root = tmp_path_factory.mktemp("cohort")
     cohort = open_cohort(f"msseg2:{write_cohort(root / 'raw')}")
-    prepare_cohort(cohort, root / "prepared", Preparation(margin_voxels=2), lambda name, done, total: None)
+    prepare_cohort(cohort, root / "prepared", PreparationRecipe(crop=CropSettings(margin_voxels=2)))
     return [load_prepared(root / "prepared" / f"{name}.npz") for name in TRIAL.train]

@@ -33,7 +33,7 @@ PUBLIC_NAMES = {
     # benchmark
     "Plan": "bench.plan",
     "run": "bench.run",
-    "load": "runs.results",
+    "load": "runs.load_run",
     "compare": "statistics",
     "write_report": "report",
     # errors

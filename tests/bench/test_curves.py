@@ -12,7 +12,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.report.history import epoch_bands
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.statistics import compare
 from lesionloss.training import checkpoint

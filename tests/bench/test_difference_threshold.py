@@ -7,7 +7,8 @@ import pytest
 
 from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.data.cohort import load_subject, open_cohort
-from lesionloss.data.prepare import Preparation, PreparedCase, prepare
+from lesionloss.data.preparation.prepare_case import prepare_subject
+from lesionloss.data.prepared import PreparedCase
 
 LIT = Path(__file__).parents[3] / "shared" / "data" / "lit"
 
@@ -55,7 +56,7 @@ def test_coarse_slices_are_not_smoothed() -> None:
 def test_on_real_patients_it_reaches_the_known_overlap(patient: str, dice: float) -> None:
     cohort = open_cohort(f"lit:{LIT}", "positive_change")
     files = next(files for files in cohort.cases if files.patient == patient)
-    case = prepare(load_subject(cohort, files), Preparation())
+    case = prepare_subject(load_subject(cohort, files))
     mask = difference_mask(case, DifferenceSettings())
     overlap = 2 * (mask & case.lesion).sum() / (mask.sum() + case.lesion.sum())
     assert overlap == pytest.approx(dice, abs=0.02)

@@ -23,7 +23,7 @@ from lesionloss.bench.bookkeeping.status import read_status
 from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.run import run
 from lesionloss.losses import registry
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from tiny_runs import tiny_plan
 
 

@@ -7,7 +7,7 @@ import torch
 
 from example_trials import RECIPE, TRIAL
 from lesionloss.core.randomness import torch_generator
-from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import build_network, seed_dropout
 from lesionloss.training.loop import Step, TrainingFailed, train, weights_hash
 from lesionloss.training.trial import flat_record

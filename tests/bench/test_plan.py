@@ -14,7 +14,7 @@ from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import fold_warnings, folds_of, trials_of
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of
-from lesionloss.data.splits import save_folds
+from lesionloss.data.fold_files import save_folds
 from lesionloss.losses import registry
 from lesionloss.training.trial import flat_record
 

@@ -17,7 +17,7 @@ from tiny_runs import tiny_plan
 PREPARATIONS = (
     {"steps": ["brain", "crop", "normalise"], "crop": {"margin_voxels": 1}},
     {
-        "steps": ["brain", "resample", "crop", "normalise", "difference"],
+        "steps": ["brain", "resample", "crop", "normalise", "subtract"],
         "resample": {"spacing_mm": [1.5, 1.5, 1.5]},
     },
     None,
@@ -30,7 +30,7 @@ def test_predict_repeats_the_preparation_of_a_plan(prepare: dict | None, tmp_pat
     source = {"source": str(data), "layout": "msseg2", "margin_voxels": 2}
     plan = tiny_plan(data, data=source | ({} if prepare is None else {"prepare": prepare}))
     cohort = load_run_cohort(plan, tmp_path / "run", SilentWatcher())
-    assert ("difference" in cohort.cases[0].channels) == (prepare is None or "difference" in prepare["steps"])
+    assert ("difference" in cohort.cases[0].channels) == (prepare is None or "subtract" in prepare["steps"])
     stored = json.loads(json.dumps(dict(cohort.preparation)))
     record = BundleRecord(network="unet3d", channels=cohort.cases[0].channels, preparation=stored, window=(8, 8, 8))
     sources, _ = sources_in(f"msseg2:{data}")

@@ -9,7 +9,7 @@ from lesionloss.bench.plan import Plan, list_presets
 from lesionloss.bench.run import run
 from lesionloss.networks import blank_network, network_channels
 from lesionloss.report.history import epoch_bands
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.statistics import compare
 
@@ -88,7 +88,7 @@ def test_a_small_form_runs_learns_and_compares(name: str, tmp_path: Path) -> Non
     assert max(mean for mean in means if mean is not None) > LEARNED
     networks = [d for d in comparison.differences if d.loss in plan.losses]
     assert len(networks) == len(plan.losses) - 1
-    assert {d.pairing for d in networks} == {"training"}
+    assert {d.pairing for d in networks} == {"training run"}
     primary = compare(results, plan.primary_metric)
     assert all(d.mean is not None for d in primary.differences if d.loss in plan.losses)
     if plan.curves.every_epochs:

@@ -19,7 +19,8 @@ from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.losses import registry
-from lesionloss.runs.results import RunTrial, load, run_folders
+from lesionloss.runs.load_run import load, run_folders
+from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
 from lesionloss.training import loop
 from lesionloss.training.trial import Trial
@@ -79,7 +80,7 @@ def test_pairs_carry_the_proof_of_their_pairing(finished: Path) -> None:
 
 
 def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, tmp_path: Path) -> None:
-    assert {d.pairing for d in compare(load(finished), "dice").differences if d.loss == "hytver"} == {"training"}
+    assert {d.pairing for d in compare(load(finished), "dice").differences if d.loss == "hytver"} == {"training run"}
     for field in ("pair", "weights_hash", "batches_hash"):
         other = shutil.copytree(finished, tmp_path / field)
         record = (

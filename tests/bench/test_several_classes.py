@@ -11,8 +11,8 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.data.prepared import load_prepared
 from lesionloss.metrics.several_classes import class_cases, mdice
-from lesionloss.report.gather import gather
-from lesionloss.runs.results import load
+from lesionloss.report.report_content import collect_content
+from lesionloss.runs.load_run import load
 from lesionloss.statistics import compare
 from lesionloss.synth.shapes import CLASSES, ShapesSettings, draw_shapes
 from tiny_runs import trial_folders
@@ -88,9 +88,9 @@ def test_several_classes_are_compared_and_reported(classes: Path, tmp_path: Path
     results = load(classes)
     comparison = compare(results, "dice")
     assert comparison.differences[0].patients == 4
-    assert comparison.differences[0].pairing == "training"
+    assert comparison.differences[0].pairing == "training run"
     assert (comparison.summaries[0].mean or 0) > 0
-    table = gather(results, 1).metrics[0].classes
+    table = collect_content(results, 1).metrics[0].classes
     assert [each.name for each in table] == ["disc", "ring"]
     page = write_report(results, tmp_path / "page.html", formats=()).read_text()
     assert "ring" in page
@@ -107,7 +107,7 @@ def test_pictures_are_scored_compared_and_gathered_for_the_report(pictures: Path
         assert np.isfinite(summary.mean)
     scores = results.scores
     assert set(scores["split"]) == {"test", "train_images", "train_patches"}
-    assert len(gather(results, 1).casework.volumes) == 1
+    assert len(collect_content(results, 1).case_maps.volumes) == 1
 
 
 @pytest.mark.parametrize(

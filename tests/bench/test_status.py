@@ -18,7 +18,7 @@ from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.run import run
 from lesionloss.cli.bench_tables import duration, print_forecast, print_status, size
-from lesionloss.runs.results import load
+from lesionloss.runs.load_run import load
 from lesionloss.training.checkpoint import CheckpointError
 from lesionloss.training.loop import TrainingFailed
 from lock_files import a_dead_process, write

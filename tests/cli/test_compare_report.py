@@ -1,14 +1,16 @@
+"""`lesionloss compare` and `lesionloss report`."""
+
 import json
-import sys
+import shutil
 
 import pytest
 
 import lesionloss as ll
-from lesionloss.cli import main
+from known import known
 from lesionloss.core.number_text import interval, number
-from lesionloss.report.wording import difference_sentence, verdict
+from lesionloss.report.wording import difference_sentence, seed_variability_sentence, verdict
 from lesionloss.statistics import compare
-from make_run import Made, make_run
+from make_run import TINY_CASES, Made, make_run
 
 LOSSES = ("dice_ce", "0.5*dice + 0.5*focal(gamma=2.0)", "[bold]odd[/bold]")
 
@@ -23,26 +25,16 @@ def run(tmp_path_factory):
         empty=((LOSSES[1], 3),),
         without_lesions=(5,),
         metrics=("dice", "hd95"),
-        shape=(20, 24, 8),
-        spacing_mm=(4.0, 4.0, 6.0),
-        radius=(0.25, 0.45),
+        **TINY_CASES,
     )
     return make_run(tmp_path_factory.mktemp("cli") / "run", made)
 
 
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs a command; gives exit code, output and error."""
-    monkeypatch.setenv("COLUMNS", "140")
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["lesionloss", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return call
+@pytest.fixture(scope="module")
+def clean_run(tmp_path_factory):
+    """Nothing failed and nothing is empty."""
+    made = Made(patients=8, losses=("dice_ce", "dice"), seeds=(1, 2, 3), metrics=("dice",), **TINY_CASES)
+    return make_run(tmp_path_factory.mktemp("clean") / "run", made)
 
 
 def test_compare_shows_what_a_person_needs(run, cli):
@@ -52,7 +44,15 @@ def test_compare_shows_what_a_person_needs(run, cli):
     for summary in comparison.summaries:
         assert summary.loss in out
         assert f"{number(summary.mean)} " in out
-    for words in ("(baseline)", "2 of 4", "FAILED: 0.5*dice", "MISSING: 1 trial", "stayed empty", "verdict", "5 of 5"):
+    for words in (
+        "(baseline)",
+        "2 of 4",
+        "FAILED: 0.5*dice",
+        "MISSING: 1 trial",
+        "correctly empty",
+        "verdict",
+        "5 of 5",
+    ):
         assert words in out
     for difference in comparison.differences:
         assert verdict(difference) in out
@@ -70,18 +70,32 @@ def test_no_number_is_broken_by_a_narrow_window(columns, run, cli, monkeypatch):
         assert verdict(difference) in out
 
 
-def test_what_is_the_same_for_all_losses_is_said_once(cli, tmp_path):
+def test_what_is_the_same_for_all_losses_is_printed_once(cli, tmp_path):
     whole = make_run(tmp_path / "run", Made(patients=6, losses=("dice", "focal"), difference=False, shape=(20, 24, 8)))
-    _, out, _ = cli("compare", whole)
+    out = " ".join(cli("compare", whole)[1].split())
     assert out.count("0 of 12") == 1
     assert out.count("4 of 4 trials of each loss") == 1
-    assert "pairs of trainings (equal weights and batches)" in out
+    assert "pairs of training runs (equal weights and batches)" in out
+
+
+def test_compare_shows_ranks_seed_variability_and_sources(clean_run, cli):
+    _, out, _ = cli("compare", clean_run, "--unpaired")
+    comparison = compare(ll.load(clean_run), "dice")
+    variability = known(comparison.seed_variability)
+    assert " ".join(seed_variability_sentence(variability).split()) in " ".join(out.split())
+    for words in ("95 %, new", "one seed in", "Sources of the variance of a single score", "rank-sum"):
+        assert words in out
+    assert "rank-sum" not in cli("compare", clean_run)[1]
+    record = json.loads(cli("compare", clean_run, "--json")[1])
+    assert record["seed_variability"]["winner_changes"] == variability.winner_changes
+    assert [r["best"] for r in record["ranks"]] == [r.best for r in comparison.ranks]
+    assert record["differences"][0]["p_rank_sum"] == comparison.differences[0].p_rank_sum
 
 
 def test_the_metric_is_the_plans_own_unless_named(run, cli):
     assert cli("compare", run)[1] == cli("compare", run, "--metric", "dice")[1]
     assert "95 % Hausdorff distance in mm (lower is better)" in cli("compare", run, "-m", "hd95")[1]
-    assert "mean, misses" in cli("compare", run, "-m", "hd95")[1]
+    assert "penalised" in cli("compare", run, "-m", "hd95")[1]
 
 
 def test_json_is_the_statistics(run, cli):
@@ -134,8 +148,6 @@ def test_report_writes_the_page_and_keeps_what_is_not_its_own(run, cli, tmp_path
 
 
 def test_damaged_scores_are_a_finding(run, cli, tmp_path):
-    import shutil
-
     broken = shutil.copytree(run, tmp_path / "run")
     scores = next((broken / "trials").glob("*/scores.csv"))
     scores.write_text("a,b\n1,2\n")

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from data_cohorts import boxes, save, write_lit, write_msseg2
+from data_cohorts import array, boxes, save, write_lit, write_msseg2
 from lesionloss.cli import app
 from lesionloss.cli.prepare import chosen_recipe
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import load_index, load_prepared, prepare_cohort, to_original_grid
+from lesionloss.data.cohort_index import load_index
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.prepared import load_prepared, to_original_grid
 
 
 def prepare(*arguments: object) -> Result:
@@ -47,7 +49,7 @@ def test_a_cohort_is_prepared_with_a_record_per_case_and_only_once(tmp_path: Pat
 def test_the_default_plan_gives_what_a_benchmark_gets(tmp_path: Path) -> None:
     root = write_lit(tmp_path / "raw")
     assert prepare(root, tmp_path / "a").exit_code == 0
-    index = prepare_cohort(open_cohort(root), tmp_path / "b")
+    index = prepare_cohort(open_cohort(root), tmp_path / "b").index
     assert load_index(tmp_path / "a") == index
 
 
@@ -72,9 +74,7 @@ def test_visits_on_two_grids_need_registration(tmp_path: Path) -> None:
     root = write_lit(tmp_path / "raw", patients=1)
     shifted = np.array([[-1.0, 0, 0, 13], [0, -1.0, 0, 12], [0, 0, 3.0, -20], [0, 0, 0, 1]])
     path = root / "patient01" / "study1_FLAIR.nii.gz"
-    import nibabel
-
-    save(path, np.asarray(nibabel.load(path).dataobj), shifted)
+    save(path, array(path), shifted)
     refused = prepare(root, tmp_path / "out")
     assert isinstance(refused.exception, DataError)
     assert "not on one grid" in str(refused.exception)
@@ -105,12 +105,12 @@ def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
     assert shown.exit_code == 0
     (tmp_path / "plan.toml").write_text(shown.output)
     recipe = chosen_recipe(tmp_path / "plan.toml", None, None, None, "0.5,0.75,0.75", 2)
-    assert recipe.steps == ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
+    assert recipe.steps == ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
     assert recipe.brain.command[0] == "hd-bet"
     assert recipe.register_.to == "followup"
     assert recipe.resample.spacing_mm == (0.5, 0.75, 0.75)
     plain = chosen_recipe(tmp_path / "plan.toml", "none", False, "builtin", "none", None)
-    assert plain.steps == ("brain", "crop", "normalise", "difference")
+    assert plain.steps == ("brain", "crop", "normalise", "subtract")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from lesionloss.cli.plan_options import chosen_plan, data_keys
 from lesionloss.cli.train import one_trial, parse_setting, parse_sides
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.preparation_recipe import Recipe, Resample
-from lesionloss.data.prepare import load_index, prepare_all
+from lesionloss.data.cohort_index import load_index
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe, ResampleSettings
 from lesionloss.networks.bundle import load_bundle
 from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
@@ -69,8 +70,10 @@ def test_options_alone_train_on_all_patients(data: Path, tmp_path: Path) -> None
 
 
 def test_a_cohort_made_by_prepare_is_trained_on_as_it_is(data: Path, tmp_path: Path) -> None:
-    recipe = Recipe(resample=Resample(spacing_mm=(2.5, 2.5, 2.5)), steps=("brain", "resample", "crop", "normalise"))
-    made = prepare_all(open_cohort(f"msseg2:{data}"), tmp_path / "prepared", recipe).index
+    recipe = PreparationRecipe(
+        resample=ResampleSettings(spacing_mm=(2.5, 2.5, 2.5)), steps=("brain", "resample", "crop", "normalise")
+    )
+    made = prepare_cohort(open_cohort(f"msseg2:{data}"), tmp_path / "prepared", recipe).index
     network = "unet3d(inputs=2, filters=2, levels=2)"
     words = ("--loss", "dice", "--network", network, "--patch", "8x8x8", "--steps", 1, "--data", tmp_path / "prepared")
     rights = ("--licence", "CC-BY-4.0", "--data-note", "tiny patients")

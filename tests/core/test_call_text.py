@@ -6,7 +6,7 @@ import pytest
 
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.errors import UsageError
-from lesionloss.data.augment import parse_augmentation
+from lesionloss.data.batches.augmentation import parse_augmentation
 from lesionloss.losses.spec import parse
 from lesionloss.metrics import choose
 from lesionloss.networks import check_network

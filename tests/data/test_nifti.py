@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from data_cohorts import load
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_mask, read_volume, write_volume
 from lesionloss.data.volume import same_grid
@@ -131,10 +132,10 @@ ZOO = [
     ("constant", ".nii.gz", lambda p: save(p, np.full(SHAPE, 5, np.int16)), "every voxel is 5", "export the image"),
     ("complex", ".nii.gz", complex_image, "not plain numbers", "single-channel"),
     ("colour", ".nii.gz", colour_image, "not plain numbers", "single-channel"),
-    ("zero affine", ".nii", lambda p: save_raw_header(p, sform(np.zeros((4, 4)))), "can't be inverted", "mend"),
-    ("flat affine", ".nii", lambda p: save_raw_header(p, sform(flat_affine())), "can't be inverted", "mend the header"),
-    ("infinite affine", ".nii", lambda p: save_raw_header(p, sform(infinite_affine())), "NaN or infinite", "mend"),
-    ("metres", ".nii", lambda p: save_raw_header(p, sform(AFFINE / 1000)), "0.0007 x 0.0007 x 0.003 mm", "mend"),
+    ("zero affine", ".nii", lambda p: save_raw_header(p, sform(np.zeros((4, 4)))), "can't be inverted", "correct"),
+    ("flat affine", ".nii", lambda p: save_raw_header(p, sform(flat_affine())), "can't be inverted", "the header"),
+    ("infinite affine", ".nii", lambda p: save_raw_header(p, sform(infinite_affine())), "NaN or infinite", "correct"),
+    ("metres", ".nii", lambda p: save_raw_header(p, sform(AFFINE / 1000)), "0.0007 x 0.0007 x 0.003 mm", "correct"),
 ]  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def scaled(path: Path, array: np.ndarray) -> Path:
 
 def test_a_scaled_mask_is_rounded(tmp_path: Path) -> None:
     path = scaled(tmp_path / "mask.nii.gz", block())
-    assert not np.array_equal(nibabel.load(path).get_fdata(), block())
+    assert not np.array_equal(load(path).get_fdata(), block())
     np.testing.assert_array_equal(read_mask(path).array, block() == 1)
 
 

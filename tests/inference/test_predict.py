@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lesionloss import UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.inference import Whole, Windows
 from lesionloss.inference.predict import Asked, predict_sources, source_of_files, sources_in
 from lesionloss.inference.predict.output_names import bids_places

@@ -10,10 +10,10 @@ from scipy import ndimage
 
 from lesionloss import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.preparation_recipe import Recipe, Register, Resample
-from lesionloss.data.prepare import prepare_all
-from lesionloss.data.register import move_image
-from lesionloss.data.resample import Grid
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import PreparationRecipe, RegisterSettings, ResampleSettings
+from lesionloss.data.resampling.along_motion import move_image
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.inference.masks import numbered_lesions
 from lesionloss.inference.predict import source_of_files, sources_in
 from lesionloss.inference.predict.replay_preparation import _registration, make_ready
@@ -32,7 +32,7 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     straight = np.diag([1.2, 0.9, 2.5, 1.0])
     again = [write(path, nibabel.load(path).get_fdata().astype(np.float32), straight) for path in visits]
     source = source_of_files([again[0]], [again[1]], again[2])
-    steps = ["n4", "brain", "resample", "crop", "normalise", "difference"]
+    steps = ["n4", "brain", "resample", "crop", "normalise", "subtract"]
     settings = {"steps": steps, "n4": {"iterations": [2]}, "resample": {"spacing_mm": [1.5, 1.0, 2.0]}}
     ready = make_ready(source, bundle_of(preparation=settings).record)
     assert list(ready.steps) == steps[:-1]
@@ -48,8 +48,10 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
 def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path) -> None:
     """A bundle stores what the index of a prepared cohort says; replayed on raw files it gives the same case."""
     cohort = open_cohort(f"msseg2:{write_cohort(tmp_path / 'data', (2,))}")
-    recipe = Recipe(steps=("n4", "brain", "resample", "crop", "normalise"), resample=Resample(spacing_mm=(1.5, 2, 2.5)))
-    index = prepare_all(cohort, tmp_path / "prepared", recipe).index
+    recipe = PreparationRecipe(
+        steps=("n4", "brain", "resample", "crop", "normalise"), resample=ResampleSettings(spacing_mm=(1.5, 2, 2.5))
+    )
+    index = prepare_cohort(cohort, tmp_path / "prepared", recipe).index
     bundle = bundle_of(preparation=dict(index.preparation), channels=CHANNELS[:2])
     (raw,), (stored,) = sources_in(f"msseg2:{cohort.root}")[0], sources_in(str(tmp_path / "prepared"))[0]
     one, other = (make_ready(source, bundle.record) for source in (raw, stored))
@@ -71,11 +73,13 @@ def moved_visits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, 
     )
     folder = tmp_path_factory.mktemp("moved")
     baseline, followup = (visit.astype(np.float32) for visit in patient.visits)
-    here = Grid(followup.shape, patient.affine)
+    here = VoxelGrid(followup.shape, patient.affine)
     turned = np.eye(4)
     cos, sin = np.cos(np.radians(7)), np.sin(np.radians(7))
     turned[:3] = [[cos, -sin, 0, 6], [sin, cos, 0, -4], [0, 0, 1, 3]]
-    other = Grid((80, 84, 70), np.diag([2.7, 2.6, 2.8, 1]) + np.array([[0, 0, 0, x] for x in (-106, -140, -88, 0)]))
+    other = VoxelGrid(
+        (80, 84, 70), np.diag([2.7, 2.6, 2.8, 1]) + np.array([[0, 0, 0, x] for x in (-106, -140, -88, 0)])
+    )
     moved = move_image(baseline, here, other, np.linalg.inv(turned))
     return (
         write(folder / "first.nii.gz", moved, other.affine),
@@ -113,12 +117,15 @@ def test_registration_can_be_refused_or_asked_for(moved_visits: tuple[Path, Path
     source = source_of_files([first], [second], brain)
     with pytest.raises(DataError, match=r"not on one grid.*leave out --no-register"):
         make_ready(source, bundle_of().record, register=False)
-    asked = _registration(source.files, Recipe(), True)
-    assert asked == (Register(to="followup"), "as asked")
-    halfway = Recipe(steps=("register", "brain", "crop", "normalise", "difference"))
-    assert _registration(source.files, halfway, None) == (Register(to="halfway"), "as the model's training cases were")
+    asked = _registration(source.files, PreparationRecipe(), True)
+    assert asked == (RegisterSettings(to="followup"), "as asked")
+    halfway = PreparationRecipe(steps=("register", "brain", "crop", "normalise", "subtract"))
+    assert _registration(source.files, halfway, None) == (
+        RegisterSettings(to="halfway"),
+        "as the model's training cases were",
+    )
     one_grid = source_of_files([second], [second])
-    assert _registration(one_grid.files, Recipe(), None) == (None, "")
+    assert _registration(one_grid.files, PreparationRecipe(), None) == (None, "")
 
 
 def test_other_voxels_and_other_axes_than_those_of_training_are_said(visits: tuple[Path, Path, Path]) -> None:

@@ -38,10 +38,9 @@ def test_the_mean_is_over_the_voxels_of_the_whole_batch() -> None:
 def test_a_softmax_head_of_two_classes_is_the_sigmoid_of_the_difference() -> None:
     labels = torch.tensor([1, 0]).reshape(1, 1, 1, 2)
     baseline, followup = maps(0.3, 0.6), maps(0.8, 0.2)
-    two = [torch.cat([torch.full_like(x, 2.0), x + 2.0], dim=1) for x in (baseline, followup)]
-    assert torch.allclose(
-        visit_consistency(two[0], two[1], labels), visit_consistency(baseline, followup, labels), atol=1e-6
-    )
+    first, second = (torch.cat([torch.full_like(x, 2.0), x + 2.0], dim=1) for x in (baseline, followup))
+    expected = visit_consistency(baseline, followup, labels)
+    assert torch.allclose(visit_consistency(first, second, labels), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

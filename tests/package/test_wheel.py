@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from typer.main import get_command
+from typer.main import get_group
 
 from command_lines import run_commands, run_python
 from lesionloss.cli import app
@@ -122,7 +122,7 @@ def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None
         ["explain", "dice", "--out", "figure.png"],
     ]
     ended = dict(zip([line[0] for line in lines], run_commands(bare, lines, tmp_path), strict=True))
-    assert set(ended) | {line[0] for line in WITHOUT_EXTRAS} == set(get_command(app).commands)
+    assert set(ended) | {line[0] for line in WITHOUT_EXTRAS} == set(get_group(app).commands)
     for name, each in ended.items():
         extra = "metrics" if name in ("evaluate", "metrics") else "bench"
         pattern = rf'lesionloss: {name} needs \w+, which is not installed: pip install "lesionloss\[{extra}\]"'

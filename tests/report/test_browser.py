@@ -1,4 +1,4 @@
-"""The page in a real browser: it runs from its file, asks for nothing, and counts as the metrics do."""
+"""The page in a real browser: it runs from its file, makes no request, and counts as the metrics do."""
 
 import shutil
 
@@ -8,7 +8,8 @@ import pytest
 import lesionloss as ll
 from lesionloss.core.number_text import number
 from lesionloss.metrics.thresholds import count_thresholds
-from make_run import Made, make_run
+from lesionloss.report.viewer_volumes import SLIDER_THRESHOLDS
+from make_run import TINY_CASES, Made, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -23,9 +24,7 @@ def run(tmp_path_factory):
         losses=("dice_ce", "<script>window.hacked=1</script>"),
         without_lesions=(5,),
         metrics=("dice", "hd95"),
-        shape=(20, 24, 8),
-        spacing_mm=(4.0, 4.0, 6.0),
-        radius=(0.25, 0.45),
+        **TINY_CASES,
         names={0: EVIL.replace("/", ""), 1: "</script><script>window.hacked=1</script>".replace("/", "∕")},
     )
     folder = make_run(tmp_path_factory.mktemp("browser") / "run", made)
@@ -45,18 +44,19 @@ def browser():
 
 @pytest.fixture
 def page(run, browser):
-    """The page, opened from its file; at the end nothing was asked for and no error was heard."""
+    """The page, opened from its file; at the end there was no request and no error."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     opened = context.new_page()
-    heard, asked = [], []
-    opened.on("console", lambda message: heard.append(message.text))
-    opened.on("pageerror", lambda error: heard.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    opened.on("console", lambda message: messages.append(message.text))
+    opened.on("pageerror", lambda error: messages.append(str(error)))
+    opened.on("request", lambda request: requests.append(request.url))
     opened.goto((run / "report.html").as_uri())
     opened.wait_for_selector("#viewer[data-ready]")
     yield opened
-    assert heard == []
-    assert [url for url in asked if not url.startswith("data:")] == [(run / "report.html").as_uri()]
+    assert messages == []
+    assert [url for url in requests if not url.startswith("data:")] == [(run / "report.html").as_uri()]
     context.close()
 
 
@@ -82,7 +82,7 @@ def test_the_slider_counts_as_the_metrics_do(run, page):
         probability = results.probability(trial.key, case)
         reference = results.case(case)["reference"].astype(bool)
         for threshold in (0.05, 0.2, 0.37, 0.5, 0.8, 0.95):
-            slide(page, "threshold", threshold)
+            slide(page, "threshold", SLIDER_THRESHOLDS.index(threshold))
             counts = count_thresholds(probability, reference, [threshold])
             for name in ("tp", "fp", "fn"):
                 assert part(page, name).inner_text() == str(getattr(counts, name)[0])

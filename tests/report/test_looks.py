@@ -1,6 +1,7 @@
-"""Colours, marks and curves: every loss is told from every other one, whatever the eye; splits keep their lines."""
+"""Colours, marks and curves: losses differ for the colour-blind too; the words of the answer follow the evidence."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,19 +10,19 @@ import lesionloss as ll
 from lesionloss.core.palette import FALSE_POSITIVE, MISSED, TRUE_POSITIVE
 from lesionloss.report.answer import answer
 from lesionloss.report.history import epoch_bands
-from lesionloss.report.loss_styles import MARK_SHAPES, styles
+from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
 from lesionloss.statistics import compare
-from make_run import Made, make_run, with_epochs
+from make_run import TINY_CASES, Made, make_run, with_epochs
 
-TINY = {"metrics": ("dice",), "shape": (20, 24, 8), "spacing_mm": (4.0, 4.0, 6.0), "radius": (0.25, 0.45)}
+TINY: dict[str, Any] = {"metrics": ("dice",)} | TINY_CASES
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
-EYES = {
-    "all cones": np.eye(3),
+EYES: dict[str, list[list[float]]] = {
+    "all cones": np.eye(3).tolist(),
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
 }
 THIRTEEN = tuple(f"tversky(fn={n / 20})" for n in range(1, 14))
-JUST_SEEN = 2.3  # CIE 1976: colours this far apart can just be told apart side by side
+JUST_NOTICEABLE = 2.3  # CIE 1976: the smallest difference of colours that is visible side by side
 
 
 def as_seen(colour, eye):
@@ -35,24 +36,24 @@ def as_seen(colour, eye):
 
 
 @pytest.fixture(scope="module")
-def looks(tmp_path_factory):
+def chosen(tmp_path_factory):
     made = Made(patients=2, losses=THIRTEEN, folds=1, seeds=(1,), **TINY)
-    return styles(ll.load(make_run(tmp_path_factory.mktemp("looks") / "run", made)))
+    return choose_styles(ll.load(make_run(tmp_path_factory.mktemp("looks") / "run", made)))
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_thirteen_losses_are_told_apart_by_colour_or_mark(looks, eye):
-    assert len(looks) == 14
-    for one, other in combinations(looks.values(), 2):
+def test_thirteen_losses_differ_in_colour_or_mark(chosen, eye):
+    assert len(chosen) == 14
+    for one, other in combinations(chosen.values(), 2):
         apart = np.linalg.norm(as_seen(one.colour, eye) - as_seen(other.colour, eye))
-        assert (one.mark != other.mark) if one.colour == other.colour else apart > 6 * JUST_SEEN
-    assert {look.mark for look in looks.values()} <= set(MARK_SHAPES)
+        assert (one.mark != other.mark) if one.colour == other.colour else apart > 6 * JUST_NOTICEABLE
+    assert {style.mark for style in chosen.values()} <= set(MARK_SHAPES)
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_found_false_and_missed_are_told_apart(eye):
+def test_true_positives_false_positives_and_false_negatives_differ(eye):
     for one, other in combinations((TRUE_POSITIVE, FALSE_POSITIVE, MISSED), 2):
-        assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_SEEN
+        assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_NOTICEABLE
 
 
 def test_curves_over_epochs_go_from_patches_to_test_images(tmp_path):
@@ -71,21 +72,25 @@ def test_curves_over_epochs_go_from_patches_to_test_images(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "first", "second"),
     [
-        ({"skill": {"dice": 1.5}}, "dice scored highest in Dice, ", "larger than the spread between seeds"),
-        ({"skill": {"dice": -1.0}}, "dice_ce, the baseline, scored highest in Dice, ", "than the spread between seeds"),
-        ({"seeds": (1,)}, "in Dice, ", "one seed each, how much of the differences is the luck of the seed is unknown"),
-        ({"patients": 3}, "; with 3 patients no test can show a difference.", "spread between seeds"),
+        ({"skill": {"dice": 1.5}}, "dice scored highest in Dice: ", "larger than the seed-to-seed variability"),
+        (
+            {"skill": {"dice": -1.0}},
+            "dice_ce, the baseline, scored highest in Dice: ",
+            "than the seed-to-seed variability",
+        ),
+        ({"seeds": (1,)}, "in Dice: ", "With one seed for each loss, the seed-to-seed variability is unknown"),
+        ({"patients": 3}, ". With 3 patients no test can show a difference.", "seed-to-seed variability"),
     ],
     ids=["better", "worse", "one seed", "few patients"],
 )
-def test_the_answer_names_who_scored_best_and_what_is_proven(tmp_path, changes, first, second):
+def test_the_answer_names_the_best_loss_and_the_evidence(tmp_path, changes, first, second):
     made = Made(**({"patients": 8, "losses": ("dice_ce", "dice"), "difference": False} | TINY | changes))
     comparison = compare(ll.load(make_run(tmp_path / "run", made)), "dice")
-    found, luck = answer(comparison, primary=True)
+    found, variability = answer(comparison, primary=True)
     assert first in found
-    assert second in luck
+    assert second in variability
     difference = comparison.differences[0]
-    claims = {"better": "better in 8 of 8 patients (p = ", "worse": "dice was worse", None: "no "}
+    claims = {"better": "It was better in 8 of 8 patients (p = ", "worse": "dice was worse", None: "no "}
     assert claims[difference.evidence] in found
     assert ("better in" in found) == (difference.evidence == "better")
 
@@ -95,4 +100,4 @@ def test_the_answer_calls_nothing_smaller_than_it_is(tmp_path):
     comparison = compare(ll.load(make_run(tmp_path / "run", made)), "dice")
     means, spreads = ([getattr(s, what) for s in comparison.summaries] for what in ("penalised_mean", "seed_sd"))
     word = "smaller" if abs(means[0] - means[1]) < max(spreads) else "larger"
-    assert f" is {word} than the spread between seeds" in answer(comparison, primary=True)[1]
+    assert f" is {word} than the seed-to-seed variability" in answer(comparison, primary=True)[1]

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 
 import lesionloss as ll
+from known import known
 from lesionloss.core.errors import UsageError
 from lesionloss.metrics.calibration import reliability
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
 from lesionloss.metrics.thresholds import count_thresholds
-from lesionloss.report.case_maps import work_through, worst_first
+from lesionloss.report.case_maps import read_case_maps
 from lesionloss.report.embedded_cases import embedded
-from lesionloss.report.html_numbers import look_up
-from lesionloss.report.probability_maps import THRESHOLDS, calibration, lesions_of, lowest_level, over_thresholds
+from lesionloss.report.number_html import look_up
+from lesionloss.report.probability_maps import THRESHOLDS, calibration, lesions_of
 from lesionloss.report.wording import difference_sentence
 from lesionloss.runs.scores import LAST_EPOCH
-from lesionloss.statistics import compare, components, ranks
-from make_run import DIFFERENCE_THRESHOLD, Made, make_run, with_epochs
+from lesionloss.statistics import compare, estimate_components, rank_losses
+from make_run import DIFFERENCE_THRESHOLD, TINY_CASES, Made, make_run, with_epochs
 
 LOSSES = ("dice_ce", "hytver", "0.5*dice + 0.5*focal(gamma=2.0)")
 SPLITS = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
@@ -40,10 +41,8 @@ def run(tmp_path_factory):
         empty=(("hytver", 3),),
         without_lesions=(5,),
         metrics=("dice", "hd95"),
-        shape=(20, 24, 8),
-        spacing_mm=(4.0, 4.0, 6.0),
-        radius=(0.25, 0.45),
-        dead=("hytver",),
+        **TINY_CASES,
+        vanishing=("hytver",),
     )
     folder = with_epochs(make_run(tmp_path_factory.mktemp("numbers") / "run", made), SPLITS)
     ll.write_report(ll.load(folder), formats=())
@@ -78,10 +77,14 @@ def test_report_json_is_the_statistics(run):
         assert [d["sentence"] for d in stored["differences"]] == [
             difference_sentence(d) for d in comparison.differences
         ]
-        assert [r["shares"] for r in stored["ranks"]] == [list(rank.shares) for rank in ranks(results, metric)]
-        assert [c["share"] for c in stored["components"]] == [c.share for c in components(results, metric)]
-    assert {entry["loss"] for entry in record["dead_gradients"]} == {"hytver"}
-    assert "hytver: at the end of 4 trainings up to 60 % of the lesion voxels had no gradient." in (
+        assert [r["shares"] for r in stored["ranks"]] == [
+            list(rank.shares) for rank in rank_losses(results.metric_scores(metric))
+        ]
+        assert [c["share"] for c in stored["components"]] == [
+            c.share for c in estimate_components(results.metric_scores(metric))
+        ]
+    assert {entry["loss"] for entry in record["vanishing_gradients"]} == {"hytver"}
+    assert "hytver: 4 training runs ended with up to 60 % of the lesion voxels without gradient." in (
         run / "report.html"
     ).read_text().replace("\n", " ")
 
@@ -89,31 +92,28 @@ def test_report_json_is_the_statistics(run):
 @pytest.fixture(scope="module")
 def work(run):
     results = ll.load(run)
-    return results, work_through(results, "dice", ())
+    return results, read_case_maps(results, results.metric_scores("dice"), ())
 
 
 def test_counts_at_thresholds_are_those_of_the_metrics(work):
-    results, casework = work
-    graded = [f for f in casework.facts if f.loss == "dice_ce"]
-    assert len(graded) == 12
-    for facts in graded:
-        trial = next(
-            t for t in results.trials if (t.loss, t.seed) == ("dice_ce", facts.seed) and facts.case in t.record["test"]
-        )
-        probability, reference = results.probability(trial.key, facts.case), results.case(facts.case)["reference"]
+    results, maps = work
+    counts = maps.of("dice_ce")
+    assert len(counts) == 12
+    for each in counts:
+        trial = next(t for t in results.trials if (t.loss, t.seed) == ("dice_ce", each.seed) and t.tested(each.case))
+        probability, reference = results.probability(trial.key, each.case), results.case(each.case)["reference"]
         expected = count_thresholds(probability, reference.astype(bool), THRESHOLDS)
-        ours = over_thresholds(facts)
         for name in ("tp", "fp", "fn"):
-            assert (getattr(ours, name) == getattr(expected, name)).all()
+            assert (getattr(each.over_thresholds, name) == getattr(expected, name)).all()
         diagram = reliability(Case(probability, reference.astype(bool), spacing_mm=(4, 4, 6)))
-        measured = calibration([facts])
+        measured = calibration([each])
         assert (measured.voxels == diagram.voxels).all()
         np.testing.assert_allclose(measured.probability, diagram.probability, rtol=1e-12)
         np.testing.assert_allclose(measured.lesion, diagram.lesion, rtol=1e-12)
 
 
 def test_lesions_found_by_size_are_those_of_the_lesion_table(work):
-    results, casework = work
+    results, maps = work
     totals = np.zeros((4, 2), dtype=int)
     for trial in (t for t in results.trials if t.loss == "dice_ce"):
         for name in trial.record["test"]:
@@ -121,14 +121,8 @@ def test_lesions_found_by_size_are_those_of_the_lesion_table(work):
             case = Case(mask, results.case(name)["reference"].astype(bool), spacing_mm=(4, 4, 6))
             sizes = detection_by_size(lesion_table(case, min_voxels=1))
             totals += [[size.lesions, size.found] for size in sizes]
-    assert [[size.lesions, size.found] for size in casework.detected("dice_ce", 0.5)] == totals.tolist()
+    assert [[size.lesions, size.found] for size in maps.detected("dice_ce", 0.5)] == totals.tolist()
     assert totals[:, 0].sum() > 0
-
-
-def test_the_lowest_level_of_a_threshold_is_the_first_that_passes():
-    levels = np.arange(256, dtype=np.uint8) / np.float32(255)
-    for threshold in (*np.round(np.arange(0.05, 0.951, 0.01), 2), 0.2, 0.6, 0.8):
-        assert lowest_level(threshold) == int((levels < np.float32(threshold)).sum())
 
 
 def test_lesions_are_numbered_from_the_largest_and_small_ones_left_out():
@@ -145,15 +139,15 @@ def test_lesions_are_numbered_from_the_largest_and_small_ones_left_out():
 
 def test_worst_cases_come_first_and_embedded_ones_are_spread(run):
     results = ll.load(run)
-    order = worst_first(results, "dice")
+    order = results.metric_scores("dice").worst_first
     rows = results.scores.query(f"metric == 'dice' and epoch == {LAST_EPOCH} and status in ['ok', 'pred_empty']")
     means = rows.groupby("case")["value"].mean()
-    assert order == list(means.sort_values().index)
-    assert worst_first(results, "hd95")[0] == "patient03"  # missed by a loss: charged the diagonal
+    assert list(order) == list(means.sort_values().index)
+    assert results.metric_scores("hd95").worst_first[0] == "patient03"  # empty in one loss: the diagonal
 
 
 @pytest.mark.parametrize(
-    ("wanted", "chosen"),
+    ("text", "chosen"),
     [
         ("worst,median,best", "bcd"),
         (3, "bcd"),
@@ -167,10 +161,10 @@ def test_worst_cases_come_first_and_embedded_ones_are_spread(run):
         ("3", "3"),
     ],
 )
-def test_cases_of_the_viewer_are_chosen_by_place_number_or_name(wanted, chosen):
+def test_cases_of_the_viewer_are_chosen_by_place_number_or_name(text, chosen):
     """`b`, `c`, `d` have a score, from the worst on; `a` and `3` have none: a case named 3 is meant by that name."""
-    cases = "abcd3" if wanted in ("all", "a, best", "3") else "abcd"
-    assert embedded("bcd", cases, wanted) == tuple(chosen)
+    cases = "abcd3" if text in ("all", "a, best", "3") else "abcd"
+    assert embedded("bcd", cases, text) == tuple(chosen)
 
 
 def test_an_unknown_case_for_the_viewer_is_refused_with_the_nearest_name(run):
@@ -178,7 +172,7 @@ def test_an_unknown_case_for_the_viewer_is_refused_with_the_nearest_name(run):
         ll.write_report(ll.load(run), volumes="worst,patient3", formats=())
 
 
-def test_the_method_without_a_network_has_no_calibration(run):
+def test_the_difference_threshold_has_no_calibration(run):
     record = json.loads((run / "report.json").read_text())
     assert [entry["loss"] for entry in record["calibration"]] == list(LOSSES)
     assert DIFFERENCE_THRESHOLD in [entry["loss"] for entry in record["detection"]]
@@ -212,7 +206,7 @@ def test_curves_over_epochs_are_on_the_page_by_split(run):
 def test_figures_for_a_paper_come_in_three_formats(run):
     names = {path.stem for path in (run / "figures").glob("*.svg")}
     kinds = {"patients-dice", "differences-dice", "ranks-dice", "components-dice", "case", "detection-by-size"}
-    assert names >= kinds | {"thresholds", "reliability", "pull", "training", "epochs-dice"}
+    assert names >= kinds | {"thresholds", "reliability", "gradients", "training", "epochs-dice"}
     assert not list((run / "figures").glob("*.png"))
 
 
@@ -228,7 +222,7 @@ def test_every_list_of_numbers_lies_beside_the_page_as_csv(run):
     assert [row["share"] for row in tables["variance"]] == [
         "" if p["share"] is None else repr(p["share"]) for p in parts
     ]
-    assert len(tables["pull"]) == sum(len(pull["probability"]) for pull in record["pull"])
+    assert len(tables["gradients"]) == sum(len(curve["probability"]) for curve in record["gradients"])
     assert len(tables["training"]) == sum(len(band["place"]) for band in record["training_loss"])
     assert len(tables["epochs"]) == 4 * len(record["epochs"]) > 0
     assert "classes" not in tables  # this run has one class: no empty table
@@ -238,7 +232,7 @@ def test_latex_tables_are_whole(run, tmp_path):
     """Compiled where there is a LaTeX; else brackets, columns and ends are counted."""
     for name in ("summary", "differences"):
         text = (run / "tables" / f"{name}.tex").read_text()
-        columns = len(re.search(r"begin\{tabular\}\{(\w+)\}", text)[1])
+        columns = len(known(re.search(r"begin\{tabular\}\{(\w+)\}", text))[1])
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]
         assert {line.count(" & ") + 1 for line in lines} == {columns}
         assert text.count("{") == text.count("}")

@@ -10,13 +10,13 @@ import numpy as np
 import lesionloss as ll
 from lesionloss.data.prepared import load_prepared, save_prepared
 from lesionloss.report.case_views import views_of
-from make_run import Made, make_run
+from make_run import TINY_CASES, Made, make_run
 
 PLANE = 4
 
 
 def flattened(folder):
-    """The run with one plane of every array, as prepared pictures are: one contrast, two axes; maps of two classes."""
+    """The run with one plane of every array, as prepared pictures are: one contrast, two axes; two classes."""
     for path in (folder / "cohort").glob("*.npz"):
         case = load_prepared(path)
         picture = replace(
@@ -32,8 +32,8 @@ def flattened(folder):
         save_prepared(picture, path)
     for path in (folder / "trials").glob("*/predictions/*.npz"):
         with np.load(path) as stored:
-            level = stored["probability"][..., PLANE]
-        np.savez_compressed(path, probability=np.stack([255 - level, level // 2, level - level // 2]))
+            plane = stored["probability"][..., PLANE]
+        np.savez_compressed(path, probability=plane, classes=(plane >= 0.5).astype(np.uint8))
     index = json.loads((folder / "cohort" / "index.json").read_text())
     for entry in index["cases"]:
         entry["shape"], entry["spacing_mm"] = entry["shape"][:2], entry["spacing_mm"][:2]
@@ -55,9 +55,7 @@ def test_pictures_of_two_classes_get_the_same_page(tmp_path):
         difference=False,
         seeds=(1,),
         metrics=("dice",),
-        shape=(20, 24, 8),
-        spacing_mm=(4.0, 4.0, 6.0),
-        radius=(0.25, 0.45),
+        **TINY_CASES,
         folds=3,
     )
     folder = flattened(make_run(tmp_path / "run", made))
@@ -73,7 +71,7 @@ def test_pictures_of_two_classes_get_the_same_page(tmp_path):
     assert [entry["name"] for entry in classes] == ["core", "rim"]
     for entry in classes:
         assert {loss["loss"]: loss["mean"] for loss in entry["losses"]} == means
-    assert "Every case, in small" in (folder / "report.html").read_text()
+    assert "All cases as small pictures" in (folder / "report.html").read_text()
     rows = list(csv.DictReader((folder / "tables" / "classes.csv").open()))
     assert [(row["class"], row["loss"], float(row["mean"])) for row in rows] == [
         (entry["name"], loss["loss"], loss["mean"]) for entry in classes for loss in entry["losses"]

@@ -1,21 +1,25 @@
+"""The page: its numbers, its words, its safety, and runs that are incomplete."""
+
 import csv
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import lesionloss as ll
+from known import known
 from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import decimals_for, interval, number
 from lesionloss.core.slice_pictures import around, close_up, fullest_slice, overlay, plane_spacing_mm, radiological
 from lesionloss.report.pictures import case_in_pictures, median_case
 from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import compare
-from make_run import DIFFERENCE_THRESHOLD, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, TINY_CASES, Made, make_run
 
-TINY = {"metrics": ("dice", "hd95"), "shape": (20, 24, 8), "spacing_mm": (4.0, 4.0, 6.0), "radius": (0.25, 0.45)}
+TINY: dict[str, Any] = {"metrics": ("dice", "hd95")} | TINY_CASES
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a$b$ & c_d%", "{{ 7 * 7 }}")
 
 
@@ -28,7 +32,11 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.attributes, self.words, self.cells, self._cell = [], [], [], {}, None
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.cells: dict[tuple[str, str], list[str]] = {}
+        self._cell: tuple[str, str] | None = None
         self._hidden = False
         self.feed(text)
         self.text = " ".join(" ".join(self.words).split())
@@ -128,13 +136,13 @@ def test_failed_missing_and_empty_are_counted_on_top(run):
         "12 of 14 trials ended well",
         "1 trial failed",
         "1 planned trial did not run",
-        "1 of 43 predictions empty where there are lesions",
+        "1 of 43 predictions are empty in cases with lesions",
     ):
         assert words in top
     assert "RuntimeError: the loss became NaN at step 12" in page.text
     assert "planned, not run yet" in page.text
     assert "patient99" in page.text
-    assert "misses charged:" in page.tight
+    assert "penalised:" in page.tight
 
 
 def test_the_page_needs_nothing_from_outside(run):
@@ -142,9 +150,9 @@ def test_the_page_needs_nothing_from_outside(run):
     page = Page(text)
     addresses = [value for name, value in page.attributes if name in ("src", "href", "xlink:href", "data", "action")]
     assert addresses
-    assert all(address.startswith(("data:image/", "data:,", "#")) for address in addresses)
+    assert all(known(address).startswith(("data:image/", "data:,", "#")) for address in addresses)
     assert not {"iframe", "object", "embed"} & set(page.tags)
-    assert page.tags.count("link") == 1  # the empty icon, so that none is asked for
+    assert page.tags.count("link") == 1  # the empty icon, so that none is requested
     policy = next(value for _, value in page.attributes if value and "default-src" in value)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy.partition("script-src")[2]
@@ -208,13 +216,13 @@ def test_wicked_names_are_inert(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"patients": 1, "folds": 1}, "With 1 patient there is neither an interval nor a test"),
-        ({"patients": 3, "folds": 3}, "With 3 patients no test can show"),
+        ({"patients": 1, "folds": 1}, "With 1 patient there is no interval and no test"),
+        ({"patients": 3, "folds": 3}, "With 3 patients no test can reach"),
         ({"patients": 2, "without_lesions": (0, 1)}, "There is no picture"),
         ({"patients": 2, "undefined": True}, "have no patient in common"),
         ({"patients": 2, "losses": ("dice",)}, "there is nothing to compare"),
-        ({"patients": 4, "empty": tuple(("dice", n) for n in range(4))}, "4 of 8 predictions empty"),
-        ({"patients": 2, "unpaired": ("dice",)}, "Not a pair."),
+        ({"patients": 4, "empty": tuple(("dice", n) for n in range(4))}, "4 of 8 predictions are empty"),
+        ({"patients": 2, "unpaired": ("dice",)}, "Not paired."),
     ],
     ids=["one case", "three patients", "no lesion", "all undefined", "one loss", "all missed", "unpaired"],
 )
@@ -255,11 +263,11 @@ def test_the_median_case_is_in_the_middle(run):
     results = ll.load(run)
     rows = results.scores.query("metric == 'dice' and status in ['ok', 'pred_empty']")
     means = rows.groupby("case")["value"].mean().sort_values()
-    assert median_case(results, "dice") == means.index[(len(means) - 1) // 2]
-    pictures = case_in_pictures(results, "dice")
+    assert median_case(results.metric_scores("dice")) == means.index[(len(means) - 1) // 2]
+    pictures = known(case_in_pictures(results, results.metric_scores("dice")))
     assert [tile.name for tile in pictures.losses] == ["dice_ce", "hytver", "dice", DIFFERENCE_THRESHOLD]
     assert [tile.name for tile in pictures.visits] == ["Baseline", "Follow-up", "Reference"]
-    assert all((tile.whole[0, 0] == 0).all() for tile in pictures.visits)  # black outside the brain
+    assert all((known(tile.whole)[0, 0] == 0).all() for tile in pictures.visits)  # black outside the brain
 
 
 @pytest.mark.parametrize(
@@ -296,7 +304,7 @@ def test_pictures_keep_the_proportions_of_the_head():
     assert (corner.rows, corner.columns) == (slice(0, 8), slice(0, 8))
 
 
-def test_colours_say_found_false_and_missed():
+def test_colours_show_true_positives_false_positives_and_false_negatives():
     reference, prediction = np.zeros((12, 12), dtype=bool), np.zeros((12, 12), dtype=bool)
     reference[:, :8] = True
     prediction[:, 4:] = True

@@ -1,3 +1,5 @@
+"""Loading a run folder, and the messages for damaged and old ones."""
+
 import numpy as np
 import pytest
 
@@ -70,6 +72,33 @@ def test_arrays_are_read_when_asked_for(run):
     probability = results.probability(trial.key, "patient01")
     assert probability.dtype == np.float32
     assert 0 <= probability.min() < probability.max() <= 1
+
+
+def test_scores_of_a_metric_are_prepared_once(run):
+    results = ll.load(run)
+    scores = results.metric_scores("dice")
+    assert results.metric_scores("dice") is scores
+    assert scores.losses == results.losses
+    assert scores.untrained == {DIFFERENCE_THRESHOLD}
+    assert len(scores.rows) == 2 * len(results.trials)
+
+
+def test_a_run_of_version_0_1_is_refused_in_one_line(own_run):
+    file = next((own_run / "trials").glob("*/trial.toml"))
+    file.write_text(file.read_text().replace('method = "network"', 'method = "difference"'))
+    with pytest.raises(DataError, match=r"trial\.toml: method 'difference' is from version 0\.1") as caught:
+        ll.load(own_run)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_map_of_version_0_1_is_refused_in_one_line(own_run):
+    results = ll.load(own_run)
+    trial = results.trials[0]
+    case = trial.record["test"][0]
+    levels = np.round(results.probability(trial.key, case) * 255).astype(np.uint8)
+    np.savez_compressed(trial.folder / "predictions" / f"{case}.npz", probability=levels)
+    with pytest.raises(DataError, match=r"expected 'probability' as float32, got uint8, as version 0\.1 wrote it"):
+        results.probability(trial.key, case)
 
 
 def test_loading_reads_no_table(own_run):

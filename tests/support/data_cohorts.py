@@ -1,6 +1,7 @@
 """Small cohorts on disk for the tests of the data layer: an ellipsoid for a head, blocks for lesions."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -19,10 +20,20 @@ def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
     return path
 
 
+def load(path: Path) -> Any:
+    """The nibabel image of a NIfTI file; nibabel is only partly typed."""
+    return nibabel.load(path)
+
+
+def array(path: Path) -> np.ndarray:
+    """The voxels of a NIfTI file."""
+    return np.asarray(load(path).dataobj)
+
+
 def head(shape: tuple[int, int, int] = SHAPE, share: float = 0.8) -> np.ndarray:
     """An ellipsoid that fills `share` of each axis."""
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    return sum(axis**2 for axis in axes) <= share**2
+    return np.asarray(sum(axis**2 for axis in axes) <= share**2)
 
 
 def boxes(*corners: tuple[int, int, int], edge: int = 2, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:

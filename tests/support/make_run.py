@@ -1,6 +1,6 @@
-"""A synthetic run folder, as a finished benchmark would leave it: small brains with blobs, scores computed from masks.
+"""A synthetic run folder as a finished benchmark writes it: small brains with blobs, scores computed from masks.
 
-Run as a program to get the folder that the report is judged on by eye: python tests/make_run.py OUT
+As a program it writes a folder to look at the report: python tests/support/make_run.py OUT
 """
 
 import csv
@@ -25,7 +25,7 @@ AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Made:
-    """What the run holds. `skill` is what a loss shifts the quality of a prediction by (0: none)."""
+    """The content of the run. `skill` shifts the quality of the predictions of a loss; `threshold` is that of all."""
 
     patients: int = 12
     losses: tuple[str, ...] = ("dice_ce", "hytver", "dice", "0.5*dice + 0.5*focal(gamma=2.0)")
@@ -41,10 +41,11 @@ class Made:
     empty: tuple[tuple[str, int], ...] = ()
     unpaired: tuple[str, ...] = ()
     undefined: bool = False
-    dead: tuple[str, ...] = ()
+    vanishing: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("dice", "hd95", "lesion_f1", "brier", "false_positive_lesion_volume_mm3")
     radius: tuple[float, float] = (0.07, 0.17)
     names: dict[int, str] = field(default_factory=dict)
+    threshold: float = 0.5
 
     def case(self, number: int) -> str:
         return self.names.get(number, f"patient{number:02d}")
@@ -62,13 +63,23 @@ FULL = Made(
     empty=(("dice", 3),),
 )
 
+TINY_CASES: dict[str, Any] = {"shape": (20, 24, 8), "spacing_mm": (4.0, 4.0, 6.0), "radius": (0.25, 0.45)}
+SMALL_RUN = Made(
+    patients=6,
+    losses=("dice_ce", "dice"),
+    difference=False,
+    shape=(24, 28, 8),
+    spacing_mm=(4.0, 4.0, 6.0),
+    radius=(0.2, 0.4),
+)
+
 
 def make_run(folder: Path, made: Made = FULL) -> Path:
-    """Write the run and give its folder back."""
-    cases = {made.case(number): _anatomy(made, number) for number in range(made.patients)}
+    """Write the run and return its folder."""
+    cases = {made.case(number): anatomy(made, number) for number in range(made.patients)}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.toml").write_text(tomli_w.dumps(_plan(made)))
-    _write_cohort(folder / "cohort", made, cases)
+    (folder / "plan.toml").write_text(tomli_w.dumps(run_plan(made)))
+    write_prepared_cohort(folder / "cohort", made, cases)
     for number, trial in enumerate(made.trials()):
         if trial in made.failed:
             _write_failed(folder / "trials" / f"{number:016x}.failed", made, trial)
@@ -77,7 +88,8 @@ def make_run(folder: Path, made: Made = FULL) -> Path:
     return folder
 
 
-def _plan(made: Made) -> dict[str, Any]:
+def run_plan(made: Made) -> dict[str, Any]:
+    """The content of plan.toml."""
     return {
         "name": "made-up",
         "question": "Does any loss find new lesions better than the others?",
@@ -93,7 +105,7 @@ def _plan(made: Made) -> dict[str, Any]:
     }
 
 
-def _anatomy(made: Made, number: int) -> dict[str, NDArray[Any]]:
+def anatomy(made: Made, number: int) -> dict[str, NDArray[Any]]:
     """Baseline, follow-up, difference, reference and brain of one patient; new lesions are bright in the follow-up."""
     draw = numpy_generator("anatomy", number)
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in made.shape), indexing="ij"))
@@ -120,7 +132,8 @@ def _anatomy(made: Made, number: int) -> dict[str, NDArray[Any]]:
     }
 
 
-def _write_cohort(folder: Path, made: Made, cases: dict[str, dict[str, NDArray[Any]]]) -> None:
+def write_prepared_cohort(folder: Path, made: Made, cases: dict[str, dict[str, NDArray[Any]]]) -> None:
+    """Write the prepared cases and their index."""
     folder.mkdir(parents=True)
     affine = AFFINE @ np.diag([*made.spacing_mm, 1.0])
     entries = []
@@ -151,7 +164,8 @@ def _write_cohort(folder: Path, made: Made, cases: dict[str, dict[str, NDArray[A
     (folder / "index.json").write_text(json.dumps({"cases": entries, "incomplete": left_out}))
 
 
-def _record(made: Made, trial: tuple[str, int, int], key: str) -> dict[str, Any]:
+def trial_record(made: Made, trial: tuple[str, int, int], key: str) -> dict[str, Any]:
+    """The content of trial.toml."""
     loss, fold, seed = trial
     names = [made.case(number) for number in range(made.patients)]
     weights = f"w{fold}{seed}" + (loss if loss in made.unpaired else "")
@@ -168,7 +182,7 @@ def _record(made: Made, trial: tuple[str, int, int], key: str) -> dict[str, Any]
         "steps": 150,
         "train": [name for number, name in enumerate(names) if number % made.folds != fold],
         "test": [name for number, name in enumerate(names) if number % made.folds == fold],
-        "threshold": 0.5,
+        "threshold": made.threshold,
         "weights_hash": weights,
         "batches_hash": f"b{fold}{seed}",
     }
@@ -176,7 +190,7 @@ def _record(made: Made, trial: tuple[str, int, int], key: str) -> dict[str, Any]
 
 def _write_failed(folder: Path, made: Made, trial: tuple[str, int, int]) -> None:
     folder.mkdir(parents=True)
-    (folder / "trial.toml").write_text(tomli_w.dumps(_record(made, trial, folder.stem)))
+    (folder / "trial.toml").write_text(tomli_w.dumps(trial_record(made, trial, folder.stem)))
     (folder / "failed.txt").write_text(
         "Traceback (most recent call last):\n  File ...\nRuntimeError: the loss became NaN at step 12\n"
     )
@@ -186,7 +200,7 @@ def _write_trial(
     folder: Path, made: Made, trial: tuple[str, int, int], cases: dict[str, dict[str, NDArray[Any]]]
 ) -> None:
     (folder / "predictions").mkdir(parents=True)
-    record = _record(made, trial, folder.name)
+    record = trial_record(made, trial, folder.name)
     (folder / "trial.toml").write_text(tomli_w.dumps(record))
     machine = {
         "processor": "Some CPU @ 2.0 GHz",
@@ -200,38 +214,37 @@ def _write_trial(
     rows = []
     for name in record["test"]:
         probability = _predict(made, trial, name, cases[name])
-        np.savez_compressed(
-            folder / "predictions" / f"{name}.npz", probability=np.round(probability * 255).astype(np.uint8)
-        )
+        np.savez_compressed(folder / "predictions" / f"{name}.npz", probability=probability)
         rows += _scores(made, record, name, probability, cases[name])
     with (folder / "scores.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
     if record["method"] == "network":
-        _write_history(folder, made, trial)
+        write_history(folder, made, trial)
 
 
-def _write_history(folder: Path, made: Made, trial: tuple[str, int, int]) -> None:
+def write_history(folder: Path, made: Made, trial: tuple[str, int, int]) -> None:
+    """Write history.csv of 150 steps."""
     loss, fold, seed = trial
     draw = numpy_generator("history", loss, fold, seed)
-    dead = 0.6 if loss in made.dead else 0.0
+    vanishing = 0.6 if loss in made.vanishing else 0.0
     with (folder / "history.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["step", "loss", "learning_rate", "seconds", "zero_gradient_tensors", "zero_gradient_lesion"])
         for step in range(1, 151):
             value = 0.9 * np.exp(-step / 60) + 0.1 + 0.05 * draw.normal()
-            writer.writerow([step, round(float(value), 5), 0.001, round(0.4 * step, 3), 0.0, dead])
+            writer.writerow([step, round(float(value), 5), 0.001, round(0.4 * step, 3), 0.0, vanishing])
 
 
 def _predict(
     made: Made, trial: tuple[str, int, int], name: str, arrays: dict[str, NDArray[Any]]
-) -> NDArray[np.float64]:
-    """A blurred reference plus noise, most of it shared by losses and seeds: losses are alike but for their skill."""
+) -> NDArray[np.float32]:
+    """A blurred reference plus noise, most of it shared by losses and seeds: losses differ in their skill only."""
     loss, fold, seed = trial
     number = next(n for n in range(made.patients) if made.case(n) == name)
     if (loss, number) in made.empty:
-        return np.zeros(made.shape)
+        return np.zeros(made.shape, dtype=np.float32)
     shared = numpy_generator("prediction", name, fold).normal(size=made.shape)
     seeded = numpy_generator("prediction", name, fold, seed).normal(size=made.shape)
     own = numpy_generator("prediction", name, fold, seed, loss).normal(size=made.shape)
@@ -240,13 +253,13 @@ def _predict(
     skill = made.skill.get(loss, 0.0) - (0.5 if loss == DIFFERENCE_THRESHOLD else 0.0)
     skill += 0.4 if number in made.without_lesions else 0.0
     logits = 8.5 * blurred - 4.5 + (1.6 - skill) * noise / noise.std()
-    return np.where(arrays["brain"], 1 / (1 + np.exp(-logits)), 0.0)
+    return np.where(arrays["brain"], 1 / (1 + np.exp(-logits)), 0.0).astype(np.float32)
 
 
 def _scores(
-    made: Made, record: dict[str, Any], name: str, probability: NDArray[np.float64], arrays: dict[str, NDArray[Any]]
+    made: Made, record: dict[str, Any], name: str, probability: NDArray[np.float32], arrays: dict[str, NDArray[Any]]
 ) -> list[list[Any]]:
-    mask, reference = probability >= 0.5, arrays["reference"]
+    mask, reference = probability >= made.threshold, arrays["reference"]
     status = {
         (True, True): "ok",
         (False, True): "pred_empty",

@@ -4,14 +4,14 @@ import numpy as np
 from scipy import ndimage
 
 from data_cohorts import AFFINE, SHAPE, boxes, head, visits
-from lesionloss.data.preparation_recipe import make_recipe
-from lesionloss.data.preparation_steps import carry_out
+from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
+from lesionloss.data.preparation.read_case import without_registration
+from lesionloss.data.preparation.recipe import make_recipe
+from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.read_case import reading_of
 from lesionloss.data.subject import Subject
-from lesionloss.data.subject_cases import case_of, work_of
 
-FINE = {"steps": ["brain", "resample", "crop", "normalise", "difference"], "resample": {"spacing_mm": [0.8, 0.8, 1.2]}}
+FINE = {"steps": ["brain", "resample", "crop", "normalise", "subtract"], "resample": {"spacing_mm": [0.8, 0.8, 1.2]}}
 
 
 def subject(reference: np.ndarray | None = None) -> Subject:
@@ -21,7 +21,9 @@ def subject(reference: np.ndarray | None = None) -> Subject:
 
 
 def prepared(recipe: dict[str, object], reference: np.ndarray | None = None) -> PreparedCase:
-    return case_of(carry_out(work_of(reading_of(subject(reference))), make_recipe(recipe, "test")))
+    return finish_preparation(
+        run_steps(start_preparation(without_registration(subject(reference))), make_recipe(recipe, "test"))
+    )
 
 
 def smooth(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

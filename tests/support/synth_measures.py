@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.synth import PatientPlan, SynthSettings, plan_patient, profile_settings
 from lesionloss.synth.anatomy import Anatomy, Sampling, draw_anatomy
-from lesionloss.synth.contrast import draw_person, visible
-from lesionloss.synth.growth import Seed, grown
+from lesionloss.synth.contrast import draw_person, tissue_signal
+from lesionloss.synth.growth import LesionSeed, grow_lesion
 from lesionloss.synth.look_alikes import LookAlikes, draw_look_alikes
-from lesionloss.synth.scanner import acquire, covered, no_error, registration_error
+from lesionloss.synth.scanner import acquire, in_field_of_view, no_error, registration_error
 from synth_quiet import QUIET
 
 
@@ -35,7 +35,9 @@ def signal_of(settings: SynthSettings, followup: bool = False) -> tuple[Anatomy,
     anatomy, plan = quiet_anatomy(), plan_patient(8, 0, settings)
     person = draw_person(numpy_generator("person"), anatomy, plan)
     visit = plan.followup if followup else plan.baseline
-    return anatomy, visible(numpy_generator("tissue"), anatomy, person, visit, plan.atrophy_mm if followup else 0.0)
+    return anatomy, tissue_signal(
+        numpy_generator("tissue"), anatomy, person, visit, plan.atrophy_mm if followup else 0.0
+    )
 
 
 def signal_where(map_name: str, least: float) -> Callable[[SynthSettings], float]:
@@ -145,9 +147,9 @@ def body_of(settings: SynthSettings) -> tuple[NDArray[Any], NDArray[Any]]:
     from lesionloss.synth.fields import Axes
 
     metric = np.diag([1 / lesion.elongation, 1.0, 1.0])
-    found = grown(
+    found = grow_lesion(
         numpy_generator("lesion"),
-        Seed((0.0, 0.0, 0.0), metric, lesion.roughness),
+        LesionSeed((0.0, 0.0, 0.0), metric, lesion.roughness),
         (800.0,),
         lesion.softness,
         np.ones((41, 41, 41), bool),
@@ -210,7 +212,7 @@ def missing(settings: SynthSettings) -> float:
     anatomy = quiet_anatomy()
     visit = plan_patient(8, 0, settings.model_copy(update={"followup": settings.followup.model_copy(
         update={"cut_share": 1.0})})).baseline  # fmt: skip
-    return float(anatomy.brain.sum() - covered(anatomy.axes, anatomy.brain, visit).sum())
+    return float(anatomy.brain.sum() - in_field_of_view(anatomy.axes, anatomy.brain, visit).sum())
 
 
 Measure = Callable[[SynthSettings], float]

@@ -61,7 +61,7 @@ def test_deformations_do_not_fold() -> None:
 
 
 def test_jacobian_of_known_maps() -> None:
-    axes = Axes(*(np.arange(n) * 2.0 for n in (9, 10, 11)))
+    axes = Axes(*(np.arange(0.0, 2.0 * n, 2.0) for n in (9, 10, 11)))
     grid = np.stack(np.meshgrid(*axes, indexing="ij")).astype(np.float32)
     assert smallest_jacobian(grid, axes) == pytest.approx(1)
     assert smallest_jacobian(grid * np.array([2, 1, 0.5], np.float32).reshape(3, 1, 1, 1), axes) == pytest.approx(1)

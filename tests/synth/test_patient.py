@@ -51,7 +51,11 @@ def test_same_seed_same_bits(patients: list[SyntheticPatient]) -> None:
     assert again.record == patients[1].record
     for name in ("reference", "brain", "labels", "affine", "change"):
         np.testing.assert_array_equal(getattr(again, name), getattr(patients[1], name))
-    for twice, once in zip(again.visits + again.clean, patients[1].visits + patients[1].clean, strict=True):
+    pairs: list[tuple[np.ndarray, np.ndarray]] = [
+        *zip(again.visits, patients[1].visits, strict=True),
+        *zip(again.clean, patients[1].clean, strict=True),
+    ]
+    for twice, once in pairs:
         assert twice.dtype == once.dtype
         np.testing.assert_array_equal(twice, once)
 
@@ -67,7 +71,8 @@ def test_patients_without_end_are_those_of_the_cohort(patients: list[SyntheticPa
 def test_arrays_share_a_grid_and_are_finite(patients: list[SyntheticPatient]) -> None:
     for patient in patients:
         shape = patient.brain.shape
-        for array in (*patient.visits, *patient.clean, patient.reference, *patient.lesions, *patient.kinds.values()):
+        arrays: list[np.ndarray] = [*patient.visits, *patient.clean, patient.reference]
+        for array in (*arrays, *patient.lesions, *patient.kinds.values()):
             assert array.shape == shape
             assert np.isfinite(array).all()
         np.testing.assert_allclose(np.diag(patient.affine), [3, 3, 3, 1])

@@ -1,4 +1,4 @@
-"""A synthetic cohort against a real one: each measure moves with what it measures, and patches are told apart."""
+"""A synthetic cohort against a real one: each measure follows what it measures, and patches are classified."""
 
 import csv
 import json
@@ -19,11 +19,18 @@ from lesionloss import UsageError
 from lesionloss.cli.app import app
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.resample import Grid
-from lesionloss.synth.realism import Asked, check, measures
+from lesionloss.data.resampling.grid import VoxelGrid
+from lesionloss.synth.realism import CheckRequest, check_realism, measures
 from lesionloss.synth.realism.check import as_record
-from lesionloss.synth.realism.classifier import VIEWS, Patches, Settings, auc, draw_patches, tell_apart
-from lesionloss.synth.realism.compared_cases import Masks, masks_of, masks_only
+from lesionloss.synth.realism.classifier import (
+    VIEWS,
+    CasePatches,
+    ClassifierSettings,
+    auc,
+    cross_validate,
+    draw_patches,
+)
+from lesionloss.synth.realism.compared_cases import CaseMasks, masks_of, masks_only
 from lesionloss.synth.realism.distances import compare
 from lesionloss.synth.realism.figures import write_patches
 from lesionloss.synth.realism.measures import measure_images, measure_masks, tissue_classes
@@ -32,7 +39,7 @@ from patch_cases import case_of
 
 SHAPE = (48, 44, 20)
 SPACING = (1.0, 1.0, 3.0)
-QUICK = Settings(patches=16, folds=2, steps=15, batch=16)
+QUICK = ClassifierSettings(patches=16, folds=2, steps=15, batch=16)
 
 
 def head(
@@ -107,8 +114,8 @@ def test_places_do_not_depend_on_how_the_image_is_stored() -> None:
     flipped = masks.grid.affine.copy()
     flipped[:3, 3] += flipped[:3, 0] * (SHAPE[0] - 1)
     flipped[:3, 0] *= -1
-    grid = Grid(SHAPE, flipped)
-    other = measure_masks(Masks("b", "b", masks.lesion[::-1].copy(), masks.brain[::-1].copy(), grid))
+    grid = VoxelGrid(SHAPE, flipped)
+    other = measure_masks(CaseMasks("b", "b", masks.lesion[::-1].copy(), masks.brain[::-1].copy(), grid))
     found = measure_masks(masks)
     for quantity in (*measures.PLACES, measures.DEPTH):
         assert other[quantity] == pytest.approx(found[quantity], abs=0.01)
@@ -117,7 +124,7 @@ def test_places_do_not_depend_on_how_the_image_is_stored() -> None:
 
 def test_no_lesion_has_no_size_but_counts_as_none() -> None:
     masks = masks_of(head("a"))
-    found = measure_masks(Masks("b", "b", np.zeros(SHAPE, bool), masks.brain, masks.grid))
+    found = measure_masks(CaseMasks("b", "b", np.zeros(SHAPE, bool), masks.brain, masks.grid))
     assert found[measures.COUNT].tolist() == [0.0]
     assert all(len(found[quantity]) == 0 for quantity in (measures.VOLUME, measures.DEPTH, *measures.PLACES))
 
@@ -139,7 +146,7 @@ def test_the_distance_of_a_shift_is_the_shift() -> None:
     assert fluid.wasserstein == pytest.approx(0.5, abs=0.03)
     assert fluid.ks > 0.3
     assert fluid.relative == pytest.approx(fluid.wasserstein / (fluid.real[2] - fluid.real[0]))
-    assert rows[measures.DIFFERENCE_THRESHOLD].wasserstein == pytest.approx(0, abs=0.01)
+    assert rows[measures.DIFFERENCE].wasserstein == pytest.approx(0, abs=0.01)
 
 
 def test_masks_of_incomplete_patients_count_where_the_target_is_the_published_mask(tmp_path: Path) -> None:
@@ -160,16 +167,16 @@ def test_auc_counts_pairs_and_halves_ties() -> None:
     assert auc(np.array([1.0, 1.0, 0.0, 2.0]), np.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(1.5 / 3)
 
 
-def patches(make: Callable[[str], PreparedCase], kind: str, real: bool) -> list[Patches]:
+def patches(make: Callable[[str], PreparedCase], kind: str, real: bool) -> list[CasePatches]:
     return [draw_patches(make(f"{kind}{number}"), real=real, settings=QUICK) for number in range(3)]
 
 
 def test_patches_of_one_kind_cannot_be_told_apart_and_noisier_ones_can() -> None:
     real = patches(head, "r", real=True)
-    same = next(iter(tell_apart([*real, *patches(head, "s", real=False)], QUICK)))
+    same = next(iter(cross_validate([*real, *patches(head, "s", real=False)], QUICK)))
     assert 0.3 < same.auc < 0.7
     noisy = patches(lambda name: head(name, noise=0.5), "s", real=False)
-    found = next(iter(tell_apart([*real, *noisy], QUICK)))
+    found = next(iter(cross_validate([*real, *noisy], QUICK)))
     assert found.auc > 0.95
     assert found.patches == (3 * QUICK.patches, 3 * QUICK.patches)
     assert len(found.folds) == 2
@@ -178,7 +185,7 @@ def test_patches_of_one_kind_cannot_be_told_apart_and_noisier_ones_can() -> None
 def test_one_patient_of_a_kind_is_too_few_to_tell() -> None:
     one = draw_patches(head("r"), real=True, settings=QUICK)
     with pytest.raises(UsageError, match="two complete patients"):
-        next(iter(tell_apart([one, *patches(head, "s", real=False)], QUICK)))
+        next(iter(cross_validate([one, *patches(head, "s", real=False)], QUICK)))
 
 
 def write_pairs(root: Path, patients: int, noise: float) -> Path:
@@ -210,7 +217,7 @@ def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Pat
     }
     record = json.loads((out / "realism.json").read_text())
     assert record["real"]["complete_cases"] == 2
-    assert record["told_apart"] == []
+    assert record["classifier"] == []
     assert sorted((shown["case"], shown["real"]) for shown in record["slices"]) == [
         *(("001", False), ("001", True), ("002", False), ("002", True))
     ]
@@ -244,12 +251,14 @@ def test_slices_stand_in_an_order_of_their_own() -> None:
 
 def test_both_cohorts_are_measured_and_their_patches_told_apart(tmp_path: Path) -> None:
     real, synthetic = write_pairs(tmp_path / "real", 2, 0.1), write_pairs(tmp_path / "synthetic", 2, 0.5)
-    asked = Asked(open_cohort(real), open_cohort(synthetic), telling=Settings(patches=8, folds=2, steps=3, batch=8))
+    request = CheckRequest(
+        open_cohort(real), open_cohort(synthetic), classifier=ClassifierSettings(patches=8, folds=2, steps=3, batch=8)
+    )
     seen: list[str] = []
-    found = check(asked, seen.append)
-    assert [telling.view for telling in found.tellings] == list(VIEWS)
+    found = check_realism(request, seen.append)
+    assert [telling.view for telling in found.classifier_results] == list(VIEWS)
     assert {"001", "002", *VIEWS} == set(seen)
-    assert [told["view"] for told in as_record(found)["told_apart"]] == list(VIEWS)
+    assert [result["view"] for result in as_record(found)["classifier"]] == list(VIEWS)
     write_patches((*found.real.patches, *found.synthetic.patches), tmp_path / "patches.png", shown=3)
     with Image.open(tmp_path / "patches.png") as picture:
         assert min(picture.size) > 100

@@ -12,7 +12,8 @@ import torch
 from killed_training import STEPS, bring, some_state
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
-from lesionloss.data.prepare import Preparation, prepare_cohort
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 from lesionloss.training import checkpoint
 from lesionloss.training.checkpoint import CheckpointError, generations, restore, save
 from lesionloss.training.state import State
@@ -29,7 +30,7 @@ def in_processes(*words: object) -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cohort")
     cohort = open_cohort(f"msseg2:{write_cohort(root / 'raw')}")
-    prepare_cohort(cohort, root / "prepared", Preparation(margin_voxels=2), lambda name, done, total: None)
+    prepare_cohort(cohort, root / "prepared", PreparationRecipe(crop=CropSettings(margin_voxels=2)))
     return root / "prepared"
 
 

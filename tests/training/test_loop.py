@@ -14,8 +14,9 @@ from example_trials import RECIPE, TRIAL
 from lesionloss import build
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.data.augment import augment
-from lesionloss.data.patches import draw_batch
+from lesionloss.data.batches.augmentation import CHEAP
+from lesionloss.data.batches.patch_samplers import WeightedCrop
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import Outputs, build_network
 from lesionloss.networks.consistency import visit_consistency
@@ -56,9 +57,10 @@ def one_step_by_hand(trial: Trial, cases: list[PreparedCase], clip: float) -> li
     recipe, stream = trial.recipe, (trial.pair,)
     network = build_network(trial.network, torch_generator(*stream, "weights"))
     count = recipe.batch * recipe.accumulate
-    images, references, _ = draw_batch(cases, recipe.patch, count, recipe.jitter, recipe.foreground_share, stream, 1)
-    images, references = augment(images, references, stream, 1)
-    build(trial.loss)(network(torch.from_numpy(images)), torch.from_numpy(references)).backward()
+    named = {case.name: case for case in cases}
+    draws = WeightedCrop(recipe.patch, recipe.jitter, recipe.foreground_share).over(named)
+    batch = make_batch(named, draws, CHEAP, stream, 1, count)
+    build(trial.loss)(network(torch.from_numpy(batch.images)), torch.from_numpy(batch.references)).backward()
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
     factor = min(1.0, clip / norm)

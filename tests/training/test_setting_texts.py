@@ -12,8 +12,9 @@ from example_trials import RECIPE, TRIAL
 from lesionloss import build
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.data.augment import augment
-from lesionloss.data.patches import draw_batch
+from lesionloss.data.batches.augmentation import CHEAP
+from lesionloss.data.batches.patch_samplers import WeightedCrop
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.training.loop import train, weights_hash
@@ -69,15 +70,14 @@ def test_the_defaults_train_as_the_plain_loop_does(cases: list[PreparedCase]) ->
     network = channels_last(build_network(TRIAL.network, torch_generator(*stream, "weights"))).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     criterion = build(TRIAL.loss)
+    named = {case.name: case for case in cases}
+    draws = WeightedCrop(recipe.patch, recipe.jitter, recipe.foreground_share).over(named)
     for step in range(1, recipe.steps + 1):
-        images, references, _ = draw_batch(
-            cases, recipe.patch, recipe.batch, recipe.jitter, recipe.foreground_share, stream, step
-        )
-        images, references = augment(images, references, stream, step)
+        batch = make_batch(named, draws, CHEAP, stream, step, recipe.batch)
         seed_dropout(network, torch_generator(*stream, "dropout", step))
-        x = torch.from_numpy(images).contiguous(memory_format=torch.channels_last_3d)
+        x = torch.from_numpy(batch.images).contiguous(memory_format=torch.channels_last_3d)
         optimiser.zero_grad()
-        criterion(network(x), torch.from_numpy(references)).backward()
+        criterion(network(x), torch.from_numpy(batch.references)).backward()
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * (1 - (step - 1) / recipe.steps) ** recipe.poly_power
         optimiser.step()

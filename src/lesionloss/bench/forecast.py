@@ -18,7 +18,7 @@ from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.number_text import plural
 from lesionloss.core.randomness import torch_generator
-from lesionloss.data.prepare import CaseEntry
+from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.inference import Arithmetic, Windows, predict_probabilities
 from lesionloss.losses.criterion import build

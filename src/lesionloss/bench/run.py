@@ -56,7 +56,7 @@ def run(
         UsageError: The folder holds another plan or other trials, or the plan does not fit the data.
         DataError: The data can't be used.
     """
-    from lesionloss.runs.results import load
+    from lesionloss.runs.load_run import load
 
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds)

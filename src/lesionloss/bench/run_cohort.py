@@ -12,8 +12,10 @@ from lesionloss.bench.watcher import Watcher
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.cohort import Cohort, open_cohort
-from lesionloss.data.import_prepared import adopt, is_prepared
-from lesionloss.data.prepare import CaseEntry, Index, PreparedCase, load_index, load_prepared, prepare_all
+from lesionloss.data.cohort_index import CaseEntry, CohortIndex, load_index
+from lesionloss.data.preparation.import_prepared import import_prepared, is_prepared
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.prepared import PreparedCase, load_prepared
 
 BUILT_IN_SOURCES = ("synth", "shapes")
 
@@ -103,7 +105,7 @@ def read_run_cohort(folder: Path) -> ListedCohort:
     return _listed(folder / "cohort", load_index(folder / "cohort"))
 
 
-def _listed(place: Path, index: Index) -> ListedCohort:
+def _listed(place: Path, index: CohortIndex) -> ListedCohort:
     """The cohort of an index, its name of the data set with a digest of all content."""
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
@@ -111,17 +113,17 @@ def _listed(place: Path, index: Index) -> ListedCohort:
     return ListedCohort(f"{index.layout}-{digest}", index.target, loads, index.cases, place, index.preparation)
 
 
-def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> Index:
+def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> CohortIndex:
     if is_prepared(plan.data.source):
         if plan.data.prepare is not None:
             raise UsageError(f"data.prepare: {plan.data.source} is prepared already; leave it out, or name raw images")
-        return adopt(plan.data.source, place, plan.data.patients, plan.data.target)
+        return import_prepared(plan.data.source, place, plan.data.patients, plan.data.target)
     cohort = _find_or_make(plan, folder, watcher)
     for case in cohort.incomplete:
         watcher.note(f"left out: {case.name}: {case.reason}")
     _check_complete(cohort)
     link_cohort(folder)
-    return prepare_all(cohort, place, plan.data.preparation, progress=watcher.cohort).index
+    return prepare_cohort(cohort, place, plan.data.preparation, progress=watcher.cohort).index
 
 
 def _find_or_make(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:

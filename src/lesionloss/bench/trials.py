@@ -11,8 +11,8 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
 from lesionloss.core.errors import UsageError
+from lesionloss.data.fold_files import LoadedFolds, load_folds
 from lesionloss.data.folds import Fold, make_folds
-from lesionloss.data.splits import Splits, load_folds
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
@@ -43,7 +43,7 @@ def fold_warnings(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
     return _folds_in_file(plan, cohort).warnings if plan.folds_file else ()
 
 
-def _folds_in_file(plan: Plan, cohort: Cohort) -> Splits:
+def _folds_in_file(plan: Plan, cohort: Cohort) -> LoadedFolds:
     return load_folds(Path(plan.folds_file), {case.name: case.patient for case in cohort.cases})
 
 

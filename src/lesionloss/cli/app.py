@@ -58,7 +58,19 @@ def root(
 
 
 for _module in (
-    *("losses", "networks", "check_explain", "data", "prepare", "synth", "synth_check", "bench", "train", "predict"),
+    *(
+        "losses",
+        "networks",
+        "check_explain",
+        "layouts",
+        "data",
+        "prepare",
+        "synth",
+        "synth_check",
+        "bench",
+        "train",
+        "predict",
+    ),
     *("compare_report", "power", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

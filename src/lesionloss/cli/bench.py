@@ -170,7 +170,7 @@ def show_status(folder: Path, as_json: bool) -> None:
 
     from lesionloss.bench.bookkeeping.status import read_status, status_json
     from lesionloss.cli.bench_tables import print_status
-    from lesionloss.runs.results import run_folders
+    from lesionloss.runs.load_run import run_folders
 
     if not (folder / "plan.toml").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")

@@ -1,4 +1,4 @@
-"""`lesionloss compare` and `lesionloss report`: what a run folder shows."""
+"""`lesionloss compare` and `lesionloss report`: the results of a run folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lesionloss.runs.results import Results
     from lesionloss.statistics import Comparison
 
-COMPARE_HELP = """The statistics on the screen: every loss in one metric, its difference from the baseline, its rank.
+COMPARE_HELP = """Print every loss in one metric, its paired difference from the baseline loss, and its rank.
 
 Examples:
 
@@ -24,7 +24,7 @@ Examples:
 
 REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
 
-The report's own files are written anew each time; any other existing file needs --force.
+The files of the report are always written anew. Another existing file is overwritten only with --force.
 
 Examples:
 
@@ -38,23 +38,24 @@ Examples:
 """
 
 
-MOST_WORKERS = 3  # of a report: its own process draws for as long as two others need for the rest
+MOST_WORKERS = 3  # drawing takes one process as long as two others need for the rest
 
 
 @app.command(help=COMPARE_HELP)
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
-    metric: Annotated[str, typer.Option("--metric", "-m", help="The metric to compare; the plan's own if none.")] = "",
-    baseline: Annotated[str, typer.Option("--baseline", help="The loss to compare with; the plan's if none.")] = "",
+    metric: Annotated[str, typer.Option("--metric", "-m", help="The metric; default: the plan's primary metric.")] = "",
+    baseline: Annotated[str, typer.Option("--baseline", help="The loss to compare with; default: the plan's.")] = "",
     unpaired: Annotated[
-        bool, typer.Option("--unpaired", help="Show the unpaired rank-sum p, too, as the DSC++ paper tested.")
+        bool, typer.Option("--unpaired", help="Also show the unpaired rank-sum p, the test of the DSC++ paper.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of tables.")] = False,
 ) -> None:
+    """Print the comparison of all losses of a run."""
     import json
 
     from lesionloss.cli.compare_tables import print_comparison
-    from lesionloss.runs.results import load, run_folders
+    from lesionloss.runs.load_run import load, run_folders
     from lesionloss.statistics import compare as compare_losses
 
     runs = run_folders(folder)
@@ -77,7 +78,7 @@ def compare(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.html", help="Where the page goes instead of DIR/report.html.")
+        Path | None, typer.Option("--out", metavar="FILE.html", help="The page; default: DIR/report.html.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.html even if no report wrote it.")] = False,
     volumes: Annotated[
@@ -85,16 +86,17 @@ def report(
         typer.Option(
             "--volumes",
             metavar="CASES",
-            help="Cases for the viewer in the page, about 1 MB each: worst, median, best, all, none, a number (evenly "
-            "from the worst to the best) or names, with commas between them.",
+            help="Cases in the viewer of the page, about 1 MB each: worst, median, best, all, none, a number (spread "
+            "evenly from the worst to the best) or names, with commas between them.",
         ),
     ] = "worst,median,best",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: as many as help, at most 3.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: one per core, at most 3.")] = 0,
 ) -> None:
+    """Write the report of a run."""
     from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
     from lesionloss.report import write_report
-    from lesionloss.runs.results import load, run_folders
+    from lesionloss.runs.load_run import load, run_folders
 
     runs = run_folders(folder)
     workers = workers or min(MOST_WORKERS, cores())
@@ -114,7 +116,7 @@ def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
         entry["share_improved"], entry["seeds_agree"] = difference.share_improved, difference.seeds_agree
-        entry["holds_for_new_trainings"] = difference.holds_for_new_trainings
+        entry["holds_for_new_training_runs"] = difference.holds_for_new_training_runs
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]
     return record

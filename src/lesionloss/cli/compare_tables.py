@@ -1,4 +1,4 @@
-"""What `lesionloss compare` prints: the answer, one table of all losses, one of differences, and what to beware of."""
+"""The output of `lesionloss compare`: the answer, a table of losses, a table of differences, and warnings."""
 
 import os
 import sys
@@ -12,22 +12,21 @@ from rich.text import Text
 
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
-from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence, verdict
-from lesionloss.runs.values import facts
+from lesionloss.report.wording import SEED_DEPENDENT, TEST_TITLES, components_sentence, difference_sentence, verdict
+from lesionloss.runs.metric_facts import metric_facts
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
-    from lesionloss.statistics import Comparison, Difference
-    from lesionloss.statistics.summaries import Summary
+    from lesionloss.statistics import Comparison, LossSummary, PairedDifference
 
-MIDDLE, WIDE = 104, 122  # columns of a terminal from which on more fits, and everything
+MIDDLE, WIDE = 104, 122  # columns of a terminal that fit more columns of the tables, and all of them
 PIPED = 150
-PAIRS = {"training": "trainings", "patient": "patients"}
-STYLES = {"better": "bold green", "worse": "bold red", "may be luck": "yellow"}
+PAIRS = {"training run": "training runs", "patient": "patients"}
+STYLES = {"better": "bold green", "worse": "bold red", SEED_DEPENDENT: "yellow"}
 
 
 def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: bool) -> None:
-    """The answer first, then what it rests on, then what failed."""
+    """Print the answer first, then the tables, then warnings and failed trials."""
     console = wide_console()
     console.print()
     for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
@@ -41,23 +40,24 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
             console.print(Text(f"{difference.loss}: {difference_sentence(difference)}"))
     if sources := components_sentence(comparison.components):
         console.print(Text(sources))
-    for line in _cautions(results, comparison):
+    for line in _warnings(results, comparison):
         console.print(Text(line, style="bold yellow"))
 
 
 def wide_console() -> Console:
-    """The terminal as wide as it is; a file or pipe gets lines that hold everything."""
+    """A console as wide as the terminal; in a file or pipe, wide enough for all columns."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(width=None if known else PIPED)
 
 
 class Columns:
-    """A table that is put together column by column; a column that says the same of every row becomes a remark.
+    """A table that is built column by column; a column with the same text in every row becomes a remark.
 
-    A column that needs more than `width` is left out, and what is left out is said.
+    A column that needs more than `width` is left out, with a remark.
     """
 
     def __init__(self, title: str, losses: Sequence[Text], width: int) -> None:
+        """A table with the losses as its first column."""
         self.table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         self.table.add_column("loss", overflow="fold", min_width=15)
         self.cells: list[list[Text]] = [[loss] for loss in losses]
@@ -68,7 +68,7 @@ class Columns:
     def add(
         self, heading: str, texts: Sequence[str], style: Callable[[str], str] = lambda text: "", *, needs: int = 0
     ) -> None:
-        """A column of short texts, for windows of at least `needs` columns."""
+        """Add a column of short texts, for terminals of at least `needs` columns."""
         if self.width < needs:
             self.left_out.append(heading.replace("\n", " "))
             return
@@ -77,18 +77,18 @@ class Columns:
             row.append(Text(text, style=style(text)))
 
     def add_varying(self, heading: str, texts: Sequence[str], remark: str) -> None:
-        """A column, or where all texts are equal a remark below the table, with {} for the text."""
+        """Add a column; if all its texts are equal, a remark below the table with the text in place of {}."""
         if len(set(texts)) > 1:
             self.add(heading, texts)
         else:
             self.remarks.append(remark.format(texts[0]))
 
     def print(self, console: Console) -> None:
-        """The table and its remarks."""
+        """Print the table and its remarks."""
         for row in self.cells:
             self.table.add_row(*row)
         console.print(self.table)
-        left_out = [f"in a wider window or --json: {', '.join(self.left_out)}"] if self.left_out else []
+        left_out = [f"in a wider terminal or with --json: {', '.join(self.left_out)}"] if self.left_out else []
         for line in ("; ".join(self.remarks), *left_out):
             if line:
                 console.print(Text(f" {line}", style="dim"))
@@ -101,7 +101,7 @@ def _losses(comparison: "Comparison", width: int) -> Columns:
     unit = f" in {unit_text(comparison.unit)}" if comparison.unit else ""
     direction = "lower" if comparison.lower_is_better else "higher"
     columns = Columns(
-        f"{facts(comparison.metric).title}{unit} ({direction} is better)",
+        f"{metric_facts(comparison.metric).title}{unit} ({direction} is better)",
         [_name(row.loss, comparison.baseline) for row in rows],
         width,
     )
@@ -113,25 +113,28 @@ def _losses(comparison: "Comparison", width: int) -> Columns:
     columns.add("CV", [number(row.coefficient_of_variation, 2) for row in rows], needs=WIDE)
     columns.add("seed\nsd", [number(row.seed_sd, decimals) for row in rows])
     if any(row.penalised_mean != row.mean for row in rows):
-        columns.add("mean, misses\ncharged", [number(row.penalised_mean, decimals) for row in rows])
+        columns.add("penalised\nmean", [number(row.penalised_mean, decimals) for row in rows])
     _add_ranks(columns, comparison, rows)
     columns.add_varying("patients", [f"{row.patients_defined} of {row.patients}" for row in rows], "{} patients")
-    columns.add_varying("misses", [f"{row.misses} of {row.predictions}" for row in rows], "{} predictions are misses")
+    empty = [f"{row.empty_predictions} of {row.predictions}" for row in rows]
+    columns.add_varying("empty", empty, "{} predictions are empty in cases with lesions")
+    if len(set(empty)) > 1:
+        columns.remarks.append("empty: empty predictions in cases with lesions")
     columns.add_varying("trials", [f"{row.trials} of {row.planned}" for row in rows], "{} trials of each loss")
     return columns
 
 
-def _add_ranks(columns: Columns, comparison: "Comparison", rows: "Sequence[Summary]") -> None:
-    """Rank, its range and how often a loss comes first when patients and seeds are drawn again."""
+def _add_ranks(columns: Columns, comparison: "Comparison", rows: "Sequence[LossSummary]") -> None:
+    """Add the rank, its range and how often a loss ranks first when patients and seeds are resampled."""
     if not comparison.ranks:
         return
     ranks = {rank.loss: rank for rank in comparison.ranks}
     found = [ranks.get(row.loss) for row in rows]
     columns.add("rank", [f"{rank.rank} ({rank.low}–{rank.high})" if rank else "–" for rank in found])
     columns.add("first\nin", [percent(rank.best if rank else None) for rank in found])
-    columns.remarks.append("rank (95 % of ranks) and first in: patients and seeds drawn again")
-    if comparison.luck:
-        wins = dict(comparison.luck.winners)
+    columns.remarks.append("rank (95 % of ranks) and first in: when patients and seeds are resampled")
+    if comparison.seed_variability:
+        wins = dict(comparison.seed_variability.winners)
         columns.add("first with\none seed in", [percent(wins.get(row.loss)) for row in rows], needs=MIDDLE)
 
 
@@ -139,14 +142,14 @@ def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Col
     rows = in_order(comparison)
     decimals = decimals_for(row.mean for row in rows)
     columns = Columns(
-        f"Difference from {comparison.baseline}, patient by patient (p: two-sided {TEST_TITLES[rows[0].test]}, Holm)",
+        f"Paired difference from {comparison.baseline} (p: two-sided {TEST_TITLES[rows[0].test]}, Holm)",
         [Text(row.loss) for row in rows],
         width,
     )
-    again = [interval(row.interval_trainings, decimals, sign=True) or "unknown" for row in rows]
+    new_runs = [interval(row.interval_new_training_runs, decimals, sign=True) or "unknown" for row in rows]
     columns.add("mean", [number(row.mean, decimals, sign=True) for row in rows])
-    columns.add("95 %, these\ntrainings", [interval(row.interval, decimals, sign=True) for row in rows])
-    columns.add("95 %, new\ntrainings", again, needs=MIDDLE)
+    columns.add("95 %, same\ntraining runs", [interval(row.interval, decimals, sign=True) for row in rows])
+    columns.add("95 %, new\ntraining runs", new_runs, needs=MIDDLE)
     columns.add("better in", [f"{row.improved} of {row.patients}" for row in rows], needs=MIDDLE)
     columns.add("effect\nr", [number(row.rank_biserial, 2, sign=True) for row in rows], needs=WIDE)
     columns.add("p", [probability(row.p_holm).removeprefix("p = ").removeprefix("p ") for row in rows])
@@ -154,13 +157,13 @@ def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Col
         columns.add("p, unpaired\nrank-sum", [probability(row.p_rank_sum) for row in rows])
     columns.add("verdict", [verdict(row) for row in rows], lambda text: STYLES.get(text, "dim"))
     pairs = [PAIRS.get(row.pairing, row.pairing) for row in rows]
-    proof = " (equal weights and batches)" if set(pairs) == {"trainings"} else ""
+    proof = " (equal weights and batches)" if set(pairs) == {"training runs"} else ""
     columns.add_varying("pairs of", pairs, "pairs of {}" + proof)
     return columns
 
 
-def in_order(comparison: "Comparison") -> "list[Difference]":
-    """Differences in the order of the ranks, as far as there are any."""
+def in_order(comparison: "Comparison") -> "list[PairedDifference]":
+    """The differences in the order of the ranks."""
     return sorted(comparison.differences, key=lambda row: _place(comparison, row.loss))
 
 
@@ -172,14 +175,16 @@ def _name(loss: str, baseline: str) -> Text:
     return Text(loss + (" (baseline)" if loss == baseline else ""), style="bold" if loss == baseline else "")
 
 
-def _cautions(results: "Results", comparison: "Comparison") -> list[str]:
-    lines = [f"Caution: {warning}." for warning in comparison.warnings]
+def _warnings(results: "Results", comparison: "Comparison") -> list[str]:
+    lines = [f"Warning: {warning}." for warning in comparison.warnings]
     if comparison.empty_references:
         counts = [f"{empty.loss} {empty.correct_empty} of {empty.predictions}" for empty in comparison.empty_references]
         cases = plural(max(empty.cases for empty in comparison.empty_references), "case")
-        lines.append(f"Without lesions in the reference, {cases}: predictions that stayed empty: {'; '.join(counts)}")
+        lines.append(f"{cases} without lesions: correctly empty predictions: {'; '.join(counts)}")
     lines += [f"FAILED: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {trial.reason}" for trial in results.failed]
     if results.missing:
         names = sorted({trial.loss for trial in results.missing})
-        lines.append(f"MISSING: {plural(len(results.missing), 'trial')} of the plan not run yet ({', '.join(names)})")
+        lines.append(
+            f"MISSING: {plural(len(results.missing), 'trial')} of the plan did not run yet ({', '.join(names)})"
+        )
     return lines

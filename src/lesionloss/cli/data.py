@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lesionloss.cli.app import app
 
@@ -14,14 +15,25 @@ PIPED_WIDTH = 200
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lesionloss.data.survey import Survey
+    from lesionloss.data.checking.survey import Survey
 
 
-@app.command()
+class LayoutsInHelp(TyperCommand):
+    """A command whose help ends with the known layouts, read from their registry when the help is shown."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help with the names of the layouts as its last line."""
+        from lesionloss.data.layouts import layouts
+
+        self.epilog = f"Layouts: {', '.join(layouts.names())}. What each looks like: lesionloss layouts NAME"
+        super().format_help(ctx, formatter)
+
+
+@app.command(cls=LayoutsInHelp)
 def data(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of patients, or LAYOUT:PATH, e.g. lit:PATH.")],
     target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the first the layout knows.")
+        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the layout's first target.")
     ] = None,
     splits: Annotated[
         Path | None,
@@ -29,10 +41,11 @@ def data(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Recognise a dataset's layout, read and check every case, and list problems; exit code 1 if there are any.
+    """Read and check every case of a data set, and list all problems; exit code 1 if there are any.
 
-    Lesions are connected voxels (corners count), mm³ their volume, share theirs of all voxels; mask says whether a
-    brain mask is there. Warnings don't change the exit code. Nothing is written. Examples:
+    The layout of the folder is recognised by its files. Lesions are connected voxels (corners count), mm³ is their
+    volume, share is their share of all voxels; mask says whether there is a brain mask. Warnings don't change the exit
+    code. Nothing is written. Examples:
 
         lesionloss data ~/msseg2
 
@@ -41,16 +54,13 @@ def data(
         lesionloss data nnUNet_raw/Dataset001_MS --splits splits_final.json
 
         lesionloss data cohort --json > cohort.json
-
-    Layouts: lit, msseg2, msseg2-bids, msseg2016, isbi2015, wmh2017, ljubljana, nnunet, bids, csv, drive, bus2017,
-    dsb2018, isic2018, cvc-clinicdb, synapse, acdc, hippocampus (docs/data.md).
     """
     from rich.console import Console
     from rich.progress import track
 
+    from lesionloss.data.checking.check_splits import read_splits
+    from lesionloss.data.checking.survey import survey
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.data.splits_check import read_splits
-    from lesionloss.data.survey import survey
 
     folds = None if splits is None else (splits, read_splits(splits))
     cohort = open_cohort(path, target)
@@ -92,7 +102,7 @@ SUMS = (
 
 
 def _sums(sums: dict[str, Any]) -> list[str]:
-    """What papers print: mean, standard deviation, median and range."""
+    """Write the figures that papers print: mean, standard deviation, median and range."""
     lines = [f"{sums['positive_cases']} of {sums['cases']} cases with lesions; mean ± SD, median [range]:"]
     for title, key, factor, unit in SUMS:
         found = sums[key]

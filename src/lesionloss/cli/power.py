@@ -1,4 +1,4 @@
-"""`lesionloss power`: what a run could have found, and what a wanted difference needs."""
+"""`lesionloss power`: the differences that a run can detect, and what a given difference needs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,11 +8,11 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.statistics import Outlook
+    from lesionloss.statistics import PowerAnalysis
 
-POWER_HELP = """Detectable differences, and the patients and seeds that a wanted difference needs.
+POWER_HELP = """Print the differences that a run can detect, and the patients and seeds that a given difference needs.
 
-The spread between patients and between trainings is taken from the run; a small pilot run is enough.
+The spread between patients and between training runs is taken from the run; a small pilot run is enough.
 
 Examples:
 
@@ -26,19 +26,21 @@ Examples:
 def power(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
     difference: Annotated[
-        float, typer.Option("--difference", "-d", help="The wanted difference, in the metric's unit.")
+        float, typer.Option("--difference", "-d", help="The difference to detect, in the unit of the metric.")
     ],
-    metric: Annotated[str, typer.Option("--metric", "-m", help="The metric; the plan's own if none.")] = "",
-    baseline: Annotated[str, typer.Option("--baseline", help="The loss to compare with; the plan's if none.")] = "",
-    chance: Annotated[float, typer.Option("--power", help="Probability of finding the difference.")] = 0.8,
+    metric: Annotated[str, typer.Option("--metric", "-m", help="The metric; default: the plan's primary metric.")] = "",
+    baseline: Annotated[str, typer.Option("--baseline", help="The loss to compare with; default: the plan's.")] = "",
+    chance: Annotated[float, typer.Option("--power", help="Probability of detecting the difference.")] = 0.8,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of sentences.")] = False,
 ) -> None:
-    from lesionloss.runs.results import load
-    from lesionloss.statistics import outlook
+    """Print the power analysis of a run."""
+    from lesionloss.runs.load_run import load
+    from lesionloss.statistics import analyse_power
+    from lesionloss.statistics.comparison import with_baseline
 
     results = load(folder)
-    metric = metric or results.primary_metric
-    found = outlook(results, metric, difference, baseline=baseline or None, power=chance)
+    scores = with_baseline(results.metric_scores(metric or results.primary_metric), baseline or None)
+    found = analyse_power(scores, difference, power=chance)
     if as_json:
         import json
         from dataclasses import asdict
@@ -48,25 +50,25 @@ def power(
         _print(found)
 
 
-def _print(outlooks: "tuple[Outlook, ...]") -> None:
+def _print(analyses: "tuple[PowerAnalysis, ...]") -> None:
     from rich.console import Console
     from rich.text import Text
 
     from lesionloss.core.number_text import number, plural
-    from lesionloss.report.wording import outlook_sentences
-    from lesionloss.runs.values import facts
+    from lesionloss.report.wording import power_sentences
+    from lesionloss.runs.metric_facts import metric_facts
 
-    first = outlooks[0]
+    first = analyses[0]
     console = Console()
     many = f" (Holm over {first.comparisons} losses: {number(first.level, 4)})" if first.comparisons > 1 else ""
     console.print(
         Text(
-            f"{facts(first.metric).title}, two-sided tests at 5 %{many}; this run has "
+            f"{metric_facts(first.metric).title}, two-sided tests at 5 %{many}; this run has "
             f"{plural(first.design.patients, 'patient')}, {plural(first.design.folds, 'fold')} and "
             f"{plural(first.design.seeds, 'seed')}."
         )
     )
-    for entry in outlooks:
+    for entry in analyses:
         console.print(Text(f"\n{entry.loss} against {entry.baseline}", style="bold"))
-        for sentence in outlook_sentences(entry):
+        for sentence in power_sentences(entry):
             console.print(Text(f"  {sentence}"))

@@ -9,19 +9,19 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.data.preparation_recipe import Recipe
+    from lesionloss.data.preparation.recipe import PreparationRecipe
 
-ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "difference")
+ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
 EXAMPLES = """
 Examples:
 
-  lesionloss prepare ~/msseg2 prepared                  (crop to the brain, z-score, difference)
+  lesionloss prepare ~/msseg2 prepared          (crop, z-score, subtract)
 
   lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
 
   lesionloss prepare ~/msseg2 prepared --brain hd-bet --spacing 0.5,0.75,0.75
 
-  lesionloss prepare ~/msseg2 prepared --print > plan.toml     (a plan to start from)
+  lesionloss prepare ~/msseg2 prepared --print > plan.toml   (a first plan)
 
   lesionloss prepare ~/msseg2 prepared --plan plan.toml
 """
@@ -32,34 +32,39 @@ def prepare(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder of patients, or LAYOUT:PATH.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the prepared cases; cases in it are kept.")],
     plan: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Steps, their order and settings; options change it.")
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Steps, their order and settings; the options below change them."),
     ] = None,
-    target: Annotated[str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: first.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the layout's first target.")
+    ] = None,
     register: Annotated[
-        str | None, typer.Option(metavar="WHERE", help="Rigid registration: halfway, followup or none.")
+        str | None, typer.Option(metavar="SPACE", help="Rigid registration: halfway, followup or none.")
     ] = None,
     n4: Annotated[bool | None, typer.Option("--n4/--no-n4", help="Correct the bias field (N4).")] = None,
     brain: Annotated[
         str | None,
-        typer.Option(metavar="WHO", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
+        typer.Option(metavar="SOURCE", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
     ] = None,
     spacing: Annotated[
-        str | None, typer.Option(metavar="MM", help="Edges of the voxels, e.g. 0.5,0.75,0.75; none keeps them.")
+        str | None, typer.Option(metavar="MM", help="Voxel size, e.g. 0.5,0.75,0.75; none keeps it.")
     ] = None,
-    margin: Annotated[int | None, typer.Option(metavar="VOXELS", help="Kept around brain and reference.")] = None,
+    margin: Annotated[
+        int | None, typer.Option(metavar="VOXELS", help="Voxels kept around brain and reference.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once, each on one core.")] = 1,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
 ) -> None:
-    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, difference; each as asked.
+    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, subtract; every step is optional.
 
-    Writes OUT/CASE.npz, OUT/CASE.json (how it was made) and OUT/index.json. Cases whose files and settings did not
-    change are not done again; a run that was killed goes on where it stopped.
+    Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
+    change is not prepared again; a run that was killed continues where it stopped.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.data.prepare import prepare_all
+    from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
     recipe = chosen_recipe(plan, register, n4, brain, spacing, margin)
     if show:
@@ -74,26 +79,35 @@ def prepare(
         def step(name: str, done: int, total: int) -> None:
             progress.update(bar, completed=done, total=total, description=name)
 
-        outcome = prepare_all(
-            cohort, out, recipe, jobs, step, lambda line: typer.secho(f"problem: {line}", fg="red", err=True)
+        outcome = prepare_cohort(
+            cohort,
+            out,
+            recipe,
+            jobs=jobs,
+            progress=step,
+            failed=lambda line: typer.secho(f"problem: {line}", fg="red", err=True),
         )
     for patient in cohort.incomplete:
         typer.echo(f"left out: {patient.name}: {patient.reason}", err=True)
     for entry in outcome.index.cases:
         for line in json.loads((out / f"{entry.name}.json").read_text(encoding="utf-8"))["repairs"]:
             typer.echo(f"repaired: {line}")
-    typer.echo(f"{out}: {outcome.made} cases prepared, {outcome.kept} unchanged")
+    typer.echo(f"{out}: {outcome.prepared} cases prepared, {outcome.unchanged} unchanged")
 
 
 def chosen_recipe(
     plan: Path | None, register: str | None, n4: bool | None, brain: str | None, spacing: str | None, margin: int | None
-) -> "Recipe":
-    """The plan (or the default steps) with what the options change. UsageError for what they can't mean."""
+) -> "PreparationRecipe":
+    """Apply the options to the plan (or to the default steps).
+
+    Raises:
+        UsageError: An option has a value that it can't have.
+    """
     from lesionloss.core.catalogue import nearest
     from lesionloss.core.errors import UsageError
-    from lesionloss.data.preparation_recipe import HD_BET, Recipe, load_recipe, make_recipe
+    from lesionloss.data.preparation.recipe import HD_BET, PreparationRecipe, load_recipe, make_recipe
 
-    record: dict[str, Any] = (load_recipe(plan) if plan else Recipe()).model_dump(by_alias=True)
+    record: dict[str, Any] = (load_recipe(plan) if plan else PreparationRecipe()).model_dump(by_alias=True)
     steps = list(record["steps"])
     if register is not None:
         if register not in ("halfway", "followup", "none"):
@@ -106,7 +120,7 @@ def chosen_recipe(
         known = ["auto", "given", "builtin", "hd-bet"]
         if brain not in known:
             raise UsageError(
-                f"--brain: no {brain!r}; {nearest(brain, known)}; any other program: a plan's brain.command"
+                f"--brain: no {brain!r}; {nearest(brain, known)}; for any other program use brain.command in a plan"
             )
         _want(steps, "brain", True)
         record["brain"] = HD_BET.model_dump() if brain == "hd-bet" else {"source": brain}

@@ -19,7 +19,7 @@ _EXAMPLES = """
 
   lesionloss synth like-lit --patients 40 --profile lit --spacing scanner
 
-  lesionloss synth --print-config > synth.toml          (every range, to begin with)
+  lesionloss synth --print-config > synth.toml          (every range, as a start)
 
   lesionloss synth mine --patients 40 --config synth.toml
 """
@@ -32,18 +32,18 @@ def synth(
     ] = None,
     patients: Annotated[int, typer.Option("--patients", "-n", help="How many patients; each has two visits.")] = 12,
     seed: Annotated[
-        int, typer.Option("--seed", "-s", help="Patient k of a seed is always the same, whatever their number.")
+        int, typer.Option("--seed", "-s", help="Patient k of a seed is the same for any number of patients.")
     ] = 0,
     profile: Annotated[
         str | None, typer.Option("--profile", metavar="NAME", help="mixed (default), lit, msseg2 or demo (easy).")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE.toml", help="Ranges that differ from the profile's.")
+        Path | None, typer.Option("--config", metavar="FILE.toml", help="Ranges that replace those of the profile.")
     ] = None,
     spacing: Annotated[
         str | None, typer.Option("--spacing", metavar="MM", help="Isotropic voxel size in mm, or: scanner.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes; the patients don't depend on it.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", help="Processes; the patients are the same for any number.")] = 1,
     preview: Annotated[
         Path | None, typer.Option("--preview", metavar="FILE.png", help="Also draw the first patients to this file.")
     ] = None,
@@ -54,11 +54,11 @@ def synth(
         bool, typer.Option("--force", help="Replace another synthetic cohort in OUT, or write beside other files.")
     ] = False,
 ) -> None:
-    """Write a synthetic cohort: FLAIR-like visits with lesions that come, grow, shrink and go; MSSEG-2 folder layout.
+    """Write a synthetic cohort: FLAIR-like visits with lesions that appear, grow, shrink and vanish.
 
-    OUT/training/001/ holds flair_time01_on_middle_space, flair_time02_on_middle_space, ground_truth and brain_mask
-    (.nii.gz, skull-stripped), lesions_time01, lesions_time02, positive_change, change, lesions_KIND for every kind of
-    lesion, and record.json with all that was drawn.
+    The layout is that of MSSEG-2: OUT/training/001/ holds flair_time01_on_middle_space, flair_time02_on_middle_space,
+    ground_truth and brain_mask (.nii.gz, skull-stripped), lesions_time01, lesions_time02, positive_change, change,
+    lesions_KIND for every kind of lesion, and record.json with all drawn values.
     """
     from lesionloss.core.errors import UsageError
     from lesionloss.synth import as_toml
@@ -68,7 +68,7 @@ def synth(
         typer.echo(as_toml(settings), nl=False)
         return
     if out is None:
-        raise UsageError("OUT is missing: name the folder of the cohort, e.g. lesionloss synth cohort")
+        raise UsageError("OUT is missing; name the folder of the cohort, e.g. lesionloss synth cohort")
     if preview is not None:
         if preview.suffix.lower() not in (".png", ".svg", ".pdf"):
             raise UsageError(f"--preview is {preview}; its name must end in .png, .svg or .pdf")

@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.synth.realism import Check
+    from lesionloss.synth.realism import RealismCheck
 
 EXAMPLES = """
 Examples:
@@ -35,30 +35,37 @@ def synth_check(
         str | None, typer.Option("--synth-target", help="What counts as lesion in SYNTH; default: the layout's first.")
     ] = None,
     patients: Annotated[
-        int, typer.Option("--patients", "-n", min=0, help="Complete patients of each side at most; 0: all.")
+        int, typer.Option("--patients", "-n", min=0, help="Complete patients of each cohort at most; 0: all.")
     ] = 0,
     classifier: Annotated[
-        bool, typer.Option("--classifier/--no-classifier", help="Train a small network to tell patches apart.")
+        bool,
+        typer.Option(
+            "--classifier/--no-classifier", help="Train a small network to classify patches as real or synthetic."
+        ),
     ] = True,
 ) -> None:
     """Compare a synthetic cohort with a real one: intensities, noise, edges, differences, lesions, and patches.
 
-    Every visit is z-scored inside its brain. Distances: W, the mean shift that makes one distribution the other, over
-    the real interquartile range; KS, 0 to 1. AUC of a small network, cross-validated by patient: .5 means that it can't
-    tell. Patients without images count for lesions where the target is the published mask (lit: --target change).
+    Every visit is z-scored inside its brain. Distances: W (Wasserstein), the mean shift that makes one distribution the
+    other, over the real interquartile range; KS (Kolmogorov-Smirnov), 0 to 1. AUC of a small network that classifies
+    patches as real or synthetic, cross-validated by patient: .5 means that it can't. Patients without images count for
+    lesions if the target is the published mask (lit: --target change).
     """
     from rich.console import Console
 
     from lesionloss.data.cohort import open_cohort
-    from lesionloss.synth.realism import Asked, check
+    from lesionloss.synth.realism import CheckRequest, check_realism
     from lesionloss.synth.realism.check import write_check
-    from lesionloss.synth.realism.classifier import Settings
+    from lesionloss.synth.realism.classifier import ClassifierSettings
 
-    asked = Asked(
-        open_cohort(real, target), open_cohort(synthetic, synth_target), patients, Settings() if classifier else None
+    request = CheckRequest(
+        open_cohort(real, target),
+        open_cohort(synthetic, synth_target),
+        patients,
+        ClassifierSettings() if classifier else None,
     )
     with Console(stderr=True).status("measuring") as status:
-        found = check(asked, lambda name: status.update(f"measuring: {name}"))
+        found = check_realism(request, lambda name: status.update(f"measuring: {name}"))
         if out is not None:
             write_check(found, out)
     _show(found)
@@ -66,7 +73,7 @@ def synth_check(
         typer.echo(f"tables and pictures: {out}")
 
 
-def _show(found: "Check") -> None:
+def _show(found: "RealismCheck") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -87,6 +94,6 @@ def _show(found: "Check") -> None:
     for name, side in (("real", found.real), ("synthetic", found.synthetic)):
         masks = f", {side.masks_only} more with masks only" if side.masks_only else ""
         typer.echo(f"{name}: {side.complete} complete cases{masks}")
-    for telling in found.tellings:
-        folds = ", ".join(number(value, 2) for value in telling.folds)
-        typer.echo(f"told apart by {telling.view}: AUC {number(telling.auc, 3)} (folds {folds})")
+    for result in found.classifier_results:
+        folds = ", ".join(number(value, 2) for value in result.folds)
+        typer.echo(f"real or synthetic, from {result.view}: AUC {number(result.auc, 3)} (folds {folds})")

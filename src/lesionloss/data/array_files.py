@@ -1,8 +1,8 @@
 """Arrays of a prepared case on disk: small, quick to read, checked by their checksums, without pickle.
 
-Compression by zlib costs seconds per case, because the last bits of float32 numbers are noise. Two facts save more:
-outside the brain a normalised image is 0, so only the brain's voxels are kept; and a difference of two channels can be
-taken again. The members of the .npz are stored plainly, each with a CRC-32 that is checked when it is read.
+Compression by zlib costs seconds per case, because the last bits of float32 numbers are noise. Two facts save more: a
+normalised image is 0 outside the brain, so only the brain's voxels are stored; and a difference of two channels can be
+computed again. The members of the .npz are stored uncompressed, each with a CRC-32 that is checked when it is read.
 """
 
 import json
@@ -24,7 +24,15 @@ Array = npt.NDArray[Any]
 
 
 def pack_image(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_]) -> dict[str, Array]:
-    """The members that hold an image (C, *space): values inside the brain if all others are 0, each difference once."""
+    """Make the members that hold an image: values inside the brain if all others are 0, each difference only once.
+
+    Args:
+        image: Channels float32 (C, *space).
+        brain: Brain mask (*space).
+
+    Returns:
+        Arrays by name: `values`, `kept` (channels that are stored) and `minus` (rows channel, a, b: channel = a - b).
+    """
     minus = _differences(image)
     kept = [channel for channel in range(len(image)) if channel not in {int(row[0]) for row in minus}]
     # Negative zeros have a bit of their own, which would be lost.
@@ -34,7 +42,15 @@ def pack_image(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_]) -> 
 
 
 def unpack_image(members: Mapping[str, Array], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """The image (C, *space) that `pack_image` was given, bit for bit."""
+    """Restore an image from its members.
+
+    Args:
+        members: What `pack_image` returned.
+        brain: Brain mask (*space).
+
+    Returns:
+        The image float32 (C, *space), bit for bit.
+    """
     values, kept, minus = members["values"], members["kept"], members["minus"]
     image = np.zeros((len(kept) + len(minus), *brain.shape), dtype=np.float32)
     for row, channel in enumerate(kept):
@@ -48,7 +64,7 @@ def unpack_image(members: Mapping[str, Array], brain: npt.NDArray[np.bool_]) -> 
 
 
 def _differences(image: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Rows (channel, a, b), channel = a - b bit for bit, of pairs that come before it."""
+    """Find rows (channel, a, b) with channel = a - b bit for bit, where a and b come before the channel."""
     found: list[tuple[int, int, int]] = []
     for channel in range(2, len(image)):
         sources = [other for other in range(channel) if other not in {row[0] for row in found}]
@@ -69,39 +85,47 @@ def _is_difference(image: npt.NDArray[np.float32], channel: int, a: int, b: int)
 
 
 def pack_mask(mask: npt.NDArray[np.bool_]) -> Array:
-    """A mask as bits."""
+    """Pack a mask (*space) into bits (bytes,)."""
     return np.packbits(mask)
 
 
 def unpack_mask(bits: Array, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """The mask (*shape) that `pack_mask` was given."""
+    """Unpack the mask (*shape) that `pack_mask` was given."""
     return np.unpackbits(bits, count=int(np.prod(shape))).astype(np.bool_).reshape(shape)
 
 
 def pack_labels(labels: Array) -> dict[str, Array]:
-    """Class numbers as the places and values of those that are not 0."""
+    """Store class numbers (*space) as the places and values of those that are not 0."""
     where = np.flatnonzero(labels)
     return {"reference_at": where.astype(np.int64), "reference_is": labels.ravel()[where].astype(np.uint8)}
 
 
 def unpack_labels(members: Mapping[str, Array], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """The class numbers (*shape) that `pack_labels` was given."""
+    """Restore the class numbers (*shape) that `pack_labels` was given."""
     labels = np.zeros(int(np.prod(shape)), dtype=np.uint8)
     labels[members["reference_at"]] = members["reference_is"]
     return labels.reshape(shape)
 
 
 def write_members(path: Path, members: Mapping[str, Array], about: Mapping[str, Any]) -> None:
-    """Write arrays and plain values (`about`) as .npz, whole or not at all."""
+    """Write arrays and plain values (`about`) as .npz, atomically."""
     texts = {"about": np.array(json.dumps(about, sort_keys=True)), "format": np.array(FORMAT)}
     with whole_file(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **members, **texts)
 
 
 def read_members(path: Path, only_about: bool = False) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The arrays (none if `only_about`) and the plain values of a file that `write_members` wrote.
+    """Read a file that `write_members` wrote.
 
-    Raises DataError if it is missing, damaged, something else or of another version of the format.
+    Args:
+        path: The .npz file.
+        only_about: Whether to leave out the arrays.
+
+    Returns:
+        The arrays by name (none if `only_about`), and the plain values.
+
+    Raises:
+        DataError: The file is missing, damaged, something else or of another version of the format.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such prepared case; prepare the cohort again")

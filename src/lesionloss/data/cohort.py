@@ -1,4 +1,4 @@
-"""A dataset's folder opened: which cases it holds, and one case read and checked."""
+"""The folder of a data set opened: which cases it holds, and one case read and checked."""
 
 import itertools
 from collections.abc import Callable
@@ -11,33 +11,40 @@ import numpy.typing as npt
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.layout import Files, Incomplete, LabelRule, Layout, MasksOnly, Raw, Target
 from lesionloss.data.layouts import layouts
+from lesionloss.data.layouts.records import CaseArrays, CaseFiles, Incomplete, LabelRule, Layout, MasksOnly, Target
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.subject import Labels, Mask, Subject
 from lesionloss.data.volume import Volume, same_grid
 
-__all__ = ["Cohort", "Files", "Incomplete", "load_subject", "open_cohort"]
+__all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """The cases found under the folder `root`, the patients left out, and the masks of those of them that have some."""
+    """The cases found under the folder `root`, the incomplete patients, and the masks of those that have some."""
 
     layout: Layout
     target: Target
     root: Path
-    cases: tuple[Files, ...]
+    cases: tuple[CaseFiles, ...]
     incomplete: tuple[Incomplete, ...]
     masks: tuple[MasksOnly, ...] = ()
 
 
 def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
-    """Open `PATH` (the layout is recognised by its files) or `LAYOUT:PATH`, e.g. `lit:PATH`. Reads no image yet.
+    """List the cases of a data set's folder; no image is read yet.
 
-    `target` is the name of one of the layout's targets; None takes its first. The cohort's layout has the label rule
-    and contrasts that hold for this folder and target. Raises UsageError for an unknown layout, target or path,
-    DataError where no complete case is found or two have one name.
+    Args:
+        text: `PATH`, whose layout is recognised by its files, or `LAYOUT:PATH`, e.g. `lit:PATH`.
+        target: Name of one of the layout's targets; None takes the first.
+
+    Returns:
+        The cohort; its layout has the label rule and contrasts of this folder and target.
+
+    Raises:
+        UsageError: The layout, target or path is unknown, or the folder fits several layouts.
+        DataError: No complete case is found, or two cases have one name.
     """
     layout, root = _layout_and_root(str(text))
     chosen = _target(layout, target)
@@ -51,12 +58,12 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
     return Cohort(here, chosen, root if root.is_dir() else root.parent, found.cases, found.incomplete, found.masks)
 
 
-def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
-    """Raises DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
-    firsts: dict[str, Files] = {}
+def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
+    """Raise DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
+    firsts: dict[str, CaseFiles] = {}
     for files in cases:
         if Path(files.name).name != files.name or "\\" in files.name:
-            raise DataError(f"{root}: a case is named {files.name!r}; names of cases must do as names of files")
+            raise DataError(f"{root}: a case is named {files.name!r}; names of cases must be usable as names of files")
         first = firsts.setdefault(files.name, files)
         if first is not files:
             places = f"{first.visits[0][0]} and {files.visits[0][0]}"
@@ -66,7 +73,11 @@ def _check_names(root: Path, cases: tuple[Files, ...]) -> None:
 
 
 def split_layout(text: str) -> tuple[str, Path]:
-    """The two parts of `LAYOUT:PATH`, "" for a mere path. Raises UsageError for an unknown layout."""
+    """Split `LAYOUT:PATH` into its two parts; the layout is "" for a mere path.
+
+    Raises:
+        UsageError: The layout is unknown.
+    """
     name, colon, rest = text.partition(":")
     if colon and (name in layouts or not Path(text).exists()):
         return layouts.get(name).name, Path(rest).expanduser()
@@ -84,11 +95,11 @@ def _layout_and_root(text: str) -> tuple[Layout, Path]:
     if not matching:
         raise DataError(
             f"{root}: not a known dataset layout; known: {', '.join(layouts.names())}. "
-            f"If it is one of these, say so ({layouts.names()[0]}:{root}) and what is missing will be named"
+            f"If it is one of these, name it ({layouts.names()[0]}:{root}), and the error says which files are missing"
         )
     if len(matching) > 1:
-        ways = " or ".join(f"{layout.name}:{root}" for layout in matching)
-        raise UsageError(f"{root}: files of more than one layout; say {ways}")
+        choices = " or ".join(f"{layout.name}:{root}" for layout in matching)
+        raise UsageError(f"{root}: files of more than one layout; name one: {choices}")
     return matching[0], root
 
 
@@ -115,11 +126,19 @@ def _target(layout: Layout, name: str | None) -> Target:
     raise UsageError(f"the layout {layout.name} has no target named {name!r}; {nearest(name, names)}")
 
 
-def load_subject(cohort: Cohort, files: Files) -> Subject:
+def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
     """Read and check the files of one case; its reference is the cohort's target.
 
-    Raises DataError for a file that can't be believed, files on different grids, label values that the layout does not
-    know, or the same image as two visits.
+    Args:
+        cohort: The cohort.
+        files: One of its cases.
+
+    Returns:
+        The subject.
+
+    Raises:
+        DataError: A file is damaged or implausible, files lie on different grids, the layout does not know a label
+            value, or two visits are the same image.
     """
     layout = cohort.layout
     raw = (layout.read or _read_nifti(layout))(files)
@@ -129,7 +148,7 @@ def load_subject(cohort: Cohort, files: Files) -> Subject:
             raise DataError(f"{first} and {second} hold the same image; supply two different visits")
     if raw.brain is not None and not raw.brain.any():
         raise DataError(f"{files.brain}: the brain mask is empty; make it again or remove the file")
-    reference, ignore = (None, None) if raw.reference is None else classes_of(raw.reference, layout.labels, files)
+    reference, ignore = (None, None) if raw.reference is None else class_numbers(raw.reference, layout.labels, files)
     subject = Subject(
         name=files.name,
         patient=files.patient,
@@ -143,10 +162,19 @@ def load_subject(cohort: Cohort, files: Files) -> Subject:
     return replace(subject, reference=cohort.target.derive(subject))
 
 
-def classes_of(values: npt.NDArray[np.int32], rule: LabelRule, files: Files) -> tuple[Labels, Mask | None]:
-    """Class numbers, and where a value is neither lesion nor background (None if nowhere).
+def class_numbers(values: npt.NDArray[np.int32], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
+    """Translate the values of a reference file into class numbers.
 
-    Raises DataError, which names the reference file, for values that the rule does not know.
+    Args:
+        values: Values of the file (*space).
+        rule: What they mean.
+        files: The case, for the error message.
+
+    Returns:
+        Class numbers (*space), 0 background, and the mask (*space) of ignored voxels (None for none).
+
+    Raises:
+        DataError: The rule does not know a value; names the reference file.
     """
     known = {0: 0, **dict(rule.values), **dict.fromkeys(rule.ignored, 0)}
     found = np.unique(values)
@@ -162,8 +190,8 @@ def classes_of(values: npt.NDArray[np.int32], rule: LabelRule, files: Files) -> 
     return reference, ignore if ignore.any() else None
 
 
-def _read_nifti(layout: Layout) -> Callable[[Files], Raw]:
-    def read(files: Files) -> Raw:
+def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
+    def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
         first = visits[0][0]
         reference: Volume[Any] | None = None
@@ -175,7 +203,7 @@ def _read_nifti(layout: Layout) -> Callable[[Files], Raw]:
         others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:
             same_grid(first, other)
-        return Raw(
+        return CaseArrays(
             visits=tuple(np.stack([volume.array for volume in visit]) for visit in visits),
             reference=None if reference is None else reference.array.astype(np.int32),
             brain=None if brain is None else brain.array,

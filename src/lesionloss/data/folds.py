@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested: by patient, never by image."""
+"""Who is trained on and who is tested: split by patient, never by image."""
 
 import math
 from collections.abc import Mapping
@@ -10,19 +10,29 @@ from lesionloss.core.randomness import numpy_generator
 
 @dataclass(frozen=True)
 class Fold:
-    """Names of patients, sorted."""
+    """Patients of one fold, by name, sorted."""
 
     train: tuple[str, ...]
     test: tuple[str, ...]
 
 
 def make_folds(patients: Mapping[str, float], n: int, seed: int) -> tuple[Fold, ...]:
-    """Split patients into `n` folds of alike lesion load; each patient is tested in exactly one.
+    """Split patients into folds of similar lesion load; each patient is tested in exactly one fold.
 
-    `patients` gives the lesion load of each (any unit). Sorted by load, every run of `n` patients is dealt at random
-    to the `n` folds, so sizes differ by one at most and each fold has light and heavy patients. The result depends on
-    names, loads, `n` and `seed` only; `n` equal to the number of patients is leave-one-out.
-    Raises UsageError if `n` is below 2 or above the number of patients, or a load is not a finite number.
+    Patients are sorted by load, and every `n` consecutive ones are assigned at random to the `n` folds. So sizes differ
+    by one at most, and each fold has patients of low and of high load. `n` equal to the number of patients is
+    leave-one-out.
+
+    Args:
+        patients: Lesion load of each patient, in any unit.
+        n: Number of folds.
+        seed: Seed of the assignment; the result depends on the arguments only.
+
+    Returns:
+        The folds.
+
+    Raises:
+        UsageError: `n` is below 2 or above the number of patients, or a load is not a finite number.
     """
     if n < 2:
         raise UsageError(f"folds must be 2 or more, got {n}")

@@ -1,8 +1,8 @@
-"""NIfTI files in and out; what a file must be before it is believed.
+"""NIfTI files read and written; a file is checked before its content is used.
 
-nibabel reads a gzip stream only as far as it needs and so never meets the checksum at its end: a flipped bit gives
-altered voxels without a word. Here the whole stream is decompressed and checked before anything is interpreted.
-An uncompressed .nii has no checksum; there only its length can be checked.
+nibabel reads a gzip stream only as far as it needs, so it never sees the checksum at its end: a flipped bit gives
+altered voxels without an error. Here the whole stream is decompressed and checked first. An uncompressed .nii has no
+checksum; only its length can be checked.
 """
 
 import gzip
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import whole_file
-from lesionloss.data.volume import Affine, Volume, apart_mm, spacing_of
+from lesionloss.data.volume import Affine, Volume, corner_distance_mm, spacing_of
 
 GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)
@@ -28,17 +28,24 @@ FLAT_AXES = 1e-4
 
 
 def _nibabel() -> Any:
-    """nibabel, imported when first needed; its interface is mostly untyped."""
+    """Import nibabel when it is first needed; its interface is mostly untyped."""
     import nibabel
 
     return nibabel
 
 
 def read_volume(path: Path) -> Volume[np.float32]:
-    """An image as float32 (X, Y, Z); a trailing axis of length one is dropped.
+    """Read an image; a trailing axis of length one is dropped.
 
-    Raises DataError, naming the file and the remedy, if it is missing, truncated or damaged, not NIfTI, not
-    three-dimensional, holds NaN, infinite or only equal values, or has an affine that can't be inverted.
+    Args:
+        path: A .nii or .nii.gz file.
+
+    Returns:
+        The image float32 (X, Y, Z) with its affine.
+
+    Raises:
+        DataError: The file is missing, truncated, damaged or not NIfTI; the image is not three-dimensional, holds NaN,
+            infinite or only equal values, or has an affine that can't be inverted. Names the file and the remedy.
     """
     volume = _read(path)
     if volume.array.min() == volume.array.max():
@@ -48,10 +55,16 @@ def read_volume(path: Path) -> Volume[np.float32]:
 
 
 def read_mask(path: Path) -> Volume[np.bool_]:
-    """A mask as bool (X, Y, Z), a 2-D file as (X, Y, 1). Values within 1e-3 of 0 and 1 count as such.
+    """Read a mask; values within 1e-3 of 0 and 1 count as these (uint8 with a scale reads as 1.00000006).
 
-    uint8 with a scale reads as 1.00000006.
-    Raises DataError as `read_volume` does (a constant mask is allowed), and for any other value.
+    Args:
+        path: A .nii or .nii.gz file.
+
+    Returns:
+        The mask bool (X, Y, Z), of a 2-D file (X, Y, 1).
+
+    Raises:
+        DataError: As `read_volume` (but a constant mask is allowed), and for any other value.
     """
     volume = _read(path, slices=True)
     array = volume.array
@@ -63,10 +76,16 @@ def read_mask(path: Path) -> Volume[np.bool_]:
 
 
 def read_probability(path: Path) -> Volume[np.float32]:
-    """A probability map as float32 (X, Y, Z) in [0, 1], a 2-D file as (X, Y, 1).
+    """Read a probability map; values up to 1e-3 outside [0, 1] count as 0 and 1 (scaled integers).
 
-    Values up to 1e-3 outside count as 0 and 1 (scaled integers).
-    Raises DataError as `read_volume` does (a constant map is allowed), and for any value further outside.
+    Args:
+        path: A .nii or .nii.gz file.
+
+    Returns:
+        The map float32 (X, Y, Z) in [0, 1], of a 2-D file (X, Y, 1).
+
+    Raises:
+        DataError: As `read_volume` (but a constant map is allowed), and for any value further outside.
     """
     volume = _read(path, slices=True)
     low, high = float(volume.array.min()), float(volume.array.max())
@@ -79,10 +98,16 @@ def read_probability(path: Path) -> Volume[np.float32]:
 
 
 def read_labels(path: Path) -> Volume[np.int32]:
-    """A map of several labels as int32 (X, Y, Z), a 2-D file as (X, Y, 1).
+    """Read a label map; values within 1e-3 of a whole number count as that number.
 
-    Values within 1e-3 of a whole number count as that number.
-    Raises DataError as `read_volume` does (a constant map is allowed), and for any other value.
+    Args:
+        path: A .nii or .nii.gz file.
+
+    Returns:
+        The labels int32 (X, Y, Z), of a 2-D file (X, Y, 1).
+
+    Raises:
+        DataError: As `read_volume` (but a constant map is allowed), and for any other value.
     """
     volume = _read(path, slices=True)
     whole = np.rint(volume.array)
@@ -107,7 +132,11 @@ def _strange_mask(path: Path, array: npt.NDArray[np.float32], strange: npt.NDArr
 
 
 def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
-    """One line for everything that reading this file mends or has to choose. Raises DataError as reading does."""
+    """List what reading a file repairs or has to choose, one line each.
+
+    Raises:
+        DataError: As reading the file.
+    """
     lines: list[str] = []
     image = _parse(path, _checked_bytes(path))
     if len(image.shape) > 3:
@@ -128,7 +157,7 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
         if np.isfinite(q).all():
             shape = image.shape[:3]
             a, b = (Volume(np.empty(shape, dtype=np.bool_), affine, path) for affine in (q, s))
-            apart = apart_mm(a, b)
+            apart = corner_distance_mm(a, b)
             if apart > FORMS_APART_MM:
                 lines.append(
                     f"{path}: qform and sform lie up to {apart:.3g} mm apart; the sform is used here, other "
@@ -138,7 +167,16 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
 
 
 def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
-    """Write an array (X, Y, Z) as NIfTI, whole or not at all; bool becomes uint8. DataError for other endings."""
+    """Write an array as NIfTI, atomically.
+
+    Args:
+        path: A .nii or .nii.gz file.
+        array: Voxels (X, Y, Z); bool becomes uint8.
+        affine: Voxel indices to millimetres (4, 4).
+
+    Raises:
+        DataError: The name has another ending.
+    """
     nibabel = _nibabel()
     if not path.name.endswith((".nii", ".nii.gz")):
         raise DataError(f"{path}: an image is written as .nii or .nii.gz; choose such a name")
@@ -151,7 +189,7 @@ def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
 
 
 def _read(path: Path, *, slices: bool = False) -> Volume[np.float32]:
-    """`slices`: an image of two axes is taken as one slice."""
+    """Read a file; with `slices`, an image of two axes is taken as one slice."""
     image = _parse(path, _checked_bytes(path))
     shape = tuple(int(length) for length in image.shape)
     if slices and len(shape) == 2:
@@ -199,7 +237,7 @@ def _checked_bytes(path: Path) -> bytes:
 
 
 def _parse(path: Path, content: bytes) -> Any:
-    """The nibabel image in `content`, of a plain number type and long enough for its shape."""
+    """Parse `content` as a nibabel image of a plain number type that is long enough for its shape."""
     nibabel = _nibabel()
     refused = (
         nibabel.filebasedimages.ImageFileError,
@@ -226,7 +264,7 @@ def _parse(path: Path, content: bytes) -> Any:
 
 def _checked_affine(path: Path, image: Any) -> Affine:
     affine = np.asarray(image.affine, dtype=np.float64)
-    fix = "mend the header (qform or sform) or export the image again"
+    fix = "correct the header (qform or sform) or export the image again"
     if not np.isfinite(affine).all():
         raise DataError(f"{path}: the affine holds NaN or infinite numbers; {fix}")
     spacing = spacing_of(affine)

@@ -21,14 +21,14 @@ from lesionloss.data.array_files import (
     unpack_mask,
     write_members,
 )
-from lesionloss.data.resample import Grid
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.subject import LESION, Image, Labels, Mask
 from lesionloss.data.volume import Affine, spacing_of
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where a case came from that was resampled or registered: `shape` and `affine` (4, 4) of the follow-up's grid.
+    """The follow-up's grid of a case that was resampled or registered: `shape` and `affine` (4, 4).
 
     `motion` (4, 4) takes points of the prepared case to points of that grid, both in mm.
     """
@@ -39,7 +39,7 @@ class Origin:
 
 
 def channels_of(visits: int, contrasts: int, difference: bool = True) -> tuple[str, ...]:
-    """What the channels of a prepared image are called."""
+    """Name the channels of a prepared image."""
     times = ("baseline", "followup") if visits == 2 else tuple(f"visit{index}" for index in range(1, visits + 1))
     if visits == 1:
         return tuple(f"contrast{number}" for number in range(1, contrasts + 1))
@@ -51,12 +51,21 @@ def channels_of(visits: int, contrasts: int, difference: bool = True) -> tuple[s
 class PreparedCase:
     """A subject cropped to its brain and normalised.
 
-    `image` float32 (channels, *space) holds z-scores, 0 outside the brain: with two visits of one contrast the
-    `channels` are baseline, followup and difference (followup - baseline). `reference` uint8 (*space) holds class
-    numbers, all 0 where the subject has none: 0 background, then the `classes`; `brain` is bool (*space), and so is
-    `ignore`, which marks voxels that are neither lesion nor background (None: nowhere). `affine` (4, 4) is that of the
-    cropped grid; `offset` is the crop's first voxel in the grid of `original_shape`. *space has two or three axes.
-    `origin` is None unless the case was resampled or registered: then it says where results go back to.
+    *space has two or three axes.
+
+    Attributes:
+        name: Name of the case.
+        patient: Name of the patient.
+        image: Z-scores float32 (channels, *space), 0 outside the brain.
+        channels: Names of the channels; of two visits with one contrast: baseline, followup and difference.
+        reference: Class numbers uint8 (*space): 0 background, then the `classes`; all 0 where there is no reference.
+        brain: Brain mask (*space).
+        affine: Voxel indices of the cropped grid to millimetres (4, 4).
+        offset: The crop's first voxel in the grid of `original_shape`.
+        original_shape: Shape of the grid before the crop.
+        ignore: Voxels that are neither lesion nor background (*space), None for none.
+        classes: Names of the lesion classes.
+        origin: Where results go back to; None unless the case was resampled or registered.
     """
 
     name: str
@@ -116,10 +125,20 @@ class PreparedCase:
 
 
 def to_original_grid(array: npt.NDArray[Any], case: PreparedCase) -> npt.NDArray[Any]:
-    """An array (*space) on the case's grid, put where it belongs on the visits' grid; 0 elsewhere.
+    """Put an array where it belongs on the follow-up's grid.
 
     Of a case that was only cropped, voxels are copied. Of one that was resampled or registered, floating-point maps are
-    interpolated linearly; masks and class numbers so that no lesion vanishes.
+    interpolated linearly; masks and class numbers are moved so that no lesion vanishes.
+
+    Args:
+        array: Values (*space) on the case's grid.
+        case: The prepared case.
+
+    Returns:
+        Values on the follow-up's grid, 0 outside the crop.
+
+    Raises:
+        DataError: The array has another shape than the case.
     """
     if array.shape != case.shape:
         raise DataError(f"{case.name}: expected an array on the prepared grid {case.shape}, got {array.shape}")
@@ -131,9 +150,9 @@ def to_original_grid(array: npt.NDArray[Any], case: PreparedCase) -> npt.NDArray
 
 
 def _moved_back(array: npt.NDArray[Any], case: PreparedCase, origin: Origin) -> npt.NDArray[Any]:
-    from lesionloss.data.register import move_labels, move_linear, move_nearest
+    from lesionloss.data.resampling.along_motion import move_labels, move_linear, move_nearest
 
-    here, there = Grid(case.shape, case.affine), Grid(origin.shape, origin.affine)
+    here, there = VoxelGrid(case.shape, case.affine), VoxelGrid(origin.shape, origin.affine)
     back: Affine = np.linalg.inv(origin.motion).astype(np.float64)
     if array.dtype.kind == "f":
         return move_linear(array.astype(np.float32), here, there, back).astype(array.dtype)
@@ -166,7 +185,13 @@ def _origin_arrays(origin: Origin) -> dict[str, npt.NDArray[Any]]:
 
 
 def save_prepared(case: PreparedCase, path: Path, record: Mapping[str, Any] | None = None) -> None:
-    """Write a case as npz without pickle, whole or not at all; `record` (plain values) says how it was made."""
+    """Write a case as .npz without pickle, atomically.
+
+    Args:
+        case: The prepared case.
+        path: The file.
+        record: How the case was prepared, as plain values.
+    """
     members = {
         **{
             name: array
@@ -190,7 +215,11 @@ def save_prepared(case: PreparedCase, path: Path, record: Mapping[str, Any] | No
 
 
 def load_prepared(path: Path) -> PreparedCase:
-    """Read a case. Raises DataError if the file is missing, damaged (its checksums are read) or something else."""
+    """Read a case that `save_prepared` wrote.
+
+    Raises:
+        DataError: The file is missing, damaged (checksums are checked) or something else.
+    """
     stored, about = read_members(path)
     try:
         shape = tuple(stored["shape"].tolist())
@@ -222,13 +251,21 @@ def _origin(stored: Mapping[str, npt.NDArray[Any]]) -> Origin | None:
 
 
 def load_channels(path: Path) -> tuple[str, ...]:
-    """What the channels of a prepared case are called; reads no image. Raises as `load_prepared`."""
+    """Read the names of a prepared case's channels, without its arrays.
+
+    Raises:
+        DataError: As `load_prepared`.
+    """
     about = read_members(path, only_about=True)[1]
     return tuple(about.get("channels", ()))
 
 
 def load_record(path: Path) -> dict[str, Any]:
-    """How a prepared case was made, as `save_prepared` was told; reads no image. Raises as `load_prepared`."""
+    """Read how a prepared case was made, without its arrays.
+
+    Raises:
+        DataError: As `load_prepared`.
+    """
     about = read_members(path, only_about=True)[1]
     record: dict[str, Any] = about.get("record", {})
     return record

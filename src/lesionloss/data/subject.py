@@ -1,4 +1,4 @@
-"""What a subject is: visits, reference and masks on one grid."""
+"""A subject: visits, reference and masks on one grid."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +18,20 @@ LESION = ("lesion",)  # the classes of a set with lesions and background only
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """One case of one patient, as a dataset yields it; *space is X, Y, Z or, for a picture, X, Y.
+    """One case of one patient, as a data set holds it; *space is X, Y, Z or, for a picture, X, Y.
 
-    `visits` are float32 (C, *space) in the order of time, C contrasts in the order of the layout; `reference` holds
-    class numbers (*space): 0 background, then the `classes` in their order; None where nobody marked any. `brain` is
-    None where no mask is known; `ignore` marks voxels that are neither lesion nor background. `affine` (4, 4) takes
-    voxel indices to millimetres (pictures: the pixel spacing on its diagonal).
-    Raises DataError if the arrays don't fit together, so whoever holds a Subject need not ask again.
+    Attributes:
+        name: Name of the case.
+        patient: Name of the patient.
+        visits: Intensities float32 (C, *space) in the order of time, C contrasts in the order of the layout.
+        reference: Class numbers uint8 (*space): 0 background, then the `classes` in their order; None for no reference.
+        brain: Brain mask (*space), None where none is known.
+        affine: Voxel indices to millimetres (4, 4); of pictures the pixel spacing on its diagonal.
+        ignore: Voxels that are neither lesion nor background (*space), None for none.
+        classes: Names of the lesion classes.
+
+    Raises:
+        DataError: The arrays don't fit together.
     """
 
     name: str
@@ -37,6 +44,7 @@ class Subject:
     classes: tuple[str, ...] = LESION
 
     def __post_init__(self) -> None:
+        """Check that the arrays fit together, so that no user of a subject has to."""
         if not self.visits:
             raise DataError(f"{self.name}: a subject needs at least one visit")
         shape = self.visits[0].shape

@@ -1,4 +1,4 @@
-"""References as people draw them: a change that drowns in the noise of the images is marked by nobody."""
+"""References as people draw them: nobody marks a change that is lost in the noise of the images."""
 
 from dataclasses import replace
 
@@ -11,11 +11,20 @@ FEWEST = 3  # voxels of a lesion that is marked
 
 
 def visible_only(case: PreparedCase, least_rise: float) -> PreparedCase:
-    """A case without the reference lesions (26-connected) that differ too little between the visits to be seen.
+    """Remove the reference lesions (26-connected) that differ too little between the visits to be seen.
 
-    Kept are those of at least three voxels whose mean difference (z-scores, either sign) is above `least_rise`. Exact
-    references of synthetic patients hold lesions of any faintness; those of real ones do not. Raises DataError for a
-    case without a difference.
+    Exact references of synthetic patients hold lesions of any faintness; those of real patients do not. Lesions of at
+    least three voxels are kept if the absolute value of their mean difference (z-scores) is above `least_rise`.
+
+    Args:
+        case: A prepared case with a difference channel.
+        least_rise: Smallest mean difference of a visible lesion, in standard deviations.
+
+    Returns:
+        The case with the visible lesions only.
+
+    Raises:
+        DataError: The case has no difference channel.
     """
     import cc3d
 

@@ -1,4 +1,4 @@
-"""One image in memory, the millimetres that its voxels lie at, and whether two images share one grid."""
+"""One image in memory, its place in millimetres, and whether two images share one grid."""
 
 import itertools
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ GRID_TOLERANCE_MM = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Volume(Generic[Voxel]):
-    """One image or mask of shape (X, Y, Z) with the affine that takes voxel indices to millimetres (4, 4)."""
+    """One image or mask (X, Y, Z) with the affine (4, 4) that takes voxel indices to millimetres."""
 
     array: npt.NDArray[Voxel]
     affine: Affine
@@ -31,13 +31,27 @@ class Volume(Generic[Voxel]):
 
 
 def spacing_of(affine: Affine) -> tuple[float, float, float]:
-    """Edge lengths of a voxel in millimetres: the lengths of the affine's columns."""
+    """Compute the edge lengths of a voxel: the lengths of the affine's columns.
+
+    Args:
+        affine: Voxel indices to millimetres (4, 4).
+
+    Returns:
+        Edge lengths in mm.
+    """
     x, y, z = (float(length) for length in np.linalg.norm(affine[:3, :3], axis=0))
     return x, y, z
 
 
-def axes_of(affine: Affine) -> str:
-    """Where the axes of an image run, e.g. RAS: to the right, to the front, to the top."""
+def orientation(affine: Affine) -> str:
+    """Name the directions of an image's axes, e.g. RAS: to the right, to the front, to the top.
+
+    Args:
+        affine: Voxel indices to millimetres (4, 4).
+
+    Returns:
+        Three letters.
+    """
     import nibabel
 
     untyped: Any = nibabel
@@ -45,31 +59,35 @@ def axes_of(affine: Affine) -> str:
 
 
 def same_grid(a: Volume[Any], b: Volume[Any], tolerance_mm: float = GRID_TOLERANCE_MM) -> None:
-    """Raises DataError unless both have one shape and their corner voxels lie within `tolerance_mm` of each other."""
-    distance = apart_mm(a, b)
+    """Check that two volumes share one grid.
+
+    Raises:
+        DataError: Their shapes differ, or corresponding corner voxels lie more than `tolerance_mm` apart.
+    """
+    distance = corner_distance_mm(a, b)
     if a.array.shape == b.array.shape and distance <= tolerance_mm:
         return
     turned = _turned(a, b, tolerance_mm)
     if turned:
         raise DataError(
             f"{a.path} and {b.path} are not on one grid: both cover the same place, but {b.path.name} is stored "
-            f"{turned} (orientations {axes_of(a.affine)} and {axes_of(b.affine)}, corners up to {distance:.4g} mm "
-            "apart); reorient one, array and header together, and save it again"
+            f"{turned} (orientations {orientation(a.affine)} and {orientation(b.affine)}, corners up to "
+            f"{distance:.4g} mm apart); reorient one, array and header together, and save it again"
         )
     raise DataError(
         f"{a.path} and {b.path} are not on one grid: shapes {a.array.shape} and {b.array.shape}, "
-        f"orientations {axes_of(a.affine)} and {axes_of(b.affine)}, corners up to {distance:.4g} mm apart "
+        f"orientations {orientation(a.affine)} and {orientation(b.affine)}, corners up to {distance:.4g} mm apart "
         f"(allowed: {tolerance_mm:g}); resample or reorient one onto the grid of the other, masks by nearest neighbour"
     )
 
 
-def apart_mm(a: Volume[Any], b: Volume[Any]) -> float:
-    """The largest distance between corner voxels of one name."""
+def corner_distance_mm(a: Volume[Any], b: Volume[Any]) -> float:
+    """Compute the largest distance between corresponding corner voxels."""
     return float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max())
 
 
 def _turned(a: Volume[Any], b: Volume[Any], tolerance_mm: float) -> str:
-    """How b's axes must be permuted and flipped to give a's grid; empty if that is not all that differs."""
+    """Say how b's axes must be permuted and flipped to give a's grid; empty if more than that differs."""
     between = np.linalg.inv(a.affine) @ b.affine
     steps = np.rint(between[:3, :3])
     if not np.array_equal(np.abs(steps).sum(0), np.ones(3)) or not np.array_equal(np.abs(steps).sum(1), np.ones(3)):

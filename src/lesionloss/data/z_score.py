@@ -7,10 +7,20 @@ from lesionloss.data.subject import Image, Mask
 
 
 def z_score(image: Image, brain: Mask, what: str) -> Image:
-    """(image - mean) / standard deviation, both over the brain only: skull and background have no say.
+    """Subtract the mean of the brain's voxels and divide by their standard deviation.
 
-    The shape is that of the image; voxels outside the brain are transformed in the same way.
-    Raises DataError, which names `what`, if all brain voxels are equal.
+    Skull and background have no influence; voxels outside the brain are transformed in the same way.
+
+    Args:
+        image: Intensities (*space).
+        brain: Brain mask (*space).
+        what: The image in error messages.
+
+    Returns:
+        Z-scores float32 (*space).
+
+    Raises:
+        DataError: All brain voxels are equal.
     """
     inside = image[brain].astype(np.float64)
     deviation = float(inside.std())

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.choose_mode import Choice, choose_way, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
 from lesionloss.inference.modes import PAPERS, Way, Whole, Windows, read_way

@@ -17,6 +17,7 @@ from lesionloss.losses.alignment import align
 from lesionloss.losses.foreign_arguments import foreign_hint
 from lesionloss.losses.input_checks import look
 from lesionloss.losses.kernels import FAST, READABLE, Kernel
+from lesionloss.losses.kernels.fast import uncompiled
 from lesionloss.losses.registry import LossRecord
 from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
 from lesionloss.losses.voxels import LossOptions, Voxels
@@ -61,6 +62,7 @@ class Loss(nn.Module):
         # torch.compile compiles a code object eight times at most, and all losses have this one: so each gets a copy.
         own = FunctionType(Loss.forward.__code__.replace(), globals(), "forward", Loss.forward.__defaults__)
         vars(self)["forward"] = MethodType(own, self)
+        self._images = uncompiled(self.per_image) if kernel is FAST else self.per_image
 
     def forward(
         self,
@@ -88,11 +90,7 @@ class Loss(nn.Module):
             DataError: logits are NaN or infinite, or labels out of range. On a GPU such values make the loss NaN
                 instead, because checking would mean waiting.
         """
-        if self.kernel is FAST and torch.compiler.is_dynamo_compiling():
-            images = self._uncompiled(logits, labels, valid)
-        else:
-            images = self.per_image(logits, labels, valid)
-        return _average(images, weights, reduce, self.options)
+        return _average(self._images(logits, labels, valid), weights, reduce, self.options)
 
     if TYPE_CHECKING:  # nn.Module leaves the type of a call open
         __call__ = forward
@@ -103,11 +101,6 @@ class Loss(nn.Module):
             return self._per_image(logits, labels, valid)
         with torch.autocast(logits.device.type, enabled=False):
             return self._per_image(logits, labels, valid)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _uncompiled(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        """Compiled functions stop here and go on afterwards: the fast kernel is no program for a compiler."""
-        return self.per_image(logits, labels, valid)
 
     def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         kernel = READABLE if torch.compiler.is_compiling() else self.kernel or FAST

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.kernels.batch import Batch, kept
+from lesionloss.losses.batch import Batch, kept
 from lesionloss.losses.kernels.selection import Listed, positions
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 from lesionloss.losses.kernels.types import Kernel
@@ -57,9 +57,10 @@ class Voxels(Batch):
 
     eps: ClassVar[float] = 1e-5  # smoothing of ratios, in numerator and denominator
 
+    # No defaults: torch.compile of torch 2.7 fails on them.
     kernel: Kernel = field(repr=False)
-    options: LossOptions = LossOptions()
-    groups: int = 1
+    options: LossOptions
+    groups: int
 
     def refuse_parts(self, why: str) -> None:
         """Refuse voxels that belong to several classes in parts, for losses where that makes no sense.

@@ -117,6 +117,11 @@ def _gap(diagram: Reliability) -> Floats:
     return np.abs(diagram.probability - diagram.lesion)
 
 
+def _short(name: str, region: Region) -> str:
+    """The name of a metric of the whole image; of another region, with its words."""
+    return f"{name}, {region.words}" if region.suffix else name
+
+
 def _register(region: Region) -> None:
     """Registers the metrics of one region."""
     lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(Need.PROBABILITY, *region.needs))
@@ -124,6 +129,7 @@ def _register(region: Region) -> None:
     @lower(
         f"nll{region.suffix}",
         title=f"Negative log likelihood of both classes, {region.words}",
+        short_title=_short("Negative log-likelihood", region),
         unit="nats",
         source="Good 1952",
     )
@@ -134,6 +140,7 @@ def _register(region: Region) -> None:
     @lower(
         f"brier{region.suffix}",
         title=f"Brier score of the lesion probability, {region.words}",
+        short_title=_short("Brier score", region),
         unit="",
         source="Brier 1950, one class; as Yeung et al. 2023 (DSC++)",
     )
@@ -144,6 +151,7 @@ def _register(region: Region) -> None:
     @lower(
         f"ece{region.suffix}",
         title=f"Expected calibration error, {region.words}",
+        short_title=_short("Expected calibration error", region),
         unit="",
         source="Naeini et al. 2015; as MONAI (expected)",
     )
@@ -156,6 +164,7 @@ def _register(region: Region) -> None:
     @lower(
         f"ace{region.suffix}",
         title=f"Average calibration error over filled bins, {region.words}",
+        short_title=_short("Average calibration error", region),
         unit="",
         source="Neumann et al. 2018; Barfoot et al. 2025; as MONAI (average)",
     )
@@ -187,6 +196,7 @@ def brier_two_class(case: Case) -> float:
 @metric(
     "nll_lesion_term",
     title="Lesion term of the NLL over all voxels: no proper score, 'lesion everywhere' scores 0",
+    short_title="Lesion term of the NLL",
     unit="nats",
     direction=Better.LOWER,
     source="released code of Yeung et al. 2023 (DSC++), called NLL there",

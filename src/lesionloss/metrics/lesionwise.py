@@ -64,7 +64,11 @@ def f1(sensitivity: float, ppv: float) -> float:
 
 
 @_score(
-    "lesion_sensitivity", title="Share of reference lesions detected (MSSEG)", source=MSSEG, empty=SENSITIVITY_EMPTY
+    "lesion_sensitivity",
+    title="Share of reference lesions detected (MSSEG)",
+    short_title="Lesion sensitivity",
+    source=MSSEG,
+    empty=SENSITIVITY_EMPTY,
 )
 def lesion_sensitivity(
     case: Case,
@@ -82,7 +86,13 @@ def lesion_sensitivity(
     return share(detected(table, AnimaRule(covered, counted, outside, released_bound)))
 
 
-@_score("lesion_ppv", title="Share of predicted lesions that are right (MSSEG)", source=MSSEG, empty=PPV_EMPTY)
+@_score(
+    "lesion_ppv",
+    title="Share of predicted lesions that are right (MSSEG)",
+    short_title="Lesion precision",
+    source=MSSEG,
+    empty=PPV_EMPTY,
+)
 def lesion_ppv(
     case: Case,
     *,
@@ -99,7 +109,7 @@ def lesion_ppv(
     return share(detected(table.swapped(), AnimaRule(covered, counted, outside, released_bound)))
 
 
-@_score("lesion_f1", title="Lesion-wise F1 (MSSEG)", source=MSSEG, empty=F1_EMPTY)
+@_score("lesion_f1", title="Lesion-wise F1 (MSSEG)", short_title="Lesion-wise F1", source=MSSEG, empty=F1_EMPTY)
 def lesion_f1(
     case: Case,
     *,
@@ -152,7 +162,7 @@ def lesion_f1_overlap(
     return f1(share(touched(table)), share(touched(table.swapped())))
 
 
-@_count("missed_lesions", title="Reference lesions that nothing touches", unit="lesions")
+@_count("missed_lesions", title="Reference lesions that nothing touches", short_title="Missed lesions", unit="lesions")
 def missed_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
@@ -160,7 +170,12 @@ def missed_lesions(
     return float((~touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels))).sum())
 
 
-@_count("false_positive_lesions", title="Predicted lesions that touch no reference lesion", unit="lesions")
+@_count(
+    "false_positive_lesions",
+    title="Predicted lesions that touch no reference lesion",
+    short_title="False-positive lesions",
+    unit="lesions",
+)
 def false_positive_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:
@@ -168,7 +183,12 @@ def false_positive_lesions(
     return float((~touched(lesion_overlap(case, connectivity, min_volume_mm3, min_voxels).swapped())).sum())
 
 
-@_count("false_positive_lesion_volume_mm3", title="Volume of predicted lesions that touch none", unit="mm3")
+@_count(
+    "false_positive_lesion_volume_mm3",
+    title="Volume of predicted lesions that touch none",
+    short_title="False-positive volume",
+    unit="mm3",
+)
 def false_positive_lesion_volume_mm3(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> float:

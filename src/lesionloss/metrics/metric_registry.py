@@ -61,11 +61,16 @@ def status_of_masks(case: Case, options: Mapping[str, Option]) -> Status:
 
 @dataclass(frozen=True)
 class Metric:
-    """A named metric. `worst`: what a miss costs in the penalised column, or None if it has no worst value; `status`:
-    which mask is empty to this metric (for metrics of lesions, one without a lesion)."""
+    """A named metric.
+
+    `short_title`: its name in tables and charts. `worst`: the value of a missed case in the penalised column, or None
+    if it has no worst value; `status`: which mask is empty to this metric (for metrics of lesions, one without a
+    lesion).
+    """
 
     name: str
     title: str
+    short_title: str
     unit: str
     direction: Better
     source: str
@@ -102,6 +107,11 @@ class Chosen:
         fixed = self.empty.value(status) is not None
         asked = status is Status.BOTH_EMPTY and self.empty != self.metric.empty
         return math.isfinite(value) and (asked or not (fixed and status in (Status.REF_EMPTY, Status.BOTH_EMPTY)))
+
+    @property
+    def short_title(self) -> str:
+        """The metric's name in tables and charts, with the options that the text gave."""
+        return f"{self.metric.short_title} {self.text.strip().removeprefix(self.metric.name)}".rstrip()
 
     def value(self, case: Case) -> float:
         """Raw value. Raises UsageError if the case lacks what the metric needs."""
@@ -140,11 +150,15 @@ def metric(
     direction: Better,
     source: str,
     empty: Empty,
+    short_title: str = "",
     worst: Callable[[Case], float] | None = None,
     needs: Sequence[Need] = (),
     status: StatusOf = status_of_masks,
 ) -> Callable[[Function], Function]:
-    """Registers a function of a Case. Raises UsageError if the name is taken or an option has no default."""
+    """Registers a function of a Case; tables and charts call it `short_title`, or `title` without one.
+
+    Raises UsageError if the name is taken or an option has no default.
+    """
 
     def register(function: Function) -> Function:
         parameters = list(inspect.signature(function).parameters.values())[1:]
@@ -153,7 +167,20 @@ def metric(
                 raise UsageError(f"metric {name!r}: option {parameter.name!r} has no default; give it one")
         options = {parameter.name: parameter.default for parameter in parameters}
         needed = frozenset(needs)
-        record = Metric(name, title, unit, direction, source, empty, worst, needed, options, status, function)
+        record = Metric(
+            name=name,
+            title=title,
+            short_title=short_title or title,
+            unit=unit,
+            direction=direction,
+            source=source,
+            empty=empty,
+            worst=worst,
+            needs=needed,
+            options=options,
+            status=status,
+            function=function,
+        )
         _CATALOGUE.add(name, record)
         return function
 

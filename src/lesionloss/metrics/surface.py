@@ -39,6 +39,7 @@ def hd(case: Case, *, percent: float = 100.0) -> float:
 @_distance(
     "hd95",
     title="95 % Hausdorff distance, larger of the two directions",
+    short_title="95 % Hausdorff distance",
     source="Huttenlocher et al. 1993; Maier-Hein et al. 2024 (Metrics Reloaded); as MONAI",
 )
 def hd95(case: Case) -> float:
@@ -56,6 +57,7 @@ def hd95_pooled(case: Case) -> float:
 @_distance(
     "asd_pred_to_ref",
     title="Average distance from the prediction's border to the reference's",
+    short_title="Distance, prediction to reference",
     source="as medpy's asd(prediction, reference), MONAI's default",
 )
 def asd_pred_to_ref(case: Case) -> float:
@@ -66,6 +68,7 @@ def asd_pred_to_ref(case: Case) -> float:
 @_distance(
     "asd_ref_to_pred",
     title="Average distance from the reference's border to the prediction's",
+    short_title="Distance, reference to prediction",
     source="as medpy's asd(reference, prediction)",
 )
 def asd_ref_to_pred(case: Case) -> float:
@@ -76,6 +79,7 @@ def asd_ref_to_pred(case: Case) -> float:
 @_distance(
     "assd",
     title="Average symmetric surface distance, both directions pooled",
+    short_title="Mean surface distance",
     source="Heimann et al. 2009; as medpy, MONAI (symmetric=True)",
 )
 def assd(case: Case) -> float:
@@ -87,6 +91,7 @@ def assd(case: Case) -> float:
 @_agreement(
     "nsd",
     title="Normalised surface Dice at a tolerance",
+    short_title="Surface Dice",
     source="Nikolov et al. 2018, on border voxels; as MONAI",
 )
 def nsd(case: Case, *, tolerance_mm: float = 1.0) -> float:

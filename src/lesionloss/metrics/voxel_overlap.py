@@ -11,6 +11,7 @@ def _share(part: float, whole: float) -> float:
 @metric(
     "dice",
     title="Dice coefficient",
+    short_title="Dice",
     unit="",
     direction=Better.HIGHER,
     source="Dice 1945; Zijdenbos et al. 1994",
@@ -26,6 +27,7 @@ def dice(case: Case) -> float:
 @metric(
     "jaccard",
     title="Jaccard index (IoU)",
+    short_title="Jaccard",
     unit="",
     direction=Better.HIGHER,
     source="Jaccard 1912",
@@ -41,6 +43,7 @@ def jaccard(case: Case) -> float:
 @metric(
     "precision",
     title="Precision (positive predictive value) of voxels",
+    short_title="Precision",
     unit="",
     direction=Better.HIGHER,
     source="van Rijsbergen 1979",
@@ -56,6 +59,7 @@ def precision(case: Case) -> float:
 @metric(
     "recall",
     title="Recall (sensitivity, TPR) of voxels",
+    short_title="Recall",
     unit="",
     direction=Better.HIGHER,
     source="van Rijsbergen 1979",
@@ -71,6 +75,7 @@ def recall(case: Case) -> float:
 @metric(
     "specificity",
     title="Specificity (TNR) of voxels, over the whole image",
+    short_title="Specificity",
     unit="",
     direction=Better.HIGHER,
     source="Yerushalmy 1947",

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file about a run, with its tables and figures beside it."""
+"""The report: one self-contained HTML page about a run, with its tables and figures beside it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,22 +21,35 @@ def write_report(
     formats: Sequence[str] = FORMATS,
     workers: int = 1,
 ) -> Path:
-    """Write the report of a run and give the path of the page, RUN/report.html unless another is named.
+    """Write the report of a run.
 
-    `volumes`: which cases can be turned and re-thresholded in the page (about 1 MB each): `worst`, `median`, `best`,
-    `all`, `none`, a number (so many, evenly from the worst to the best) or names, with commas between them; the others
-    are pictures. `formats`: of figures, beside SVG. `workers`: processes; more than one start Python anew, so that a
-    script which asks for them needs `if __name__ == "__main__"`. RUN/report.html, RUN/report.json, RUN/tables and
-    RUN/figures are the report's own and are written anew. Another existing file at `path` is kept, unless a report
-    wrote it or `force` is set. Raises UsageError then, DataError for a damaged run.
+    RUN/report.json, RUN/tables and RUN/figures belong to the report and are always written anew, as is RUN/report.html.
+
+    Args:
+        results: A run, from `lesionloss.load`.
+        path: The page; RUN/report.html if None.
+        force: Whether to overwrite an existing file at `path` that no report wrote.
+        volumes: The cases in the viewer of the page (about 1 MB each): `worst`, `median`, `best`, `all`, `none`, a
+            number (spread evenly from the worst to the best) or names, with commas between them. All cases are shown
+            as small pictures.
+        formats: Formats of the figures beside SVG.
+        workers: The number of processes. More than one start Python anew, so a script that asks for them needs
+            `if __name__ == "__main__"`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: `path` is a folder or a file that no report wrote, or `volumes` names no case.
+        DataError: A file of the run is damaged.
     """
     from lesionloss.report.page import render
-    from lesionloss.report.workers import help_of
+    from lesionloss.report.workers import report_workers
 
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
-    with help_of(workers) as help:
-        html = render(results, volumes, formats, help)
+    with report_workers(workers) as helpers:
+        html = render(results, volumes, formats, helpers)
     write_text(out, html)
     return out
 

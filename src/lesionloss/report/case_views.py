@@ -1,4 +1,4 @@
-"""A prepared case as one looks at it: planes from below, rows from the front, columns from the patient's right.
+"""A prepared case in radiological view: planes from below, rows from the front, columns from the patient's right.
 
 A two-dimensional image is a volume of one plane whose rows and columns are those of the picture.
 """
@@ -18,11 +18,11 @@ _VISITS = {"baseline": "Baseline", "followup": "Follow-up"}
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class CaseViews:
     """Arrays (planes, rows, columns); `counted` holds 1 for lesion, 0 for background, 2 for ignored voxels.
 
-    `images`: title and array of each picture that is shown; `window`: its black and its white; `spacing_mm`: of
-    planes, rows and columns; `flat`: a picture, not a volume.
+    `images`: title and array of each picture that is shown; `window`: the values shown as black and white;
+    `spacing_mm`: of planes, rows and columns; `space`: the shape of the case.
     """
 
     case: str
@@ -37,15 +37,17 @@ class Views:
 
     @property
     def reference(self) -> NDArray[np.bool_]:
+        """Where the reference is lesion (planes, rows, columns)."""
         return np.asarray(self.counted == 1)
 
     @property
     def flat(self) -> bool:
+        """Whether the case is a two-dimensional picture."""
         return len(self.space) == 2
 
     @property
     def plane_mm(self) -> tuple[float, float]:
-        """What a pixel of a plane measures: row, column."""
+        """The size of a pixel of a plane: row, column."""
         return self.spacing_mm[1:]
 
     def turned(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -58,8 +60,12 @@ def upright(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
     return np.ascontiguousarray(array.T)[None] if array.ndim == 2 else radiological(array, affine)
 
 
-def views_of(results: Results, name: str) -> Views:
-    """The views of a case. Raises DataError where its file is absent or damaged."""
+def views_of(results: Results, name: str) -> CaseViews:
+    """The views of a case.
+
+    Raises:
+        DataError: Its file is absent or damaged.
+    """
     arrays = results.case(name)
     try:
         affine = np.asarray(arrays["affine"], dtype=np.float64)
@@ -75,7 +81,7 @@ def views_of(results: Results, name: str) -> Views:
     last = list(shown.values())[-1]
     inside = last[brain] if brain.any() else last.ravel()
     low, high = (float(level) for level in np.percentile(inside, WINDOW_PERCENT))
-    return Views(
+    return CaseViews(
         case=name,
         patient=next(case.patient for case in results.cohort if case.name == name),
         images=tuple(shown.items()),
@@ -89,7 +95,7 @@ def views_of(results: Results, name: str) -> Views:
 
 
 def _images(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """The visits where there are two, else the first contrast; the channels of a picture as one grey."""
+    """The two visits if there are two, else the first contrast; the channels of a picture as one grey image."""
     image = arrays["image"]
     names = json.loads(str(arrays["channels"])) if "channels" in arrays else []
     if not names and len(image) == 3 and image.ndim == 4:

@@ -1,14 +1,13 @@
-"""Runs with several classes: the mean of every loss in every class, as papers on several classes print them."""
+"""Runs with several classes: the mean of every loss in every class."""
 
 from dataclasses import dataclass
 
-from lesionloss.runs.results import Results
-from lesionloss.runs.values import class_rows, patient_values
+from lesionloss.runs.metric_scores import MetricScores, patient_values
 from lesionloss.statistics.evidence import Interval, mean, mean_interval
 
 
 @dataclass(frozen=True)
-class ClassMean:
+class LossInClass:
     """One loss in one class: mean over the `patients_defined` with a value of the `patients` that have the class."""
 
     loss: str
@@ -23,19 +22,19 @@ class ClassResult:
     """One class in one metric."""
 
     name: str
-    losses: tuple[ClassMean, ...]
+    losses: tuple[LossInClass, ...]
 
 
-def class_results(results: Results, metric: str) -> tuple[ClassResult, ...]:
+def class_results(scores: MetricScores) -> tuple[ClassResult, ...]:
     """Every class in the order of scores.csv; empty for a run with one class."""
-    rows = class_rows(results, metric)
+    rows = scores.classes
     found = []
     for name in dict.fromkeys(rows["lesion"]):
         means = []
-        for loss in results.losses:
+        for loss in scores.losses:
             mine = rows[(rows["lesion"] == name) & (rows["loss"] == loss)]
             values = patient_values(mine)
             patients = int(mine["patient"].nunique())
-            means.append(ClassMean(loss, mean(values), mean_interval(values), len(values), patients))
+            means.append(LossInClass(loss, mean(values), mean_interval(values), len(values), patients))
         found.append(ClassResult(str(name), tuple(means)))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Which cases are embedded whole, for the viewer; all others are pictures."""
+"""Which cases go into the viewer of the page; the others are shown as small pictures only."""
 
 from collections.abc import Sequence
 
@@ -11,17 +11,22 @@ DEFAULT = "worst,median,best"
 _ALL, _NONE = "all", "none"
 
 
-def embedded(ordered: Sequence[str], cases: Sequence[str], wanted: str | int) -> tuple[str, ...]:
-    """The chosen of `cases`, in the order from the worst to the best (`ordered`; cases without a value come last).
+def embedded(ordered: Sequence[str], cases: Sequence[str], chosen: str | int) -> tuple[str, ...]:
+    """The chosen cases, from the worst to the best; cases without a value come last.
 
-    `wanted`: a number (so many, evenly from the worst to the best), or words with commas between them: `worst`,
-    `median`, `best`, `all`, `none`, numbers, names of cases. Where a case has such a name, the case is meant. Raises
-    UsageError for anything else.
+    Args:
+        ordered: Cases with a value, from the worst to the best.
+        cases: All cases.
+        chosen: A number of cases (spread evenly from the worst to the best), or words with commas between them:
+            `worst`, `median`, `best`, `all`, `none`, numbers, names of cases. A case of such a name comes first.
+
+    Raises:
+        UsageError: A word is none of these.
     """
     every = [*ordered, *(case for case in cases if case not in set(ordered))]
-    words = [word.strip() for word in str(wanted).split(",")] if str(wanted) not in every else [str(wanted)]
-    chosen = {case for word in words if word for case in _named(word, ordered, every)}
-    return tuple(case for case in every if case in chosen)
+    words = [word.strip() for word in str(chosen).split(",")] if str(chosen) not in every else [str(chosen)]
+    names = {case for word in words if word for case in _named(word, ordered, every)}
+    return tuple(case for case in every if case in names)
 
 
 def _named(word: str, ordered: Sequence[str], every: Sequence[str]) -> Sequence[str]:

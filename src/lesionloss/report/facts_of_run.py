@@ -1,4 +1,4 @@
-"""What was run, in pairs of a word and its answer, for the end of the page."""
+"""What was run, as pairs of a title and a text, for the page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.number_text import plural
-from lesionloss.report.run_settings import data, in_words, part
+from lesionloss.report.run_settings import data_words, plan_section, settings_words
 from lesionloss.runs.results import Results
 
 _SHOWN_OF_MACHINE = (
@@ -21,12 +21,11 @@ _SHOWN_OF_MACHINE = (
 )
 
 
-def what_was_run(results: Results) -> list[tuple[str, str]]:
-    """Data, patients, folds, seeds, network, training, time and machine."""
-    networks = [trial for trial in results.trials if trial.method == "network"]
-    records = [trial.record for trial in networks] or [trial.record for trial in results.trials]
+def run_facts(results: Results) -> list[tuple[str, str]]:
+    """Data, patients, folds, seeds, network, training, time and machine, in full."""
+    records = _network_records(results)
     pairs = [
-        ("Data", data(results)),
+        ("Data", data_words(results)),
         ("Target", distinct(record.get("target") for record in records)),
         ("Patients", _patients(results)),
         ("Folds", distinct([results.plan.get("folds")])),
@@ -35,21 +34,20 @@ def what_was_run(results: Results) -> list[tuple[str, str]]:
         *_training(results),
         *_time_and_machine(results),
     ]
-    return [(word, answer) for word, answer in pairs if answer]
+    return [(title, text) for title, text in pairs if text]
 
 
-def in_short(results: Results) -> list[tuple[str, str]]:
-    """The same for the first screen: a few words each."""
-    networks = [trial for trial in results.trials if trial.method == "network"]
-    records = [trial.record for trial in networks] or [trial.record for trial in results.trials]
+def short_run_facts(results: Results) -> list[tuple[str, str]]:
+    """The same for the top of the page, in a few words each."""
+    records = _network_records(results)
     machines = [results.machine(trial.key) for trial in results.trials]
     seconds = sum(_total_seconds(machine) for machine in machines)
     where = (distinct(m.get("processor") if m.get("device", "cpu") == "cpu" else m.get("device") for m in machines),)
     threads = distinct(machine.get("threads") for machine in machines)
     pairs = [
-        ("Data", " ".join(filter(None, (data(results), _target(records))))),
-        ("Patients", _few_words_on_patients(results)),
-        ("Trainings", _trainings(results)),
+        ("Data", " ".join(filter(None, (data_words(results), _target(records))))),
+        ("Patients", _patients_in_short(results)),
+        ("Training runs", _training_runs(results)),
         ("Network", distinct(record.get("network") for record in records)),
         ("Steps", distinct(record.get("steps") for record in records)),
         ("Time", f"{_duration(seconds)} in all" if seconds else ""),
@@ -58,7 +56,12 @@ def in_short(results: Results) -> list[tuple[str, str]]:
             ", ".join(filter(None, (*where, f"{threads} thread{'' if threads == '1' else 's'}" if threads else ""))),
         ),
     ]
-    return [(word, answer) for word, answer in pairs if answer]
+    return [(title, text) for title, text in pairs if text]
+
+
+def _network_records(results: Results) -> list[Mapping[str, Any]]:
+    networks = [trial for trial in results.trials if trial.loss not in results.untrained]
+    return [trial.record for trial in networks or results.trials]
 
 
 def _target(records: Sequence[Mapping[str, Any]]) -> str:
@@ -66,16 +69,16 @@ def _target(records: Sequence[Mapping[str, Any]]) -> str:
     return f"({target})" if target else ""
 
 
-def _few_words_on_patients(results: Results) -> str:
+def _patients_in_short(results: Results) -> str:
     patients = len({case.patient for case in results.cohort})
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
     cases = "" if len(results.cohort) == patients else f", {plural(len(results.cohort), 'case')}"
     return f"{patients}{cases}" + (f", {without} without lesions" if without else "") if patients else ""
 
 
-def _trainings(results: Results) -> str:
+def _training_runs(results: Results) -> str:
     folds, seeds = results.plan.get("folds"), results.plan.get("seeds", [])
-    losses = len({trial.loss for trial in results.trials if trial.method == "network"})
+    losses = len({trial.loss for trial in results.trials} - results.untrained)
     parts = [
         plural(losses, "loss"),
         plural(folds, "fold") if isinstance(folds, int) else "",
@@ -90,14 +93,14 @@ def _patients(results: Results) -> str:
     patients = plural(len({case.patient for case in results.cohort}), "patient")
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
     volumes = [case.reference_mm3 / 1000 for case in results.cohort if case.reference_mm3]
-    median = f", median lesion volume {np.median(volumes):.2f} ml where there is any" if volumes else ""
+    median = f", median lesion volume {np.median(volumes):.2f} ml in cases with lesions" if volumes else ""
     return f"{patients}, {plural(len(results.cohort), 'case')}, {without} without lesions{median}"
 
 
 def _training(results: Results) -> list[tuple[str, str]]:
     return [
-        ("Training", in_words(part(results, "training"))),
-        ("Inference", in_words(part(results, "inference"))),
+        ("Training", settings_words(plan_section(results, "training"))),
+        ("Inference", settings_words(plan_section(results, "inference"))),
     ]
 
 
@@ -108,8 +111,10 @@ def _time_and_machine(results: Results) -> list[tuple[str, str]]:
         seconds[trial.loss] += _total_seconds(machines[trial.key])
     total = sum(seconds.values())
     each = ", ".join(f"{loss} {_duration(spent)}" for loss, spent in seconds.items())
-    answers = [(title, distinct(machine.get(key) for machine in machines.values())) for key, title in _SHOWN_OF_MACHINE]
-    return [("Time", f"{_duration(total)} in all ({each})" if total else ""), *answers]
+    machine_facts = [
+        (title, distinct(machine.get(key) for machine in machines.values())) for key, title in _SHOWN_OF_MACHINE
+    ]
+    return [("Time", f"{_duration(total)} in all ({each})" if total else ""), *machine_facts]
 
 
 def _total_seconds(machine: dict[str, Any]) -> float:
@@ -125,4 +130,5 @@ def _duration(seconds: float) -> str:
 
 
 def distinct(values: Iterable[object]) -> str:
+    """The different values, sorted, with commas between them; None and empty texts are left out."""
     return ", ".join(sorted({str(value) for value in values if value not in (None, "")}))

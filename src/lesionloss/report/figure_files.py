@@ -13,7 +13,7 @@ from markupsafe import Markup
 from lesionloss.core.drawing import PNG_DPI, drawing_style
 from lesionloss.core.files import whole_file, write_text
 from lesionloss.core.palette import INK, LINE, MUTED
-from lesionloss.report.workers import Help
+from lesionloss.report.workers import ReportWorkers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,25 +22,25 @@ _PAGE_COLOURS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", 
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Where figures are kept, and in which formats beside SVG; those are there only after `finish`."""
+class FigureFolder:
+    """The folder of the figures, and their formats beside SVG; those files are complete after `finish`."""
 
     folder: Path
     formats: Sequence[str]
-    help: Help
+    workers: ReportWorkers
     waiting: "list[tuple[Future[None], Figure, Path]]" = field(default_factory=list)
 
     def save(self, figure: "Figure", name: str) -> str:
-        """Write NAME.svg and the other formats, each whole; gives the SVG as text."""
+        """Write NAME.svg and start the other formats; return the SVG as text."""
         text = as_svg(figure)
         write_text(self.folder / f"{name}.svg", text)
         if self.formats:
             stem = self.folder / name
-            self.waiting.append((self.help.later(_save_as, self.formats, figure, stem), figure, stem))
+            self.waiting.append((self.workers.later(_save_as, self.formats, figure, stem), figure, stem))
         return text
 
     def finish(self) -> None:
-        """Write the files that nobody has begun, and wait for the others. Raises what went wrong with them."""
+        """Write the files that no process has begun, and wait for the others; raises their errors."""
         for other, figure, stem in reversed(self.waiting):
             if other.cancel():
                 _save_as(self.formats, figure, stem)
@@ -67,10 +67,9 @@ def as_svg(figure: "Figure") -> str:
 
 
 def for_the_page(svg: str, prefix: str, title: str) -> Markup:
-    """An SVG that matplotlib wrote, made to live in the page: its greys follow the page, `prefix` is its own name there
-    and starts those of its parts.
+    """An SVG of matplotlib for use inside the page; matplotlib has escaped its words.
 
-    All words in it were escaped by matplotlib.
+    Its greys follow the page. `prefix` is its id in the page and the start of the ids of its parts.
     """
     from markupsafe import escape
 
@@ -83,3 +82,12 @@ def for_the_page(svg: str, prefix: str, title: str) -> Markup:
     body = body.replace("url(#", f"url(#{prefix}-")
     head, rest = body.split(">", 1)
     return Markup(f'{head} id="{prefix}" role="img" aria-label="{escape(title)}">{rest}')
+
+
+def file_names(metrics: Sequence[str]) -> list[str]:
+    """Names that are safe for files, one per metric."""
+    names: list[str] = []
+    for metric in metrics:
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", metric).strip("-") or "metric"
+        names.append(plain if plain not in names else f"{plain}-{len(names)}")
+    return names

@@ -1,4 +1,4 @@
-"""How training went: the loss over steps and, where a plan asked for them, scores over epochs."""
+"""The course of training: the loss over steps and, if the plan has curves, scores over epochs."""
 
 import itertools
 from dataclasses import dataclass
@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.runs.results import Results, RunTrial
+from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.metric_scores import REFERENCE_EMPTY, WHOLE_IMAGE
+from lesionloss.runs.results import Results
+from lesionloss.runs.run_records import RunTrial
 from lesionloss.runs.scores import LAST_EPOCH
-from lesionloss.runs.values import WHOLE_IMAGE, facts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 POINTS = 60
 SPLITS = {"train_patches": "training patches", "train_images": "training images", "test": "test images"}
-DEAD_SHARE = 0.2  # of parameters or lesion voxels without gradient; the training warns from here on
+VANISHING_SHARE = 0.2  # of parameters or lesion voxels without gradient; training warns from here on
 
 
 @dataclass(frozen=True)
-class Band:
-    """Mean, lowest and highest over `trials` trainings, at each place (step or epoch).
+class CurveBand:
+    """Mean, lowest and highest value over `trials` training runs, at each step or epoch (`place`).
 
     `metric` and `split` are empty for the value of the loss itself.
     """
@@ -37,8 +39,8 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Dead:
-    """A training in which part of the network or of the lesions had no gradient at the last look, as shares."""
+class VanishingGradient:
+    """A training run that ended with parameter tensors or lesion voxels without gradient, as shares."""
 
     loss: str
     fold: int
@@ -47,7 +49,7 @@ class Dead:
     lesion_voxels: float
 
 
-def loss_bands(results: Results) -> tuple[Band, ...]:
+def loss_bands(results: Results) -> tuple[CurveBand, ...]:
     """The training loss of each loss function over steps, in at most 60 bins of steps."""
     bands = []
     for loss in results.losses:
@@ -57,7 +59,7 @@ def loss_bands(results: Results) -> tuple[Band, ...]:
     return tuple(band for band in bands if band.place)
 
 
-def epoch_bands(results: Results) -> tuple[Band, ...]:
+def epoch_bands(results: Results) -> tuple[CurveBand, ...]:
     """Every metric over epochs, for every split that was scored in more than one: training patches first, test last.
 
     Patches and images without lesions are left out of metrics that need one.
@@ -69,24 +71,24 @@ def epoch_bands(results: Results) -> tuple[Band, ...]:
     bands = []
     for metric, loss, split in itertools.product(results.metrics, results.losses, splits):
         part = rows[(rows["metric"] == metric) & (rows["loss"] == loss) & (rows["split"] == split)]
-        if facts(metric).needs_lesions:
-            part = part[part["status"].isin(["ok", "pred_empty"])]
+        if metric_facts(metric).needs_lesions:
+            part = part[~part["status"].isin(REFERENCE_EMPTY)]
         if part["epoch"].nunique() > 1:
             curves = [one.groupby("epoch")["value"].mean() for _, one in part.groupby("key")]
             bands.append(_band(loss, metric, split, curves))
     return tuple(bands)
 
 
-def dead_gradients(results: Results) -> tuple[Dead, ...]:
-    """Trainings that ended with many tensors or lesion voxels that no gradient reached."""
+def vanishing_gradients(results: Results) -> tuple[VanishingGradient, ...]:
+    """Training runs that ended with many parameter tensors or lesion voxels without gradient."""
     found = []
     for trial in results.trials:
         table = _read(trial)
         if table is None or "zero_gradient_tensors" not in table or not len(table):
             continue
         tensors, voxels = (float(table[f"zero_gradient_{what}"].iloc[-1]) for what in ("tensors", "lesion"))
-        if tensors > DEAD_SHARE or voxels > DEAD_SHARE:
-            found.append(Dead(trial.loss, trial.fold, trial.seed, tensors, voxels))
+        if tensors > VANISHING_SHARE or voxels > VANISHING_SHARE:
+            found.append(VanishingGradient(trial.loss, trial.fold, trial.seed, tensors, voxels))
     return tuple(found)
 
 
@@ -113,10 +115,10 @@ def _binned(table: "pd.DataFrame") -> "pd.Series[float]":
     return bins
 
 
-def _band(loss: str, metric: str, split: str, curves: "list[pd.Series[float]]") -> Band:
+def _band(loss: str, metric: str, split: str, curves: "list[pd.Series[float]]") -> CurveBand:
     import pandas as pd
 
     table = pd.concat(curves, axis=1).sort_index()
     values = table.to_numpy(dtype=np.float64)
     mean, low, high = (tuple(map(float, of(values, axis=1))) for of in (np.nanmean, np.nanmin, np.nanmax))
-    return Band(loss, metric, split, tuple(float(place) for place in table.index), mean, low, high, len(curves))
+    return CurveBand(loss, metric, split, tuple(float(place) for place in table.index), mean, low, high, len(curves))

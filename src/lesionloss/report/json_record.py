@@ -1,4 +1,4 @@
-"""report.json: every number that the page shows, in full precision, in a form for programs."""
+"""report.json: every number of the page in full precision, for programs."""
 
 import json
 import math
@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.version import __version__
-from lesionloss.report.facts_of_run import in_short, what_was_run
-from lesionloss.report.gather import Gathered, MetricResult
+from lesionloss.report.facts_of_run import run_facts, short_run_facts
+from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.wording import difference_sentence
 
-FORMAT = 1
+FORMAT = 2
 
 
-def record(gathered: Gathered) -> dict[str, Any]:
-    """The record, of plain values only: None where a number is undefined, "inf" where it is infinite."""
-    g, results = gathered, gathered.results
-    content = {
+def json_record(content: ReportContent) -> dict[str, Any]:
+    """The record, of plain values only: None if a number is undefined, "inf" if it is infinite."""
+    g, results = content, content.results
+    fields = {
         "format": FORMAT,
         "lesionloss": __version__,
         "name": str(results.plan.get("name", results.folder.name)),
@@ -33,42 +33,42 @@ def record(gathered: Gathered) -> dict[str, Any]:
         "thresholds": [{"loss": loss, "used": used, "curve": curve} for loss, used, curve in g.thresholds],
         "calibration": [{"loss": loss, **asdict(measured)} for loss, measured in g.calibration],
         "detection": [{"loss": loss, "sizes": sizes} for loss, sizes in g.detection],
-        "only_first_seeds_read": g.casework.seeds_left_out,
+        "only_first_seeds_read": g.case_maps.seeds_left_out,
         "training_loss": g.loss_bands,
         "epochs": g.epoch_bands,
-        "dead_gradients": g.dead,
+        "vanishing_gradients": g.vanishing,
         "cases": [asdict(row) | {"values": dict(zip(results.metrics, row.values, strict=True))} for row in g.cases],
-        "volumes": [volume.facts for volume in g.casework.volumes],
-        "pull": [{"loss": card.loss, **asdict(card.pull)} for card in g.cards if card.pull is not None],
+        "volumes": [volume.facts for volume in g.case_maps.volumes],
+        "gradients": [{"loss": card.loss, **asdict(card.gradients)} for card in g.cards if card.gradients is not None],
         "failed": results.failed,
         "not_run": results.missing,
         "left_out": results.left_out,
-        "problems": g.casework.problems,
-        "in_short": in_short(results),
-        "run": what_was_run(results),
+        "problems": g.case_maps.problems,
+        "in_short": short_run_facts(results),
+        "run": run_facts(results),
         "methods": g.methods,
         "sources": g.sources,
     }
-    plain: dict[str, Any] = _plain(content)
+    plain: dict[str, Any] = _plain(fields)
     return plain
 
 
-def as_json(content: dict[str, Any]) -> str:
+def as_json(record: dict[str, Any]) -> str:
     """Strict JSON text."""
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _metric(metric: MetricResult) -> dict[str, Any]:
     comparison = metric.comparison
-    content = asdict(comparison)
-    for entry, difference in zip(content["differences"], comparison.differences, strict=True):
+    record = asdict(comparison)
+    for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
-    return content | {"title": metric.title, "best": metric.best, "classes": metric.classes}
+    return record | {"title": metric.title, "best": metric.best, "classes": metric.classes}
 
 
-def _without_lesions(g: Gathered) -> list[dict[str, Any]]:
+def _without_lesions(g: ReportContent) -> list[dict[str, Any]]:
     empties = g.comparisons[0].empty_references if g.metrics else ()
-    return [asdict(empty) | {"false_mm3": g.false_mm3[empty.loss]} for empty in empties]
+    return [asdict(empty) | {"false_positive_mm3": g.false_positive_mm3[empty.loss]} for empty in empties]
 
 
 def _plain(value: Any) -> Any:

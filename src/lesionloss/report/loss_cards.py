@@ -1,4 +1,4 @@
-"""The card of each loss in the run: title, formula, hyperparameters, source, its own code, and where it pulls."""
+"""The card of each loss in the run: title, formula, hyperparameters, source, code and gradient analysis."""
 
 import inspect
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from functools import lru_cache
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.explain import GradientAnalysis, gradient_analysis
-from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
+from lesionloss.runs.results import Results
 
-SHARE = 0.01  # of the voxels is lesion in the image that shows the pull
+LESION_SHARE = 0.01  # of the voxels, in the image of the gradient analysis
 
 
 @dataclass(frozen=True)
-class Part:
-    """One summand of a loss; `hyperparameters`: name, value in this run, what it does."""
+class LossTerm:
+    """One term of a loss; `hyperparameters`: name, value in this run, description."""
 
     name: str
     weight: float
@@ -26,22 +26,24 @@ class Part:
 
 @dataclass(frozen=True)
 class LossCard:
-    """A loss of the run. `unknown` says why there are no parts: a user's file that was not given, say."""
+    """A loss of the run. `unknown` says why there are no terms, for example because a user's file was not given."""
 
     loss: str
-    parts: tuple[Part, ...]
-    pull: GradientAnalysis | None
+    terms: tuple[LossTerm, ...]
+    gradients: GradientAnalysis | None
     unknown: str
 
 
 def loss_cards(results: Results) -> tuple[LossCard, ...]:
     """One card per loss, in the order of the run."""
-    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE_THRESHOLD}
-    return tuple(_without_network(loss) if loss in seedless else _card(loss) for loss in results.losses)
+    return tuple(_untrained(loss) if loss in results.untrained else _card(loss) for loss in results.losses)
 
 
-def _without_network(loss: str) -> LossCard:
-    words = "No network: where the smoothed difference of the visits exceeds a threshold and the follow-up is bright."
+def _untrained(loss: str) -> LossCard:
+    words = (
+        "No network and no training: lesion is where the smoothed difference of the visits exceeds a threshold and the "
+        "follow-up is bright."
+    )
     return LossCard(loss, (), None, words)
 
 
@@ -55,23 +57,25 @@ def _card(loss: str) -> LossCard:
         return LossCard(
             loss, (), None, f"Not known here ({error}). Give its file: lesionloss --with FILE.py report DIR"
         )
-    parts = []
+    shown = []
     for term in terms:
         record = registry.get(term.name)
-        said, given = loss_docs.sections(record), dict(term.given)
-        values = tuple((key, repr(given.get(key, value)), said.get(key, "")) for key, value in record.defaults.items())
+        docs, given = loss_docs.sections(record), dict(term.given)
+        values = tuple((key, repr(given.get(key, value)), docs.get(key, "")) for key, value in record.defaults.items())
         code = _code(record.function) if record.text is None else _alias(record.name, record.text)
-        parts.append(Part(record.name, term.weight, record.title, said.get("Formula", ""), values, record.source, code))
-    return LossCard(loss, tuple(parts), _pull(loss), "")
+        shown.append(
+            LossTerm(record.name, term.weight, record.title, docs.get("Formula", ""), values, record.source, code)
+        )
+    return LossCard(loss, tuple(shown), _gradients(loss), "")
 
 
 @lru_cache(maxsize=64)
-def _pull(loss: str) -> GradientAnalysis:
-    return gradient_analysis(loss, SHARE)
+def _gradients(loss: str) -> GradientAnalysis:
+    return gradient_analysis(loss, LESION_SHARE)
 
 
 def _alias(name: str, text: str) -> str:
-    """A loss that is a sum of others: the sum, then the source of each."""
+    """A loss that is a sum of others: the sum, then the code of each term."""
     from lesionloss.losses import registry
     from lesionloss.losses.spec import parse
 
@@ -80,11 +84,11 @@ def _alias(name: str, text: str) -> str:
 
 
 def _code(function: object) -> str:
-    """The source of a loss, less its docstring, which the card shows already."""
+    """The source code of a loss without its docstring, which the card already shows."""
     try:
         text = inspect.getsource(function)  # type: ignore[arg-type]
     except (OSError, TypeError):
-        return "its source file is not at hand"
+        return "its source file is not available"
     doc = getattr(function, "__doc__", None)
     quotes = [text.find('"""'), text.find('"""', text.find('"""') + 3)] if doc else [-1, -1]
     if min(quotes) < 0:

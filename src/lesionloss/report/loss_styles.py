@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results
+from lesionloss.runs.results import Results
 
-# Yellow and black of the set are left out: one vanishes on white, the other on a dark page.
+# Yellow and black of the set are left out: yellow is invisible on white, black on a dark page.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _MARKS = ("o", "s", "D", "^", "v", "P", "X")
 # The same marks for the page, inside a square of 12.
@@ -17,21 +17,20 @@ MARK_SHAPES = {
     "P": "M4 .8h4V4h3.2v4H8v3.2H4V8H.8V4H4z",
     "X": "M3.3.8 6 3.5 8.7.8l2.5 2.5L8.5 6l2.7 2.7-2.5 2.5L6 8.5l-2.7 2.7L.8 8.7 3.5 6 .8 3.3z",
 }
-# Darker than a middle grey: to the colour-blind that one looks like the pink of the set.
-_WITHOUT_NETWORK = "#686e76"
+# Darker than a middle grey, which the colour-blind confuse with the pink of the set.
+_UNTRAINED = "#686e76"
 
 
 @dataclass(frozen=True)
-class Style:
-    """How a loss looks: colour as #rrggbb, marker in matplotlib's letters."""
+class LossStyle:
+    """The colour of a loss as #rrggbb, and its mark in matplotlib's letters."""
 
     colour: str
     mark: str
 
 
-def styles(results: Results) -> dict[str, Style]:
+def choose_styles(results: Results) -> dict[str, LossStyle]:
     """A style for every loss, in the plan's order; six colours and seven marks make 42 pairs."""
-    seedless = {trial.loss for trial in results.trials if trial.method == DIFFERENCE_THRESHOLD}
-    networks = [loss for loss in results.losses if loss not in seedless]
-    chosen = {loss: Style(_COLOURS[n % len(_COLOURS)], _MARKS[n % len(_MARKS)]) for n, loss in enumerate(networks)}
-    return chosen | dict.fromkeys(seedless, Style(_WITHOUT_NETWORK, "X"))
+    networks = [loss for loss in results.losses if loss not in results.untrained]
+    chosen = {loss: LossStyle(_COLOURS[n % len(_COLOURS)], _MARKS[n % len(_MARKS)]) for n, loss in enumerate(networks)}
+    return chosen | dict.fromkeys(results.untrained, LossStyle(_UNTRAINED, "X"))

@@ -1,4 +1,4 @@
-"""One case in pictures: the same slice of the same patient for every loss."""
+"""The median case in pictures: the same slice of the same patient for every loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,10 +24,11 @@ from lesionloss.core.slice_pictures import (
     overlay,
     with_reference,
 )
-from lesionloss.report.case_views import Views, views_of
-from lesionloss.report.probability_maps import fitted, level_map, lowest_level
-from lesionloss.runs.results import Results, RunTrial
-from lesionloss.runs.values import headline_rows
+from lesionloss.report.case_views import CaseViews, views_of
+from lesionloss.report.probability_maps import first_seeds, is_lesion, probability_map
+from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.runs.results import Results
+from lesionloss.runs.run_records import RunTrial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +37,8 @@ PICTURE_PIXELS = 300
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A slice and its close-up, with a name and a note below; no pictures where the note says why."""
+class PictureTile:
+    """A slice and its close-up, with a name and a note; without pictures, the note says why."""
 
     name: str
     note: str
@@ -47,38 +48,45 @@ class Tile:
 
 @dataclass(frozen=True)
 class CaseInPictures:
-    """The median case: its number of the slice counted from the feet, tiles of visits and reference, and of losses."""
+    """The median case: its slice, counted from the feet, tiles of visits and reference, and tiles of losses."""
 
     case: str
     patient: str
     slice_number: int
-    visits: tuple[Tile, ...]
-    losses: tuple[Tile, ...]
+    visits: tuple[PictureTile, ...]
+    losses: tuple[PictureTile, ...]
     flat: bool = False
 
 
-def median_case(results: Results, metric: str) -> str | None:
-    """The case in the middle when cases are ordered by their mean over all losses and seeds; None without any value."""
-    rows = headline_rows(results, metric)
-    means = rows[np.isfinite(rows["penalised"])].groupby("case")["penalised"].mean()
-    ordered = sorted((float(value), str(case)) for case, value in means.items())
+def median_case(scores: MetricScores) -> str | None:
+    """The median case, ordered by the mean over all losses and seeds; None without any value."""
+    ordered = sorted((value, case) for case, value in scores.case_means.items())
     return ordered[(len(ordered) - 1) // 2][1] if ordered else None
 
 
-def case_in_pictures(results: Results, metric: str) -> CaseInPictures | None:
-    """Pictures of the median case; None where no case can be chosen. Raises DataError where its arrays are damaged."""
-    name = median_case(results, metric)
+def case_in_pictures(results: Results, scores: MetricScores) -> CaseInPictures | None:
+    """Pictures of the median case; None if there is no such case.
+
+    Args:
+        results: The run.
+        scores: Those of the metric that chooses the case.
+
+    Raises:
+        DataError: The file of the case is damaged.
+    """
+    name = median_case(scores)
     if name is None or name not in {case.name for case in results.cohort}:
         return None
     views = views_of(results, name)
-    height = fullest_slice(views.reference)
-    artist = _artist(views, height)
-    losses = tuple(_loss_tile(results, artist, loss, views, metric, height) for loss in results.losses)
-    return CaseInPictures(name, views.patient, height + 1, _visit_tiles(artist, views), losses, views.flat)
+    plane = fullest_slice(views.reference)
+    shown = _shown_slice(views, plane)
+    trials = {trial.loss: trial for trial in first_seeds([t for t in results.trials if t.tested(name)])}
+    losses = tuple(_loss_tile(shown, loss, trials.get(loss), views, scores, plane) for loss in results.losses)
+    return CaseInPictures(name, views.patient, plane + 1, _visit_tiles(shown, views), losses, views.flat)
 
 
 @dataclass(frozen=True)
-class _Artist:
+class _ShownSlice:
     """The planes of the slice, and how they are shown."""
 
     planes: Mapping[str, NDArray[Any]]
@@ -95,77 +103,69 @@ class _Artist:
         )
 
 
-def _artist(views: Views, height: int) -> _Artist:
-    brain, reference, low = views.brain[height], views.reference[height], views.window[0]
-    planes: dict[str, NDArray[Any]] = {title: image[height] for title, image in views.images}
+def _shown_slice(views: CaseViews, plane: int) -> _ShownSlice:
+    brain, reference, low = views.brain[plane], views.reference[plane], views.window[0]
+    planes: dict[str, NDArray[Any]] = {title: image[plane] for title, image in views.images}
     if brain.any():
-        planes = {title: np.where(brain, plane, low) for title, plane in planes.items()}
+        planes = {title: np.where(brain, pixels, low) for title, pixels in planes.items()}
     planes["reference"] = reference
     close = around(brain, views.plane_mm) if views.flat else close_up(reference, views.plane_mm, CLOSE_UP_MM)
     last = views.images[-1][0]
     pixels_mm = _pixels_mm(views, close)
-    return _Artist(planes, views.window, around(brain, views.plane_mm), close, last, pixels_mm)
+    return _ShownSlice(planes, views.window, around(brain, views.plane_mm), close, last, pixels_mm)
 
 
-def _pixels_mm(views: Views, close: Field) -> tuple[float, float]:
-    """What a pixel of the slice and of the close-up measures; pictures are drawn with about as many pixels."""
+def _pixels_mm(views: CaseViews, close: Field) -> tuple[float, float]:
+    """The size of a pixel of the slice and of the close-up; a two-dimensional picture keeps about its own pixels."""
     if not views.flat:
         return WHOLE_PIXEL_MM, CLOSE_PIXEL_MM
     return (max(close.size_mm) / PICTURE_PIXELS,) * 2
 
 
-def _visit_tiles(artist: _Artist, views: Views) -> tuple[Tile, ...]:
+def _visit_tiles(shown: _ShownSlice, views: CaseViews) -> tuple[PictureTile, ...]:
     notes = {"Baseline": "first visit", "Follow-up": "second visit, framed: close-up"}
     tiles = []
     for title, _ in views.images:
-        whole, close = artist.background(title)
-        if title == artist.last and not views.flat:
-            whole = framed(whole, artist.whole, artist.close, artist.pixels_mm[0])
-        tiles.append(Tile(title, notes.get(title, ""), whole, close))
-    whole, close = artist.background(artist.last)
-    reference = artist.planes["reference"]
-    marked = Tile(
+        whole, close = shown.background(title)
+        if title == shown.last and not views.flat:
+            whole = framed(whole, shown.whole, shown.close, shown.pixels_mm[0])
+        tiles.append(PictureTile(title, notes.get(title, ""), whole, close))
+    whole, close = shown.background(shown.last)
+    reference = shown.planes["reference"]
+    marked = PictureTile(
         "Reference",
-        f"on the {artist.last.lower()}",
-        with_reference(whole, reference, artist.whole, artist.pixels_mm[0]),
-        with_reference(close, reference, artist.close, artist.pixels_mm[1]),
+        f"on the {shown.last.lower()}",
+        with_reference(whole, reference, shown.whole, shown.pixels_mm[0]),
+        with_reference(close, reference, shown.close, shown.pixels_mm[1]),
     )
     return (*tiles, marked)
 
 
-def _loss_tile(results: Results, artist: _Artist, loss: str, views: Views, metric: str, height: int) -> Tile:
-    trial = _trial_of(results, loss, views.case)
+def _loss_tile(
+    shown: _ShownSlice, loss: str, trial: RunTrial | None, views: CaseViews, scores: MetricScores, plane: int
+) -> PictureTile:
     if trial is None:
-        return Tile(loss, "no trained network for this case", None, None)
+        return PictureTile(loss, "no trained network for this case", None, None)
     try:
-        levels = fitted(level_map(trial, views.case), views.space)
+        probability = probability_map(trial, views.case, views.space)
     except DataError:
-        return Tile(loss, "its prediction was not kept or is damaged", None, None)
-    level = lowest_level(float(trial.record.get("threshold", 0.5)))
-    prediction = views.turned(levels >= level)[height]
-    reference = artist.planes["reference"]
-    whole, close = artist.background(artist.last)
-    return Tile(
+        return PictureTile(loss, "its prediction was not kept or is damaged", None, None)
+    prediction = views.turned(is_lesion(probability, trial.threshold))[plane]
+    reference = shown.planes["reference"]
+    whole, close = shown.background(shown.last)
+    return PictureTile(
         loss,
-        _score(results, trial, views.case, metric),
-        overlay(whole, prediction, reference, artist.whole, artist.pixels_mm[0]),
-        overlay(close, prediction, reference, artist.close, artist.pixels_mm[1]),
+        _score(trial, views.case, scores),
+        overlay(whole, prediction, reference, shown.whole, shown.pixels_mm[0]),
+        overlay(close, prediction, reference, shown.close, shown.pixels_mm[1]),
     )
 
 
-def _trial_of(results: Results, loss: str, case: str) -> RunTrial | None:
-    """The trial of the lowest seed that was tested on the case."""
-    tested = [t for t in results.trials if t.loss == loss and case in t.record.get("test", [])]
-    return min(tested, key=lambda trial: trial.seed, default=None)
-
-
-def _score(results: Results, trial: RunTrial, case: str, metric: str) -> str:
-    rows = headline_rows(results, metric)
-    values = rows.loc[(rows["key"] == trial.key) & (rows["case"] == case), "value"]
-    seed = f", seed {trial.seed}" if trial.method == "network" else ""
-    value = float(values.iloc[0]) if len(values) else float("nan")
-    shown = number(value) if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
-    return f"{metric} {shown}{seed}"
+def _score(trial: RunTrial, case: str, scores: MetricScores) -> str:
+    seed = f", seed {trial.seed}" if trial.loss not in scores.untrained else ""
+    value = scores.value(trial.key, case)
+    text = number(value) if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
+    return f"{scores.metric} {text}{seed}"
 
 
 def pictures_figure(pictures: CaseInPictures) -> "Figure":
@@ -194,9 +194,9 @@ def _explain_colours(figure: "Figure") -> None:
     from matplotlib.patches import Patch
 
     keys = [
-        Patch(facecolor=TRUE_POSITIVE, label="found (true positive)"),
-        Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false alarm (false positive)"),
-        Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="missed (false negative)"),
+        Patch(facecolor=TRUE_POSITIVE, label="true positive"),
+        Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false positive"),
+        Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="false negative"),
         Patch(facecolor=REFERENCE, label="reference"),
     ]
     figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=7, frameon=False)

@@ -1,7 +1,7 @@
-"""Probability maps as they were kept: 8-bit levels on the grid of the case, and what can be counted from them.
+"""What is counted from the kept probability maps: voxels over thresholds, calibration, lesions found.
 
-A voxel is lesion at threshold t where level / 255 >= t, so 256 counts of lesion and of background voxels say all there
-is to say about thresholds and calibration of a map, and a map need be read only once.
+A voxel is lesion where its probability is at least the threshold, on the float map, as in the scores. A map is read
+once; of each map only these counts are kept.
 """
 
 import itertools
@@ -16,21 +16,27 @@ from lesionloss.core.errors import DataError
 from lesionloss.metrics.components import fewest_voxels
 from lesionloss.metrics.lesion_table import SIZE_EDGES_MM3, SizeClass
 from lesionloss.metrics.thresholds import ThresholdCounts
-from lesionloss.runs.results import DIFFERENCE_THRESHOLD, Results, RunTrial
-from lesionloss.runs.run_files import read_arrays
+from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.runs.results import Results, read_probability
+from lesionloss.runs.run_records import RunTrial
 
-Levels = NDArray[np.uint8]
+Probability = NDArray[np.float32]
 Counts = NDArray[np.int64]
 
-LEVELS = 256
-MOST_MAPS = 600  # more would take a report of a large run over a minute; then the first seeds stand for all
+MOST_MAPS = 600  # more maps take a report over a minute; then only the first seed of each loss is read
 SMALLEST_LESION_MM3 = 3.0  # as in the lesion-wise metrics
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
 BINS = 20
+_INNER_EDGES = np.linspace(0, 1, BINS + 1)[1:-1]
+
+
+def is_lesion(probability: Probability, threshold: float) -> NDArray[np.bool_]:
+    """Where a probability (*space) is lesion."""
+    return np.asarray(probability >= threshold)
 
 
 @dataclass(frozen=True)
-class Lesions:
+class ReferenceLesions:
     """Lesions of a reference: `labels` (*space), 1 for the largest; `voxels` of each (n,); `centres` (n, axes)."""
 
     labels: NDArray[np.uint16]
@@ -39,52 +45,64 @@ class Lesions:
 
 
 @dataclass(frozen=True)
-class MapFacts:
-    """One map beside its reference: voxels at each level, shape (256,), and the highest level in each lesion (n,)."""
+class CalibrationCounts:
+    """In equal bins (left, right] of probability, shapes (bins,): voxels, lesion voxels, and sum of probabilities."""
+
+    voxels: Counts
+    lesion: Counts
+    total: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MapCounts:
+    """One map beside its reference.
+
+    `over_thresholds`: voxel counts at `THRESHOLDS`; `highest`: the highest probability in each reference lesion (n,);
+    `lesion_voxels`: lesion voxels of the reference.
+    """
 
     loss: str
     case: str
     seed: int
-    lesion: Counts
-    background: Counts
-    reached: Levels
+    lesion_voxels: int
+    over_thresholds: ThresholdCounts
+    calibration: CalibrationCounts
+    highest: Probability
 
 
-def level_map(trial: RunTrial, case: str) -> Levels:
-    """The kept map in 256 levels, (*space) or (classes, *space). Raises DataError where it is absent."""
-    arrays = read_arrays(trial.folder / "predictions" / f"{case}.npz")
-    if "probability" not in arrays or arrays["probability"].dtype != np.uint8:
-        raise DataError(f"{trial.folder}/predictions/{case}.npz: no 8-bit array named 'probability'")
-    return arrays["probability"]
+def probability_map(trial: RunTrial, case: str, space: tuple[int, ...]) -> Probability:
+    """The kept map of a case (*space).
 
-
-def fitted(levels: Levels, space: tuple[int, ...]) -> Levels:
-    """A map (*space), or (classes, *space) with background first, as the level of any lesion (*space)."""
-    if levels.shape == space:
-        return levels
-    if levels.shape[1:] == space and len(levels) > 1:
-        return np.asarray(LEVELS - 1 - levels[0], dtype=np.uint8)
-    raise DataError(f"a kept map has shape {levels.shape}, its case {space}; bench again to make it anew")
+    Raises:
+        DataError: The map is absent, damaged, not float32, or not on the grid of the case.
+    """
+    found = read_probability(trial, case)
+    if found.shape != space:
+        raise DataError(
+            f"{trial.folder}/predictions/{case}.npz: expected shape {space}, got {found.shape}; bench again"
+        )
+    return found
 
 
 def trials_to_read(results: Results) -> dict[str, tuple[RunTrial, ...]]:
-    """For each case the trials tested on it: all of them, or of large runs those of each loss's first seed."""
-    tested = {c.name: [t for t in results.trials if c.name in t.record.get("test", [])] for c in results.cohort}
+    """For each case the trials tested on it: all of them, or in large runs the first seed of each loss."""
+    tested = {case.name: [t for t in results.trials if t.tested(case.name)] for case in results.cohort}
     if sum(map(len, tested.values())) <= MOST_MAPS:
         return {case: tuple(trials) for case, trials in tested.items()}
     return {case: first_seeds(trials) for case, trials in tested.items()}
 
 
 def first_seeds(trials: Sequence[RunTrial]) -> tuple[RunTrial, ...]:
-    """Of each loss the trial with the lowest seed, in the order in which losses come."""
+    """Of each loss the trial with the lowest seed, in the order of the losses' first trials."""
     chosen: dict[str, RunTrial] = {}
-    for trial in sorted(trials, key=lambda trial: trial.seed):
-        chosen.setdefault(trial.loss, trial)
+    for trial in trials:
+        if trial.loss not in chosen or trial.seed < chosen[trial.loss].seed:
+            chosen[trial.loss] = trial
     return tuple(chosen.values())
 
 
-def lesions_of(reference: NDArray[np.bool_], spacing_mm: Sequence[float]) -> Lesions:
-    """Components of the reference that share faces and exceed 3 mm3, from the largest on."""
+def lesions_of(reference: NDArray[np.bool_], spacing_mm: Sequence[float]) -> ReferenceLesions:
+    """Components of the reference (*space) that share faces and exceed 3 mm³, the largest first."""
     from scipy import ndimage
 
     labels, count = ndimage.label(reference)
@@ -96,45 +114,68 @@ def lesions_of(reference: NDArray[np.bool_], spacing_mm: Sequence[float]) -> Les
     centres = (
         ndimage.center_of_mass(reference, labels, [n + 1 for n in kept]) if kept else np.zeros((0, reference.ndim))
     )
-    return Lesions(renamed[labels], sizes[kept].astype(np.int64), np.asarray(centres, dtype=np.float64))
+    return ReferenceLesions(renamed[labels], sizes[kept].astype(np.int64), np.asarray(centres, dtype=np.float64))
 
 
-def facts_of(trial: RunTrial, case: str, levels: Levels, counted: NDArray[Any], lesions: Lesions) -> MapFacts:
-    """What a map says; `counted` (*space) holds 1 for lesion, 0 for background and 2 for voxels that are ignored."""
-    inside, all_counted = counted == 1, counted != 2
-    lesion = np.bincount(levels[inside], minlength=LEVELS)
-    lit = levels > 0  # most voxels are 0, and selecting is quicker than counting
-    every = np.bincount(levels[lit & all_counted], minlength=LEVELS)
-    every[0] = int(all_counted.sum()) - int(every.sum())
-    reached = np.zeros(len(lesions.voxels) + 1, dtype=np.uint8)
-    np.maximum.at(reached, lesions.labels[inside], levels[inside])
-    return MapFacts(trial.loss, case, trial.seed, lesion, every - lesion, reached[1:])
+def count_map(
+    trial: RunTrial, case: str, probability: Probability, counted: NDArray[np.uint8], lesions: ReferenceLesions
+) -> MapCounts:
+    """Count one map.
+
+    Args:
+        trial: The trial that made the map.
+        case: The name of the case.
+        probability: The map (*space).
+        counted: 1 for lesion, 0 for background, 2 for ignored voxels (*space).
+        lesions: The lesions of the reference, on the same grid.
+    """
+    inside = counted == 1
+    lit = is_lesion(probability, float(THRESHOLDS[0])) & (counted != 2)  # most voxels are not
+    levels, lesion = threshold_levels(probability[lit], THRESHOLDS), inside[lit]
+    tp, fp = (_at_least(levels[chosen]) for chosen in (lesion, ~lesion))
+    voxels = int(inside.sum())
+    highest = np.zeros(len(lesions.voxels) + 1, dtype=np.float32)
+    np.maximum.at(highest, lesions.labels[inside], probability[inside])
+    return MapCounts(
+        loss=trial.loss,
+        case=case,
+        seed=trial.seed,
+        lesion_voxels=voxels,
+        over_thresholds=ThresholdCounts(THRESHOLDS, tp, fp, voxels - tp),
+        calibration=_calibration_counts(probability, counted),
+        highest=highest[1:],
+    )
 
 
-def is_graded(facts: MapFacts) -> bool:
-    """Whether the map holds probabilities; the method without a network gives 0 and 1 only."""
-    return facts.loss != DIFFERENCE_THRESHOLD
+def threshold_levels(probability: Probability, thresholds: Sequence[float] | NDArray[np.float64]) -> NDArray[np.uint8]:
+    """How many of the ascending thresholds each voxel reaches, so that level > n means lesion at thresholds[n]."""
+    levels = np.zeros(probability.shape, dtype=np.uint8)
+    for threshold in thresholds:
+        levels += is_lesion(probability, float(threshold))
+    return levels
 
 
-def lowest_level(threshold: float) -> int:
-    """The lowest level that is lesion at a threshold, as `Results.probability(...) >= threshold` decides."""
-    return int(np.searchsorted(_as_probability(), np.float32(threshold)))
+def _at_least(levels: NDArray[np.uint8]) -> Counts:
+    return np.bincount(levels, minlength=len(THRESHOLDS) + 1)[::-1].cumsum()[::-1][1:]
 
 
-def _as_probability() -> NDArray[np.float32]:
-    return (np.arange(LEVELS, dtype=np.uint8) / np.float32(255)).astype(np.float32)
-
-
-def over_thresholds(facts: MapFacts, thresholds: NDArray[np.float64] = THRESHOLDS) -> ThresholdCounts:
-    """Counts of the map at each threshold, equal to `metrics.thresholds.count_thresholds` on the map."""
-    from_here = [lowest_level(threshold) for threshold in thresholds]
-    tp, fp = (np.append(counts[::-1].cumsum()[::-1], 0)[from_here] for counts in (facts.lesion, facts.background))
-    return ThresholdCounts(thresholds, tp, fp, int(facts.lesion.sum()) - tp)
+def _calibration_counts(probability: Probability, counted: NDArray[np.uint8]) -> CalibrationCounts:
+    """Binned as `metrics.calibration.reliability` does; most voxels are in the first bin and only summed."""
+    used, inside = counted != 2, counted == 1
+    binned = used & (probability >= np.float32(0.9 / BINS))
+    p, lesion = probability[binned].astype(np.float64), inside[binned]
+    place = np.searchsorted(_INNER_EDGES, p)
+    voxels, in_lesion = (np.bincount(of, minlength=BINS) for of in (place, place[lesion]))
+    total = np.bincount(place, weights=p, minlength=BINS).astype(np.float64)
+    voxels[0] += int(used.sum()) - len(p)
+    in_lesion[0] += int(inside.sum()) - int(lesion.sum())
+    total[0] += probability.sum(where=used & ~binned, dtype=np.float64)
+    return CalibrationCounts(voxels, in_lesion, total)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Voxels of all maps of a loss in equal bins (left, right] of probability: counts, mean probability, lesion share.
+    """Voxels of all maps of a loss in equal bins of probability: counts, mean probability, share of lesion.
 
     Shapes (bins,); NaN in empty bins.
     """
@@ -144,25 +185,23 @@ class Calibration:
     lesion: NDArray[np.float64]
 
 
-def calibration(facts: Sequence[MapFacts], bins: int = BINS) -> Calibration:
-    """Reliability over all maps of a loss, voxels pooled; binned as `metrics.calibration.reliability` bins one."""
-    p = _as_probability().astype(np.float64)
-    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], p)
-    lesion = np.sum([each.lesion for each in facts], axis=0)
-    every = lesion + np.sum([each.background for each in facts], axis=0)
-    voxels = np.bincount(place, weights=every, minlength=bins)
+def calibration(maps: Sequence[MapCounts]) -> Calibration:
+    """The reliability diagram over all maps of a loss, with their voxels pooled."""
+    voxels = np.sum([each.calibration.voxels for each in maps], axis=0)
     filled = np.where(voxels > 0, voxels, np.nan)
     return Calibration(
-        voxels.astype(np.int64),
-        np.bincount(place, weights=every * p, minlength=bins) / filled,
-        np.bincount(place, weights=lesion, minlength=bins) / filled,
+        voxels,
+        np.sum([each.calibration.total for each in maps], axis=0) / filled,
+        np.sum([each.calibration.lesion for each in maps], axis=0) / filled,
     )
 
 
 def detection(pairs: Sequence[tuple[Counts, NDArray[np.bool_]]], voxel_mm3: Sequence[float]) -> list[SizeClass]:
-    """Reference lesions by size, and how many of them hold a predicted voxel.
+    """Reference lesions by size, and how many of them contain a predicted voxel.
 
-    `pairs`: for each map the voxels of each lesion and whether it was found; `voxel_mm3`: of each map.
+    Args:
+        pairs: For each map the voxels of each lesion (n,) and whether it was found (n,).
+        voxel_mm3: The volume of a voxel of each map.
     """
     edges = [0.0, *SIZE_EDGES_MM3, float("inf")]
     volumes = np.concatenate([v * mm3 for (v, _), mm3 in zip(pairs, voxel_mm3, strict=True)] or [np.zeros(0)])
@@ -172,3 +211,20 @@ def detection(pairs: Sequence[tuple[Counts, NDArray[np.bool_]]], voxel_mm3: Sequ
         inside = (volumes > above) & (volumes <= up_to)
         classes.append(SizeClass(above, up_to, int(inside.sum()), int(found[inside].sum())))
     return classes
+
+
+def false_positive_mm3(results: Results, scores: MetricScores, loss: str) -> float | None:
+    """Mean predicted volume of a loss in cases without lesions, over the maps that were kept; None without any map.
+
+    Raises:
+        DataError: A map is damaged.
+    """
+    voxel_mm3 = {case.name: float(np.prod(case.spacing_mm)) for case in results.cohort}
+    trials = {trial.key: trial for trial in results.trials}
+    rows: Any = scores.without_lesions[scores.without_lesions["loss"] == loss]
+    volumes = [
+        float(is_lesion(read_probability(trials[key], case), trials[key].threshold).sum()) * voxel_mm3[case]
+        for key, case in zip(rows["key"], rows["case"], strict=True)
+        if case in voxel_mm3 and results.has_probability(key, case)
+    ]
+    return float(np.mean(volumes)) if volumes else None

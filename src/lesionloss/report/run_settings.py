@@ -1,4 +1,4 @@
-"""Settings of a run in words: sections of its plan, and the steps that made its cohort."""
+"""The settings of a run in words: sections of its plan, and the preparation steps of its cohort."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,51 +7,51 @@ from lesionloss.runs.results import Results
 from lesionloss.runs.run_files import read_json
 
 
-def part(results: Results, name: str) -> Mapping[str, Any]:
+def plan_section(results: Results, name: str) -> Mapping[str, Any]:
     """A section of the plan; empty where it has none."""
     found = results.plan.get(name, {})
     return found if isinstance(found, Mapping) else {}
 
 
-def data(results: Results) -> str:
-    """The data sets of the trials; of built-in data, what they are, since their name is a number."""
-    asked = part(results, "data")
-    seed = asked.get("synth_seed")
-    if asked.get("source") == "synth":
-        return f"synthetic patients, profile {asked.get('synth_profile')}, seed {seed}"
-    if asked.get("source") == "shapes":
+def data_words(results: Results) -> str:
+    """The data sets of the trials; for generated data their kind and seed."""
+    section = plan_section(results, "data")
+    seed = section.get("synth_seed")
+    if section.get("source") == "synth":
+        return f"synthetic patients, profile {section.get('synth_profile')}, seed {seed}"
+    if section.get("source") == "shapes":
         return f"synthetic shapes, seed {seed}"
     names = {str(trial.record.get("dataset") or "") for trial in results.trials}
     return ", ".join(sorted(names - {""}))
 
 
-def in_words(settings: Mapping[str, Any], but: Sequence[str] = ()) -> str:
+def settings_words(settings: Mapping[str, Any], but: Sequence[str] = ()) -> str:
     """`steps 120, batch 4`; settings that are empty, and those named in `but`, are left out."""
-    said = ((name, value) for name, value in settings.items() if name not in but and value not in ("", [], None))
-    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in said)
+    stated = ((name, value) for name, value in settings.items() if name not in but and value not in ("", [], None))
+    return ", ".join(f"{name.replace('_', ' ')} {value_words(value)}" for name, value in stated)
 
 
-def section(results: Results, name: str) -> str:
-    """A section of the plan as a sentence, but for the text of a network, which is said elsewhere."""
-    said = in_words(part(results, name), but=("text",))
-    return f"{name.capitalize()} settings: {said}." if said else ""
+def section_sentence(results: Results, name: str) -> str:
+    """A section of the plan as a sentence, without the text of the network."""
+    words = settings_words(plan_section(results, name), but=("text",))
+    return f"{name.capitalize()} settings: {words}." if words else ""
 
 
-def preparation(results: Results) -> str:
-    """The steps that made the cohort, with their settings, as a sentence; empty where the cohort does not say."""
+def preparation_sentence(results: Results) -> str:
+    """The preparation steps of the cohort with their settings, as a sentence; empty if the cohort has no record."""
     made = read_json(results.folder / "cohort" / "index.json").get("preparation", {})
     steps = made.get("steps", []) if isinstance(made, Mapping) else []
-    said = [f"{step} ({words})" if (words := in_words(made.get(step, {}))) else str(step) for step in steps]
-    return f" Preparation: {', '.join(said)}." if said else ""
+    described = [f"{step} ({words})" if (words := settings_words(made.get(step, {}))) else str(step) for step in steps]
+    return f" Preparation: {', '.join(described)}." if described else ""
 
 
-def plain(value: object) -> str:
+def value_words(value: object) -> str:
     """`yes`, `32 × 32 × 32`, `01, 03`, `a: 1; b: 2`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {plain(each)}" for key, each in value.items())
+        return "; ".join(f"{key}: {value_words(each)}" for key, each in value.items())
     if isinstance(value, list):
         numbers = all(isinstance(each, int | float) for each in value)
-        return (" × " if numbers else ", ").join(map(plain, value))
+        return (" × " if numbers else ", ").join(map(value_words, value))
     return str(value)

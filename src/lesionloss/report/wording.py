@@ -1,4 +1,4 @@
-"""Sentences that say no more than the numbers do."""
+"""Sentences for statistical results. They state only what the numbers support."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,47 +6,52 @@ from typing import TYPE_CHECKING
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, quoted
 
 if TYPE_CHECKING:
-    from lesionloss.statistics import Component, Difference, Luck, Outlook
+    from lesionloss.statistics import PairedDifference, PowerAnalysis, SeedVariability, VarianceComponent
 
 TEST_TITLES = {"sign_flip": "sign-flip test", "signed_rank": "Wilcoxon signed-rank test"}
 INTERVAL_METHOD = (
-    "Intervals of means hold what a two-sided sign-flip test over patients does not reject at 5 % "
-    "(with fewer than six patients: Student's t)."
+    "The 95 % interval of a mean holds all values that a two-sided sign-flip test over patients does not reject. "
+    "With fewer than six patients it is the interval of Student's t."
 )
+SEED_DEPENDENT = "depends on seed"
 
 
-def difference_sentence(difference: "Difference") -> str:
-    """What one difference shows, in one sentence, without a claim that the test does not carry."""
+def difference_sentence(difference: "PairedDifference") -> str:
+    """What one paired difference shows, without a claim that the test does not support."""
     d = difference
     if d.mean is None:
-        return f"{quoted(d.loss)} and {quoted(d.baseline)} have no patient in common: no comparison."
+        return f"{quoted(d.loss)} and {quoted(d.baseline)} have no patient in common, so they cannot be compared."
     patients = plural(d.patients, "patient")
     if d.interval is None:
-        return f"With {patients} there is neither an interval nor a test."
+        return f"With {patients} there is no interval and no test."
     decimals = decimals_for([d.mean, d.interval.low, d.interval.high])
     size = f"{number(d.mean, decimals, sign=True)} {interval(d.interval, decimals, sign=True)}"
     if d.p is None:
-        return f"Mean difference {size}; this metric describes and does not judge, so nothing is tested."
+        return f"Mean difference {size}. No value of this metric is better than another, so nothing is tested."
     if not d.can_be_shown:
         many = f" and {d.comparisons} comparisons" if d.comparisons > 1 else ""
-        return f"With {patients}{many} no test can show a difference at 5 %; the mean difference is {size}."
+        return f"With {patients}{many} no test can reach p < .05. The mean difference is {size}."
     p = f"{probability(d.p_holm)}{' after Holm' if d.comparisons > 1 else ''}"
     if not d.significant:
-        return f"No evidence of a difference ({size}, {p}); what the interval spans remains possible."
+        return f"No evidence of a difference ({size}, {p}). Every value inside the interval remains possible."
     if not d.seeds_agree:
-        return f"The patients show a difference ({size}, {p}) but the seeds disagree on its side: it may be luck."
-    if d.holds_for_new_trainings is False:
-        undone = interval(d.interval_trainings, decimals, sign=True)
-        return f"The patients show a difference ({size}, {p}) but other seeds could undo it ({undone}): it may be luck."
+        return f"The test finds a difference ({size}, {p}), but its sign is not the same for every seed."
+    if d.holds_for_new_training_runs is False:
+        wider = interval(d.interval_new_training_runs, decimals, sign=True)
+        return (
+            f"The test finds a difference ({size}, {p}), but with new training runs the interval includes 0: {wider}."
+        )
     if d.evidence is None:
-        return f"The test finds a difference ({p}) that the mean does not confirm ({size}): look at the patients."
+        return (
+            f"The test finds a difference ({p}) that the mean does not confirm ({size}). Look at the single patients."
+        )
     share = f"better in {d.improved} of {patients}"
-    luck = "; with one seed it may be the luck of one training" if len(d.seed_means) == 1 else ""
-    return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}{luck}."
+    only_one = " There is one seed, so this may hold for one training run only." if len(d.seed_means) == 1 else ""
+    return f"{d.evidence.capitalize()} than {quoted(d.baseline)}: {size}, {share}, {p}.{only_one}"
 
 
-def verdict(difference: "Difference") -> str:
-    """What a difference shows in two or three words, as its sentence says it at length."""
+def verdict(difference: "PairedDifference") -> str:
+    """The sentence of a paired difference in two or three words."""
     d = difference
     if d.evidence is not None:
         return d.evidence
@@ -56,62 +61,68 @@ def verdict(difference: "Difference") -> str:
         return "not tested"
     if not d.can_be_shown:
         return "too few patients"
-    return "may be luck" if d.significant else "no evidence"
+    return SEED_DEPENDENT if d.significant else "no evidence"
 
 
-def luck_sentence(luck: "Luck") -> str:
-    """How often another seed would crown another loss."""
-    return f"With one seed, the winner would change in {percent(luck.change)} of re-runs."
+def seed_variability_sentence(variability: "SeedVariability") -> str:
+    """How often another seed would give another best loss."""
+    share = percent(variability.winner_changes)
+    return f"Two runs with one seed each would have different best losses {share} of the time."
 
 
-_SOURCES = {
-    "loss": "the loss",
-    "fold": "the fold",
-    "patient": "the patient",
-    "seed": "the seed",
-    "rest": "the rest",
-}
+def source_words(source: str) -> str:
+    """A source of variance as it is printed: `loss × patient`."""
+    return source.replace(" x ", " × ")
 
 
-def components_sentence(components: "Sequence[Component]") -> str:
-    """Where the spread comes from, the largest source first; empty where nothing is known."""
+def components_sentence(components: "Sequence[VarianceComponent]") -> str:
+    """The sources of the variance of a score, the largest first; empty if nothing is known."""
     known = [(c.share, c.source) for c in components if c.share is not None]
     if not known:
         return ""
     parts = [
-        f"{_SOURCES.get(source, source.replace(' x ', ' × '))} {percent(share)}"
+        f"{source_words(source)} {percent(share)}"
         for share, source in sorted(known, key=lambda entry: -entry[0])
         if share >= 0.005
     ]
     unknown = [c.source for c in components if c.source == "seed" and c.share is None]
-    end = "; one seed cannot show its own share" if unknown else ""
-    return f"Of the variance of a single score: {', '.join(parts)}{end}."
+    end = ". With one seed, the share of the seed is unknown" if unknown else ""
+    return f"Sources of the variance of a single score: {', '.join(parts)}{end}."
 
 
-def outlook_sentences(outlook: "Outlook") -> tuple[str, str]:
-    """What the run could have found and what the wanted difference needs: these trainings, then new ones."""
-    o = outlook
-    decimals = decimals_for([o.wanted, o.detectable_these_trainings])
-    wanted, chance = number(o.wanted, decimals), percent(o.power)
-    here = plural(o.design.patients, "patient")
-    need = next((n for n in o.needs if n.seeds == o.design.seeds), None)
-    enough = (
-        f"{plural(need.these_trainings, 'patient')}" if need and need.these_trainings else "more than 100,000 patients"
+def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:
+    """What the run can detect and what the given difference needs: for the same training runs, then for new ones."""
+    a = analysis
+    decimals = decimals_for([a.difference, a.detectable_same_training_runs])
+    return _same_training_runs(a, decimals), _new_training_runs(a, decimals)
+
+
+def _same_training_runs(a: "PowerAnalysis", decimals: int) -> str:
+    start = f"Same training runs, new patients: with {plural(a.design.patients, 'patient')}"
+    size = next((each for each in a.sample_sizes if each.seeds == a.design.seeds), None)
+    needed = plural(size.same_training_runs, "patient") if size and size.same_training_runs else "over 100,000 patients"
+    difference = number(a.difference, decimals)
+    if a.detectable_same_training_runs is None:
+        return f"{start}, no difference can be detected. A difference of {difference} needs {needed}."
+    return (
+        f"{start}, {number(a.detectable_same_training_runs, decimals)} is detected with {percent(a.power)} power and "
+        f"{difference} with {percent(a.power_same_training_runs)}. A difference of {difference} needs {needed}."
     )
-    these = (
-        f"These trainings, new patients: {here} show {number(o.detectable_these_trainings, decimals)} "
-        f"with {chance} power, {wanted} with {percent(o.power_these_trainings)}; {wanted} needs {enough}."
-        if o.detectable_these_trainings is not None
-        else f"These trainings, new patients: {here} cannot show any difference; {wanted} needs {enough}."
-    )
-    if o.detectable_new_trainings is None:
-        return these, "New trainings: unknown with one seed per fold; add a second seed to the plan."
-    several = [(n.seeds, n.new_trainings) for n in o.needs if n.new_trainings is not None]
-    ways = [f"{plural(seeds, 'seed')} and {plural(patients, 'patient')}" for seeds, patients in several]
+
+
+def _new_training_runs(a: "PowerAnalysis", decimals: int) -> str:
+    if a.detectable_new_training_runs is None:
+        return "New training runs too: unknown with one seed per fold; add a second seed to the plan."
+    known = [(each.seeds, each.new_training_runs) for each in a.sample_sizes if each.new_training_runs is not None]
+    options = [f"{plural(patients, 'patient')} with {plural(seeds, 'seed')}" for seeds, patients in known]
+    difference = number(a.difference, decimals)
     needed = (
-        f"needs {' or '.join(ways)}" if ways else "is out of reach with 20 seeds: the luck of the seed is too large"
+        f"needs {', or '.join(options)}"
+        if options
+        else "cannot be detected with 20 seeds: the seed-to-seed variability is too large"
     )
-    return these, (
-        f"New trainings too: {plural(o.design.seeds, 'seed')} show {number(o.detectable_new_trainings, decimals)} "
-        f"with {chance} power, {wanted} with {percent(o.power_new_trainings)}; {wanted} {needed}."
+    return (
+        f"New training runs too: with {plural(a.design.seeds, 'seed')}, "
+        f"{number(a.detectable_new_training_runs, decimals)} is detected with {percent(a.power)} power and "
+        f"{difference} with {percent(a.power_new_training_runs)}. A difference of {difference} {needed}."
     )

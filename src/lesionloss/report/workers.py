@@ -1,4 +1,4 @@
-"""Parts of a report made by other processes while this one goes on."""
+"""Parts of a report are made by other processes while this one continues."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Help:
-    """Without a pool, everything is made at once and here."""
+class ReportWorkers:
+    """Other processes that make parts of a report; without a pool this process makes them."""
 
     pool: ProcessPoolExecutor | None = None
 
     def later(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        """What `make` gives, to be asked for by `result()`. It and its arguments must be of use in another process."""
+        """The result of `make`, as a future. Function and arguments must be picklable."""
         if self.pool is not None:
             return self.pool.submit(make, *args, **kwargs)
         done: Future[T] = Future()
@@ -27,10 +27,10 @@ class Help:
 
 
 @contextmanager
-def help_of(workers: int) -> Iterator[Help]:
-    """Help of so many processes, this one counted; those that were not waited for are waited for at the end."""
+def report_workers(workers: int) -> Iterator[ReportWorkers]:
+    """So many processes, including this one; at the end, wait for all of them."""
     if workers < 2:
-        yield Help()
+        yield ReportWorkers()
         return
     with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
-        yield Help(pool)
+        yield ReportWorkers(pool)

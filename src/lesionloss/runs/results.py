@@ -1,11 +1,8 @@
-"""What a run folder holds: the plan, the trials that ended well, those that failed or are missing, and the cohort.
-
-Loading reads the small files only; scores, images and probability maps are read when they are asked for.
-"""
+"""The results of a run: its plan, its trials, its cohort. Scores, images and probability maps are read when needed."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,60 +10,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.runs.trial_records import FailedTrial, MissingTrial, RunTrial
-from lesionloss.runs.run_files import read_arrays, read_json, read_toml, refuse_former_run
-from lesionloss.runs.scores import read_scores
 from lesionloss.core.catalogue import nearest
-from lesionloss.data.prepared import load_prepared
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.data.prepared import load_prepared
+from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.metric_scores import MetricScores, split_rows
+from lesionloss.runs.run_files import read_arrays, read_json
+from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
+from lesionloss.runs.scores import read_scores
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "DIFFERENCE_THRESHOLD",
-    "RUNS",
-    "CohortCase",
-    "FailedTrial",
-    "LeftOut",
-    "MissingTrial",
-    "Results",
-    "RunTrial",
-    "load",
-    "run_folders",
-]
-
 DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
+DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its test
 
 
-@dataclass(frozen=True)
-class CohortCase:
-    """One case of the cohort: its patient, the grid its masks live on, and how much lesion the reference has."""
-
-    name: str
-    patient: str
-    shape: tuple[int, ...]
-    spacing_mm: tuple[float, ...]
-    reference_mm3: float
-
-    @property
-    def diagonal_mm(self) -> float:
-        """The longest distance the grid can hold: what a missed case is charged for an infinite distance."""
-        return float(np.linalg.norm(np.asarray(self.shape) * np.asarray(self.spacing_mm)))
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A case that was found but not used, and why."""
-
-    case: str
-    reason: str
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """A run folder, read lazily; `load` makes one."""
+    """A run folder; `load` makes one. Tables and maps are read when they are first used."""
 
     folder: Path
     plan: Mapping[str, Any]
@@ -75,12 +38,14 @@ class Results:
     missing: tuple[MissingTrial, ...]
     cohort: tuple[CohortCase, ...]
     left_out: tuple[LeftOut, ...]
+    _prepared: dict[str, MetricScores] = field(default_factory=dict, repr=False)
 
     @cached_property
     def scores(self) -> "pd.DataFrame":
         """All scores.csv in one long table, with the columns `key` and `method` in front.
 
-        Raises DataError naming the file and the line where a table is damaged.
+        Raises:
+            DataError: A table is damaged; the message names file and line.
         """
         import pandas as pd
 
@@ -92,42 +57,106 @@ class Results:
             tables.append(table.assign(loss=trial.loss, fold=trial.fold, seed=trial.seed))
         return pd.concat(tables, ignore_index=True) if tables else read_scores(None).assign(key="", method="")
 
+    def metric_scores(self, metric: str) -> MetricScores:
+        """The scores of one metric, prepared at the first call and kept.
+
+        Raises:
+            UsageError: The metric was not scored, or the plan names an unknown test.
+            DataError: A table of scores is damaged.
+        """
+        if metric not in self._prepared:
+            self._prepared[metric] = self._prepare(metric)
+        return self._prepared[metric]
+
+    def _prepare(self, metric: str) -> MetricScores:
+        if metric not in self.metrics:
+            hint = nearest(metric, list(self.metrics)) if self.metrics else "no trial has been scored yet"
+            raise UsageError(f"no metric {metric!r} in {self.folder}; {hint}")
+        facts = metric_facts(metric)
+        rows, without_lesions, classes = split_rows(
+            self._held_out.get(metric, self.scores.iloc[:0]), facts, self.cohort
+        )
+        return MetricScores(
+            facts=facts,
+            rows=rows,
+            without_lesions=without_lesions,
+            classes=classes,
+            losses=self.losses,
+            untrained=self.untrained,
+            baseline=self.baseline_loss,
+            test=self.declared_test,
+            trials=self.trials,
+            failed=self.failed,
+            missing=self.missing,
+            folder=self.folder,
+        )
+
     @cached_property
-    def held_out(self) -> "Mapping[str, pd.DataFrame]":
-        """The rows of `scores` that are about held-out cases, by metric."""
+    def _held_out(self) -> "Mapping[str, pd.DataFrame]":
         table = self.scores[self.scores["split"] == "test"]
         return {str(metric): rows for metric, rows in table.groupby("metric", sort=False)}
 
     @cached_property
     def losses(self) -> tuple[str, ...]:
-        """Losses in the plan's order, then whatever else was run (the method without a network last)."""
+        """Losses in the plan's order, then all others that were run (the difference threshold last)."""
         planned = [str(text) for text in self.plan.get("losses", [])]
         found = sorted({trial.loss for trial in self.trials} | {trial.loss for trial in self.failed})
         return tuple(dict.fromkeys(planned + found))
 
     @cached_property
+    def untrained(self) -> frozenset[str]:
+        """Methods without a training run, listed as losses; they have no seed."""
+        return frozenset(trial.loss for trial in self.trials if trial.method == DIFFERENCE_THRESHOLD)
+
+    @cached_property
     def metrics(self) -> tuple[str, ...]:
         """Metrics that were scored, the primary one first, then in the plan's order."""
         scored = list(dict.fromkeys(self.scores["metric"]))
-        wished = [self.primary_metric, *map(str, self.plan.get("metrics", []))]
-        return tuple(dict.fromkeys([name for name in wished if name in scored] + scored))
+        planned = [self.primary_metric, *map(str, self.plan.get("metrics", []))]
+        return tuple(dict.fromkeys([name for name in planned if name in scored] + scored))
 
     @property
     def primary_metric(self) -> str:
+        """The metric that the plan declares as the deciding one."""
         return str(self.plan.get("primary_metric", "dice"))
 
     @property
     def baseline_loss(self) -> str:
-        """The loss the others are compared with. Raises UsageError for a run without any loss."""
+        """The loss that the others are compared with.
+
+        Raises:
+            UsageError: The run has no loss at all.
+        """
         if not self.losses:
             raise UsageError(f"{self.folder}: no loss was planned or run; there is nothing to compare")
         return str(self.plan.get("baseline_loss", self.losses[0]))
 
-    def case(self, name: str) -> dict[str, NDArray[Any]]:
-        """The arrays of a prepared case: image (channels, *space), reference, brain and, where there is one, ignore
-        (*space), affine (4, 4); `channels`: their names as JSON.
+    @property
+    def declared_test(self) -> str:
+        """The statistical test that the plan declares before the run; the sign-flip test of the mean by default.
 
-        Raises UsageError for an unknown case, DataError for a damaged file.
+        Raises:
+            UsageError: No test has this name.
+        """
+        name = str(self.plan.get("test", DECLARED_TESTS[0]))
+        if name not in DECLARED_TESTS:
+            hint = nearest(name, list(DECLARED_TESTS))
+            raise UsageError(f"{self.folder}/plan.toml: no test is named {name!r}; {hint}")
+        return name
+
+    def case(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays of a prepared case.
+
+        Args:
+            name: The case, as in `cohort`.
+
+        Returns:
+            `image` (channels, *space); `reference`, `brain` and, if there is one, `ignore` (*space); `affine` (4, 4);
+            `channels`: their names as JSON.
+
+        Raises:
+            UsageError: The case is unknown.
+            DataError: Its file is damaged.
         """
         known = [case.name for case in self.cohort]
         if name not in known:
@@ -147,125 +176,58 @@ class Results:
         return (self.folder / "trials" / Path(key).name / "predictions" / f"{Path(case).name}.npz").is_file()
 
     def probability(self, key: str, case: str) -> NDArray[np.float32]:
-        """The probability map (X, Y, Z) in [0, 1] of one held-out case, as it was kept in 8 bits.
+        """The probability map of one held-out case, as it was scored.
 
-        Raises UsageError for an unknown trial, DataError where the map is absent or damaged.
+        Args:
+            key: The key of a trial.
+            case: The name of a case that this trial was tested on.
+
+        Returns:
+            The probability of any lesion in [0, 1], float32 (*space).
+
+        Raises:
+            UsageError: The trial is unknown.
+            DataError: The map is absent, damaged or not float32.
         """
-        for trial in self.trials:
-            if trial.key == key:
-                arrays = read_arrays(trial.folder / "predictions" / f"{Path(case).name}.npz")
-                if "probability" not in arrays:
-                    raise DataError(f"{trial.folder}/predictions/{case}.npz: no array named 'probability'")
-                return (arrays["probability"] / np.float32(255)).astype(np.float32)
-        raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
+        return read_probability(self._trial(key), case)
 
     def classes(self, key: str, case: str) -> NDArray[np.uint8] | None:
-        """The class numbers (*space) that one held-out case was scored by; None where the run has one class.
+        """The class numbers (*space) that one held-out case was scored by; None if the run has one class.
 
-        Raises UsageError for an unknown trial, DataError where the file is absent or damaged.
+        Raises:
+            UsageError: The trial is unknown.
+            DataError: The file is absent or damaged.
         """
-        for trial in self.trials:
-            if trial.key == key:
-                found = read_arrays(trial.folder / "predictions" / f"{Path(case).name}.npz").get("classes")
-                return None if found is None else found.astype(np.uint8)
-        raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
+        found = read_arrays(_prediction(self._trial(key), case)).get("classes")
+        return None if found is None else found.astype(np.uint8)
 
     def machine(self, key: str) -> dict[str, Any]:
-        """What machine.json of a trial says; empty where there is none."""
+        """The content of a trial's machine.json; empty if there is none."""
         return read_json(self.folder / "trials" / Path(key).name / "machine.json")
 
+    def _trial(self, key: str) -> RunTrial:
+        for trial in self.trials:
+            if trial.key == key:
+                return trial
+        raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
 
-def load(folder: str | Path) -> Results:
-    """Read a run folder.
 
-    Raises UsageError where there is no such folder or it holds no run, DataError naming the damaged file.
+def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
+    """The probability map of a case that a trial kept, float32 (*space).
+
+    Raises:
+        DataError: The map is absent, damaged or not float32.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
-    if not (folder / "plan.toml").is_file():
-        raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
-    refuse_former_run(folder)
-    inner = run_folders(folder)
-    if inner != [folder]:
-        names = ", ".join(str(path) for path in inner)
-        raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
-    plan = read_toml(folder / "plan.toml")
-    trials = tuple(_trial(path) for path in _trial_folders(folder, failed=False))
-    done = {trial.key for trial in trials}
-    failed = tuple(_failed(path) for path in _trial_folders(folder, failed=True) if path.stem not in done)
-    cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
-    return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out)
+    path = _prediction(trial, case)
+    arrays = read_arrays(path)
+    if "probability" not in arrays:
+        raise DataError(f"{path}: no array named 'probability'; remove the trial's folder and bench again")
+    found = arrays["probability"]
+    if found.dtype != np.float32:
+        hint = ", as version 0.1 wrote it" if found.dtype == np.uint8 else ""
+        raise DataError(f"{path}: expected 'probability' as float32, got {found.dtype}{hint}; bench into a new folder")
+    return found
 
 
-def run_folders(folder: str | Path) -> list[Path]:
-    """The folders of runs that a folder holds: itself, or those of a plan of several data sets or networks."""
-    inner = [path.parent for path in sorted((Path(folder) / RUNS).glob("*/plan.toml"))]
-    return inner or [Path(folder)]
-
-
-def _trial_folders(folder: Path, *, failed: bool) -> list[Path]:
-    found = sorted(path for path in (folder / "trials").glob("*") if path.is_dir() and path.suffix != ".partial")
-    wanted = [path for path in found if (path.suffix == ".failed") == failed]
-    return [path for path in wanted if not failed or (path / "trial.toml").is_file()]
-
-
-def _trial(folder: Path) -> RunTrial:
-    record = read_toml(folder / "trial.toml")
-    try:
-        return RunTrial(
-            key=folder.name,
-            loss=str(record["loss"]),
-            method=str(record.get("method", "network")),
-            fold=int(record["fold"]),
-            seed=int(record["seed"]),
-            folder=folder,
-            record=record,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{folder}/trial.toml: key {error} is missing or not what it should be") from error
-
-
-def _failed(folder: Path) -> FailedTrial:
-    trial = _trial(folder)
-    note = folder / "failed.txt"
-    text = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return FailedTrial(folder.stem, trial.loss, trial.fold, trial.seed, lines[-1] if lines else "no reason was kept")
-
-
-def _missing(
-    plan: Mapping[str, Any], trials: tuple[RunTrial, ...], failed: tuple[FailedTrial, ...]
-) -> tuple[MissingTrial, ...]:
-    """What the plan asks for, less what is there. Folds are numbered from 0 unless the folder shows otherwise."""
-    have = {(t.loss, t.fold, t.seed) for t in trials} | {(t.loss, t.fold, t.seed) for t in failed}
-    folds = plan.get("folds", 0)
-    if isinstance(folds, int):
-        first = 1 if any(fold == folds for _, fold, _ in have) else 0
-        folds = list(range(first, first + folds))
-    return tuple(
-        MissingTrial(str(loss), int(fold), int(seed))
-        for loss in plan.get("losses", [])
-        for fold in folds
-        for seed in plan.get("seeds", [])
-        if (loss, fold, seed) not in have
-    )
-
-
-def _read_cohort(path: Path) -> tuple[tuple[CohortCase, ...], tuple[LeftOut, ...]]:
-    index = read_json(path)
-    try:
-        cases = tuple(
-            CohortCase(
-                name=str(entry["name"]),
-                patient=str(entry["patient"]),
-                shape=tuple(int(size) for size in entry["shape"]),
-                spacing_mm=tuple(float(size) for size in entry["spacing_mm"]),
-                reference_mm3=float(entry["reference_mm3"]),
-            )
-            for entry in index.get("cases", [])
-        )
-        left_out = tuple(LeftOut(str(entry["name"]), str(entry["reason"])) for entry in index.get("incomplete", []))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{path}: an entry has no usable {error}; prepare the cohort again") from error
-    return cases, left_out
+def _prediction(trial: RunTrial, case: str) -> Path:
+    return trial.folder / "predictions" / f"{Path(case).name}.npz"

@@ -1,8 +1,8 @@
 """Arithmetic of evidence on plain arrays with one value per patient: interval, tests, effect size, correction.
 
-The interval of a mean inverts the sign-flip test, so that interval and test can't contradict each other. Its bounds are
+The interval of a mean inverts the sign-flip test, so interval and test cannot contradict each other. Its bounds are
 order statistics of the means of all subsets of the patients (Hartigan, "Using subsample values as typical values",
-JASA 1969): coverage is exact where values lie symmetrically around their centre, as differences between two equally
+JASA 1969): coverage is exact if values lie symmetrically around their centre, as differences between two equally
 good losses do. docs/statistics.md has the measured coverage of this and of five other methods.
 """
 
@@ -30,17 +30,17 @@ class Interval:
 
 
 def mean(values: NDArray[np.float64]) -> float | None:
-    """The mean of (n,) values; None of none."""
+    """The mean of (n,) values; None if there are none."""
     return float(values.mean()) if len(values) else None
 
 
 def quartiles(values: NDArray[np.float64]) -> Interval | None:
-    """The middle half of (n,) values; None of none."""
+    """The middle half of (n,) values; None if there are none."""
     return Interval(*(float(bound) for bound in np.quantile(values, [0.25, 0.75]))) if len(values) else None
 
 
 def coefficient_of_variation(values: NDArray[np.float64]) -> float | None:
-    """Standard deviation (n - 1) of (n,) values by their mean; None for fewer than two or a mean of 0."""
+    """Standard deviation (n - 1) of (n,) values, divided by their mean; None for fewer than two or a mean of 0."""
     if len(values) < 2 or values.mean() == 0:
         return None
     return float(values.std(ddof=1) / abs(values.mean()))
@@ -50,7 +50,7 @@ def mean_interval(values: NDArray[np.float64]) -> Interval | None:
     """95 % interval of the mean of (n,) values, one per patient; None for fewer than two.
 
     From 6 patients on, the sign-flip test inverted. With 2 to 5 no pattern of signs is rare enough for 95 %: Student's
-    t, which leans on a normal distribution. The number of patients decides, never the values.
+    t, which assumes a normal distribution. The number of patients decides, never the values.
     """
     n = len(values)
     if n < 2:
@@ -70,7 +70,7 @@ def _t_interval(values: NDArray[np.float64]) -> Interval:
 
 
 def sign_flip_bounds(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bounds (runs,) of the 95 % intervals of the means of samples (runs, n), n at least 6."""
+    """Bounds (runs,) of the 95 % intervals of the means of samples (runs, n); n is at least 6."""
     flipped = _subsets(samples.shape[1])
     outside = _rejecting(len(flipped), ALPHA)
     means = np.partition(
@@ -99,7 +99,7 @@ def sign_flip_ps(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def _subsets(n: int) -> NDArray[np.float64]:
-    """Which of n signs are flipped (patterns, n), none and all left out; with each pattern its complement is here."""
+    """Which of n signs are flipped (patterns, n), without none and all; each pattern has its complement."""
     if n <= EXACT_UP_TO:
         half = (np.arange(1, 2 ** (n - 1))[:, None] >> np.arange(n)) & 1
     else:
@@ -111,12 +111,12 @@ def _subsets(n: int) -> NDArray[np.float64]:
 
 
 def _rejecting(patterns: int, alpha: float) -> int:
-    """How many of the patterns on each side, the observed one included, leave p below alpha."""
+    """How many patterns on each side, including the observed one, leave p below alpha."""
     return int(np.ceil(alpha * (patterns + 2) / 2)) - 1
 
 
 def attained_level(patients: int, alpha: float = ALPHA) -> float:
-    """The largest two-sided p below alpha that a sign-flip test of so many patients can give; 0 where there is none."""
+    """The largest two-sided p below alpha that a sign-flip test of so many patients can give; 0 if there is none."""
     patterns = 2**patients - 2 if patients <= EXACT_UP_TO else PATTERNS
     return 2 * max(0, _rejecting(patterns, alpha)) / (patterns + 2)
 
@@ -140,9 +140,9 @@ def signed_rank_p(differences: NDArray[np.float64]) -> float | None:
 
 
 def rank_sum_p(values: NDArray[np.float64], others: NDArray[np.float64]) -> float | None:
-    """Two-sided p of the unpaired rank-sum test; None where either has fewer than two values.
+    """Two-sided p of the unpaired rank-sum test; None if one side has fewer than two values.
 
-    For comparison with tables that used it (the DSC++ paper's); on the same patients it wastes the pairing.
+    For comparison with tables that used it (the DSC++ paper); on the same patients it ignores the pairing.
     """
     from scipy import stats
 
@@ -154,8 +154,9 @@ def rank_sum_p(values: NDArray[np.float64], others: NDArray[np.float64]) -> floa
 def rank_biserial(differences: NDArray[np.float64]) -> float | None:
     """Matched rank-biserial correlation (Kerby 2014): from -1 (all differences negative) to 1 (all positive).
 
-    The share of the ranks of positive differences minus that of negative ones; None of none. Zeros keep their ranks, as
-    Pratt proposed (1959), and count for neither side: else one patient who differs among many equal ones would give 1.
+    The share of the ranks of positive differences minus that of negative ones; None if there are none. Zeros keep their
+    ranks, as Pratt proposed (1959), and count for neither side: otherwise one patient who differs among many equal
+    ones would give 1.
     """
     from scipy import stats
 
@@ -171,7 +172,7 @@ def smallest_p(patients: int) -> float:
 
 
 def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Step-down correction (Holm 1979) over all that were tested (None stays None)."""
+    """Step-down correction (Holm 1979) over all p values; None stays None."""
     tested = sorted((p, name) for name, p in ps.items() if p is not None)
     corrected: dict[str, float | None] = dict.fromkeys(ps)
     largest = 0.0

@@ -1,4 +1,4 @@
-"""The rank of every loss, and how it scatters when patients and seeds are drawn again."""
+"""The ranks of the losses, and their spread when patients and seeds are drawn again."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.runs.results import Results
-from lesionloss.runs.values import facts
-from lesionloss.statistics.complete_blocks import Block, column_means
-from lesionloss.statistics.loss_blocks import world
+from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.statistics.complete_blocks import FoldBlock, column_means, loss_blocks
 
 RESAMPLES = 4000
 
 
 @dataclass(frozen=True)
-class Rank:
+class LossRank:
     """One loss: its rank by mean (1 is best) over `patients` patients with complete scores.
 
     `low` and `high` hold the middle 95 % of its ranks in the bootstrap over patients and seeds; `best` is the share in
-    which it came first (ties shared out); `shares[k]` is the share of rank k + 1. A description of stability, not a
-    test: with few patients or seeds the bootstrap scatters too little.
+    which it ranked first (ties are shared); `shares[k]` is the share of rank k + 1. The bootstrap describes stability
+    and is not a test: with few patients or seeds its spread is too small.
     """
 
     loss: str
@@ -32,15 +30,23 @@ class Rank:
     patients: int
 
 
-def ranks(results: Results, metric: str) -> tuple[Rank, ...]:
-    """In the plan's order; empty for fewer than two losses, without complete scores, or where nothing is better."""
-    if not facts(metric).judges:
+def rank_losses(scores: MetricScores) -> tuple[LossRank, ...]:
+    """Rank the losses by their means.
+
+    Args:
+        scores: What `Results.metric_scores` gives.
+
+    Returns:
+        One rank per loss, in the plan's order; empty for fewer than two losses or patients with complete scores, and
+        for a metric of which no value is better.
+    """
+    if not scores.facts.has_direction:
         return ()
-    found = world(results, metric, networks_only=False)
+    found = loss_blocks(scores, trained_only=False)
     if len(found.losses) < 2 or found.patients < 2:
         return ()
-    sign = -1.0 if facts(metric).lower_is_better else 1.0
-    generator = numpy_generator("bootstrap", "ranks", metric)
+    sign = -1.0 if scores.facts.lower_is_better else 1.0
+    generator = numpy_generator("bootstrap", "ranks", scores.metric)
     observed = _ranks(sign * column_means(found.blocks)[None])[0]
     drawn = sign * resampled_means(found.blocks, RESAMPLES, generator)
     places = _ranks(drawn)
@@ -48,7 +54,7 @@ def ranks(results: Results, metric: str) -> tuple[Rank, ...]:
     best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
     low, high = np.quantile(places, [0.025, 0.975], axis=0, method="nearest")
     return tuple(
-        Rank(
+        LossRank(
             loss=loss,
             rank=int(observed[index]),
             low=int(low[index]),
@@ -61,10 +67,12 @@ def ranks(results: Results, metric: str) -> tuple[Rank, ...]:
     )
 
 
-def resampled_means(blocks: tuple[Block, ...], resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
+def resampled_means(
+    blocks: tuple[FoldBlock, ...], resamples: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
     """Means (resamples, columns) after drawing patients, and in every fold its seeds, with replacement.
 
-    All losses meet the same drawn patients and seeds: they stay pairs.
+    All losses get the same drawn patients and seeds, so they stay paired.
     """
     patients = sum(len(block.patients) for block in blocks)
     taken = generator.multinomial(patients, [1 / patients] * patients, resamples) / patients

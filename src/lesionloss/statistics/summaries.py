@@ -1,12 +1,11 @@
-"""One loss in one metric over patients: means with intervals and n, misses, and the spread between seeds."""
+"""One loss in one metric over patients: means with intervals and n, empty predictions, and the spread between seeds."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesionloss.runs.results import Results
-from lesionloss.runs.values import headline_rows, patient_values, per_patient
+from lesionloss.runs.metric_scores import MetricScores, patient_values, per_patient
 from lesionloss.statistics.evidence import Interval, coefficient_of_variation, mean, mean_interval, quartiles
 
 if TYPE_CHECKING:
@@ -14,13 +13,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """One loss in one metric, over the patients that the metric can judge.
+class LossSummary:
+    """One loss in one metric, over the patients for which the metric is defined.
 
-    `mean`, `median`, `quartiles`, `coefficient_of_variation` are over the `patients_defined` of `patients` patients
-    that have a finite value, each the mean of its seeds; `predictions_defined` of `predictions` counts single
-    predictions. `misses` are empty predictions where there are lesions. `penalised_mean` charges them the diagonal of
-    the image where the metric is in mm (else it equals the mean). `trials` of `planned` trials ended well.
+    `mean`, `median`, `quartiles` and `coefficient_of_variation` are over the `patients_defined` of `patients` patients
+    that have a finite value; each value is the mean of its seeds. `predictions_defined` of `predictions` counts single
+    predictions. `empty_predictions` are empty although the case has lesions. In `penalised_mean` they count with the
+    diagonal of the image if the metric is in mm (else it equals the mean). `trials` of `planned` trials ended well.
     `seed_sd` is the standard deviation of the seeds' means over the cases that every seed has; None for one seed.
     """
 
@@ -37,7 +36,7 @@ class Summary:
     patients: int
     predictions_defined: int
     predictions: int
-    misses: int
+    empty_predictions: int
     penalised_mean: float | None
     penalised_interval: Interval | None
     seed_means: tuple[tuple[int, float], ...]
@@ -46,21 +45,29 @@ class Summary:
     planned: int
 
 
-def summarise(results: Results, metric: str) -> tuple[Summary, ...]:
-    """One summary per loss, in the plan's order. Raises UsageError for a metric that was not scored."""
-    rows = headline_rows(results, metric)
-    return tuple(_summary(results, rows[rows["loss"] == loss], loss, metric) for loss in results.losses)
+def summarise(scores: MetricScores) -> tuple[LossSummary, ...]:
+    """Summarise every loss.
+
+    Args:
+        scores: What `Results.metric_scores` gives.
+
+    Returns:
+        One summary per loss, in the plan's order.
+    """
+    return tuple(_summary(scores, loss) for loss in scores.losses)
 
 
-def _summary(results: Results, rows: "pd.DataFrame", loss: str, metric: str) -> Summary:
+def _summary(scores: MetricScores, loss: str) -> LossSummary:
+    rows = scores.of_loss(loss)
     values = patient_values(rows)
-    charged = patient_values(rows, "penalised")
+    penalised = patient_values(rows, "penalised")
     seeds = seed_means(rows, "value")
-    trials = [trial for trial in results.trials if trial.loss == loss]
-    return Summary(
+    trials = [trial for trial in scores.trials if trial.loss == loss]
+    unfinished = [*(trial.loss for trial in scores.failed), *(trial.loss for trial in scores.missing)].count(loss)
+    return LossSummary(
         loss=loss,
         method=trials[0].method if trials else "network",
-        metric=metric,
+        metric=scores.metric,
         unit=str(rows["unit"].iloc[0]) if len(rows) else "",
         mean=mean(values),
         interval=mean_interval(values),
@@ -71,13 +78,13 @@ def _summary(results: Results, rows: "pd.DataFrame", loss: str, metric: str) -> 
         patients=int(rows["patient"].nunique()),
         predictions_defined=int(np.isfinite(rows["value"]).sum()),
         predictions=len(rows),
-        misses=int((rows["status"] == "pred_empty").sum()),
-        penalised_mean=mean(charged),
-        penalised_interval=mean_interval(charged),
+        empty_predictions=int((rows["status"] == "pred_empty").sum()),
+        penalised_mean=mean(penalised),
+        penalised_interval=mean_interval(penalised),
         seed_means=seeds,
         seed_sd=float(np.std([value for _, value in seeds], ddof=1)) if len(seeds) > 1 else None,
         trials=len(trials),
-        planned=len(trials) + _lost(results, loss),
+        planned=len(trials) + unfinished,
     )
 
 
@@ -88,7 +95,3 @@ def seed_means(rows: "pd.DataFrame", column: str) -> tuple[tuple[int, float], ..
     common = finite[seeds_of_case == finite["seed"].nunique()]
     means = common.groupby("seed")[[*common.columns]].apply(lambda part: per_patient(part, column).mean())
     return tuple((int(seed), float(value)) for seed, value in means.items()) if len(common) else ()
-
-
-def _lost(results: Results, loss: str) -> int:
-    return sum(t.loss == loss for t in results.failed) + sum(t.loss == loss for t in results.missing)

@@ -1,4 +1,4 @@
-"""One person's head: the template, moved by an affine map and a smooth invertible deformation, as tissue fractions."""
+"""One person's head as tissue fractions: the template after an affine map and a smooth invertible deformation."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.synth.fields import BOX_MM, Axes, Float, Mask, Spacing, axes_within, box_axes, smooth_field, upsampled
-from lesionloss.synth.folding import Folds, folded
+from lesionloss.synth.folding import Folds, draw_folds
 from lesionloss.synth.settings import AnatomySettings
 from lesionloss.synth.template import Template, template
 
@@ -19,7 +19,7 @@ SMALLEST_JACOBIAN = 0.2  # no part of the brain may be squeezed to less than a f
 
 @dataclass(frozen=True)
 class Sampling:
-    """The voxels that a patient is drawn on, and how many along each axis make one voxel of the files."""
+    """The voxels that a patient is drawn on, and how many of them along each axis make one voxel of the files."""
 
     spacing_mm: Spacing
     pool: tuple[int, int, int]
@@ -27,7 +27,18 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """Tissue on the patient's grid, cropped to the brain. Maps are (n,) over the `n` brain voxels, float32."""
+    """The tissue of a person on a grid that is cropped to the brain.
+
+    Attributes:
+        axes: The grid.
+        brain: Brain mask (X, Y, Z).
+        surface_mm: Depth under the brain's surface (X, Y, Z), negative outside.
+        maps: Maps float32 (n,) over the n brain voxels: gm, wm, csf (fractions), ventricle_mm, caps, septum, sulcus,
+            cortex, deep and others; see `Template`.
+        points_mm: Where each brain voxel lies in the template (3, n).
+        smallest_jacobian: Smallest determinant of the derivative of the deformation.
+        ventricle_widening_mm: By how much the ventricles are wider than the template's.
+    """
 
     axes: Axes
     brain: Mask  # (X, Y, Z)
@@ -38,13 +49,21 @@ class Anatomy:
     ventricle_widening_mm: float
 
     def spread(self, values: Float, outside: float = 0.0) -> Float:
-        """A map as a volume (X, Y, Z)."""
+        """Put a map back into space.
+
+        Args:
+            values: Values (n,) of the brain voxels.
+            outside: The value of all other voxels.
+
+        Returns:
+            Values float32 (X, Y, Z).
+        """
         volume = np.full(self.brain.shape, outside, np.float32)
         volume[self.brain] = values
         return volume
 
     def infratentorial(self) -> Mask:
-        """(n,): cerebellum and brain stem."""
+        """Mark the brain voxels of cerebellum and brain stem: (n,)."""
         x, y, z = self.points_mm
         return np.asarray((z < -20) & (y < -14) & (np.abs(x) < 45))
 
@@ -59,10 +78,18 @@ class _Warp:
 
 
 def draw_anatomy(generator: np.random.Generator, sampling: Sampling, settings: AnatomySettings) -> Anatomy:
-    """A new person on a grid of the given voxels, cropped to the brain with a margin of 6 mm.
+    """Draw a new person on a grid of the given voxels, cropped to the brain with a margin of 6 mm.
 
-    Backward mapping: the tissue at a patient's point is the template's at A (x + u(x)) + s v, with A affine, u a sum
-    of cubic B-splines and v the field that widens the ventricles.
+    Backward mapping: the tissue at a patient's point is the template's at A (x + u(x)) + s v, with A affine, u a sum of
+    cubic B-splines and v the field that widens the ventricles.
+
+    Args:
+        generator: Draws the person.
+        sampling: The voxels.
+        settings: The ranges.
+
+    Returns:
+        The anatomy.
     """
     atlas = template()
     warp = _draw_warp(generator, atlas, settings)
@@ -74,13 +101,21 @@ def draw_anatomy(generator: np.random.Generator, sampling: Sampling, settings: A
     maps = atlas.tissues_at(points)
     odds = [smooth_field(generator, axes, 9.0)[brain] for _ in range(3)]
     width_mm = 0.3 + 0.15 * float(sulcus)
-    folds = folded(generator, axes, brain, surface, maps, width_mm)
+    folds = draw_folds(generator, axes, brain, surface, maps, width_mm)
     maps |= _sharpened(maps, np.stack(odds), folds, float(sulcus), float(sharpness))
     return Anatomy(axes, brain, surface, maps, points, warp.smallest_jacobian, warp.widening_mm)
 
 
 def smallest_jacobian(points_mm: Float, axes: Axes) -> float:
-    """Least determinant of the derivative of a mapping (3, X, Y, Z) in mm; positive where it does not fold."""
+    """Find the smallest determinant of the derivative of a mapping; positive where the mapping does not fold.
+
+    Args:
+        points_mm: Mapped points (3, X, Y, Z).
+        axes: The grid of the points.
+
+    Returns:
+        The determinant.
+    """
     rows = [np.gradient(component, *axes.spacing_mm) for component in points_mm]
     (a, b, c), (d, e, f), (g, h, i) = rows
     return float((a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)).min())
@@ -120,7 +155,7 @@ def _draw_affine(generator: np.random.Generator, settings: AnatomySettings) -> N
 
 
 def _mapped(axes: Axes, linear: NDArray[np.float64], offsets: Float) -> Float:
-    """A (x + u(x) - centre) + centre for every voxel: (3, X, Y, Z)."""
+    """Compute A (x + u(x) - centre) + centre for every voxel: (3, X, Y, Z)."""
     grids = np.meshgrid(
         *(axis - middle for axis, middle in zip(axes, _CENTRE_MM, strict=True)), indexing="ij", sparse=True
     )
@@ -133,7 +168,7 @@ def _mapped(axes: Axes, linear: NDArray[np.float64], offsets: Float) -> Float:
 
 
 def _bounds(warp: _Warp) -> tuple[tuple[float, float], ...]:
-    """The box around the brain with its margin, in mm, kept within the box of all grids."""
+    """Find the box around the brain with its margin, in mm, within the box of all grids."""
     inside = warp.depth_mm > -_WARP_MM
     bounds = []
     for axis, (low, high), others in zip(warp.axes, BOX_MM, ((1, 2), (0, 2), (0, 1)), strict=True):
@@ -143,10 +178,10 @@ def _bounds(warp: _Warp) -> tuple[tuple[float, float], ...]:
 
 
 def _sharpened(maps: dict[str, Float], odds: Float, folds: Folds, sulcus: float, sharpness: float) -> dict[str, Float]:
-    """Fractions of grey matter, white matter and fluid as in a person: an average brain has washed-out sulci.
+    """Sharpen the fractions of grey matter, white matter and fluid: an average brain has washed-out sulci.
 
-    Log-odds: those of the average times `sharpness`, plus `sulcus` in the middle of sulci; `odds` (3, n) tells people
-    apart.
+    Log-odds: those of the average times `sharpness`, plus `sulcus` in the middle of sulci; `odds` (3, n) differ between
+    people.
     """
     logits = np.float32(sharpness) * np.log(folds.blurred + np.float32(0.01))
     logits[0] += np.float32(0.5) * odds[0] + folds.grey

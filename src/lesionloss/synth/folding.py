@@ -1,4 +1,4 @@
-"""A person's own cortical folds: an average brain keeps only the sulci that everybody has."""
+"""A person's own cortical folds: an average brain has only the sulci that everybody has."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,12 @@ _FLUID = 0.1  # what may be fluid where there is cortex
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Log-odds that folds give to grey and take from white matter; nearness to the middle of a sulcus, 0 to 1; (n,).
+    """The effect of cortical folds on the brain voxels.
 
-    `blurred`: (3, n), fractions of grey and white matter and fluid from which the average's own folds are taken out.
+    Attributes:
+        grey: Log-odds that folds add to grey and take from white matter (n,).
+        sulcus: Nearness to the middle of a sulcus, 0 to 1 (n,).
+        blurred: Fractions of grey and white matter and fluid without the template's own folds (3, n).
     """
 
     grey: Float
@@ -30,13 +33,24 @@ class Folds:
     blurred: Float
 
 
-def folded(
+def draw_folds(
     generator: np.random.Generator, axes: Axes, brain: Mask, surface_mm: Float, maps: dict[str, Float], width_mm: float
 ) -> Folds:
-    """The folds of a new person over the brain voxels, whose maps in the template are `maps`.
+    """Draw the folds of a new person.
 
-    Sulci are the sheets where a smooth field is 0, as deep as another one lets them; grey matter lines them. Only where
-    there is cortex: near the surface, and neither deep grey matter nor cerebellum nor brain stem.
+    Sulci are the sheets where a smooth field is 0, as deep as another field lets them be; grey matter lines them. They
+    lie only where there is cortex: near the surface, and neither in deep grey matter nor in cerebellum or brain stem.
+
+    Args:
+        generator: Draws the fields.
+        axes: The grid.
+        brain: Brain mask (X, Y, Z).
+        surface_mm: Depth under the brain's surface (X, Y, Z).
+        maps: Maps of the template (n,) at the brain voxels, by name.
+        width_mm: Width of the sulci.
+
+    Returns:
+        The folds.
     """
     reach = smooth_field(generator, axes, 16.0)[brain]
     sheet_mm = np.abs(_signed_distance(generator, axes, surface_mm))[brain]
@@ -63,7 +77,7 @@ def folded(
 
 
 def _signed_distance(generator: np.random.Generator, axes: Axes, surface_mm: Float) -> Float:
-    """About the distance in mm to the zeros of a smooth field, right near them: its value over its slope.
+    """Estimate the distance in mm to the zeros of a smooth field as its value over its slope; right near the zeros.
 
     The field is drawn on the brain's surface and carried inwards, so that sulci go down into the brain, not along it.
     """
@@ -76,9 +90,9 @@ def _signed_distance(generator: np.random.Generator, axes: Axes, surface_mm: Flo
     )
     inwards, slope = _gradient(depth, coarse)
     near = (depth > 0) & (depth < _DEEPEST_MM)
-    way = depth[near] / (slope[near] + np.float32(1e-3))
+    distance = depth[near] / (slope[near] + np.float32(1e-3))
     outside = [
-        places - way * part[near] / np.float32(edge)
+        places - distance * part[near] / np.float32(edge)
         for places, part, edge in zip(np.nonzero(near), inwards, coarse.spacing_mm, strict=True)
     ]
     carried = field.copy()
@@ -88,6 +102,6 @@ def _signed_distance(generator: np.random.Generator, axes: Axes, surface_mm: Flo
 
 
 def _gradient(values: Float, axes: Axes) -> tuple[list[Float], Float]:
-    """Its parts per mm along the axes, and its length."""
+    """Compute the parts of the gradient per mm along the axes, and its length."""
     parts = [np.asarray(np.gradient(values, edge, axis=axis)) for axis, edge in enumerate(axes.spacing_mm)]
     return parts, np.sqrt(sum((part**2 for part in parts[1:]), parts[0] ** 2))

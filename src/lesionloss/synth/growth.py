@@ -1,4 +1,4 @@
-"""The shape of one lesion: it spreads from a point through the ground that is free, on cells finer than voxels."""
+"""The shape of one lesion: it spreads from a point through free ground, on cells finer than voxels."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ _LEAST = 0.6  # a lesion that finds less than this share of its volume has no ro
 
 
 @dataclass(frozen=True)
-class Seed:
-    """Where and how a lesion starts. `metric` (3, 3): what a step costs in each direction, 1 across, less along."""
+class LesionSeed:
+    """Where and how a lesion starts; `metric` (3, 3) is the cost of a step: 1 across, less along the lesion's axis."""
 
     centre_mm: tuple[float, float, float]
     metric: NDArray[np.float64]
@@ -23,26 +23,38 @@ class Seed:
 
 
 @dataclass(frozen=True, eq=False)
-class Body:
-    """A lesion at one visit on a window of the grid: share of each voxel; its signal's part there, 1 in the core."""
+class GrownLesion:
+    """A lesion at one visit on a window of the grid: share of each voxel, and its signal there, 1 in the core."""
 
     share: Float
     signal: Float
 
 
-def grown(
+def grow_lesion(
     generator: np.random.Generator,
-    seed: Seed,
+    seed: LesionSeed,
     volumes_mm3: tuple[float, ...],
     softness: float,
     ground: Mask,
     axes: Axes,
     multiples: tuple[int, int, int],
-) -> tuple[tuple[slice, slice, slice], tuple[Body, ...]] | None:
-    """Bodies of the given volumes, the smaller inside the larger, and their window; None where there is no room.
+) -> tuple[tuple[slice, slice, slice], tuple[GrownLesion, ...]] | None:
+    """Grow a lesion to the given volumes, the smaller inside the larger.
 
-    `ground` (X, Y, Z) says where a lesion may be; the window's edges lie on `multiples` of voxels. Cells are taken in
-    order of the distance in the seed's metric, roughened by smooth noise, as long as they connect to the start.
+    Cells are taken in the order of their distance in the seed's metric, roughened by smooth noise, as long as they
+    connect to the start.
+
+    Args:
+        generator: Draws the roughness.
+        seed: Where and how the lesion starts.
+        volumes_mm3: One volume per visit.
+        softness: How much weaker the border's signal is than the core's.
+        ground: Where a lesion may be (X, Y, Z).
+        axes: The grid.
+        multiples: The edges of the window lie on multiples of these numbers of voxels.
+
+    Returns:
+        The window, and the lesion at each visit; None where there is no room.
     """
     largest = max(volumes_mm3)
     cell = float(np.clip(largest ** (1 / 3) / _CELLS, *_CELL_MM))
@@ -53,7 +65,7 @@ def grown(
         return None
     cost = _cost(generator, steps, cell, seed)
     window = _aligned(axes.window(seed.centre_mm, reach * cell), axes.shape, multiples)
-    bodies: dict[float, Body] = {}
+    bodies: dict[float, GrownLesion] = {}
     for volume in sorted(set(volumes_mm3), reverse=True):
         limit = _limit(cost, free, volume / cell**3) if volume > 0 else 0.0
         if limit is None:
@@ -61,12 +73,12 @@ def grown(
         region = _connected(cost, free, limit) if volume > 0 else np.zeros_like(free)
         signal = region * (1 - np.float32(softness) * (cost / np.float32(limit or 1)) ** 2)
         share = region.astype(np.float32)
-        bodies[volume] = Body(*(_on_grid(part, steps, cell, seed, axes, window) for part in (share, signal)))
+        bodies[volume] = GrownLesion(*(_on_grid(part, steps, cell, seed, axes, window) for part in (share, signal)))
     return window, tuple(bodies[volume] for volume in volumes_mm3)
 
 
 def _free(ground: Mask, axes: Axes, centre: tuple[float, float, float], steps: NDArray[np.float64]) -> Mask:
-    """The ground at each cell, that of the voxel it lies in; none beyond the grid."""
+    """Look up the ground at each cell, that of the voxel it lies in; there is none beyond the grid."""
     places = [
         np.rint((middle + steps - axis[0]) / (axis[1] - axis[0])).astype(np.intp)
         for middle, axis in zip(centre, axes, strict=True)
@@ -77,7 +89,7 @@ def _free(ground: Mask, axes: Axes, centre: tuple[float, float, float], steps: N
     return np.asarray(ground[np.ix_(*clipped)] & x & y & z)
 
 
-def _cost(generator: np.random.Generator, steps: NDArray[np.float64], cell: float, seed: Seed) -> Float:
+def _cost(generator: np.random.Generator, steps: NDArray[np.float64], cell: float, seed: LesionSeed) -> Float:
     from scipy import ndimage
 
     shape = (len(steps),) * 3
@@ -91,7 +103,7 @@ def _cost(generator: np.random.Generator, steps: NDArray[np.float64], cell: floa
 
 
 def _connected(cost: Float, free: Mask, limit: float) -> Mask:
-    """The cells up to a cost that connect to the middle through one another's faces."""
+    """Find the cells up to a cost that connect to the middle through one another's faces."""
     from scipy import ndimage
 
     pieces, _ = ndimage.label(free & (cost <= limit))
@@ -100,7 +112,7 @@ def _connected(cost: Float, free: Mask, limit: float) -> Mask:
 
 
 def _limit(cost: Float, free: Mask, wanted: float) -> float | None:
-    """The least cost up to which the connected cells are as many as wanted, by bisection; None where they never are."""
+    """Find the least cost at which the connected cells are as many as wanted, by bisection; None if they never are."""
     low, high = 0.0, float(cost[0, cost.shape[1] // 2, cost.shape[2] // 2])
     if _connected(cost, free, high).sum() < _LEAST * wanted:
         return None
@@ -124,9 +136,14 @@ def _aligned(
 
 
 def _on_grid(
-    cells: Float, steps: NDArray[np.float64], cell: float, seed: Seed, axes: Axes, window: tuple[slice, slice, slice]
+    cells: Float,
+    steps: NDArray[np.float64],
+    cell: float,
+    seed: LesionSeed,
+    axes: Axes,
+    window: tuple[slice, slice, slice],
 ) -> Float:
-    """Cells averaged over about a voxel and read at the voxels' centres."""
+    """Average cells over about a voxel, and read them at the voxels' centres."""
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(cells, [0.35 * max(step / cell, 1) for step in axes.spacing_mm])

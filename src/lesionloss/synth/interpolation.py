@@ -1,4 +1,4 @@
-"""Reading volumes between their voxels: blocks at a time, so that what is needed stays in the cache."""
+"""Volumes read between their voxels, a block of points at a time, so that the data stay in the cache."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,15 @@ _BLOCK = 1 << 15  # points
 
 
 def rows_at(table: Float, shape: tuple[int, int, int], voxels: Float) -> Float:
-    """Trilinear interpolation of several maps at once: (C, n) from `table` (X·Y·Z, C) at voxel indices (3, n).
+    """Interpolate several maps at once, trilinearly; beyond the edge, the edge's value continues.
 
-    Beyond the edge the edge's value.
+    Args:
+        table: Maps (X·Y·Z, C).
+        shape: X, Y, Z.
+        voxels: Voxel indices (3, n), may be fractional.
+
+    Returns:
+        Values float32 (C, n).
     """
     found = np.empty((table.shape[1], voxels.shape[1]), np.float32)
     for start in range(0, voxels.shape[1], _BLOCK):
@@ -25,7 +31,15 @@ def rows_at(table: Float, shape: tuple[int, int, int], voxels: Float) -> Float:
 
 
 def values_at(volume: Float, voxels: Float) -> Float:
-    """Trilinear interpolation of one volume at voxel indices (3, n); beyond the edge the edge's value."""
+    """Interpolate one volume trilinearly; beyond the edge, the edge's value continues.
+
+    Args:
+        volume: Values (X, Y, Z).
+        voxels: Voxel indices (3, n), may be fractional.
+
+    Returns:
+        Values float32 (n,).
+    """
     x, y, z = volume.shape
     flat = np.ascontiguousarray(volume).ravel()
     found = np.empty(voxels.shape[1], np.float32)
@@ -42,16 +56,35 @@ def values_at(volume: Float, voxels: Float) -> Float:
 def resampled(
     volume: Float, matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, int, int], where: Mask
 ) -> Float:
-    """Trilinear: output voxel v of `where` holds the volume at matrix @ v + offset; 0 elsewhere."""
+    """Resample a volume trilinearly: voxel v of the result holds the volume at matrix @ v + offset.
+
+    Args:
+        volume: Values (X, Y, Z).
+        matrix: (3, 3).
+        offset: (3,).
+        shape: Shape of the result.
+        where: The voxels of the result that are computed; all others are 0.
+
+    Returns:
+        Values float32 of `shape`.
+    """
     image = np.zeros(shape, np.float32)
     image[where] = values_at(volume, _mapped(matrix, offset, where))
     return image
 
 
-def seen_from(
-    mask: Mask, matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, int, int]
-) -> Mask:
-    """Nearest: whether output voxel v lies on the mask at matrix @ v + offset; not beyond its edge."""
+def mask_at(mask: Mask, matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, int, int]) -> Mask:
+    """Resample a mask by nearest neighbour: voxel v of the result says whether matrix @ v + offset lies on the mask.
+
+    Args:
+        mask: Bool (X, Y, Z); beyond its edge there is no mask.
+        matrix: (3, 3).
+        offset: (3,).
+        shape: Shape of the result.
+
+    Returns:
+        Bool of `shape`.
+    """
     found = np.ones(shape, bool)
     base = np.zeros(shape, np.intp)
     grids = np.ogrid[tuple(slice(0, n) for n in shape)]
@@ -64,7 +97,7 @@ def seen_from(
 
 
 def _mapped(matrix: NDArray[np.float64], offset: NDArray[np.float64], where: Mask) -> Float:
-    """matrix @ v + offset for the voxels v of a mask: (3, n)."""
+    """Compute matrix @ v + offset for the voxels v of a mask: (3, n)."""
     voxels = np.stack(np.unravel_index(np.flatnonzero(where), where.shape)).astype(np.float32)
     points = np.empty_like(voxels)
     for row in range(3):
@@ -75,7 +108,7 @@ def _mapped(matrix: NDArray[np.float64], offset: NDArray[np.float64], where: Mas
 
 
 def _corners(shape: tuple[int, int, int], voxels: Float) -> tuple[NDArray[np.intp], Float]:
-    """Flat index of the lower corner of the cube around each point, and the point's place in it (3, n)."""
+    """Find the flat index of the lower corner of the cube around each point, and the point's place in it (3, n)."""
     base = np.zeros(voxels.shape[1], np.intp)
     shares = np.empty_like(voxels)
     for axis, count in enumerate(shape):
@@ -87,7 +120,7 @@ def _corners(shape: tuple[int, int, int], voxels: Float) -> tuple[NDArray[np.int
 
 
 def _cube(shape: tuple[int, int, int], shares: Float) -> list[tuple[int, Float]]:
-    """Step in the flat index and weight of each of the eight corners."""
+    """List step in the flat index and weight of each of the eight corners."""
     _, y, z = shape
     steps = (y * z, z, 1)
     corners: list[tuple[int, Float]] = []

@@ -1,4 +1,4 @@
-"""What happens where a scanner measures: thermal noise, a limited part of k-space, a head that moves meanwhile."""
+"""The measurement in k-space: thermal noise, a limited part of k-space, and a head that moves meanwhile."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,17 @@ _STILL = 0.12  # the middle part of k-space along the phase encoding; it decides
 def magnitude(
     generator: np.random.Generator, image: Float, noise: float, kept: float, motion: tuple[float, int]
 ) -> Float:
-    """The magnitude image of slices (X, Y, slices): the modulus of a signal with noise in two channels, so Rician.
+    """Measure slices: the modulus of a signal with noise in two channels, so Rician (Gudbjartsson & Patz 1995).
 
-    `noise`: sd of each channel in the result; `kept`: share of k-space that is measured along both axes (Gibbs
-    ringing below 1); `motion`: how many voxels the head moves, and the axis of the phase encoding. Source for the
-    distribution: Gudbjartsson & Patz 1995.
+    Args:
+        generator: Draws noise and motion.
+        image: Signal float32 (X, Y, slices).
+        noise: Standard deviation of each channel in the result.
+        kept: Share of k-space that is measured along both axes (below 1: Gibbs ringing).
+        motion: How many voxels the head moves, and the axis of the phase encoding.
+
+    Returns:
+        Magnitude image (X, Y, slices).
     """
     from scipy import fft
 
@@ -42,7 +48,7 @@ def magnitude(
 def _motion(
     generator: np.random.Generator, frequencies: list[Float], size: float, phase_axis: int
 ) -> NDArray[np.complex64]:
-    """Phases of k-space (X, Y) when the head is elsewhere during one to three stretches of the phase encoding."""
+    """Compute phases of k-space (X, Y) for a head that is elsewhere during one to three stretches of the encoding."""
     lines = frequencies[phase_axis]
     shifts = np.zeros((2, len(lines)), np.float32)
     for _ in range(int(generator.integers(1, 4))):

@@ -1,4 +1,4 @@
-"""The lesions of a patient: where they start, what they leave on the grid, and which voxels changed because of them."""
+"""The lesions of a patient: where they start, their voxels at each visit, and which voxels changed because of them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lesionloss.synth.anatomy import Anatomy
 from lesionloss.synth.fields import Axes, Float, Mask
-from lesionloss.synth.growth import Body, Seed, grown
+from lesionloss.synth.growth import GrownLesion, LesionSeed, grow_lesion
 from lesionloss.synth.patient_plan import KINDS, LesionPlan
 
 _TRIES = 30  # places tried before a lesion is given up
@@ -17,8 +17,19 @@ _FADED = 0.7  # a lesion whose signal falls below this share of what it was has 
 
 
 @dataclass(frozen=True)
-class Lesion:
-    """One lesion as it lies in the reference frame (the follow-up's). Coordinates are world mm, RAS+."""
+class LesionRecord:
+    """One lesion in the reference frame (the follow-up's); coordinates are world mm, RAS+.
+
+    Attributes:
+        number: Its value in the label maps.
+        kind: One of `KINDS`.
+        place: One of `PLACES`.
+        centre_mm: Centre of its voxels.
+        volume_mm3: Volume of the voxels that it has at either visit.
+        volumes_mm3: Volume of its voxels at each visit.
+        change_mm3: Volume of its voxels in the reference of change.
+        contrasts: Signal that its core adds at each visit.
+    """
 
     number: int  # its value in the label maps
     kind: str
@@ -31,29 +42,33 @@ class Lesion:
 
 
 @dataclass(frozen=True, eq=False)
-class Lesions:
-    """All lesions: label maps of either visit on the files' grid, change there (+1, -1), signal on the patient's grid.
+class LesionMaps:
+    """All lesions of a patient.
 
-    `signals`: what lesions add to the normal signal, (X, Y, Z) float32, one for each visit.
+    Attributes:
+        found: The lesions.
+        labels: Numbers of the lesions at each visit (X, Y, Z), on the grid of the files.
+        change: +1 where a lesion came, -1 where one went or faded (X, Y, Z), on the grid of the files.
+        signals: What lesions add to the normal signal at each visit, float32 (X, Y, Z), on the patient's grid.
     """
 
-    found: tuple[Lesion, ...]
+    found: tuple[LesionRecord, ...]
     labels: tuple[NDArray[np.int16], NDArray[np.int16]]
     change: NDArray[np.int8]
     signals: tuple[Float, Float]
 
     def either(self) -> NDArray[np.int16]:
-        """The numbers of the lesions at either visit."""
+        """Combine the numbers of the lesions at either visit: (X, Y, Z)."""
         return np.maximum(*self.labels)
 
     def of_kind(self, kind: str) -> NDArray[np.int16]:
-        """The numbers of the lesions of one kind, 0 elsewhere."""
+        """Keep the numbers of the lesions of one kind, 0 elsewhere: (X, Y, Z)."""
         numbers = [lesion.number for lesion in self.found if lesion.kind == kind]
         either = self.either()
         return np.where(np.isin(either, numbers), either, np.int16(0))
 
     def reference(self, wanted: str) -> Mask:
-        """The mask of "new" lesions, of "positive" change (new and enlarging), or of "change" of either sign."""
+        """Make the mask (X, Y, Z) of "new" lesions, of "positive" change (new and enlarging), or of any "change"."""
         if wanted == "new":
             return self.of_kind("new") > 0
         return np.asarray(self.change > 0 if wanted == "positive" else self.change != 0)
@@ -61,7 +76,7 @@ class Lesions:
 
 @dataclass(frozen=True, eq=False)
 class _Site:
-    """The places where lesions of a kind start: flat indices of brain voxels and their cumulated chances."""
+    """Where lesions of a kind can start: flat indices of brain voxels and their cumulated probabilities."""
 
     voxels: NDArray[np.intp]
     cumulated: NDArray[np.float64]
@@ -73,11 +88,20 @@ def grow_lesions(
     plans: tuple[LesionPlan, ...],
     pool: tuple[int, int, int],
     brain: Mask,
-) -> Lesions:
+) -> LesionMaps:
     """Grow the planned lesions one after the other; one that finds no room is left out.
 
-    Old lesions may touch, new ones touch none: each is one component. `pool`: voxels of the grid along each axis that
-    make one voxel of the files; `brain`: what is seen of the brain on the files' grid, the ground of all labels.
+    Old lesions may touch, new ones touch no other: each is one component.
+
+    Args:
+        generator: Draws places and shapes.
+        anatomy: The person's tissue.
+        plans: The lesions to grow.
+        pool: Voxels of the grid along each axis that make one voxel of the files.
+        brain: The visible brain on the grid of the files, the ground of all labels.
+
+    Returns:
+        The lesions and their maps.
     """
     ground = anatomy.spread(anatomy.maps["wm"]) > _LEAST_WM
     apart = ground.copy()
@@ -87,7 +111,7 @@ def grow_lesions(
     labels = (np.zeros(files.shape, np.int16), np.zeros(files.shape, np.int16))
     change = np.zeros(files.shape, np.int8)
     signals = (np.zeros(ground.shape, np.float32), np.zeros(ground.shape, np.float32))
-    found: list[Lesion] = []
+    found: list[LesionRecord] = []
     least_mm3 = _SMALLEST_VOXELS * files.voxel_mm3
     for plan in sorted(plans, key=lambda plan: KINDS.index(plan.kind) == 1):
         free = apart if plan.kind == "new" else ground
@@ -97,7 +121,7 @@ def grow_lesions(
             continue
         window, bodies = settled
         local = _pooled_window(window, pool)
-        before, after = (_voxels(pooled(body.share, pool)) for body in bodies)
+        before, after = (_voxels(block_means(body.share, pool)) for body in bodies)
         before, after = _nested(before, after, volumes)
         for signal, body, contrast in zip(signals, bodies, plan.contrasts, strict=True):
             np.maximum(signal[window], np.float32(contrast) * body.signal, out=signal[window])
@@ -113,7 +137,7 @@ def grow_lesions(
         ground[window] &= ~taken
         apart[window] &= ~_fattened(_blown_up(_fattened(before | after), pool) | taken)
         found.append(_describe(len(found) + 1, plan, files, local, before, after, moved))
-    return Lesions(tuple(found), labels, change, signals)
+    return LesionMaps(tuple(found), labels, change, signals)
 
 
 def _sites(anatomy: Anatomy) -> dict[str, _Site]:
@@ -144,7 +168,7 @@ def _settle(
     ventricle: Float,
     ground: Mask,
     pool: tuple[int, int, int],
-) -> tuple[tuple[slice, slice, slice], tuple[Body, ...]] | None:
+) -> tuple[tuple[slice, slice, slice], tuple[GrownLesion, ...]] | None:
     if not len(site.voxels):
         return None
     for _ in range(_TRIES):
@@ -154,8 +178,8 @@ def _settle(
             continue
         metric = _stretch(generator, plan, ventricle, start)
         centre = anatomy.axes.world_mm(start + generator.uniform(-0.45, 0.45, 3))
-        seed = Seed(centre, metric, plan.roughness)
-        body = grown(generator, seed, volumes_mm3, plan.softness, ground, anatomy.axes, pool)
+        seed = LesionSeed(centre, metric, plan.roughness)
+        body = grow_lesion(generator, seed, volumes_mm3, plan.softness, ground, anatomy.axes, pool)
         if body is not None:
             return body
     return None
@@ -164,7 +188,7 @@ def _settle(
 def _stretch(
     generator: np.random.Generator, plan: LesionPlan, ventricle: Float, start: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """The ellipsoid's metric (3, 3): long axis away from the ventricle near it (Dawson's fingers), random elsewhere."""
+    """Draw the metric (3, 3) of an ellipsoid: its long axis points away from a near ventricle (Dawson's fingers)."""
     axis = generator.standard_normal(3)
     if plan.place == "periventricular":
         corner = tuple(slice(max(0, s - 1), s + 2) for s in start)
@@ -182,8 +206,16 @@ def _pooled_window(window: tuple[slice, slice, slice], pool: tuple[int, int, int
     return first, second, third
 
 
-def pooled(fine: Float, pool: tuple[int, int, int]) -> Float:
-    """Means over blocks of voxels."""
+def block_means(fine: Float, pool: tuple[int, int, int]) -> Float:
+    """Average over blocks of voxels.
+
+    Args:
+        fine: Values (X, Y, Z).
+        pool: Voxels of a block along each axis.
+
+    Returns:
+        Means float32, one per block.
+    """
     if pool == (1, 1, 1):
         return fine
     (x, y, z), (a, b, c) = fine.shape, pool
@@ -197,7 +229,7 @@ def _blown_up(mask: Mask, pool: tuple[int, int, int]) -> Mask:
 
 
 def _voxels(share: Float) -> Mask:
-    """The largest piece of the voxels that are at least half lesion, or the fullest voxel if none is."""
+    """Keep the largest piece of the voxels that are at least half lesion, or the fullest voxel if none is."""
     from scipy import ndimage
 
     pieces, count = ndimage.label(share >= 0.5, np.ones((3, 3, 3)))
@@ -208,7 +240,7 @@ def _voxels(share: Float) -> Mask:
 
 
 def _nested(before: Mask, after: Mask, volumes_mm3: tuple[float, ...]) -> tuple[Mask, Mask]:
-    """The visit at which the lesion is larger holds the voxels of the other."""
+    """Make the larger visit of a lesion hold the voxels of the smaller."""
     if volumes_mm3[0] > volumes_mm3[1] > 0:
         before = before | after
     if volumes_mm3[1] > volumes_mm3[0] > 0:
@@ -217,7 +249,7 @@ def _nested(before: Mask, after: Mask, volumes_mm3: tuple[float, ...]) -> tuple[
 
 
 def _change(before: Mask, after: Mask, contrasts: tuple[float, float]) -> NDArray[np.int8]:
-    """+1 where a lesion came, -1 where it went or faded as a whole."""
+    """Mark +1 where a lesion came, -1 where it went or faded as a whole."""
     went = before if contrasts[1] < _FADED * contrasts[0] else before & ~after
     return np.asarray((after & ~before).astype(np.int8) - went.astype(np.int8))
 
@@ -236,10 +268,10 @@ def _describe(
     before: Mask,
     after: Mask,
     moved: NDArray[np.int8],
-) -> Lesion:
+) -> LesionRecord:
     centre = np.argwhere(before | after).mean(axis=0) + [part.start for part in window]
     voxel = files.voxel_mm3
-    return Lesion(
+    return LesionRecord(
         number=number,
         kind=plan.kind,
         place=plan.place,

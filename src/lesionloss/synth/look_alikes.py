@@ -1,4 +1,4 @@
-"""What looks like a lesion or like change and is neither: spots, vessels, flow, the choroid plexus."""
+"""Look-alikes: what looks like a lesion or like change and is neither (spots, vessels, flow, the choroid plexus)."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _PLEXUS_MM = ((-24.0, -40.0, 6.0), (24.0, -40.0, 6.0))  # the trigones in MNI sp
 
 @dataclass(frozen=True)
 class LookAlike:
-    """A thing that is no lesion. World mm; `visit` is "both", "baseline" or "followup"."""
+    """A structure that is no lesion; world mm; `visit` is "both", "baseline" or "followup"."""
 
     kind: str
     visit: str
@@ -29,7 +29,7 @@ class LookAlike:
 
 @dataclass(frozen=True, eq=False)
 class LookAlikes:
-    """All of them, and what they add to the signal at either visit (X, Y, Z)."""
+    """All look-alikes of a patient, and what they add to the signal at each visit (X, Y, Z)."""
 
     found: tuple[LookAlike, ...]
     signals: tuple[Float, Float]
@@ -38,7 +38,19 @@ class LookAlikes:
 def draw_look_alikes(
     generator: np.random.Generator, anatomy: Anatomy, plan: PatientPlan, settings: LookAlikeSettings
 ) -> LookAlikes:
-    """Draw them all; none lies deep in white matter at one visit only, where nothing but a lesion would."""
+    """Draw all look-alikes.
+
+    None lies deep in white matter at one visit only, because there only a lesion would.
+
+    Args:
+        generator: Draws them.
+        anatomy: The person's tissue.
+        plan: How many of each kind.
+        settings: The ranges of their signals.
+
+    Returns:
+        The look-alikes and their signals.
+    """
     maps = anatomy.maps
     signals = tuple(np.zeros(anatomy.brain.shape, np.float32) for _ in range(2))
     border = maps["gm"] + 0.15 * maps["wm"]
@@ -51,8 +63,8 @@ def draw_look_alikes(
     for thing in (*spots, *plexus):
         _add_blob(generator, signals, anatomy, thing)
     for extra in extras:
-        for way, vessel in vessels:
-            _add_vessel(generator, extra, anatomy, way, vessel)
+        for course, vessel in vessels:
+            _add_vessel(generator, extra, anatomy, course, vessel)
     found = [*spots, *plexus, *(vessel for _, vessel in vessels)]
     within = 1 - anatomy.spread(maps["wm"])  # it keeps out of white matter
     for signal, extra, visit, planned in zip(
@@ -96,7 +108,7 @@ def _centres(generator: np.random.Generator, anatomy: Anatomy, weight: Float, co
 
 
 def _plexus(generator: np.random.Generator, anatomy: Anatomy, contrast: float) -> list[LookAlike]:
-    """A few bright clumps in the fluid next to each trigone."""
+    """Draw a few bright clumps in the fluid next to each trigone."""
     x, y, z = anatomy.points_mm
     found: list[LookAlike] = []
     if contrast == 0:
@@ -111,32 +123,32 @@ def _plexus(generator: np.random.Generator, anatomy: Anatomy, contrast: float) -
 def _vessels(
     generator: np.random.Generator, anatomy: Anatomy, count: int, contrast: Range
 ) -> list[tuple[NDArray[np.float64], LookAlike]]:
-    """Walks of 8 to 30 mm that keep their direction, starting in sulci and cisterns: (beads, 3) world mm each."""
+    """Draw curves of 8 to 30 mm that start in sulci and cisterns: (beads, 3) world mm each."""
     weight = anatomy.maps["csf"] * (anatomy.maps["ventricle_mm"] > 2)
     vessels = []
     for start in _centres(generator, anatomy, weight, count):
         beads = int(generator.uniform(8, 30) / _BEAD_MM)
-        course = generator.standard_normal(3) + 0.35 * np.cumsum(generator.standard_normal((beads, 3)), axis=0)
-        course *= _BEAD_MM / np.linalg.norm(course, axis=1, keepdims=True)
+        steps = generator.standard_normal(3) + 0.35 * np.cumsum(generator.standard_normal((beads, 3)), axis=0)
+        steps *= _BEAD_MM / np.linalg.norm(steps, axis=1, keepdims=True)
         radius, strength = float(generator.uniform(0.4, 0.9)), float(generator.uniform(*contrast))
         vessels.append(
-            (np.array(start) + np.cumsum(course, axis=0), LookAlike("vessel", "both", start, radius, strength))
+            (np.array(start) + np.cumsum(steps, axis=0), LookAlike("vessel", "both", start, radius, strength))
         )
     return vessels
 
 
 def _add_vessel(
-    generator: np.random.Generator, volume: Float, anatomy: Anatomy, way: NDArray[np.float64], vessel: LookAlike
+    generator: np.random.Generator, volume: Float, anatomy: Anatomy, course: NDArray[np.float64], vessel: LookAlike
 ) -> None:
-    """Beads along the way; how bright a vessel is differs between the visits."""
+    """Add beads along a vessel's course; its brightness differs between the visits."""
     strength = vessel.contrast * float(generator.uniform(0.5, 1.2))
-    for bead in way:
+    for bead in course:
         x, y, z = (float(c) for c in bead)
         _add(volume, anatomy, (x, y, z), vessel.radius_mm, 0.5 * strength, np.zeros(3))
 
 
 def _add_blob(generator: np.random.Generator, volumes: tuple[Float, ...], anatomy: Anatomy, spot: LookAlike) -> None:
-    """The same Gaussian ellipsoid in each volume: sd `radius_mm`, up to 2.5 times as long in one random direction."""
+    """Add one Gaussian ellipsoid to each volume: sd `radius_mm`, up to 2.5 times as long in one random direction."""
     axis = generator.standard_normal(3)
     axis *= np.sqrt(1 - generator.uniform(1.0, 2.5) ** -2) / np.linalg.norm(axis)
     for volume in volumes:

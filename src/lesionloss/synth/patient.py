@@ -1,4 +1,4 @@
-"""One synthetic patient, from seed and index to two visits and the truth about them. No files here."""
+"""One synthetic patient, from seed and index to two visits and their exact references, without files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,40 +10,53 @@ from numpy.typing import NDArray
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.synth.anatomy import Anatomy, Sampling, draw_anatomy
-from lesionloss.synth.contrast import draw_person, visible
+from lesionloss.synth.contrast import draw_person, tissue_signal
 from lesionloss.synth.fields import Axes, Float, Mask
-from lesionloss.synth.lesions import Lesion, grow_lesions, pooled
+from lesionloss.synth.lesions import LesionRecord, block_means, grow_lesions
 from lesionloss.synth.look_alikes import LookAlike, draw_look_alikes
 from lesionloss.synth.patient_plan import KINDS, PatientPlan, plan_patient
-from lesionloss.synth.scanner import acquire, covered, no_error, registration_error, sampling_of
+from lesionloss.synth.scanner import acquire, in_field_of_view, no_error, registration_error, sampling_of
 from lesionloss.synth.settings import SynthSettings
 
 
 @dataclass(frozen=True)
 class PatientRecord:
-    """Everything that was decided and drawn, as numbers; the JSON file beside the images."""
+    """All decisions and draws of a patient as numbers: the JSON file beside the images."""
 
     seed: int
     index: int
     settings: SynthSettings
     plan: PatientPlan
-    lesions: tuple[Lesion, ...]
+    lesions: tuple[LesionRecord, ...]
     look_alikes: tuple[LookAlike, ...]
     smallest_jacobian: float
     ventricle_widening_mm: float
     brain_mm3: float
 
-    def of_kind(self, kind: str) -> tuple[Lesion, ...]:
-        """The lesions of a kind: unchanged, new, enlarging, shrinking or vanishing."""
+    def of_kind(self, kind: str) -> tuple[LesionRecord, ...]:
+        """List the lesions of a kind: unchanged, new, enlarging, shrinking or vanishing."""
         return tuple(lesion for lesion in self.lesions if lesion.kind == kind)
 
     def new_volume_mm3(self) -> float:
+        """Add up the volume of the new lesions."""
         return sum(lesion.volume_mm3 for lesion in self.of_kind("new"))
 
 
 @dataclass(frozen=True, eq=False)
 class SyntheticPatient:
-    """Two visits on one grid. All arrays (X, Y, Z), RAS+; references and labels lie in the follow-up's frame."""
+    """Two visits on one grid, with their exact references in the follow-up's frame. All arrays are (X, Y, Z), RAS+.
+
+    Attributes:
+        visits: Baseline and follow-up: skull-stripped images in the scanner's units.
+        clean: The same before scanner and misregistration; white matter is about 1.
+        reference: The mask that `settings.ground_truth` names.
+        change: 1 where a lesion came, -1 where one went or faded, else 0.
+        brain: Brain mask, within the fields of view of both visits.
+        lesions: At each visit 0, or the number of the lesion in the record.
+        kinds: For each kind the numbers of its lesions, at either visit.
+        affine: Voxel index to world mm (4, 4).
+        record: All decisions and draws.
+    """
 
     visits: tuple[NDArray[np.int16], NDArray[np.int16]]  # baseline, follow-up: skull-stripped, the scanner's units
     clean: tuple[Float, Float]  # the same before scanner and misregistration; white matter is about 1
@@ -62,15 +75,33 @@ class SyntheticPatient:
 
 
 def synthetic_patients(seed: int, settings: SynthSettings, start: int = 0) -> Iterator[SyntheticPatient]:
-    """Patients `start`, `start` + 1, … of the cohort `seed` without end, for training without files."""
+    """Yield patients without end, for training without files.
+
+    Args:
+        seed: Seed of the cohort.
+        settings: The ranges.
+        start: Index of the first patient.
+
+    Yields:
+        Patients `start`, `start` + 1, … of the cohort.
+    """
     for index in count(start):
         yield synthesise(seed, index, settings)
 
 
 def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatient:
-    """Patient `index` (from 0) of the cohort `seed`: a pure function of its arguments.
+    """Make one patient: a pure function of its arguments.
 
-    Raises UsageError for a negative index.
+    Args:
+        seed: Seed of the cohort.
+        index: Number of the patient, from 0.
+        settings: The ranges.
+
+    Returns:
+        The patient.
+
+    Raises:
+        UsageError: The index is negative.
     """
     if index < 0:
         raise UsageError(f"patient index is {index}; patients count from 0")
@@ -82,21 +113,18 @@ def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatie
     sampling = sampling_of(settings.spacing_mm, plan.followup.protocol)
     anatomy = draw_anatomy(stream("anatomy"), sampling, settings.anatomy)
     files, whole = _files_grid(anatomy, sampling)
-    brain = covered(files, covered(files, whole, plan.baseline), plan.followup)
+    brain = in_field_of_view(files, in_field_of_view(files, whole, plan.baseline), plan.followup)
     lesions = grow_lesions(stream("lesions"), anatomy, plan.lesions, sampling.pool, brain)
     looks = draw_look_alikes(stream("look-alikes"), anatomy, plan, settings.look_alikes)
     person = draw_person(stream("person"), anatomy, plan)
+    tissue = (
+        tissue_signal(stream("baseline tissue"), anatomy, person, plan.baseline, 0.0),
+        tissue_signal(stream("followup tissue"), anatomy, person, plan.followup, plan.atrophy_mm),
+    )
     signals = [
-        visible(stream(f"{name} tissue"), anatomy, person, visit, atrophy_mm)
-        + extra
-        + np.float32(visit.protocol.lesion) * lesion
-        for name, visit, atrophy_mm, extra, lesion in zip(
-            ("baseline", "followup"),
-            (plan.baseline, plan.followup),
-            (0.0, plan.atrophy_mm),
-            looks.signals,
-            lesions.signals,
-            strict=True,
+        healthy + extra + np.float32(visit.protocol.lesion) * lesion
+        for healthy, extra, visit, lesion in zip(
+            tissue, looks.signals, (plan.baseline, plan.followup), lesions.signals, strict=True
         )
     ]
     error = registration_error(stream("misregistration"), anatomy, plan.misregistration_mm)
@@ -115,7 +143,7 @@ def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatie
     )
     return SyntheticPatient(
         visits=(baseline, followup),
-        clean=(pooled(signals[0], sampling.pool), pooled(signals[1], sampling.pool)),
+        clean=(block_means(signals[0], sampling.pool), block_means(signals[1], sampling.pool)),
         reference=lesions.reference(settings.ground_truth),
         change=lesions.change,
         brain=brain,
@@ -127,6 +155,6 @@ def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatie
 
 
 def _files_grid(anatomy: Anatomy, sampling: Sampling) -> tuple[Axes, Mask]:
-    """The grid of the files and the brain on it."""
-    share = pooled(anatomy.brain.astype(np.float32), sampling.pool)
+    """Make the grid of the files and the brain on it."""
+    share = block_means(anatomy.brain.astype(np.float32), sampling.pool)
     return anatomy.axes.pooled(sampling.pool), np.asarray(share >= 0.5)

@@ -42,7 +42,7 @@ def _arrays(patient: SyntheticPatient) -> dict[str, NDArray[Any]]:
 
 
 def _turned(array: NDArray[Any], affine: NDArray[np.float64], order: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """An RAS array and its affine with the axes in another order and direction."""
+    """Give an RAS array and its affine another order and direction of axes."""
     from nibabel import orientations as nibabel_orientations
 
     orientations: Any = nibabel_orientations  # nibabel is partly typed
@@ -52,7 +52,15 @@ def _turned(array: NDArray[Any], affine: NDArray[np.float64], order: str) -> tup
 
 
 def nifti_bytes(array: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
-    """A compressed NIfTI-1 file whose bytes depend on the content alone: no time stamp, no file name."""
+    """Make a compressed NIfTI-1 file whose bytes depend on the content alone: no time stamp, no file name.
+
+    Args:
+        array: Voxels (X, Y, Z).
+        affine: Voxel index to world mm (4, 4).
+
+    Returns:
+        The content of a .nii.gz file.
+    """
     import nibabel
 
     make: Any = nibabel.Nifti1Image  # nibabel is partly typed
@@ -64,7 +72,7 @@ def nifti_bytes(array: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
 
 
 def record_as_json(record: PatientRecord) -> dict[str, Any]:
-    """Plain dictionaries, lists and numbers."""
+    """Convert a record to plain dictionaries, lists and numbers."""
     plan = asdict(record.plan)
     del plan["lesions"]  # what became of them stands under "lesions"
     plain = {field.name: getattr(record, field.name) for field in fields(record)}

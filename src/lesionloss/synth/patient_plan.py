@@ -1,4 +1,4 @@
-"""What is decided about a patient before a voxel is drawn. Cheap: thousands of plans take seconds."""
+"""The plan of a patient, drawn before any voxel. Cheap: thousands of plans take seconds."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +14,10 @@ PLANES = ("axial", "sagittal", "coronal")
 
 @dataclass(frozen=True)
 class LesionPlan:
-    """One lesion to be grown: its volume (0: absent) and the signal its core adds, at baseline and at follow-up."""
+    """One lesion to be grown: its volume (0: absent) and the signal its core adds, at baseline and at follow-up.
+
+    Contrasts are in units of normal white matter's signal.
+    """
 
     kind: str  # one of KINDS
     place: str  # one of PLACES
@@ -27,7 +30,7 @@ class LesionPlan:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A sequence on a scanner. Signals in units of normal white matter."""
+    """A sequence on a scanner; signals are in units of normal white matter's."""
 
     grey: float
     deep_grey: float
@@ -65,7 +68,7 @@ class VisitPlan:
 
 @dataclass(frozen=True)
 class PatientPlan:
-    """All counts, sizes and scanner numbers of a patient. Everything else is geometry."""
+    """All counts, sizes and scanner numbers of a patient; everything else is geometry."""
 
     lesions: tuple[LesionPlan, ...]
     spots: int
@@ -80,11 +83,21 @@ class PatientPlan:
     followup: VisitPlan
 
     def of_kind(self, kind: str) -> tuple[LesionPlan, ...]:
+        """List the planned lesions of one kind."""
         return tuple(lesion for lesion in self.lesions if lesion.kind == kind)
 
 
 def plan_patient(seed: int, index: int, settings: SynthSettings) -> PatientPlan:
-    """The plan of patient `index` (from 0) of the cohort `seed`; it depends on nothing else."""
+    """Plan a patient; the plan depends on nothing but the arguments.
+
+    Args:
+        seed: Seed of the cohort.
+        index: Number of the patient, from 0.
+        settings: The ranges.
+
+    Returns:
+        The plan.
+    """
     draw = numpy_generator(seed, "patient", index, "plan")
     lesions = _lesions(draw, settings.lesions, is_stable(seed, index, settings))
     protocol = _protocol(draw, settings)
@@ -107,7 +120,7 @@ def plan_patient(seed: int, index: int, settings: SynthSettings) -> PatientPlan:
 
 
 def is_stable(seed: int, index: int, settings: SynthSettings) -> bool:
-    """Whether a patient has no new lesion: evenly spread from a random start, so that small cohorts keep the share."""
+    """Whether a patient has no new lesion; evenly spread from a random start, so small cohorts keep the share."""
     start = numpy_generator(seed, "stable").random()
     before, after = (np.floor(start + settings.lesions.stable_share * count) for count in (index, index + 1))
     return bool(after > before)
@@ -126,7 +139,7 @@ def _count(draw: np.random.Generator, span: tuple[int, int]) -> int:
 
 
 def _log_count(draw: np.random.Generator, span: tuple[int, int]) -> int:
-    """A whole number from `span`, each ratio as likely as any other of its size."""
+    """Draw a whole number from `span`, with equal ratios equally likely."""
     low, high = span
     return min(high, int(_log_uniform(draw, (low + 1.0, high + 2.0))) - 1)
 
@@ -202,7 +215,7 @@ def _protocol(draw: np.random.Generator, settings: SynthSettings) -> Protocol:
 
 
 def _again(draw: np.random.Generator, protocol: Protocol, contrast: ContrastSettings) -> Protocol:
-    """The same protocol as it comes out at another visit."""
+    """Draw the same protocol as it turns out at another visit."""
     jitter = _uniform(draw, contrast.jitter)
     factors = np.exp(draw.normal(0, jitter, 9)).tolist()
     fields = ("grey", "deep_grey", "fluid", "rim", "caps", "septum", "surroundings", "lesion", "noise")

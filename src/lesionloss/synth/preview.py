@@ -1,4 +1,4 @@
-"""A picture sheet of a cohort: baseline, follow-up, their difference, and what changed, drawn over the follow-up."""
+"""A picture sheet of a cohort: baseline, follow-up, their difference, and the changes drawn over the follow-up."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,14 @@ _COLOURS = {"new": "#ff4d4d", "enlarging": "#ffb14d", "shrinking": "#4dd2ff", "v
 
 
 def write_preview(folder: Path, patients: int, file: Path, rows: int = 4) -> None:
-    """Draw the first `rows` patients of a written cohort to `file` (PNG, SVG or PDF by its ending)."""
+    """Draw the first patients of a written cohort.
+
+    Args:
+        folder: The cohort.
+        patients: How many patients it has.
+        file: A PNG, SVG or PDF file.
+        rows: How many patients are drawn at most.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -96,7 +103,7 @@ def _draw_row(axes: NDArray[Any], shown: _Shown) -> None:
 
 
 def _slice_of(shown: _Shown) -> int:
-    """The slice with most new lesion, or most change, or just above the middle."""
+    """Choose the slice with most new lesion, or most change, or just above the middle."""
     for masks in ([shown.kinds["new"]], list(shown.kinds.values())):
         area = np.sum([mask.sum(axis=(0, 1)) for mask in masks], axis=0)
         if area.any():

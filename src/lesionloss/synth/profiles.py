@@ -1,4 +1,4 @@
-"""Ready-made settings by name, and settings as TOML files."""
+"""Settings by name, and settings as TOML files."""
 
 import tomllib
 from collections.abc import Mapping
@@ -117,9 +117,17 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {"mixed": _MIXED, "lit": _LIT, "msse
 
 
 def profile_settings(name: str, changes: Mapping[str, Any] | None = None) -> SynthSettings:
-    """The settings of a profile, with some keys replaced: `profile_settings("demo", {"spacing_mm": 2.0})`.
+    """Make the settings of a profile: `profile_settings("demo", {"spacing_mm": 2.0})`.
 
-    Raises UsageError for an unknown profile or key, or a value out of its limits.
+    Args:
+        name: mixed, lit, msseg2 or demo.
+        changes: Keys to replace, tables as mappings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UsageError: The profile or a key is unknown, or a value is out of its limits.
     """
     if name not in PROFILES:
         raise UsageError(f"no synth profile is named {name!r}; {nearest(name, list(PROFILES))}")
@@ -127,9 +135,17 @@ def profile_settings(name: str, changes: Mapping[str, Any] | None = None) -> Syn
 
 
 def load_settings(path: Path, changes: Mapping[str, Any] | None = None) -> SynthSettings:
-    """Settings from a TOML file, which may name a `profile` that its keys change (mixed unless it does).
+    """Read settings from a TOML file, which may name a `profile` that its keys change (default: mixed).
 
-    Raises UsageError when it can't be read or a key or value is wrong.
+    Args:
+        path: The file.
+        changes: Keys to replace, tables as mappings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        UsageError: The file can't be read, or a key or value is wrong.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; `lesionloss synth --print-config` writes one to begin with")
@@ -145,7 +161,14 @@ def load_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Synth
 
 
 def as_toml(settings: SynthSettings) -> str:
-    """The whole settings, every key with its meaning; `load_settings` reads it back."""
+    """Write the whole settings as TOML, every key with its meaning; `load_settings` reads it back.
+
+    Args:
+        settings: The settings.
+
+    Returns:
+        The text.
+    """
     lines: list[str] = []
     tables: list[str] = []
     _write_part(settings, lines, tables)
@@ -169,7 +192,7 @@ def _toml_value(value: Any) -> str:
 
 
 def _merged(record: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested tables, the second's keys over the first's."""
+    """Merge nested tables; the second's keys replace the first's."""
     result = dict(record)
     for key, value in changes.items():
         held = result.get(key)

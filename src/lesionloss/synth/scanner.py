@@ -1,4 +1,4 @@
-"""From the signal of a head to an image: the scanner's own grid, what it does there, and the way to the common grid."""
+"""From the signal of a head to an image: the scanner's grid, the measurement there, the interpolation to one grid."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lesionloss.synth.anatomy import Anatomy, Sampling
 from lesionloss.synth.fields import Axes, Float, Mask, Spacing, smooth_field
-from lesionloss.synth.interpolation import resampled, seen_from
+from lesionloss.synth.interpolation import mask_at, resampled
 from lesionloss.synth.kspace import magnitude
 from lesionloss.synth.patient_plan import PLANES, Protocol, VisitPlan
 
@@ -17,7 +17,7 @@ _AROUND_MM = 4.0  # what lies further outside the brain is not drawn
 
 
 def sampling_of(spacing_mm: float | str, protocol: Protocol) -> Sampling:
-    """The voxels of the files and those that the head is drawn on: "scanner" gives the protocol's."""
+    """Choose the voxels of the files and those that the head is drawn on; "scanner" takes the protocol's."""
     if not isinstance(spacing_mm, str):
         return Sampling((spacing_mm,) * 3, (1, 1, 1))
     axis = _NORMAL_AXIS[protocol.plane]
@@ -29,18 +29,28 @@ def sampling_of(spacing_mm: float | str, protocol: Protocol) -> Sampling:
 
 @dataclass(frozen=True)
 class Rigid:
-    """x ↦ matrix @ x + shift_mm, world mm."""
+    """A rigid motion in world mm: x becomes matrix (3, 3) @ x + shift_mm (3,)."""
 
     matrix: NDArray[np.float64]
     shift_mm: NDArray[np.float64]
 
 
 def no_error() -> Rigid:
+    """Make the motion that moves nothing."""
     return Rigid(np.eye(3), np.zeros(3))
 
 
 def registration_error(generator: np.random.Generator, anatomy: Anatomy, mean_mm: float) -> Rigid:
-    """A small rigid motion whose displacement over the brain is `mean_mm` on average."""
+    """Draw a small rigid motion whose displacement over the brain is `mean_mm` on average.
+
+    Args:
+        generator: Draws the motion.
+        anatomy: The person's tissue.
+        mean_mm: Mean displacement.
+
+    Returns:
+        The motion.
+    """
     voxels = np.argwhere(anatomy.brain[::4, ::4, ::4]) * 4 * np.array(anatomy.axes.spacing_mm)
     points = voxels + anatomy.axes.origin_mm
     middle = points.mean(axis=0)
@@ -61,10 +71,22 @@ def acquire(
     visit: VisitPlan,
     error: Rigid,
 ) -> NDArray[np.int16]:
-    """One visit's image on the files' grid (X, Y, Z), 0 outside `brain`, in the scanner's units.
+    """Measure one visit.
 
-    `signal` lies on the anatomy's grid. The image is measured on the scanner's grid, tilted against the head, and
-    brought to the files' grid by linear interpolation, wrong by `error`.
+    The image is measured on the scanner's grid, tilted against the head, and brought to the grid of the files by linear
+    interpolation, displaced by `error`.
+
+    Args:
+        generator: Draws grid, bias field, noise and motion.
+        signal: Signal of the head float32 (X, Y, Z), on the anatomy's grid.
+        anatomy: The person's tissue.
+        files: The grid of the files.
+        brain: Brain mask on that grid.
+        visit: How the visit is measured.
+        error: The registration error.
+
+    Returns:
+        Image int16 on the grid of the files, 0 outside `brain`, in the scanner's units.
     """
     protocol = visit.protocol
     axis = _NORMAL_AXIS[protocol.plane]
@@ -73,7 +95,7 @@ def acquire(
     own = visit.own_grid and np.allclose(spacing, files.spacing_mm, rtol=0.02)
     native = _NativeGrid.of_files(files) if own else _NativeGrid.drawn(generator, anatomy, spacing, visit.tilt_deg)
     matrix, offset = native.into(anatomy.axes)
-    near = seen_from(anatomy.surface_mm > -_AROUND_MM, matrix, offset, native.shape)
+    near = mask_at(anatomy.surface_mm > -_AROUND_MM, matrix, offset, native.shape)
     image = resampled(profiled, matrix, offset, native.shape, near)
     image = _measured(generator, image, native, axis, visit)
     if not own:
@@ -83,8 +105,17 @@ def acquire(
     return np.where(brain, np.rint(values).clip(0, 32000), 0).astype(np.int16)
 
 
-def covered(files: Axes, brain: Mask, visit: VisitPlan) -> Mask:
-    """The part of the brain that a visit's field of view holds: it may lack the top or the bottom."""
+def in_field_of_view(files: Axes, brain: Mask, visit: VisitPlan) -> Mask:
+    """Keep the part of the brain that a visit's field of view holds; it may lack the top or the bottom.
+
+    Args:
+        files: The grid of the files.
+        brain: Brain mask on that grid.
+        visit: How the visit is measured.
+
+    Returns:
+        Bool on the same grid.
+    """
     if visit.cut_mm == 0:
         return brain
     heights = files.z[brain.any(axis=(0, 1))]
@@ -103,17 +134,18 @@ class _NativeGrid:
 
     @staticmethod
     def of_files(files: Axes) -> "_NativeGrid":
+        """Take the grid of the files as the scanner's."""
         return _NativeGrid(np.diag(files.spacing_mm), files.origin_mm, files.spacing_mm, files.shape)
 
     @staticmethod
     def drawn(generator: np.random.Generator, anatomy: Anatomy, spacing: Spacing, tilt_deg: float) -> "_NativeGrid":
-        """A grid turned about a random axis, wide enough for the head."""
+        """Draw a grid that is rotated about a random axis and wide enough for the head."""
         from scipy import fft
 
-        way = generator.standard_normal(3)
-        turn = _rotation(np.radians(tilt_deg) * way / np.linalg.norm(way))
+        axis = generator.standard_normal(3)
+        turn = _rotation(np.radians(tilt_deg) * axis / np.linalg.norm(axis))
         axes = anatomy.axes
-        low, high = axes.origin_mm, np.array([axis[-1] for axis in axes])
+        low, high = axes.origin_mm, np.array([places[-1] for places in axes])
         half = (high - low) / 2 + 70 * np.sin(np.radians(tilt_deg))
         counts = [fft.next_fast_len(int(np.ceil(2 * h / s)) + 1) for h, s in zip(half, spacing, strict=True)]
         matrix = turn @ np.diag(spacing)
@@ -122,19 +154,19 @@ class _NativeGrid:
         return _NativeGrid(matrix, origin, spacing, (counts[0], counts[1], counts[2]))
 
     def into(self, axes: Axes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Matrix and offset from these voxels to those of `axes`."""
+        """Compute matrix and offset from these voxels to those of `axes`."""
         scale = 1 / np.array(axes.spacing_mm)
         return scale[:, None] * self.matrix, scale * (self.origin_mm - axes.origin_mm)
 
     def back(self, axes: Axes, error: Rigid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Matrix and offset from the voxels of `axes`, moved by the error, to these."""
+        """Compute matrix and offset from the voxels of `axes`, moved by the error, to these."""
         inverse = np.linalg.inv(self.matrix)
         origin = error.matrix @ axes.origin_mm + error.shift_mm - self.origin_mm
         return inverse @ error.matrix @ np.diag(axes.spacing_mm), inverse @ origin
 
 
 def _native_spacing(protocol: Protocol, axes: Axes) -> Spacing:
-    """The protocol's voxels, no finer than those that the head is drawn on."""
+    """Take the protocol's voxels, no finer than those that the head is drawn on."""
     wanted = [protocol.in_plane_mm] * 3
     wanted[_NORMAL_AXIS[protocol.plane]] = protocol.slice_mm
     x, y, z = (max(a, b) for a, b in zip(wanted, axes.spacing_mm, strict=True))
@@ -142,7 +174,7 @@ def _native_spacing(protocol: Protocol, axes: Axes) -> Spacing:
 
 
 def _profiled(signal: Float, protocol: Protocol, axis: int, axes: Axes) -> Float:
-    """The signal averaged across the slices with the slice's profile, a Gaussian; itself where voxels are no finer."""
+    """Average the signal across the slices with the slice's Gaussian profile, unless voxels are no finer."""
     from scipy import ndimage
 
     if protocol.slice_mm < 1.1 * axes.spacing_mm[axis]:
@@ -153,7 +185,7 @@ def _profiled(signal: Float, protocol: Protocol, axis: int, axes: Axes) -> Float
 
 
 def _measured(generator: np.random.Generator, image: Float, native: _NativeGrid, axis: int, visit: VisitPlan) -> Float:
-    """Bias field, then noise, ringing and motion within the slices."""
+    """Apply bias field, then noise, ringing and motion within the slices."""
     protocol = visit.protocol
     steps = [np.linspace(-80, 80, n) for n in native.shape]
     bias = np.exp(np.float32(visit.bias) * smooth_field(generator, Axes(*steps), 70.0))
@@ -166,7 +198,7 @@ def _measured(generator: np.random.Generator, image: Float, native: _NativeGrid,
 
 
 def _rotation(radians: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rotation about a vector by its length (Rodrigues)."""
+    """Make the rotation about a vector by its length (Rodrigues)."""
     angle = float(np.linalg.norm(radians))
     if angle == 0:
         return np.eye(3)

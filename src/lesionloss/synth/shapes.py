@@ -1,8 +1,8 @@
 """Small built-in data for plans that need pictures or several classes: rare bright shapes on a textured ground.
 
-Not a phantom of any organ. They have what makes lesions hard for a loss: few voxels, soft borders, and blobs that look
-alike and are none. Each image is a patient. Drawn from a seed and nothing else; pictures are written in the form of the
-nuclei's `.npz` file, volumes in nnU-Net's.
+They are no phantom of any organ, but they have what makes lesions hard for a loss: few voxels, soft borders, and blobs
+that look alike and are none. Each image is a patient. They depend on a seed only. Pictures are written in the form of
+the nuclei's `.npz` file, volumes in nnU-Net's.
 """
 
 import json
@@ -34,9 +34,19 @@ class ShapesSettings:
 
 
 def write_shapes(folder: Path, patients: int, seed: int, settings: ShapesSettings) -> str:
-    """Write the images of a seed, unless they are there; gives `layout:path` to open them by.
+    """Write the images of a seed, unless they are there.
 
-    Raises UsageError for several classes in two dimensions.
+    Args:
+        folder: Where they go.
+        patients: How many images; each is a patient.
+        seed: Seed of the images.
+        settings: Their kind.
+
+    Returns:
+        `LAYOUT:PATH`, to open them by.
+
+    Raises:
+        UsageError: There are several classes in two dimensions.
     """
     if settings.axes == 2 and settings.classes > 1:
         raise UsageError("data.shapes_classes: pictures have one class; give shapes_axes = 3 for several")
@@ -51,7 +61,16 @@ def write_shapes(folder: Path, patients: int, seed: int, settings: ShapesSetting
 
 
 def draw_shapes(seed: int, index: int, settings: ShapesSettings) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """One image (*space) and its class numbers (*space); every class is there, unless its shapes are covered."""
+    """Draw one image; every class is in it, unless its shapes are covered by others.
+
+    Args:
+        seed: Seed of the images.
+        index: Number of the image, from 0.
+        settings: Its kind.
+
+    Returns:
+        Image float32 (*space) and class numbers uint8 (*space).
+    """
     rng = numpy_generator("shapes", settings.axes, settings.side, settings.classes, seed, index)
     space = (settings.side,) * settings.axes
     image = GROUND * _texture(space, rng)
@@ -72,7 +91,7 @@ def draw_shapes(seed: int, index: int, settings: ShapesSettings) -> tuple[NDArra
 def _shape(
     kind: str, space: Sequence[int], side: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Where a shape is, and its brightness from 0 to 1, soft over about a voxel."""
+    """Draw a shape: its mask, and its brightness from 0 to 1, soft over about a voxel."""
     radius = side * rng.uniform(0.05, 0.1)
     if kind == "bar":
         far = _bar_distance(space, rng, 2.0 * radius) - 0.4 * radius
@@ -84,7 +103,7 @@ def _shape(
 
 
 def _points(space: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Offsets (axes, *space) in voxels from a random centre that is not near the border."""
+    """Compute offsets (axes, *space) in voxels from a random centre that is not near the border."""
     centre = [rng.uniform(0.18, 0.82) * length for length in space]
     return np.stack(np.meshgrid(*(np.arange(n) - c for n, c in zip(space, centre, strict=True)), indexing="ij"))
 
@@ -94,7 +113,7 @@ def _distance(space: Sequence[int], rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _bar_distance(space: Sequence[int], rng: np.random.Generator, half: float) -> NDArray[np.float64]:
-    """Distance from a straight piece of 2 `half` voxels in a random direction."""
+    """Compute the distance from a straight piece of 2 `half` voxels in a random direction."""
     points = _points(space, rng)
     direction = rng.standard_normal(len(space))
     direction /= np.linalg.norm(direction)
@@ -103,7 +122,7 @@ def _bar_distance(space: Sequence[int], rng: np.random.Generator, half: float) -
 
 
 def _texture(space: Sequence[int], rng: np.random.Generator) -> NDArray[np.float64]:
-    """A smooth random field of mean 0 and standard deviation 1."""
+    """Draw a smooth random field of mean 0 and standard deviation 1."""
     from scipy.ndimage import gaussian_filter
 
     field = gaussian_filter(rng.standard_normal(space), 3.0, mode="wrap")
@@ -114,7 +133,7 @@ Images = Sequence[tuple[NDArray[np.float32], NDArray[np.uint8]]]
 
 
 def _write_pictures(path: Path, images: Images) -> None:
-    """In colours of 8 bits: the shapes are redder than what only looks like them, a little."""
+    """Write pictures in 8-bit colours; the shapes are a little redder than the look-alikes."""
     pictures = np.stack([_coloured(image, labels) for image, labels in images])
     masks = np.stack([labels.T for _, labels in images])
     with whole_file(path) as temporary, temporary.open("wb") as handle:
@@ -123,7 +142,7 @@ def _write_pictures(path: Path, images: Images) -> None:
 
 
 def _coloured(image: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(rows, columns, 3) of an image (X, Y)."""
+    """Colour an image (X, Y): (rows, columns, 3)."""
     grey = np.clip(90 + 55 * image, 0, 255)
     tint = 12.0 * labels
     colours = np.stack([grey + tint, grey, grey - tint], axis=-1)
@@ -131,7 +150,7 @@ def _coloured(image: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[
 
 
 def _write_volumes(folder: Path, images: Images, settings: ShapesSettings) -> None:
-    """Two contrasts: the second shows the ground inverted, as T1 does FLAIR."""
+    """Write two contrasts; the second shows the ground inverted, as T1 does FLAIR."""
     with whole_folder(folder) as partial:
         (partial / "imagesTr").mkdir()
         (partial / "labelsTr").mkdir()

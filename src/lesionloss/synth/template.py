@@ -1,4 +1,4 @@
-"""The MNI152 tissue maps, cut to the brain, with what is derived from them once per process."""
+"""The MNI152 tissue maps, cropped to the brain, and maps that are derived from them once per process."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -33,10 +33,14 @@ MOVES = ("depth_mm", "inward_x", "inward_y", "inward_z")
 class Template:
     """Maps on the MNI152 grid of 1 mm, as tables (X·Y·Z, maps) float32.
 
-    `tissues`: fractions of grey and white matter and fluid; signed distance to the ventricles, negative inside; 1 at
-    the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1, and their banks; nearness to cortex;
-    share of the grey matter that is deep; cerebellum and brain stem. `moves`: depth under the brain's surface (negative
-    outside), and where a point goes, in mm per mm, when the ventricles widen.
+    Attributes:
+        shape: X, Y, Z.
+        origin_mm: World coordinates of voxel (0, 0, 0).
+        tissues: Fractions of grey and white matter and fluid; signed distance to the ventricles, negative inside; 1 at
+            the tips of the ventricles' horns; 1 in the septum between them; sulci, 0 to 1, and their banks; nearness to
+            cortex; share of the grey matter that is deep; cerebellum and brain stem.
+        moves: Depth under the brain's surface (negative outside), and where a point goes, in mm per mm, when the
+            ventricles widen.
     """
 
     shape: tuple[int, int, int]
@@ -45,11 +49,25 @@ class Template:
     moves: Float
 
     def tissues_at(self, points_mm: Float) -> dict[str, Float]:
-        """Linear interpolation at world points (3, n): every map by name, (n,)."""
+        """Interpolate the tissue maps linearly.
+
+        Args:
+            points_mm: World points (3, n).
+
+        Returns:
+            Every map by name, (n,).
+        """
         return dict(zip(TISSUES, rows_at(self.tissues, self.shape, self._voxels(points_mm)), strict=True))
 
     def moves_at(self, points_mm: Float) -> Float:
-        """(4, n): depth and the inward field."""
+        """Interpolate depth and inward field linearly.
+
+        Args:
+            points_mm: World points (3, n).
+
+        Returns:
+            Depth, and three components of the field: (4, n).
+        """
         return rows_at(self.moves, self.shape, self._voxels(points_mm))
 
     def _voxels(self, points_mm: Float) -> Float:
@@ -58,7 +76,11 @@ class Template:
 
 @cache
 def template() -> Template:
-    """Load the maps from nilearn's wheel; some seconds, then kept. Raises DataError where they are not."""
+    """Load the maps from nilearn's wheel; it takes some seconds, then they are kept.
+
+    Raises:
+        DataError: The maps are not there.
+    """
     from scipy import ndimage
 
     head, affine = _map_of("t1")
@@ -95,9 +117,9 @@ def template() -> Template:
 
 
 def _map_of(name: str) -> tuple[Float, NDArray[np.float64]]:
-    """A map of the MNI152 template, its greatest value 1, and its affine.
+    """Read a map of the MNI152 template, with a greatest value of 1, and its affine.
 
-    Read from the file: importing nilearn's own loader takes longer than all the rest.
+    From the file: importing nilearn's own loader takes longer than all the rest.
     """
     import nibabel
 
@@ -121,7 +143,7 @@ def _mm_axes(shape: tuple[int, ...], origin: NDArray[np.float64]) -> list[Float]
 
 
 def _ventricles(csf: Float, origin: NDArray[np.float64]) -> Mask:
-    """The larger pieces of fluid in the ventricles' boxes."""
+    """Find the larger pieces of fluid in the ventricles' boxes."""
     from scipy import ndimage
 
     x, y, z = _mm_axes(csf.shape, origin)
@@ -143,7 +165,7 @@ def _signed_distance(mask: Mask) -> Float:
 
 
 def _caps(ventricles: Mask, origin: NDArray[np.float64]) -> Float:
-    """Blobs of 5 mm at the foremost and the hindmost point of each side's ventricle."""
+    """Place blobs of 5 mm at the foremost and the hindmost point of each side's ventricle."""
     x, y, z = _mm_axes(ventricles.shape, origin)
     caps = np.zeros(ventricles.shape, np.float32)
     voxels = np.argwhere(ventricles)
@@ -156,16 +178,17 @@ def _caps(ventricles: Mask, origin: NDArray[np.float64]) -> Float:
 
 
 def _septum(ventricles: Mask, origin: NDArray[np.float64]) -> Float:
-    """The thin wall between the lateral ventricles: the middle wherever there is a ventricle on both sides of it."""
+    """Find the thin wall between the lateral ventricles: the middle wherever there is a ventricle on both sides."""
     x, y, z = _mm_axes(ventricles.shape, origin)
     left, right = ((ventricles & (side * x >= 2) & (side * x <= 6)).any(axis=0, keepdims=True) for side in (-1, 1))
     return np.asarray(np.exp(-((x / 0.9) ** 2) / 2) * (left & right & (z > 4) & (y > -30)), dtype=np.float32)
 
 
 def _sulci(csf: Float) -> Float:
-    """Fluid outside the ventricles that stands out from its neighbourhood, as a share of what stands out there most.
+    """Find fluid outside the ventricles that stands out from its neighbourhood.
 
-    An average brain's sulci are pale; this finds their middles whatever their paleness.
+    The result is a share of what stands out there most: an average brain's sulci are pale, and this finds their middles
+    at any paleness.
     """
     from scipy import ndimage
 
@@ -184,7 +207,7 @@ def _deep(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
 
 
 def _hindbrain(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
-    """Cerebellum and brain stem: what lies under the tentorium, which falls off to the sides and to the front."""
+    """Find cerebellum and brain stem: what lies under the tentorium, which falls off to the sides and the front."""
     from scipy import ndimage
 
     x, y, z = _mm_axes(shape, origin)
@@ -195,7 +218,7 @@ def _hindbrain(shape: tuple[int, ...], origin: NDArray[np.float64]) -> Float:
 
 
 def _inward(distance: Float) -> Float:
-    """A smooth field towards the ventricles that fades with 15 mm."""
+    """Make a smooth field towards the ventricles that fades with 15 mm."""
     from scipy import ndimage
 
     slope = np.array(np.gradient(ndimage.gaussian_filter(distance, 4.0)))

@@ -1,4 +1,4 @@
-"""A cohort on disk in the MSSEG-2 folder layout. Safe to kill: a patient's folder is whole or absent."""
+"""A cohort on disk in the MSSEG-2 folder layout; writes are atomic, so each patient is there whole or not at all."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
 
 
 def patient_folder(folder: Path, index: int) -> Path:
-    """Where patient `index` (from 0) lies: training/001 is the first."""
+    """Return the folder of patient `index` (from 0): training/001 is the first."""
     return folder / "training" / f"{index + 1:03d}"
 
 
@@ -34,14 +34,23 @@ def write_cohort(
     force: bool = False,
     workers: int = 1,
 ) -> list[dict[str, Any]]:
-    """Write patients 0 … `patients` - 1 of the cohort `seed`; gives the record of each, as read from its file.
+    """Write a synthetic cohort; an interrupted or smaller one of the same seed and settings is continued.
 
-    `progress` is called with the name of each finished patient, how many are done, and of how many. An interrupted or
-    smaller cohort of the same seed and settings is continued; `force` replaces a cohort of another seed or size, and
-    writes beside foreign files. `workers`: processes that draw patients; what they draw doesn't depend on it.
+    Args:
+        folder: The folder of the cohort.
+        patients: How many patients.
+        seed: Seed of the cohort.
+        settings: The ranges.
+        progress: Called with (name of a finished patient, how many are done, of how many).
+        force: Whether to replace a cohort of another seed or size, and to write beside foreign files.
+        workers: Processes that draw patients; the patients don't depend on it.
 
-    Raises UsageError if `patients` or `workers` is less than 1, `seed` is negative or the folder holds something else,
-    and DataError if the record of a patient written earlier can't be read.
+    Returns:
+        The record of each patient, as read from its file.
+
+    Raises:
+        UsageError: `patients` or `workers` is below 1, `seed` is negative, or the folder holds something else.
+        DataError: The record of a patient written earlier can't be read.
     """
     if patients < 1:
         raise UsageError(f"--patients is {patients}; a cohort has at least 1 patient")
@@ -53,39 +62,41 @@ def write_cohort(
     _claim(folder, declared, force)
     write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
     names = [patient_folder(folder, index) for index in range(patients)]
-    tasks = [_Task(target, seed, index, settings) for index, target in enumerate(names)]
+    tasks = [_PatientTask(target, seed, index, settings) for index, target in enumerate(names)]
     missing = [task for task in tasks if not task.target.exists()]
     done = patients - len(missing)
     for task in tasks:
         if task not in missing:
             progress(task.target.name, done, patients)
-    for count, name in enumerate(_made(missing, min(workers, len(missing))), 1):
+    for count, name in enumerate(_write_patients(missing, min(workers, len(missing))), 1):
         progress(name, done + count, patients)
     return [_read_record(target) for target in names]
 
 
 @dataclass(frozen=True)
-class _Task:
+class _PatientTask:
+    """One patient to draw and write."""
+
     target: Path
     seed: int
     index: int
     settings: SynthSettings
 
-    def carry_out(self) -> str:
-        """Draw the patient and write its folder; gives its name."""
+    def write(self) -> str:
+        """Draw the patient, write its folder and return its name."""
         with whole_folder(self.target) as partial:
             write_patient(partial, synthesise(self.seed, self.index, self.settings))
         return self.target.name
 
 
-def _made(tasks: list[_Task], workers: int) -> Iterator[str]:
-    """Names of the patients as they are finished, in this process or in several new ones."""
+def _write_patients(tasks: list[_PatientTask], workers: int) -> Iterator[str]:
+    """Yield the names of the patients as they are finished, in this process or in several new ones."""
     if workers <= 1:
-        yield from (task.carry_out() for task in tasks)
+        yield from (task.write() for task in tasks)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         try:
-            for future in as_completed([pool.submit(task.carry_out) for task in tasks]):
+            for future in as_completed([pool.submit(task.write) for task in tasks]):
                 yield future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -101,7 +112,7 @@ def _read_record(patient: Path) -> dict[str, Any]:
 
 
 def _claim(folder: Path, declared: dict[str, Any], force: bool) -> None:
-    """Make sure that writing the declared cohort into `folder` destroys nothing that was not asked for."""
+    """Make sure that writing the cohort into `folder` destroys nothing without `force`."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; give a folder that is new or empty")
     if not folder.exists() or not any(folder.iterdir()):
@@ -120,14 +131,14 @@ def _claim(folder: Path, declared: dict[str, Any], force: bool) -> None:
         return
     if not force:
         raise UsageError(
-            f"{folder} holds another cohort ({_in_words(held)}); asked for {_in_words(declared)}; "
+            f"{folder} holds another cohort ({_in_words(held)}), not {_in_words(declared)}; "
             "give another folder, or add --force to replace it"
         )
     _remove_patients(folder)
 
 
 def _declared_in(folder: Path) -> dict[str, Any] | None:
-    """What the cohort in the folder says of itself; None where there is none."""
+    """Read what the cohort in the folder declares; None where there is none."""
     try:
         held = json.loads((folder / COHORT_FILE).read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
-from lesionloss.data.stream import Batch
+from lesionloss.data.batches.stream import Batch
 from lesionloss.losses.criterion import Loss
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs

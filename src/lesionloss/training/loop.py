@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from lesionloss.core.devices import without_default_device
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import torch_generator
+from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.stream import BatchStream
 from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.checkpoint_names import same_name

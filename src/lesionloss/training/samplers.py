@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lesionloss.core.ranges import Range
-from lesionloss.data.augment import CHEAP, Steps, parse_augmentation
-from lesionloss.data.patch_sampling import PositiveNegative, Sampler, WeightedCrop, WholeImages
-from lesionloss.data.window_grid import SlidingGrid
+from lesionloss.data.batches.augmentation import CHEAP, parse_augmentation
+from lesionloss.data.batches.augmentation_presets import Steps
+from lesionloss.data.batches.patch_samplers import PositiveNegative, Sampler, WeightedCrop, WholeImages
+from lesionloss.data.batches.sliding_grid import SlidingGrid
 from lesionloss.training.setting_texts import format_setting, read_setting
 from lesionloss.training.trial import TrainingRecipe
 

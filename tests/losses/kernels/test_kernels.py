@@ -9,7 +9,8 @@ from torch import Tensor
 import lesionloss as ll
 from kernel_cases import Case, agree, case, result
 from lesionloss.core.randomness import torch_generator
-from lesionloss.losses.kernels import FAST, READABLE, Batch
+from lesionloss.losses.batch import Batch
+from lesionloss.losses.kernels import FAST, READABLE
 from lesionloss.losses.kernels import fast as fast_module
 from lesionloss.losses.kernels.selection import Masked
 from random_batches import random_hyperparameters

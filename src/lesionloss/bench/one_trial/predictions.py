@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.stream import make_batch
 from lesionloss.inference import Arithmetic, Windows, lesion_mask, lesion_probability, predict_probabilities
 from lesionloss.inference.run_network import probabilities_of
 from lesionloss.training.forward import forward, split_batch

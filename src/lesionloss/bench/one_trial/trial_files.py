@@ -13,7 +13,7 @@ import torch
 
 from lesionloss.core.version import __version__
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.data.volume import axes_of
+from lesionloss.data.volume import orientation
 from lesionloss.networks.bundle import BundleRecord, save_bundle
 from lesionloss.training.loop import TrainingResult
 from lesionloss.training.trial import Trial, flat_record
@@ -75,7 +75,7 @@ def write_model(
         "seed": trial.seed,
         "steps": recipe.steps,
         "spacing_mm": [round(edge, 4) for edge in case.spacing_mm],
-        "axes": axes_of(case.affine),
+        "axes": orientation(case.affine),
     }
     bundle = BundleRecord(
         network=trial.network,

@@ -64,7 +64,7 @@ def _checked_pretraining(text: str) -> str:
 
 
 def _checked_test(name: str) -> str:
-    from lesionloss.runs.values import DECLARED_TESTS
+    from lesionloss.runs.results import DECLARED_TESTS
 
     if name not in DECLARED_TESTS:
         raise ValueError(f"no test is named {name!r}; {nearest(name, list(DECLARED_TESTS))}")
@@ -79,7 +79,7 @@ def _checked_profile(name: str) -> str:
 
 
 def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ...]:
-    from lesionloss.data.augment import format_augmentation, parse_augmentation
+    from lesionloss.data.batches.augmentation import format_augmentation, parse_augmentation
 
     return value if isinstance(value, bool) else format_augmentation(parse_augmentation(value))
 

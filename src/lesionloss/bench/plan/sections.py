@@ -18,7 +18,7 @@ from lesionloss.bench.plan.field_types import (
     Weights,
 )
 from lesionloss.core.ranges import Natural, Positive, Share
-from lesionloss.data.preparation_recipe import Crop, Recipe
+from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 
 DEFAULT_STEPS = 1000
 
@@ -46,7 +46,7 @@ class DataSection(PlanSection):
     target: str = ""
     patients: tuple[str, ...] = ()
     margin_voxels: Natural = 4
-    prepare: Recipe | None = None
+    prepare: PreparationRecipe | None = None
     synth_patients: Positive = 12
     synth_seed: int = 1
     synth_spacing_mm: Annotated[float, Field(gt=0)] = 2.0
@@ -61,11 +61,11 @@ class DataSection(PlanSection):
         return {"source": value} if isinstance(value, str) else value
 
     @property
-    def preparation(self) -> Recipe:
+    def preparation(self) -> PreparationRecipe:
         """The steps by which the cases are prepared."""
         if self.prepare is None and self.source == "shapes":
-            return Recipe(steps=("normalise",))
-        return self.prepare or Recipe(crop=Crop(margin_voxels=self.margin_voxels))
+            return PreparationRecipe(steps=("normalise",))
+        return self.prepare or PreparationRecipe(crop=CropSettings(margin_voxels=self.margin_voxels))
 
 
 class NetworkSection(PlanSection):

@@ -1,34 +1,23 @@
-"""One module per folder layout; what is registered here is recognised, in this order."""
+"""The known folder layouts, one module each: every module of this package with a `LAYOUT` is registered."""
 
-from lesionloss.data.layout import layouts
-from lesionloss.data.layouts import (
-    acdc,
-    bids,
-    bus2017,
-    cvc_clinicdb,
-    drive,
-    dsb2018,
-    hippocampus,
-    isbi2015,
-    isic2018,
-    lit,
-    ljubljana,
-    manifest,
-    msseg2,
-    msseg2_bids,
-    msseg2016,
-    nnunet,
-    synapse,
-    wmh2017,
-)
+import importlib
+import pkgutil
 
-LONGITUDINAL = (lit, msseg2, msseg2_bids)
-CROSS_SECTIONAL = (msseg2016, isbi2015, wmh2017, ljubljana)
-GENERAL = (nnunet, bids, manifest)
-PICTURES = (drive, bus2017, dsb2018, isic2018, cvc_clinicdb)
-ORGANS = (synapse, acdc, hippocampus)
+from lesionloss.core.catalogue import Catalogue
+from lesionloss.data.layouts.records import Layout, LayoutGroup
 
-for _module in (*LONGITUDINAL, *CROSS_SECTIONAL, *GENERAL, *PICTURES, *ORGANS):
-    layouts.add(_module.LAYOUT.name, _module.LAYOUT)
+layouts: Catalogue[Layout] = Catalogue("dataset layout")
+
+
+def _layouts_of_this_package() -> list[Layout]:
+    """All layouts, in the order of their groups, then by name."""
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    found: list[Layout] = [module.LAYOUT for module in modules if hasattr(module, "LAYOUT")]
+    groups = list(LayoutGroup)
+    return sorted(found, key=lambda layout: (groups.index(layout.group), layout.name))
+
+
+for _layout in _layouts_of_this_package():
+    layouts.add(_layout.name, _layout)
 
 __all__ = ["layouts"]

@@ -1,32 +1,35 @@
 """ACDC: the heart at the end of diastole and of systole, short-axis cine MRI (Bernard et al., IEEE TMI 2018).
 
-A case per annotated frame, both frames of a person under one patient.
+A case per annotated frame; both frames of a person belong to one patient.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, folders_in, published, stems_in
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, stems_in
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 PARTS = ("training", "testing")
 
 
-def _wanted(root: Path) -> Iterator[Wanted]:
+def _expected_files(root: Path) -> Iterator[ExpectedFiles]:
     for start in [root / part for part in PARTS if (root / part).is_dir()] or [root]:
         for folder in folders_in(start):
             frame = re.compile(rf"({re.escape(folder.name)}_frame\d+)(_gt)?")
             found = {match[1] for stem in stems_in(folder) if (match := frame.fullmatch(stem))}
             if re.fullmatch(r"patient\d+", folder.name):
-                yield from (Wanted(name, folder.name, folder, ((name,),), f"{name}_gt") for name in sorted(found))
+                yield from (
+                    ExpectedFiles(name, folder.name, folder, ((name,),), f"{name}_gt") for name in sorted(found)
+                )
 
 
 def _recognise(root: Path) -> bool:
-    return any(True for _ in _wanted(root))
+    return any(True for _ in _expected_files(root))
 
 
-def _discover(root: Path) -> Found:
-    return collect(_wanted(root))
+def _discover(root: Path) -> FoundCases:
+    return collect_cases(_expected_files(root))
 
 
 LAYOUT = Layout(
@@ -38,4 +41,5 @@ LAYOUT = Layout(
     targets=(Target("heart", "right ventricle, myocardium, left ventricle", published),),
     contrasts=("cine",),
     labels=LabelRule(classes=("right_ventricle", "myocardium", "left_ventricle"), values=((1, 1), (2, 2), (3, 3))),
+    group=LayoutGroup.ORGANS,
 )

@@ -1,7 +1,8 @@
 """BIDS derivatives: FLAIR images with lesion masks named `..._label-lesion..._mask` (BIDS 1.10, derivatives, masks).
 
-Images and masks may lie in the folder itself or under `derivatives/PIPELINE`. A case per mask: its session is the last
-visit, the session before it (if there is one) the first. An image belongs to a mask if both have the same `space`.
+Images and masks may lie in the folder itself or under `derivatives/PIPELINE`. Masks may also end in `_dseg`. A case per
+mask: its session is the last visit, the session before it (if there is one) the first. An image belongs to a mask if
+both have the same `space`. Where a session has several lesion masks, use a table of files (layout `csv`).
 """
 
 import re
@@ -10,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionloss.data.layout import Files, Found, Incomplete, Layout, Target, folders_in, image_file, published, stems_in
+from lesionloss.data.layouts.find_files import folders_in, image_file, stems_in
+from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, LayoutGroup, Target, published
 
 IMAGE = "FLAIR"
 MASKS = ("mask", "dseg")
@@ -63,13 +65,13 @@ def _recognise(root: Path) -> bool:
     return any(_is_lesion(file) for tree in _trees(root) for file in _files(tree))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     by_patient: dict[str, list[_File]] = defaultdict(list)
     for tree in _trees(root):
         for file in _files(tree):
             by_patient[file.entities.get("sub", "")].append(file)
     found = [each for patient in sorted(by_patient) for each in _cases(patient, by_patient[patient])]
-    cases = [each for each in found if isinstance(each, Files)]
+    cases = [each for each in found if isinstance(each, CaseFiles)]
     incomplete = [each for each in found if isinstance(each, Incomplete)]
     most = max((len(case.visits) for case in cases), default=0)
     for case in [case for case in cases if len(case.visits) < most]:
@@ -77,10 +79,10 @@ def _discover(root: Path) -> Found:
         # The first session of patients who have more is no loss: it stands in the case of the second.
         if not any(other.patient == case.patient for other in cases):
             incomplete.append(Incomplete(case.name, "one session only, where others have two"))
-    return Found(tuple(cases), tuple(incomplete))
+    return FoundCases(tuple(cases), tuple(incomplete))
 
 
-def _cases(patient: str, files: list[_File]) -> Iterator[Files | Incomplete]:
+def _cases(patient: str, files: list[_File]) -> Iterator[CaseFiles | Incomplete]:
     name = f"sub-{patient}"
     images = [file for file in files if file.suffix == IMAGE]
     masks = [file for file in files if _is_lesion(file)]
@@ -91,12 +93,14 @@ def _cases(patient: str, files: list[_File]) -> Iterator[Files | Incomplete]:
         here = [mask for mask in masks if mask.session == session]
         if len(here) > 1:
             names = ", ".join(mask.path.name for mask in here)
-            yield Incomplete(case, f"more than one lesion mask ({names}); a table of files (csv) can say which to take")
+            yield Incomplete(
+                case, f"more than one lesion mask ({names}); a table of files (layout csv) can name the right one"
+            )
         else:
             yield _case(case, name, here[0], images, [file for file in files if _is_brain(file)])
 
 
-def _case(case: str, patient: str, mask: _File, images: list[_File], brains: list[_File]) -> Files | Incomplete:
+def _case(case: str, patient: str, mask: _File, images: list[_File], brains: list[_File]) -> CaseFiles | Incomplete:
     """The case of one mask: its session and the one before, from images of the mask's space."""
     fitting = [image for image in images if image.space == mask.space]
     earlier = sorted({image.session for image in fitting if image.session < mask.session})
@@ -111,7 +115,7 @@ def _case(case: str, patient: str, mask: _File, images: list[_File], brains: lis
             return Incomplete(case, f"{what}{where}{space}, as {mask.path.name} needs")
         visits.append((of_session[0],))
     brain = [file.path for file in brains if (file.session, file.space) == (mask.session, mask.space)]
-    return Files(case, patient, tuple(visits), mask.path, brain[0] if brain else None)
+    return CaseFiles(case, patient, tuple(visits), mask.path, brain[0] if brain else None)
 
 
 LAYOUT = Layout(
@@ -124,4 +128,6 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("lesions", "the lesion masks", published),),
+    group=LayoutGroup.GENERAL,
+    visits="1 or 2",
 )

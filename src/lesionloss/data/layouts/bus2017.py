@@ -1,12 +1,13 @@
 """BUS 2017 ("dataset B"): breast lesions in ultrasound (Yap et al., IEEE JBHI 2018).
 
-Which images share a patient is not published.
+Each image counts as a patient: which images share a patient is not published.
 """
 
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, published
+from lesionloss.data.layouts.find_files import ExpectedFiles
 from lesionloss.data.layouts.picture_folders import GREY, WHITE, collect_pictures, picture_reader, picture_stems
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 IMAGES, MASKS = "original", "GT"
 
@@ -19,9 +20,9 @@ def _recognise(root: Path) -> bool:
     return (root / IMAGES).is_dir() and (root / MASKS).is_dir() and bool(_names(root))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     return collect_pictures(
-        Wanted(name, name, root, ((f"{IMAGES}/{name}",),), f"{MASKS}/{name}") for name in _names(root)
+        ExpectedFiles(name, name, root, ((f"{IMAGES}/{name}",),), f"{MASKS}/{name}") for name in _names(root)
     )
 
 
@@ -35,4 +36,5 @@ LAYOUT = Layout(
     contrasts=GREY,
     labels=LabelRule(values=WHITE),
     read=picture_reader(GREY),
+    group=LayoutGroup.PICTURES,
 )

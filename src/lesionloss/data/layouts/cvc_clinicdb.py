@@ -1,8 +1,8 @@
 """CVC-ClinicDB: polyps in frames of colonoscopy videos (Bernal et al., CMIG 2015).
 
-Frames of one video show the same polyp, so a video (`sequence_id` in `metadata.csv`) is a patient here; without that
-table the frames could not be kept together in folds, and the folder is refused. The borders of the published masks are
-smoothed; values from 128 are polyp.
+Frames of one video show the same polyp, so a video (`sequence_id` in `metadata.csv`) is a patient here. Without that
+table folds could not keep the frames of a video together, and the folder is refused. The published masks have smoothed
+borders; values from 128 are polyp.
 """
 
 import csv
@@ -11,8 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.layout import Files, Found, LabelRule, Layout, Raw, Target, Wanted, published
+from lesionloss.data.layouts.find_files import ExpectedFiles
 from lesionloss.data.layouts.picture_folders import RGB, collect_pictures, picture_case, picture_stems, read_values
+from lesionloss.data.layouts.records import (
+    CaseArrays,
+    CaseFiles,
+    FoundCases,
+    LabelRule,
+    Layout,
+    LayoutGroup,
+    Target,
+    published,
+)
 
 # The PNG files first: some of the TIFF files are in a form that few programs read.
 STARTS = ("PNG", "", "TIF")
@@ -47,21 +57,22 @@ def _sequences(root: Path) -> dict[str, str]:
         ) from error
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     start = _start(root)
     if start is None:
-        return Found((), ())
+        return FoundCases((), ())
     sequences = _sequences(root)
     names = sorted({*picture_stems(start / IMAGES), *picture_stems(start / MASKS)}, key=lambda name: (len(name), name))
     unknown = [name for name in names if name not in sequences]
     if unknown:
         raise DataError(f"{root / METADATA}: names no sequence for {len(unknown)} frames, e.g. {unknown[0]}; add them")
     return collect_pictures(
-        Wanted(name, f"sequence{sequences[name]}", start, ((f"{IMAGES}/{name}",),), f"{MASKS}/{name}") for name in names
+        ExpectedFiles(name, f"sequence{sequences[name]}", start, ((f"{IMAGES}/{name}",),), f"{MASKS}/{name}")
+        for name in names
     )
 
 
-def _read(files: Files) -> Raw:
+def _read(files: CaseFiles) -> CaseArrays:
     reference = None if files.reference is None else (read_values(files.reference) >= POLYP_FROM).astype(np.int32)
     return picture_case(files, RGB, reference)
 
@@ -76,4 +87,5 @@ LAYOUT = Layout(
     contrasts=RGB,
     labels=LabelRule(classes=("polyp",)),
     read=_read,
+    group=LayoutGroup.PICTURES,
 )

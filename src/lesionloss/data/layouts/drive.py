@@ -1,14 +1,15 @@
 """DRIVE: blood vessels in fundus photographs (Staal et al., IEEE TMI 2004).
 
-The mask of the field of view stands where other sets have a brain mask.
+The mask of the field of view takes the place of the brain mask.
 """
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, published
+from lesionloss.data.layouts.find_files import ExpectedFiles
 from lesionloss.data.layouts.picture_folders import RGB, WHITE, collect_pictures, picture_reader, picture_stems
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 PARTS = ("training", "test")
 STEM = re.compile(r"(\d+)_(training|test|manual1)")
@@ -18,24 +19,26 @@ def _starts(root: Path) -> list[Path]:
     return [root / part for part in PARTS if (root / part).is_dir()] or [root]
 
 
-def _wanted(root: Path) -> Iterator[Wanted]:
+def _expected_files(root: Path) -> Iterator[ExpectedFiles]:
     for folder in _starts(root):
         stems = [*picture_stems(folder / "images"), *picture_stems(folder / "1st_manual")]
         parts = {match[1]: match[2] for stem in reversed(stems) if (match := STEM.fullmatch(stem))}
         for number, kind in sorted(parts.items()):
             part = kind if kind in PARTS else folder.name
             stem = f"{number}_{part}"
-            yield Wanted(
+            yield ExpectedFiles(
                 number, number, folder, ((f"images/{stem}",),), f"1st_manual/{number}_manual1", f"mask/{stem}_mask"
             )
 
 
 def _recognise(root: Path) -> bool:
-    return any((folder / "1st_manual").is_dir() for folder in _starts(root)) and any(True for _ in _wanted(root))
+    return any((folder / "1st_manual").is_dir() for folder in _starts(root)) and any(
+        True for _ in _expected_files(root)
+    )
 
 
-def _discover(root: Path) -> Found:
-    return collect_pictures(_wanted(root))
+def _discover(root: Path) -> FoundCases:
+    return collect_pictures(_expected_files(root))
 
 
 LAYOUT = Layout(
@@ -48,4 +51,5 @@ LAYOUT = Layout(
     contrasts=RGB,
     labels=LabelRule(classes=("vessel",), values=WHITE),
     read=picture_reader(RGB),
+    group=LayoutGroup.PICTURES,
 )

@@ -1,7 +1,8 @@
 """2018 Data Science Bowl: cell nuclei in microscopy (Caicedo et al., Nature Methods 2019; BBBC038).
 
-The training set of stage 1: a folder per image with a mask per nucleus, or one `.npz` file with arrays `images`
-(N, rows, columns, 3), `masks` (N, rows, columns) of 0 and 1, and `ids` (N). All nuclei of an image are one class.
+The training set of stage 1: a folder per image with a mask per nucleus, or one `.npz` file with the arrays `images`
+(N, rows, columns, 3), `masks` (N, rows, columns) of 0 and 1, and `ids` (N). All nuclei of an image are one class, and
+each image counts as a patient. The images have several sizes.
 """
 
 import zipfile
@@ -14,8 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.layout import Files, Found, Incomplete, LabelRule, Layout, Raw, Target, folders_in, published
+from lesionloss.data.layouts.find_files import folders_in
 from lesionloss.data.layouts.picture_folders import RGB, picture_case, picture_file, picture_stems, read_values
+from lesionloss.data.layouts.records import (
+    CaseArrays,
+    CaseFiles,
+    FoundCases,
+    Incomplete,
+    LabelRule,
+    Layout,
+    LayoutGroup,
+    Target,
+    published,
+)
 
 STAGE = "stage1_train"
 ENDING = ".npz"
@@ -32,10 +44,12 @@ def _recognise(root: Path) -> bool:
     return any(picture_file(folder / "images", folder.name) for folder in _images(root))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     if root.is_file():
         ids = [str(name) for name in _arrays(root)["ids"]]
-        return Found(tuple(Files(name, name, ((root,),), root, None, part) for part, name in enumerate(ids)), ())
+        return FoundCases(
+            tuple(CaseFiles(name, name, ((root,),), root, None, part) for part, name in enumerate(ids)), ()
+        )
     cases, incomplete = [], []
     for folder in _images(root):
         image = picture_file(folder / "images", folder.name)
@@ -45,14 +59,16 @@ def _discover(root: Path) -> Found:
             missing = f"images/{folder.name}.png" if image is None else "mask in masks/"
             incomplete.append(Incomplete(folder.name, f"no {missing}"))
         else:
-            cases.append(Files(folder.name, folder.name, ((image,),), present[0], None, more=present[1:]))
-    return Found(tuple(cases), tuple(incomplete))
+            cases.append(
+                CaseFiles(folder.name, folder.name, ((image,),), present[0], None, more_references=present[1:])
+            )
+    return FoundCases(tuple(cases), tuple(incomplete))
 
 
-def _read(files: Files) -> Raw:
+def _read(files: CaseFiles) -> CaseArrays:
     if files.part is not None:
         return _read_part(files.visits[0][0], files.part)
-    nuclei = [_nucleus(path) for path in (files.reference, *files.more) if path is not None]
+    nuclei = [_nucleus(path) for path in (files.reference, *files.more_references) if path is not None]
     sizes = {mask.shape for mask in nuclei}
     if len(sizes) > 1:
         raise DataError(
@@ -70,12 +86,12 @@ def _nucleus(path: Path) -> npt.NDArray[np.bool_]:
     return np.asarray(values == 255, dtype=np.bool_)
 
 
-def _read_part(path: Path, part: int) -> Raw:
+def _read_part(path: Path, part: int) -> CaseArrays:
     arrays = _arrays(path)
     image = np.ascontiguousarray(arrays["images"][part].transpose(2, 1, 0), dtype=np.float32)
     if image.min() == image.max():
         raise DataError(f"{path}: every pixel of image {part} is {image.flat[0]:g}; fetch the file again")
-    return Raw((image,), np.ascontiguousarray(arrays["masks"][part].T).astype(np.int32), None, np.eye(4))
+    return CaseArrays((image,), np.ascontiguousarray(arrays["masks"][part].T).astype(np.int32), None, np.eye(4))
 
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -113,4 +129,6 @@ LAYOUT = Layout(
     labels=LabelRule(classes=("nucleus",)),
     read=_read,
     file_ending=ENDING,
+    group=LayoutGroup.PICTURES,
+    tested_on="the `.npz` file, 664 images",
 )

@@ -6,7 +6,8 @@
 import re
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, published, stems_in
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, stems_in
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 FOLDERS = (("images", "labels"), ("imagesTr", "labelsTr"))
 
@@ -21,10 +22,10 @@ def _recognise(root: Path) -> bool:
     return any(_names(root / images) for images, _ in FOLDERS)
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     images, labels = next((folders for folders in FOLDERS if _names(root / folders[0])), FOLDERS[0])
-    return collect(
-        Wanted(name, name, root, ((f"{images}/{name}",),), f"{labels}/{name}")
+    return collect_cases(
+        ExpectedFiles(name, name, root, ((f"{images}/{name}",),), f"{labels}/{name}")
         for name in _names(root / images, root / labels)
     )
 
@@ -43,4 +44,6 @@ LAYOUT = Layout(
     ),
     contrasts=("t1",),
     labels=LabelRule(classes=("anterior", "posterior"), values=((1, 1), (2, 2))),
+    group=LayoutGroup.ORGANS,
+    tested_on="260 cases",
 )

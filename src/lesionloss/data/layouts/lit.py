@@ -1,7 +1,8 @@
 """The Ljubljana longitudinal set: change of MS lesions between two FLAIR visits (Lesjak et al., Neuroinformatics 2016).
 
-Its published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. New or
-growing lesions have to be told apart by the images (`positive_change`).
+The published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. The target
+`positive_change` keeps the connected components that brightened between the z-scored visits. It is derived, so it is
+not comparable with masks that experts relabelled. The folder may also be `coregistered`, or `longitudinal` above it.
 """
 
 import re
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 from lesionloss.data.subject import Image, Labels, Mask, Subject
 from lesionloss.data.z_score import z_score
 
@@ -19,7 +21,7 @@ VISITS = ("study1_FLAIR", "study2_FLAIR")
 
 @dataclass(frozen=True)
 class Change:
-    """A connected component of the published mask; `mean_difference` is of the z-scored visits, second minus first."""
+    """A connected component of the published mask; `mean_difference` is second minus first z-scored visit."""
 
     label: int
     voxels: int
@@ -27,7 +29,7 @@ class Change:
 
 
 def _patients(root: Path) -> list[Path]:
-    """The patients' folders in `root`, in `root/coregistered` or in `root/longitudinal/coregistered`."""
+    """List the patients' folders in `root`, in `root/coregistered` or in `root/longitudinal/coregistered`."""
     inner = (root / "longitudinal" / "coregistered", root / "coregistered", root)
     start = next(folder for folder in inner if folder.is_dir())
     return [folder for folder in folders_in(start) if re.fullmatch(r"patient\d+", folder.name)]
@@ -37,15 +39,22 @@ def _recognise(root: Path) -> bool:
     return any(image_file(folder, stem) for folder in _patients(root) for stem in (*VISITS, "gt"))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     return discover_in(_patients(root), VISITS, reference="gt", brain="brainmask", brain_needed=True)
 
 
 def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
-    """The components of a change mask (26-connected): the mask of those that brightened, and all of them as records.
+    """Split a change mask into components (26-connected), and find those that brightened.
 
-    A component counts as a whole, by its mean difference, taken over all its voxels, also those outside the brain
-    mask (which is tight in places). Exactly zero is not brighter.
+    A component counts as a whole, by its mean difference over all its voxels, also those outside the brain mask (which
+    is tight in places). A mean of exactly zero is not brighter.
+
+    Args:
+        change: Mask of change (X, Y, Z).
+        difference: Second minus first z-scored visit (X, Y, Z).
+
+    Returns:
+        The mask (X, Y, Z) of the components that brightened, and all components.
     """
     import cc3d
 
@@ -62,7 +71,7 @@ def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
 
 
 def difference_of(subject: Subject) -> Image:
-    """Second visit minus first, each z-scored inside the brain mask."""
+    """Subtract the first visit from the second, each z-scored inside the brain mask: (X, Y, Z)."""
     brain = subject.brain if subject.brain is not None else np.ones(subject.space, dtype=np.bool_)
     first, second = (
         z_score(visit[0], brain, f"{subject.name}, visit {index}")
@@ -72,7 +81,7 @@ def difference_of(subject: Subject) -> Image:
 
 
 def positive_change(subject: Subject) -> Labels | None:
-    """The components of the published change mask that brightened from the first to the second visit."""
+    """Keep the components of the published change mask that brightened from the first to the second visit."""
     if subject.lesion is None:
         return None
     return changes(subject.lesion, difference_of(subject))[0].astype(np.uint8)
@@ -88,4 +97,7 @@ LAYOUT = Layout(
         Target("positive_change", "new or growing lesions: change components that brightened", positive_change),
         Target("change", "all change, as published", published),
     ),
+    group=LayoutGroup.LONGITUDINAL,
+    visits="2",
+    tested_on="3 patients (16 others lack images)",
 )

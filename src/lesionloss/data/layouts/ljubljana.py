@@ -1,12 +1,13 @@
 """The Ljubljana cross-sectional set: MS lesions in one visit, four contrasts (Lesjak et al., Neuroinformatics 2018).
 
-The coregistered images where several forms lie side by side; name the folder of another form to take that one.
+The coregistered images are read where several forms lie side by side. To read another form, name its folder.
 """
 
 import re
 from pathlib import Path
 
-from lesionloss.data.layout import Found, Layout, Target, Wanted, collect, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 FORMS = ("coregistered", "coregistered_resampled", "MNI", "raw")
 STEMS = ("FLAIR", "T1W", "T1WKS", "T2W")
@@ -22,9 +23,10 @@ def _recognise(root: Path) -> bool:
     return any(image_file(folder, stem) for folder in _patients(root) for stem in ("FLAIR", "consensus_gt"))
 
 
-def _discover(root: Path) -> Found:
-    return collect(
-        Wanted(folder.name, folder.name, folder, (STEMS,), "consensus_gt", "brainmask") for folder in _patients(root)
+def _discover(root: Path) -> FoundCases:
+    return collect_cases(
+        ExpectedFiles(folder.name, folder.name, folder, (STEMS,), "consensus_gt", "brainmask")
+        for folder in _patients(root)
     )
 
 
@@ -36,4 +38,5 @@ LAYOUT = Layout(
     discover=_discover,
     targets=(Target("lesions", "MS lesions, consensus of the raters", published),),
     contrasts=("flair", "t1", "t1_contrast", "t2"),
+    group=LayoutGroup.CROSS_SECTIONAL,
 )

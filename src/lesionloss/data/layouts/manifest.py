@@ -1,4 +1,4 @@
-"""A table of files: the way in for any folder that no layout knows.
+"""A table of files, for any folder that no other layout knows.
 
 Columns: `patient`; `case` where a patient has several; `visit1`, `visit2`, ... in the order of time, or with contrasts
 `visit1_flair`, `visit1_t1`, ...; `reference`; `brain` (the cell or the column may be empty). Paths are relative to the
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError
-from lesionloss.data.layout import Files, Found, Incomplete, Layout, Target, published
+from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, LayoutGroup, Target, published
 
 NAME = "manifest.csv"
 FIXED = ("patient", "case", "reference", "brain")
@@ -37,11 +37,11 @@ def _recognise(root: Path) -> bool:
     return (root / NAME).is_file()
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     path = _table(root)
     header, rows = _rows(path)
     columns = _columns(path, header)
-    found: list[Files | Incomplete] = []
+    found: list[CaseFiles | Incomplete] = []
     lines: dict[str, int] = {}
     for line, row in rows:
         patient = row["patient"]
@@ -53,8 +53,8 @@ def _discover(root: Path) -> Found:
                 f"{path}, lines {lines[name]} and {line}: two cases named {name!r}; name them apart in a column case"
             )
         found.append(_case(path, line, name, row, columns))
-    cases = tuple(case for case in found if isinstance(case, Files))
-    return Found(cases, tuple(case for case in found if isinstance(case, Incomplete)), contrasts=columns.contrasts)
+    cases = tuple(case for case in found if isinstance(case, CaseFiles))
+    return FoundCases(cases, tuple(case for case in found if isinstance(case, Incomplete)), contrasts=columns.contrasts)
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -112,7 +112,7 @@ def _columns(path: Path, header: list[str]) -> _Columns:
     return _Columns(tuple(tuple(visits[number][name] for name in contrasts) for number in numbers), contrasts)
 
 
-def _case(path: Path, line: int, name: str, row: Mapping[str, str], columns: _Columns) -> Files | Incomplete:
+def _case(path: Path, line: int, name: str, row: Mapping[str, str], columns: _Columns) -> CaseFiles | Incomplete:
     wanted = [*(column for visit in columns.visits for column in visit), "reference"]
     empty = [column for column in wanted if not row[column]]
     if empty:
@@ -124,7 +124,7 @@ def _case(path: Path, line: int, name: str, row: Mapping[str, str], columns: _Co
     if absent:
         return Incomplete(name, f"line {line} of {path.name} names files that are not there: {', '.join(absent)}")
     visits = tuple(tuple(files[column] for column in visit) for visit in columns.visits)
-    return Files(name, row["patient"], visits, files["reference"], files.get("brain"))
+    return CaseFiles(name, row["patient"], visits, files["reference"], files.get("brain"))
 
 
 def _inside(path: Path, line: int, column: str, cell: str) -> Path:
@@ -144,6 +144,8 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("lesions", "the reference, as it is", published),),
-    contrasts=("image",),
+    contrasts=(),
     file_ending=".csv",
+    group=LayoutGroup.GENERAL,
+    visits="any number",
 )

@@ -1,12 +1,13 @@
 """MSSEG-2: new lesions between two FLAIR visits (Commowick et al., MICCAI 2021 challenge).
 
-A folder per patient, all of them under `training` or directly in the folder that is named. The challenge ships no
-brain mask; where a `brain_mask.nii.gz` lies beside the visits it is used. Some patients have no new lesion.
+A folder per patient, all of them under `training` or directly in the named folder. The challenge has no brain masks; a
+`brain_mask.nii.gz` beside the visits is used where there is one. Some patients have no new lesion.
 """
 
 from pathlib import Path
 
-from lesionloss.data.layout import Found, Layout, Target, discover_in, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 VISITS = ("flair_time01_on_middle_space", "flair_time02_on_middle_space")
 
@@ -19,7 +20,7 @@ def _recognise(root: Path) -> bool:
     return any(image_file(folder, visit) for folder in _patients(root) for visit in VISITS)
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     return discover_in(_patients(root), VISITS, reference="ground_truth", brain="brain_mask", brain_needed=False)
 
 
@@ -30,4 +31,6 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("new_lesions", "new lesions, as published", published),),
+    group=LayoutGroup.LONGITUDINAL,
+    visits="2",
 )

@@ -1,13 +1,14 @@
 """MSSEG 2016: MS lesions in one visit with five contrasts (Commowick et al., Scientific Reports 2018).
 
-The preprocessed images and the consensus of the seven raters. Cases are named by centre and patient, since patient
-numbers are those of a centre.
+The preprocessed images, where all contrasts share a grid, and the consensus of the seven raters. Cases are named by
+centre and patient, since each centre numbers its own patients.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, Layout, Target, Wanted, collect, folders_in, published
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 STEMS = ("FLAIR", "T1", "GADO", "T2", "DP")
 PARTS = ("Training", "Testing")
@@ -33,9 +34,9 @@ def _name(root: Path, folder: Path) -> str:
     return "_".join(folder.parts[-3 if both else -2 :])
 
 
-def _discover(root: Path) -> Found:
-    return collect(
-        Wanted(
+def _discover(root: Path) -> FoundCases:
+    return collect_cases(
+        ExpectedFiles(
             name=_name(root, folder),
             patient=_name(root, folder),
             folder=folder,
@@ -58,4 +59,5 @@ LAYOUT = Layout(
     discover=_discover,
     targets=(Target("lesions", "MS lesions, consensus of the raters", published),),
     contrasts=("flair", "t1", "t1_contrast", "t2", "pd"),
+    group=LayoutGroup.CROSS_SECTIONAL,
 )

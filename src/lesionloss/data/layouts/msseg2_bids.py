@@ -5,7 +5,8 @@ A visit per session, the consensus under `derivatives/labels`. There is no brain
 
 from pathlib import Path
 
-from lesionloss.data.layout import Found, Layout, Target, Wanted, collect, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 
 SESSIONS = ("ses-01", "ses-02")
 LABELS = Path("derivatives", "labels")
@@ -25,9 +26,9 @@ def _recognise(root: Path) -> bool:
     return any(image_file(root, _reference(patient)) for patient in _patients(root))
 
 
-def _discover(root: Path) -> Found:
-    return collect(
-        Wanted(
+def _discover(root: Path) -> FoundCases:
+    return collect_cases(
+        ExpectedFiles(
             name=patient,
             patient=patient,
             folder=root,
@@ -48,4 +49,6 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("new_lesions", "new lesions, as published", published),),
+    group=LayoutGroup.LONGITUDINAL,
+    visits="2",
 )

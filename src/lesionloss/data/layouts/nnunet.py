@@ -1,8 +1,10 @@
-"""The raw format of nnU-Net v2: `dataset.json` says what channels and labels mean; LongiSeg adds `patientsTr.json`.
+"""The raw format of nnU-Net v2: `dataset.json` defines the channels and labels; LongiSeg adds `patientsTr.json`.
 
-Channels are contrasts of one visit, unless all their names begin with `baseline` or `followup`: then they are two
-visits. With `patientsTr.json` each scan is a visit: a scan and the one before it make a case with the scan's reference.
-Only the training part is read: the test part has no labels.
+Channels are contrasts of one visit, unless all their names begin with `baseline` or `followup` (`baseline FLAIR`,
+`followup FLAIR`): then they are two visits. With `patientsTr.json` each scan is a visit: a scan and the one before it
+make a case, with the reference of the later scan. Without that file every case is a patient of its own, which is wrong
+where one person has several. The label `ignore` is ignored; regions (lists of labels) and files other than NIfTI are
+refused. Only the training part is read: the test part has no labels.
 """
 
 import itertools
@@ -14,18 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.layout import (
-    NIFTI_ENDINGS,
-    Files,
-    Found,
+from lesionloss.data.layouts.find_files import NIFTI_ENDINGS, ExpectedFiles, collect_cases, stems_in
+from lesionloss.data.layouts.records import (
+    CaseFiles,
+    FoundCases,
     Incomplete,
     LabelRule,
     Layout,
+    LayoutGroup,
     Target,
-    Wanted,
-    collect,
     published,
-    stems_in,
 )
 
 DATASET, PATIENTS = "dataset.json", "patientsTr.json"
@@ -39,7 +39,7 @@ def _recognise(root: Path) -> bool:
     return (root / DATASET).is_file() and any(CHANNEL.fullmatch(stem) for stem in stems_in(root / IMAGES))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     described = _json(root / DATASET)
     channels, rule = _channels(root / DATASET, described), _rule(root / DATASET, described)
     ending = described.get("file_ending", ".nii.gz")
@@ -47,24 +47,24 @@ def _discover(root: Path) -> Found:
         raise DataError(f"{root / DATASET}: file_ending {ending!r}; only .nii.gz and .nii are read: convert the images")
     visits, contrasts = _visits(channels)
     wanted = list(_scans(root, visits))
-    found = collect(wanted, ending=ending)
+    found = collect_cases(wanted, ending=ending)
     if (root / PATIENTS).is_file():
         patients = _patients(root / PATIENTS, {scan.name for scan in wanted})
         found = _paired(found, patients) if len(visits) == 1 else _owned(found, patients)
     return replace(found, labels=rule, contrasts=contrasts)
 
 
-def _scans(root: Path, visits: tuple[tuple[int, ...], ...]) -> Iterator[Wanted]:
+def _scans(root: Path, visits: tuple[tuple[int, ...], ...]) -> Iterator[ExpectedFiles]:
     images = {match[1] for stem in stems_in(root / IMAGES) if (match := CHANNEL.fullmatch(stem))}
     for name in sorted(images | set(stems_in(root / LABELS))):
         stems = tuple(tuple(f"{IMAGES}/{name}_{channel:04d}" for channel in visit) for visit in visits)
-        yield Wanted(name, name, root, stems, f"{LABELS}/{name}")
+        yield ExpectedFiles(name, name, root, stems, f"{LABELS}/{name}")
 
 
-def _paired(found: Found, patients: dict[str, list[str]]) -> Found:
+def _paired(found: FoundCases, patients: dict[str, list[str]]) -> FoundCases:
     """A case for each scan that has one before it; patients with a single scan are incomplete."""
     scans = {scan.name: scan for scan in found.cases}
-    cases: list[Files] = []
+    cases: list[CaseFiles] = []
     incomplete = list(found.incomplete)
     for patient, names in patients.items():
         if len(names) < 2:
@@ -72,11 +72,11 @@ def _paired(found: Found, patients: dict[str, list[str]]) -> Found:
         for before, after in itertools.pairwise(names):
             if before in scans and after in scans:
                 earlier, later = scans[before], scans[after]
-                cases.append(Files(after, patient, (*earlier.visits, *later.visits), later.reference, None))
-    return Found(tuple(cases), tuple(incomplete))
+                cases.append(CaseFiles(after, patient, (*earlier.visits, *later.visits), later.reference, None))
+    return FoundCases(tuple(cases), tuple(incomplete))
 
 
-def _owned(found: Found, patients: dict[str, list[str]]) -> Found:
+def _owned(found: FoundCases, patients: dict[str, list[str]]) -> FoundCases:
     """The cases of channels that are visits already, each with its patient."""
     owners = {name: patient for patient, names in patients.items() for name in names}
     return replace(found, cases=tuple(replace(case, patient=owners.get(case.name, case.name)) for case in found.cases))
@@ -88,7 +88,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); mend or write it again") from error
+        raise DataError(f"{path}: not valid JSON ({error}); correct or write it again") from error
     if not isinstance(stored, dict):
         raise DataError(f"{path}: expected an object in braces, got {type(stored).__name__}")
     return stored
@@ -142,9 +142,9 @@ def _patients(path: Path, scans: set[str]) -> dict[str, list[str]]:
             if name not in scans:
                 raise DataError(f"{path}: {patient}: no files of the scan {name!r} in {IMAGES} or {LABELS}")
             if owners.setdefault(name, patient) != patient:
-                raise DataError(f"{path}: the scan {name!r} belongs to {owners[name]} and to {patient}; mend the file")
+                raise DataError(f"{path}: the scan {name!r} belongs to {owners[name]} and to {patient}; correct it")
         if len(set(names)) != len(names):
-            raise DataError(f"{path}: {patient}: a scan is named twice; mend the file")
+            raise DataError(f"{path}: {patient}: a scan is named twice; correct the file")
     return patients
 
 
@@ -155,5 +155,7 @@ LAYOUT = Layout(
     recognise=_recognise,
     discover=_discover,
     targets=(Target("labels", "the labels of dataset.json", published),),
-    contrasts=("image",),
+    contrasts=(),
+    group=LayoutGroup.GENERAL,
+    visits="1 or 2",
 )

@@ -1,7 +1,7 @@
-"""Pictures (PNG, TIFF, JPEG, BMP, GIF) as images and masks, for the two-dimensional sets.
+"""Pictures (PNG, TIFF, JPEG, BMP, GIF) as images and masks, for the two-dimensional data sets.
 
-A picture has no millimetres: its affine is the identity, so distances come out in pixels. Arrays are (X, Y): the first
-axis runs along a row of the picture.
+A picture has no millimetres: its affine is the identity, so distances are in pixels. Arrays are (X, Y): the first axis
+runs along a row of the picture.
 """
 
 import warnings
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.layout import Files, Found, Raw, Wanted, collect
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases
+from lesionloss.data.layouts.records import CaseArrays, CaseFiles, FoundCases
 from lesionloss.data.subject import Image
 
 ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -26,43 +27,63 @@ PLAIN_MODES = ("L", "I", "F", "I;16", "I;16B", "RGB")
 
 
 def picture_file(folder: Path, stem: str) -> Path | None:
-    """The picture of this stem in a folder, whatever its kind; None if there is none."""
+    """Find the picture of a stem in a folder, in any format; None if there is none."""
     candidates = (folder / f"{stem}{end}" for ending in ENDINGS for end in (ending, ending.upper()))
     return next((path for path in candidates if path.is_file()), None)
 
 
 def picture_stems(folder: Path) -> list[str]:
-    """The stems of the visible pictures of a folder, numbers in order of size; none if there is no such folder."""
+    """List the stems of the visible pictures of a folder, numbers by size; none if there is no such folder."""
     if not folder.is_dir():
         return []
     paths = (path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
     return sorted({path.stem for path in paths}, key=lambda stem: (len(stem) if stem.isdigit() else 0, stem))
 
 
-def collect_pictures(wanted: Iterable[Wanted]) -> Found:
-    """`collect` for pictures."""
-    return collect(wanted, picture_file, " (.png, .tif, .jpg, .bmp or .gif)")
+def collect_pictures(expected: Iterable[ExpectedFiles]) -> FoundCases:
+    """Do what `collect_cases` does, for pictures."""
+    return collect_cases(expected, picture_file, " (.png, .tif, .jpg, .bmp or .gif)")
 
 
-def picture_reader(contrasts: tuple[str, ...]) -> Callable[[Files], Raw]:
-    """A layout's reader: one picture per visit, seen as `contrasts` (GREY or RGB), masks of one value per pixel."""
+def picture_reader(contrasts: tuple[str, ...]) -> Callable[[CaseFiles], CaseArrays]:
+    """Make a layout's reader: one picture per visit, masks of one value per pixel.
+
+    Args:
+        contrasts: Names of the contrasts that a picture is read as: GREY or RGB.
+
+    Returns:
+        A function from the files of a case to its arrays, which can be sent to other processes.
+    """
     # Unlike a nested function, a partial one travels between processes.
     return partial(_read, contrasts=contrasts)
 
 
-def _read(files: Files, contrasts: tuple[str, ...]) -> Raw:
+def _read(files: CaseFiles, contrasts: tuple[str, ...]) -> CaseArrays:
     brain = None if files.brain is None else read_values(files.brain) > 0
     reference = None if files.reference is None else read_values(files.reference)
     return picture_case(files, contrasts, reference, brain)
 
 
 def picture_case(
-    files: Files,
+    files: CaseFiles,
     contrasts: tuple[str, ...],
     reference: npt.NDArray[np.int32] | None,
     brain: npt.NDArray[np.bool_] | None = None,
-) -> Raw:
-    """The visits of a case with its masks, (X, Y). Raises DataError if a picture can't be used or sizes differ."""
+) -> CaseArrays:
+    """Read the visits of a case and put its masks beside them.
+
+    Args:
+        files: The files of the case.
+        contrasts: GREY or RGB.
+        reference: Values of the reference (X, Y), or None.
+        brain: Brain mask (X, Y), or None.
+
+    Returns:
+        The arrays of the case.
+
+    Raises:
+        DataError: A picture can't be used, or the sizes differ.
+    """
     visits = tuple(read_picture(visit[0], contrasts) for visit in files.visits)
     first = files.visits[0][0]
     size = visits[0].shape[1:]
@@ -70,13 +91,21 @@ def picture_case(
         if array is not None and array.shape != size:
             shapes = " and ".join("x".join(map(str, shape)) for shape in (size, array.shape))
             raise DataError(f"{first} and {path} differ in size: {shapes} pixels; fetch both again")
-    return Raw(visits, reference, brain, np.eye(4))
+    return CaseArrays(visits, reference, brain, np.eye(4))
 
 
 def read_picture(path: Path, contrasts: tuple[str, ...]) -> Image:
-    """A picture as float32 (C, X, Y) with its values as stored; grey ones seen as RGB have three equal contrasts.
+    """Read a picture with its values as stored; a grey one read as RGB has three equal contrasts.
 
-    Raises DataError for a file that is missing, damaged, empty or of one value, and for colours where grey is wanted.
+    Args:
+        path: The file.
+        contrasts: GREY or RGB.
+
+    Returns:
+        Intensities float32 (C, X, Y).
+
+    Raises:
+        DataError: The file is missing, damaged, empty or of one value, or has colours where grey is expected.
     """
     array = _pixels(path)
     if array.ndim == 2:
@@ -89,7 +118,17 @@ def read_picture(path: Path, contrasts: tuple[str, ...]) -> Image:
 
 
 def read_values(path: Path) -> npt.NDArray[np.int32]:
-    """A mask as int32 (X, Y) with the values of the file. Raises DataError for a damaged or coloured picture."""
+    """Read a mask with the values of the file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Values int32 (X, Y).
+
+    Raises:
+        DataError: The picture is missing, damaged or coloured.
+    """
     array = _pixels(path)
     grey = array if array.ndim == 2 else _grey(path, array)
     return np.ascontiguousarray(grey.T).astype(np.int32)
@@ -102,7 +141,7 @@ def _grey(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _pixels(path: Path) -> npt.NDArray[Any]:
-    """(rows, columns) or (rows, columns, 3); an alpha channel is dropped, a palette resolved."""
+    """Read (rows, columns) or (rows, columns, 3); drop an alpha channel, resolve a palette."""
     from PIL import Image as Pillow
 
     if not path.is_file():

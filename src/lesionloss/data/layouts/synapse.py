@@ -1,13 +1,14 @@
 """Synapse (BTCV, "Beyond the Cranial Vault"): thirteen organs in abdominal CT (Landman et al., MICCAI 2015 workshop).
 
-Images and labels with equal numbers, in the folders of either archive. Many papers score eight of the organs only:
-that is the target `eight_organs`, where the other five are background.
+Images and labels with equal numbers, in the folders of either archive. Many papers score only eight of the organs: that
+is the target `eight_organs`, where the other five are background.
 """
 
 import re
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, published, stems_in
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, stems_in
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 FOLDERS = (
     ("averaged-training-images", "averaged-training-labels"),
@@ -45,10 +46,10 @@ def _recognise(root: Path) -> bool:
     return any(_numbers(root, folders) for folders in FOLDERS)
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     images, labels = next((folders for folders in FOLDERS if _numbers(root, folders)), FOLDERS[0])
-    return collect(
-        Wanted(f"case{number}", f"case{number}", root, ((f"{images}/img{number}",),), f"{labels}/label{number}")
+    return collect_cases(
+        ExpectedFiles(f"case{number}", f"case{number}", root, ((f"{images}/img{number}",),), f"{labels}/label{number}")
         for number in _numbers(root, (images, labels))
     )
 
@@ -73,4 +74,5 @@ LAYOUT = Layout(
     ),
     contrasts=("ct",),
     labels=_rule(ORGANS),
+    group=LayoutGroup.ORGANS,
 )

@@ -1,13 +1,15 @@
 """WMH 2017: white-matter hyperintensities of presumed vascular origin (Kuijf et al., IEEE TMI 2019).
 
-The bias-corrected images under `pre`. Value 2 of the reference marks other pathology: neither lesion nor background.
-Cases are named by their folders below the site: `Utrecht_0`, `Amsterdam_GE3T_100`.
+The bias-corrected images under `pre`, where both contrasts share a grid. Value 2 of the reference marks other pathology
+and is ignored: neither lesion nor background. Cases are named by their folders below the site: `Utrecht_0`,
+`Amsterdam_GE3T_100`.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from lesionloss.data.layout import Found, LabelRule, Layout, Target, Wanted, collect, folders_in, image_file, published
+from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases, folders_in, image_file
+from lesionloss.data.layouts.records import FoundCases, LabelRule, Layout, LayoutGroup, Target, published
 
 SITES = ("Utrecht", "Singapore", "Amsterdam")
 PARTS = ("training", "test")
@@ -35,9 +37,9 @@ def _recognise(root: Path) -> bool:
     return any(True for _ in _patients(root))
 
 
-def _discover(root: Path) -> Found:
+def _discover(root: Path) -> FoundCases:
     visits = (tuple(f"pre/{stem}" for stem in STEMS),)
-    return collect(Wanted(name, name, folder, visits, "wmh") for name, folder in _patients(root))
+    return collect_cases(ExpectedFiles(name, name, folder, visits, "wmh") for name, folder in _patients(root))
 
 
 LAYOUT = Layout(
@@ -49,4 +51,5 @@ LAYOUT = Layout(
     targets=(Target("wmh", "white-matter hyperintensities; other pathology is ignored", published),),
     contrasts=("flair", "t1"),
     labels=LabelRule(classes=("wmh",), values=((1, 1),), ignored=(2,)),
+    group=LayoutGroup.CROSS_SECTIONAL,
 )

@@ -26,7 +26,7 @@ from lesionloss.core.slice_pictures import (
     plane_spacing_mm,
     radiological,
 )
-from lesionloss.data.prepare import PreparedCase
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.masks import numbered_lesions
 
 if TYPE_CHECKING:

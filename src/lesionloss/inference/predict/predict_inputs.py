@@ -7,16 +7,15 @@ from pathlib import Path
 
 from lesionloss.core.errors import UsageError
 from lesionloss.data.cohort import Cohort, open_cohort
-from lesionloss.data.layout import Files, Found, Layout, Target, published
-from lesionloss.data.prepare import load_index
-from lesionloss.data.prepare_case import INDEX
+from lesionloss.data.cohort_index import INDEX, load_index
+from lesionloss.data.layouts.records import CaseFiles, FoundCases, Layout, Target, published
 
 _RAW = Layout(
     name="files",
     title="files named on the command line",
     looks_like="baseline.nii.gz and followup.nii.gz",
     recognise=lambda _: False,
-    discover=lambda _: Found((), ()),
+    discover=lambda _: FoundCases((), ()),
     targets=(Target("new_lesions", "new lesions", published),),
 )
 
@@ -29,7 +28,7 @@ class Source:
     patient: str
     session: str = ""
     cohort: Cohort | None = None
-    files: Files | None = None
+    files: CaseFiles | None = None
     prepared: Path | None = None
 
     def paths(self) -> tuple[Path, ...]:
@@ -55,7 +54,7 @@ def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: P
     visits = tuple(tuple(visit) for visit in (baseline, followup) if visit)
     subject, session = _bids_part("sub", followup[0]), _bids_part("ses", followup[0])
     name = subject or _stem(followup[0])
-    files = Files(name, name, visits, reference=None, brain=brain)
+    files = CaseFiles(name, name, visits, reference=None, brain=brain)
     cohort = Cohort(_RAW, _RAW.targets[0], followup[0].parent, (files,), ())
     return Source(name, name, session, cohort, files)
 
@@ -80,7 +79,7 @@ def sources_in(place: str) -> tuple[tuple[Source, ...], tuple[str, ...]]:
     return tuple(sources), left_out
 
 
-def _of_cohort(cohort: Cohort, files: Files) -> Source:
+def _of_cohort(cohort: Cohort, files: CaseFiles) -> Source:
     return Source(files.name, files.patient, _bids_part("ses", files.visits[-1][0]), cohort, files)
 
 

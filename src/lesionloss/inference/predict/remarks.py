@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from lesionloss.data.preparation_recipe import Recipe
-from lesionloss.data.preparation_state import Work
-from lesionloss.data.prepare import PreparedCase
-from lesionloss.data.volume import axes_of
+from lesionloss.data.preparation.case_state import PreparationState
+from lesionloss.data.preparation.recipe import PreparationRecipe
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.data.volume import orientation
 
 OTHER_SPACING = 1.25  # times the edge that a model was trained on
 
 
-def of_steps(work: Work, why_registered: str) -> Iterator[str]:
+def of_steps(work: PreparationState, why_registered: str) -> Iterator[str]:
     """Registration, bias fields, a made-up brain mask, resampling: whatever changed what is seen."""
     done = work.record
     if "register" in done:
@@ -45,14 +45,14 @@ def of_grid(case: PreparedCase, training: Mapping[str, Any]) -> Iterator[str]:
                 "expect worse results; resample the images, or train with the step resample"
             )
     axes = training.get("axes")
-    if isinstance(axes, str) and len(case.spacing_mm) == 3 and _lines(axes) != _lines(axes_of(case.affine)):
+    if isinstance(axes, str) and len(case.spacing_mm) == 3 and _lines(axes) != _lines(orientation(case.affine)):
         yield (
-            f"the axes of the images run {axes_of(case.affine)}, those that the model was trained on {axes}: "
+            f"the axes of the images run {orientation(case.affine)}, those that the model was trained on {axes}: "
             "expect worse results; store the images in the same order"
         )
 
 
-def of_prepared(record: Mapping[str, Any], recipe: Recipe) -> tuple[str, ...]:
+def of_prepared(record: Mapping[str, Any], recipe: PreparationRecipe) -> tuple[str, ...]:
     """A line where a prepared case was made by other steps than the model's training cases."""
     made = record.get("made_from", {}).get("preparation") if isinstance(record.get("made_from"), dict) else None
     wanted = recipe.settings()

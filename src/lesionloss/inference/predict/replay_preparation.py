@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.layout import Files
-from lesionloss.data.preparation_recipe import Crop, Recipe, Register, make_recipe
-from lesionloss.data.preparation_steps import carry_out
-from lesionloss.data.prepare import PreparedCase, load_prepared, to_original_grid
-from lesionloss.data.prepared import load_record
-from lesionloss.data.read_case import on_one_grid, read_case
-from lesionloss.data.subject_cases import case_of, work_of
+from lesionloss.data.layouts.records import CaseFiles
+from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
+from lesionloss.data.preparation.read_case import on_one_grid, read_case
+from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe, RegisterSettings, make_recipe
+from lesionloss.data.preparation.steps import run_steps
+from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, to_original_grid
 from lesionloss.data.volume import Affine
 from lesionloss.inference.predict.predict_inputs import Source
 from lesionloss.inference.predict.remarks import of_grid, of_prepared, of_steps
@@ -58,7 +57,7 @@ def make_ready(source: Source, record: BundleRecord, register: bool | None = Non
     return ready
 
 
-def recipe_of(stored: Mapping[str, Any]) -> Recipe:
+def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
     """The steps that a bundle's `preparation` names; with a margin alone (or nothing) the usual ones.
 
     Raises DataError for settings that this version does not know.
@@ -66,7 +65,7 @@ def recipe_of(stored: Mapping[str, Any]) -> Recipe:
     plain = set(stored) <= {"margin_voxels"}
     settings = {"crop": stored} if plain and stored else stored
     try:
-        return make_recipe(settings, "preparation") if settings else Recipe(crop=Crop())
+        return make_recipe(settings, "preparation") if settings else PreparationRecipe(crop=CropSettings())
     except UsageError as error:
         raise DataError(
             f"the model's preparation {dict(stored)!r} is not known to this lesionloss ({error}); "
@@ -74,7 +73,7 @@ def recipe_of(stored: Mapping[str, Any]) -> Recipe:
         ) from error
 
 
-def _prepared(source: Source, recipe: Recipe, record: BundleRecord, register: bool | None) -> Ready:
+def _prepared(source: Source, recipe: PreparationRecipe, record: BundleRecord, register: bool | None) -> Ready:
     assert source.cohort is not None
     assert source.files is not None
     of_nifti = source.cohort.layout.read is None
@@ -85,25 +84,27 @@ def _prepared(source: Source, recipe: Recipe, record: BundleRecord, register: bo
         if register is not False or not of_nifti or on_one_grid(source.files):
             raise
         raise DataError(f"{error}; or leave out --no-register, then the baseline is registered first") from error
-    work = carry_out(work_of(reading), recipe)
-    case = case_of(work)
+    work = run_steps(start_preparation(reading), recipe)
+    case = finish_preparation(work)
     affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
     shape = case.original_shape if case.origin is None else case.origin.shape
     notes = (*of_steps(work, why), *of_grid(case, record.training))
     return Ready(case, shape, affine, reading.subject.reference is not None, work.record, notes)
 
 
-def _registration(files: Files, recipe: Recipe, asked: bool | None) -> tuple[Register | None, str]:
+def _registration(
+    files: CaseFiles, recipe: PreparationRecipe, asked: bool | None
+) -> tuple[RegisterSettings | None, str]:
     """Whether and how two visits are registered, and why."""
     if asked is False or len(files.visits) != 2:
         return None, ""
     if "register" in recipe.steps:
         return recipe.register_, "as the model's training cases were"
     if asked:
-        return Register(to="followup"), "as asked"
+        return RegisterSettings(to="followup"), "as asked"
     if on_one_grid(files):
         return None, ""
-    return Register(to="followup"), "their grids differ"
+    return RegisterSettings(to="followup"), "their grids differ"
 
 
 def _affine_in(path: Path) -> Affine:
@@ -114,7 +115,7 @@ def _affine_in(path: Path) -> Affine:
     return np.asarray(image.affine, dtype=np.float64)
 
 
-def _loaded(source: Source, recipe: Recipe) -> Ready:
+def _loaded(source: Source, recipe: PreparationRecipe) -> Ready:
     assert source.prepared is not None
     path = Path(source.prepared)
     case = load_prepared(path)

@@ -1,7 +1,6 @@
 """The sums over every voxel that losses are made of, in two implementations with the same values and gradients."""
 
 from lesionloss.core.catalogue import Catalogue
-from lesionloss.losses.kernels.batch import Batch
 from lesionloss.losses.kernels.fast import FAST
 from lesionloss.losses.kernels.readable import READABLE
 from lesionloss.losses.kernels.types import Kernel
@@ -20,4 +19,4 @@ def by_name(name: str) -> Kernel:
     return KERNELS.get(name)
 
 
-__all__ = ["FAST", "KERNELS", "READABLE", "Batch", "Kernel", "by_name"]
+__all__ = ["FAST", "KERNELS", "READABLE", "Kernel", "by_name"]

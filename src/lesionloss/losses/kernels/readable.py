@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lesionloss.losses.kernels.batch import Batch
+from lesionloss.losses.batch import Batch
 from lesionloss.losses.kernels.terms import Term
 
 

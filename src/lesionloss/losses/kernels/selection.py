@@ -5,27 +5,10 @@ Values of picked voxels have the channels first: (C, n) if they are listed, (C, 
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-
-
-class Selection(Protocol):
-    """x is (R, C, V) and contiguous."""
-
-    def take(self, x: Tensor) -> Tensor:
-        """The values of x in the picked voxels."""
-
-    def put(self, x: Tensor, values: Tensor | float) -> Tensor:
-        """x with other values in the picked voxels; x itself may be changed."""
-
-    def spread(self, rows: Tensor) -> Tensor:
-        """Something of each row, (R, C), for the picked voxels of that row; broadcastable to their values."""
-
-    def sums(self, values: Tensor) -> Tensor:
-        """Σ over the picked voxels of each row, (R, C)."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +34,11 @@ class Listed:
         return (self.where + (row * (channels - 1) + channel) * self.voxels).view(-1)
 
     def take(self, x: Tensor) -> Tensor:
-        """See `Selection`; differentiable."""
+        """The values of x (R, C, V) in the picked voxels; differentiable."""
         return x.reshape(-1).index_select(0, self.places(x.shape[1])).view(x.shape[1], -1)
 
     def put(self, x: Tensor, values: Tensor | float) -> Tensor:
-        """See `Selection`; in place."""
+        """A contiguous x (R, C, V) with other values in the picked voxels; x itself is changed."""
         flat, places = x.view(-1), self.places(x.shape[1])
         if isinstance(values, Tensor):
             flat.index_copy_(0, places, values.reshape(-1))
@@ -64,11 +47,11 @@ class Listed:
         return x
 
     def spread(self, rows: Tensor) -> Tensor:
-        """See `Selection`."""
+        """Something of each row, (R, C), for the picked voxels of that row; broadcastable to their values."""
         return rows.repeat_interleave(self.sizes, 0, output_size=len(self.where)).T
 
     def sums(self, values: Tensor) -> Tensor:
-        """See `Selection`."""
+        """Σ over the picked voxels of each row, (R, C)."""
         return torch.stack([of_row.sum(-1) for of_row in torch.split(values, self.sizes.tolist(), dim=-1)])
 
 
@@ -79,20 +62,23 @@ class Masked:
     mask: Tensor  # (R, V) bool
 
     def take(self, x: Tensor) -> Tensor:
-        """See `Selection`."""
+        """See `Listed`."""
         return x.transpose(0, 1)
 
     def put(self, x: Tensor, values: Tensor | float) -> Tensor:
-        """See `Selection`."""
+        """See `Listed`; x itself stays."""
         return torch.where(self.mask[:, None], values.transpose(0, 1) if isinstance(values, Tensor) else values, x)
 
     def spread(self, rows: Tensor) -> Tensor:
-        """See `Selection`."""
+        """See `Listed`."""
         return rows.T[:, :, None]
 
     def sums(self, values: Tensor) -> Tensor:
-        """See `Selection`."""
+        """See `Listed`."""
         return torch.where(self.mask, values, 0.0).sum(-1).T
+
+
+Selection = Listed | Masked
 
 
 def positions(marks: Tensor) -> Tensor:

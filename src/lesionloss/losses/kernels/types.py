@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from lesionloss.losses.kernels.batch import Batch
+from lesionloss.losses.batch import Batch
 from lesionloss.losses.kernels.terms import Term
 
 

@@ -1,4 +1,4 @@
-/* The viewer: linked slices of one case, and what a loss marks at a threshold. Everything it shows is in this file. */
+/* The viewer: linked slices of one case, and the mask of a loss at a threshold. All its data are in this file. */
 (() => {
   "use strict";
   const root = document.getElementById("viewer");
@@ -8,7 +8,7 @@
   if (!canDraw) { document.getElementById("no-viewer").hidden = false; return; }
   root.hidden = false;
 
-  const FOUND = [0, 158, 115], FALSE = [213, 94, 0], MISSED = [86, 180, 233], REFERENCE = [240, 228, 66];
+  const TRUE_POSITIVE = [0, 158, 115], FALSE_POSITIVE = [213, 94, 0], FALSE_NEGATIVE = [86, 180, 233], REFERENCE = [240, 228, 66];
   const colours = JSON.parse(root.dataset.colours);
   const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
   const IGNORED = 255;
@@ -39,7 +39,7 @@
     return pack;
   }
 
-  /* Lesion and background voxels at each level: sums over them are all that a threshold needs. */
+  /* Lesion and background voxels at each level. A level is the number of thresholds that the probability reaches. */
   function count(map, labels) {
     const lesion = new Float64Array(256), background = new Float64Array(256);
     for (let i = 0; i < map.length; i++) {
@@ -49,8 +49,12 @@
     return { lesion, background };
   }
 
-  const level = () => Math.ceil(Number(part("threshold").value) * 255 - 1e-6);
+  /* The slider holds the place of the threshold in the case's list; a voxel is lesion if its level is above that place. */
+  const place = () => Number(part("threshold").value);
+  const level = () => place() + 1;
+  const threshold = () => state.pack.facts.thresholds[place()];
   const digits = (value, places = 3) => (Number.isFinite(value) ? value.toFixed(places).replace(/^0\./, ".") : "–");
+  const brief = (value) => digits(value, Math.max(2, String(value).length - 2));
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   function numbers() {
@@ -66,9 +70,10 @@
     for (const [name, value] of Object.entries(shown)) {
       part(name).textContent = name.length === 2 ? String(value) : digits(value);
     }
-    part("threshold-value").textContent = digits(Number(part("threshold").value), 2);
-    const { seed, threshold, stored } = state.pack.facts.losses[state.loss];
-    part("stored").textContent = `As the benchmark scored it${seed ? `, seed ${seed}` : ""}, threshold ${digits(threshold, 2)}: ${state.pack.facts.metric}${root.dataset.classes ? ", mean over classes," : ""} ${stored === null ? "undefined" : digits(stored)}`;
+    const { seed, threshold: scored, stored } = state.pack.facts.losses[state.loss], shownThreshold = brief(threshold());
+    part("threshold-value").textContent = shownThreshold;
+    part("threshold").setAttribute("aria-valuetext", shownThreshold);
+    part("stored").textContent = `Score in the benchmark${seed ? `, seed ${seed}` : ""}, threshold ${brief(scored)}: ${state.pack.facts.metric}${root.dataset.classes ? ", mean over classes," : ""} ${stored === null ? "undefined" : digits(stored)}`;
   }
 
   function lesions() {
@@ -162,23 +167,23 @@
     cross(context, g, v, wide, high);
   }
 
-  /* Found is filled, a false alarm striped, a miss outlined: told apart without colour too. Reference or prediction alone are filled. */
+  /* True positives are filled, false positives striped, false negatives outlined, so colour is not needed. Reference or prediction alone are filled. */
   function marks(context, g, v, wide, high) {
     const { labels, maps, facts } = state.pack, map = maps[state.loss], from = level();
     const alone = { reference: REFERENCE, prediction: rgb(colours[facts.losses[state.loss].loss] || "#ffffff") }[state.marks];
     const kinds = new Uint8Array(wide * high), picture = context.getImageData(0, 0, wide, high), data = picture.data;
     for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
       const i = g.index(Math.floor(v.left + (x + 0.5) * v.w / wide), Math.floor(v.top + (y + 0.5) * v.h / high));
-      const wanted = labels[i] > 0 && labels[i] !== IGNORED;
+      const inReference = labels[i] > 0 && labels[i] !== IGNORED;
       const predicted = map[i] >= from;
-      if (state.marks === "compared") kinds[y * wide + x] = predicted ? (wanted ? 1 : 2) : wanted ? 3 : 0;
-      else kinds[y * wide + x] = (state.marks === "reference" ? wanted : predicted) ? 1 : 0;
+      if (state.marks === "compared") kinds[y * wide + x] = predicted ? (inReference ? 1 : 2) : inReference ? 3 : 0;
+      else kinds[y * wide + x] = (state.marks === "reference" ? inReference : predicted) ? 1 : 0;
     }
     const edge = (x, y) => [[2, 0], [-2, 0], [0, 2], [0, -2]].some(([dx, dy]) => kinds[clamp(y + dy, 0, high - 1) * wide + clamp(x + dx, 0, wide - 1)] !== kinds[y * wide + x]);
     for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
       const kind = kinds[y * wide + x];
       if (!kind) continue;
-      const colour = alone || [FOUND, FALSE, MISSED][kind - 1];
+      const colour = alone || [TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE][kind - 1];
       const share = kind === 1 ? 0.78 : kind === 2 ? ((x + y) % 8 < 5 || edge(x, y) ? 0.92 : 0.15) : edge(x, y) ? 1 : 0.45;
       const at = 4 * (y * wide + x);
       for (let n = 0; n < 3; n++) data[at + n] = (1 - share) * data[at + n] + share * colour[n];
@@ -220,7 +225,8 @@
       part(`${name}-slider`).hidden = facts.flat;
     });
     root.classList.toggle("flat", facts.flat);
-    if (facts.losses.length) part("threshold").value = clamp(facts.losses[state.loss].threshold, 0.05, 0.95);
+    part("threshold").max = facts.thresholds.length - 1;
+    if (facts.losses.length) part("threshold").value = facts.thresholds.indexOf(facts.losses[state.loss].threshold);
     const start = facts.lesions.length ? facts.lesions[0].centre.map(Math.round) : facts.shape.map((size) => size >> 1);
     numbers(); lesions(); move(start);
     root.dataset.ready = facts.case;
@@ -249,8 +255,8 @@
   }
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.tagName === "SELECT") return;
-    const step = { "[": -0.01, "]": 0.01 }[event.key];
-    if (step) { part("threshold").value = Number(part("threshold").value) + step; all(); }
+    const step = { "[": -1, "]": 1 }[event.key];
+    if (step) { part("threshold").value = place() + step; all(); }
     else if (event.key === "b" && state.pack.facts.images.length > 1) { state.image = state.image === 0 ? 1 : 0; part("image").value = state.image; draw(); }
     else if (event.key === "m") mark(MARKS[(MARKS.indexOf(state.marks) + 1) % MARKS.length]);
     else if (event.key === "o") mark(state.marks === "none" ? "compared" : "none");

@@ -1,6 +1,6 @@
-"""How far a synthetic cohort is from a real one: distributions compared, and a classifier that tells patches apart."""
+"""How far a synthetic cohort is from a real one: distributions compared, and patches classified."""
 
-from lesionloss.synth.realism.check import Asked, Check, check
-from lesionloss.synth.realism.distances import Row
+from lesionloss.synth.realism.check import CheckRequest, RealismCheck, check_realism
+from lesionloss.synth.realism.distances import QuantityDistance
 
-__all__ = ["Asked", "Check", "Row", "check"]
+__all__ = ["CheckRequest", "QuantityDistance", "RealismCheck", "check_realism"]

@@ -1,4 +1,4 @@
-"""A real and a synthetic cohort compared: measured case by case, put side by side, written as tables and pictures."""
+"""A real and a synthetic cohort compared: measured case by case, and written as tables and pictures."""
 
 import csv
 import io
@@ -10,9 +10,15 @@ from typing import Any
 
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import Cohort
-from lesionloss.synth.realism.classifier import Patches, Settings, Telling, draw_patches, tell_apart
+from lesionloss.synth.realism.classifier import (
+    CasePatches,
+    ClassifierResult,
+    ClassifierSettings,
+    cross_validate,
+    draw_patches,
+)
 from lesionloss.synth.realism.compared_cases import complete_cases, masks_of, masks_only
-from lesionloss.synth.realism.distances import Row, compare
+from lesionloss.synth.realism.distances import QuantityDistance, compare
 from lesionloss.synth.realism.figures import write_distributions, write_patches
 from lesionloss.synth.realism.measures import Measured, measure_images, measure_masks
 from lesionloss.synth.realism.slice_sheet import SHOWN, Slice, shuffled, slice_of, write_slices
@@ -21,21 +27,28 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which cohorts, how many complete cases of each at most (0: all), and how patches are told apart (None: not)."""
+class CheckRequest:
+    """What to compare.
+
+    Attributes:
+        real: The real cohort.
+        synthetic: The synthetic cohort.
+        most: How many complete cases of each at most; 0 takes all.
+        classifier: Settings of the classifier; None for no classifier.
+    """
 
     real: Cohort
     synthetic: Cohort
     most: int = 0
-    telling: Settings | None = None
+    classifier: ClassifierSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
-    """What was measured of one cohort; `masks_only` counts the patients of whom only masks are there."""
+class CheckedCohort:
+    """The measurements of one cohort; `masks_only` counts the patients of whom only masks are there."""
 
     measured: tuple[Measured, ...]
-    patches: tuple[Patches, ...]
+    patches: tuple[CasePatches, ...]
     spacings_mm: tuple[tuple[float, ...], ...]
     complete: int
     masks_only: int
@@ -43,55 +56,67 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Check:
-    """The comparison: rows of distances, and how well patches are told apart."""
+class RealismCheck:
+    """The comparison: distances by quantity, and how well patches are classified."""
 
-    rows: tuple[Row, ...]
-    tellings: tuple[Telling, ...]
-    real: Side
-    synthetic: Side
+    rows: tuple[QuantityDistance, ...]
+    classifier_results: tuple[ClassifierResult, ...]
+    real: CheckedCohort
+    synthetic: CheckedCohort
 
 
-def check(asked: Asked, progress: Progress = lambda name: None) -> Check:
-    """Measure both cohorts and compare; `progress` is told of each case and each view.
+def check_realism(request: CheckRequest, progress: Progress = lambda name: None) -> RealismCheck:
+    """Measure both cohorts and compare them.
 
-    Raises DataError for files that can't be believed or cases that are not pairs, UsageError for too few patients.
+    Args:
+        request: What to compare.
+        progress: Called with the name of each case and each view.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        DataError: A file is damaged, or a case is not a pair of visits.
+        UsageError: There are too few patients.
     """
     real, synthetic = (
-        _measured(cohort, asked, progress, real=kind) for cohort, kind in ((asked.real, True), (asked.synthetic, False))
+        _measured(cohort, request, progress, real=kind)
+        for cohort, kind in ((request.real, True), (request.synthetic, False))
     )
-    tellings = []
-    if asked.telling is not None:
-        for telling in tell_apart((*real.patches, *synthetic.patches), asked.telling):
-            progress(telling.view)
-            tellings.append(telling)
-    return Check(compare(real.measured, synthetic.measured), tuple(tellings), real, synthetic)
+    classifier_results = []
+    if request.classifier is not None:
+        for result in cross_validate((*real.patches, *synthetic.patches), request.classifier):
+            progress(result.view)
+            classifier_results.append(result)
+    return RealismCheck(compare(real.measured, synthetic.measured), tuple(classifier_results), real, synthetic)
 
 
-def _measured(cohort: Cohort, asked: Asked, progress: Progress, *, real: bool) -> Side:
+def _measured(cohort: Cohort, request: CheckRequest, progress: Progress, *, real: bool) -> CheckedCohort:
     measured: list[Measured] = []
-    patches: list[Patches] = []
+    patches: list[CasePatches] = []
     spacings: list[tuple[float, ...]] = []
     slices: list[Slice] = []
-    for case in complete_cases(cohort, asked.most):
+    for case in complete_cases(cohort, request.most):
         measured.append({**measure_images(case), **measure_masks(masks_of(case))})
         spacings.append(case.spacing_mm)
         if len(slices) < SHOWN:
             slices.append(slice_of(case, real=real))
-        if asked.telling is not None:
-            patches.append(draw_patches(case, real=real, settings=asked.telling))
+        if request.classifier is not None:
+            patches.append(draw_patches(case, real=real, settings=request.classifier))
         progress(case.name)
     complete = len(measured)
     for masks in masks_only(cohort):
         measured.append(measure_masks(masks))
         progress(masks.name)
-    return Side(tuple(measured), tuple(patches), tuple(spacings), complete, len(measured) - complete, tuple(slices))
+    return CheckedCohort(
+        tuple(measured), tuple(patches), tuple(spacings), complete, len(measured) - complete, tuple(slices)
+    )
 
 
-def as_record(found: Check) -> dict[str, Any]:
-    """Plain numbers, for JSON."""
+def as_record(found: RealismCheck) -> dict[str, Any]:
+    """Convert a comparison to plain values for JSON."""
 
-    def side(which: Side) -> dict[str, Any]:
+    def side(which: CheckedCohort) -> dict[str, Any]:
         spacings = [[round(edge, 4) for edge in spacing] for spacing in which.spacings_mm]
         return {"complete_cases": which.complete, "masks_only": which.masks_only, "spacings_mm": spacings}
 
@@ -100,19 +125,19 @@ def as_record(found: Check) -> dict[str, Any]:
         "synthetic": side(found.synthetic),
         "slices": [{"case": shown.case, "real": shown.real} for shown in _side_by_side(found)],
         "distances": [_flat(row) for row in found.rows],
-        "told_apart": [
-            {"view": telling.view, "auc": telling.auc, "auc_by_fold": list(telling.folds),
-             "real_patches": telling.patches[0], "synthetic_patches": telling.patches[1]}
-            for telling in found.tellings
+        "classifier": [
+            {"view": result.view, "auc": result.auc, "auc_by_fold": list(result.folds),
+             "real_patches": result.patches[0], "synthetic_patches": result.patches[1]}
+            for result in found.classifier_results
         ],
     }  # fmt: skip
 
 
-def _side_by_side(found: Check) -> list[Slice]:
+def _side_by_side(found: RealismCheck) -> list[Slice]:
     return shuffled((*found.real.slices, *found.synthetic.slices))
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: QuantityDistance) -> dict[str, Any]:
     record: dict[str, Any] = {"quantity": row.quantity.name, "unit": row.quantity.unit}
     for name, quartiles in (("real", row.real), ("synthetic", row.synthetic)):
         record |= {f"{name}_{word}": value for word, value in zip(("p25", "median", "p75"), quartiles, strict=True)}
@@ -122,8 +147,12 @@ def _flat(row: Row) -> dict[str, Any]:
     return record | {"real_cases": row.cases[0], "synthetic_cases": row.cases[1]}
 
 
-def write_check(found: Check, folder: Path) -> None:
-    """realism.json, distances.csv, distributions.png and .svg, slices.png, and patches.png where patches were drawn."""
+def write_check(found: RealismCheck, folder: Path) -> None:
+    """Write the tables and pictures of a comparison into a folder.
+
+    The files are realism.json, distances.csv, distributions.png and .svg, slices.png, and patches.png if there are
+    patches.
+    """
     write_text(folder / "realism.json", json.dumps(as_record(found), indent=2, allow_nan=False) + "\n")
     table = io.StringIO()
     flat = [_flat(row) for row in found.rows]

@@ -1,6 +1,6 @@
-"""A small network that learns to tell real patches from synthetic ones; its AUC says how well that works.
+"""A small network that learns to distinguish real from synthetic patches; its AUC says how well that works.
 
-0.5: it can't. Cross-validated by patient: nobody whose patches it is judged on was learned from.
+An AUC of 0.5 means that it can't. It is cross-validated by patient: no patient is in training and in test.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,8 +25,8 @@ SIDE = 32  # pixels to which a patch is interpolated, so that grids of different
 
 
 @dataclass(frozen=True)
-class Telling:
-    """How well patches were told apart by one view: AUC over all patches that were judged, and over each fold."""
+class ClassifierResult:
+    """How well one view separates real from synthetic patches: AUC over all test patches, and of each fold."""
 
     view: str
     auc: float
@@ -35,7 +35,7 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Settings:
+class ClassifierSettings:
     """Patches of a case, folds, and the training of the small network."""
 
     patches: int = 60
@@ -46,16 +46,25 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
-    """Of one patient: (n, 3, SIDE, SIDE) float32, axial, z-scored visits and their difference."""
+class CasePatches:
+    """Patches of one patient (n, 3, SIDE, SIDE) float32: axial, z-scored visits and their difference."""
 
     patient: str
     real: bool
     images: NDArray[np.float32]
 
 
-def draw_patches(case: PreparedCase, *, real: bool, settings: Settings) -> Patches:
-    """Axial squares of 24 mm around random voxels of the brain, turned and flipped at random."""
+def draw_patches(case: PreparedCase, *, real: bool, settings: ClassifierSettings) -> CasePatches:
+    """Cut axial squares of 24 mm around random voxels of the brain, rotated and flipped at random.
+
+    Args:
+        case: A prepared pair of visits.
+        real: Whether the patient is real.
+        settings: How many patches.
+
+    Returns:
+        The patches.
+    """
     from scipy import ndimage
 
     draw = numpy_generator("telling", case.name, int(real))
@@ -71,11 +80,22 @@ def draw_patches(case: PreparedCase, *, real: bool, settings: Settings) -> Patch
             images[index, channel] = ndimage.map_coordinates(flat, where, order=1, mode="constant", output=np.float32)
         turned = np.rot90(images[index], int(draw.integers(4)), axes=(1, 2))
         images[index] = turned[:, ::-1] if draw.random() < 0.5 else turned
-    return Patches(case.patient, real, images)
+    return CasePatches(case.patient, real, images)
 
 
-def tell_apart(patches: Sequence[Patches], settings: Settings) -> Iterator[Telling]:
-    """For each view the AUC on patients that were left out. Raises UsageError for fewer than two patients of a kind."""
+def cross_validate(patches: Sequence[CasePatches], settings: ClassifierSettings) -> Iterator[ClassifierResult]:
+    """Train and test the classifier for each view, cross-validated by patient.
+
+    Args:
+        patches: Patches of all patients.
+        settings: Folds and training.
+
+    Yields:
+        The result of each view.
+
+    Raises:
+        UsageError: There are fewer than two real or two synthetic patients.
+    """
     folds = _folds(patches, settings)
     for view, channels in VIEWS.items():
         scores, truths, each = [], [], []
@@ -89,13 +109,21 @@ def tell_apart(patches: Sequence[Patches], settings: Settings) -> Iterator[Telli
             truths.append(truth)
             each.append(auc(score, truth))
         truth = np.concatenate(truths)
-        yield Telling(
+        yield ClassifierResult(
             view, auc(np.concatenate(scores), truth), tuple(each), (int((truth == 1).sum()), int((truth == 0).sum()))
         )
 
 
 def auc(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    """Chance that a real patch gets a higher score than a synthetic one; ties count half."""
+    """Compute the probability that a real patch gets a higher score than a synthetic one; ties count half.
+
+    Args:
+        scores: (n,).
+        truth: 1 for real, 0 for synthetic patches (n,).
+
+    Returns:
+        The area under the ROC curve.
+    """
     from scipy import stats
 
     ranks = stats.rankdata(scores)
@@ -104,8 +132,8 @@ def auc(scores: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * int((~positive).sum())))
 
 
-def _folds(patches: Sequence[Patches], settings: Settings) -> list[set[str]]:
-    """Patients to leave out in turn: each fold has some of either kind."""
+def _folds(patches: Sequence[CasePatches], settings: ClassifierSettings) -> list[set[str]]:
+    """Choose the patients of each test fold: each has some of either kind."""
     real, synthetic = ([found.patient for found in patches if found.real is kind] for kind in (True, False))
     count = min(settings.folds, len(real), len(synthetic))
     if count < 2:
@@ -116,7 +144,9 @@ def _folds(patches: Sequence[Patches], settings: Settings) -> list[set[str]]:
     return [{*real[fold::count], *synthetic[fold::count]} for fold in range(count)]
 
 
-def _joined(patches: Sequence[Patches], channels: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _joined(
+    patches: Sequence[CasePatches], channels: tuple[int, ...]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     images = np.concatenate([found.images[:, list(channels)] for found in patches])
     truth = np.concatenate([np.full(len(found.images), float(found.real), np.float32) for found in patches])
     return images, truth
@@ -126,10 +156,13 @@ def _learn(
     x: NDArray[np.float32],
     y: NDArray[np.float32],
     unseen: NDArray[np.float32],
-    settings: Settings,
+    settings: ClassifierSettings,
     name: tuple[str, int],
 ) -> NDArray[np.floating]:
-    """Train on x (n, C, SIDE, SIDE) with as many real patches as synthetic ones in a batch; scores of `unseen`."""
+    """Train on x (n, C, SIDE, SIDE), with equally many real and synthetic patches in a batch.
+
+    Returns the scores of `unseen`.
+    """
     import torch
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Two samples of a quantity side by side: medians and quartiles, and how far the distributions are apart."""
+"""Two samples of a quantity: medians and quartiles, and the distance between their distributions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,18 @@ SHOWN = (25, 50, 75)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One quantity. `real` and `synthetic` are quartiles (25, 50, 75 %); counts are values, then cases.
+class QuantityDistance:
+    """One quantity compared. There is no p-value: voxels of one patient are not independent.
 
-    `wasserstein` (in the quantity's unit) is how far one distribution has to be moved, on average, to become the
-    other; `relative` is that over the real sample's interquartile range; `ks` is the largest difference between the
-    two cumulative shares (Kolmogorov-Smirnov), 0 to 1. There is no p-value: voxels of one patient are not independent.
+    Attributes:
+        quantity: The quantity.
+        real: Quartiles (25, 50, 75 %) of the real cohort.
+        synthetic: Quartiles of the synthetic cohort.
+        values: Numbers of values.
+        cases: Numbers of cases.
+        wasserstein: How far one distribution has to be moved, on average, to become the other, in the quantity's unit.
+        relative: The same over the real sample's interquartile range.
+        ks: Largest difference between the two cumulative distributions (Kolmogorov-Smirnov), 0 to 1.
     """
 
     quantity: Quantity
@@ -29,19 +35,19 @@ class Row:
     ks: float
 
 
-def compare(real: Sequence[Measured], synthetic: Sequence[Measured]) -> tuple[Row, ...]:
-    """A row for each quantity that both sides have, in the order of `QUANTITIES`."""
+def compare(real: Sequence[Measured], synthetic: Sequence[Measured]) -> tuple[QuantityDistance, ...]:
+    """Compare each quantity that both cohorts have, in the order of `QUANTITIES`."""
     rows = (_row(quantity, real, synthetic) for quantity in QUANTITIES)
     return tuple(row for row in rows if row is not None)
 
 
 def pooled(measured: Sequence[Measured], quantity: Quantity) -> Values:
-    """The finite values of all cases."""
+    """Collect the finite values of all cases."""
     values: Values = np.concatenate([np.empty(0), *(found[quantity] for found in measured if quantity in found)])
     return values[np.isfinite(values)]
 
 
-def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measured]) -> Row | None:
+def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measured]) -> QuantityDistance | None:
     from scipy import stats
 
     first, second = pooled(real, quantity), pooled(synthetic, quantity)
@@ -49,7 +55,7 @@ def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measu
         return None
     low, _, high = np.percentile(first, SHOWN)
     distance = float(stats.wasserstein_distance(first, second))
-    return Row(
+    return QuantityDistance(
         quantity=quantity,
         real=tuple(np.percentile(first, SHOWN).tolist()),
         synthetic=tuple(np.percentile(second, SHOWN).tolist()),
@@ -62,7 +68,7 @@ def _row(quantity: Quantity, real: Sequence[Measured], synthetic: Sequence[Measu
 
 
 def _largest_gap(first: Values, second: Values) -> float:
-    """Largest difference between the cumulative shares of two samples."""
+    """Find the largest difference between the cumulative distributions of two samples."""
     everywhere = np.concatenate([first, second])
     shares = [np.searchsorted(np.sort(sample), everywhere, side="right") / len(sample) for sample in (first, second)]
     return float(np.abs(shares[0] - shares[1]).max())

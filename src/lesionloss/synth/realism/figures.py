@@ -1,4 +1,4 @@
-"""Pictures of a comparison: the distributions of every quantity, and patches of either kind side by side."""
+"""Pictures of a comparison: the distributions of every quantity, and real and synthetic patches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lesionloss.core.files import whole_file
-from lesionloss.synth.realism.classifier import Patches
-from lesionloss.synth.realism.distances import Row, pooled
+from lesionloss.synth.realism.classifier import CasePatches
+from lesionloss.synth.realism.distances import QuantityDistance, pooled
 from lesionloss.synth.realism.measures import VOLUME, Measured, Values
 
 if TYPE_CHECKING:
@@ -28,9 +28,16 @@ _LINES = (
 
 
 def write_distributions(
-    rows: Sequence[Row], real: Sequence[Measured], synthetic: Sequence[Measured], files: Sequence[Path]
+    rows: Sequence[QuantityDistance], real: Sequence[Measured], synthetic: Sequence[Measured], files: Sequence[Path]
 ) -> None:
-    """One panel per row, real against synthetic, drawn to each of `files` (PNG, SVG or PDF by their endings)."""
+    """Draw one panel per quantity, real against synthetic.
+
+    Args:
+        rows: The quantities.
+        real: Measurements of the real cohort.
+        synthetic: Measurements of the synthetic cohort.
+        files: PNG, SVG or PDF files.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -48,7 +55,7 @@ def write_distributions(
             figure.savefig(temporary, dpi=110, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
-def _panel(axes: "Axes", row: Row, first: Values, second: Values) -> None:
+def _panel(axes: "Axes", row: QuantityDistance, first: Values, second: Values) -> None:
     logarithmic = row.quantity == VOLUME
     values = [np.log10(part) if logarithmic else part for part in (first, second)]
     low, high = np.quantile(np.concatenate(values), (0.003, 0.997))
@@ -78,8 +85,8 @@ def _folded(text: str) -> str:
     return "\n".join(textwrap.wrap(text, 34))
 
 
-def write_patches(patches: Sequence[Patches], file: Path, shown: int = 12) -> None:
-    """Patches of the follow-up and of the difference: real ones above, synthetic ones below, without lesions marked."""
+def write_patches(patches: Sequence[CasePatches], file: Path, shown: int = 12) -> None:
+    """Draw patches of follow-up and difference, real ones above synthetic ones; lesions are not marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -104,8 +111,8 @@ def write_patches(patches: Sequence[Patches], file: Path, shown: int = 12) -> No
         figure.savefig(temporary, dpi=110)
 
 
-def _picked(patches: Sequence[Patches], *, real: bool, channel: int, count: int) -> list[Values]:
-    """Patches that lie within the brain, the same number of each patient."""
+def _picked(patches: Sequence[CasePatches], *, real: bool, channel: int, count: int) -> list[Values]:
+    """Choose patches that lie within the brain, equally many of each patient."""
     kind = [found for found in patches if found.real is real]
     each = -(-count // max(len(kind), 1))
     inside = [[image for image in found.images if (image[1] != 0).mean() > 0.9][:each] for found in kind]

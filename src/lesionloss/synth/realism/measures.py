@@ -1,6 +1,6 @@
-"""What is measured of one case: values per voxel, per place or per lesion, always in z-scores and millimetres.
+"""The measurements of one case: values per voxel, per place or per lesion, always in z-scores and millimetres.
 
-Voxels are drawn, not taken all, so that a large head counts no more than a small one.
+A sample of the voxels is drawn, so that a large head counts no more than a small one.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.subject import Image, Mask
-from lesionloss.synth.realism.compared_cases import Masks
+from lesionloss.synth.realism.compared_cases import CaseMasks
 
 Values = NDArray[np.float64]
 DRAWN = 4000  # voxels of a case for each quantity that is measured in voxels
@@ -52,7 +52,7 @@ Measured = Mapping[Quantity, Values]
 
 
 def measure_images(case: PreparedCase) -> Measured:
-    """Everything that needs the visits of a prepared pair (channels baseline, follow-up, difference)."""
+    """Measure the quantities that need the visits of a prepared pair (channels baseline, follow-up, difference)."""
     visits, difference = case.image[:2], case.image[2]
     healthy = case.brain & ~case.lesion
     tissues = tissue_classes(visits.mean(axis=0), case.brain, _sigma(case))
@@ -71,8 +71,8 @@ def measure_images(case: PreparedCase) -> Measured:
     return found
 
 
-def measure_masks(masks: Masks) -> Measured:
-    """Sizes, number and places of lesions (26-connected), which need no image."""
+def measure_masks(masks: CaseMasks) -> Measured:
+    """Measure sizes, number and places of lesions (26-connected), which need no image."""
     import cc3d
 
     components = cc3d.connected_components(masks.lesion.astype(np.uint8), connectivity=26)
@@ -89,9 +89,17 @@ def measure_masks(masks: Masks) -> Measured:
 
 
 def tissue_classes(image: Image, brain: Mask, sigma: tuple[float, ...]) -> NDArray[np.uint8]:
-    """1 fluid, 2 darker, 3 brighter tissue (X, Y, Z), 0 outside the brain: three means of the smoothed intensities.
+    """Classify the smoothed intensities of the brain by three means.
 
     On FLAIR the two tissues are mostly white and grey matter, but lesions and regions mix; the names promise no more.
+
+    Args:
+        image: Intensities (X, Y, Z).
+        brain: Brain mask (X, Y, Z).
+        sigma: Standard deviation of the smoothing along each axis, in voxels.
+
+    Returns:
+        Uint8 (X, Y, Z): 0 outside the brain, 1 fluid, 2 darker tissue, 3 brighter tissue.
     """
     from scipy import ndimage
 
@@ -117,12 +125,12 @@ def _in_plane(case: PreparedCase) -> NDArray[np.bool_]:
 
 
 def _sigma(case: PreparedCase) -> tuple[float, ...]:
-    """Smoothing in plane, in voxels."""
+    """Compute the smoothing in plane, in voxels."""
     return tuple(np.where(_in_plane(case), _SMOOTH_MM / np.asarray(case.spacing_mm), 0.0).tolist())
 
 
 def _drawn(image: Image, mask: Mask, name: str) -> Values:
-    """Up to `DRAWN` values inside a mask, drawn without replacement by the case's name."""
+    """Draw up to `DRAWN` values inside a mask without replacement, by the case's name."""
     values = image[mask]
     if len(values) > DRAWN:
         values = numpy_generator("realism", name).choice(values, DRAWN, replace=False)
@@ -130,7 +138,7 @@ def _drawn(image: Image, mask: Mask, name: str) -> Values:
 
 
 def _deep(case: PreparedCase) -> Mask:
-    """The brain without its rim, where masks differ more than images do."""
+    """Take the brain without its rim, where masks differ more than images do."""
     import edt
 
     depth = edt.edt(case.brain, anisotropy=case.spacing_mm, black_border=True)
@@ -138,7 +146,7 @@ def _deep(case: PreparedCase) -> Mask:
 
 
 def _noise(visit: Image, deep: Mask, case: PreparedCase) -> Values:
-    """Robust standard deviation of what smoothing in plane takes away, in cubes of 5 voxels a side in flat regions."""
+    """Estimate the sd of what smoothing in plane removes, in cubes of 5 voxels a side in flat regions."""
     from scipy import ndimage
 
     sigma = _sigma(case)
@@ -151,7 +159,7 @@ def _noise(visit: Image, deep: Mask, case: PreparedCase) -> Values:
 
 
 def _slope(image: Image, case: PreparedCase) -> Image:
-    """Length of the gradient in plane, per mm."""
+    """Compute the length of the gradient in plane, per mm."""
     steps = [
         np.gradient(image, edge, axis=axis)
         for axis, (edge, plane) in enumerate(zip(case.spacing_mm, _in_plane(case), strict=True))
@@ -161,14 +169,14 @@ def _slope(image: Image, case: PreparedCase) -> Image:
 
 
 def _border(first: Mask, second: Mask) -> Mask:
-    """The voxels of `second` that touch `first` by a face."""
+    """Find the voxels of `second` that touch `first` by a face."""
     from scipy import ndimage
 
     return np.asarray(ndimage.binary_dilation(first) & second)
 
 
 def _grain(difference: Image, deep: Mask, case: PreparedCase) -> float:
-    """Correlation between neighbours along the first in-plane axis, of what smoothing in plane takes away."""
+    """Correlate neighbours along the first in-plane axis, of what smoothing in plane removes."""
     from scipy import ndimage
 
     fine = difference - ndimage.gaussian_filter(difference, [3 * width for width in _sigma(case)])
@@ -179,7 +187,7 @@ def _grain(difference: Image, deep: Mask, case: PreparedCase) -> float:
 
 
 def _rises(difference: Image, lesion: Mask) -> Values:
-    """Mean difference of every lesion."""
+    """Compute the mean difference of every lesion."""
     import cc3d
 
     components = cc3d.connected_components(lesion.astype(np.uint8), connectivity=26).ravel()
@@ -187,8 +195,8 @@ def _rises(difference: Image, lesion: Mask) -> Values:
     return np.asarray((sums / np.maximum(np.bincount(components), 1))[1:])
 
 
-def _depths(masks: Masks, components: NDArray[np.integer], count: int) -> Values:
-    """Greatest distance of each lesion's voxels from the border of the brain."""
+def _depths(masks: CaseMasks, components: NDArray[np.integer], count: int) -> Values:
+    """Compute the greatest distance of each lesion's voxels from the border of the brain."""
     import edt
     from scipy import ndimage
 
@@ -196,10 +204,11 @@ def _depths(masks: Masks, components: NDArray[np.integer], count: int) -> Values
     return np.asarray(ndimage.maximum(depth, components, np.arange(1, count + 1)), dtype=np.float64).reshape(count)
 
 
-def _places(masks: Masks, components: NDArray[np.integer], count: int) -> Values:
-    """Centre of each lesion in the brain's box (lesions, 3): from the midline 0 to 1, back to front, bottom to top.
+def _places(masks: CaseMasks, components: NDArray[np.integer], count: int) -> Values:
+    """Locate the centre of each lesion in the brain's box (lesions, 3).
 
-    Directions come from the affine, so storage order and flips don't matter. The box ends at percentiles .5 and 99.5.
+    From the midline 0 to 1, back to front, bottom to top. Directions come from the affine, so storage order and flips
+    don't matter. The box ends at percentiles .5 and 99.5.
     """
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""Whole slices of some real and some synthetic patients side by side, in no order that tells which is which."""
+"""Whole slices of some real and some synthetic patients side by side, in an order that does not tell which is which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +21,9 @@ _WINDOWS = ((-2.6, 2.4), (-2.6, 2.4), (-1.5, 1.5))  # z: visits and their differ
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Baseline, follow-up and difference of one slice, (3, h, w), NaN outside the brain; `aspect`: height over width of
-    a pixel.
+    """Baseline, follow-up and difference of one slice (3, h, w), NaN outside the brain.
+
+    `aspect` is the height over the width of a pixel.
     """
 
     case: str
@@ -32,7 +33,7 @@ class Slice:
 
 
 def slice_of(case: PreparedCase, *, real: bool) -> Slice:
-    """The slice at 62 % of the brain's height, cut to the brain."""
+    """Take the slice at 62 % of the brain's height, cropped to the brain."""
     spacing = np.array(case.spacing_mm)
     across = int(np.argmax(spacing)) if spacing.max() > _THICK * spacing.min() else len(spacing) - 1
     others = tuple(axis for axis in range(3) if axis != across)
@@ -49,19 +50,19 @@ def slice_of(case: PreparedCase, *, real: bool) -> Slice:
 
 
 def _span(brain: Mask, axis: int) -> slice:
-    """Where there is brain when one looks along an axis, with a margin."""
+    """Find where the brain lies along the other axis, with a margin."""
     first, last = np.flatnonzero(brain.any(axis=axis))[[0, -1]]
     return slice(max(0, int(first) - _MARGIN), int(last) + 1 + _MARGIN)
 
 
 def shuffled(slices: Sequence[Slice]) -> list[Slice]:
-    """In an order that is the same each time and has nothing to do with the kind."""
+    """Order slices in a repeatable way that does not depend on their kind."""
     names = "/".join(shown.case for shown in slices)
     return [slices[index] for index in numpy_generator("slices", names).permutation(len(slices))]
 
 
 def write_slices(slices: Sequence[Slice], file: Path) -> None:
-    """One column for each slice: baseline, follow-up, difference. Nothing says which are real."""
+    """Draw one column for each slice: baseline, follow-up, difference; nothing says which are real."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,0 +1,79 @@
+"""`lesionloss layouts`: which folders of images are recognised."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lesionloss.cli.app import app
+
+if TYPE_CHECKING:
+    from lesionloss.data.layouts.records import Layout
+
+EXAMPLES = """
+Examples:
+
+  lesionloss layouts
+
+  lesionloss layouts msseg2
+
+  lesionloss layouts csv
+"""
+
+
+@app.command(epilog=EXAMPLES)
+def layouts(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this layout.")] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all layouts, as the documentation has them.")
+    ] = False,
+) -> None:
+    """List the folder layouts of data sets, or show what the folder of one looks like and what it holds."""
+    from lesionloss.data.layouts import layout_docs
+    from lesionloss.data.layouts import layouts as registered
+
+    if as_markdown:
+        typer.echo(layout_docs.markdown(), nl=False)
+    elif name:
+        _print_layout(registered.get(name))
+    else:
+        _print_table(list(registered))
+
+
+def _print_layout(layout: "Layout") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lesionloss.data.layouts import layout_docs
+
+    first, rest = layout_docs.description(layout)
+    card = Table.grid(padding=(0, 2, 0, 0))
+    card.add_column(no_wrap=True, style="bold")
+    card.add_column(overflow="fold")
+    card.add_row("folder", layout.looks_like)
+    card.add_row("visits", layout.visits)
+    card.add_row("contrasts", layout_docs.contrasts(layout))
+    for number, target in enumerate(layout.targets):
+        card.add_row("target" if number else "target (default)", f"{target.name}: {target.title}")
+    card.add_row("tested on", layout.tested_on or "small folders of this form only")
+    console = Console(highlight=False)
+    console.print(layout.name, style="bold", markup=False)
+    console.print(first, markup=False)
+    console.print()
+    console.print(card, markup=False)
+    if rest:
+        console.print()
+        console.print(rest.replace("\n", " "), markup=False)
+
+
+def _print_table(records: "list[Layout]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("layout", no_wrap=True, style="bold")
+    table.add_column("data")
+    table.add_column("targets")
+    for record in records:
+        table.add_row(record.name, record.title, ", ".join(target.name for target in record.targets))
+    Console(highlight=False).print(table)
+    typer.echo("\nOne of them: lesionloss layouts NAME. Any other folder: a table of files, lesionloss layouts csv.")

@@ -1,0 +1,63 @@
+"""The augmentation of the papers, as steps with their settings."""
+
+from collections.abc import Callable, Mapping
+
+from lesionloss.data.batches.intensity import Brightness, Contrast, Gamma, IntensityTransform, Noise
+from lesionloss.data.batches.transforms import Elastic, Flip, PointTransform, Rotate, Rotate90, Scale, VoxelTransform
+
+Step = PointTransform | VoxelTransform | IntensityTransform
+Steps = tuple[Step, ...]
+
+
+def hytver() -> Steps:
+    """Build the steps of HyTver 2025, as its released code (from CoactSeg) does them.
+
+    Quarter turns, a flip and a rotation in the first two axes. There the rotation, by up to 20 degrees, acts on voxels
+    with nearest-neighbour interpolation; here it acts in millimetres with linear interpolation. There exactly one of
+    the axes is flipped; here each with probability 1/2.
+    """
+    return (Rotate(degrees=20, axes=(0, 1), probability=1.0), Rotate90(axes=(0, 1)), Flip(axes=(0, 1)))
+
+
+def cabezas() -> Steps:
+    """Build the step of Cabezas & Diez 2024: flips along the first axis and nothing else.
+
+    The authors visit every patch once as it is and once flipped: that is `SlidingGrid(flipped=0)` without augmentation.
+    This step is for samplers that do not flip.
+    """
+    return (Flip(axes=(0,)),)
+
+
+def dscpp() -> Steps:
+    """Build the steps of Yeung 2023 (DSC++), as its DRIVE notebook sets them.
+
+    Scaling, rotation, elastic deformation, mirroring and brightness. Ranges and probabilities are the defaults of the
+    framework used there, MIScnn. Its elastic strength, alpha up to 900 with sigma 9 to 13, displaces by up to 13 pixels
+    (standard deviation) in two dimensions: hence 13 and 11 here.
+    """
+    return (
+        Scale(low=0.8, high=1.18, probability=0.15),
+        Rotate(degrees=15, probability=0.15),
+        Elastic(displacement=13.0, sigma=11.0, probability=0.15),
+        Flip(),
+        Brightness(low=0.5, high=2.0, probability=0.15),
+    )
+
+
+def topk() -> Steps:
+    """Build the steps of Hosseini 2025 (TopK Dice): no code was released, so these are the usual ones of nnU-Net.
+
+    They have nnU-Net's ranges. Blurring and the simulation of low resolution are left out.
+    """
+    return (
+        Rotate(degrees=30, probability=0.2),
+        Scale(low=0.7, high=1.4, probability=0.2),
+        Flip(),
+        Noise(sd=0.3, probability=0.1),
+        Brightness(low=0.75, high=1.25, probability=0.15),
+        Contrast(low=0.75, high=1.25, probability=0.15),
+        Gamma(low=0.7, high=1.5, probability=0.3),
+    )
+
+
+PRESETS: Mapping[str, Callable[[], Steps]] = {"hytver": hytver, "cabezas": cabezas, "dscpp": dscpp, "topk": topk}

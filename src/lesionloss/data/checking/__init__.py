@@ -1,0 +1,1 @@
+"""A data set read, described and checked: damaged files, duplicate images, leaks between splits."""

@@ -1,0 +1,112 @@
+"""Brain masks for images without one: a simple one, which keeps much of the skull, or an external program's."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lesionloss.core.errors import DataError
+from lesionloss.data.nifti import read_mask, write_volume
+from lesionloss.data.subject import Image, Mask
+from lesionloss.data.volume import Affine
+
+BINS = 256
+# Half the thickness of the bridges between brain and scalp that opening removes.
+OPENING_MM = 3.0
+# The brightest voxels carry no information about the border between head and air.
+BRIGHTEST_SHARE = 0.005
+
+
+def otsu_threshold(values: npt.NDArray[np.float32]) -> float:
+    """Find the threshold that best separates two classes of values (Otsu 1979, eq. 18: largest variance between them).
+
+    Args:
+        values: Intensities, any shape.
+
+    Returns:
+        The threshold.
+    """
+    top = float(np.quantile(values, 1 - BRIGHTEST_SHARE))
+    counts, edges = np.histogram(np.minimum(values, top), bins=BINS)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)[:-1].astype(np.float64)
+    above = values.size - below
+    sums = np.cumsum(counts * centres)
+    mean_below = sums[:-1] / np.maximum(below, 1)
+    mean_above = (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return float(edges[1:-1][np.argmax(below * above * (mean_below - mean_above) ** 2)])
+
+
+def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str) -> Mask:
+    """Make a brain mask: Otsu threshold, opening by 3 mm, largest component (connectivity 6), holes filled.
+
+    Args:
+        image: Intensities (X, Y, Z).
+        spacing_mm: Edge lengths of a voxel.
+        what: The image in error messages.
+
+    Returns:
+        The mask (X, Y, Z).
+
+    Raises:
+        DataError: The mask is empty.
+    """
+    import cc3d
+    import edt
+    from scipy import ndimage
+
+    head = image > otsu_threshold(image)
+    core = edt.edt(head, anisotropy=spacing_mm, parallel=1) > OPENING_MM
+    opened = head & (edt.edt(~core, anisotropy=spacing_mm, parallel=1) <= OPENING_MM)
+    seed = opened if core.any() else head
+    largest = cc3d.largest_k(seed.astype(np.uint8), k=1, connectivity=6) > 0
+    filled = np.asarray(ndimage.binary_fill_holes(largest), dtype=np.bool_)
+    if not filled.any():
+        raise DataError(f"{what}: no brain could be distinguished from the background; supply a brain mask")
+    return filled
+
+
+def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) -> Mask:
+    """Make a brain mask with an external program; no shell takes part.
+
+    Args:
+        image: Intensities (X, Y, Z).
+        affine: Voxel indices to millimetres (4, 4).
+        command: Program and arguments; {image} stands for the image's file and {folder} for an empty folder.
+        mask: The file that the program writes, with the same placeholders.
+
+    Returns:
+        The mask (X, Y, Z).
+
+    Raises:
+        DataError: The program is not installed, fails, or leaves no mask of the image's shape.
+    """
+    program = command[0]
+    if shutil.which(program) is None:
+        raise DataError(
+            f"the program for the brain mask, {program!r}, is not installed (not on PATH); "
+            "install it, name another under brain.command, or take --brain builtin"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "image.nii.gz"
+        write_volume(source, image, affine)
+        words = [_filled(word, source, folder) for word in command]
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise DataError(f"{program} ended with code {done.returncode}: {said[-1] if said else 'no message'}")
+        made = Path(_filled(mask, source, folder))
+        if not made.is_file():
+            raise DataError(f"{program} left no {made.name}; name the file that it writes under brain.mask")
+        found = read_mask(made).array
+    if found.shape != image.shape:
+        raise DataError(f"{program} made a mask of shape {found.shape} for an image of shape {image.shape}")
+    return found
+
+
+def _filled(word: str, image: Path, folder: str) -> str:
+    return word.replace("{image}", str(image)).replace("{folder}", folder)

@@ -1,0 +1,145 @@
+"""How a cohort is prepared: which steps, in which order, with which settings. TOML, checked as a whole."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lesionloss.core.errors import UsageError
+from lesionloss.core.validation_errors import explain_validation_error
+
+STEPS = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
+Step = Literal["register", "n4", "brain", "resample", "crop", "normalise", "subtract"]
+FORMER_STEPS = {"difference": "subtract"}  # steps of version 0.1
+Edge = Annotated[float, Field(ge=0.05, le=50)]
+Side = Annotated[int, Field(ge=8, le=4096)]
+
+
+class StepSettings(BaseModel):
+    """Base of the settings of one step: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class RegisterSettings(StepSettings):
+    """Rigid registration of two visits, to the space halfway between them or to the follow-up's."""
+
+    to: Literal["halfway", "followup"] = "halfway"
+
+
+class N4Settings(StepSettings):
+    """Bias field correction on voxels of about `voxel_mm`; `iterations` on each level of the field."""
+
+    voxel_mm: Edge = 4.0
+    iterations: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (50, 50, 50)
+
+
+class BrainSettings(StepSettings):
+    """The brain mask: the given one, one made by a simple threshold, or an external program's.
+
+    `auto` takes the given mask, and makes a simple one where there is none. `tool` runs `command` on the first contrast
+    of each visit: {image} stands for the image, {folder} for an empty folder; `mask` is the file that the program
+    writes.
+    """
+
+    source: Literal["auto", "given", "builtin", "tool"] = "auto"
+    command: tuple[str, ...] = ()
+    mask: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "BrainSettings":
+        if self.source == "tool" and not (self.command and self.mask):
+            raise ValueError('source "tool" needs command (program and arguments) and mask (the file it writes)')
+        return self
+
+
+class ResampleSettings(StepSettings):
+    """The edge lengths of the voxels in mm; empty keeps them. [0.5, 0.75, 0.75] are those of the HyTver paper.
+
+    `size` replaces them: the number of voxels along each axis, whatever the edge lengths become (pictures of many
+    sizes).
+    """
+
+    spacing_mm: tuple[Edge, Edge, Edge] | tuple[Edge, Edge] | tuple[()] = ()
+    size: tuple[Side, Side, Side] | tuple[Side, Side] | tuple[()] = ()
+
+
+class CropSettings(StepSettings):
+    """The box around brain and reference, with a margin on each side."""
+
+    margin_voxels: Annotated[int, Field(ge=0)] = 4
+
+
+HD_BET = BrainSettings(
+    source="tool",
+    command=("hd-bet", "-i", "{image}", "-o", "{folder}/brain.nii.gz", "-device", "cpu", "--disable_tta",
+             "--save_bet_mask"),
+    mask="{folder}/brain_bet.nii.gz",
+)  # fmt: skip
+
+
+class PreparationRecipe(StepSettings):
+    """The steps in their order, and the settings of each; a step that is not named is not done."""
+
+    steps: tuple[Step, ...] = ("brain", "crop", "normalise", "subtract")
+    register_: Annotated[RegisterSettings, Field(alias="register")] = RegisterSettings()
+    n4: N4Settings = N4Settings()
+    brain: BrainSettings = BrainSettings()
+    resample: ResampleSettings = ResampleSettings()
+    crop: CropSettings = CropSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "PreparationRecipe":
+        twice = sorted({step for step in self.steps if self.steps.count(step) > 1})
+        if twice:
+            raise ValueError(f"steps names {', '.join(twice)} twice")
+        if "register" in self.steps and self.steps[0] != "register":
+            raise ValueError("register must be the first of steps: all others need the visits on one grid")
+        if "resample" in self.steps and bool(self.resample.spacing_mm) == bool(self.resample.size):
+            raise ValueError("the step resample needs resample.spacing_mm, e.g. [0.5, 0.75, 0.75], or resample.size")
+        if "resample" in self.steps and "crop" in self.steps[: self.steps.index("resample")]:
+            raise ValueError("crop must follow resample: the margin is counted in the voxels that are kept")
+        if "subtract" in self.steps and self.steps[-1] != "subtract":
+            raise ValueError("subtract must be the last of steps: it needs the results of all others")
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return what determines the result: the steps, and the settings of those that are done."""
+        whole = self.model_dump(mode="json", by_alias=True)
+        return {"steps": whole["steps"], **{step: whole[step] for step in whole["steps"] if step in whole}}
+
+    def to_toml(self) -> str:
+        """Write the whole recipe, defaults included; `load_recipe` reads it back."""
+        return tomli_w.dumps(self.model_dump(mode="json", by_alias=True))
+
+
+def load_recipe(path: Path) -> PreparationRecipe:
+    """Read a recipe from a TOML file.
+
+    Raises:
+        UsageError: The file is missing, not TOML, or wrong; lists all errors at once, each with its key.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such plan; give a TOML file with the steps, or leave out --plan")
+    try:
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    return make_recipe(record, str(path))
+
+
+def make_recipe(record: Mapping[str, object], where: str) -> PreparationRecipe:
+    """Make a recipe from plain values.
+
+    Raises:
+        UsageError: The values are wrong; begins with `where` and lists all errors at once, each with its key.
+    """
+    try:
+        return PreparationRecipe.model_validate(record)
+    except ValidationError as error:
+        raise UsageError(
+            explain_validation_error(error, PreparationRecipe, where, former_names=FORMER_STEPS)
+        ) from error

@@ -1,0 +1,1 @@
+"""Images and labels on other grids: along parallel axes, or along a rigid motion."""

@@ -1,0 +1,101 @@
+"""The numbers behind figures and lists of the page: header and rows of each CSV table."""
+
+import math
+from dataclasses import astuple
+
+from lesionloss.report.history import CurveBand
+from lesionloss.report.report_content import ReportContent
+from lesionloss.statistics.evidence import Interval
+
+CsvValue = str | int | float | None
+CsvRows = list[tuple[CsvValue, ...]]
+CsvTable = tuple[tuple[str, ...], CsvRows]
+
+
+def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
+    """The tables by name; those without numbers in this run are empty."""
+    return {
+        "ranks": (("metric", "loss", "rank", "low", "high", "first", "patients"), _ranks(g)),
+        "variance": (("metric", "source", "variance", "sd", "share", "levels"), _variance(g)),
+        "classes": (("metric", "class", "loss", "mean", "low", "high", "patients_defined", "patients"), _classes(g)),
+        "cases": (("case", "patient", "reference_mm3", "lesions", *g.results.metrics), _cases(g)),
+        "thresholds": (
+            ("loss", "threshold", "recall", "recall_n", "precision", "precision_n", "dice", "dice_n"),
+            [(loss, *map(_defined, astuple(point))) for loss, _, curve in g.thresholds for point in curve],
+        ),
+        "calibration": (("loss", "above", "up_to", "voxels", "mean_probability", "lesion_share"), _calibration(g)),
+        "detection-by-size": (
+            ("loss", "above_mm3", "up_to_mm3", "lesions", "found"),
+            [(loss, *astuple(size)) for loss, sizes in g.detection for size in sizes],
+        ),
+        "training": (("loss", "step", "mean", "low", "high", "training_runs"), _bands(g.loss_bands, ())),
+        "epochs": (
+            ("metric", "split", "loss", "epoch", "mean", "low", "high", "training_runs"),
+            _bands(g.epoch_bands, ("metric", "split")),
+        ),
+        "gradients": (("loss", "probability", "lesion", "background"), _gradients(g)),
+    }
+
+
+def _ranks(g: ReportContent) -> CsvRows:
+    return [
+        (c.metric, rank.loss, rank.rank, rank.low, rank.high, rank.best, rank.patients)
+        for c in g.comparisons
+        for rank in c.ranks
+    ]
+
+
+def _variance(g: ReportContent) -> CsvRows:
+    return [(c.metric, *astuple(component)) for c in g.comparisons for component in c.components]
+
+
+def _classes(g: ReportContent) -> CsvRows:
+    return [
+        (
+            *(metric.comparison.metric, one.name, each.loss, each.mean, *bound_values(each.interval)),
+            *(each.patients_defined, each.patients),
+        )
+        for metric in g.metrics
+        for one in metric.classes
+        for each in one.losses
+    ]
+
+
+def _cases(g: ReportContent) -> CsvRows:
+    return [(row.case, row.patient, row.reference_mm3, row.lesions, *row.values) for row in g.cases]
+
+
+def _calibration(g: ReportContent) -> CsvRows:
+    lines: CsvRows = []
+    for loss, measured in g.calibration:
+        bins = len(measured.voxels)
+        for n in range(bins):
+            means = (_defined(float(measured.probability[n])), _defined(float(measured.lesion[n])))
+            lines.append((loss, n / bins, (n + 1) / bins, int(measured.voxels[n]), *means))
+    return lines
+
+
+def _bands(bands: tuple[CurveBand, ...], named: tuple[str, ...]) -> CsvRows:
+    return [
+        (*(getattr(band, name) for name in named), band.loss, place, mean, low, high, band.trials)
+        for band in bands
+        for place, mean, low, high in zip(band.place, band.mean, band.low, band.high, strict=True)
+    ]
+
+
+def _gradients(g: ReportContent) -> CsvRows:
+    return [
+        (card.loss, float(p), float(lesion), float(background))
+        for card in g.cards
+        if (curve := card.gradients)
+        for p, lesion, background in zip(curve.probability, curve.lesion, curve.background, strict=True)
+    ]
+
+
+def bound_values(bounds: Interval | None) -> tuple[float | None, float | None]:
+    """Both bounds of an interval; None without one."""
+    return (None, None) if bounds is None else (bounds.low, bounds.high)
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

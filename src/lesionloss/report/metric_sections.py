@@ -1,0 +1,142 @@
+"""The sections of the page, one per metric: charts, table of paired differences, table of classes.
+
+Each chart is drawn once, saved as SVG, PDF and PNG, and used in the page as SVG.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from lesionloss.core.number_text import decimals_for, number, unit_text
+from lesionloss.report.class_means import ClassResult, LossInClass
+from lesionloss.report.figure_files import FigureFolder, file_names, for_the_page
+from lesionloss.report.loss_styles import LossStyle
+from lesionloss.report.number_html import NumberText, bounds, number_text, p_value, part_of
+from lesionloss.report.report_content import MetricResult, ReportContent
+from lesionloss.report.row_charts import components_chart, differences_chart, patients_chart, ranks_chart
+from lesionloss.report.wording import difference_sentence, seed_variability_sentence
+from lesionloss.statistics import PairedDifference
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """One loss against the baseline, as the table shows it."""
+
+    loss: str
+    cells: tuple[tuple[str, str | NumberText | Markup], ...]  # sort key and text
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: loss, mean, interval, and patients with a value of those that have the class."""
+
+    name: str
+    cells: tuple[tuple[str, NumberText, Markup, Markup], ...]
+
+
+@dataclass(frozen=True)
+class MetricSection:
+    """One metric: its charts, its table of differences, and its table of classes where there are several."""
+
+    metric: str
+    title: str
+    unit: str
+    patients: Markup
+    differences: Markup | None
+    ranks: Markup | None
+    components: Markup | None
+    seed_variability: str
+    rows: tuple[DifferenceRow, ...]
+    sentences: tuple[tuple[str, str], ...]
+    classes: tuple[ClassRow, ...]
+
+
+def metric_sections(
+    content: ReportContent, styles: Mapping[str, LossStyle], figures: FigureFolder
+) -> list[MetricSection]:
+    """One section per metric; its figures are saved."""
+    names = file_names([metric.comparison.metric for metric in content.metrics])
+    return [
+        _section(metric, place, name, styles, figures)
+        for place, (metric, name) in enumerate(zip(content.metrics, names, strict=True))
+    ]
+
+
+def _section(
+    metric: MetricResult, place: int, name: str, styles: Mapping[str, LossStyle], figures: FigureFolder
+) -> MetricSection:
+    scores, comparison, title = metric.scores, metric.comparison, metric.title
+    variability = comparison.seed_variability
+    differences, ranks, components = None, None, None
+    patients = figures.save(patients_chart(scores, comparison, styles), f"patients-{name}")
+    if any(difference.patients for difference in comparison.differences):
+        svg = figures.save(differences_chart(scores, comparison, styles), f"differences-{name}")
+        differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
+    if comparison.ranks:
+        svg = figures.save(ranks_chart(comparison.ranks, styles), f"ranks-{name}")
+        ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks in resamples of patients and seeds")
+    if any(component.share is not None for component in comparison.components):
+        svg = figures.save(components_chart(comparison.components), f"components-{name}")
+        components = for_the_page(svg, f"c-{name}", f"{title}: sources of the variance")
+    return MetricSection(
+        metric=comparison.metric,
+        title=title,
+        unit=unit_text(comparison.unit),
+        patients=for_the_page(patients, f"p-{name}", f"{title}: patients"),
+        differences=differences,
+        ranks=ranks,
+        components=components,
+        seed_variability=seed_variability_sentence(variability) if variability else "",
+        rows=_difference_rows(metric, f"metrics.{place}.differences"),
+        sentences=tuple((d.loss, difference_sentence(d)) for d in comparison.differences),
+        classes=_classes(metric.classes, f"metrics.{place}.classes"),
+    )
+
+
+def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ...]:
+    differences = metric.comparison.differences
+    decimals = decimals_for(d.mean for d in differences)
+    return tuple(_difference_row(d, f"{path}.{index}", decimals) for index, d in enumerate(differences))
+
+
+def _difference_row(d: PairedDifference, path: str, decimals: int) -> DifferenceRow:
+    seeds = ", ".join(number(value, decimals, sign=True) for _, value in d.seed_means)
+    return DifferenceRow(
+        d.loss,
+        (
+            (_sort_key(d.mean), number_text(d.mean, f"{path}.mean", decimals, sign=True)),
+            (
+                _sort_key(d.interval.low if d.interval else None),
+                bounds(d.interval, f"{path}.interval", decimals, sign=True),
+            ),
+            (str(d.improved), part_of(d.improved, d.patients, path, "improved", "patients")),
+            (_sort_key(d.p_holm), p_value(d.p_holm, f"{path}.p_holm")),
+            ("", seeds),
+            ("", d.pairing),
+        ),
+    )
+
+
+def _sort_key(value: float | None) -> str:
+    return "" if value is None else repr(value)
+
+
+def _classes(classes: Sequence[ClassResult], path: str) -> tuple[ClassRow, ...]:
+    decimals = decimals_for(each.mean for one in classes for each in one.losses)
+    return tuple(
+        ClassRow(
+            one.name,
+            tuple(_class_cell(each, f"{path}.{row}.losses.{n}", decimals) for n, each in enumerate(one.losses)),
+        )
+        for row, one in enumerate(classes)
+    )
+
+
+def _class_cell(each: LossInClass, path: str, decimals: int) -> tuple[str, NumberText, Markup, Markup]:
+    return (
+        each.loss,
+        number_text(each.mean, f"{path}.mean", decimals),
+        bounds(each.interval, f"{path}.interval", decimals),
+        part_of(each.patients_defined, each.patients, path, "patients_defined", "patients"),
+    )

@@ -1,0 +1,162 @@
+"""Everything that the page shows, collected once from a run: page, tables and report.json are written from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionloss.core.number_text import plural
+from lesionloss.metrics.lesion_table import SizeClass
+from lesionloss.metrics.thresholds import CurvePoint, mean_curve
+from lesionloss.report.answer import answer
+from lesionloss.report.case_maps import CaseMaps, read_case_maps
+from lesionloss.report.class_means import ClassResult, class_results
+from lesionloss.report.embedded_cases import embedded
+from lesionloss.report.history import CurveBand, VanishingGradient, epoch_bands, loss_bands, vanishing_gradients
+from lesionloss.report.loss_cards import LossCard, loss_cards
+from lesionloss.report.methods import methods, sources
+from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
+from lesionloss.report.workers import ReportWorkers
+from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.runs.results import Results
+from lesionloss.statistics import Comparison, best_loss, compare_losses
+from lesionloss.statistics.comparison import with_baseline
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric: its scores, their comparison, the best loss; `classes` is empty for a run with one class."""
+
+    scores: MetricScores
+    comparison: Comparison
+    best: str | None
+    classes: tuple[ClassResult, ...]
+
+    @property
+    def title(self) -> str:
+        """The metric's title in tables and charts."""
+        return self.scores.facts.title
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A case in the list: mean over losses and seeds of each metric (None: undefined), in the order of the metrics."""
+
+    case: str
+    patient: str
+    reference_mm3: float
+    lesions: int
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class ReportContent:
+    """The content of a report. Curves, calibration and detection have one entry per loss that has maps."""
+
+    results: Results
+    headline: tuple[str, str]
+    metrics: tuple[MetricResult, ...]
+    case_maps: CaseMaps
+    thresholds: tuple[tuple[str, float, tuple[CurvePoint, ...]], ...]
+    calibration: tuple[tuple[str, Calibration], ...]
+    detection: tuple[tuple[str, tuple[SizeClass, ...]], ...]
+    loss_bands: tuple[CurveBand, ...]
+    epoch_bands: tuple[CurveBand, ...]
+    vanishing: tuple[VanishingGradient, ...]
+    cards: tuple[LossCard, ...]
+    cases: tuple[CaseRow, ...]
+    false_positive_mm3: dict[str, float | None]
+    methods: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparison of each metric."""
+        return [metric.comparison for metric in self.metrics]
+
+
+def collect_content(results: Results, volumes: str | int, workers: ReportWorkers | None = None) -> ReportContent:
+    """Read the run.
+
+    Args:
+        results: The run.
+        volumes: The cases that go into the viewer; see `embedded_cases`.
+        workers: Other processes that help.
+
+    Raises:
+        UsageError: `volumes` names no case.
+        DataError: A file of the run is damaged.
+    """
+    first = results.metric_scores(results.metrics[0]) if results.metrics else None
+    order = first.worst_first if first else ()
+    in_viewer = embedded(order, [case.name for case in results.cohort], volumes)
+    reading = (workers or ReportWorkers()).later(read_case_maps, results, first, in_viewer)
+    metrics = tuple(_metric(results, name) for name in results.metrics)
+    cards = loss_cards(results)
+    thresholds = {trial.loss: trial.threshold for trial in results.trials}
+    maps = reading.result()
+    mapped = [loss for loss in results.losses if maps.of(loss)]
+    trained = [loss for loss in mapped if loss not in results.untrained]
+    empties = metrics[0].comparison.empty_references if metrics else ()
+    return ReportContent(
+        results=results,
+        headline=_headline(results, metrics),
+        metrics=metrics,
+        case_maps=maps,
+        thresholds=tuple((loss, thresholds[loss], _curve(maps, loss)) for loss in trained),
+        calibration=tuple((loss, calibration(maps.of(loss))) for loss in trained),
+        detection=tuple((loss, tuple(maps.detected(loss, thresholds[loss]))) for loss in mapped),
+        loss_bands=loss_bands(results),
+        epoch_bands=epoch_bands(results) if first else (),
+        vanishing=vanishing_gradients(results),
+        cards=cards,
+        cases=_cases(results, metrics, maps, order),
+        false_positive_mm3={each.loss: false_positive_mm3(results, first, each.loss) for each in empties if first},
+        methods=methods(results, cards, paired=_all_paired(results, metrics)),
+        sources=sources(results, cards),
+    )
+
+
+def _metric(results: Results, name: str) -> MetricResult:
+    scores = with_baseline(results.metric_scores(name), None)
+    return MetricResult(scores, compare_losses(scores), best_loss(scores), class_results(scores))
+
+
+def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:
+    """Whether all trained losses are proven to share weights and batches with the baseline."""
+    differences = metrics[0].comparison.differences if metrics else ()
+    return all(d.pairing == "training run" for d in differences if d.loss not in results.untrained)
+
+
+def _headline(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, str]:
+    if not metrics:
+        return (
+            "No trial has ended well: there is nothing to compare yet.",
+            f"{plural(len(results.failed), 'trial')} failed and {plural(len(results.missing), 'trial')} did not run.",
+        )
+    comparison = metrics[0].comparison
+    return answer(comparison, primary=comparison.metric == results.primary_metric)
+
+
+def _curve(maps: CaseMaps, loss: str) -> tuple[CurvePoint, ...]:
+    """Means over the maps of cases with lesions; in the others recall is undefined and Dice is 0 or undefined."""
+    counts = [each.over_thresholds for each in maps.of(loss) if each.lesion_voxels]
+    return tuple(mean_curve(counts)) if counts else ()
+
+
+def _cases(
+    results: Results, metrics: Sequence[MetricResult], maps: CaseMaps, order: Sequence[str]
+) -> tuple[CaseRow, ...]:
+    """Worst first; cases without a value in the first metric at the end."""
+    known = {case.name: case for case in results.cohort}
+    names = [name for name in order if name in known] + [name for name in known if name not in order]
+    return tuple(
+        CaseRow(
+            case=name,
+            patient=known[name].patient,
+            reference_mm3=known[name].reference_mm3,
+            lesions=len(maps.lesion_voxels.get(name, np.zeros(0))),
+            values=tuple(metric.scores.case_means.get(name) for metric in metrics),
+        )
+        for name in names
+    )

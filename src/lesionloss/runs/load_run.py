@@ -1,0 +1,116 @@
+"""Read a run folder: its plan, its trial records and its cohort index."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.runs.results import RUNS, Results
+from lesionloss.runs.run_files import read_json, read_toml, refuse_former_run
+from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
+
+
+def load(folder: str | Path) -> Results:
+    """Read a run folder. Scores and arrays are read later, when they are needed.
+
+    Args:
+        folder: What `lesionloss bench --out` wrote.
+
+    Returns:
+        The results of the run.
+
+    Raises:
+        UsageError: There is no such folder, or it holds no run.
+        DataError: A file is damaged or was written by an older version; the message names it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
+    if not (folder / "plan.toml").is_file():
+        raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
+    refuse_former_run(folder)
+    inner = run_folders(folder)
+    if inner != [folder]:
+        names = ", ".join(str(path) for path in inner)
+        raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
+    plan = read_toml(folder / "plan.toml")
+    trials = tuple(_trial(path) for path in _trial_folders(folder, failed=False))
+    done = {trial.key for trial in trials}
+    failed = tuple(_failed(path) for path in _trial_folders(folder, failed=True) if path.stem not in done)
+    cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
+    return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out)
+
+
+def run_folders(folder: str | Path) -> list[Path]:
+    """The run folders inside a folder: itself, or those of a plan of several data sets or networks."""
+    inner = [path.parent for path in sorted((Path(folder) / RUNS).glob("*/plan.toml"))]
+    return inner or [Path(folder)]
+
+
+def _trial_folders(folder: Path, *, failed: bool) -> list[Path]:
+    found = sorted(path for path in (folder / "trials").glob("*") if path.is_dir() and path.suffix != ".partial")
+    chosen = [path for path in found if (path.suffix == ".failed") == failed]
+    return [path for path in chosen if not failed or (path / "trial.toml").is_file()]
+
+
+def _trial(folder: Path) -> RunTrial:
+    record = read_toml(folder / "trial.toml")
+    if record.get("method") == "difference":
+        raise DataError(f"{folder}/trial.toml: method 'difference' is from version 0.1; bench into a new folder")
+    try:
+        return RunTrial(
+            key=folder.name,
+            loss=str(record["loss"]),
+            method=str(record.get("method", "network")),
+            fold=int(record["fold"]),
+            seed=int(record["seed"]),
+            folder=folder,
+            record=record,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder}/trial.toml: key {error} is missing or not what it should be") from error
+
+
+def _failed(folder: Path) -> FailedTrial:
+    trial = _trial(folder)
+    note = folder / "failed.txt"
+    text = note.read_text(encoding="utf-8", errors="replace") if note.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return FailedTrial(folder.stem, trial.loss, trial.fold, trial.seed, lines[-1] if lines else "no reason was kept")
+
+
+def _missing(
+    plan: Mapping[str, Any], trials: tuple[RunTrial, ...], failed: tuple[FailedTrial, ...]
+) -> tuple[MissingTrial, ...]:
+    """The trials of the plan that are not there. Folds are numbered from 0 unless the folder shows otherwise."""
+    have = {(t.loss, t.fold, t.seed) for t in trials} | {(t.loss, t.fold, t.seed) for t in failed}
+    folds = plan.get("folds", 0)
+    if isinstance(folds, int):
+        first = 1 if any(fold == folds for _, fold, _ in have) else 0
+        folds = list(range(first, first + folds))
+    return tuple(
+        MissingTrial(str(loss), int(fold), int(seed))
+        for loss in plan.get("losses", [])
+        for fold in folds
+        for seed in plan.get("seeds", [])
+        if (loss, fold, seed) not in have
+    )
+
+
+def _read_cohort(path: Path) -> tuple[tuple[CohortCase, ...], tuple[LeftOut, ...]]:
+    index = read_json(path)
+    try:
+        cases = tuple(
+            CohortCase(
+                name=str(entry["name"]),
+                patient=str(entry["patient"]),
+                shape=tuple(int(size) for size in entry["shape"]),
+                spacing_mm=tuple(float(size) for size in entry["spacing_mm"]),
+                reference_mm3=float(entry["reference_mm3"]),
+            )
+            for entry in index.get("cases", [])
+        )
+        left_out = tuple(LeftOut(str(entry["name"]), str(entry["reason"])) for entry in index.get("incomplete", []))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"{path}: an entry has no usable {error}; prepare the cohort again") from error
+    return cases, left_out

@@ -1,0 +1,97 @@
+"""Records of a run: the cases of its cohort, the trials that ended well, failed or are missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class CohortCase:
+    """One case of the cohort: its patient, the grid of its masks, and the lesion volume of its reference."""
+
+    name: str
+    patient: str
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    reference_mm3: float
+
+    @property
+    def diagonal_mm(self) -> float:
+        """The longest distance within the grid: it replaces an infinite distance."""
+        return float(np.linalg.norm(np.asarray(self.shape) * np.asarray(self.spacing_mm)))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A case that was found but not used, and why."""
+
+    case: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunTrial:
+    """A trial that ended well. `record` holds every field of its trial.toml."""
+
+    key: str
+    loss: str
+    method: str
+    fold: int
+    seed: int
+    folder: Path
+    record: Mapping[str, Any]
+
+    @property
+    def threshold(self) -> float:
+        """The probability threshold that this trial was scored at."""
+        return float(self.record.get("threshold", 0.5))
+
+    def tested(self, case: str) -> bool:
+        """Whether the case is one of the trial's test cases."""
+        return case in self.record.get("test", [])
+
+    def is_pair_of(self, other: "RunTrial") -> bool:
+        """Whether two training runs are proven to differ only in the loss: same pair digest, initial weights, batches.
+
+        If they ended at different steps, the batches up to the earlier end are compared.
+        """
+        mine, theirs = ([str(trial.record.get(key, "")) for key in ("pair", "weights_hash")] for trial in (self, other))
+        if mine != theirs or not all(mine):
+            return False
+        last = min(self.last_step, other.last_step)
+        seen = [trial.batches_at(last) for trial in (self, other)]
+        return seen[0] == seen[1] != ""
+
+    @property
+    def last_step(self) -> int:
+        """The last step of a training run that may end early; 0 for all others."""
+        return int(self.record.get("last_step", 0))
+
+    def batches_at(self, step: int) -> str:
+        """The hash of all batches up to a step at which the training run may have ended, or up to its end."""
+        if step == self.last_step:
+            return str(self.record.get("batches_hash", ""))
+        return str(dict(self.record.get("batches_hash_at", {})).get(str(step), ""))
+
+
+@dataclass(frozen=True)
+class FailedTrial:
+    """A trial that stopped with an error; `reason` is the last line of its traceback."""
+
+    key: str
+    loss: str
+    fold: int
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class MissingTrial:
+    """A trial of the plan that the folder does not hold, neither finished nor failed."""
+
+    loss: str
+    fold: int
+    seed: int

@@ -1,0 +1,161 @@
+"""Complete blocks, ranks, seed-to-seed variability and variance components of whole run folders."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lesionloss as ll
+from known import known
+from lesionloss.core.number_text import percent
+from lesionloss.core.randomness import numpy_generator
+from lesionloss.report.wording import seed_variability_sentence
+from lesionloss.statistics import (
+    SeedVariability,
+    compare,
+    estimate_components,
+    measure_seed_variability,
+    rank_losses,
+)
+from lesionloss.statistics.complete_blocks import FoldBlock, column_means, complete_blocks, loss_table
+from lesionloss.statistics.ranks import resampled_means
+from lesionloss.statistics.training_run_variance import interval_over_training_runs, training_run_weight
+from make_run import DIFFERENCE_THRESHOLD
+
+
+def rows_of(values, loss="a", method="network"):
+    """Long rows from {(patient, case, fold, seed): value}."""
+    keys = ["patient", "case", "fold", "seed"]
+    table = pd.DataFrame([dict(zip(keys, key, strict=True)) | {"penalised": value} for key, value in values.items()])
+    return table.assign(loss=loss, method=method)
+
+
+def test_blocks_keep_what_is_complete():
+    """A second case is averaged; p2 lacks a score and leaves; fold 1 has one seed."""
+    table = pd.DataFrame(
+        [
+            ("p1", "p1a", 0, 1, 0.2),
+            ("p1", "p1b", 0, 1, 0.4),
+            ("p1", "p1a", 0, 2, 0.6),
+            ("p1", "p1b", 0, 2, 0.8),
+            ("p2", "p2a", 0, 1, np.nan),
+            ("p2", "p2a", 0, 2, 0.5),
+            ("p3", "p3a", 1, 1, 0.9),
+        ],
+        columns=["patient", "case", "fold", "seed", "x"],
+    )
+    first, second = complete_blocks(table, ["x"])
+    assert (first.patients, first.seeds, second.patients, second.seeds) == (("p1",), (1, 2), ("p3",), (1,))
+    assert first.values == pytest.approx(np.array([[[0.3, 0.7]]]))
+    assert column_means([first, second]) == pytest.approx([0.7])
+
+
+def test_a_method_without_seeds_is_repeated_for_every_seed():
+    trained = rows_of({("p", "c", 0, 1): 0.1, ("p", "c", 0, 2): 0.2})
+    fixed = rows_of({("p", "c", 0, 0): 0.7}, "fixed", DIFFERENCE_THRESHOLD)
+    table = loss_table(pd.concat([trained, fixed]), ["a", "fixed"], frozenset({"fixed"}))
+    assert table[["seed", "a", "fixed"]].to_numpy().tolist() == [[1, 0.1, 0.7], [2, 0.2, 0.7]]
+
+
+def test_training_runs_have_full_weight_with_one_fold_and_none_with_one_patient_each():
+    assert training_run_weight([8], [2]) == pytest.approx(1 / 2)
+    assert training_run_weight([1] * 8, [1] * 8) == pytest.approx(0)
+    assert 0 < training_run_weight([4, 4], [2, 2]) < 1 / 4
+
+
+def test_one_seed_leaves_new_training_runs_unknown_unless_every_patient_has_its_own():
+    draw = numpy_generator("one seed")
+    assert interval_over_training_runs([draw.normal(size=(8, 1))], 0.0) is None
+    assert interval_over_training_runs([draw.normal(size=(1, 1)) for _ in range(8)], 0.0) is not None
+    assert interval_over_training_runs([], 0.0) is None
+
+
+def test_ranks_are_those_of_the_means_and_their_shares_add_up(run):
+    results = ll.load(run)
+    comparison = compare(results, "dice")
+    by_mean = sorted(comparison.summaries, key=lambda s: -known(s.penalised_mean))
+    assert [r.loss for r in sorted(comparison.ranks, key=lambda r: r.rank)] == [s.loss for s in by_mean]
+    assert sum(r.best for r in comparison.ranks) == pytest.approx(1)
+    assert all(sum(r.shares) == pytest.approx(1) and r.low <= r.rank <= r.high for r in comparison.ranks)
+    best = next(r for r in comparison.ranks if r.loss == "dice")
+    assert best.rank == 1
+    assert best.best > 0.9
+    assert next(r for r in rank_losses(results.metric_scores("hd95")) if r.loss == "dice").rank == 1
+
+
+def test_the_bootstrap_draws_patients_and_seeds_for_all_losses_at_once():
+    values = numpy_generator("drawn").normal(size=(1, 6, 3))
+    block = FoldBlock(0, tuple("abcdef"), (1, 2, 3), np.concatenate([values, values + 0.25]))
+    means = resampled_means((block,), 3000, numpy_generator("resample"))
+    assert means[:, 1] - means[:, 0] == pytest.approx(0.25)
+    patients, seeds = values[0].mean(axis=1), values[0].mean(axis=0)
+    assert means[:, 0].mean() == pytest.approx(values.mean(), abs=0.03)
+    assert means[:, 0].var() > 0.8 * (patients.var() / 6 + seeds.var() / 3)
+
+
+def test_seeds_never_change_a_clear_winner(run):
+    assert known(measure_seed_variability(ll.load(run).metric_scores("dice"))).winner_changes == 0
+
+
+def test_two_losses_that_are_best_in_every_second_seed_change_in_two_of_three_pairs(run):
+    """Of 6 pairs of different seeds, 4 have different best losses."""
+    values = {("a", seed): (0.2, 0.4, 0.2, 0.4)[seed] for seed in range(4)} | {("b", seed): 0.3 for seed in range(4)}
+    rows = pd.DataFrame(
+        [
+            {"loss": loss, "method": "network", "patient": p, "case": p, "fold": 0, "seed": seed, "penalised": value}
+            for (loss, seed), value in values.items()
+            for p in "abcde"
+        ]
+    )
+    scores = replace(ll.load(run).metric_scores("dice"), rows=rows, losses=("a", "b"))
+    found = known(measure_seed_variability(scores))
+    assert found.winner_changes == pytest.approx(2 / 3, abs=0.03)
+    assert dict(found.winners)["a"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_with_one_seed_seed_to_seed_variability_is_unknown(single):
+    comparison = compare(ll.load(single), "dice")
+    assert comparison.seed_variability is None
+    found = {c.source: c for c in comparison.components}
+    assert found["seed"].share is None
+    assert found["loss x seed"].share is None
+    assert found["patient"].share is not None
+    for difference in comparison.differences:
+        assert difference.interval_new_training_runs is None
+        assert difference.holds_for_new_training_runs is None
+
+
+def test_a_failed_trial_removes_its_fold_and_not_the_run(single):
+    comparison = compare(ll.load(single), "dice")
+    assert {r.patients for r in comparison.ranks} == {4}
+    assert {d.loss: d.patients for d in comparison.differences} == {"dice": 8, "hytver": 4}
+
+
+def test_a_metric_that_describes_has_no_winner(single, tmp_path):
+    folder = shutil.copytree(single, tmp_path / "run")
+    for path in (folder / "trials").glob("*/scores.csv"):
+        path.write_text(path.read_text().replace("false_positive_lesion_volume_mm3", "volume_mm3"))
+    comparison = compare(ll.load(folder), "volume_mm3")
+    assert (comparison.ranks, comparison.seed_variability) == ((), None)
+    assert all(d.p is None and d.p_rank_sum is None and d.rank_biserial is None for d in comparison.differences)
+
+
+def test_shares_of_variance_add_up(run):
+    found = estimate_components(ll.load(run).metric_scores("dice"))
+    assert sum(c.share for c in found if c.share is not None) == pytest.approx(1)
+    assert all(c.sd == pytest.approx(np.sqrt(max(0.0, c.variance))) for c in found if c.variance is not None)
+
+
+def test_shares_never_round_to_never_or_always():
+    assert [percent(x) for x in (0.0, 0.004, 0.41, 0.997, 1.0, None)] == [
+        "0 %",
+        "< 1 %",
+        "41 %",
+        "> 99 %",
+        "100 %",
+        "–",
+    ]
+    sentence = seed_variability_sentence(SeedVariability(0.41, (), 5, 8))
+    assert sentence == "Two runs with one seed each would have different best losses 41 % of the time."
