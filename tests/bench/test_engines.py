@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from engine_runs import (
     FAULTS,
@@ -18,7 +19,7 @@ from engine_runs import (
     folders,
     plan_of,
 )
-from lesionloss import UsageError, loss
+from lesionloss import UsageError, Voxels, loss
 from lesionloss.bench.engines.local import Local
 from lesionloss.bench.run import run
 from lesionloss.bench.status import read_status
@@ -110,7 +111,7 @@ def test_ctrl_c_leaves_nothing_behind_and_says_how_to_go_on(few: Path) -> None:
 @pytest.fixture
 def of_this_process() -> Iterator[str]:
     @loss("only_here", source="a test")
-    def only_here(v: object) -> object:
+    def only_here(v: Voxels) -> Tensor:
         """Only here: other processes never see it."""
 
     yield "only_here"

@@ -19,7 +19,6 @@ from lesionloss.bench.locks import (
     process_started,
     take,
 )
-from lesionloss.core import files
 from lesionloss.core.files import create_text
 from lock_files import a_dead_process, write
 
@@ -146,7 +145,7 @@ def test_waiting_ends_when_the_holder_is_gone_or_seen_to_work(tmp_path: Path, mo
     assert comes_free(tmp_path / "absent")
     assert comes_free(write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process())))
     path = write(tmp_path / "works", new_holder(), touched_ago=30)
-    monkeypatch.setattr(locks.time, "sleep", lambda seconds: os.utime(path))
+    monkeypatch.setattr("lesionloss.bench.locks.time.sleep", lambda seconds: os.utime(path))
     assert not comes_free(path)
 
 
@@ -154,7 +153,7 @@ def test_a_file_is_created_once_also_without_hard_links(tmp_path: Path, monkeypa
     def refuse(*arguments: object) -> None:
         raise OSError(1, "no hard links here")
 
-    monkeypatch.setattr(files.os, "link", refuse)
+    monkeypatch.setattr("lesionloss.core.files.os.link", refuse)
     assert create_text(tmp_path / "a", "first")
     assert not create_text(tmp_path / "a", "second")
     assert (tmp_path / "a").read_text() == "first"

@@ -108,13 +108,13 @@ def test_building_and_trying_leave_no_memory_behind() -> None:
 def test_lists_and_stacks_become_one_form() -> None:
     fine, coarse = torch.zeros(2, 1, 8, 8, 8), torch.ones(2, 1, 4, 4, 4)
     assert tidy(fine, 3) is fine
-    found = tidy([coarse, fine], 3)
+    found = as_outputs(tidy([coarse, fine], 3))
     assert found.logits is fine
     assert found.deep == (coarse,)
     last = torch.ones_like(fine)
-    assert tidy([fine, last], 3).logits is last
-    assert tidy((fine, torch.tensor(3.0)), 3).deep == ()
-    stack = tidy(torch.stack([fine, last], dim=1), 3)
+    assert as_outputs(tidy([fine, last], 3)).logits is last
+    assert as_outputs(tidy((fine, torch.tensor(3.0)), 3)).deep == ()
+    stack = as_outputs(tidy(torch.stack([fine, last], dim=1), 3))
     assert torch.equal(stack.logits, fine)
     assert torch.equal(stack.deep[0], last)
     with pytest.raises(UsageError, match="holds no map of logits"):

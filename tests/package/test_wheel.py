@@ -41,7 +41,12 @@ print("used")
 """
 
 WITHOUT_EXTRAS = (
-    *(["losses"], ["losses", "hytver"], ["networks"], ["explain", "dice"], ["check", "dice", "--kernel", "readable"]),
+    ["losses"],
+    ["losses", "hytver"],
+    ["networks"],
+    ["layouts"],
+    ["explain", "dice"],
+    ["check", "dice", "--kernel", "readable"],
 )
 
 

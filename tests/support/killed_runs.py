@@ -147,7 +147,7 @@ def with_faults(plan: Plan, out: Path) -> None:
 def main(data: Path, out: Path, tasks: list[str]) -> None:
     from engine_runs import faulty_plan, plan_of, slow_plan
 
-    local._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment]
+    local._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment, return-value]
     torch.set_num_threads(1)
     plan = plan_of(data)
     begun = time.perf_counter()
