@@ -30,8 +30,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from lesionloss.bench.one_trial.trial_files import processor_name
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.trial_files import processor_name
 from lesionloss.core.errors import LesionLossError
 from lesionloss.runs.run_files import read_json
 from lesionloss.training.execution import GIB
@@ -101,7 +101,7 @@ def memory_of(pid: int) -> tuple[int, int]:
 def bench(plan: Path, out: Path, jobs: int, threads: int) -> tuple[Ran, Memory]:
     """Run the trials of a plan in a folder whose patients are prepared."""
     shutil.rmtree(out / "trials", ignore_errors=True)
-    (out / "agenda.json").unlink(missing_ok=True)
+    (out / "trial_list.json").unlink(missing_ok=True)
     words = [str(plan), "--out", str(out), "--jobs", str(jobs), "--threads", str(threads), "--device", "cpu"]
     begun, before = time.perf_counter(), os.times()
     process = subprocess.Popen(

@@ -38,13 +38,13 @@ from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.inference import PAPERS, Arithmetic, Way, Whole, Windows, choose_way, predict_probabilities
 from lesionloss.metrics import Case, score
-from lesionloss.networks.bundle import Record, load_bundle, save_bundle
+from lesionloss.networks.bundle import BundleRecord, load_bundle, save_bundle
 from lesionloss.synth import profile_settings
 from lesionloss.synth.write_cohort import write_cohort
-from lesionloss.training.checkpoint import Saving
+from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.loop import Step, train
 from lesionloss.training.precision import cpu_has_fast_bf16
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.training.trial import TrainingRecipe, Trial
 
 AROUND = 64  # voxels along each side of what bf16 is tried on
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -68,7 +68,7 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     if (place / "model.json").is_file():
         return load_bundle(place).network
     sides = (32, 32, 32)
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         steps=steps,
         batch=4,
         patch=sides,
@@ -97,9 +97,9 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     def after(step: Step) -> None:
         told(f"loss {step.loss:.3f}, step", step.step, steps)
 
-    saving = Saving(folder / "checkpoint", every_seconds=60)
-    found = train(trial, cases, after_step=after, saving=saving).network
-    save_bundle(place, found, Record(network=network, channels=CHANNELS, window=sides))
+    saving = Checkpoints(folder / "checkpoint", every_seconds=60)
+    found = train(trial, cases, after_step=after, checkpoints=saving).network
+    save_bundle(place, found, BundleRecord(network=network, channels=CHANNELS, window=sides))
     return found
 
 

@@ -34,11 +34,11 @@ from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
-from lesionloss.training.execution import choose_way
+from lesionloss.training.execution import choose_execution
 from lesionloss.training.forward import outputs_of
 from lesionloss.training.loop import train
 from lesionloss.training.precision import resolve_precision
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.training.trial import TrainingRecipe, Trial
 
 CHANNELS = ("baseline", "followup", "difference")
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -70,9 +70,9 @@ JOBS = (
 )
 
 
-def recipe_of(side: int, batch: int, steps: int, precision: str) -> Recipe:
+def recipe_of(side: int, batch: int, steps: int, precision: str) -> TrainingRecipe:
     sides = (side, side, side)
-    return Recipe(
+    return TrainingRecipe(
         steps=steps,
         batch=batch,
         patch=sides,
@@ -93,8 +93,10 @@ def measure(job: Job) -> dict[str, float | str]:
     precision, said = job.precision, ""
     if job.chosen:
         precision = resolve_precision("auto", job.device)
-        way = choose_way(recipe_of(job.side, job.batch, 1, precision), job.network, len(CHANNELS), job.device)
-        said = way.sentence()
+        execution = choose_execution(
+            recipe_of(job.side, job.batch, 1, precision), job.network, len(CHANNELS), job.device
+        )
+        said = execution.describe()
     elif job.keep:
         keep_freed_memory()
     network = build_network(job.network, torch_generator("benchmark")).train()
@@ -131,8 +133,12 @@ def in_process(job: Job) -> dict[str, float | str]:
 def steps_table(base: Job, with_bf16: bool) -> None:
     table = Table("way", "s per step", "cores x s", "of the fastest", "peak GiB", title="One training step")
     jobs = [job for job in JOBS if job.precision != "bf16" or with_bf16]
-    common = {"network": base.network, "side": base.side, "batch": base.batch, "steps": base.steps}
-    found = {job.name: in_process(replace(job, **common, device=base.device)) for job in jobs}
+    found = {
+        job.name: in_process(
+            replace(base, name=job.name, precision=job.precision, last=job.last, keep=job.keep, chosen=job.chosen)
+        )
+        for job in jobs
+    }
     fastest = min(float(row["cores"]) for row in found.values())
     for name, row in found.items():
         seconds, cores, gib = (float(row[key]) for key in ("seconds", "cores", "gib"))

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lesionloss.bench.difference_threshold import DifferenceSettings, difference_mask
+from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.preparation.prepare_case import prepare_subject
@@ -36,12 +36,12 @@ from lesionloss.data.subject import Subject
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.inference import lesion_mask, predict_probability
 from lesionloss.metrics import Case, score
-from lesionloss.networks.bundle import Record, save_bundle
+from lesionloss.networks.bundle import BundleRecord, save_bundle
 from lesionloss.synth import SyntheticPatient, SynthSettings, load_settings, profile_settings, synthesise
-from lesionloss.training.checkpoint import Saving
+from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.loop import train
-from lesionloss.training.observer import Looking
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.training.observer import TrainingObserver
+from lesionloss.training.trial import TrainingRecipe, Trial
 
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 SMALLEST_MM3 = (0.0, 3.0, 6.0, 10.0, 15.0, 20.0)
@@ -103,7 +103,7 @@ def main(
     drawn = synthetic_cases(cases or out / "cases", patients + valid, cohort_seed, settings)
     made = [visible_only(case, visible) for case in drawn] if visible else drawn
     compared = TransferCases(made[valid:], made[:valid], real_cases(real, target))
-    recipe = Recipe(
+    recipe = TrainingRecipe(
         steps=steps, batch=batch, patch=patch, jitter=10, foreground_share=0.5, learning_rate=learning_rate,
         poly_power=0.9,
         augment=True, precision="float32", window=WINDOW, overlap=0.25, threshold=0.5,
@@ -121,10 +121,13 @@ def main(
 
     out.mkdir(parents=True, exist_ok=True)
     trained = train(
-        trial, compared.train, saving=Saving(out / "checkpoint"), looking=Looking(max(1, steps // evaluations), see)
+        trial,
+        compared.train,
+        checkpoints=Checkpoints(out / "checkpoint"),
+        observer=TrainingObserver(max(1, steps // evaluations), see),
     )
-    write_curve(trained.looks, out / "curve.csv")
-    last = trained.looks[-1]
+    write_curve(trained.observed, out / "curve.csv")
+    last = trained.observed[-1]
     seconds = round(trained.history[-1].seconds)
     write_bundle(out, trial, trained.network, compared.train[0], last)
     write_text(out / "trial.json", json.dumps({"trial": asdict(trial), "seconds": seconds}, indent=1) + "\n")
@@ -136,7 +139,7 @@ def write_bundle(
 ) -> None:
     """Write the model, with threshold and smallest lesion of its last evaluation, for `lesionloss predict`."""
     made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seed": trial.seed}
-    bundle = Record(
+    bundle = BundleRecord(
         network=trial.network,
         channels=case.channels,
         preparation=PreparationRecipe().settings(),

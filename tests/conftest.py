@@ -1,9 +1,11 @@
-"""One thread per test process: several share the cores, and idle threads of one would starve the others."""
+"""Settings of every test process and shared fixtures. Each process has one thread, because several share the cores."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,12 @@ from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from make_cohort import write_cohort
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four raw patients, one without a lesion; tests only read it."""
+    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

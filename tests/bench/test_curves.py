@@ -1,7 +1,8 @@
-"""Curves show how a training goes and touch nothing of it."""
+"""Curves show a training run and change nothing of it."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
-from lesionloss.bench.watcher import Silent
+from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.report.history import epoch_bands
 from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
@@ -32,21 +33,21 @@ TRAINING = {
 
 
 def curved_plan(data: Path, **changes: object) -> Plan:
-    record = {"training": TRAINING, "folds_file": str(data / "val.list"), "folds": 1, "curves": CURVES}
+    record: dict[str, Any] = {"training": TRAINING, "folds_file": str(data / "val.list"), "folds": 1, "curves": CURVES}
     return tiny_plan(data, **record | changes)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_with_fold(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_cohort(tmp_path_factory.mktemp("data"), (2, 1, 2, 1))
     (folder / "val.list").write_text("004\n")
     return folder
 
 
 @pytest.fixture(scope="module")
-def curved(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def curved(data_with_fold: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("curved") / "run"
-    run(curved_plan(data), out)
+    run(curved_plan(data_with_fold), out)
     return out
 
 
@@ -61,7 +62,7 @@ def test_every_epoch_has_scores_of_patches_training_images_and_test_images(curve
         assert set(during["epoch"]) == {"1", "2", "3", "4"}
         assert set(during["metric"]) == {"dice", "recall"}
         counted = during[during["metric"] == "dice"].groupby(["epoch", "split"])["case"].nunique().unstack()
-        # three patients train, one of them is set aside for choosing: two are learned from; two patches an epoch
+        # of three training patients one is for validation; two patches an epoch
         assert (counted["train_images"] == 2).all()
         assert (counted["test"] == 1).all()
         assert (counted["train_patches"] == 2).all()
@@ -72,8 +73,8 @@ def test_every_epoch_has_scores_of_patches_training_images_and_test_images(curve
         assert set(last["metric"]) == {"dice", "recall", "hd95", "lesion_f1"}
 
 
-def test_looking_changes_no_bit_of_a_training(curved: Path, data: Path, tmp_path: Path) -> None:
-    run(curved_plan(data, curves={}), tmp_path / "plain")
+def test_observing_changes_no_bit_of_a_training_run(curved: Path, data_with_fold: Path, tmp_path: Path) -> None:
+    run(curved_plan(data_with_fold, curves={}), tmp_path / "plain")
     assert [path.name for path in networks(curved)] == [path.name for path in networks(tmp_path / "plain")]
     for folder in networks(curved):
         plain = tmp_path / "plain" / "trials" / folder.name
@@ -84,20 +85,20 @@ def test_looking_changes_no_bit_of_a_training(curved: Path, data: Path, tmp_path
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
-def test_a_training_that_was_stopped_has_the_same_curves(
-    stop: int, curved: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_training_run_has_the_same_curves(
+    stop: int, curved: Path, data_with_fold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint.Saving, "due", lambda self, step: True)
+    monkeypatch.setattr(checkpoint.Checkpoints, "due", lambda self, step: True)
 
-    class Stops(Silent):
+    class Stops(SilentWatcher):
         def step(self, step: object, steps: int) -> None:
             if getattr(step, "step", 0) == stop:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(curved_plan(data), tmp_path / "run", watcher=Stops())
+        run(curved_plan(data_with_fold), tmp_path / "run", watcher=Stops())
     assert stop == 1 or list((tmp_path / "run" / "checkpoints").glob("*/step-*"))
-    run(curved_plan(data), tmp_path / "run")
+    run(curved_plan(data_with_fold), tmp_path / "run")
     for folder in networks(curved):
         again = tmp_path / "run" / "trials" / folder.name
         assert (folder / "scores.csv").read_bytes() == (again / "scores.csv").read_bytes()

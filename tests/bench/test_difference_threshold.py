@@ -1,9 +1,11 @@
+"""The method without training on images made by hand, and on real patients."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lesionloss.bench.difference_threshold import DifferenceSettings, difference_mask
+from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.preparation.prepare_case import prepare_subject
 from lesionloss.data.prepared import PreparedCase

@@ -1,4 +1,4 @@
-"""Engines for real: processes that are killed, starved and doubled, and results that are the same bits by every way."""
+"""Engines with real processes that are killed, run out of memory or share a folder: the results are the same bits."""
 
 import json
 import os
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from torch import Tensor
 
 from engine_runs import (
     FAULTS,
@@ -19,19 +18,13 @@ from engine_runs import (
     folders,
     plan_of,
 )
-from lesionloss import UsageError, Voxels, loss
-from lesionloss.bench.engines.local import Local
+from lesionloss import UsageError, loss
+from lesionloss.bench.bookkeeping.status import read_status
+from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.run import run
-from lesionloss.bench.status import read_status
 from lesionloss.losses import registry
 from lesionloss.runs.load_run import load
-from make_cohort import write_cohort
 from tiny_runs import tiny_plan
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 def in_processes(data: Path, out: Path, *tasks: str) -> None:
@@ -43,13 +36,13 @@ def in_processes(data: Path, out: Path, *tasks: str) -> None:
 @pytest.fixture(scope="module")
 def few(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("few")
-    in_processes(data, out, "inside=2", "local=2", "together", "interrupt", "faults")
+    in_processes(data, out, "in_process=2", "local=2", "together", "interrupt", "faults")
     return out
 
 
 def test_the_local_engine_gives_the_bits_of_one_process(few: Path) -> None:
-    assert len(folders(few / "whole-inside")) == 6
-    assert_same(few / "whole-local", few / "whole-inside")
+    assert len(folders(few / "whole-in_process")) == 6
+    assert_same(few / "whole-local", few / "whole-in_process")
     assert_tidy(few / "whole-local")
 
 
@@ -61,20 +54,20 @@ def check_kills(out: Path, counts: dict[str, int]) -> None:
             assert record["second"] == 0
             killed += record["first"] == -9
             within += record["checkpoints"] > 0
-            assert_same(out / f"{engine}-{number}", out / "whole-inside")
+            assert_same(out / f"{engine}-{number}", out / "whole-in_process")
             assert_tidy(out / f"{engine}-{number}")
-    print(f"{killed} of {sum(counts.values())} killed before their end, {within} inside a training")
+    print(f"{killed} of {sum(counts.values())} killed before their end, {within} inside a training run")
     assert killed > 0
 
 
 def test_a_run_that_is_killed_at_any_moment_ends_with_the_same_bits(few: Path) -> None:
-    check_kills(few, {"inside": 2, "local": 2})
+    check_kills(few, {"in_process": 2, "local": 2})
 
 
 @pytest.mark.slow
 def test_twenty_runs_killed_at_random_moments_end_with_the_same_bits(data: Path, tmp_path: Path) -> None:
-    in_processes(data, tmp_path, "inside=20", "local=20")
-    check_kills(tmp_path, {"inside": 20, "local": 20})
+    in_processes(data, tmp_path, "in_process=20", "local=20")
+    check_kills(tmp_path, {"in_process": 20, "local": 20})
 
 
 def test_two_processes_on_one_folder_share_the_work(few: Path) -> None:
@@ -83,7 +76,7 @@ def test_two_processes_on_one_folder_share_the_work(few: Path) -> None:
     assert set(taken.values()) == {1}  # no step of any trial was taken twice
     assert len(taken) == 4 * 6
     assert all((few / f"{name}.txt").stat().st_size for name in ("first", "second"))
-    assert_same(few / "together", few / "whole-inside")
+    assert_same(few / "together", few / "whole-in_process")
     assert_tidy(few / "together")
 
 
@@ -100,18 +93,20 @@ def test_of_ten_trials_those_that_go_wrong_have_a_status_and_the_others_finish(f
     assert_tidy(few / "faults")
 
 
-def test_ctrl_c_leaves_nothing_behind_and_says_how_to_go_on(few: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind_and_says_how_to_continue(few: Path) -> None:
     record = json.loads((few / "interrupt.json").read_text())
-    assert record == {"first": 130, "left": {"claims": 0, "processes": 0}, "second": 0}
+    assert record == {"first": 130, "left": {"locks": 0, "processes": 0}, "second": 0}
     said = (few / "said.txt").read_text()
-    assert re.search(r"interrupted; \d of 6 trials are finished, others go on from a checkpoint; give the same", said)
+    assert re.search(
+        r"interrupted; \d of 6 trials are finished, others continue from a checkpoint; give the same", said
+    )
     assert_tidy(few / "interrupted")
 
 
 @pytest.fixture
 def of_this_process() -> Iterator[str]:
     @loss("only_here", source="a test")
-    def only_here(v: Voxels) -> Tensor:
+    def only_here(v: object) -> object:
         """Only here: other processes never see it."""
 
     yield "only_here"
@@ -120,12 +115,12 @@ def of_this_process() -> Iterator[str]:
 
 def test_a_loss_that_other_processes_do_not_see_is_refused(data: Path, tmp_path: Path, of_this_process: str) -> None:
     with pytest.raises(UsageError, match=r"'only_here' was defined in .*test_engines.*--with FILE\.py"):
-        run(tiny_plan(data, ("dice", of_this_process)), tmp_path / "run", engine=Local(jobs=1))
+        run(tiny_plan(data, ("dice", of_this_process)), tmp_path / "run", engine=LocalEngine(jobs=1))
     assert not (tmp_path / "run").exists()
 
 
-def test_threads_are_fixed_when_a_run_begins(few: Path, data: Path) -> None:
+def test_threads_are_fixed_when_a_run_starts(few: Path, data: Path) -> None:
     assert {load(few / "whole-local").machine(folder.name)["threads"] for folder in folders(few / "whole-local")} == {1}
-    with pytest.raises(UsageError, match="was begun with 1 thread"):
+    with pytest.raises(UsageError, match="was started with 1 thread"):
         run(plan_of(data), few / "whole-local", threads=2)
     assert read_status(few / "whole-local").threads == 1

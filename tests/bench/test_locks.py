@@ -1,4 +1,4 @@
-"""Who works on what: one process of many gets a claim, keeps it while it lives, and leaves it when it is gone."""
+"""One process of many gets a lock, keeps it while it lives, and loses it when it is gone."""
 
 import os
 import time
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lesionloss.bench import locks
-from lesionloss.bench.locks import (
+from lesionloss.bench.bookkeeping import locks
+from lesionloss.bench.bookkeeping.locks import (
     STALE_SECONDS,
-    Claim,
-    comes_free,
-    forget,
-    held,
+    Lock,
+    acquire_lock,
     new_holder,
     process_started,
-    take,
+    read_lock,
+    remove_stale_lock,
+    wait_until_free,
 )
 from lesionloss.core.files import create_text
 from lock_files import a_dead_process, write
@@ -53,100 +53,100 @@ def in_children(count: int, work: Callable[[], bool]) -> int:
     return said.count(b"1")
 
 
-def test_a_claim_is_one_process_alone_until_it_is_released(tmp_path: Path) -> None:
-    path = tmp_path / "claims" / "key"
-    first = take(path)
+def test_a_lock_belongs_to_one_process_until_it_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "locks" / "key"
+    first = acquire_lock(path)
     assert first is not None
-    found = held(path)
+    found = read_lock(path)
     assert found is not None
     assert found.holder.pid == os.getpid()
-    assert found.alive(time.time())
-    assert take(path) is None
-    assert in_children(3, lambda: take(path) is not None) == 0
+    assert found.is_alive(time.time())
+    assert acquire_lock(path) is None
+    assert in_children(3, lambda: acquire_lock(path) is not None) == 0
     with first:
-        assert first.mine()
+        assert first.is_ours()
     assert not path.exists()
-    assert take(path) is not None
+    assert acquire_lock(path) is not None
     assert [each.name for each in path.parent.iterdir()] == ["key"]
 
 
 def test_of_many_that_try_at_once_one_gets_it(tmp_path: Path) -> None:
     for number in range(10):
         path = tmp_path / str(number)
-        assert in_children(4, lambda: take(path) is not None) == 1  # noqa: B023
+        assert in_children(4, lambda: acquire_lock(path) is not None) == 1  # noqa: B023
 
 
 def test_of_many_that_take_over_at_once_one_gets_it(tmp_path: Path) -> None:
     gone = replace(new_holder(), pid=a_dead_process(), token="gone")
     for number in range(10):
         path = write(tmp_path / str(number), gone)
-        winners = in_children(4, lambda: take(path) is not None)  # noqa: B023
-        assert winners <= 1  # who comes while another takes over goes away, and the claim is not lost
-        found = held(path)
+        winners = in_children(4, lambda: acquire_lock(path) is not None)  # noqa: B023
+        assert winners <= 1  # who comes while another takes over gives up, and the lock is not lost
+        found = read_lock(path)
         assert found is not None
         assert (found.holder.token == "gone") == (winners == 0)
         assert not path.with_name(path.name + ".taking").exists()
 
 
-def test_a_process_that_is_gone_leaves_its_claim_at_once(tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
     gone = replace(new_holder(), pid=a_dead_process())
-    claim = take(write(tmp_path / "key", gone))
-    assert claim is not None
-    assert claim.mine()
+    lock = acquire_lock(write(tmp_path / "key", gone))
+    assert lock is not None
+    assert lock.is_ours()
 
 
 def test_a_process_number_that_was_given_again_is_not_the_holder(tmp_path: Path) -> None:
     other = replace(new_holder(), started=1)
-    assert take(write(tmp_path / "key", other)) is not None
+    assert acquire_lock(write(tmp_path / "key", other)) is not None
 
 
-def test_a_claim_on_something_done_is_forgotten_when_its_process_is_gone(tmp_path: Path) -> None:
+def test_a_stale_lock_is_removed_when_its_process_is_gone(tmp_path: Path) -> None:
     gone = write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process()))
     alive = write(tmp_path / "alive", new_holder())
     for path in (gone, alive, tmp_path / "none"):
-        forget(path)
+        remove_stale_lock(path)
     assert [path.name for path in tmp_path.iterdir()] == ["alive"]
 
 
-def test_another_machine_is_believed_as_long_as_it_touches_its_claim(tmp_path: Path) -> None:
+def test_a_lock_of_another_machine_holds_as_long_as_it_is_touched(tmp_path: Path) -> None:
     far = replace(new_holder(), host="node7", scope="another boot", pid=1)
-    assert take(write(tmp_path / "fresh", far, touched_ago=STALE_SECONDS / 2)) is None
-    assert take(write(tmp_path / "stale", far, touched_ago=STALE_SECONDS + 5)) is not None
+    assert acquire_lock(write(tmp_path / "fresh", far, touched_ago=STALE_SECONDS / 2)) is None
+    assert acquire_lock(write(tmp_path / "stale", far, touched_ago=STALE_SECONDS + 5)) is not None
 
 
-def test_a_damaged_claim_is_nobodys_after_a_while(tmp_path: Path) -> None:
+def test_a_damaged_lock_is_stale_after_a_while(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("{")
-    assert take(tmp_path / "key") is None
+    assert acquire_lock(tmp_path / "key") is None
     then = time.time() - STALE_SECONDS - 5
     os.utime(tmp_path / "key", (then, then))
-    assert take(tmp_path / "key") is not None
+    assert acquire_lock(tmp_path / "key") is not None
 
 
-def test_who_was_taken_over_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.01)
-    claim = take(tmp_path / "key")
-    assert isinstance(claim, Claim)
-    with claim:
+def test_a_process_notices_that_its_lock_was_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "TOUCH_SECONDS", 0.01)
+    lock = acquire_lock(tmp_path / "key")
+    assert isinstance(lock, Lock)
+    with lock:
         before = (tmp_path / "key").stat().st_mtime_ns
         deadline = time.monotonic() + 20
         while (tmp_path / "key").stat().st_mtime_ns == before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert (tmp_path / "key").stat().st_mtime_ns > before  # touched
-        assert not claim.lost
+        assert not lock.lost
         write(tmp_path / "key", replace(new_holder(), token="another"))
-        while not claim.lost and time.monotonic() < deadline:
+        while not lock.lost and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert claim.lost
-    assert (tmp_path / "key").exists()  # it was another's
+        assert lock.lost
+    assert (tmp_path / "key").exists()  # it belongs to another process
 
 
 def test_waiting_ends_when_the_holder_is_gone_or_seen_to_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "LOOK_SECONDS", 0.01)
-    assert comes_free(tmp_path / "absent")
-    assert comes_free(write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process())))
+    monkeypatch.setattr(locks, "POLL_SECONDS", 0.01)
+    assert wait_until_free(tmp_path / "absent")
+    assert wait_until_free(write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process())))
     path = write(tmp_path / "works", new_holder(), touched_ago=30)
-    monkeypatch.setattr("lesionloss.bench.locks.time.sleep", lambda seconds: os.utime(path))
-    assert not comes_free(path)
+    monkeypatch.setattr("lesionloss.bench.bookkeeping.locks.time.sleep", lambda seconds: os.utime(path))
+    assert not wait_until_free(path)
 
 
 def test_a_file_is_created_once_also_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,6 +160,6 @@ def test_a_file_is_created_once_also_without_hard_links(tmp_path: Path, monkeypa
     assert [each.name for each in tmp_path.iterdir()] == ["a"]
 
 
-def test_the_kernel_tells_when_a_process_began() -> None:
+def test_the_start_of_a_process_is_known() -> None:
     assert process_started(os.getpid())
     assert process_started(a_dead_process()) is None

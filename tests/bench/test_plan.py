@@ -1,12 +1,15 @@
+"""Plans: what is refused with which message, what is kept in which form, and which trials follow."""
+
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from lesionloss.bench.plan import Plan, presets
-from lesionloss.bench.plan_storage import claim
+from lesionloss.bench.plan import Plan, list_presets
+from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import fold_warnings, folds_of, trials_of
 from lesionloss.core.errors import DataError, UsageError
@@ -30,7 +33,7 @@ def load(tmp_path: Path, text: str) -> Plan:
     return Plan.load(path)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", list_presets())
 def test_every_preset_is_a_valid_plan_that_survives_writing(name: str, tmp_path: Path) -> None:
     plan = Plan.preset(name)
     assert load(tmp_path, plan.to_toml()) == plan
@@ -83,6 +86,21 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("stop_after = 5", "training.stop_after is called patience since 0.2"),
+        ("inner_share = 0.2", "training.inner_share is called validation_share since 0.2"),
+        ("decay = 0.9", "training.decay is called poly_power since 0.2"),
+        ("lesion_share = 1.0", "training.lesion_share is called foreground_share since 0.2"),
+    ],
+)
+def test_a_former_key_is_named_with_its_present_name(former: str, present: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, f"{GOOD}[training]\n{former}\n")
+    assert str(caught.value) == f"{tmp_path}/plan.toml: {present}"
+
+
 def test_missing_and_broken_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no plan .*absent.toml; give a TOML file or one of the presets"):
         Plan.load(tmp_path / "absent.toml")
@@ -105,7 +123,7 @@ def test_the_plan_is_plain_toml() -> None:
 
 
 def patients(names: str) -> RunCohort:
-    cases = tuple(SimpleNamespace(name=f"case-{name}", patient=name) for name in names)
+    cases: Any = tuple(SimpleNamespace(name=f"case-{name}", patient=name) for name in names)
     return RunCohort("set", "lesion", {name: float(index) for index, name in enumerate(names)}, cases)
 
 
@@ -130,7 +148,7 @@ def test_a_list_of_validation_cases_is_one_fold(tmp_path: Path) -> None:
     assert fold_warnings(plan, patients("abcd")) == ()
 
 
-def test_patients_that_a_file_of_folds_forgets_are_named(tmp_path: Path) -> None:
+def test_patients_in_no_fold_of_a_file_are_named(tmp_path: Path) -> None:
     save_folds(folds_of(load(tmp_path, GOOD), patients("abcd")), tmp_path / "folds.json")
     plan = load(tmp_path, f'folds_file = "{tmp_path}/folds.json"\n{GOOD}')
     assert any(
@@ -153,9 +171,9 @@ def test_epochs_stand_instead_of_steps(tmp_path: Path) -> None:
     assert {(r.steps, r.check_every) for r in recipes.values()} == {(6, 2)}  # five training cases, four a step
     with pytest.raises(UsageError, match="training: give steps or epochs, not both; got steps 5 and epochs 3"):
         load(tmp_path, GOOD + "[training]\nepochs = 3\nsteps = 5\n")
-    asked = load(tmp_path, GOOD + "[training]\nepochs = 2\nepoch_patches = 40\nbatch = 4\ninner_share = 0.2\n")
-    assert {trial.recipe.steps for trial in trials_of(asked, patients("abcdefghij"), "cpu")} == {20}
-    aside = load(tmp_path, GOOD + "[training]\nepochs = 1\nbatch = 1\ninner_share = 0.4\n")
+    counted = load(tmp_path, GOOD + "[training]\nepochs = 2\nepoch_patches = 40\nbatch = 4\nvalidation_share = 0.2\n")
+    assert {trial.recipe.steps for trial in trials_of(counted, patients("abcdefghij"), "cpu")} == {20}
+    aside = load(tmp_path, GOOD + "[training]\nepochs = 1\nbatch = 1\nvalidation_share = 0.4\n")
     assert {trial.recipe.steps for trial in trials_of(aside, patients("abcdefghij"), "cpu")} == {3}
 
 
@@ -224,14 +242,14 @@ def test_curves_are_of_metrics_that_the_plan_scores(tmp_path: Path) -> None:
         load(tmp_path, GOOD + '[curves]\nevery_epochs = 1\nmetrics = ["brier"]\n')
 
 
-def test_no_key_of_a_plan_leads_to_the_patients_of_the_test_for_choosing_weights(tmp_path: Path) -> None:
+def test_no_key_of_a_plan_chooses_weights_by_the_test_patients(tmp_path: Path) -> None:
     for key in ("select", "selection", "validation", "choose_by", "monitor"):
         for value in ('"test"', '"best_test"', "true"):
             with pytest.raises(UsageError, match=f"unknown key training.{key}"):
                 load(tmp_path, f"{GOOD}[training]\n{key} = {value}\n")
     for share in ("1", "1.5", "-0.2"):
         with pytest.raises(UsageError, match=r"training\.validation_share"):
-            load(tmp_path, f"{GOOD}[training]\ninner_share = {share}\n")
+            load(tmp_path, f"{GOOD}[training]\nvalidation_share = {share}\n")
 
 
 MINE = """
@@ -265,11 +283,11 @@ def test_a_plan_brings_its_own_losses(tmp_path: Path, own_names: tuple[str, str]
     text = GOOD.replace("hytver(fn=0.8)", name) + 'losses_files = ["code/mine.py"]\n'
     plan = load(tmp_path, text)
     assert plan.losses == ("dice", name)
-    claim(plan, tmp_path / "run")
+    store_plan(plan, tmp_path / "run")
     assert (tmp_path / "run" / "losses" / "mine.py").read_text() == (tmp_path / "code" / "mine.py").read_text()
     assert 'losses_files = [\n    "losses/mine.py",\n]' in (tmp_path / "run" / "plan.toml").read_text()
-    claim(plan, tmp_path / "run")  # the same plan again
-    claim(Plan.load(tmp_path / "run" / "plan.toml"), tmp_path / "run")
+    store_plan(plan, tmp_path / "run")  # the same plan again
+    store_plan(Plan.load(tmp_path / "run" / "plan.toml"), tmp_path / "run")
     own, dice = (next(t for t in trials_of(plan, patients("abcd"), "cpu") if t.loss == loss) for loss in (name, "dice"))
     assert own.loss_sha256 == sha256_of(tmp_path / "code" / "mine.py")
     assert flat_record(own)["loss_sha256"] == own.loss_sha256
@@ -279,7 +297,7 @@ def test_a_plan_brings_its_own_losses(tmp_path: Path, own_names: tuple[str, str]
     own_loss(tmp_path / "code", name, factor=2)
     changed = load(tmp_path, text)
     with pytest.raises(UsageError, match=r"another plan \(it differs in losses_files"):
-        claim(changed, tmp_path / "run")
+        store_plan(changed, tmp_path / "run")
     assert next(t for t in trials_of(changed, patients("abcd"), "cpu") if t.loss == name).key != own.key
     with pytest.raises(UsageError, match=r"plan.toml.*no file .*code/none.py with losses"):
         load(tmp_path, text.replace("mine.py", "none.py"))

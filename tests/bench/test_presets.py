@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionloss.bench.plan import Plan, presets
+from lesionloss.bench.plan import Plan, list_presets
 from lesionloss.bench.run import run
 from lesionloss.networks import blank_network, network_channels
 from lesionloss.report.history import epoch_bands
@@ -22,7 +22,7 @@ LEARNED = 0.12  # mean Dice of the best loss; an untrained network predicts noth
 
 
 def test_there_is_a_preset_for_each_experiment_and_a_small_form_of_each() -> None:
-    assert set(presets()) >= {*PAPERS, *(f"{name}-small" for name in PAPERS)}
+    assert set(list_presets()) >= {*PAPERS, *(f"{name}-small" for name in PAPERS)}
 
 
 @pytest.mark.parametrize("name", PAPERS)

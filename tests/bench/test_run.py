@@ -1,10 +1,11 @@
-"""The whole way on a tiny cohort: patients in, folders of results out, safe to stop and to start again."""
+"""A whole run on a tiny cohort: safe to stop and to start again."""
 
 import json
 import shutil
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,24 +13,18 @@ import pytest
 import torch
 
 from lesionloss import UsageError, loss
-from lesionloss.bench import run_trial
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.plan_storage import runs_of
-from lesionloss.bench.run import claim, run
-from lesionloss.bench.watcher import Silent
+from lesionloss.bench.plan.run_folders import runs_of, store_plan
+from lesionloss.bench.run import run
+from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.losses import registry
 from lesionloss.runs.load_run import load, run_folders
 from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
+from lesionloss.training import loop
 from lesionloss.training.trial import Trial
-from make_cohort import write_cohort
 from tiny_runs import METRICS, tiny_plan, trial_folders
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,7 @@ def records(out: Path) -> list[dict]:
 
 
 def test_every_trial_leaves_a_whole_folder(finished: Path) -> None:
-    assert len(trial_folders(finished)) == 2 * 2 + 2  # losses x folds, and the method without a network per fold
+    assert len(trial_folders(finished)) == 2 * 2 + 2  # losses x folds, and the difference threshold for each fold
     for folder, record in zip(trial_folders(finished), records(finished), strict=True):
         assert folder.name == record["key"]
         names = {path.name for path in folder.iterdir()}
@@ -103,15 +98,15 @@ def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, t
 
 
 def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choosing the best weights by an inner split, a falling rate and an early end included."""
+    """Validation, a falling learning rate and early stopping included."""
     seen: list[tuple[set[str], set[str]]] = []
-    real = run_trial.train
+    real = loop.train
 
-    def spy(trial: Trial, cases: Sequence[PreparedCase], **options: object) -> object:
+    def spy(trial: Trial, cases: Sequence[PreparedCase], **options: Any) -> object:
         seen.append(({case.name for case in cases}, set(trial.test)))
         return real(trial, cases, **options)
 
-    monkeypatch.setattr(run_trial, "train", spy)
+    monkeypatch.setattr("lesionloss.bench.one_trial.run_trial.train", spy)
     training = {
         "steps": 3,
         "batch": 2,
@@ -130,7 +125,7 @@ def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, m
         assert record["batches_hash_at"][str(record["last_step"])] == record["batches_hash"]
 
 
-def test_trainings_that_ended_at_different_steps_are_pairs_up_to_the_earlier_end(tmp_path: Path) -> None:
+def test_runs_that_stopped_at_different_steps_are_pairs_up_to_the_earlier_one(tmp_path: Path) -> None:
     def trial(last: int, seen: str, **changes: object) -> RunTrial:
         marks = {str(step): f"{seen}{step}" for step in range(2, last + 1, 2)}
         record = {"pair": "p", "weights_hash": "w", "batches_hash": f"{seen}{last}", "last_step": last}
@@ -163,7 +158,7 @@ def test_several_networks_share_the_prepared_patients(data: Path, tmp_path: Path
 def test_a_second_run_trains_nothing_and_changes_nothing(finished: Path, data: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and "trials" in str(path)}
 
-    class NoSteps(Silent):
+    class NoSteps(SilentWatcher):
         def step(self, step: object, steps: int) -> None:
             raise AssertionError("trained again")
 
@@ -172,8 +167,8 @@ def test_a_second_run_trains_nothing_and_changes_nothing(finished: Path, data: P
     assert not results.failed
 
 
-def test_a_run_that_was_stopped_goes_on_and_ends_with_the_same_bits(finished: Path, data: Path, tmp_path: Path) -> None:
-    class StopsInTheThirdTrial(Silent):
+def test_a_stopped_run_continues_and_ends_with_the_same_bits(finished: Path, data: Path, tmp_path: Path) -> None:
+    class StopsInTheThirdTrial(SilentWatcher):
         trials = 0
 
         def started(self, trial: object, index: int, total: int) -> None:
@@ -202,7 +197,7 @@ def test_a_folder_with_another_plan_is_refused_and_kept(finished: Path, data: Pa
     assert (finished / "plan.toml").read_text() == before
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(UsageError, match="exists and is not a run of lesionloss"):
-        claim(tiny_plan(data), tmp_path)
+        store_plan(tiny_plan(data), tmp_path)
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 

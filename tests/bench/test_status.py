@@ -1,4 +1,4 @@
-"""How far a run is, read from its folder while others work on it; what a plan will cost before it is run."""
+"""The status of a run, read from its folder while others work on it; the forecast of a plan before it is run."""
 
 import json
 import os
@@ -11,23 +11,19 @@ import pytest
 from rich.console import Console
 
 from lesionloss import DataError, UsageError
-from lesionloss.bench.failures import Failure, cause_of, ended_by, keep_failure
+from lesionloss.bench.bookkeeping.failures import Failure, cause_of, failure_of_exit_code, write_failure
+from lesionloss.bench.bookkeeping.locks import new_holder
+from lesionloss.bench.bookkeeping.status import Status, last_step, read_status, status_json
+from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.forecast import forecast
-from lesionloss.bench.locks import new_holder
 from lesionloss.bench.run import run
-from lesionloss.bench.status import Status, as_json, last_step, read_status
-from lesionloss.bench.trial_list import FILE, read_agenda
 from lesionloss.cli.bench_tables import duration, print_forecast, print_status, size
+from lesionloss.runs.load_run import load
 from lesionloss.training.checkpoint import CheckpointError
 from lesionloss.training.loop import TrainingFailed
 from lock_files import a_dead_process, write
 from make_cohort import write_cohort
 from tiny_runs import tiny_plan
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +35,17 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def half(whole: Path, tmp_path: Path) -> Path:
-    """Two losses, two folds: a training is done, one goes on, one has failed, one is open."""
+    """Two losses, two folds: one trial is done, one runs, one has failed, one is open."""
     out = Path(shutil.copytree(whole, tmp_path / "half"))
-    _, going, failed, waiting = [trial.key for trial in read_agenda(out).trials if trial.method == "network"]
+    _, going, failed, waiting = [trial.key for trial in read_trial_list(out).trials if trial.method == "network"]
     for key in (going, failed, waiting):
         shutil.rmtree(out / "trials" / key)
     place = out / "trials" / f"{going}.partial"
     place.mkdir()
     rows = ["step,loss,learning_rate,seconds,x,y", "1,0.5,0.001,4.0,0,0", "2,0.4,0.001,8.0,0,0", "3,0.3"]
     (place / "history.csv").write_text("\n".join(rows))
-    write(out / "claims" / going, replace(new_holder(), host="node7"))
-    keep_failure(out, failed, "", Failure("not finite", "Traceback\n  ...\nTrainingFailed: nan at step 2", "a call"))
+    write(out / "locks" / going, replace(new_holder(), host="node7"))
+    write_failure(out, failed, "", Failure("not finite", "Traceback\n  ...\nTrainingFailed: nan at step 2", "a call"))
     return out
 
 
@@ -59,7 +55,7 @@ def printed(status: Status) -> str:
     return console.export_text()
 
 
-def test_a_status_counts_and_names_who_works_on_what(half: Path) -> None:
+def test_a_status_counts_trials_and_names_their_processes(half: Path) -> None:
     status = read_status(half)
     assert status.counts == {"done": 3, "running": 1, "failed": 1, "open": 1}
     assert status.pairs == (0, 2)
@@ -77,20 +73,20 @@ def test_a_status_counts_and_names_who_works_on_what(half: Path) -> None:
 
 
 def test_a_status_is_json_for_programs(half: Path, whole: Path) -> None:
-    record = json.loads(as_json(read_status(half)))
+    record = json.loads(status_json(read_status(half)))
     assert record["counts"] == {"done": 3, "running": 1, "failed": 1, "open": 1}
     assert {trial["state"] for trial in record["trials"]} == {"done", "running", "failed", "open"}
-    assert json.loads(as_json(read_status(whole)))["pairs_complete"] == 2
+    assert json.loads(status_json(read_status(whole)))["pairs_complete"] == 2
 
 
-def test_a_claim_of_one_who_is_gone_is_open_again(half: Path) -> None:
+def test_a_trial_whose_process_is_gone_is_open_again(half: Path) -> None:
     (running,) = read_status(half).of("running")
-    write(half / "claims" / running.key, replace(new_holder(), pid=a_dead_process()))
+    write(half / "locks" / running.key, replace(new_holder(), pid=a_dead_process()))
     status = read_status(half)
     assert status.counts["running"] == 0
     assert status.counts["open"] == 2
     assert status.seconds_left is None
-    assert "nobody is working on it" in printed(status)
+    assert "no process is running" in printed(status)
 
 
 def test_only_whole_lines_of_a_history_are_read(tmp_path: Path) -> None:
@@ -104,7 +100,7 @@ def test_only_whole_lines_of_a_history_are_read(tmp_path: Path) -> None:
     assert last_step(path) == (499, 249.5)
 
 
-def test_a_damaged_or_foreign_agenda_is_refused(half: Path) -> None:
+def test_a_damaged_or_foreign_trial_list_is_refused(half: Path) -> None:
     text = (half / FILE).read_text()
     (half / FILE).write_text(text.replace('"seed": 1', '"seed": 2', 1))
     with pytest.raises(DataError, match="a trial does not agree with its key"):
@@ -117,12 +113,21 @@ def test_a_damaged_or_foreign_agenda_is_refused(half: Path) -> None:
         read_status(half)
 
 
+def test_a_run_of_a_former_version_is_named_as_such(whole: Path, data: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    (out / FILE).rename(out / "agenda.json")
+    message = "was made by lesionloss 0.1, and this version can't read it; run the plan again in a new --out"
+    for use in (read_status, load, lambda folder: run(tiny_plan(data), folder)):
+        with pytest.raises(UsageError, match=message):
+            use(out)
+
+
 def test_data_that_changed_are_refused(whole: Path, data: Path, tmp_path: Path) -> None:
     out = Path(shutil.copytree(whole, tmp_path / "run"))
     other = write_cohort(tmp_path / "other", (1, 1, 3, 0))
     plan = tiny_plan(other)
     (out / "plan.toml").write_text(plan.to_toml())
-    with pytest.raises(UsageError, match=r"holds trials of another kind \(it differs in dataset\)"):
+    with pytest.raises(UsageError, match=r"holds other trials \(they differ in dataset\)"):
         run(plan, out)
 
 
@@ -134,15 +139,17 @@ def test_the_cause_of_a_failure_is_named() -> None:
     error.__cause__ = OSError(28, "No space left on device")
     assert cause_of(error) == "disk full"
     assert cause_of(ValueError("else")) == "error"
-    assert ended_by(-9, "").reason == "killed by signal 9 (SIGKILL): probably out of memory; try fewer --jobs"
-    assert ended_by(-11, "").reason == "killed by signal 11 (SIGSEGV)"
+    assert (
+        failure_of_exit_code(-9, "").reason == "killed by signal 9 (SIGKILL): probably out of memory; try fewer --jobs"
+    )
+    assert failure_of_exit_code(-11, "").reason == "killed by signal 11 (SIGSEGV)"
 
 
-def test_a_forecast_comes_from_finished_trials_or_from_a_try(half: Path, data: Path) -> None:
+def test_a_forecast_comes_from_finished_trials_or_from_a_few_steps(half: Path, data: Path) -> None:
     plan = tiny_plan(data)
     fresh = forecast(plan, None, "cpu", jobs=2, threads=1)
     assert len(fresh.trials) == fresh.left == 4
-    assert "tried now" in fresh.source
+    assert "timed now" in fresh.source
     assert fresh.left_out == ("the scoring of whole images (nothing is prepared yet)",)
     assert fresh.seconds is not None
     assert fresh.seconds_each is not None
@@ -160,7 +167,7 @@ def test_a_forecast_comes_from_finished_trials_or_from_a_try(half: Path, data: P
         assert words in said
 
 
-def test_times_and_sizes_are_said_as_people_do() -> None:
+def test_times_and_sizes_are_printed_in_words() -> None:
     assert [duration(seconds) for seconds in (40, 900, 12_000)] == ["40 s", "15 min", "3 h 20 min"]
     assert [size(count) for count in (340_000, 1_200_000, 52_000_000_000)] == ["340 kB", "1.2 MB", "52 GB"]
 

@@ -122,12 +122,12 @@ def flip_a_bit(path: Path) -> None:
 
 
 def rewrite(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
-    image = nibabel.load(path)
+    image = nibabel.Nifti1Image.from_filename(path)
     nibabel.save(nibabel.Nifti1Image(array, image.affine if affine is None else affine), path)
 
 
 def array_of(path: Path) -> np.ndarray:
-    return np.asarray(nibabel.load(path).dataobj, dtype=np.float32)
+    return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj, dtype=np.float32)
 
 
 def with_nan(path: Path) -> None:
@@ -137,7 +137,7 @@ def with_nan(path: Path) -> None:
 
 
 def shifted(path: Path) -> None:
-    affine = nibabel.load(path).affine.copy()
+    affine = nibabel.Nifti1Image.from_filename(path).affine.copy()
     affine[0, 3] += 5
     rewrite(path, array_of(path), affine)
 

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
-from lesionloss.bench.watcher import Silent
+from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import app
-from lesionloss.cli.asked_plan import chosen_plan, data_keys
-from lesionloss.cli.train import one_trial, setting, sides
+from lesionloss.cli.plan_options import chosen_plan, data_keys
+from lesionloss.cli.train import one_trial, parse_setting, parse_sides
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.cohort_index import load_index
@@ -25,13 +25,7 @@ from lesionloss.networks.bundle import load_bundle
 from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
 from lesionloss.training.step_log import EventFile, HistoryFile
-from make_cohort import write_cohort
 from tiny_runs import tiny_plan
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +57,11 @@ def test_a_trial_of_a_plan_is_the_trial_of_the_bench(plan: Path, tmp_path: Path)
     assert not (out / "checkpoint").exists()
 
     assert "finished already" in lesionloss(plan, "--loss", "hytver", "--fold", 1, "--out", out, "--resume")
-    with pytest.raises(UsageError, match="holds a finished training; --force trains it anew"):
+    with pytest.raises(UsageError, match="holds a finished training run; --force trains it anew"):
         lesionloss(plan, "--loss", "hytver", "--fold", 1, "--out", out)
 
 
-def test_options_alone_train_on_everybody(data: Path, tmp_path: Path) -> None:
+def test_options_alone_train_on_all_patients(data: Path, tmp_path: Path) -> None:
     words = ("--data", data, "--network", "unet3d(filters=2, levels=2)", "--patch", "8x8x8", "--steps", 2)
     said = lesionloss("--loss", "dice", *words, "--set", "data.margin_voxels=2", "--out", tmp_path / "all")
     assert "trained on 4 cases" in said
@@ -106,7 +100,7 @@ def test_data_may_name_its_layout(tmp_path: Path) -> None:
         data_keys("lot:somewhere")
 
 
-def test_a_refused_training_leaves_the_folder_as_it_was(plan: Path, tmp_path: Path) -> None:
+def test_a_refused_training_run_leaves_the_folder_as_it_was(plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "empty").mkdir()
     for _ in range(2):  # the second call meets nothing of the first
@@ -121,7 +115,7 @@ def test_a_refused_training_leaves_the_folder_as_it_was(plan: Path, tmp_path: Pa
     assert (own / "plan.toml").read_bytes() == plan.read_bytes()
 
 
-def test_a_refused_training_keeps_what_took_work(plan: Path, tmp_path: Path) -> None:
+def test_a_refused_training_run_keeps_prepared_patients(plan: Path, tmp_path: Path) -> None:
     words = [plan, "--loss", "dice", "--out", tmp_path / "out"]
     with pytest.raises(UsageError, match="--fold"):
         lesionloss(*words, "--fold", 9)
@@ -130,7 +124,7 @@ def test_a_refused_training_keeps_what_took_work(plan: Path, tmp_path: Path) -> 
     assert (tmp_path / "out" / "model.json").exists()
 
 
-def test_a_killed_command_goes_on_with_resume(plan: Path, tmp_path: Path) -> None:
+def test_resume_continues_a_killed_command(plan: Path, tmp_path: Path) -> None:
     words = [str(plan), "--loss", "dice", "--set", "training.steps=60", "--checkpoint-seconds", "0", "--device", "cpu"]
     out = tmp_path / "killed"
     script = "from lesionloss.cli import main; main()"
@@ -142,13 +136,13 @@ def test_a_killed_command_goes_on_with_resume(plan: Path, tmp_path: Path) -> Non
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (out / "model.json").exists()
-    with pytest.raises(UsageError, match="holds an unfinished training; --resume continues it"):
+    with pytest.raises(UsageError, match="holds an unfinished training run; --resume continues it"):
         lesionloss(*words, "--out", out)
     with pytest.raises(UsageError, match="another plan"):
         lesionloss(*words, "--seed", 7, "--out", out, "--resume")
-    with pytest.raises(UsageError, match="belongs to another training"):
+    with pytest.raises(UsageError, match="belongs to another training run"):
         lesionloss(*words, "--fold", 1, "--out", out, "--resume")
-    assert len(list((out / "checkpoint").glob("step-*"))) == 2  # a wrong option costs nothing
+    assert len(list((out / "checkpoint").glob("step-*"))) == 2  # a wrong option changes nothing
     lesionloss(*words, "--out", out, "--resume")
     lesionloss(*words, "--out", tmp_path / "whole")
     for name in ("model.safetensors", "scores.csv", "trial.toml"):
@@ -161,8 +155,8 @@ def without_seconds(folder: Path) -> list[list[str]]:
     return [row[:3] + row[4:] for row in rows]
 
 
-def test_a_killed_bench_goes_on_inside_its_trial(data: Path, tmp_path: Path) -> None:
-    class StopsInTheSecondTrial(Silent):
+def test_a_killed_bench_continues_inside_its_trial(data: Path, tmp_path: Path) -> None:
+    class StopsInTheSecondTrial(SilentWatcher):
         steps = 0
 
         def step(self, step: object, steps: int) -> None:
@@ -170,7 +164,7 @@ def test_a_killed_bench_goes_on_inside_its_trial(data: Path, tmp_path: Path) -> 
             if self.steps == 5:
                 raise KeyboardInterrupt
 
-    class Counts(Silent):
+    class Counts(SilentWatcher):
         taken: list[int]
 
         def step(self, step: Step, steps: int) -> None:
@@ -179,12 +173,12 @@ def test_a_killed_bench_goes_on_inside_its_trial(data: Path, tmp_path: Path) -> 
     watcher = Counts()
     watcher.taken = []
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("lesionloss.training.checkpoint.Saving.due", lambda self, step: True)
+        patch.setattr("lesionloss.training.checkpoint.Checkpoints.due", lambda self, step: True)
         run(tiny_plan(data), tmp_path / "run", watcher=StopsInTheSecondTrial())
     left = list((tmp_path / "run" / "checkpoints").glob("*/step-*"))
     assert [path.name for path in left] == ["step-00000001.safetensors"]
     run(tiny_plan(data), tmp_path / "run", watcher=watcher)
-    assert watcher.taken == [1, 2, 3] * 3  # the step before the stop is told again, the finished trial is not
+    assert watcher.taken == [1, 2, 3] * 3  # the step before the stop is logged again, the finished trial is not
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -192,12 +186,12 @@ def test_a_killed_bench_goes_on_inside_its_trial(data: Path, tmp_path: Path) -> 
 def test_a_checkpoint_goes_only_when_the_loss_failed(
     error: Exception, kept: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Fails(Silent):
+    class Fails(SilentWatcher):
         def step(self, step: Step, steps: int) -> None:
             if step.step == 2:
                 raise error
 
-    monkeypatch.setattr("lesionloss.training.checkpoint.Saving.due", lambda self, step: True)
+    monkeypatch.setattr("lesionloss.training.checkpoint.Checkpoints.due", lambda self, step: True)
     results = run(tiny_plan(data, losses=("dice",)), tmp_path / "run", watcher=Fails())
     assert len(results.failed) == 2
     assert bool(list((tmp_path / "run").glob("checkpoints/*/step-*"))) == kept
@@ -240,7 +234,9 @@ def test_a_fold_that_is_not_there_and_a_folder_of_others(plan: Path, tmp_path: P
 
 
 def test_options_change_the_plan() -> None:
-    given = dict([setting("training.optimiser='sgd'"), ("training.steps", 7), ("training.patch", sides("16x16x8"))])
+    given = dict(
+        [parse_setting("training.optimiser='sgd'"), ("training.steps", 7), ("training.patch", parse_sides("16x16x8"))]
+    )
     chosen = one_trial("quickstart", "dice", 9, given)
     assert (chosen.losses, chosen.baseline_loss, chosen.seeds) == (("dice",), "dice", (9,))
     assert (chosen.training.optimiser, chosen.training.steps, chosen.training.patch) == ("sgd", 7, (16, 16, 8))

@@ -1,4 +1,4 @@
-"""A model in a folder: what was saved comes back, and nothing a stranger writes gets further than a clear refusal."""
+"""A model in a folder: what was saved comes back, and nothing else gets further than a clear refusal."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from lesionloss import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.networks import build_network
-from lesionloss.networks.bundle import FORMAT, Record, load_bundle, read_record, save_bundle
+from lesionloss.networks.bundle import FORMAT, BundleRecord, load_bundle, read_record, save_bundle
 
 TEXT = "unet3d(filters=4, levels=2)"
-RECORD = Record(
+RECORD = BundleRecord(
     network=TEXT,
     channels=("baseline", "followup", "difference"),
     preparation={"margin_voxels": 3},
@@ -61,29 +61,11 @@ def test_a_bundle_comes_back_as_it_was(text: str, tmp_path: Path) -> None:
     assert written.licence == "CC-BY-4.0"
 
 
-def test_models_of_older_runs_are_read(folder: Path) -> None:
-    old = {
-        "format": 1,
-        "network": TEXT,
-        "loss": "dice",
-        "channels": ["baseline", "followup", "difference"],
-        "window": [16, 16, 16],
-        "overlap": 0.5,
-        "threshold": 0.5,
-        "trained_on": {"dataset": "d", "target": "t", "cases": ["a"]},
-        "not_a_medical_device": True,
-    }
-    (folder / "model.json").write_text(json.dumps(old))
-    record = load_bundle(folder).record
-    assert record.format == FORMAT
-    assert record.training == {"dataset": "d", "target": "t", "cases": ["a"], "loss": "dice"}
-    assert record.window == (16, 16, 16)
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"format": FORMAT + 1}, f"format {FORMAT + 1}, this lesionloss reads up to {FORMAT}; install a newer"),
+        ({"format": FORMAT + 1}, f"format {FORMAT + 1}, this lesionloss reads {FORMAT}; install a newer"),
+        ({"format": 2}, "a model of lesionloss 0.1 (format 2), which this version can't read; train it again"),
         ({"format": "2"}, "format must be a whole number"),
         ({"format": True}, "format must be a whole number"),
         ({"network": "__import__('os').system('true')"}, "network: "),
@@ -98,7 +80,7 @@ def test_models_of_older_runs_are_read(folder: Path) -> None:
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": float("nan")}, "threshold"),
         ({"window": [0, 8, 8]}, "window"),
-        ({"run_this": "rm"}, "run_this: unknown key"),
+        ({"run_this": "rm"}, "unknown key run_this; known: format, network"),
         ({"weights": "../other/model.safetensors"}, "weights: must be the name of a file beside"),
         ({"weights": "/etc/passwd"}, "weights: must be the name"),
         ({"weights": "absent.safetensors"}, "missing"),
@@ -113,7 +95,7 @@ def test_a_record_that_cannot_be_believed_is_refused(folder: Path, changes: dict
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, " " * 2_000_000, "\x00", '{"format": 2}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, " " * 2_000_000, "\x00", '{"format": 3}'])
 def test_a_damaged_record_is_refused(folder: Path, content: str) -> None:
     (folder / "model.json").write_text(content)
     with pytest.raises(DataError, match=r"model\.json"):

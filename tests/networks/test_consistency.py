@@ -50,6 +50,7 @@ def test_without_a_new_lesion_value_and_gradient_are_zero(channels: int) -> None
     value.backward()
     assert float(value.detach()) == 0
     for head in (baseline, followup):
+        assert head.grad is not None
         assert torch.equal(head.grad, torch.zeros_like(head))
 
 
@@ -59,6 +60,8 @@ def test_what_lies_outside_new_lesions_cannot_reach_the_gradient() -> None:
     value = visit_consistency(baseline + spoilt, followup + spoilt, torch.tensor([1, 0]).reshape(1, 1, 1, 2))
     value.backward()
     assert float(value.detach()) == pytest.approx(0.05, abs=1e-6)
+    assert baseline.grad is not None
+    assert followup.grad is not None
     # d/dz p² = 2p·p(1-p) = .064; d/dz (1-p)² = -2(1-p)·p(1-p) = -.018
     assert baseline.grad.flatten().tolist() == pytest.approx([0.064, 0.0], abs=1e-6)
     assert followup.grad.flatten().tolist() == pytest.approx([-0.018, 0.0], abs=1e-6)

@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from lesionloss.cli import app
 from lesionloss.core.errors import UsageError
-from lesionloss.networks.cost import parse_shape, summarise
+from lesionloss.networks.cost import network_cost, parse_shape
 
 
 def test_two_levels_by_hand() -> None:
-    found = summarise("unet3d(inputs=2, filters=4, levels=2, group=4)", (1, 2, 4, 4, 4))
+    found = network_cost("unet3d(inputs=2, filters=4, levels=2, group=4)", (1, 2, 4, 4, 4))
     fine, coarse = 4**3, 2**3
     first, second, third = 27 * 2 * 4 * fine, 27 * 4 * 8 * coarse, 27 * 12 * 4 * fine
     assert found.multiply_adds == first + second + third + 4 * fine
@@ -30,23 +30,23 @@ def test_two_levels_by_hand() -> None:
 
 
 def test_memory_and_work_grow_with_the_input_and_weights_do_not() -> None:
-    small, twice = (summarise("vnet(filters=2)", (images, 3, 32, 32, 32)) for images in (1, 2))
+    small, twice = (network_cost("vnet(filters=2)", (images, 3, 32, 32, 32)) for images in (1, 2))
     assert twice.parameters == small.parameters
     assert twice.multiply_adds == 2 * small.multiply_adds
     assert 1.9 < twice.activations / small.activations <= 2
 
 
 def test_outputs_are_named() -> None:
-    found = summarise("longitudinal_vnet(filters=2)", (2, 3, 32, 32, 32))
+    found = network_cost("longitudinal_vnet(filters=2)", (2, 3, 32, 32, 32))
     assert dict(found.outputs) == dict.fromkeys(("logits", "baseline", "followup"), (2, 1, 32, 32, 32))
-    deep = summarise("plain_unet(filters=2)", (1, 3, 32, 32)).outputs
+    deep = network_cost("plain_unet(filters=2)", (1, 3, 32, 32)).outputs
     assert deep[1:] == (("deep 1", (1, 1, 16, 16)), ("deep 2", (1, 1, 8, 8)))
 
 
 def test_channels_follow_the_input_where_the_text_says_none() -> None:
-    assert summarise("unet3d", (1, 2, 32, 32, 32)).parameters == 2_906_913
-    assert summarise("unet3d", (1, 2, 32, 32, 32)).text == "unet3d(inputs=2)"
-    assert summarise("unet2d").input == (1, 3, 256, 256)
+    assert network_cost("unet3d", (1, 2, 32, 32, 32)).parameters == 2_906_913
+    assert network_cost("unet3d", (1, 2, 32, 32, 32)).text == "unet3d(inputs=2)"
+    assert network_cost("unet2d").input == (1, 3, 256, 256)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_channels_follow_the_input_where_the_text_says_none() -> None:
 )
 def test_inputs_that_do_not_fit_are_explained(text: str, shape: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        summarise(text, parse_shape(shape))
+        network_cost(text, parse_shape(shape))
 
 
 def test_the_command_lists_and_shows() -> None:

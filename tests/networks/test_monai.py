@@ -18,7 +18,7 @@ from lesionloss.networks import (
     seed_dropout,
 )
 from lesionloss.networks.initial_weights import PRIOR
-from lesionloss.networks.network_output import tidy
+from lesionloss.networks.network_output import normalise_outputs
 
 UNET = "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,), dropout=0.5)"
 
@@ -107,18 +107,18 @@ def test_building_and_trying_leave_no_memory_behind() -> None:
 
 def test_lists_and_stacks_become_one_form() -> None:
     fine, coarse = torch.zeros(2, 1, 8, 8, 8), torch.ones(2, 1, 4, 4, 4)
-    assert tidy(fine, 3) is fine
-    found = as_outputs(tidy([coarse, fine], 3))
+    assert normalise_outputs(fine, 3) is fine
+    found = as_outputs(normalise_outputs([coarse, fine], 3))
     assert found.logits is fine
     assert found.deep == (coarse,)
     last = torch.ones_like(fine)
-    assert as_outputs(tidy([fine, last], 3)).logits is last
-    assert as_outputs(tidy((fine, torch.tensor(3.0)), 3)).deep == ()
-    stack = as_outputs(tidy(torch.stack([fine, last], dim=1), 3))
+    assert as_outputs(normalise_outputs([fine, last], 3)).logits is last
+    assert as_outputs(normalise_outputs((fine, torch.tensor(3.0)), 3)).deep == ()
+    stack = as_outputs(normalise_outputs(torch.stack([fine, last], dim=1), 3))
     assert torch.equal(stack.logits, fine)
     assert torch.equal(stack.deep[0], last)
     with pytest.raises(UsageError, match="holds no map of logits"):
-        tidy({"out": fine}, 3)
+        normalise_outputs({"out": fine}, 3)
 
 
 def test_deep_supervision_of_dynunet_comes_as_outputs() -> None:

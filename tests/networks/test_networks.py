@@ -103,7 +103,7 @@ def test_dropout_without_generator_refuses_to_draw_from_the_global_state() -> No
         ("unet3d(filters=0)", "filters must be positive"),
         ("unet3d(filters=True)", "filters must be of type int, got True"),
         ("longitudinal_vnet(residual=1)", "residual must be of type bool, got 1"),
-        ("unet3d(in_channels=2, inputs=2)", "'inputs' says 'inputs' a second time"),
+        ("unet3d(in_channels=2, inputs=2)", "'inputs' gives 'inputs' a second time"),
         ("plain_unet(axes=4)", "axes must be 2 or 3, got 4"),
         ("plain_unet(levels=2)", "levels must be 3 or more"),
         ("resnet34_unet(filters=6)", "filters must be a multiple of 4, got 6"),

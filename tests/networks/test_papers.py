@@ -49,12 +49,14 @@ def test_longitudinal_vnet_gives_three_maps_and_the_new_one_reads_the_difference
     assert isinstance(found, Outputs)
     assert found.deep == ()
     for tensor in (found.logits, found.baseline, found.followup):
+        assert tensor is not None
         assert tensor.shape == (2, 2, 16, 16, 32)
     # swapping the two branches turns the difference round: baseline and follow-up change places, the new map changes
     decoder = network.decoder
     decoder.baseline, decoder.followup = decoder.followup, decoder.baseline
     decoder.head_baseline, decoder.head_followup = decoder.head_followup, decoder.head_baseline
     swapped = network(x)
+    assert found.followup is not None
     assert torch.equal(swapped.baseline, found.followup)
     assert not torch.allclose(swapped.logits, found.logits)
     # a new-lesion head that reads the difference alone sees nothing where the branches are one and the same

@@ -17,7 +17,7 @@ from lesionloss.cli import app
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.networks import Outputs, build_network, logits_of, seed_dropout
-from lesionloss.networks.foreign_names import coactseg_name, coactseg_single_name, resnet34_name
+from lesionloss.networks.checkpoint_names import coactseg_name, coactseg_single_name, resnet34_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.networks.tensor_files import read_tensors
 
@@ -71,7 +71,7 @@ def test_two_classes_in_a_file_become_one_channel_with_the_same_probabilities(
     path, state = published
     network = build_network("longitudinal_vnet(filters=2)", torch_generator("w")).eval()
     report = load_weights(network, path, coactseg_name)
-    assert sum(row.remark == "two classes made one channel" for row in report.taken) == 6
+    assert sum(row.remark == "two classes reduced to one channel" for row in report.taken) == 6
     x = torch.randn(1, 3, 16, 16, 16, generator=torch_generator("x"))
     with torch.no_grad():
         new = Published(state, slope=0.0, inner_slope=0.0, residual=False, deep=False)(x)[2]
@@ -221,7 +221,7 @@ def test_files_that_are_no_weights_get_one_clear_line(
 def test_two_tensors_for_one_place_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "a.pth")
     network = build_network("unet3d(filters=2, levels=2)", torch_generator("w"))
-    with pytest.raises(DataError, match=r"'b' and 'a' both claim 'head\.bias'"):
+    with pytest.raises(DataError, match=r"'b' and 'a' both map to 'head\.bias'"):
         load_weights(network, tmp_path / "a.pth", lambda name: "head.bias")
 
 
@@ -242,7 +242,9 @@ def steps(network: nn.Module, count: int) -> None:
     for step in range(count):
         seed_dropout(network, torch_generator("dropout", step))
         outputs = network.train()(torch.randn(2, 3, 16, 16, 32, generator=torch_generator("x", step)))
-        extra = (outputs.baseline + outputs.followup).square().mean() if isinstance(outputs, Outputs) else 0
+        extra = torch.zeros(())
+        if isinstance(outputs, Outputs) and outputs.baseline is not None and outputs.followup is not None:
+            extra = (outputs.baseline + outputs.followup).square().mean()
         optimiser.zero_grad(set_to_none=True)
         (logits_of(outputs).square().mean() + extra).backward()
         optimiser.step()

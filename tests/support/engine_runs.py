@@ -61,10 +61,10 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 def assert_tidy(folder: Path) -> None:
-    """Nothing is left that only a trial that is going on needs; the last one's process may be about to remove it."""
+    """Nothing is left that only a running trial needs; the last one's process may be about to remove it."""
     deadline = time.monotonic() + 20
-    while list((folder / "claims").iterdir()) and time.monotonic() < deadline:
+    while list((folder / "locks").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not list((folder / "claims").iterdir())
+    assert not list((folder / "locks").iterdir())
     assert not (folder / "checkpoints").exists()
     assert not [path for path in (folder / "trials").iterdir() if path.suffix]

@@ -1,8 +1,8 @@
 """A small recipe and a trial of it, from which tests make others by `replace`."""
 
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.training.trial import TrainingRecipe, Trial
 
-RECIPE = Recipe(
+RECIPE = TrainingRecipe(
     steps=3,
     batch=2,
     patch=(16, 16, 16),

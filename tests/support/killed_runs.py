@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from lesionloss.bench.engines import Engine, local
-from lesionloss.bench.engines.inside import Inside
-from lesionloss.bench.engines.local import Local
-from lesionloss.bench.locks import process_started
+from lesionloss.bench.bookkeeping.locks import process_started
+from lesionloss.bench.bookkeeping.status import TrialStatus, read_status
+from lesionloss.bench.engines import TrialEngine, local
+from lesionloss.bench.engines.in_process import InProcessEngine
+from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
-from lesionloss.bench.status import TrialStatus, read_status
-from lesionloss.bench.watcher import Silent
+from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import main as main_of_lesionloss
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.randomness import numpy_generator
@@ -32,7 +32,7 @@ from lesionloss.losses.registry import load_user_file
 from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
 
-ENGINES: dict[str, Engine] = {"inside": Inside(), "local": Local(jobs=2)}
+ENGINES: dict[str, TrialEngine] = {"in_process": InProcessEngine(), "local": LocalEngine(jobs=2)}
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -53,8 +53,8 @@ def ended(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-class Told(Silent):
-    """Writes down every trial that takes its first step here, and goes slowly if asked to."""
+class StepsToFile(SilentWatcher):
+    """Writes every step to a file, and pauses before each."""
 
     def __init__(self, path: Path, pause: float = 0.0) -> None:
         self.path = path
@@ -71,7 +71,7 @@ class Told(Silent):
 
 
 def kill_runs(plan: Plan, out: Path, engine: str, count: int, seconds: float) -> None:
-    """Run `count` times with a SIGKILL at a random moment, and go on until all is done."""
+    """Run `count` times with a SIGKILL at a random moment, and then to the end."""
     for number in range(count):
         folder = out / f"{engine}-{number}"
         delay = float(numpy_generator("moments", engine, number).uniform(0.02, 1)) * seconds
@@ -88,7 +88,7 @@ def kill_runs(plan: Plan, out: Path, engine: str, count: int, seconds: float) ->
         (out / f"{engine}-{number}.json").write_text(json.dumps(record))
 
 
-def _run(plan: Plan, folder: Path, engine: Engine) -> None:
+def _run(plan: Plan, folder: Path, engine: TrialEngine) -> None:
     run(plan, folder, engine=engine, threads=1, checkpoint_seconds=0)
 
 
@@ -96,7 +96,13 @@ def together(plan: Plan, out: Path) -> None:
     """Two processes begin one run at once."""
 
     def work(name: str) -> None:
-        run(plan, out / "together", watcher=Told(out / f"{name}.txt", pause=0.02), threads=1, checkpoint_seconds=0)
+        run(
+            plan,
+            out / "together",
+            watcher=StepsToFile(out / f"{name}.txt", pause=0.02),
+            threads=1,
+            checkpoint_seconds=0,
+        )
 
     first, second = forked(lambda: work("first")), forked(lambda: work("second"))
     (out / "together.json").write_text(json.dumps([ended(first), ended(second)]))
@@ -129,7 +135,7 @@ def interrupt(plan: Plan, out: Path) -> None:
             running = read_status(folder).of("running")
     os.kill(child, signal.SIGINT)
     first = ended(child)
-    left = {"claims": len(list((folder / "claims").iterdir()))}
+    left = {"locks": len(list((folder / "locks").iterdir()))}
     left["processes"] = sum(process_started(trial.pid) is not None for trial in running)
     (out / "interrupt.json").write_text(json.dumps({"first": first, "left": left, "second": ended(forked(command))}))
 
@@ -147,16 +153,15 @@ def with_faults(plan: Plan, out: Path) -> None:
 def main(data: Path, out: Path, tasks: list[str]) -> None:
     from engine_runs import faulty_plan, plan_of, slow_plan
 
-    local._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment, return-value]
+    local._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment,return-value]
     torch.set_num_threads(1)
     plan = plan_of(data)
-    begun = time.perf_counter()
-    _run(plan, out / "warm", Inside())
-    for engine in ("inside", "local"):
-        begun = time.perf_counter()
+    _run(plan, out / "warm", InProcessEngine())
+    for engine in ("in_process", "local"):
+        start_time = time.perf_counter()
         if ended(forked(partial(_run, plan, out / f"whole-{engine}", ENGINES[engine]))):
             raise SystemExit(f"the run of {engine} failed")
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start_time
         for task in tasks:
             name, _, count = task.partition("=")
             if name == engine:

@@ -1,6 +1,6 @@
-"""Trainings in processes of their own, so that they can be killed; the tests talk to this script by files.
+"""Training runs in processes of their own, so that they can be killed; the tests read what this script writes.
 
-It imports and compiles what a training needs once, by training to the end, and then forks. It has one thread only.
+It imports and compiles what a training run needs once, by training to the end, and then forks. It has one thread only.
 """
 
 import json
@@ -19,12 +19,12 @@ from example_trials import RECIPE, TRIAL
 from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.prepared import load_prepared
 from lesionloss.networks import build_network, channels_last
-from lesionloss.training.checkpoint import CheckpointError, Saving, save
+from lesionloss.training.checkpoint import CheckpointError, Checkpoints, save
 from lesionloss.training.loop import train, weights_hash
 from lesionloss.training.state import State, Step
 
 STEPS = 12
-# Everything that has a state: moments, decay, drops of the rate, best weights, dropout, batch norm, several parts.
+# Everything that has a state: moments, weight decay, drops of the rate, best weights, dropout, batch norm.
 RICH = replace(
     TRIAL,
     train=("001", "002", "003"),
@@ -66,18 +66,18 @@ def train_once(cohort: Path, folder: Path, workers: int, every: int, kill_at: in
         if step.step == kill_at:
             threading.Timer(delay_ms / 1000, os.kill, (os.getpid(), signal.SIGKILL)).start()
 
-    saving = Saving(folder, every_steps=every, every_seconds=1e9)
-    trained = train(RICH, cases, workers=workers, saving=saving, after_step=after_step)
-    result = {
-        "weights": weights_hash(trained.network),
-        "batches": trained.batches_hash,
-        "best": [trained.best_step, repr(trained.best_score)],
+    checkpoints = Checkpoints(folder, every_steps=every, every_seconds=1e9)
+    result = train(RICH, cases, workers=workers, checkpoints=checkpoints, after_step=after_step)
+    record = {
+        "weights": weights_hash(result.network),
+        "batches": result.batches_hash,
+        "best": [result.best_step, repr(result.best_score)],
         "history": [repr(asdict(replace(step, seconds=0.0))) for step in rows],
     }
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_text(json.dumps(record))
 
 
-def kill_trainings(cohort: Path, out: Path, workers: int, count: int) -> None:
+def kill_training_runs(cohort: Path, out: Path, workers: int, count: int) -> None:
     """Train `count` times with a SIGKILL at a random step and a second start."""
     for number in range(count):
         rng = numpy_generator("kills", workers, number)
@@ -159,12 +159,12 @@ def fill_disks(out: Path, count: int) -> None:
 
 if __name__ == "__main__":
     task, *words = sys.argv[1:]
-    if task == "trainings":
+    if task == "training_runs":
         prepared, place = Path(words[0]), Path(words[1])
         torch.set_num_threads(1)
         train_once(prepared, place / "whole", workers=0, every=0)
         for number_of_workers in words[3:]:
-            kill_trainings(prepared, place, int(number_of_workers), int(words[2]))
+            kill_training_runs(prepared, place, int(number_of_workers), int(words[2]))
     elif task == "checkpoints":
         kill_checkpoints(Path(words[0]), int(words[1]))
     elif task == "disks":

@@ -6,9 +6,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from lesionloss.bench.locks import (
-    Holder,
-)
+from lesionloss.bench.bookkeeping.locks import LockHolder
 
 
 def a_dead_process() -> int:
@@ -19,7 +17,7 @@ def a_dead_process() -> int:
     return child
 
 
-def write(path: Path, holder: Holder, *, touched_ago: float = 0.0) -> Path:
+def write(path: Path, holder: LockHolder, *, touched_ago: float = 0.0) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(asdict(holder)))
     then = time.time() - touched_ago

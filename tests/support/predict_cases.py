@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lesionloss.networks import Outputs
-from lesionloss.networks.bundle import Bundle, Record
+from lesionloss.networks.bundle import Bundle, BundleRecord
 
 CHANNELS = ("baseline", "followup", "difference")
 OBLIQUE = np.array([[-0.8, 0.1, 0.0, 40.0], [0.1, 0.9, -0.2, -30.0], [0.0, 0.2, 2.5, 12.0], [0.0, 0.0, 0.0, 1.0]])
@@ -30,7 +30,7 @@ class Brightening(nn.Module):
 
 
 def bundle_of(outputs: int = 1, **changes: object) -> Bundle:
-    record = Record(network="unet3d", channels=CHANNELS, window=(16, 16, 16), weights_sha256="0" * 64)
+    record = BundleRecord(network="unet3d", channels=CHANNELS, window=(16, 16, 16), weights_sha256="0" * 64)
     return Bundle(Brightening(outputs), record.model_copy(update=changes))
 
 

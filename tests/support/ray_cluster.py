@@ -10,9 +10,9 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from lesionloss.bench.engines.ray import Ray
+from lesionloss.bench.bookkeeping.status import read_status
+from lesionloss.bench.engines.ray import RayEngine
 from lesionloss.bench.run import run
-from lesionloss.bench.status import read_status
 from lesionloss.core.errors import LesionLossError
 
 PATIENCE_SECONDS = 500
@@ -44,7 +44,7 @@ def main(data: Path, out: Path) -> None:
                 cluster.remove_node(nodes[0], allow_graceful=False)
 
     threading.Thread(target=watch, daemon=True).start()
-    results = run(long_plan(data), out / "run", engine=Ray(cluster.address), threads=1, checkpoint_seconds=0.2)
+    results = run(long_plan(data), out / "run", engine=RayEngine(cluster.address), threads=1, checkpoint_seconds=0.2)
     alive = sum(node["Alive"] for node in ray.nodes())
     record = {"seen": seen, "killed": killed, "failed": [each.reason for each in results.failed], "alive": alive}
     (out / "ray.json").write_text(json.dumps(record))

@@ -1,4 +1,4 @@
-"""Kill it anywhere: a training goes on to the same bits, and a whole checkpoint always remains."""
+"""A training run that is killed anywhere continues to the same bits; an undamaged checkpoint always remains."""
 
 import json
 import subprocess
@@ -37,10 +37,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("count", "workers"), [(2, (0, 2)), pytest.param(20, (0, 2, 4), marks=pytest.mark.slow, id="20 x 3")]
 )
-def test_a_killed_training_ends_with_the_same_bits_and_the_same_log(
+def test_a_killed_training_run_ends_with_the_same_bits_and_the_same_log(
     count: int, workers: tuple[int, ...], prepared: Path, tmp_path: Path
 ) -> None:
-    in_processes("trainings", prepared, tmp_path, count, *workers)
+    in_processes("training_runs", prepared, tmp_path, count, *workers)
     whole = json.loads((tmp_path / "whole" / "result.json").read_text())
     assert len(whole["history"]) == STEPS
     records = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
@@ -132,16 +132,24 @@ def test_an_empty_folder_holds_no_checkpoint(tmp_path: Path) -> None:
     assert not restore(tmp_path / "absent", some_state(), "key", pytest.fail)
 
 
-def test_checkpoints_of_another_training_or_a_newer_version_are_refused(
+def test_checkpoints_of_another_trial_or_another_version_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, bring(some_state(), 1), "key")
-    with pytest.raises(UsageError, match="belongs to another training"):
+    with pytest.raises(UsageError, match="belongs to another training run"):
         restore(tmp_path, some_state(), "other", pytest.fail)
-    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + 1)
+    present = checkpoint.FORMAT
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    save(tmp_path / "former", bring(some_state(), 1), "key")
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match=r"was written by lesionloss 0\.1, which this version can't continue"):
+        restore(tmp_path / "former", some_state(), "key", pytest.fail)
+    monkeypatch.setattr(checkpoint, "FORMAT", present + 1)
     save(tmp_path, bring(some_state(), 2), "key")
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="is of format 2, this version of lesionloss reads 1; install a newer one"):
+    with pytest.raises(
+        UsageError, match=f"is of format {present + 1}, this version of lesionloss reads {present}; install a newer one"
+    ):
         restore(tmp_path, some_state(), "key", pytest.fail)
 
 

@@ -1,8 +1,9 @@
-"""What a recipe can ask of the loop: parts, samplers, splits, deep supervision, consistency, given weights."""
+"""What a recipe changes in the loop: accumulation, samplers, validation, deep supervision, consistency, weights."""
 
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from lesionloss.training.validation import validation_split
 SMALL = replace(TRIAL, network="unet3d(filters=2, levels=2)", recipe=replace(RECIPE, patch=(8, 8, 8)))
 
 
-def with_recipe(**changes: object) -> Trial:
+def with_recipe(**changes: Any) -> Trial:
     return replace(SMALL, recipe=replace(SMALL.recipe, **changes))
 
 
@@ -60,7 +61,7 @@ def one_step_by_hand(trial: Trial, cases: list[PreparedCase], clip: float) -> li
     draws = WeightedCrop(recipe.patch, recipe.jitter, recipe.foreground_share).over(named)
     batch = make_batch(named, draws, CHEAP, stream, 1, count)
     build(trial.loss)(network(torch.from_numpy(batch.images)), torch.from_numpy(batch.references)).backward()
-    gradients = [parameter.grad for parameter in network.parameters()]
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
     factor = min(1.0, clip / norm)
     assert (factor < 1) == (clip < math.inf)  # the case that the test is about
@@ -102,27 +103,27 @@ def small() -> PreparedCase:
     return PreparedCase("a", "a", image, names, reference, brain, np.eye(4), (0, 0, 0), shape)
 
 
-def test_ignored_voxels_do_not_teach(cases: list[PreparedCase]) -> None:
+def test_masked_voxels_are_ignored(cases: list[PreparedCase]) -> None:
     reference = cases[0].reference.copy()
     ignore = np.zeros(reference.shape, bool)
     ignore[:, :, ::2] = True
     reference[ignore & cases[0].brain] ^= 1
-    told = replace(cases[0], ignore=ignore)
-    lied = replace(told, reference=np.where(ignore, reference, cases[0].reference))
+    masked = replace(cases[0], ignore=ignore)
+    masked_wrong = replace(masked, reference=np.where(ignore, reference, cases[0].reference))
     # Centres are drawn among lesion voxels, so only draws from the whole brain are the same for both.
     trial = with_recipe(foreground_share=0.0)
-    assert losses(trial, [told]) == losses(trial, [lied])
-    assert losses(trial, [told]) != losses(trial, [cases[0]])
+    assert losses(trial, [masked]) == losses(trial, [masked_wrong])
+    assert losses(trial, [masked]) != losses(trial, [cases[0]])
 
 
-def test_the_inner_split_is_by_patient_and_never_leaves_a_side_without_lesion(cases: list[PreparedCase]) -> None:
+def test_validation_is_split_by_patient_and_never_leaves_a_side_without_lesion(cases: list[PreparedCase]) -> None:
     for seed in range(20):
         learn, aside = validation_split(cases, 0.3, ("x", seed))
         assert len(aside) == 1
         assert sorted(case.name for case in (*learn, *aside)) == [case.name for case in cases]
         assert all(any(case.reference.any() for case in side) for side in (learn, aside))
     assert len({validation_split(cases, 0.3, ("x", seed))[1][0].name for seed in range(20)}) > 1
-    with pytest.raises(UsageError, match="leaves nobody to learn from"):
+    with pytest.raises(UsageError, match="leaves no patient to train on"):
         validation_split(cases, 0.9, ("x",))
 
 
@@ -139,18 +140,18 @@ def test_training_stops_early_and_keeps_the_best_weights(
 
         return score
 
-    monkeypatch.setattr(loop, "inner_score", fake)
+    monkeypatch.setattr(loop, "validation_score", fake)
     trained = train(with_recipe(steps=20, validation_share=0.3, check_every=2, patience=2), cases)
     assert len(trained.history) == 8
     assert (trained.best_step, trained.best_score) == (4, 0.7)
     assert weights_hash(trained.network) == kept[1]
 
 
-def test_the_inner_score_is_the_dice_of_whole_cases(cases: list[PreparedCase]) -> None:
+def test_the_validation_score_is_the_dice_of_whole_cases(cases: list[PreparedCase]) -> None:
     trained = train(with_recipe(steps=4, validation_share=0.3, check_every=2), cases)
     assert trained.best_step in (2, 4)
     assert 0 <= trained.best_score <= 1
-    with pytest.raises(UsageError, match="patience needs patients set aside"):
+    with pytest.raises(UsageError, match="patience needs validation patients"):
         train(with_recipe(patience=2), cases)
 
 

@@ -9,15 +9,14 @@ import pytest
 
 from lesionloss import UsageError
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run import run
-from lesionloss.bench.trials import recipe_of
-from lesionloss.bench.watcher import Silent
+from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.core.errors import DataError
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.training.loop import start_network, weights_hash
 from lesionloss.training.pretraining import check_pretraining, pretraining_trial, read_pretraining, start_of
 from lesionloss.training.trial import Trial
-from make_cohort import write_cohort
 from patch_cases import case_of
 
 TEXT = "synth(patients=2, spacing_mm=3.0, steps=2)"
@@ -37,11 +36,6 @@ def plan(data: Path, **training: object) -> Plan:
             "training": {"steps": 2, "batch": 2, "patch": [8, 8, 8], "jitter": 2, "precision": "float32"} | training,
         }
     )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -149,14 +143,14 @@ def test_training_without_the_weights_it_asks_for_is_refused(data: Path, tmp_pat
 
 def test_cases_with_other_channels_are_refused(finished: Path, data: Path, tmp_path: Path) -> None:
     from lesionloss.bench import pretrained_starts
-    from lesionloss.bench.run_cohort import run_cohort
+    from lesionloss.bench.run_cohort import load_run_cohort
 
-    cohort = run_cohort(plan(data), tmp_path / "other", Silent())
+    cohort = load_run_cohort(plan(data), tmp_path / "other", SilentWatcher())
     single = replace(cohort, cases=tuple(replace(case, channels=("a", "b", "c")) for case in cohort.cases))
     shorter = plan(data, pretrain="synth(patients=2, spacing_mm=3.0, steps=1)")
     trial = a_trial(data, pretrain="synth(patients=2, spacing_mm=3.0, steps=1)")
     with pytest.raises(UsageError, match="have the channels"):
-        pretrained_starts.make_starts(shorter, (trial,), single, finished, "cpu", Silent())
+        pretrained_starts.pretrain_starts(shorter, (trial,), single, finished, "cpu", SilentWatcher())
 
 
 def test_changes_that_nobody_sees_are_no_lesions() -> None:

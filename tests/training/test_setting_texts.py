@@ -1,7 +1,8 @@
-"""A recipe's settings: older plans keep their names and bits; optimisers and schedules do what their texts say."""
+"""Settings of a recipe: later fields and new names keep older draws; optimisers and schedules follow their texts."""
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -19,20 +20,23 @@ from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.training.loop import train, weights_hash
 from lesionloss.training.optimisers import check_optimiser, read_optimiser
 from lesionloss.training.samplers import check_sampler
-from lesionloss.training.schedules import Plateau, Progress, check_schedule, learning_rate
-from lesionloss.training.trial import Recipe, flat_record
+from lesionloss.training.schedules import Plateau, ScoreProgress, check_schedule, learning_rate
+from lesionloss.training.trial import TrainingRecipe, flat_record
 
 # --- what older plans rely on ---------------------------------------------------------------------------------------
 
 
 def test_older_trials_keep_their_names_and_records() -> None:
-    assert (TRIAL.key, TRIAL.pair) == ("dd0f42b56e0ee2a4", "7f0c6ed9774948c4")  # as before the later fields
+    assert (TRIAL.key, TRIAL.pair) == (
+        "dd0f42b56e0ee2a4",
+        "7f0c6ed9774948c4",
+    )  # as before the later fields and their new names
     later = ("optimiser", "schedule", "sampler", "clip_norm", "accumulate", "validation_share", "start_from", "freeze")
     assert not set(later) & set(flat_record(TRIAL))
 
 
 def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
-    changes = {
+    changes: dict[str, Any] = {
         "optimiser": "sgd",
         "schedule": "constant",
         "sampler": "whole",
@@ -50,7 +54,9 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "pretrain": "synth(patients=1)",
         "augment": ("flip",),
     }
-    later = {field for field, value in vars(Recipe).items() if not field.startswith("_") and not callable(value)}
+    later = {
+        field for field, value in vars(TrainingRecipe).items() if not field.startswith("_") and not callable(value)
+    }
     assert later <= set(changes)
     keys = {replace(TRIAL, recipe=replace(RECIPE, **{field: value})).key for field, value in changes.items()}
     pairs = {replace(TRIAL, recipe=replace(RECIPE, **{field: value})).pair for field, value in changes.items()}
@@ -130,14 +136,14 @@ def test_schedules_begin_and_end_where_they_say() -> None:
     assert learning_rate(replace(recipe, schedule="plateau(factor_each=0.5)"), 7, drops=3) == 0.25
 
 
-def test_progress_counts_looks_without_a_better_score() -> None:
-    schedule, progress = Plateau(patience=2), Progress()
+def test_progress_counts_validations_without_a_better_score() -> None:
+    schedule, progress = Plateau(patience=2), ScoreProgress()
     drops = []
     for step, score in enumerate([0.5, 0.4, 0.5, math.nan, 0.3, 0.6, 0.1], 1):
         progress = progress.after(score, step, schedule)
         drops.append(progress.drops)
     assert drops == [0, 0, 1, 1, 2, 2, 2]
-    assert (progress.best, progress.best_step, progress.looks) == (0.6, 6, 1)
+    assert (progress.best, progress.best_step, progress.checks) == (0.6, 6, 1)
     assert progress.exhausted(replace(RECIPE, patience=1))
     assert not progress.exhausted(replace(RECIPE, patience=2))
     assert not progress.exhausted(RECIPE)

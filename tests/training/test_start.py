@@ -14,8 +14,9 @@ from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import predict_probability
 from lesionloss.networks import build_network
+from lesionloss.training.forward import forward
 from lesionloss.training.gradient_health import gradient_health
-from lesionloss.training.loop import forward, learning_rate
+from lesionloss.training.schedules import learning_rate
 
 
 def test_bf16_gives_float32_logits_near_those_of_float32() -> None:
@@ -68,8 +69,8 @@ def test_health_tells_how_much_of_the_network_and_of_the_lesion_has_a_gradient()
         logits = forward(network, x, "float32")
         logits.retain_grad()
         (logits[:, 0] * weights).sum().backward()
-        found = gradient_health(network, logits, reference)
-        return found.tensors, found.lesion_voxels
+        tensors, lesion_voxels = gradient_health(network, logits, reference).tolist()
+        return tensors, lesion_voxels
 
     assert health_of(torch.ones(1, 8, 8, 8)) == (0.0, 0.0)
     half = torch.ones(1, 8, 8, 8)

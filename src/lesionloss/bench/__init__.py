@@ -1,1 +1,1 @@
-"""What is asked, what is left to do, what a run folder holds."""
+"""Make a run: the plan, its trials, and the engines that execute them."""

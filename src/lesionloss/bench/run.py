@@ -1,4 +1,4 @@
-"""Run a plan: prepare the patients once, write down what is to be done, and let an engine do what isn't yet."""
+"""Run a plan: prepare the patients once, store the list of trials, and let an engine execute those that are open."""
 
 import contextlib
 import uuid
@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.engines import Engine, check_losses
-from lesionloss.bench.engines.inside import Inside
-from lesionloss.bench.execute import Order, computing_with
-from lesionloss.bench.locks import comes_free, forget, held, take
+from lesionloss.bench.bookkeeping.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
+from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
+from lesionloss.bench.engines import TrialEngine, check_losses
+from lesionloss.bench.engines.in_process import InProcessEngine
+from lesionloss.bench.execute_trial import RunContext, use_threads
+from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.plan_storage import claim
-from lesionloss.bench.pretrained_starts import make_starts
-from lesionloss.bench.run_cohort import ListedCohort, check_source, made_cohort
-from lesionloss.bench.side_by_side import need_of
-from lesionloss.bench.trial_list import Agenda, difference_trials, settle
-from lesionloss.bench.trials import check_fit, fold_warnings, trials_of
-from lesionloss.bench.watcher import Silent, Watcher
+from lesionloss.bench.plan.run_folders import store_plan
+from lesionloss.bench.pretrained_starts import pretrain_starts
+from lesionloss.bench.run_cohort import ListedCohort, check_source, prepare_run_cohort
+from lesionloss.bench.trials import check_fit, difference_trials, fold_warnings, trials_of
+from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.data.prepared import load_channels
-from lesionloss.training.execution import step_bytes, way_of
+from lesionloss.training.execution import execution_of, step_bytes
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -32,65 +32,79 @@ def run(
     *,
     device: str = "cpu",
     watcher: Watcher | None = None,
-    engine: Engine | None = None,
+    engine: TrialEngine | None = None,
     threads: int | None = None,
     checkpoint_seconds: float = 120.0,
 ) -> "Results":
-    """Run every trial of `plan` that `out` does not hold yet, and return all results.
+    """Run every trial of a plan that the run folder does not hold yet.
 
-    Without an `engine`, one after the other in this process. `threads`: CPU threads of each trial of a run that begins.
-    Raises UsageError when `out` holds another plan or was begun otherwise, DataError when the data can't be used. A
-    trial that fails is recorded in `KEY.failed` and the others go on.
+    A trial that fails is recorded in `KEY.failed`, and the others go on.
+
+    Args:
+        plan: A plan of one data set and one network.
+        out: The run folder; an existing run of the same plan is continued.
+        device: cpu or cuda:N.
+        watcher: Is notified of the progress.
+        engine: Where trials are executed; None: one after the other in this process.
+        threads: CPU threads of each trial of a new run; None: the engine decides.
+        checkpoint_seconds: Time between two checkpoints of a trial.
+
+    Returns:
+        All results of the run folder.
+
+    Raises:
+        UsageError: The folder holds another plan or other trials, or the plan does not fit the data.
+        DataError: The data can't be used.
     """
     from lesionloss.runs.load_run import load
 
-    watcher, engine, folder = watcher or Silent(), engine or Inside(), Path(out).absolute()
-    order = Order(folder, device, uuid.uuid4().hex, checkpoint_seconds)
+    watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
+    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds)
     if len(plan.runs()) > 1:
-        raise UsageError(f"plan {plan.name} is {len(plan.runs())} runs; take them from bench.storing.runs_of")
-    if not isinstance(engine, Inside):
+        raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
+    if not isinstance(engine, InProcessEngine):
         check_losses(plan.losses)
     if not (folder / "plan.toml").exists():
         check_source(plan)  # so that a call that can't work leaves no run behind
-    claim(plan, folder)
-    with alone(folder, "cohort", watcher):
-        cohort = made_cohort(plan, folder, watcher)
+    store_plan(plan, folder)
+    with _exclusive(folder, "cohort", watcher):
+        cohort = prepare_run_cohort(plan, folder, watcher)
     first = cohort.read([cohort.cases[0].name])
     check_fit(plan, first)
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
-    agenda = agenda_of(plan, cohort, device, engine, threads)
-    agenda = settle(folder, agenda, threads)
-    watcher.note(way_of(agenda.trials[-1].recipe, device, agenda.threads, agenda.step_bytes).sentence())
+    trial_list = store_trial_list(folder, _trial_list(plan, cohort, device, engine, threads), threads)
+    execution = execution_of(trial_list.trials[-1].recipe, device, trial_list.threads, trial_list.step_bytes)
+    watcher.note(execution.describe())
     if plan.training.pretrain:
-        with alone(folder, "pretrained", watcher), computing_with(agenda.threads):
-            networks = [trial for trial in agenda.trials if trial.method == "network"]
-            make_starts(plan, networks, first, folder, device, watcher)
-    engine.work(order, agenda, cohort, watcher)
-    for trial in agenda.trials:
-        if order.done(trial.key):
-            forget(order.claim_of(trial.key))
+        with _exclusive(folder, "pretrained", watcher), use_threads(trial_list.threads):
+            networks = [trial for trial in trial_list.trials if trial.method == "network"]
+            pretrain_starts(plan, networks, first, folder, device, watcher)
+    engine.run_trials(context, trial_list, cohort, watcher)
+    for trial in trial_list.trials:
+        if context.done(trial.key):
+            remove_stale_lock(context.lock_path(trial.key))
     return load(folder)
 
 
 @contextlib.contextmanager
-def alone(folder: Path, what: str, watcher: Watcher) -> Iterator[None]:
-    """Do what all trials need in one process at a time; the next finds it done."""
-    path = folder / "claims" / what
-    if held(path) is not None:
-        watcher.note(f"{what}: another process may be at it; waiting for it")
-    while (mine := take(path)) is None:
-        comes_free(path)
-    with mine:
+def _exclusive(folder: Path, what: str, watcher: Watcher) -> Iterator[None]:
+    """Let one process at a time do what all trials need; the next one finds it done."""
+    path = folder / "locks" / what
+    if read_lock(path) is not None:
+        watcher.note(f"{what}: another process may be working on it; waiting")
+    while (lock := acquire_lock(path)) is None:
+        wait_until_free(path)
+    with lock:
         yield
 
 
-def agenda_of(plan: Plan, cohort: ListedCohort, device: str, engine: Engine, threads: int | None) -> Agenda:
-    """All trials in the order of the work: the method without a network, then pair by pair."""
+def _trial_list(plan: Plan, cohort: ListedCohort, device: str, engine: TrialEngine, threads: int | None) -> TrialList:
+    """All trials in order: the difference threshold, then pair by pair."""
     trials = trials_of(plan, cohort, device)
     channels = {load_channels(cohort.folder / f"{case.name}.npz") for case in cohort.cases}
     has_difference = all("difference" in names for names in channels)
     needed = step_bytes(trials[0].recipe, plan.network.text, max(map(len, channels)))
-    agenda = Agenda((*(difference_trials(trials) if has_difference else ()), *trials), 1, needed)
-    wanted = threads or engine.threads(need_of(cohort, agenda), len(trials))
-    return Agenda(agenda.trials, wanted, needed)
+    trial_list = TrialList((*(difference_trials(trials) if has_difference else ()), *trials), 1, needed)
+    wanted = threads or engine.threads(memory_need(cohort, trial_list), len(trials))
+    return TrialList(trial_list.trials, wanted, needed)

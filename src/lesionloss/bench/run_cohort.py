@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.plan_storage import link_cohort
+from lesionloss.bench.plan.run_folders import link_cohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
@@ -17,14 +17,19 @@ from lesionloss.data.preparation.import_prepared import import_prepared, is_prep
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.prepared import PreparedCase, load_prepared
 
-MADE = ("synth", "shapes")  # sources that are made here
+BUILT_IN_SOURCES = ("synth", "shapes")
 
 
 @dataclass(frozen=True)
 class RunCohort:
-    """Prepared cases, the data set they come from (layout and digest of the content), lesion load (mm³) by patient.
+    """Prepared cases in memory.
 
-    `preparation` holds the steps and their settings, as the index of the cases has them.
+    Attributes:
+        dataset: Layout and digest of the content.
+        target: What counts as lesion.
+        loads: Lesion load of each patient in mm³.
+        cases: The cases.
+        preparation: The preparation steps and their settings, as in the index.
     """
 
     dataset: str
@@ -34,13 +39,14 @@ class RunCohort:
     preparation: Mapping[str, Any] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
+        """Return the cases of these names, in this order."""
         by_name = {case.name: case for case in self.cases}
         return [by_name[name] for name in names]
 
 
 @dataclass(frozen=True)
 class ListedCohort:
-    """A prepared cohort as its index tells of it, no image read: names and patients; `folder` holds a file of each."""
+    """A prepared cohort as its index lists it, without images; `folder` holds a file for each case."""
 
     dataset: str
     target: str
@@ -50,38 +56,57 @@ class ListedCohort:
     preparation: Mapping[str, Any] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
-        """The cases themselves. Raises DataError where a file is damaged or gone."""
+        """Read the cases of these names.
+
+        Raises:
+            DataError: A file is damaged or missing.
+        """
         return [load_prepared(self.folder / f"{name}.npz") for name in names]
 
     def read(self, names: Sequence[str]) -> RunCohort:
-        """The cohort with the named cases alone, in its own order. Raises as `named` does."""
+        """Read the cases of these names, in the order of the index.
+
+        Raises:
+            DataError: A file is damaged or missing.
+        """
         wanted = set(names)
         read = self.named([entry.name for entry in self.cases if entry.name in wanted])
         return RunCohort(self.dataset, self.target, self.loads, tuple(read), self.preparation)
 
 
-def run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
-    """Make or find the plan's patients, prepare and read them all. Raises as `made_cohort`."""
-    made = made_cohort(plan, folder, watcher)
-    return made.read([entry.name for entry in made.cases])
+def load_run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
+    """Find or make the plan's patients, prepare and read them all.
+
+    Raises:
+        UsageError: As `prepare_run_cohort`.
+        DataError: As `prepare_run_cohort`.
+    """
+    listed = prepare_run_cohort(plan, folder, watcher)
+    return listed.read([entry.name for entry in listed.cases])
 
 
-def made_cohort(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
-    """Make or find the plan's patients and prepare them under `folder`/cohort; prepared ones are copied there.
+def prepare_run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
+    """Find or make the plan's patients and prepare them under `folder`/cohort; prepared ones are copied there.
 
-    Raises UsageError when the plan names no data, DataError when a file can't be believed or no case is complete.
+    Raises:
+        UsageError: The plan names no data.
+        DataError: A file is damaged, or no case is complete.
     """
     place = folder / "cohort"
-    return listed(place, _index(plan, folder, place, watcher))
+    return _listed(place, _index(plan, folder, place, watcher))
 
 
-def found_cohort(folder: Path) -> ListedCohort:
-    """The cohort that a run folder holds. Raises DataError where it has none."""
-    return listed(folder / "cohort", load_index(folder / "cohort"))
+def read_run_cohort(folder: Path) -> ListedCohort:
+    """Return the cohort that a run folder holds.
+
+    Raises:
+        DataError: It holds none.
+    """
+    return _listed(folder / "cohort", load_index(folder / "cohort"))
 
 
-def listed(place: Path, index: CohortIndex) -> ListedCohort:
-    """What an index says, with the digest of the whole content in the name of the data set."""
+def _listed(place: Path, index: CohortIndex) -> ListedCohort:
+    """The cohort of an index, its name of the data set with a digest of all content."""
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     loads = index.patient_loads()
@@ -93,7 +118,7 @@ def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> CohortInd
         if plan.data.prepare is not None:
             raise UsageError(f"data.prepare: {plan.data.source} is prepared already; leave it out, or name raw images")
         return import_prepared(plan.data.source, place, plan.data.patients, plan.data.target)
-    cohort = _source(plan, folder, watcher)
+    cohort = _find_or_make(plan, folder, watcher)
     for case in cohort.incomplete:
         watcher.note(f"left out: {case.name}: {case.reason}")
     _check_complete(cohort)
@@ -101,7 +126,7 @@ def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> CohortInd
     return prepare_cohort(cohort, place, plan.data.preparation, progress=watcher.cohort).index
 
 
-def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
+def _find_or_make(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
     data = plan.data
     if data.source == "synth":
         from lesionloss.synth import profile_settings, write_cohort
@@ -116,22 +141,21 @@ def _source(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
         shapes = ShapesSettings(data.shapes_axes, data.shapes_side, data.shapes_classes)
         written = write_shapes(folder / "synthetic", data.synth_patients, data.synth_seed, shapes)
         return open_cohort(written, data.target or None)
-    return _given(plan)
+    return _open_user_images(plan)
 
 
 def check_source(plan: Plan) -> None:
-    """Raise what `made_cohort` would for images of the user's that can't be listed; nothing is written."""
-    if plan.data.source not in MADE and not is_prepared(plan.data.source):
-        _check_complete(_given(plan))
+    """Raise what `prepare_run_cohort` would raise for images of the user that can't be listed; write nothing."""
+    if plan.data.source not in BUILT_IN_SOURCES and not is_prepared(plan.data.source):
+        _check_complete(_open_user_images(plan))
 
 
-def _given(plan: Plan) -> Cohort:
-    """The user's images."""
+def _open_user_images(plan: Plan) -> Cohort:
     data = plan.data
     if not data.source:
         raise UsageError(f"plan {plan.name} needs data: say where they are with --data FOLDER")
     text = f"{data.layout}:{data.source}" if data.layout else data.source
-    return _chosen(open_cohort(text, data.target or None), data.patients)
+    return _with_patients(open_cohort(text, data.target or None), data.patients)
 
 
 def _check_complete(cohort: Cohort) -> None:
@@ -139,8 +163,8 @@ def _check_complete(cohort: Cohort) -> None:
         raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
 
 
-def _chosen(cohort: Cohort, patients: Sequence[str]) -> Cohort:
-    """Only the patients that the plan names; all where it names none."""
+def _with_patients(cohort: Cohort, patients: Sequence[str]) -> Cohort:
+    """The cohort with the patients that the plan names; all where it names none."""
     if not patients:
         return cohort
     known = [files.patient for files in cohort.cases]

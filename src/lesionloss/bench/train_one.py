@@ -1,4 +1,4 @@
-"""One trial in a folder of its own: its files, the plan, the prepared patients, and a checkpoint meanwhile."""
+"""Train one trial in a folder of its own: its files, the plan, the prepared patients, and a checkpoint meanwhile."""
 
 import contextlib
 import shutil
@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesionloss.bench.one_trial.run_trial import run_network_trial
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.plan_storage import LOSSES, claim
-from lesionloss.bench.pretrained_starts import make_starts
-from lesionloss.bench.run_cohort import RunCohort, run_cohort
-from lesionloss.bench.run_trial import fill_network
-from lesionloss.bench.trials import check_fit, code_of, recipe_of, trials_of
+from lesionloss.bench.plan.run_folders import LOSSES, store_plan
+from lesionloss.bench.pretrained_starts import pretrain_starts
+from lesionloss.bench.recipes import recipe_of
+from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
+from lesionloss.bench.trials import check_fit, code_digest, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
-from lesionloss.training.checkpoint import Saving
-from lesionloss.training.execution import choose_way
+from lesionloss.training.checkpoint import Checkpoints
+from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER
 from lesionloss.training.step_log import EventFile, tensorboard_installed
 from lesionloss.training.trial import Trial
 
 CHECKPOINT = "checkpoint"
-ALL = -1  # as a fold: everybody is learned from, nobody is tested
+ALL = -1  # as a fold: train on all patients, test on none
 WRITTEN = (
     *("plan.toml", "cohort", "synthetic", LOSSES, FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
     *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
@@ -29,8 +30,16 @@ WRITTEN = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is to be trained: a plan of one loss and one seed, the fold (`ALL`: everybody), where, and how safely."""
+class TrainRequest:
+    """What is to be trained and where.
+
+    Attributes:
+        plan: A plan of one loss and one seed.
+        fold: The fold to test on; `ALL`: train on all patients.
+        out: The folder of the training run.
+        device: cpu or cuda:N.
+        checkpoint_seconds: Time between two checkpoints.
+    """
 
     plan: Plan
     fold: int
@@ -39,25 +48,34 @@ class Asked:
     checkpoint_seconds: float = 120.0
 
 
-def make_ready(asked: Asked, *, resume: bool, force: bool) -> bool:
-    """Claim the folder; whether this call is the one that began it.
+def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
+    """Store the plan in the folder.
 
-    Raises UsageError when it holds something that was not to be continued or replaced.
+    Args:
+        request: What is to be trained.
+        resume: Continue an unfinished training run.
+        force: Remove a former training run first.
+
+    Returns:
+        Whether this call started the folder.
+
+    Raises:
+        UsageError: The folder holds a training run that is neither to be continued nor to be replaced.
     """
-    out = asked.out
+    out = request.out
     if force:
         _clear(out, WRITTEN)
-    if finished(out):
-        raise UsageError(f"{out} holds a finished training; --force trains it anew, or choose another --out")
+    if is_finished(out):
+        raise UsageError(f"{out} holds a finished training run; --force trains it anew, or choose another --out")
     if not resume and any((out / name).exists() for name in (CHECKPOINT, "history.csv")):
-        raise UsageError(f"{out} holds an unfinished training; --resume continues it, --force begins anew")
-    return claim(asked.plan, out)
+        raise UsageError(f"{out} holds an unfinished training run; --resume continues it, --force starts anew")
+    return store_plan(request.plan, out)
 
 
-def withdraw(out: Path) -> None:
-    """Take a training that was refused out of the folder that it began, unless something in there took work.
+def clear_refused(out: Path) -> None:
+    """Remove what a refused training run has written, unless a patient was prepared or a checkpoint written.
 
-    That is a prepared patient or a step of training. Only for the call that began the folder: before, it was empty.
+    Only for the call that started the folder: before it, the folder was empty.
     """
     if not (out / CHECKPOINT).exists() and not any((out / "cohort").glob("*.npz")):
         _clear(out, [name for name in WRITTEN if name != LOSSES])  # a folder of that name may have been there before
@@ -74,35 +92,44 @@ def _clear(out: Path, names: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def finished(out: Path) -> bool:
-    """Whether a folder holds a whole training."""
+def is_finished(out: Path) -> bool:
+    """Return whether a folder holds a finished training run."""
     return (out / "model.json").exists() and (out / "log.txt").exists() and not (out / CHECKPOINT).exists()
 
 
-def train_one(asked: Asked, watcher: Watcher) -> Trial:
-    """Prepare the patients, train, and write what a trial's folder holds; gives the trial.
+def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
+    """Prepare the patients, train, and write what a trial's folder holds.
 
-    Raises UsageError when the plan or the fold doesn't fit, DataError when the data can't be used, TrainingFailed.
+    Args:
+        request: What is to be trained; its folder is prepared by `prepare_folder`.
+        watcher: Is notified of the progress.
+
+    Returns:
+        The trial.
+
+    Raises:
+        UsageError: The plan or the fold does not fit the data.
+        DataError: The data can't be used.
+        TrainingFailed: The loss became NaN or infinite.
     """
-    cohort = run_cohort(asked.plan, asked.out, watcher)
-    check_fit(asked.plan, cohort)
-    trial = trial_of(asked, cohort)
-    way = choose_way(trial.recipe, trial.network, len(cohort.cases[0].channels), asked.device)
-    watcher.note(way.sentence())
-    make_starts(asked.plan, (trial,), cohort, asked.out, asked.device, watcher)
+    cohort = load_run_cohort(request.plan, request.out, watcher)
+    check_fit(request.plan, cohort)
+    trial = _trial_of(request, cohort)
+    execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
+    watcher.note(execution.describe())
+    pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
     watcher.started(trial, 1, 1)
-    saving = Saving(asked.out / CHECKPOINT, every_seconds=asked.checkpoint_seconds, note=watcher.note)
-    with EventFile(asked.out) if tensorboard_installed() else contextlib.nullcontext() as events:
-        fill_network(trial, asked.out, cohort, asked.plan, asked.device, watcher, saving, events)
-    saving.clear()
+    checkpoints = Checkpoints(request.out / CHECKPOINT, every_seconds=request.checkpoint_seconds, note=watcher.note)
+    with EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events:
+        run_network_trial(trial, request.out, cohort, request.plan, request.device, watcher, checkpoints, events)
+    checkpoints.clear()
     watcher.ended(trial)
     return trial
 
 
-def trial_of(asked: Asked, cohort: RunCohort) -> Trial:
-    """The trial that is asked for. Raises UsageError for a fold that isn't there."""
-    plan = asked.plan
-    if asked.fold == ALL:
+def _trial_of(request: TrainRequest, cohort: RunCohort) -> Trial:
+    plan = request.plan
+    if request.fold == ALL:
         return Trial(
             loss=plan.losses[0],
             dataset=cohort.dataset,
@@ -112,10 +139,10 @@ def trial_of(asked: Asked, cohort: RunCohort) -> Trial:
             seed=plan.seeds[0],
             train=tuple(case.name for case in cohort.cases),
             test=(),
-            recipe=recipe_of(plan, asked.device, cohort.cases),
-            loss_sha256=code_of(plan.losses[0]),
+            recipe=recipe_of(plan, request.device, cohort.cases),
+            loss_sha256=code_digest(plan.losses[0]),
         )
-    if asked.fold >= plan.folds:
-        raise UsageError(f"--fold must be all or a number from 0 to {plan.folds - 1}, got {asked.fold}")
-    found: Sequence[Trial] = trials_of(plan, cohort, asked.device)
-    return next(trial for trial in found if trial.fold == asked.fold)
+    if request.fold >= plan.folds:
+        raise UsageError(f"--fold must be all or a number from 0 to {plan.folds - 1}, got {request.fold}")
+    trials = trials_of(plan, cohort, request.device)
+    return next(trial for trial in trials if trial.fold == request.fold)

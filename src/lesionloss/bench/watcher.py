@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it: a terminal, a notebook, nobody."""
+"""Watchers are notified of the progress of a run: a terminal, a notebook, or nobody."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -6,14 +6,14 @@ from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
 
 if TYPE_CHECKING:
-    from lesionloss.bench.status import Status, TrialStatus
+    from lesionloss.bench.bookkeeping.status import Status, TrialStatus
 
 
 class Watcher(Protocol):
-    """Called by `run` as things happen; must not change anything.
+    """Called by `run` as things happen; it must not change anything.
 
-    A trial in this process tells of its beginning, steps and end; of trials in other processes, `standing` says how
-    they all stand, about twice a second, and `trial_ended` that one is done or has failed.
+    For trials in this process, `started`, `step` and `ended` are called; for trials in other processes, `status`
+    about twice a second and `trial_ended` once for each.
     """
 
     def note(self, text: str) -> None:
@@ -23,34 +23,41 @@ class Watcher(Protocol):
         """A patient was made or prepared."""
 
     def started(self, trial: Trial, index: int, total: int) -> None:
-        """Trial `index` of `total` (from 1) begins."""
+        """Trial `index` of `total` (from 1) starts."""
 
     def step(self, step: Step, steps: int) -> None:
         """A training step was taken."""
 
     def ended(self, trial: Trial) -> None:
-        """A trial was finished, failed or was there already."""
+        """A trial was finished, failed or was already there."""
 
-    def standing(self, status: "Status") -> None:
+    def status(self, status: "Status") -> None:
         """How far every trial is."""
 
     def trial_ended(self, trial: "TrialStatus", status: "Status") -> None:
-        """A trial in another process is done or has failed."""
+        """A trial in another process was finished or failed."""
 
 
-class Silent:
-    """Nobody watches."""
+class SilentWatcher:
+    """Ignores every notification; the base of watchers that need only some."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Do nothing."""
 
-    def cohort(self, name: str, done: int, total: int) -> None: ...
+    def cohort(self, name: str, done: int, total: int) -> None:
+        """Do nothing."""
 
-    def started(self, trial: Trial, index: int, total: int) -> None: ...
+    def started(self, trial: Trial, index: int, total: int) -> None:
+        """Do nothing."""
 
-    def step(self, step: Step, steps: int) -> None: ...
+    def step(self, step: Step, steps: int) -> None:
+        """Do nothing."""
 
-    def ended(self, trial: Trial) -> None: ...
+    def ended(self, trial: Trial) -> None:
+        """Do nothing."""
 
-    def standing(self, status: "Status") -> None: ...
+    def status(self, status: "Status") -> None:
+        """Do nothing."""
 
-    def trial_ended(self, trial: "TrialStatus", status: "Status") -> None: ...
+    def trial_ended(self, trial: "TrialStatus", status: "Status") -> None:
+        """Do nothing."""

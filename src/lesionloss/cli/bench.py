@@ -1,4 +1,4 @@
-"""`lesionloss bench`: run a plan, on one machine or many, see what it will cost and how far it is."""
+"""`lesionloss bench`: run a plan, on one machine or many; forecast what it needs; show its status."""
 
 import contextlib
 import signal
@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.asked_plan import chosen_plan
+from lesionloss.cli.plan_options import chosen_plan
 from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lesionloss.bench.engines import Engine
+    from lesionloss.bench.engines import TrialEngine
     from lesionloss.bench.plan import Plan
 
 EXAMPLES = """
 Examples:
 
-  lesionloss bench quickstart --out runs/quick          (synthetic patients, nothing needed)
+  lesionloss bench quickstart --out runs/quick          (synthetic patients, no data needed)
 
   lesionloss bench lit-smoke --data DATA/lit --out runs/lit
 
   lesionloss --with my_losses.py bench quickstart --loss root_tversky --out runs/mine
 
-  lesionloss bench my_plan.toml --out runs/mine         (again: goes on where it stopped)
+  lesionloss bench my_plan.toml --out runs/mine         (again: continues where it stopped)
 
   lesionloss bench quickstart --print > my_plan.toml    (a plan to start from)
 
   lesionloss bench my_plan.toml --dry-run               (trials, expected time, disk and memory)
 
-  lesionloss bench --status runs/mine                   (while it goes on, from anywhere; --json for programs)
+  lesionloss bench --status runs/mine                   (while it runs, from anywhere; --json for programs)
 
   lesionloss bench my_plan.toml --out runs/mine --jobs 4 --threads 2
 
@@ -48,9 +48,9 @@ INTERRUPTED = 130
 def bench(
     plan: Annotated[
         str,
-        typer.Argument(metavar="PLAN|PRESET", help="A TOML plan or the name of a preset; with --status a run folder."),
+        typer.Argument(metavar="PLAN|PRESET", help="A TOML plan or the name of a preset; with --status, a run folder."),
     ],
-    out: Annotated[Path | None, typer.Option("--out", help="The run's folder; one that exists is continued.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The run folder; an existing run is continued.")] = None,
     data: Annotated[
         str | None, typer.Option("--data", metavar="PATH", help="Folder of the patients, or LAYOUT:PATH.")
     ] = None,
@@ -59,18 +59,18 @@ def bench(
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
     engine: Annotated[
-        str, typer.Option("--engine", help="local: processes of this machine; ray; slurm. See docs/howto/cluster.md.")
+        str, typer.Option("--engine", help="local: processes of this machine; ray; slurm: a cluster.")
     ] = "local",
     jobs: Annotated[
-        str, typer.Option("--jobs", metavar="auto|N", help="Trials at a time (local): as cores and memory allow, or N.")
+        str, typer.Option("--jobs", metavar="auto|N", help="Trials at a time: as cores and memory allow, or N.")
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option("--threads", min=1, help="CPU threads of each trial; fixed for a run when it begins."),
+        typer.Option("--threads", min=1, help="CPU threads of each trial; fixed when a run starts."),
     ] = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", help="Ray: a cluster (auto, HOST:PORT); without it one is started here."),
+        typer.Option("--address", help="Ray: a cluster (auto, HOST:PORT); else one is started here."),
     ] = None,
     gpus_per_trial: Annotated[
         float, typer.Option("--gpus-per-trial", min=0, help="Ray: share of a GPU that a trial gets, such as 0.5.")
@@ -82,13 +82,13 @@ def bench(
     ] = None,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List trials, expected time, disk and memory, and stop.")
+        bool, typer.Option("--dry-run", help="List trials, expected time, disk and memory and stop.")
     ] = False,
-    status: Annotated[bool, typer.Option("--status", help="Say how far the run folder is, and stop.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Show the status of a run folder and stop.")] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints of a trial.")
     ] = 120,
-    as_json: Annotated[bool, typer.Option("--json", help="--status and --dry-run: JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="--status and --dry-run: print JSON.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
     if status:
@@ -107,16 +107,16 @@ def bench(
     from lesionloss.cli.progress import TerminalWatcher
     from lesionloss.core.devices import resolve_device
 
-    wants_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
-    where = "cuda:0" if wants_gpu and device == "auto" else resolve_device(device)
+    uses_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
+    where = "cuda:0" if uses_gpu and device == "auto" else resolve_device(device)
     worker = chosen_engine(engine, number, device, address, gpus_per_trial, workers, slurm or [])
-    from lesionloss.bench.plan_storage import runs_of
+    from lesionloss.bench.plan.run_folders import runs_of
     from lesionloss.bench.run import run
 
     failed = 0
     for part, folder in runs_of(chosen, out):
         try:
-            with ended_as_interrupted(), TerminalWatcher(chosen.name) as watcher:
+            with _sigterm_as_interrupt(), TerminalWatcher(chosen.name) as watcher:
                 results = run(
                     part,
                     folder,
@@ -127,7 +127,7 @@ def bench(
                     checkpoint_seconds=checkpoint_seconds,
                 )
         except KeyboardInterrupt:
-            typer.echo(interrupted(folder), err=True)
+            typer.echo(_interrupted(folder), err=True)
             raise typer.Exit(INTERRUPTED) from None
         failed += len(results.failed)
         open_ = f", {len(results.missing)} not done (lesionloss bench --status {folder})" if results.missing else ""
@@ -138,8 +138,8 @@ def bench(
 
 
 @contextlib.contextmanager
-def ended_as_interrupted() -> Iterator[None]:
-    """A request to end (SIGTERM) is met as Ctrl-C is."""
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -151,25 +151,24 @@ def ended_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def interrupted(out: Path) -> str:
-    """What is kept, and how to go on."""
-    from lesionloss.bench.status import read_status
+def _interrupted(out: Path) -> str:
+    """What is kept, and how to continue."""
+    from lesionloss.bench.bookkeeping.status import read_status
     from lesionloss.core.errors import LesionLossError
 
     try:
         counts = read_status(out).counts
-        kept = f"{counts['done']} of {sum(counts.values())} trials are finished, others go on from a checkpoint"
+        kept = f"{counts['done']} of {sum(counts.values())} trials are finished, others continue from a checkpoint"
     except LesionLossError:
-        kept = "patients that were prepared are kept"
-    return f"lesionloss: interrupted; {kept}; give the same command again to go on"
+        kept = "prepared patients are kept"
+    return f"lesionloss: interrupted; {kept}; give the same command again to continue"
 
 
 def show_status(folder: Path, as_json: bool) -> None:
-    """Print how far a run is, or each run of a plan of several data sets or networks."""
+    """Print the status of a run, or of each run of a plan of several data sets or networks."""
     from rich.console import Console
 
-    from lesionloss.bench.status import as_json as json_of
-    from lesionloss.bench.status import read_status
+    from lesionloss.bench.bookkeeping.status import read_status, status_json
     from lesionloss.cli.bench_tables import print_status
     from lesionloss.runs.load_run import run_folders
 
@@ -178,7 +177,7 @@ def show_status(folder: Path, as_json: bool) -> None:
     for each in run_folders(folder):
         found = read_status(each)
         if as_json:
-            typer.echo(json_of(found))
+            typer.echo(status_json(found))
         else:
             print_status(found, Console())
 
@@ -186,7 +185,7 @@ def show_status(folder: Path, as_json: bool) -> None:
 def show_forecast(
     plan: "Plan", out: Path | None, device: str, jobs: int | None, threads: int | None, as_json: bool
 ) -> None:
-    """Print what a plan will cost, or each run of a plan of several data sets or networks."""
+    """Print the forecast of a plan, or of each of its runs for several data sets or networks."""
     from rich.console import Console
 
     from lesionloss.bench.forecast import forecast
@@ -206,7 +205,11 @@ def show_forecast(
 
 
 def number_of_jobs(text: str) -> int | None:
-    """`auto` (None) or a number from 1. Raises UsageError for anything else."""
+    """Read `auto` (None) or a number from 1.
+
+    Raises:
+        UsageError: The text is anything else.
+    """
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) < 1:
@@ -216,8 +219,12 @@ def number_of_jobs(text: str) -> int | None:
 
 def chosen_engine(
     name: str, jobs: int | None, device: str, address: str | None, gpus: float, workers: int, slurm: list[str]
-) -> "Engine":
-    """The engine that the options name. Raises UsageError for an unknown one and for options of another."""
+) -> "TrialEngine":
+    """Return the engine that the options name.
+
+    Raises:
+        UsageError: The engine is unknown, or an option belongs to another one.
+    """
     if name not in ENGINES:
         raise UsageError(f"--engine must be one of {', '.join(ENGINES)}, got {name!r}")
     if name != "ray" and (address is not None or gpus):
@@ -225,13 +232,13 @@ def chosen_engine(
     if name != "slurm" and slurm:
         raise UsageError("--slurm belongs to --engine slurm")
     if name == "ray":
-        from lesionloss.bench.engines.ray import Ray
+        from lesionloss.bench.engines.ray import RayEngine
 
-        return Ray(address, gpus)
+        return RayEngine(address, gpus)
     if name == "slurm":
-        from lesionloss.bench.engines.slurm import Slurm, setting
+        from lesionloss.bench.engines.slurm import SlurmEngine, parse_setting
 
-        return Slurm(workers, tuple(map(setting, slurm)), jobs)
-    from lesionloss.bench.engines.local import Local, all_devices
+        return SlurmEngine(workers, tuple(map(parse_setting, slurm)), jobs)
+    from lesionloss.bench.engines.local import LocalEngine, all_devices
 
-    return Local(jobs, all_devices() if device == "auto" else ())
+    return LocalEngine(jobs, all_devices() if device == "auto" else ())

@@ -1,4 +1,4 @@
-"""How a run stands and what a plan will cost, for people and for programs."""
+"""Tables of the status of a run and of the forecast of a plan."""
 
 import json
 from dataclasses import asdict
@@ -12,19 +12,19 @@ from lesionloss.cli.progress import clock
 from lesionloss.core.number_text import listed, plural
 
 if TYPE_CHECKING:
+    from lesionloss.bench.bookkeeping.status import Status, TrialStatus
     from lesionloss.bench.forecast import Forecast
-    from lesionloss.bench.status import Status, TrialStatus
 
 MINUTE, HOUR = 60, 3600
 MOST_ROWS = 40  # of a list on the screen; --json has all
 
 
 def print_status(status: "Status", console: Console) -> None:
-    """Counts, who works on what, what failed and why, and when the end is expected."""
+    """Print counts, running trials and their processes, failures with reasons, and the expected end."""
     counts = status.counts
     complete, pairs = status.pairs
-    said = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
-    console.print(f"{status.folder}: {said}; {complete} of {pairs} pairs complete", highlight=False, markup=False)
+    words = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
+    console.print(f"{status.folder}: {words}; {complete} of {pairs} pairs complete", highlight=False, markup=False)
     running = status.of("running")
     if running:
         table = Table("running", "step", "by", "since", "ends about")
@@ -38,14 +38,14 @@ def print_status(status: "Status", console: Console) -> None:
             table.add_row(trial.title, trial.cause, escape(trial.reason))
         console.print(table)
     if counts["open"] and not running:
-        console.print("nobody is working on it; the same `lesionloss bench` goes on", highlight=False)
+        console.print("no process is running; the same `lesionloss bench` continues the run", highlight=False)
     elif status.seconds_left is not None:
         left = duration(status.seconds_left)
         console.print(f"expected end {clock(status.now + status.seconds_left, status.now)}, in {left}", highlight=False)
 
 
 def print_forecast(forecast: "Forecast", console: Console) -> None:
-    """The trials and their price."""
+    """Print the trials, and the time, disk and memory that they need."""
     table = Table("loss", "fold", "seed", "state")
     for trial in forecast.trials[:MOST_ROWS]:
         table.add_row(trial.loss, str(trial.fold), str(trial.seed), trial.state)
@@ -56,7 +56,7 @@ def print_forecast(forecast: "Forecast", console: Console) -> None:
         f"{len(forecast.trials)} trials, {forecast.left} to do",
         f"time: {_time(forecast)}",
         f"disk: {size(forecast.disk_bytes)} to come (at most {size(forecast.trial_bytes)} a trial), "
-        f"{size(forecast.checkpoint_bytes)} of checkpoints meanwhile; {size(forecast.there_bytes)} are there",
+        f"{size(forecast.checkpoint_bytes)} of checkpoints meanwhile; {size(forecast.there_bytes)} used now",
         f"memory: about {size(forecast.need_bytes)} a trial, {size(forecast.free_bytes)} free",
     ]
     for line in lines:
@@ -64,13 +64,13 @@ def print_forecast(forecast: "Forecast", console: Console) -> None:
 
 
 def _time(forecast: "Forecast") -> str:
-    without = f"; {listed(forecast.left_out)} come on top" if forecast.left_out else ""
+    without = f"; without {listed(forecast.left_out)}" if forecast.left_out else ""
     threads = plural(forecast.threads, "thread")
     if forecast.seconds is None or forecast.seconds_each is None:
         step = forecast.step_seconds or 0.0
         return (
-            f"a training step takes {step:.2g} s with {threads} (from {forecast.source}); how many there are follows "
-            f"from the patients, which are not prepared yet{without}"
+            f"a training step takes {step:.2g} s with {threads} (from {forecast.source}); their number depends on "
+            f"the patients, which are not prepared yet{without}"
         )
     return (
         f"{duration(forecast.seconds)} with {forecast.jobs} at a time and {threads} each; one takes "
@@ -79,6 +79,7 @@ def _time(forecast: "Forecast") -> str:
 
 
 def forecast_json(forecast: "Forecast") -> str:
+    """Return the forecast as JSON."""
     return json.dumps(asdict(forecast) | {"left": forecast.left, "disk_bytes": forecast.disk_bytes}, indent=1)
 
 
@@ -91,7 +92,7 @@ def _end(trial: "TrialStatus", status: "Status") -> str:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3 h 20 min`."""
+    """Return a duration in words: `40 s`, `12 min`, `3 h 20 min`."""
     if seconds < 2 * MINUTE:
         return f"{seconds:.0f} s"
     if seconds < HOUR:
@@ -101,7 +102,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """`340 kB`, `1.2 GB`."""
+    """Return a number of bytes in words: `340 kB`, `1.2 GB`."""
     for unit, amount in (("GB", 1e9), ("MB", 1e6)):
         if count >= amount:
             return f"{count / amount:.1f} {unit}" if count < 10 * amount else f"{count / amount:.0f} {unit}"

@@ -93,7 +93,7 @@ def report(
     workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: one per core, at most 3.")] = 0,
 ) -> None:
     """Write the report of a run."""
-    from lesionloss.bench.side_by_side import cores
+    from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
     from lesionloss.report import write_report
     from lesionloss.runs.load_run import load, run_folders

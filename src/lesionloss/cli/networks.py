@@ -1,4 +1,4 @@
-"""`lesionloss networks`: what there is, and what one costs for an input."""
+"""`lesionloss networks`: the networks, and the memory and operations of one for an input."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.networks.cost import Summary
+    from lesionloss.networks.cost import NetworkCost
 
 EXAMPLES = """
 Examples:
@@ -28,17 +28,17 @@ Examples:
 @app.command(epilog=EXAMPLES)
 def networks(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show the card of this network, written as in a plan.")
+        str | None, typer.Argument(metavar="[NAME]", help="Show one network, written as in a plan.")
     ] = None,
     shape: Annotated[
         str | None,
         typer.Option("--input", metavar="BxCxXxYxZ", help="Images, channels and sides of the input to count for."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="A .pth or .safetensors file: show which of its tensors fit, and which don't.")
+        Path | None, typer.Option(help="A .pth or .safetensors file: show which of its tensors fit the network.")
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="How the file names its tensors: same, coactseg, coactseg_single or resnet34.")
+        str, typer.Option(help="Names of tensors in the file: same, coactseg, coactseg_single or resnet34.")
     ] = "same",
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
@@ -48,19 +48,22 @@ def networks(
     """
     from lesionloss.core.errors import UsageError
     from lesionloss.networks import NETWORKS
-    from lesionloss.networks.cost import parse_shape, summarise
+    from lesionloss.networks.cost import network_cost, parse_shape
 
     if weights is not None:
         if not name:
-            raise UsageError("--weights needs the network that they are for: lesionloss networks NAME --weights FILE")
+            raise UsageError(
+                "--weights needs the network that the file is for: lesionloss networks NAME --weights FILE"
+            )
         _print_transfer(name, weights, layout, as_json)
         return
     wanted = parse_shape(shape) if shape else None
     if name:
-        found = [summarise(name, wanted)]
+        found = [network_cost(name, wanted)]
     else:
         found = [
-            summarise(each, wanted if wanted and len(wanted) == _axes(each) + 2 else None) for each in NETWORKS.names()
+            network_cost(each, wanted if wanted and len(wanted) == _axes(each) + 2 else None)
+            for each in NETWORKS.names()
         ]
     if as_json:
         _print_json(found)
@@ -99,14 +102,14 @@ def _print_transfer(name: str, weights: Path, layout: str, as_json: bool) -> Non
     typer.echo(f"\n{report.summary()}")
 
 
-def _print_json(found: list["Summary"]) -> None:
+def _print_json(found: list["NetworkCost"]) -> None:
     import json
     from dataclasses import asdict
 
     typer.echo(json.dumps([asdict(summary) for summary in found], indent=2))
 
 
-def _print_table(found: list["Summary"]) -> None:
+def _print_table(found: list["NetworkCost"]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -127,10 +130,10 @@ def _print_table(found: list["Summary"]) -> None:
         )
         table.add_row(summary.text, title, *counts)
     Console(highlight=False).print(table)
-    typer.echo('\nA card of one: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
+    typer.echo('\nOne of them: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
 
 
-def _print_card(summary: "Summary") -> None:
+def _print_card(summary: "NetworkCost") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -147,7 +150,7 @@ def _print_card(summary: "Summary") -> None:
         card.add_row(output, _by(shape))
     card.add_row("parameters", f"{summary.parameters:,}")
     card.add_row("memory", f"{_bytes(summary.activations)} kept by a training step in float32, beside the weights")
-    card.add_row("multiply-adds", f"{_count(summary.multiply_adds)} one pass forward")
+    card.add_row("multiply-adds", f"{_count(summary.multiply_adds)} in a forward pass")
     for part in summary.parts:
         if part.parameters:
             card.add_row(f"  {part.name}", f"{part.parameters:,} parameters, {_count(part.multiply_adds)}")

@@ -1,4 +1,4 @@
-"""Progress of a run in the terminal: all trials, and the steps of the present one with loss, rate and time left."""
+"""Progress of a run in the terminal: all trials, and the steps of the running ones with loss, speed and time left."""
 
 import time
 from types import TracebackType
@@ -19,7 +19,7 @@ from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
 
 if TYPE_CHECKING:
-    from lesionloss.bench.status import Status, TrialStatus
+    from lesionloss.bench.bookkeeping.status import Status, TrialStatus
 
 _SMOOTH = 0.95  # of the running mean of the loss on display
 
@@ -28,6 +28,7 @@ class TerminalWatcher:
     """Two bars on a terminal; plain lines where the output goes to a file."""
 
     def __init__(self, name: str, console: Console | None = None) -> None:
+        """Prepare the bars of a plan named `name`; by default on stderr."""
         self.console = console or Console(stderr=True)
         self.progress = Progress(
             TextColumn("{task.description:<34}"),
@@ -47,23 +48,28 @@ class TerminalWatcher:
         self.mean_loss = float("nan")
 
     def __enter__(self) -> Self:
+        """Show the bars."""
         self.progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Remove the bars."""
         self.progress.stop()
 
     def note(self, text: str) -> None:
+        """Print a line above the bars."""
         self.console.print(text, highlight=False, markup=False)
 
     def cohort(self, name: str, done: int, total: int) -> None:
+        """Advance the bar of patients."""
         if self.cohort_task is None:
             self.cohort_task = self.progress.add_task("patients", total=total, detail="")
         self.progress.update(self.cohort_task, completed=done, total=total, detail=name)
 
     def started(self, trial: Trial, index: int, total: int) -> None:
+        """Begin the bar of a trial in this process."""
         if self.trials_task is None:
             self.trials_task = self.progress.add_task(f"{self.name}: trials", total=total, detail="")
         self.progress.update(self.trials_task, completed=index - 1)
@@ -74,6 +80,7 @@ class TerminalWatcher:
         self.mean_loss = float("nan")
 
     def step(self, step: Step, steps: int) -> None:
+        """Advance the bar of the trial in this process."""
         fresh = self.mean_loss != self.mean_loss
         self.mean_loss = step.loss if fresh else _SMOOTH * self.mean_loss + (1 - _SMOOTH) * step.loss
         if self.steps_task is not None:
@@ -81,8 +88,8 @@ class TerminalWatcher:
             detail = f"loss {self.mean_loss:.4f}  {rate:.1f} steps/s"
             self.progress.update(self.steps_task, completed=step.step, total=steps, detail=detail)
 
-    def standing(self, status: "Status") -> None:
-        """All trials, and a bar for each that somebody works on."""
+    def status(self, status: "Status") -> None:
+        """Update the bar of all trials, and a bar for each running one."""
         counts = status.counts
         if self.trials_task is None:
             self.trials_task = self.progress.add_task(f"{self.name}: trials", total=len(status.trials), detail="")
@@ -101,6 +108,7 @@ class TerminalWatcher:
             self.progress.update(self.running[key], completed=trial.step, detail=detail)
 
     def trial_ended(self, trial: "TrialStatus", status: "Status") -> None:
+        """Print a line where the output is no terminal."""
         if not self.console.is_terminal:
             counts = status.counts
             left = status.seconds_left
@@ -109,6 +117,7 @@ class TerminalWatcher:
             self.note(f"{trial.state}: {trial.title} ({ended} of {len(status.trials)}{end})")
 
     def ended(self, trial: Trial) -> None:
+        """Advance the bar of all trials."""
         if self.trials_task is not None:
             self.progress.advance(self.trials_task)
         if not self.console.is_terminal:
@@ -116,7 +125,7 @@ class TerminalWatcher:
 
 
 def clock(when: float, now: float) -> str:
-    """A time of the day, with the date if it isn't today."""
+    """Return a time of day, with the date if it is not today; both arguments are seconds of Unix time."""
     then = time.localtime(when)
     today = time.localtime(now)[:3] == then[:3]
     return time.strftime("%H:%M" if today else "%a %d %b %H:%M", then)

@@ -1,4 +1,4 @@
-"""`lesionloss train`: one training, from options or one trial of a plan, safe to kill."""
+"""`lesionloss train`: one training run, from options or one trial of a plan, safe to kill."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.asked_plan import chosen_plan, data_keys
+from lesionloss.cli.plan_options import chosen_plan, data_keys
 from lesionloss.core.errors import LesionLossError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 Examples:
 
-  lesionloss train --data DATA/msseg2 --loss hytver --out models/hytver      (all patients, nobody tested)
+  lesionloss train --data DATA/msseg2 --loss hytver --out models/hytver      (all patients, none tested)
 
   lesionloss train --data DATA/lit --loss dice --fold 0 --set training.validation_share=0.2 --out models/dice
 
@@ -30,7 +30,8 @@ Examples:
 @app.command(epilog=EXAMPLES)
 def train(
     plan: Annotated[
-        str | None, typer.Argument(metavar="[PLAN|PRESET]", help="Take the settings from a plan; else the defaults.")
+        str | None,
+        typer.Argument(metavar="[PLAN|PRESET]", help="Take the settings from a plan or preset; else defaults."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the model and everything about it.")] = None,
     data: Annotated[
@@ -38,12 +39,15 @@ def train(
     ] = None,
     loss: Annotated[str | None, typer.Option("--loss", metavar="SPEC", help="The loss.")] = None,
     fold: Annotated[
-        str | None, typer.Option("--fold", help="Fold to hold out and test; all: everybody learns. Plans: 0, else all.")
+        str | None,
+        typer.Option("--fold", help="Fold to test on; all: train on all patients. Default: 0 of a plan, else all."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of weights and batches; the plan's first.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Seed of weights and batches; default: the plan's first.")
+    ] = None,
     network: Annotated[str | None, typer.Option("--network", metavar="TEXT", help="See lesionloss networks.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Training steps.")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", help="Patches of a step.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", help="Patches in a step.")] = None,
     patch: Annotated[str | None, typer.Option("--patch", metavar="AxBxC", help="Voxels, such as 80x80x80.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="At the first step.")] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="auto, float32, bf16 or fp16.")] = None,
@@ -57,15 +61,15 @@ def train(
     ] = 120,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the model, kept in model.json.")] = None,
     data_note: Annotated[
-        str | None, typer.Option("--data-note", help="What whoever uses the model should know of its data.")
+        str | None, typer.Option("--data-note", help="A note on the training data, for users of the model.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a training in --out.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a training run in --out.")] = False,
 ) -> None:
-    """Train one network with one loss; a killed training goes on with --resume, to the same bits."""
+    """Train one network with one loss; --resume continues a killed training run, to the same bits."""
     if out is None:
         raise UsageError("train needs a folder for its results: --out FOLDER")
-    from lesionloss.bench.train_one import Asked, finished, make_ready, train_one, withdraw
+    from lesionloss.bench.train_one import TrainRequest, clear_refused, is_finished, prepare_folder, train_one
     from lesionloss.cli.progress import TerminalWatcher
     from lesionloss.core.devices import resolve_device
     from lesionloss.networks.bundle import annotate
@@ -73,7 +77,7 @@ def train(
     training = {
         "steps": steps,
         "batch": batch,
-        "patch": sides(patch),
+        "patch": parse_sides(patch),
         "learning_rate": learning_rate,
         "precision": precision,
     }
@@ -82,18 +86,18 @@ def train(
         given["network.text"] = network
     if data is not None:
         given |= {f"data.{key}": value for key, value in data_keys(data).items()}
-    chosen = one_trial(plan, loss, seed, given | dict(map(setting, settings or [])))
-    asked = Asked(chosen, fold_number(fold, plan), out, resolve_device(device), checkpoint_seconds)
-    if resume and finished(out):
+    chosen = one_trial(plan, loss, seed, given | dict(map(parse_setting, settings or [])))
+    request = TrainRequest(chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds)
+    if resume and is_finished(out):
         typer.echo(f"{out} is finished already")
         return
-    began = make_ready(asked, resume=resume, force=force)
+    started = prepare_folder(request, resume=resume, force=force)
     try:
         with TerminalWatcher(chosen.name) as watcher:
-            trial = train_one(asked, watcher)
+            trial = train_one(request, watcher)
     except LesionLossError:
-        if began:
-            withdraw(out)
+        if started:
+            clear_refused(out)
         raise
     annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
@@ -101,7 +105,11 @@ def train(
 
 
 def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[str, Any]) -> "Plan":
-    """A plan of one loss and one seed: that of a file, a preset or the defaults, with what the options say."""
+    """Return a plan of one loss and one seed: a file, a preset or the defaults, changed by the options.
+
+    Raises:
+        UsageError: The loss is missing or ambiguous, or a value is wrong.
+    """
     from lesionloss.bench.plan import Plan
 
     if name is None:
@@ -132,8 +140,12 @@ def _put(record: dict[str, Any], key: str, value: Any) -> None:
         raise UsageError(f"--set {key}: a plan has no part {part!r}; parts: data, network, training, inference")
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """`training.steps=250` as key and value. Raises UsageError for what isn't TOML."""
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read an option such as `training.steps=250` as key and value.
+
+    Raises:
+        UsageError: It is not KEY=VALUE with a value as in TOML.
+    """
     import tomllib
 
     key, equals, value = text.partition("=")
@@ -147,8 +159,12 @@ def setting(text: str) -> tuple[str, Any]:
         ) from error
 
 
-def sides(text: str | None) -> list[int] | None:
-    """`80x80x80` as numbers. Raises UsageError for anything else."""
+def parse_sides(text: str | None) -> list[int] | None:
+    """Read sides such as `80x80x80`; None stays None.
+
+    Raises:
+        UsageError: They are not two or three numbers.
+    """
     if text is None:
         return None
     words = text.lower().replace("×", "x").split("x")
@@ -157,8 +173,12 @@ def sides(text: str | None) -> list[int] | None:
     return [int(word) for word in words]
 
 
-def fold_number(text: str | None, plan: str | None) -> int:
-    """The number of a fold, -1 for all. Raises UsageError for anything else."""
+def parse_fold(text: str | None, plan: str | None) -> int:
+    """Return the number of a fold, `ALL` for all; `plan` decides the default.
+
+    Raises:
+        UsageError: The text is neither a number nor `all`.
+    """
     from lesionloss.bench.train_one import ALL
 
     if text is None:

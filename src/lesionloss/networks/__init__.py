@@ -9,25 +9,26 @@ from torch import nn
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.devices import without_default_device
 from lesionloss.networks.designs import NETWORKS, Design
-from lesionloss.networks.foreign import PREFIX, MonaiDesign, MonaiNetwork, monai_design
 from lesionloss.networks.initial_weights import initialise
 from lesionloss.networks.layers import ChannelDropout
+from lesionloss.networks.monai_networks import PREFIX, MonaiDesign, MonaiNetwork, monai_design
 from lesionloss.networks.network_output import Outputs, as_outputs, logits_of
 from lesionloss.networks.unet3d import UNet3d
 from lesionloss.networks.vnet import VNet
 
 
-class Facts(NamedTuple):
-    """What a network asks of its input: sides in multiples of `multiple` voxels, `axes` of space."""
+class InputRequirements(NamedTuple):
+    """What a network needs of its input: sides in multiples of `multiple` voxels, and `axes` axes of space."""
 
     multiple: int
     axes: int
 
 
 def read_network(text: str) -> tuple[Design | MonaiDesign, dict[str, Any]]:
-    """The design that `text` names and its checked values.
+    """Return the design that `text` names and its checked values.
 
-    Raises UsageError for an unknown network, parameter or kind of value.
+    Raises:
+        UsageError: An unknown network or parameter, or a value of the wrong type.
     """
     foreign = text.strip().startswith(PREFIX)
     name, values = parse_call(text.strip().removeprefix(PREFIX), "network")
@@ -36,53 +37,69 @@ def read_network(text: str) -> tuple[Design | MonaiDesign, dict[str, Any]]:
 
 
 def list_networks() -> list[Design]:
-    """All networks of the package, in the order of registration: their names, parameters and sources."""
+    """Return all networks of the package, in the order of registration: names, parameters and sources."""
     return list(NETWORKS)
 
 
 def check_network(text: str) -> str:
-    """The canonical text of a network. Raises UsageError as `read_network` does, and for values that don't fit."""
+    """Return the canonical text of a network.
+
+    Raises:
+        UsageError: As `read_network`, and for values that do not fit.
+    """
     design, values = read_network(text)
     canonical = format_call(design.name, values)
-    _facts(canonical)
+    _input_requirements(canonical)
     return canonical
 
 
 @without_default_device
 def build_network(text: str, generator: torch.Generator) -> nn.Module:
-    """The network that `text` names, with weights drawn from `generator` alone (no global random state is touched).
+    """Build a network with random initial weights.
 
-    Its forward takes (B, inputs, *space) and gives a tensor of logits (B, outputs, *space) or `Outputs`. Raises
-    UsageError as `check_network` does.
+    Args:
+        text: The network, such as `unet3d(filters=8)` or `monai:UNet(spatial_dims=3, ...)`.
+        generator: The only source of random numbers; no global random state is touched.
+
+    Returns:
+        A network on the CPU; its forward takes images (B, inputs, *space) and gives logits (B, outputs, *space) or
+        `Outputs`.
+
+    Raises:
+        UsageError: The text is wrong; the message has the nearest known name.
     """
     design, values = read_network(text)
     return design.make(values, generator)
 
 
 @functools.lru_cache(maxsize=64)
-def _facts(canonical: str) -> Facts:
+def _input_requirements(canonical: str) -> InputRequirements:
     network = blank_network(canonical)
-    return Facts(int(getattr(network, "multiple", 1)), int(getattr(network, "axes", 3)))
+    return InputRequirements(int(getattr(network, "multiple", 1)), int(getattr(network, "axes", 3)))
 
 
 def blank_network(text: str) -> nn.Module:
-    """The network that `text` names on the meta device: every shape, no memory. Raises UsageError."""
+    """Return the network on the meta device: every shape, no memory.
+
+    Raises:
+        UsageError: As `check_network`.
+    """
     design, values = read_network(text)
     return design.blank(values)
 
 
 def network_multiple(text: str) -> int:
-    """The number of voxels that each side of a patch must be a multiple of."""
-    return _facts(check_network(text)).multiple
+    """Return the number of voxels that each side of a patch must be a multiple of."""
+    return _input_requirements(check_network(text)).multiple
 
 
 def network_axes(text: str) -> int:
-    """The axes of space of the network's images: 2 for slices, 3 for volumes."""
-    return _facts(check_network(text)).axes
+    """Return the axes of space of the network's images: 2 for slices, 3 for volumes."""
+    return _input_requirements(check_network(text)).axes
 
 
 def network_channels(text: str) -> tuple[int, int]:
-    """Channels that the network takes and maps of logits that it gives; 0 where its text does not say."""
+    """Return the input channels and the maps of logits of a network; 0 where its text does not say."""
     design, values = read_network(text)
     names = {"in_channels": "inputs", "out_channels": "outputs"}
     known = {names.get(key, key): value for key, value in {**design.defaults, **values}.items()}
@@ -92,7 +109,7 @@ def network_channels(text: str) -> tuple[int, int]:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """The same network with its convolution weights laid out channels-last, the faster layout on most machines."""
+    """Lay the convolution weights out channels-last, which is faster on most machines; return the same network."""
     layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
     for parameter in network.parameters():
         if parameter.ndim in layouts:
@@ -101,7 +118,7 @@ def channels_last(network: nn.Module) -> nn.Module:
 
 
 def seed_dropout(network: nn.Module, generator: torch.Generator) -> None:
-    """Make everything that the network draws in training come from `generator`."""
+    """Let everything that the network draws in training, such as dropout, come from `generator`."""
     for module in network.modules():
         if isinstance(module, ChannelDropout | MonaiNetwork):
             module.generator = generator
@@ -110,7 +127,7 @@ def seed_dropout(network: nn.Module, generator: torch.Generator) -> None:
 __all__ = [
     "NETWORKS",
     "Design",
-    "Facts",
+    "InputRequirements",
     "MonaiDesign",
     "Outputs",
     "UNet3d",

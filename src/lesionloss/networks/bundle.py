@@ -1,7 +1,7 @@
-"""A trained network in a folder that can be given away: `model.safetensors` and `model.json`, safe to open.
+"""A bundle: a trained network in a folder that can be given away, `model.safetensors` and `model.json`, safe to open.
 
-Nothing in it is run: the weights hold tensors only, the network is named by a text of plain values, and what is written
-is checked against what the network needs before memory is taken for it.
+Nothing in it is run: the weights file holds tensors only, a text of plain values names the network, and both are
+checked against each other before memory is allocated.
 """
 
 import json
@@ -19,12 +19,13 @@ from lesionloss.core.call_text import parse_call
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of, whole_file, write_text
 from lesionloss.core.randomness import torch_generator
+from lesionloss.core.validation_errors import explain_validation_error
 from lesionloss.networks import blank_network, build_network, channels_last, check_network
-from lesionloss.networks.foreign import PREFIX
+from lesionloss.networks.monai_networks import PREFIX
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, RECORD = "model.safetensors", "model.json"
-LARGEST_RECORD = 1 << 20  # bytes; what we write has a few thousand
+LARGEST_RECORD = 1 << 20  # bytes; ours have a few thousand
 LONGEST_TEXT = 10_000
 LARGEST_NUMBER, LONGEST_LIST = 4096, 64  # in the text of a network
 
@@ -40,7 +41,7 @@ def _plain_name(name: str) -> str:
 
 
 def _network(text: str) -> str:
-    """The canonical text; a stranger's numbers must not make a network that takes hours to build."""
+    """The canonical text; numbers in a file of unknown origin must not name a network that takes hours to build."""
     _, values = parse_call(text.strip().removeprefix(PREFIX), "network")
     if any(not _modest(value) for value in values.values()):
         raise ValueError(f"a setting holds a number above {LARGEST_NUMBER} or more than {LONGEST_LIST} values")
@@ -53,12 +54,20 @@ def _modest(value: object) -> bool:
     return not isinstance(value, int | float) or abs(value) <= LARGEST_NUMBER
 
 
-class Record(BaseModel):
-    """What one needs to know to use a network. `not_a_medical_device` is for whoever finds the file.
+class BundleRecord(BaseModel):
+    """Everything that is needed to use a network.
 
-    network: as `build_network` reads it. channels: of its input, in order, as `PreparedCase` names them. classes: the
-    lesion classes. preparation: the settings by which its images were prepared. window: voxels of a training patch;
-    overlap: of windows, as a share of their side. threshold: lesion is above it. training: where it comes from.
+    Attributes:
+        network: Text, as `build_network` reads it.
+        channels: Channels of its input, in order, as `PreparedCase` names them.
+        classes: The lesion classes.
+        preparation: The settings by which its images were prepared.
+        window: Sides of the sliding window in voxels.
+        overlap: Overlap of neighbouring windows as a share of their side.
+        threshold: A voxel is lesion where its probability is at least this.
+        min_volume_mm3: Smaller lesions are removed.
+        training: Where the network comes from.
+        not_a_medical_device: A warning for whoever finds the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,11 +94,20 @@ class Bundle:
     """A network ready to predict, and its record."""
 
     network: nn.Module
-    record: Record
+    record: BundleRecord
 
 
-def save_bundle(folder: Path, network: nn.Module, record: Record) -> Record:
-    """Write weights and record, each file whole; gives the record as written, with the digest of the weights."""
+def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> BundleRecord:
+    """Write weights and record, each file atomically.
+
+    Args:
+        folder: The folder of the bundle.
+        network: The trained network.
+        record: What is needed to use it.
+
+    Returns:
+        The record as written, with the digest of the weights.
+    """
     from safetensors.torch import save_file
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -103,7 +121,12 @@ def save_bundle(folder: Path, network: nn.Module, record: Record) -> Record:
 
 
 def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> None:
-    """Say under which licence a bundle may be used and what it was trained on; None keeps what is there."""
+    """State the licence of a bundle and what its data are; None keeps what is there.
+
+    Raises:
+        UsageError: As `read_record`.
+        DataError: As `read_record`.
+    """
     record, path = read_record(folder)
     given = {"licence": licence, "data_note": data_note}
     changed = record.model_copy(update={key: text for key, text in given.items() if text is not None})
@@ -111,10 +134,18 @@ def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> Non
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle: its folder, or the model.json in it. The network is on the CPU, in evaluation mode.
+    """Read a bundle.
 
-    Raises UsageError where there is none, DataError for a newer format, a damaged or foreign file, weights that don't
-    fit the network or are not finite, and files that lie outside the folder.
+    Args:
+        folder: Its folder, or the model.json in it.
+
+    Returns:
+        The network on the CPU, in evaluation mode, and its record.
+
+    Raises:
+        UsageError: There is no bundle.
+        DataError: Another format, a damaged file, weights that do not fit the network or are not finite, or files that
+            lie outside the folder.
     """
     record, path = read_record(folder)
     weights = _inside(path.parent, record.weights)
@@ -127,13 +158,18 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
 
 
-def read_record(folder: Path) -> tuple[Record, Path]:
-    """The record of a bundle and the file it stands in, without its weights. Raises as `load_bundle` does."""
+def read_record(folder: Path) -> tuple[BundleRecord, Path]:
+    """Return the record of a bundle and its file, without the weights.
+
+    Raises:
+        UsageError: As `load_bundle`.
+        DataError: As `load_bundle`.
+    """
     path = folder / RECORD if folder.is_dir() else folder
     if path.name != RECORD or not path.is_file():
         raise UsageError(f"{folder}: {_no_bundle(folder)}")
     path = _inside(path.parent, RECORD)
-    return _checked(_migrated(_json_of(path), path), path), path
+    return _checked(_of_this_format(_json_of(path), path), path), path
 
 
 def _no_bundle(folder: Path) -> str:
@@ -166,38 +202,31 @@ def _json_of(path: Path) -> dict[str, Any]:
     return found
 
 
-def _migrated(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The record in today's format; the only place that knows older ones."""
+def _of_this_format(found: dict[str, Any], path: Path) -> dict[str, Any]:
     version = found.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise DataError(f"{path}: format must be a whole number, 1 or more, got {version!r}; is it a model's record?")
+    if version < FORMAT:
+        raise DataError(
+            f"{path}: a model of lesionloss 0.1 (format {version}), which this version can't read; train it again"
+        )
     if version > FORMAT:
         raise DataError(
-            f"{path}: a model of format {version}, this lesionloss reads up to {FORMAT}; install a newer lesionloss"
+            f"{path}: a model of format {version}, this lesionloss reads {FORMAT}; install a newer lesionloss"
         )
-    record = dict(found)
-    if version == 1:  # written by `bench` before there were bundles: two visits, one class, default preparation
-        training = record.pop("trained_on", {})
-        record["training"] = {**(training if isinstance(training, dict) else {}), "loss": record.pop("loss", "")}
-        record["format"] = FORMAT
-    return record
+    return found
 
 
-def _checked(record: Mapping[str, Any], path: Path) -> Record:
+def _checked(record: Mapping[str, Any], path: Path) -> BundleRecord:
     try:
-        return Record.model_validate(record)
+        return BundleRecord.model_validate(record)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc'])) or 'record'}: {_said(dict(item))}" for item in error.errors()]
-        raise DataError(f"{path}: {'; '.join(lines)}") from error
+        raise DataError(explain_validation_error(error, BundleRecord, str(path))) from error
     except (RecursionError, MemoryError) as error:
         raise DataError(f"{path}: network: nested too deeply; fetch the model again") from error
 
 
-def _said(item: Mapping[str, Any]) -> str:
-    return "unknown key" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
-
-
-def _check_tensors(path: Path, record: Record) -> None:
+def _check_tensors(path: Path, record: BundleRecord) -> None:
     """Names, shapes and types of the file against those of the network, before either takes memory."""
     from safetensors import SafetensorError, safe_open
 
@@ -214,8 +243,8 @@ def _check_tensors(path: Path, record: Record) -> None:
             raise DataError(f"{path} {does} {', '.join(sorted(odd)[:3])}: not the weights of {record.network}")
     for name, (shape, dtype) in wanted.items():
         if shapes[name] != (shape, _DTYPES.get(dtype)):
-            found_as, asked = (f"{kind} {sides}" for sides, kind in (shapes[name], (shape, _DTYPES.get(dtype))))
-            raise DataError(f"{path}: {name} is {found_as}, {record.network} has {asked}; fetch the model again")
+            in_file, needed = (f"{kind} {sides}" for sides, kind in (shapes[name], (shape, _DTYPES.get(dtype))))
+            raise DataError(f"{path}: {name} is {in_file}, {record.network} has {needed}; fetch the model again")
 
 
 _DTYPES = {

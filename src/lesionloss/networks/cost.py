@@ -1,4 +1,4 @@
-"""What a network costs, counted without computing: on the meta device tensors have shapes and no memory."""
+"""Parameters, memory and operations of a network, counted on the meta device, where tensors have no memory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,8 @@ DEFAULT_SIDES = {2: (256, 256), 3: (80, 80, 80)}
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a network: its name, its parameters, and the multiply-adds of one pass through it."""
+class NetworkPart:
+    """A part of a network: its name, the number of its parameters, and the multiply-adds of one forward pass."""
 
     name: str
     parameters: int
@@ -27,12 +27,19 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The cost of a network for one input.
+class NetworkCost:
+    """Memory and operations of a network for one input.
 
-    activations: bytes that a training step in float32 keeps for the backward pass, without weights and without what the
-    loss and the optimiser need. multiply_adds: of convolutions and matrix products, one pass forward.
-    outputs: name and shape of everything the network gives in training.
+    Attributes:
+        input: Shape of the input, (B, C, *space).
+        multiple: Sides must be multiples of it.
+        axes: Axes of space.
+        parameters: Number of parameters.
+        activations: Bytes that a training step in float32 keeps for the backward pass, without weights, loss and
+            optimiser.
+        multiply_adds: Of convolutions and matrix products, one forward pass.
+        parts: The same of each part.
+        outputs: Name and shape of every output in training.
     """
 
     text: str
@@ -42,23 +49,31 @@ class Summary:
     parameters: int
     activations: int
     multiply_adds: int
-    parts: tuple[Part, ...]
+    parts: tuple[NetworkPart, ...]
     outputs: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """`1x3x80x80x80` as numbers: images, channels, two or three sides. Raises UsageError for anything else."""
+    """Read a shape such as `1x3x80x80x80`: images, channels, two or three sides.
+
+    Raises:
+        UsageError: The text is anything else.
+    """
     words = text.lower().replace("×", "x").split("x")
     if len(words) not in (4, 5) or not all(word.strip().isdecimal() and int(word) > 0 for word in words):
         raise UsageError(f"--input must be like 1x3x80x80x80 (images, channels, two or three sides), got {text!r}")
     return tuple(int(word) for word in words)
 
 
-def summarise(text: str, shape: tuple[int, ...] | None = None) -> Summary:
-    """Count a network for an input (B, C, *space); the default is one image of its own channels and usual size.
+def network_cost(text: str, shape: tuple[int, ...] | None = None) -> NetworkCost:
+    """Count parameters, memory and operations of a network.
 
-    The text's number of input channels follows the shape where the text says none. Raises UsageError for a wrong text,
-    and for an input that doesn't fit it.
+    Args:
+        text: The network; where it does not give its input channels, they follow `shape`.
+        shape: Shape of the input, (B, C, *space); None: one image of the usual size.
+
+    Raises:
+        UsageError: The text is wrong, or the input does not fit the network.
     """
     text, shape = _with_channels(text, shape)
     network = blank_network(text)
@@ -69,7 +84,7 @@ def summarise(text: str, shape: tuple[int, ...] | None = None) -> Summary:
         raise UsageError(f"{text} needs sides that are multiples of {multiple}, got {_by(shape[2:])}")
     seed_dropout(network, torch_generator("summary"))
     counted = FlopCounterMode(display=False)
-    kept = _Kept(network)
+    kept = _KeptStorages(network)
     x = torch.empty(shape, device="meta")
     try:
         with counted, saved_tensors_hooks(kept.keep, kept.give):
@@ -79,10 +94,10 @@ def summarise(text: str, shape: tuple[int, ...] | None = None) -> Summary:
     counts = {name: sum(kinds.values()) for name, kinds in counted.get_flop_counts().items()}
     root = type(network).__name__
     parts = tuple(
-        Part(name, _parameters(module), _flops_of(f"{root}.{name}", module, counts) // 2)
+        NetworkPart(name, _parameters(module), _flops_of(f"{root}.{name}", module, counts) // 2)
         for name, module in network.named_children()
     )
-    return Summary(
+    return NetworkCost(
         text=text,
         input=shape,
         multiple=multiple,
@@ -99,23 +114,27 @@ def _parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-class _Kept:
+class _KeptStorages:
     """Counts the storages that autograd keeps, each once, without the network's own parameters and buffers."""
 
     def __init__(self, network: nn.Module) -> None:
+        """Note the network's own storages."""
         self.own = {_storage(tensor) for tensor in (*network.parameters(), *network.buffers())}
         self.alive: dict[int, Tensor] = {}  # keeps each storage alive, so that no identity is used again
 
     def keep(self, tensor: Tensor) -> Tensor:
+        """Note a tensor that autograd saves."""
         if (key := _storage(tensor)) not in self.own:
             self.alive[key] = tensor
         return tensor
 
     def give(self, tensor: Tensor) -> Tensor:
+        """Return it for the backward pass."""
         return tensor
 
     @property
     def bytes(self) -> int:
+        """Bytes of all kept storages."""
         return sum(tensor.untyped_storage().nbytes() for tensor in self.alive.values())
 
 

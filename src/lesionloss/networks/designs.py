@@ -1,4 +1,4 @@
-"""The networks that can be named in a text: their parameters, their sources, and how one is made."""
+"""The networks that a text can name: their parameters, their sources, and how they are made."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -22,23 +22,33 @@ SYNONYMS = {"in_channels": "inputs", "out_channels": "outputs"}
 
 @dataclass(frozen=True)
 class Design:
-    """A network that a text can name. Its modules know `multiple` (voxels), `axes` and the names of their `heads`.
+    """A network that a text can name. Its module has `multiple` (voxels), `axes` and the names of its `heads`.
 
-    fill: gives a network without weights its initial ones, drawn from a generator alone.
+    Attributes:
+        name: Its name in texts.
+        build: The class of the module.
+        title: A short description.
+        source: The paper.
+        initialise: Sets the initial weights, drawn from a generator alone.
     """
 
     name: str
     build: Callable[..., nn.Module]
     title: str
     source: str
-    fill: Callable[[nn.Module, torch.Generator], None] = initialise
+    initialise: Callable[[nn.Module, torch.Generator], None] = initialise
 
     @property
     def defaults(self) -> dict[str, Any]:
+        """The parameters and their default values."""
         return {key: parameter.default for key, parameter in inspect.signature(self.build).parameters.items()}
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values under their own names. Raises UsageError for an unknown parameter or kind of value."""
+        """Return the values under their own names.
+
+        Raises:
+            UsageError: An unknown or repeated parameter, or a value of the wrong type.
+        """
         defaults = self.defaults
         found: dict[str, Any] = {}
         for given, value in values.items():
@@ -46,20 +56,24 @@ class Design:
             if key not in defaults:
                 raise UsageError(f"network {self.name!r} has no parameter {given!r}; {nearest(given, list(defaults))}")
             if key in found:
-                raise UsageError(f"network {self.name!r}: {given!r} says {key!r} a second time")
+                raise UsageError(f"network {self.name!r}: {given!r} gives {key!r} a second time")
             found[key] = _checked_value(self.name, given, value, defaults[key])
         self.blank(found)
         return found
 
     def blank(self, values: Mapping[str, Any]) -> nn.Module:
-        """The network on the meta device: shapes without memory. Raises UsageError for values that don't fit."""
+        """Return the network on the meta device, without memory.
+
+        Raises:
+            UsageError: Values that do not fit.
+        """
         with torch.device("meta"):
             return self.build(**values)
 
     def make(self, values: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
-        """The network with weights drawn from `generator`; its heads expect few lesions."""
+        """Return the network with weights drawn from `generator`; its heads start at a low lesion probability."""
         network = self.blank(values).to_empty(device="cpu")
-        self.fill(network, generator)
+        self.initialise(network, generator)
         for head in tuple(getattr(network, "heads", ())):
             expect_few_lesions(network.get_submodule(head))
         return network

@@ -15,10 +15,11 @@ KERAS_EPSILON = 1e-3  # of instance normalisation in tensorflow-addons, which th
 Stage = Callable[[int, int], nn.Module]
 
 
-class Body(nn.Module):
-    """`levels` stages, max pooling between them; transposed 2-convolutions up, the skip concatenated behind."""
+class UNetBody(nn.Module):
+    """The encoder and decoder of a U-Net: max pooling down, transposed 2-convolutions up, skips concatenated."""
 
     def __init__(self, inputs: int, widths: list[int], axes: int, stage: Stage) -> None:
+        """Build one stage for each of `widths` channels."""
         super().__init__()
         layers = layers_for(axes)
         self.down = nn.ModuleList(stage(a, b) for a, b in pairwise([inputs, *widths]))
@@ -27,7 +28,7 @@ class Body(nn.Module):
         self.join = nn.ModuleList(stage(2 * a, a) for a in widths[:-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Features of the way up, from fine to coarse; the coarsest is the bottom of the U."""
+        """Return the decoder's features of (B, C, *space), from fine to coarse; the last is the encoder's deepest."""
         skips: list[Tensor] = []
         for stage in self.down:
             if skips:
@@ -59,19 +60,21 @@ class UNet2d(nn.Module):
     heads = ("head",)
 
     def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 32, levels: int = 5) -> None:
+        """Build the network; `filters` is the width of the finest level, doubled at each of `levels`."""
         super().__init__()
         self.multiple = 2 ** (levels - 1)
         widths = [filters * 2**level for level in range(levels)]
-        self.body = Body(inputs, widths, 2, _relu_then_instance_norm)
+        self.body = UNetBody(inputs, widths, 2, _relu_then_instance_norm)
         self.head = nn.Conv2d(filters, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, outputs, X, Y) of images (B, inputs, X, Y)."""
         logits: Tensor = self.head(self.body(x)[0])
         return logits
 
 
 def batch_norm_then_relu(axes: int) -> Stage:
-    """Two times convolution of 3 (no bias), batch norm, ReLU."""
+    """Return a stage of twice: convolution of 3 without bias, batch norm, ReLU."""
     layers = layers_for(axes)
 
     def stage(inputs: int, outputs: int) -> nn.Module:
@@ -94,6 +97,7 @@ class PlainUNet(nn.Module):
     heads = ("head", "deep_heads.0", "deep_heads.1")
 
     def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 64, levels: int = 5, axes: int = 2) -> None:
+        """Build the network; `filters` is the width of the finest level, doubled at each of `levels`."""
         super().__init__()
         if levels < 3:
             raise UsageError(f"plain_unet: levels must be 3 or more, for its heads at 1/2 and 1/4; got {levels}")
@@ -101,11 +105,12 @@ class PlainUNet(nn.Module):
         self.multiple = 2 ** (levels - 1)
         widths = [filters * 2**level for level in range(levels)]
         layers = layers_for(axes)
-        self.body = Body(inputs, widths, axes, batch_norm_then_relu(axes))
+        self.body = UNetBody(inputs, widths, axes, batch_norm_then_relu(axes))
         self.head = layers.convolution(widths[0], outputs, 1)
         self.deep_heads = nn.ModuleList(layers.convolution(width, outputs, 1) for width in widths[1:3])
 
     def forward(self, x: Tensor) -> Outputs:
+        """Return the outputs for images (B, inputs, *space)."""
         fine, *coarser = self.body(x)
         pairs = zip(self.deep_heads, coarser, strict=False)
         deep = tuple(head(features) for head, features in pairs) if self.training else ()

@@ -1,4 +1,4 @@
-"""Initial weights, drawn from a generator and from nothing else."""
+"""Initial weights, drawn from a generator alone."""
 
 import math
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-PRIOR = 0.01  # probability of a lesion that an untrained network gives every voxel
+PRIOR = 0.01  # lesion probability of every voxel in an untrained network
 _CONVOLUTIONS = nn.Conv3d | nn.ConvTranspose3d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 _NORMS = nn.GroupNorm | nn.BatchNorm3d | nn.BatchNorm2d | nn.InstanceNorm3d | nn.InstanceNorm2d
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Fill every parameter: He-normal convolutions, zero biases, unit norms; draws come from `generator` only."""
+    """Set every parameter: He-normal convolutions, zero biases, unit norms; draws come from `generator` only."""
     _fill(network, lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator))
 
 
 def initialise_xavier(network: nn.Module, generator: torch.Generator) -> None:
-    """Fill every parameter: Xavier-uniform convolutions, zero biases, unit norms; draws from `generator` only."""
+    """Set every parameter: Xavier-uniform convolutions, zero biases, unit norms; draws come from `generator` only."""
     _fill(network, lambda weight: nn.init.xavier_uniform_(weight, generator=generator))
 
 
@@ -36,8 +36,8 @@ def _fill(network: nn.Module, draw: Callable[[Tensor], Tensor]) -> None:
 def expect_few_lesions(head: nn.Module) -> None:
     """Set a last layer's biases so that an untrained network gives every voxel a lesion probability near `PRIOR`.
 
-    Without it, cross-entropy spends its first hundred steps on learning that lesions are rare (Lin 2017, section 4.1).
-    The same start serves every loss.
+    Without it, the first hundred steps of cross-entropy only learn that lesions are rare (Lin 2017, section 4.1).
+    Every loss starts from the same biases.
     """
     bias = head.bias
     if not isinstance(bias, Tensor):

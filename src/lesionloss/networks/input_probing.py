@@ -1,4 +1,4 @@
-"""What a network of others asks of its input, found by trying sizes on the meta device, where nothing is computed."""
+"""What a network of MONAI needs of its input, found by trying sizes on the meta device, where nothing is computed."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,23 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
-from lesionloss.networks.network_output import Outputs, logits_of, tidy
+from lesionloss.networks.network_output import Outputs, logits_of, normalise_outputs
 
 MULTIPLES = (1, 2, 3, 4, 6, 8, 9, 12, 16, 18, 24, 27, 32, 48, 64)
 PRIME = 37  # a side of PRIME·m voxels is a multiple of m and of no larger candidate
 
 
-class Tried(NamedTuple):
+class ProbedInput(NamedTuple):
     """What sides must be multiples of, and the names of the layers with biases that give the logits."""
 
     multiple: int
     heads: tuple[str, ...]
 
 
-def try_sizes(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) -> Tried:
+def probe_input(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) -> ProbedInput:
     """Try sides until the network gives logits (1, out_channels, *space) on its input's grid.
 
-    A network built for one size of image (`img_size`) has that size. Raises UsageError if no size gives logits.
+    Args:
+        name: The network's name, for messages.
+        body: The network on the meta device.
+        values: Its parameters; a network built for one size of image (`img_size`) has that size.
+        axes: Axes of space.
+
+    Raises:
+        UsageError: No size gives logits.
     """
     sides = _sides(values.get("img_size"), axes)
     tries = [(max(sides), sides)] if sides else [(m, (PRIME * m,) * axes) for m in MULTIPLES]
@@ -35,11 +42,11 @@ def try_sizes(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) 
             logits, heads = _logits_and_heads(body, (1, values["in_channels"], *space), axes)
         except ImportError as error:
             raise missing_package(name, error) from error
-        except Exception as error:  # code of others: any error means that this size doesn't fit
+        except Exception as error:  # foreign code: any error means that this size does not fit
             last = first_line(error)
             continue
         if tuple(logits.shape) == (1, values["out_channels"], *space):
-            return Tried(multiple, heads)
+            return ProbedInput(multiple, heads)
         last = f"for sides of {'×'.join(map(str, space))} it gives {'×'.join(map(str, logits.shape))}"
     raise UsageError(f"{name} gives no logits on its input's grid, with sides of up to {MULTIPLES[-1]} voxels: {last}")
 
@@ -50,7 +57,7 @@ def missing_package(name: str, error: ImportError) -> UsageError:
 
 
 def first_line(error: BaseException) -> str:
-    """An error of others in one line."""
+    """Return the first line of an error's message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -62,7 +69,7 @@ def _sides(size: object, axes: int) -> tuple[int, ...]:
 
 def _logits_and_heads(body: nn.Module, shape: tuple[int, ...], axes: int) -> tuple[Tensor, tuple[str, ...]]:
     with _outputs_of_last_layers(body) as given:
-        result: Tensor | Outputs = tidy(body(torch.empty(shape, device="meta")), axes)
+        result: Tensor | Outputs = normalise_outputs(body(torch.empty(shape, device="meta")), axes)
     logits = logits_of(result)
     heads = [name for name, output in given.items() if output is logits and _biases(body, name) == logits.shape[1]]
     return logits, tuple(heads)
@@ -75,7 +82,7 @@ def _biases(body: nn.Module, name: str) -> int:
 
 @contextmanager
 def _outputs_of_last_layers(body: nn.Module) -> Iterator[dict[str, object]]:
-    """Collects what each convolution gave last, by its name."""
+    """Collect the last output of each convolution, by its name."""
     given: dict[str, object] = {}
     handles = []
     for name, module in body.named_modules():

@@ -1,4 +1,4 @@
-"""Parts that the networks share."""
+"""Layers that several networks share."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,11 +16,13 @@ class ChannelDropout(nn.Module):
     """
 
     def __init__(self, p: float) -> None:
+        """Make a layer with drop probability `p`."""
         super().__init__()
         self.p = p
         self.generator: torch.Generator | None = None
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, C, *space)
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, *space) with some channels set to 0 in training."""
         if not self.training or self.p == 0:
             return x
         if self.generator is None:
@@ -31,23 +33,26 @@ class ChannelDropout(nn.Module):
 
 
 class Layers(NamedTuple):
-    """The layers of images with two or three axes of space."""
+    """The layer classes for images with two or three axes of space."""
 
     convolution: Callable[..., nn.Module]
     up: Callable[..., nn.Module]
     batch_norm: Callable[..., nn.Module]
-    instance_norm: Callable[..., nn.Module]
     max_pool: Callable[..., nn.Module]
 
 
 _LAYERS = {
-    2: Layers(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.MaxPool2d),
-    3: Layers(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, nn.MaxPool3d),
+    2: Layers(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.MaxPool2d),
+    3: Layers(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.MaxPool3d),
 }
 
 
 def layers_for(axes: int) -> Layers:
-    """The layers for `axes` axes of space. Raises UsageError for other numbers than 2 and 3."""
+    """Return the layer classes for `axes` axes of space.
+
+    Raises:
+        UsageError: Other numbers than 2 and 3.
+    """
     if axes not in _LAYERS:
         raise UsageError(f"axes must be 2 or 3, got {axes}")
     return _LAYERS[axes]

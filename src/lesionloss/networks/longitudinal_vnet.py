@@ -1,4 +1,4 @@
-"""The V-Net of CoactSeg and HyTver with three heads: the lesions of each visit, and the new ones."""
+"""The V-Net of CoactSeg and HyTver with three heads: lesions of the baseline, of the follow-up, and new lesions."""
 
 from itertools import pairwise
 
@@ -28,6 +28,7 @@ class Block(nn.Module):
     """Convolutions with batch norm; `residual` adds the input, through a 1³ convolution, before the last activation."""
 
     def __init__(self, count: int, inputs: int, outputs: int, slope: float, residual: bool) -> None:
+        """Build a block of `count` convolutions."""
         super().__init__()
         convolutions = _convolutions(count, inputs, outputs, slope)
         self.convolutions = convolutions[:-1] if residual else convolutions
@@ -35,6 +36,7 @@ class Block(nn.Module):
         self.activation = _activation(RESIDUAL_SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, outputs, X, Y, Z)."""
         inner: Tensor = self.convolutions(x)
         if self.shortcut is None:
             return inner
@@ -50,6 +52,7 @@ class Encoder(nn.Module):
     """Five levels of 1, 2, 3, 3, 3 convolutions, strided 2³ convolutions between them; features from fine to coarse."""
 
     def __init__(self, inputs: int, widths: list[int], dropout: float, slope: float, residual: bool) -> None:
+        """Build five levels of `widths` channels."""
         super().__init__()
         firsts = [inputs, *widths[1:]]
         self.blocks = nn.ModuleList(
@@ -59,6 +62,7 @@ class Encoder(nn.Module):
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the features of all levels of (B, C, X, Y, Z), from fine to coarse."""
         features = [self.blocks[0](x)]
         for down, block in zip(self.down, list(self.blocks)[1:], strict=True):
             features.append(block(down(features[-1])))
@@ -75,6 +79,7 @@ class Decoder(nn.Module):
     def __init__(
         self, outputs: int, widths: list[int], dropout: float, slope: float, inner: float, residual: bool, deep: bool
     ) -> None:
+        """Build the decoder of `widths` channels; `inner` is the slope of the inner blocks."""
         super().__init__()
         self.deep_skip = deep
         filters = widths[0]
@@ -88,7 +93,7 @@ class Decoder(nn.Module):
         self.dropout = ChannelDropout(dropout)
 
     def forward(self, features: list[Tensor]) -> Outputs:
-        """Takes the features off their list, so that a prediction does not hold those that are used up."""
+        """Return the outputs; removes the features from their list, so that used ones are freed."""
         deepest, fourth = features.pop(), features.pop()
         x = self.up[3](deepest) + fourth
         for level in (2, 1, 0):
@@ -104,13 +109,9 @@ class Decoder(nn.Module):
 
 
 class LongitudinalVNet(nn.Module):
-    """V-Net with three heads; input (B, C, X, Y, Z) of baseline, follow-up and difference; multiples of 16 voxels.
+    """V-Net with three heads for baseline, follow-up and difference (B, C, X, Y, Z); sides are multiples of 16.
 
-    leaky: slope of the activations for negative values; 0 is ReLU (CoactSeg), HyTver takes 0.01.
-    inner_relu: ReLU in the decoder's inner blocks whatever `leaky` says, as HyTver's released code has it.
-    residual: a 1³ convolution around each block, HyTver's variant (its released script leaves it off).
-    deep_skip: the encoder's fourth level also goes up to the third, as in HyTver's released code.
-    Gives `Outputs`: `logits` of new lesions, and those of `baseline` and `followup`.
+    It gives `Outputs`: `logits` of new lesions, and those of `baseline` and `followup`.
     """
 
     multiple = 16
@@ -129,6 +130,18 @@ class LongitudinalVNet(nn.Module):
         residual: bool = False,
         deep_skip: bool = False,
     ) -> None:
+        """Build the network.
+
+        Args:
+            inputs: Channels of the image.
+            outputs: Maps of logits of each head.
+            filters: Width of the finest level.
+            dropout: Probability of dropping a channel.
+            leaky: Slope of the activations for negative values; 0: ReLU (CoactSeg), HyTver has 0.01.
+            inner_relu: ReLU in the decoder's inner blocks whatever `leaky` is, as in HyTver's released code.
+            residual: A 1³ convolution around each block, HyTver's variant (off in its released script).
+            deep_skip: The encoder's fourth level also goes up to the third, as in HyTver's released code.
+        """
         super().__init__()
         widths = [filters * 2**level for level in range(5)]
         inner = 0.0 if inner_relu else leaky
@@ -136,5 +149,6 @@ class LongitudinalVNet(nn.Module):
         self.decoder = Decoder(outputs, widths, dropout, leaky, inner, residual, deep_skip)
 
     def forward(self, x: Tensor) -> Outputs:
+        """Return the outputs for images (B, inputs, X, Y, Z)."""
         outputs: Outputs = self.decoder(self.encoder(x))
         return outputs

@@ -1,4 +1,4 @@
-"""What a network gives: logits, and for some networks what else it predicts."""
+"""The outputs of a network: logits, and for some networks more maps."""
 
 from typing import Any, NamedTuple
 
@@ -8,11 +8,13 @@ from lesionloss.core.errors import UsageError
 
 
 class Outputs(NamedTuple):
-    """Logits of what is asked, and what is supervised beside it.
+    """The logits, and further logits that are trained beside them.
 
-    logits: (B, C, *space) at full resolution, the only part that inference needs.
-    deep: logits of coarser levels, highest resolution first, for deep supervision; only in training.
-    baseline, followup: logits of all lesions of one visit, (B, C, *space), of networks that predict them.
+    Attributes:
+        logits: (B, C, *space) at full resolution, the only output that inference needs.
+        deep: Logits of coarser levels, highest resolution first, for deep supervision; only in training.
+        baseline: Logits of all lesions of the baseline, (B, C, *space), of networks that predict them.
+        followup: Logits of all lesions of the follow-up, (B, C, *space), of networks that predict them.
     """
 
     logits: Tensor
@@ -22,20 +24,25 @@ class Outputs(NamedTuple):
 
 
 def as_outputs(result: Tensor | Outputs) -> Outputs:
-    """What a network's forward gave, as a record: a plain tensor is the logits alone."""
+    """Return the result of a network's forward as a record; a tensor is the logits alone."""
     return result if isinstance(result, Outputs) else Outputs(result)
 
 
 def logits_of(result: Tensor | Outputs) -> Tensor:
-    """The logits (B, C, *space) of what a network's forward gave."""
+    """Return the logits (B, C, *space) of the result of a network's forward."""
     return as_outputs(result).logits
 
 
-def tidy(result: Any, axes: int) -> Tensor | Outputs:
-    """One form for what MONAI's networks give.
+def normalise_outputs(result: Any, axes: int) -> Tensor | Outputs:
+    """Bring the outputs of MONAI's networks into one form.
 
-    A stack (B, heads, C, *space) has its main head first; a list is put in order of resolution, of equals the last
-    first. What is not a map (a penalty beside the logits) is left out.
+    Args:
+        result: A tensor (B, C, *space); a stack (B, heads, C, *space), main head first; or a list of maps, which is
+            sorted by resolution, of equals the last first, without what is no map (such as a penalty).
+        axes: Axes of space.
+
+    Raises:
+        UsageError: There is no map of logits.
     """
     if isinstance(result, Tensor):
         if result.ndim == axes + 3:

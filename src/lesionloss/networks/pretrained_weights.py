@@ -1,4 +1,4 @@
-"""Weights of other trainings in a network of ours: by name, with a report; and parts that must not move."""
+"""Load weights of other training runs into a network, by name and with a report; freeze parts of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.networks.foreign_names import NAME_MAPS, NameMap, same_name
+from lesionloss.networks.checkpoint_names import NAME_MAPS, NameMap, same_name
 from lesionloss.networks.tensor_files import read_tensors
 
 
 @dataclass(frozen=True)
-class Row:
-    """One tensor of a transfer: its name in the file, its name in the network, its shape, and a remark."""
+class TensorMatch:
+    """One tensor: its name in the file, its name in the network, its shape, and a remark."""
 
     theirs: str
     ours: str
@@ -26,16 +26,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """What was taken from a file, what was left in it and why, and what of the network kept its own weights."""
+class WeightTransfer:
+    """Which tensors were taken from a file, which were left and why, and which of the network have no counterpart."""
 
     path: str
-    taken: tuple[Row, ...]
-    left: tuple[Row, ...]
-    missing: tuple[Row, ...]
+    taken: tuple[TensorMatch, ...]
+    left: tuple[TensorMatch, ...]
+    missing: tuple[TensorMatch, ...]
 
     def summary(self) -> str:
-        """One line: counts of tensors and of numbers."""
+        """Return counts of tensors and of numbers in one line."""
         numbers = sum(torch.Size(row.shape).numel() for row in self.taken)
         return (
             f"{self.path}: {len(self.taken)} tensors taken ({numbers:,} numbers), {len(self.left)} left in the file, "
@@ -43,7 +43,7 @@ class Transfer:
         )
 
     def table(self) -> list[dict[str, str]]:
-        """One row per tensor, with columns what, file, network, shape and remark."""
+        """Return one row per tensor, with columns what, file, network, shape and remark."""
         groups = (("taken", self.taken), ("left", self.left), ("missing", self.missing))
         return [
             {
@@ -59,42 +59,56 @@ class Transfer:
 
 
 def name_map(name: str) -> NameMap:
-    """The mapping of names for a layout of checkpoints. Raises UsageError for an unknown one."""
+    """Return the mapping of names for a layout of checkpoints.
+
+    Raises:
+        UsageError: An unknown one.
+    """
     if name not in NAME_MAPS:
         raise UsageError(f"no layout of weights is named {name!r}; {nearest(name, list(NAME_MAPS))}")
     return NAME_MAPS[name]
 
 
-def load_weights(network: nn.Module, path: Path, mapping: NameMap = same_name) -> Transfer:
-    """Copy the tensors of a .safetensors or .pth file that fit by name and shape into `network`; in place.
+def load_weights(network: nn.Module, path: Path, mapping: NameMap = same_name) -> WeightTransfer:
+    """Copy the tensors of a file that fit by name and shape into a network.
 
-    A softmax head of two classes fits a head of one channel: the differences lesion minus background are the same
-    probabilities. Raises as `read_tensors` does; DataError if nothing fits, two tensors claim one place, or a tensor
-    that fits holds NaN or infinite values. The network is only changed if everything is in order.
+    A softmax head of two classes fits a head of one channel: lesion minus background gives the same probabilities.
+
+    Args:
+        network: Changed in place, and only if everything is in order.
+        path: A .safetensors or .pth file.
+        mapping: From a name in the file to a name in the network, or None.
+
+    Returns:
+        What was taken, left and missing.
+
+    Raises:
+        UsageError: As `read_tensors`.
+        DataError: As `read_tensors`; nothing fits, two tensors map to one name, or a tensor that fits is not finite.
     """
     state = network.state_dict()
-    taken: dict[str, tuple[Row, Tensor]] = {}
-    left: list[Row] = []
+    taken: dict[str, tuple[TensorMatch, Tensor]] = {}
+    left: list[TensorMatch] = []
     for theirs, tensor in read_tensors(path).items():
         ours, shape = mapping(theirs) or "", tuple(tensor.shape)
         if ours not in state:
-            left.append(Row(theirs, ours, shape, "no such part in the network" if ours else "no counterpart"))
+            left.append(TensorMatch(theirs, ours, shape, "no such part in the network" if ours else "no counterpart"))
             continue
         fitted = _fitted(tensor, state[ours])
         if fitted is None:
             wanted = "×".join(map(str, state[ours].shape))
-            left.append(Row(theirs, ours, shape, f"the network has {wanted}"))
+            left.append(TensorMatch(theirs, ours, shape, f"the network has {wanted}"))
         elif ours in taken:
-            raise DataError(f"{path}: {theirs!r} and {taken[ours][0].theirs!r} both claim {ours!r}")
+            raise DataError(f"{path}: {theirs!r} and {taken[ours][0].theirs!r} both map to {ours!r}")
         else:
-            remark = "" if fitted.shape == tensor.shape else "two classes made one channel"
-            taken[ours] = (Row(theirs, ours, tuple(fitted.shape), remark), fitted)
+            remark = "" if fitted.shape == tensor.shape else "two classes reduced to one channel"
+            taken[ours] = (TensorMatch(theirs, ours, tuple(fitted.shape), remark), fitted)
     _check(path, taken, left)
     with torch.no_grad():
         for ours, (_, tensor) in taken.items():
             state[ours].copy_(tensor)
-    missing = tuple(Row("", name, tuple(own.shape)) for name, own in state.items() if name not in taken)
-    return Transfer(str(path), tuple(row for row, _ in taken.values()), tuple(left), missing)
+    missing = tuple(TensorMatch("", name, tuple(own.shape)) for name, own in state.items() if name not in taken)
+    return WeightTransfer(str(path), tuple(row for row, _ in taken.values()), tuple(left), missing)
 
 
 def _fitted(tensor: Tensor, own: Tensor) -> Tensor | None:
@@ -108,7 +122,7 @@ def _fitted(tensor: Tensor, own: Tensor) -> Tensor | None:
     return None
 
 
-def _check(path: Path, taken: dict[str, tuple[Row, Tensor]], left: list[Row]) -> None:
+def _check(path: Path, taken: dict[str, tuple[TensorMatch, Tensor]], left: list[TensorMatch]) -> None:
     parts = [row for row, _ in taken.values() if not row.ours.endswith("num_batches_tracked")]
     if not parts:
         example = f"; {left[0].theirs!r}: {left[0].remark}" if left else ""
@@ -119,10 +133,19 @@ def _check(path: Path, taken: dict[str, tuple[Row, Tensor]], left: list[Row]) ->
 
 
 def freeze(network: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Stop the parts that match a glob pattern, such as `encoder.*`, from moving; gives the names of the parameters.
+    """Freeze the parameters that match a glob pattern, such as `encoder.*`.
 
-    Their parameters take no gradient; norms of which every parameter is frozen use their stored statistics and leave
-    them as they are, in training too. Raises UsageError for a pattern that matches nothing.
+    They take no gradient. Norms of which every parameter is frozen use their stored statistics, in training too.
+
+    Args:
+        network: Changed in place.
+        patterns: Glob patterns of names of parameters.
+
+    Returns:
+        The names of the frozen parameters.
+
+    Raises:
+        UsageError: A pattern matches nothing.
     """
     names = [name for name, _ in network.named_parameters()]
     for pattern in patterns:

@@ -16,6 +16,7 @@ class BasicBlock(nn.Module):
     """Two 3-convolutions with batch norm around a shortcut; the names are those of published ResNet weights."""
 
     def __init__(self, layers: Layers, inputs: int, outputs: int, stride: int) -> None:
+        """Build the block; a stride or another width needs a convolution in the shortcut."""
         super().__init__()
         self.conv1 = layers.convolution(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         self.bn1 = layers.batch_norm(outputs)
@@ -27,6 +28,7 @@ class BasicBlock(nn.Module):
             self.downsample = nn.Sequential(shortcut, layers.batch_norm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, outputs, *space / stride)."""
         inner = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         return functional.relu(inner + (x if self.downsample is None else self.downsample(x)))
 
@@ -35,6 +37,7 @@ class Encoder(nn.Module):
     """ResNet-34 without its classifier (He 2016): features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
 
     def __init__(self, layers: Layers, inputs: int, filters: int) -> None:
+        """Build the encoder; `filters` is the width of its first level."""
         super().__init__()
         self.conv1 = layers.convolution(inputs, filters, 7, stride=2, padding=3, bias=False)
         self.bn1 = layers.batch_norm(filters)
@@ -47,6 +50,7 @@ class Encoder(nn.Module):
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the features of all levels of (B, inputs, *space), from fine to coarse."""
         features = [functional.relu(self.bn1(self.conv1(x)))]
         x = self.maxpool(features[0])
         for number in range(1, len(BLOCKS) + 1):
@@ -65,6 +69,7 @@ class ResNet34UNet(nn.Module):
     heads = ("head", "deep_heads.0", "deep_heads.1", "deep_heads.2")
 
     def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 64, axes: int = 2) -> None:
+        """Build the network; `filters` is the width of the encoder's first level."""
         super().__init__()
         if filters % 4:
             raise UsageError(f"resnet34_unet: filters must be a multiple of 4, got {filters}")
@@ -80,6 +85,7 @@ class ResNet34UNet(nn.Module):
         self.deep_heads = nn.ModuleList(layers.convolution(width, outputs, 1) for width in widths[2::-1])
 
     def forward(self, x: Tensor) -> Outputs:
+        """Return the outputs for images (B, inputs, *space)."""
         *skips, x = self.encoder(x)
         found: list[Tensor] = []
         for stage in self.decoder:

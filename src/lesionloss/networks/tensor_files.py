@@ -1,4 +1,4 @@
-"""Tensors out of a stranger's file: safetensors, or a .pth that torch reads without running anything in it."""
+"""Read tensors from a file of unknown origin: safetensors, or a .pth that torch reads without running code in it."""
 
 import pickle
 import warnings
@@ -14,14 +14,18 @@ from lesionloss.core.errors import DataError, UsageError
 
 WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "model", "weights", "net")
 PREFIXES = ("module.", "_orig_mod.")
-SLACK_BYTES = 1 << 16  # of a zip archive's own bookkeeping
+SLACK_BYTES = 1 << 16  # for the directory of a zip archive
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a .safetensors or .pth file, on the CPU, without the prefixes that wrappers add.
+    """Return the named tensors of a file on the CPU, without the prefixes that wrappers add.
 
-    A dictionary that holds them under `state_dict`, `model` or the like is opened. Raises UsageError if there is no
-    such file, DataError for anything but tensors, for a damaged file, and for an archive larger inside than outside.
+    Args:
+        path: A .safetensors or .pth file; it may hold the tensors under `state_dict`, `model` or the like.
+
+    Raises:
+        UsageError: There is no such file.
+        DataError: The file holds anything but tensors, is damaged, or is an archive that unpacks to more than its size.
     """
     if not path.is_file():
         raise UsageError(f"no weights file {path}; give a .safetensors or .pth file")
@@ -45,7 +49,7 @@ def _read_pth(path: Path) -> Mapping[str, Any]:
     _refuse_bombs(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch comments on how a file was written; what matters is raised
+            warnings.simplefilter("ignore")  # torch warns of how a file was written; what matters is raised
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(

@@ -9,11 +9,13 @@ class Level(nn.Module):
     """Convolution 3³, ReLU, group normalisation with `group` channels a group."""
 
     def __init__(self, inputs: int, outputs: int, group: int) -> None:
+        """Build the level."""
         super().__init__()
         self.convolution = nn.Conv3d(inputs, outputs, 3, padding=1)
         self.norm = nn.GroupNorm(max(1, outputs // group), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (B, outputs, X, Y, Z)."""
         normed: Tensor = self.norm(functional.relu(self.convolution(x)))
         return normed
 
@@ -31,6 +33,7 @@ class UNet3d(nn.Module):
     def __init__(
         self, *, inputs: int = 3, outputs: int = 1, filters: int = 32, levels: int = 4, group: int = 8
     ) -> None:
+        """Build the network; `filters` is the width of the finest level, doubled at each of `levels`."""
         super().__init__()
         widths = [filters * 2**level for level in range(levels)]
         self.multiple = 2 ** (levels - 1)
@@ -39,6 +42,7 @@ class UNet3d(nn.Module):
         self.head = nn.Conv3d(filters, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, outputs, X, Y, Z) of images (B, inputs, X, Y, Z)."""
         skips: list[Tensor] = []
         for level in self.down:
             if skips:

@@ -1,4 +1,4 @@
-"""The V-Net of CoactSeg and HyTver, fed with baseline, follow-up and their difference as channels."""
+"""The V-Net of CoactSeg and HyTver with one head; its channels are baseline, follow-up and difference."""
 
 from itertools import pairwise
 
@@ -36,6 +36,7 @@ class VNet(nn.Module):
     heads = ("head",)
 
     def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 16, dropout: float = 0.5) -> None:
+        """Build the network; `filters` is the width of the finest level, doubled at each of five."""
         super().__init__()
         widths = [filters * 2**level for level in range(5)]
         depths = [1, 2, 3, 3, 3]
@@ -49,6 +50,7 @@ class VNet(nn.Module):
         self.head = nn.Conv3d(filters, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, outputs, X, Y, Z) of images (B, inputs, X, Y, Z)."""
         skips = [self.encoder[0](x)]
         for down, block in zip(self.down, list(self.encoder)[1:], strict=True):
             skips.append(block(down(skips[-1])))

@@ -6,7 +6,7 @@ from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.runs.results import RUNS, Results
-from lesionloss.runs.run_files import read_json, read_toml
+from lesionloss.runs.run_files import read_json, read_toml, refuse_former_run
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 
 
@@ -28,6 +28,7 @@ def load(folder: str | Path) -> Results:
         raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
     if not (folder / "plan.toml").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
+    refuse_former_run(folder)
     inner = run_folders(folder)
     if inner != [folder]:
         names = ", ".join(str(path) for path in inner)

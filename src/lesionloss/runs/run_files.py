@@ -10,7 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.errors import DataError
+from lesionloss.core.errors import DataError, UsageError
+
+FORMER_TRIAL_LIST = "agenda.json"  # how version 0.1 called trial_list.json
+
+
+def refuse_former_run(folder: Path) -> None:
+    """Stop at a run folder of version 0.1.
+
+    Raises:
+        UsageError: The folder was made by version 0.1.
+    """
+    if (folder / FORMER_TRIAL_LIST).is_file():
+        raise UsageError(
+            f"{folder} was made by lesionloss 0.1, and this version can't read it; run the plan again in a new --out"
+        )
 
 
 def read_toml(path: Path) -> dict[str, Any]:

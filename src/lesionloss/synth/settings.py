@@ -1,12 +1,12 @@
 """Every range that a synthetic cohort is drawn from, with its limits and its meaning; written as TOML."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
+from lesionloss.core.validation_errors import explain_validation_error
 
 Range = tuple[float, float]
 Counts = tuple[int, int]
@@ -175,18 +175,7 @@ class SynthSettings(SettingsGroup):
         try:
             super().__init__(**given)
         except ValidationError as error:
-            raise UsageError("synth settings: " + "; ".join(_explain(dict(item)) for item in error.errors())) from error
-
-
-def _explain(item: Mapping[str, Any]) -> str:
-    """Write one error of pydantic as `key: what is wrong`, with the nearest known name for an unknown one."""
-    path = [str(part) for part in item["loc"] if isinstance(part, int) or str(part).isidentifier()]
-    path = [part for part in path if part not in ("float", "literal", "constrained")]
-    key = ".".join(path)
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {key}; {nearest(path[-1], known_keys(path[:-1]))}"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    return f"{key}: {message}" if item["type"] == "value_error" else f"{key}: {message}, got {item['input']!r}"
+            raise UsageError(explain_validation_error(error, SynthSettings, "synth settings")) from error
 
 
 def known_keys(path: Sequence[str] = ()) -> list[str]:

@@ -1,0 +1,1 @@
+"""Train one network: recipe, loop, checkpoints, and everything that a training run is made of."""

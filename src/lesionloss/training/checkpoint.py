@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file each, whole or absent, the last two kept, believed only if the checksum agrees.
+"""Checkpoints: one safetensors file each, written atomically, the last two kept, each verified by its checksum.
 
 The header of a file holds a JSON record and the SHA-256 of record and tensors; nothing in it can run.
 """
@@ -21,9 +21,9 @@ from torch import Tensor
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.files import whole_file
 from lesionloss.core.version import __version__
-from lesionloss.training.state import State, packed, unpack
+from lesionloss.training.state import State, pack, unpack
 
-FORMAT = 1
+FORMAT = 2
 GENERATIONS = 2
 PATTERN = "step-*.safetensors"
 UNFINISHED = ".writing-*"  # what whole_file leaves behind when it is killed
@@ -34,8 +34,15 @@ class CheckpointError(LesionLossError):
 
 
 @dataclass
-class Saving:
-    """Where and how often: after `every_steps` steps (0: never for their number) or `every_seconds`, and at the end."""
+class Checkpoints:
+    """Where and how often the checkpoints of a training run are written; there is always one at its end.
+
+    Attributes:
+        folder: The folder of the checkpoints.
+        every_steps: Steps between two checkpoints; 0: only time counts.
+        every_seconds: Seconds between two checkpoints.
+        note: Is called with a line for each damaged checkpoint.
+    """
 
     folder: Path
     every_steps: int = 0
@@ -44,29 +51,50 @@ class Saving:
     _last: float = field(default_factory=time.monotonic)
 
     def due(self, step: int) -> bool:
-        """Whether a checkpoint should be written after this step."""
+        """Return whether a checkpoint should be written after this step."""
         by_count = self.every_steps > 0 and step % self.every_steps == 0
         return by_count or time.monotonic() - self._last >= self.every_seconds
 
     def save(self, state: State, key: str) -> None:
-        """Write the state and forget all but the last generations. Raises CheckpointError where it can't be written."""
+        """Write a checkpoint and remove all but the last two.
+
+        Raises:
+            CheckpointError: It can't be written.
+        """
         save(self.folder, state, key)
         self._last = time.monotonic()
 
     def resume(self, state: State, key: str) -> bool:
-        """Bring `state` to the last whole checkpoint; False where there is none. Raises as `restore` does."""
+        """Bring `state` to the last undamaged checkpoint; False where there is none.
+
+        Raises:
+            UsageError: As `restore`.
+            DataError: As `restore`.
+        """
         return restore(self.folder, state, key, self.note)
 
     def clear(self) -> None:
-        """Remove the folder, and the one around it if it is empty then: the training is complete."""
+        """Remove the folder of a finished training run, and the folder around it if it is empty then."""
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.folder.parent.rmdir()
 
 
 def save(folder: Path, state: State, key: str) -> Path:
-    """Write a checkpoint of the trial `key` beside the one before; older ones go only when it is whole on disk."""
-    tensors, values = packed(state)
+    """Write a checkpoint; older ones are removed only when it is complete on disk.
+
+    Args:
+        folder: The folder of the checkpoints.
+        state: What is saved.
+        key: The key of the trial.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: It can't be written.
+    """
+    tensors, values = pack(state)
     record = {"format": FORMAT, "key": key, "step": state.step, "lesionloss": __version__, **values}
     text = json.dumps(record, sort_keys=True)
     path = folder / f"step-{state.step:08d}.safetensors"
@@ -83,10 +111,20 @@ def save(folder: Path, state: State, key: str) -> Path:
 
 
 def restore(folder: Path, state: State, key: str, note: Callable[[str], None]) -> bool:
-    """Bring `state` to the newest checkpoint that is whole; False where the folder holds none.
+    """Bring `state` to the newest undamaged checkpoint.
 
-    A damaged one is noted and the one before taken. Raises UsageError if they belong to another trial or a newer
-    version, DataError if there are some and all are damaged.
+    Args:
+        folder: The folder of the checkpoints.
+        state: A state of the same network and optimiser; it is changed in place.
+        key: The key of the trial.
+        note: Is called with a line for each damaged checkpoint.
+
+    Returns:
+        False where the folder holds no checkpoint.
+
+    Raises:
+        UsageError: The checkpoints are of another trial or of another version.
+        DataError: All checkpoints are damaged.
     """
     for left in folder.glob(UNFINISHED):
         left.unlink(missing_ok=True)
@@ -106,12 +144,16 @@ def restore(folder: Path, state: State, key: str, note: Callable[[str], None]) -
 
 
 def generations(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, the newest first."""
+    """Return the checkpoints of a folder, newest first."""
     return sorted(folder.glob(PATTERN), reverse=True)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and record of a checkpoint. Raises DataError if it is damaged in any place."""
+    """Return tensors and record of a checkpoint.
+
+    Raises:
+        DataError: It is damaged.
+    """
     try:
         with safe_open(path, framework="pt", device="cpu") as stored:
             header = stored.metadata() or {}
@@ -119,14 +161,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         record = json.loads(header["record"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} is no whole checkpoint: {reason}") from error
+        raise DataError(f"{path} is not a complete checkpoint: {reason}") from error
     if not isinstance(record, dict) or checksum(header["record"], tensors) != header.get("sha256"):
         raise DataError(f"{path} is damaged: its checksum does not agree")
     return tensors, record
 
 
 def checksum(text: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of the record's text and of every tensor with its name, kind and shape."""
+    """Return the SHA-256 of the record's text and of every tensor with its name, type and shape."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -136,11 +178,14 @@ def checksum(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _check(path: Path, record: dict[str, Any], key: str) -> None:
-    if record.get("format", 0) > FORMAT:
+    version = record.get("format", 0)
+    if version < FORMAT:
+        raise UsageError(f"{path} was written by lesionloss 0.1, which this version can't continue; start anew")
+    if version > FORMAT:
         raise UsageError(
-            f"{path} is of format {record['format']}, this version of lesionloss reads {FORMAT}; install a newer one"
+            f"{path} is of format {version}, this version of lesionloss reads {FORMAT}; install a newer one"
         )
     if record.get("key") != key:
         raise UsageError(
-            f"{path} belongs to another training (its settings differ); give the same options, or another --out"
+            f"{path} belongs to another training run (its settings differ); give the same options, or another --out"
         )

@@ -1,4 +1,4 @@
-"""The fastest way to train that a machine offers: chosen without being asked, and said in one line."""
+"""How a training run uses the hardware: the fastest choice for the machine, stated in one line."""
 
 import os
 from dataclasses import dataclass, replace
@@ -6,20 +6,23 @@ from dataclasses import dataclass, replace
 import torch
 
 from lesionloss.core.allocator import free_memory, keep_freed_memory
-from lesionloss.networks.cost import summarise
+from lesionloss.networks.cost import network_cost
 from lesionloss.training.precision import cpu_has_fast_bf16
-from lesionloss.training.trial import Recipe
+from lesionloss.training.trial import TrainingRecipe
 
-GROWTH = 2  # memory of a process that keeps what it frees, over that of one that doesn't: 1.2 to 1.9 were measured
+GROWTH = 2  # memory of a process that keeps freed memory, over that of one that does not: 1.2 to 1.9 were measured
 BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32
 GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Way:
-    """How a training will run. `step_bytes`: about what one step needs; `free_bytes`: what there is (0: unknown).
+class Execution:
+    """Device, precision, threads and memory of a training run.
 
-    `keeps_memory`: freed memory stays with the process, which saves clearing it at every step.
+    Attributes:
+        keeps_memory: The process keeps freed memory, so that the system need not clear it at every step.
+        step_bytes: Estimated memory of a training step.
+        free_bytes: Free memory; 0: unknown.
     """
 
     device: str
@@ -29,43 +32,49 @@ class Way:
     step_bytes: int
     free_bytes: int
 
-    def sentence(self) -> str:
-        """What was chosen, and why."""
+    def describe(self) -> str:
+        """Return what was chosen and why, in one line."""
         if self.device != "cpu":
             name = torch.cuda.get_device_name(self.device)
-            return f"{self.device} ({name}): {self.precision}, channels-last, losses read now and then"
-        fast = "" if cpu_has_fast_bf16() else " (this processor has no bfloat16 of its own)"
+            return f"{self.device} ({name}): {self.precision}, channels-last, losses read every few steps"
+        fast = "" if cpu_has_fast_bf16() else " (this processor has no bfloat16 arithmetic)"
         kept = "freed memory kept" if self.keeps_memory else "freed memory given back"
         amount = f"a step needs about {self.step_bytes / GIB:.2g} of {self.free_bytes / GIB:.1f} GiB"
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"cpu, {threads}: {self.precision}{fast}, channels-last, {kept} ({amount})"
 
 
-def choose_way(recipe: Recipe, network: str, channels: int, device: str) -> Way:
-    """The way for a recipe; the only thing that it changes is how this process keeps memory.
+def choose_execution(recipe: TrainingRecipe, network: str, channels: int, device: str) -> Execution:
+    """Choose how to run a recipe in this process, and make the process keep freed memory where that is chosen.
 
-    Every network computes channels-last: measured fastest or equal on CPU and GPU. Freed memory is kept where twice
-    what a step needs is free.
+    Every network computes channels-last, which was measured to be fastest or equal on CPU and GPU. Freed memory is kept
+    where twice the memory of a step is free.
+
+    Args:
+        recipe: Batch, patch and precision.
+        network: Text of the network.
+        channels: Channels of the images.
+        device: cpu or cuda:N.
     """
-    way = way_of(recipe, device, torch.get_num_threads(), step_bytes(recipe, network, channels))
-    return replace(way, keeps_memory=way.keeps_memory and keep_freed_memory())
+    execution = execution_of(recipe, device, torch.get_num_threads(), step_bytes(recipe, network, channels))
+    return replace(execution, keeps_memory=execution.keeps_memory and keep_freed_memory())
 
 
-def way_of(recipe: Recipe, device: str, threads: int, step_bytes: int) -> Way:
-    """The way of a trial with so many threads whose step needs so much; changes nothing."""
+def execution_of(recipe: TrainingRecipe, device: str, threads: int, step_bytes: int) -> Execution:
+    """Return how a trial with these threads and this memory of a step will run; changes nothing."""
     free = free_memory()
     keeps = device == "cpu" and GROWTH * step_bytes <= free
-    return Way(device, recipe.precision, threads, keeps, step_bytes, free)
+    return Execution(device, recipe.precision, threads, keeps, step_bytes, free)
 
 
-def step_bytes(recipe: Recipe, network: str, channels: int) -> int:
-    """About the memory of one training step: activations of the batch, weights, gradients and moments."""
+def step_bytes(recipe: TrainingRecipe, network: str, channels: int) -> int:
+    """Estimate the memory of one training step in bytes: activations, weights, gradients and moments."""
     sides = recipe.patch[:2] if recipe.patch[2:] == (1,) else recipe.patch
-    cost = summarise(network, (1, channels, *sides))
+    cost = network_cost(network, (1, channels, *sides))
     activations = cost.activations * recipe.batch
     return (activations if recipe.precision == "float32" else activations // 2) + cost.parameters * BYTES_PER_PARAMETER
 
 
 def default_workers(device: str) -> int:
-    """Threads that make batches ahead: none on a CPU, whose cores the network needs, up to four beside a GPU."""
+    """Return the threads that make batches ahead: none on a CPU, whose cores the network needs; else up to four."""
     return 0 if device == "cpu" else min(4, os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""One pass: a batch onto the device, through the network, into the loss. Losses are computed in float32."""
+"""One pass: a batch to the device, through the network, into the loss. Losses are computed in float32."""
 
 from dataclasses import replace
 
@@ -11,38 +11,54 @@ from lesionloss.losses.criterion import Loss
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
-from lesionloss.training.trial import Recipe
+from lesionloss.training.trial import TrainingRecipe
 
-Part = tuple[Tensor, Tensor, Tensor | None]
+MicroBatch = tuple[Tensor, Tensor, Tensor | None]
 
 
-def parts(batch: Batch, recipe: Recipe, device: str) -> list[Part]:
-    """Images (B, C, *space), references and valid voxels (B, *space) on the device, in `accumulate` equal parts.
+def split_batch(batch: Batch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
+    """Copy a batch to the device, in `recipe.accumulate` equal parts.
 
-    Patches of one slice, their last side 1, are given as pictures.
+    Args:
+        batch: Patches; those of one slice, their last side 1, become 2-D images.
+        recipe: Batch size, accumulation and patch.
+        device: cpu or cuda:N.
+
+    Returns:
+        For each part: images (B, C, *space), references (B, *space), and the mask (B, *space) of voxels that count
+        (None: all).
     """
-    batch = _flat(batch) if recipe.patch[2:] == (1,) else batch
-    images = on_device(torch.from_numpy(batch.images), device)
+    batch = _without_last_axis(batch) if recipe.patch[2:] == (1,) else batch
+    images = to_device(torch.from_numpy(batch.images), device)
     images = images.contiguous(memory_format=torch.channels_last_3d if images.ndim == 5 else torch.channels_last)
-    references = on_device(torch.from_numpy(batch.references), device)
+    references = to_device(torch.from_numpy(batch.references), device)
     masks: list[Tensor | None] = [None] * recipe.accumulate
     if batch.valid is not None:
-        masks = list(torch.split(on_device(torch.from_numpy(batch.valid), device), recipe.batch))
+        masks = list(torch.split(to_device(torch.from_numpy(batch.valid), device), recipe.batch))
     return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
 
 
-def _flat(batch: Batch) -> Batch:
+def _without_last_axis(batch: Batch) -> Batch:
     valid = None if batch.valid is None else batch.valid[..., 0]
     return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
 
 
-def on_device(tensor: Tensor, device: str) -> Tensor:
-    """The tensor there; from pinned memory, which is copied while a GPU computes."""
+def to_device(tensor: Tensor, device: str) -> Tensor:
+    """Return the tensor on the device; to a GPU it is copied from pinned memory, while the GPU computes."""
     return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:
-    """All that the network gives, in float32; the network itself runs in half precision where `precision` says so."""
+    """Run the network.
+
+    Args:
+        network: Any network of `build_network`.
+        x: Images (B, C, *space).
+        precision: float32, bf16 or fp16; the network runs in it.
+
+    Returns:
+        All outputs in float32.
+    """
     half = torch.float16 if precision == "fp16" else torch.bfloat16
     with torch.autocast(x.device.type, half, enabled=precision != "float32"):
         logits, deep, baseline, followup = as_outputs(network(x))
@@ -51,14 +67,28 @@ def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:
 
 
 def forward(network: nn.Module, x: Tensor, precision: str) -> Tensor:
-    """The logits alone, in float32."""
+    """Return the logits (B, C, *space) of images `x` (B, C, *space), in float32; see `outputs_of`."""
     return outputs_of(network, x, precision).logits
 
 
-def loss_of(criterion: Loss, outputs: Outputs, y: Tensor, valid: Tensor | None, recipe: Recipe, step: int) -> Tensor:
-    """The criterion on the logits, or on all levels of deep supervision, with the consistency of the visits.
+def loss_of(
+    criterion: Loss, outputs: Outputs, y: Tensor, valid: Tensor | None, recipe: TrainingRecipe, step: int
+) -> Tensor:
+    """Compute the training loss.
 
-    Raises UsageError where the recipe asks for outputs that the network doesn't give.
+    Args:
+        criterion: The loss.
+        outputs: What the network gave.
+        y: References (B, *space).
+        valid: Mask (B, *space) of voxels that count; None: all.
+        recipe: Weights of deep supervision and the first step of the consistency term.
+        step: The training step, from 1.
+
+    Returns:
+        A scalar: the loss of the logits, or of all levels of deep supervision, plus the consistency of the visits.
+
+    Raises:
+        UsageError: The recipe needs outputs that the network does not give.
     """
     if recipe.deep_weights and not outputs.deep:
         raise UsageError("deep_weights are given, but the network has one output only; leave them out")

@@ -1,6 +1,4 @@
-"""Does the loss reach the network? Shares of parameters and of lesion voxels whose gradient is exactly zero."""
-
-from dataclasses import dataclass
+"""The shares of parameters and of lesion voxels whose gradient is exactly zero."""
 
 import torch
 from torch import Tensor, nn
@@ -8,28 +6,17 @@ from torch import Tensor, nn
 WARN_ABOVE = 0.2
 
 
-@dataclass(frozen=True)
-class GradientHealth:
-    """Shares in [0, 1]; `lesion_voxels` is NaN where the batch holds no lesion."""
+def gradient_health(network: nn.Module, logits: Tensor, references: Tensor) -> Tensor:
+    """Measure where a backward pass left no gradient, without waiting for the device.
 
-    tensors: float
-    lesion_voxels: float
+    Args:
+        network: Its parameters hold their gradients; frozen parameters are not counted.
+        logits: (B, C, *space) with its gradient retained.
+        references: (B, *space), lesion where not 0.
 
-    @property
-    def poor(self) -> bool:
-        return self.tensors > WARN_ABOVE or self.lesion_voxels > WARN_ABOVE
-
-
-def gradient_health(network: nn.Module, logits: Tensor, references: Tensor) -> GradientHealth:
-    """Health after a backward pass. `logits` (B, C, *space) with its gradient retained; `references` (B, *space)."""
-    tensors, lesion_voxels = health_tensor(network, logits, references).tolist()
-    return GradientHealth(tensors, lesion_voxels)
-
-
-def health_tensor(network: nn.Module, logits: Tensor, references: Tensor) -> Tensor:
-    """The two shares of `GradientHealth`, (2,) float64 on the device of `logits`, without waiting for it.
-
-    Parameters that take no gradient (frozen ones) are not counted.
+    Returns:
+        (2,) float64 on the device of `logits`: the share of parameter tensors and the share of lesion voxels whose
+        gradient is zero, each in [0, 1]; the second is NaN where the batch has no lesion.
     """
     device = logits.device
     dead = [

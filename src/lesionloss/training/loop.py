@@ -1,8 +1,8 @@
 """The training loop, to be read from top to bottom.
 
-No callback and no trainer class: whoever wants another loop copies this one. Every random draw comes from a generator
-named by the trial's `pair` and the step, so two losses of a pair start from the same weights and see the same batches,
-and a training that was killed goes on from its checkpoint to the same bits.
+It has no callbacks and no trainer class: whoever wants another loop copies this one. Every random draw comes from a
+generator named by the trial's `pair` and the step. So two losses of a pair start from the same weights and see the same
+batches, and a killed training run continues from its checkpoint to the same bits.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
-from lesionloss.networks.foreign_names import same_name
+from lesionloss.networks.checkpoint_names import same_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
-from lesionloss.training.checkpoint import Saving
-from lesionloss.training.forward import forward, loss_of, outputs_of, parts
-from lesionloss.training.gradient_health import health_tensor
-from lesionloss.training.observer import Looking
+from lesionloss.training.checkpoint import Checkpoints
+from lesionloss.training.forward import forward, loss_of, outputs_of, split_batch
+from lesionloss.training.gradient_health import gradient_health
+from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate, read_schedule
-from lesionloss.training.state import State, Step, take_weights, weights_of
+from lesionloss.training.state import State, Step, set_weights, weights_of
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import inner_score, validation_split
+from lesionloss.training.validation import validation_score, validation_split
 
-HEALTH_EVERY = 10  # steps; a look at every gradient costs about a tenth of a small network's step
-READ_EVERY = 20  # steps on a GPU after which the losses are read; reading one means waiting for the device
+HEALTH_EVERY = 10  # steps; measuring every gradient costs about a tenth of a small network's step
+READ_EVERY = 20  # steps on a GPU after which the losses are read, because reading waits for the device
 
 
 class TrainingFailed(LesionLossError):
@@ -45,12 +45,18 @@ class TrainingFailed(LesionLossError):
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained network, its history, and the hashes that prove what it started from and what it saw.
+class TrainingResult:
+    """A trained network, its history, and the hashes that prove its start and its batches.
 
-    Its weights are those of `best_step`: the last one, or with an inner split the one with the best score, `best_score`
-    (mean Dice of whole cases; NaN without a split). `looks`: what `looking` saw. `marks`: the
-    batches' hash at every step at which the training might have ended early.
+    Attributes:
+        network: In evaluation mode, with the weights of `best_step`.
+        history: All steps.
+        weights_hash: Digest of the initial weights.
+        batches_hash: Digest of all batches.
+        best_step: The last step, or with validation the step with the best score.
+        best_score: Mean Dice of the validation cases; NaN without validation.
+        observed: Rows of the observer.
+        stop_points: Steps at which the run might have stopped early, each with the digest of the batches until there.
     """
 
     network: nn.Module
@@ -59,13 +65,13 @@ class Trained:
     batches_hash: str
     best_step: int = 0
     best_score: float = math.nan
-    looks: tuple[dict[str, object], ...] = ()
-    marks: tuple[tuple[int, str], ...] = ()
+    observed: tuple[dict[str, object], ...] = ()
+    stop_points: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
-class Unread:
-    """A step whose loss and health still lie on the device."""
+class PendingStep:
+    """A step whose loss and gradient health still lie on the device."""
 
     step: int
     loss: Tensor
@@ -82,122 +88,142 @@ def train(
     *,
     device: str = "cpu",
     workers: int = 0,
-    saving: Saving | None = None,
-    looking: Looking | None = None,
+    checkpoints: Checkpoints | None = None,
+    observer: TrainingObserver | None = None,
     after_step: Callable[[Step], None] | None = None,
     start: Path | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train the trial's network on its training cases.
 
-    The result is the same for any number of `workers`, which make batches ahead. With `saving`, training goes on from
-    the last whole checkpoint in its folder and writes others; `after_step` is then told of the steps before, too.
-    `looking` sees the network now and then; nothing depends on what it sees.
-    `start` is the file of pretrained weights of a recipe that asks for some.
-    Raises TrainingFailed when the loss is not finite, UsageError for a recipe that does not fit network or cases.
+    Args:
+        trial: What is trained.
+        cases: The training cases.
+        device: cpu or cuda:N.
+        workers: Threads that make batches ahead; the result does not depend on them.
+        checkpoints: Where checkpoints are; training continues from the last undamaged one and writes others.
+        observer: Sees the network regularly; nothing depends on it.
+        after_step: Is called after every step; with checkpoints, also for the steps before the last one.
+        start: The pretrained weights, for a recipe with `pretrain`.
+
+    Raises:
+        TrainingFailed: The loss is not finite.
+        UsageError: The recipe does not fit the network or the cases.
     """
     recipe, stream = trial.recipe, (trial.pair,)
-    learning, aside = validation_split(cases, recipe.validation_share, stream)
-    if recipe.patience and not aside:
-        raise UsageError("patience needs patients set aside to judge by: give validation_share, such as 0.2")
-    score = inner_score(aside, recipe, device) if aside else None
+    training_cases, validation_cases = validation_split(cases, recipe.validation_share, stream)
+    if recipe.patience and not validation_cases:
+        raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
+    score = validation_score(validation_cases, recipe, device) if validation_cases else None
 
     # network, criterion and optimiser; initial weights from the pair's own generator or a file
     network = start_network(trial, start)
-    started_from = weights_hash(network)
+    initial_hash = weights_hash(network)
     network = channels_last(network).to(device).train()
-    moving = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     criterion = build(trial.loss)
     schedule = read_schedule(recipe.schedule)
-    optimiser = read_optimiser(recipe.optimiser).over(moving, recipe.learning_rate)
+    optimiser = read_optimiser(recipe.optimiser).over(trained, recipe.learning_rate)
     scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=recipe.precision == "fp16")
 
-    # where it stands: at the beginning, or at the last whole checkpoint
+    # the state: at the start, or at the last undamaged checkpoint
     state = State(network, optimiser, scaler)
-    if saving is not None:
-        saving.resume(state, trial.key)
-    told = after_step or (lambda step: None)
+    if checkpoints is not None:
+        checkpoints.resume(state, trial.key)
+    log_step = after_step or (lambda step: None)
     for done in state.history:
-        told(done)
+        log_step(done)
     health = torch.tensor(state.health, dtype=torch.float64)
-    before, begun = state.seconds, time.perf_counter()
-    unread: list[Unread] = []
+    seconds_before, start_time = state.seconds, time.perf_counter()
+    pending: list[PendingStep] = []
     finished = state.step >= recipe.steps or state.progress.exhausted(recipe)
 
     patches = recipe.batch * recipe.accumulate
     draws, augmentation = sampler_of(recipe), augmentation_of(recipe)
     with BatchStream(
-        learning, draws, augmentation, stream, batch=patches, start_step=state.step + 1, workers=workers
+        training_cases, draws, augmentation, stream, batch=patches, start_step=state.step + 1, workers=workers
     ) as batches:
         while not finished:
             # the batch of this step, whatever happened before
             batch = next(batches)
             step = batch.step
-            state.saw(batch.images.tobytes(), batch.references.tobytes())
+            state.add_to_digest(batch.images.tobytes(), batch.references.tobytes())
 
             # forward and backward, in as many parts as gradients are accumulated over
             seed_dropout(network, torch_generator(*stream, "dropout", step))
             optimiser.zero_grad(set_to_none=True)
             values = []
-            for x, y, valid in parts(batch, recipe, device):
+            for x, y, valid in split_batch(batch, recipe, device):
                 outputs = outputs_of(network, x, recipe.precision)
                 outputs.logits.retain_grad()
-                with failure_named(trial, step, batch.names):
+                with _name_failure(trial, step, batch.names):
                     loss = loss_of(criterion, outputs, y, valid, recipe, step)
                 torch.autograd.backward(scaler.scale(loss / recipe.accumulate))
                 values.append(loss.detach())
             if step == 1 or step % HEALTH_EVERY == 0:
-                health = health_tensor(network, outputs.logits, y)
+                health = gradient_health(network, outputs.logits, y)
 
-            # move the weights
+            # update the weights
             rate = learning_rate(recipe, step, state.progress.drops)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             if recipe.clip_norm:
                 scaler.unscale_(optimiser)
-                nn.utils.clip_grad_norm_(moving, recipe.clip_norm)
+                nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
             scaler.step(optimiser)
             scaler.update()
 
-            # read the numbers: on a GPU only now and then
-            seconds = round(before + time.perf_counter() - begun, 3)
-            unread.append(Unread(step, torch.stack(values).mean(), rate, seconds, health, batch.names))
-            look, last = step % recipe.check_every == 0, step == recipe.steps
-            save = saving is not None and (last or saving.due(step))
-            if device == "cpu" or look or last or save or len(unread) >= READ_EVERY:
-                for numbers in read(unread, trial):
+            # read the numbers: on a GPU only every few steps
+            seconds = round(seconds_before + time.perf_counter() - start_time, 3)
+            pending.append(PendingStep(step, torch.stack(values).mean(), rate, seconds, health, batch.names))
+            check, last = step % recipe.check_every == 0, step == recipe.steps
+            save = checkpoints is not None and (last or checkpoints.due(step))
+            if device == "cpu" or check or last or save or len(pending) >= READ_EVERY:
+                for numbers in _read(pending, trial):
                     state.history.append(numbers)
-                    told(numbers)
-                unread = []
+                    log_step(numbers)
+                pending = []
 
-            # the inner patients decide which weights are best and whether to go on; then the checkpoint
-            if score is not None and (look or last):
+            # validation decides which weights are best and whether to go on; then the checkpoint
+            if score is not None and (check or last):
                 state.progress = state.progress.after(score(network), step, schedule)
                 if state.progress.best_step == step:
                     state.best = weights_of(network)
-            elif look:
+            elif check:
                 mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
                 state.progress = state.progress.after(-mean, step, schedule)
             finished = last or state.progress.exhausted(recipe)
-            if recipe.patience and (look or last):
-                state.marks.append((step, state.seen[:16]))
-            if looking is not None:
-                state.looks += looking.after(network, step)
-            if saving is not None and (save or finished):
-                saving.save(state, trial.key)
+            if recipe.patience and (check or last):
+                state.stop_points.append((step, state.batches_digest[:16]))
+            if observer is not None:
+                state.observed += observer.after(network, step)
+            if checkpoints is not None and (save or finished):
+                checkpoints.save(state, trial.key)
 
     step, best = state.step, math.nan
     if state.best:
-        take_weights(network, state.best)
+        set_weights(network, state.best)
         step, best = state.progress.best_step, state.progress.best
-    seen, history = state.seen[:16], tuple(state.history)
-    looks, marks = tuple(state.looks), tuple(state.marks)
-    return Trained(network.eval(), history, started_from, seen, step, best, looks, marks)
+    return TrainingResult(
+        network.eval(),
+        tuple(state.history),
+        initial_hash,
+        state.batches_digest[:16],
+        step,
+        best,
+        tuple(state.observed),
+        tuple(state.stop_points),
+    )
 
 
 def start_network(trial: Trial, start: Path | None = None) -> nn.Module:
-    """The network before the first step: weights from the pair's generator, then those of a file; frozen parts.
+    """Return the network before the first step.
 
-    Raises UsageError where the recipe asks for pretrained weights and there is no `start`, or the other way round.
+    Args:
+        trial: Names the network; its pair names the generator of the initial weights.
+        start: The pretrained weights, for a recipe with `pretrain`.
+
+    Raises:
+        UsageError: The recipe has `pretrain` and there is no `start`, or the other way round; or a file does not fit.
     """
     recipe = trial.recipe
     network = build_network(trial.network, torch_generator(trial.pair, "weights"))
@@ -214,33 +240,33 @@ def start_network(trial: Trial, start: Path | None = None) -> nn.Module:
 
 
 def weights_hash(network: nn.Module) -> str:
-    """Digest of all parameters and buffers, in order."""
+    """Return the digest of all parameters and buffers, in order."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
-def read(unread: Sequence[Unread], trial: Trial) -> Iterator[Step]:
+def _read(pending: Sequence[PendingStep], trial: Trial) -> Iterator[Step]:
     """The steps with their numbers. Raises TrainingFailed at the first loss that is not finite."""
-    losses = torch.stack([step.loss for step in unread]).tolist()
-    for step, loss in zip(unread, losses, strict=True):
+    losses = torch.stack([step.loss for step in pending]).tolist()
+    for step, loss in zip(pending, losses, strict=True):
         if not math.isfinite(loss):
-            raise TrainingFailed(failure(trial, step.step, step.names, str(loss)))
+            raise TrainingFailed(_failure(trial, step.step, step.names, str(loss)))
         yield Step(step.step, loss, step.rate, step.seconds, *step.health.tolist())
 
 
 @contextlib.contextmanager
-def failure_named(trial: Trial, step: int, names: Sequence[str]) -> Iterator[None]:
-    """Say at which step and on which cases a loss found values that it can't use."""
+def _name_failure(trial: Trial, step: int, names: Sequence[str]) -> Iterator[None]:
+    """Name the step and the cases where a loss finds values that it can't use."""
     try:
         yield
     except DataError as error:
-        raise TrainingFailed(failure(trial, step, names, f"undefined ({error})")) from error
+        raise TrainingFailed(_failure(trial, step, names, f"undefined ({error})")) from error
 
 
-def failure(trial: Trial, step: int, names: Sequence[str], value: str) -> str:
+def _failure(trial: Trial, step: int, names: Sequence[str], value: str) -> str:
     return f"loss {trial.loss!r} is {value} at step {step}; cases of the batch: {', '.join(names)}"
 
 
-__all__ = ["Step", "Trained", "TrainingFailed", "forward", "learning_rate", "train", "weights_hash"]
+__all__ = ["Step", "TrainingFailed", "TrainingResult", "forward", "learning_rate", "train", "weights_hash"]

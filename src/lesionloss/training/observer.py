@@ -1,4 +1,4 @@
-"""Looking at a network while it is trained: nothing of the training may depend on it."""
+"""Observe a network while it is trained; nothing in the training run may depend on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,25 +6,25 @@ from typing import Any
 
 from torch import nn
 
-Seen = list[dict[str, Any]]
+ObservedRows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Looking:
-    """After every so many steps, `see(network, step)` gives rows of plain values; checkpoints keep them.
+class TrainingObserver:
+    """Calls `observe(network, step)` regularly; checkpoints keep the rows of plain values that it returns.
 
-    The network is in evaluation mode meanwhile, and is put back into training.
+    The network is in evaluation mode meanwhile and is put back into training mode.
     """
 
     every_steps: int
-    see: Callable[[nn.Module, int], Seen]
+    observe: Callable[[nn.Module, int], ObservedRows]
 
-    def after(self, network: nn.Module, step: int) -> Seen:
-        """The rows of a step; none where it is not due."""
+    def after(self, network: nn.Module, step: int) -> ObservedRows:
+        """Return the rows of a step; none where it is not due."""
         if step % self.every_steps:
             return []
         network.eval()
         try:
-            return self.see(network, step)
+            return self.observe(network, step)
         finally:
             network.train()

@@ -8,23 +8,23 @@ import torch
 from torch import nn
 
 from lesionloss.core.ranges import Range
-from lesionloss.training.setting_texts import format_record, read_record
+from lesionloss.training.setting_texts import format_setting, read_setting
 
 Decay = Annotated[float, Range(0)]
 Beta = Annotated[float, Range(0, 0.999999)]
 Epsilon = Annotated[float, Range(0, above=True)]
 
 
-class Optimiser(Protocol):
+class OptimiserSettings(Protocol):
     """Anything that makes a torch optimiser."""
 
     def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        """The optimiser of these parameters, at this learning rate."""
+        """Return the optimiser of these parameters at this learning rate."""
         ...
 
 
 @dataclass(frozen=True)
-class Adam:
+class AdamSettings:
     """Kingma & Ba 2015; `beta1` and `beta2` are the paper's, `weight_decay` is added to the gradient."""
 
     beta1: Beta = 0.9
@@ -33,13 +33,14 @@ class Adam:
     weight_decay: Decay = 0.0
 
     def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        """Return `torch.optim.Adam` of these parameters at this learning rate."""
         betas = (self.beta1, self.beta2)
         return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay)
 
 
 @dataclass(frozen=True)
-class AdamW:
-    """Loshchilov & Hutter 2019: Adam with the decay of the weights beside the gradient."""
+class AdamWSettings:
+    """Loshchilov & Hutter 2019: Adam with weight decay decoupled from the gradient."""
 
     beta1: Beta = 0.9
     beta2: Beta = 0.999
@@ -47,12 +48,13 @@ class AdamW:
     weight_decay: Decay = 0.01
 
     def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        """Return `torch.optim.AdamW` of these parameters at this learning rate."""
         betas = (self.beta1, self.beta2)
         return torch.optim.AdamW(parameters, lr=rate, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay)
 
 
 @dataclass(frozen=True)
-class Sgd:
+class SgdSettings:
     """Stochastic gradient descent with momentum; nnU-Net: momentum 0.99 with Nesterov, weight decay 3e-5."""
 
     momentum: Beta = 0.9
@@ -60,21 +62,30 @@ class Sgd:
     weight_decay: Decay = 0.0
 
     def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        """Return `torch.optim.SGD` of these parameters at this learning rate."""
         nesterov = self.nesterov and self.momentum > 0
         return torch.optim.SGD(
             parameters, lr=rate, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay
         )
 
 
-KINDS: Mapping[str, type[Any]] = {"adam": Adam, "adamw": AdamW, "sgd": Sgd}
+OPTIMISERS: Mapping[str, type[Any]] = {"adam": AdamSettings, "adamw": AdamWSettings, "sgd": SgdSettings}
 
 
-def read_optimiser(text: str) -> Optimiser:
-    """The optimiser that `text` names. Raises UsageError with what is known and allowed."""
-    optimiser: Optimiser = read_record(text, KINDS, "optimiser")
+def read_optimiser(text: str) -> OptimiserSettings:
+    """Return the optimiser that `text` names.
+
+    Raises:
+        UsageError: Unknown name or setting, or a value out of range.
+    """
+    optimiser: OptimiserSettings = read_setting(text, OPTIMISERS, "optimiser")
     return optimiser
 
 
 def check_optimiser(text: str) -> str:
-    """The canonical text of an optimiser. Raises UsageError as `read_optimiser` does."""
-    return format_record(read_optimiser(text), KINDS)
+    """Return the canonical text of an optimiser.
+
+    Raises:
+        UsageError: As `read_optimiser`.
+    """
+    return format_setting(read_optimiser(text), OPTIMISERS)

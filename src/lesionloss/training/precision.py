@@ -1,4 +1,4 @@
-"""Which arithmetic a machine does fast."""
+"""Which floating-point precision a machine is fast at."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
 def cpu_flags(cpuinfo: str) -> set[str]:
-    """Instruction sets named in the text of Linux's cpuinfo (x86: `flags`, Arm: `Features`)."""
+    """Return the instruction sets that Linux's cpuinfo names (x86: `flags`, Arm: `Features`)."""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
@@ -20,15 +20,23 @@ def cpu_flags(cpuinfo: str) -> set[str]:
 
 
 def cpu_has_fast_bf16() -> bool:
-    """True where the processor multiplies bfloat16 itself; elsewhere bf16 is emulated and tens of times slower."""
+    """Return whether the processor has bfloat16 arithmetic; elsewhere it is emulated, tens of times slower."""
     path = Path("/proc/cpuinfo")
     return path.exists() and bool(_BF16_FLAGS & cpu_flags(path.read_text()))
 
 
 def resolve_precision(name: str, device: str) -> str:
-    """`float32`, `bf16` or `fp16` for a device; `auto` takes bf16 where it is fast.
+    """Return the precision for a device.
 
-    Raises UsageError for an unknown name, and for fp16 on a CPU, where nothing is won.
+    Args:
+        name: One of PRECISIONS; `auto` is bf16 where the device is fast at it, else float32.
+        device: cpu or cuda:N.
+
+    Returns:
+        `float32`, `bf16` or `fp16`.
+
+    Raises:
+        UsageError: An unknown name, or fp16 on a CPU, which is not faster at it.
     """
     if name not in PRECISIONS:
         raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {name!r}")

@@ -1,10 +1,9 @@
-"""Pretraining on synthetic patients as a text of a plan: `synth(patients=40, steps=400)`.
+"""Pretraining on synthetic patients, as a text of a plan: `synth(patients=40, steps=400)`.
 
-`synth:patients=40,steps=400` says the same.
+`synth:patients=40,steps=400` means the same.
 
-One loss, declared in the text, trains the start of every trial of a seed: losses that are compared begin with the very
-same weights, whatever loss taught them. (A start taught by each loss itself would not be a common one: the pair would
-no longer differ in the loss alone.)
+One loss, named in the text, trains the start of all trials of a seed, so that the compared losses start from the same
+weights. If each loss trained its own start, a pair would differ in more than the loss.
 """
 
 from dataclasses import replace
@@ -16,22 +15,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
-from lesionloss.training.trial import Recipe, Trial
+from lesionloss.core.validation_errors import explain_validation_error
+from lesionloss.training.trial import TrainingRecipe, Trial
 
 NAME = "synth"
-FOLDER = "pretrained"  # in the folder of a run or of a single training
+FOLDER = "pretrained"  # in the folder of a run or of a single training run
 WEIGHTS = "model.safetensors"
 _NOUN = "training.pretrain"
 
 
 class Pretraining(BaseModel):
-    """What `synth(...)` may say.
+    """The settings of pretraining.
 
-    patients, seed, profile: of the synthetic cohort; `config` is a TOML file of its settings, in place of a profile.
-    truth: what is lesion there: "new", "positive" (new or enlarging) or "change". spacing_mm: 0 for a scanner's voxels.
-    visible: lesions whose mean difference (z-scores) is not above it are no lesions, as nobody would mark them.
-    steps: of pretraining; everything else is as in the trial. learning_rate: 0 for the trial's. loss: empty for the
-    plan's baseline loss.
+    Attributes:
+        patients: Number of synthetic patients.
+        seed: Seed of the synthetic patients.
+        profile: Profile of the synthetic patients.
+        config: A TOML file of their settings, instead of a profile.
+        truth: What counts as lesion: "new", "positive" (new or enlarging) or "change".
+        spacing_mm: Voxel size in mm; 0: that of the simulated scanner.
+        visible: Lesions whose mean difference is at most this (z-scores) do not count, because nobody would mark them.
+        steps: Training steps of pretraining; all else is as in the trial.
+        learning_rate: 0: that of the trial.
+        loss: Empty: the plan's baseline loss.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +55,11 @@ class Pretraining(BaseModel):
 
 
 def read_pretraining(text: str) -> Pretraining:
-    """The settings of a text. Raises UsageError for other names, unknown keys and values out of range."""
+    """Return the settings of a text.
+
+    Raises:
+        UsageError: Another name than `synth`, an unknown key, or a value out of range.
+    """
     name, colon, rest = text.partition(":")
     name, values = parse_call(f"{name}({rest})" if colon and "(" not in name else text, _NOUN)
     if name != NAME:
@@ -57,7 +67,7 @@ def read_pretraining(text: str) -> Pretraining:
     try:
         settings = Pretraining.model_validate(values, strict=True)
     except ValidationError as error:
-        raise UsageError("; ".join(_explain(dict(item)) for item in error.errors())) from error
+        raise UsageError(explain_validation_error(error, Pretraining, _NOUN)) from error
     if settings.profile != _default("profile"):
         from lesionloss.synth import profile_settings
 
@@ -70,18 +80,22 @@ def read_pretraining(text: str) -> Pretraining:
 
 
 def format_pretraining(settings: Pretraining) -> str:
-    """The text that `read_pretraining` reads back, with the values that differ from the defaults."""
+    """Return the text that `read_pretraining` reads back, with the values that differ from their defaults."""
     values = settings.model_dump()
     return format_call(NAME, {key: value for key, value in values.items() if value != _default(key)})
 
 
 def check_pretraining(text: str) -> str:
-    """The canonical text; empty stays empty. Raises UsageError as `read_pretraining` does."""
+    """Return the canonical text; empty stays empty.
+
+    Raises:
+        UsageError: As `read_pretraining`.
+    """
     return format_pretraining(read_pretraining(text)) if text else ""
 
 
 def with_loss(text: str, baseline_loss: str) -> str:
-    """The text with its loss said, so that it determines the start; empty stays empty."""
+    """Return the text with its loss named, so that it determines the start; empty stays empty."""
     if not text:
         return ""
     settings = read_pretraining(text)
@@ -89,14 +103,14 @@ def with_loss(text: str, baseline_loss: str) -> str:
 
 
 def config_of(text: str) -> str:
-    """The file of settings that a text names; empty where it names none."""
+    """Return the file of settings that a text names; empty where it names none."""
     return read_pretraining(text).config if text else ""
 
 
 def pretraining_trial(trial: Trial) -> Trial:
-    """The training that makes the start of `trial`: equal for all losses and folds of one seed, network and recipe.
+    """Return the trial that trains the start of `trial`: the same for all losses and folds of a seed.
 
-    Its data set is the text, which names the cohort; everybody is learned from.
+    Its data set is the text, which names the synthetic cohort; all patients are trained on.
     """
     settings = read_pretraining(trial.recipe.pretrain)
     return Trial(
@@ -112,18 +126,25 @@ def pretraining_trial(trial: Trial) -> Trial:
     )
 
 
-def _pretraining_recipe(recipe: Recipe, settings: Pretraining) -> Recipe:
-    """The trial's, with steps and rate of its own; nobody is set aside, and no part is frozen yet."""
+def _pretraining_recipe(recipe: TrainingRecipe, settings: Pretraining) -> TrainingRecipe:
+    """The trial's recipe with steps and rate of pretraining, without validation and frozen parts."""
     rate = settings.learning_rate or recipe.learning_rate
     own = replace(recipe, steps=settings.steps, learning_rate=rate, pretrain="", freeze=())
     return replace(own, validation_share=0.0, patience=0, check_every=50)
 
 
 def start_of(trial: Trial, folder: Path) -> Path | None:
-    """The weights that `trial`, which is being filled in `folder`, begins with; None without pretraining.
+    """Return the pretrained weights that a trial starts from.
 
-    They lie in the folder of a single training, or in that of the run, two levels above a trial's. Raises UsageError if
-    they are not there.
+    Args:
+        trial: The trial.
+        folder: Its folder. The weights lie in it (a single training run), or in the run folder two levels above.
+
+    Returns:
+        The file; None without pretraining.
+
+    Raises:
+        UsageError: The file is missing.
     """
     if not trial.recipe.pretrain:
         return None
@@ -137,10 +158,3 @@ def start_of(trial: Trial, folder: Path) -> Path | None:
 
 def _default(key: str) -> Any:
     return Pretraining.model_fields[key].default
-
-
-def _explain(item: dict[str, Any]) -> str:
-    key = str(item["loc"][0]) if item["loc"] else ""
-    if item["type"] == "extra_forbidden":
-        return f"{_NOUN} has no setting {key!r}; {nearest(key, list(Pretraining.model_fields))}"
-    return f"{_NOUN}: {key}: {item['msg']}, got {item['input']!r}"

@@ -1,4 +1,4 @@
-"""Settings written as text, such as `sgd(momentum=0.99)`: a name of a frozen record and its values, checked."""
+"""Settings written as text, such as `sgd(momentum=0.99)`: the name of a frozen record and its checked values."""
 
 import typing
 from collections.abc import Mapping
@@ -11,10 +11,16 @@ from lesionloss.core.errors import UsageError
 from lesionloss.core.parameters import check_keywords, parameter
 
 
-def read_record(text: str, kinds: Mapping[str, type[Any]], noun: str) -> Any:
-    """The record that `text` names, with its values.
+def read_setting(text: str, kinds: Mapping[str, type[Any]], noun: str) -> Any:
+    """Return the record that `text` names.
 
-    Raises UsageError with the nearest known name for unknown names and settings, and for values out of range.
+    Args:
+        text: NAME or NAME(key=value, ...).
+        kinds: Dataclasses by name; annotations of their fields give the ranges.
+        noun: What the records are, for messages.
+
+    Raises:
+        UsageError: Unknown name or setting (the message has the nearest known one), or a value out of range.
     """
     name, values = parse_call(text, noun)
     if name not in kinds:
@@ -27,8 +33,8 @@ def read_record(text: str, kinds: Mapping[str, type[Any]], noun: str) -> Any:
     return kind(**values)
 
 
-def format_record(record: Any, kinds: Mapping[str, type[Any]]) -> str:
-    """The text that `read_record` reads back, with the settings that differ from the defaults."""
+def format_setting(record: Any, kinds: Mapping[str, type[Any]]) -> str:
+    """Return the text that `read_setting` reads back, with the settings that differ from their defaults."""
     name = next(name for name, kind in kinds.items() if kind is type(record))
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     defaults = {field.name: field.default for field in fields(record)}

@@ -1,6 +1,6 @@
-"""All that a training carries from step to step, and its two forms: live objects, and tensors with plain values.
+"""The state that a training run carries from step to step, as live objects and as tensors with plain values.
 
-There is no state of generators: every draw is named by the trial's pair and the step, so the step is enough.
+It holds no state of random generators: every draw is named by the trial's pair and the step, so the step is enough.
 """
 
 import hashlib
@@ -12,14 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lesionloss.training.schedules import Progress
+from lesionloss.training.schedules import ScoreProgress
 
 Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One line of history.csv. `seconds` since the start; the health shares are those last measured."""
+    """One line of history.csv.
+
+    Attributes:
+        seconds: Since the training run started.
+        zero_gradient_tensors: Share of parameter tensors without a gradient, when last measured.
+        zero_gradient_lesion: Share of lesion voxels without a gradient, when last measured.
+    """
 
     step: int
     loss: float
@@ -31,55 +37,59 @@ class Step:
 
 @dataclass
 class State:
-    """What the loop changes; `seen` is the digest of all batches so far, one after the other.
+    """What the loop changes.
 
-    `looks` are rows of plain values that were seen on the way, which change nothing. `marks` are steps at which a
-    training may end early, with `seen` there: a pair may end at different ones.
+    Attributes:
+        best: The best weights so far; empty without validation.
+        batches_digest: SHA-256 of all batches so far, one after the other.
+        observed: Rows of the observer.
+        stop_points: Steps at which the run might have stopped early, with the digest of the batches until there; the
+            runs of a pair may stop at different ones.
     """
 
     network: nn.Module
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     history: list[Step] = field(default_factory=list)
-    progress: Progress = field(default_factory=Progress)
+    progress: ScoreProgress = field(default_factory=ScoreProgress)
     best: Tensors = field(default_factory=dict)
-    seen: str = ""
-    looks: list[dict[str, Any]] = field(default_factory=list)
-    marks: list[tuple[int, str]] = field(default_factory=list)
+    batches_digest: str = ""
+    observed: list[dict[str, Any]] = field(default_factory=list)
+    stop_points: list[tuple[int, str]] = field(default_factory=list)
 
     @property
     def step(self) -> int:
-        """The last step that is done."""
+        """The last finished step."""
         return self.history[-1].step if self.history else 0
 
     @property
     def seconds(self) -> float:
-        """Time spent on the steps that are done."""
+        """Time spent on the finished steps."""
         return self.history[-1].seconds if self.history else 0.0
 
     @property
     def health(self) -> tuple[float, float]:
-        """The shares of `GradientHealth` last measured."""
+        """The two shares of `gradient_health` that were last measured."""
         last = self.history[-1] if self.history else None
         return (last.zero_gradient_tensors, last.zero_gradient_lesion) if last else (math.nan, math.nan)
 
-    def saw(self, *arrays: bytes) -> None:
-        """Note the content of a batch."""
-        self.seen = hashlib.sha256(b"".join((self.seen.encode(), *arrays))).hexdigest()
+    def add_to_digest(self, *arrays: bytes) -> None:
+        """Add the content of a batch to the digest."""
+        self.batches_digest = hashlib.sha256(b"".join((self.batches_digest.encode(), *arrays))).hexdigest()
 
 
 def weights_of(network: nn.Module) -> Tensors:
-    """A copy of all parameters and buffers in main memory."""
+    """Return a copy of all parameters and buffers in main memory."""
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in network.state_dict().items()}
 
 
-def take_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put a copy back; the layout of the network's tensors stays."""
+def set_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy weights into a network; the memory layout of its tensors stays."""
     network.load_state_dict(weights, strict=True)
 
 
-def packed(state: State) -> tuple[Tensors, dict[str, Any]]:
-    """The state as contiguous tensors in main memory, and as values that JSON keeps exactly."""
+def pack(state: State) -> tuple[Tensors, dict[str, Any]]:
+    """Return the state as contiguous tensors in main memory, and as values that JSON keeps exactly."""
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(state.network).items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     plain: list[tuple[int, str, Any]] = []
@@ -95,19 +105,24 @@ def packed(state: State) -> tuple[Tensors, dict[str, Any]]:
         "optimiser": plain,
         "scaler": state.scaler.state_dict(),
         "progress": asdict(state.progress),
-        "seen": state.seen,
-        "looks": state.looks,
-        "marks": state.marks,
+        "batches_digest": state.batches_digest,
+        "observed": state.observed,
+        "stop_points": state.stop_points,
     }
 
 
 def unpack(state: State, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Bring a state to what `packed` gave, bit for bit. Raises KeyError or RuntimeError where it doesn't fit."""
-    take_weights(state.network, _part(tensors, "model."))
-    state.best = _part(tensors, "best.")
+    """Bring a state to what `pack` returned, bit for bit.
+
+    Raises:
+        KeyError: A value is missing.
+        RuntimeError: A tensor does not fit the network.
+    """
+    set_weights(state.network, _with_prefix(tensors, "model."))
+    state.best = _with_prefix(tensors, "best.")
     parameters = _parameters(state.optimiser)
     state.optimiser.state.clear()
-    for name, tensor in _part(tensors, "optimiser.").items():
+    for name, tensor in _with_prefix(tensors, "optimiser.").items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
         state.optimiser.state[parameter][key] = _like(parameter, tensor)
@@ -115,10 +130,10 @@ def unpack(state: State, tensors: Mapping[str, Tensor], values: Mapping[str, Any
         state.optimiser.state[parameters[number]][key] = value
     if values["scaler"]:
         state.scaler.load_state_dict(values["scaler"])
-    state.progress = Progress(**values["progress"])
-    state.seen = values["seen"]
-    state.looks = [dict(row) for row in values.get("looks", [])]
-    state.marks = [(int(step), str(seen)) for step, seen in values.get("marks", [])]
+    state.progress = ScoreProgress(**values["progress"])
+    state.batches_digest = values["batches_digest"]
+    state.observed = [dict(row) for row in values["observed"]]
+    state.stop_points = [(int(step), str(digest)) for step, digest in values["stop_points"]]
     state.history = [Step(int(row[0]), *row[1:]) for row in tensors["history"].tolist()]
 
 
@@ -126,10 +141,10 @@ def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _like(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
-    """A moment in its parameter's own layout, on its device; a count of steps as it was, in main memory."""
+    """A moment in the memory layout and on the device of its parameter; a step counter unchanged in main memory."""
     return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape and tensor.ndim else tensor

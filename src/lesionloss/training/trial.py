@@ -1,35 +1,53 @@
-"""A trial: everything that determines one training, and the digests by which trials are named and paired."""
+"""A trial: everything that determines one training run, and the digests by which trials are named and paired."""
 
 import hashlib
 import json
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
+
+# The digests know some fields by the names they had first: a new name of a field must not change any random draw.
+DIGEST_NAMES = {
+    "foreground_share": "lesion_share",
+    "poly_power": "decay",
+    "validation_share": "inner_share",
+    "patience": "stop_after",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained and applied; equal for all losses of a comparison.
+class TrainingRecipe:
+    """How a network is trained and applied; the same for all losses of a comparison.
 
-    `patch`, `jitter` and `window` are in voxels; `foreground_share` is the share of patches centred on a lesion;
-    `precision` is resolved (`float32`, `bf16` or `fp16`); `overlap` is the share by which the windows of inference
-    overlap. `augment` is True for flips and rescaled visits, False for nothing, or the texts of
-    `data.augment.parse_augmentation`.
+    A field with a default is left out of the digests while it has its default value.
 
-    Fields with a default came later. At its default a field is left out of the digests, so that the trials of older
-    plans keep their names and their random draws:
-
-    optimiser, schedule, sampler: texts, see `training.optimisers`, `training.schedules`, `training.samplers`. The
-        polynomial schedule falls as (1 - done/steps)^poly_power; poly_power 0 keeps the rate constant.
-    clip_norm: largest norm of the whole gradient, 0 for no limit. accumulate: batches whose gradients make one step.
-    deep_weights: one number per output of a network with deep supervision; empty: each half of the one before.
-    consistency_from: step from which the two single-visit heads are pushed apart on new lesions; 0: never.
-    validation_share: share of the training patients set aside to choose the best weights. check_every: steps
-        between two looks at them (or at the loss, without them). patience: looks without a better score before training
-        ends; 0: never.
-    start_from, start_layout, start_sha256: a file of weights to begin with, how its names are mapped, and its content.
-    freeze: patterns of parameters that do not move.
-    pretrain: how the network is pretrained on synthetic patients, see `training.pretraining`; empty: not.
-        `start_sha256` is then the content of its file of settings.
+    Attributes:
+        steps: Training steps.
+        batch: Patches at once.
+        patch: Sides of a patch in voxels.
+        jitter: Largest random shift of a patch's centre in voxels.
+        foreground_share: Share of patches centred on a lesion voxel.
+        learning_rate: At the first step.
+        poly_power: Exponent of the polynomial schedule, (1 - done/steps)^poly_power; 0: constant.
+        augment: True: flips and rescaled visits; False: none; else the texts of `data.augment.parse_augmentation`.
+        precision: float32, bf16 or fp16.
+        window: Sides of the sliding window in voxels.
+        overlap: Overlap of neighbouring windows as a share of their side.
+        threshold: A voxel is lesion where its probability is at least this.
+        optimiser: Text, see `training.optimisers`.
+        schedule: Text, see `training.schedules`.
+        sampler: Text, see `training.samplers`.
+        clip_norm: Largest norm of the whole gradient; 0: no limit.
+        accumulate: Batches whose gradients make one step.
+        deep_weights: One weight for each output of deep supervision; empty: each half of the one before.
+        consistency_from: First step of the term that separates the single-visit heads; 0: never.
+        validation_share: Share of the training patients set aside to choose the best weights.
+        check_every: Steps between two validations (without validation patients, of the mean loss).
+        patience: Validations without a better score before training stops early; 0: never.
+        start_from: A file of weights to start from.
+        start_layout: How its names are mapped.
+        start_sha256: Digest of that file, or of the settings file of pretraining.
+        freeze: Glob patterns of parameters that are not trained.
+        pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
     """
 
     steps: int
@@ -63,10 +81,14 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training: a loss, a network, patients to learn from and patients to be judged on, and a seed.
+    """One loss, one network, training and test cases, and a seed.
 
-    `loss_sha256`: hash of the user's files that the loss is from, empty for losses of the package. It belongs to the
-    loss: the key depends on it, the pair does not.
+    Attributes:
+        train: Names of the training cases.
+        test: Names of the test cases.
+        method: `network`, or `difference_threshold`.
+        loss_sha256: Digest of the user's files that define the loss; empty for losses of the package. The key depends
+            on it, the pair does not.
     """
 
     loss: str
@@ -77,33 +99,34 @@ class Trial:
     seed: int
     train: tuple[str, ...]
     test: tuple[str, ...]
-    recipe: Recipe
+    recipe: TrainingRecipe
     method: str = "network"
     loss_sha256: str = ""
 
     @property
     def key(self) -> str:
         """Digest of all fields: the name of the trial's folder."""
-        return _digest(_record(self))
+        return _digest(_digest_record(self))
 
     @property
     def pair(self) -> str:
-        """Digest of all fields but the loss: equal for trials that must share weights, batches and augmentation."""
-        return _digest({name: value for name, value in _record(self).items() if name not in OF_THE_LOSS})
+        """Digest of all fields but the loss: trials with the same pair share weights, batches and augmentation."""
+        return _digest({name: value for name, value in _digest_record(self).items() if name not in OF_THE_LOSS})
 
 
 OF_THE_LOSS = ("loss", "method", "loss_sha256")
 
 
-def _record(trial: Trial) -> dict[str, Any]:
-    record = asdict(trial) | {"recipe": recipe_record(trial.recipe)}
+def _digest_record(trial: Trial) -> dict[str, Any]:
+    recipe = {DIGEST_NAMES.get(name, name): value for name, value in recipe_record(trial.recipe).items()}
+    record = asdict(trial) | {"recipe": recipe}
     if not trial.loss_sha256:
         del record["loss_sha256"]
     return record
 
 
-def recipe_record(recipe: Recipe) -> dict[str, Any]:
-    """The fields of a recipe as a dictionary, without the later ones that are at their defaults."""
+def recipe_record(recipe: TrainingRecipe) -> dict[str, Any]:
+    """Return the fields of a recipe, without those that have a default and are at it."""
     return {
         field.name: getattr(recipe, field.name)
         for field in fields(recipe)
@@ -117,7 +140,7 @@ def _digest(record: dict[str, Any]) -> str:
 
 
 def flat_record(trial: Trial) -> dict[str, Any]:
-    """The trial as one level of plain values, ready for TOML: key, pair, its fields and `recipe_record`."""
+    """Return the trial as one level of plain values for TOML: key, pair, its fields and those of `recipe_record`."""
     record: dict[str, Any] = {"key": trial.key, "pair": trial.pair}
     for field in fields(trial):
         if field.name != "recipe" and (field.name != "loss_sha256" or trial.loss_sha256):
@@ -127,6 +150,3 @@ def flat_record(trial: Trial) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-__all__ = ["Recipe", "Trial", "flat_record", "recipe_record", "replace"]

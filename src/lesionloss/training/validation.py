@@ -1,4 +1,4 @@
-"""Choosing the best weights without looking at the patients of the test: an inner split, and the score on it."""
+"""Validation: training patients set aside to choose the best weights, and the score on them."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from torch import nn
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.training.trial import Recipe
+from lesionloss.training.trial import TrainingRecipe
 
 Score = Callable[[nn.Module], float]
 
@@ -17,36 +17,57 @@ Score = Callable[[nn.Module], float]
 def validation_split(
     cases: Sequence[PreparedCase], share: float, stream: tuple[str | int, ...]
 ) -> tuple[list[PreparedCase], list[PreparedCase]]:
-    """Cases to learn from, and cases of `share` of the patients set aside, drawn by `stream`; by patient.
+    """Split training cases by patient into training and validation.
 
-    Both keep the order of `cases`. Both sides get a patient with a lesion where there are two; a single one is for
-    learning. Raises UsageError if nobody would be left to learn from.
+    Both sides get a patient with a lesion where there are two; a single one is for training.
+
+    Args:
+        cases: All training cases.
+        share: Share of the patients for validation; 0: none.
+        stream: Name of the random stream.
+
+    Returns:
+        The cases to train on and the cases to validate on, both in the order of `cases`.
+
+    Raises:
+        UsageError: No patient would be left to train on.
     """
     if share == 0:
         return list(cases), []
     patients = sorted({case.patient for case in cases})
     with_lesion = {case.patient for case in cases if case.reference.any()}
-    wanted = patients_aside(len(patients), share)
+    wanted = number_of_validation_patients(len(patients), share)
     if wanted >= len(patients):
-        raise UsageError(f"validation_share {share:g} of {len(patients)} training patients leaves nobody to learn from")
+        raise UsageError(
+            f"validation_share {share:g} of {len(patients)} training patients leaves no patient to train on"
+        )
+    # "inner" names the random stream: another word would draw other patients
     shuffled = [patients[index] for index in numpy_generator(*stream, "inner").permutation(len(patients))]
     lesion = [patient for patient in shuffled if patient in with_lesion]
     first, last = lesion[:1] if len(lesion) > 1 else [], lesion[-1:]
-    aside = {*first, *[patient for patient in shuffled if patient not in (*first, *last)][: wanted - len(first)]}
-    return [case for case in cases if case.patient not in aside], [case for case in cases if case.patient in aside]
+    chosen = {*first, *[patient for patient in shuffled if patient not in (*first, *last)][: wanted - len(first)]}
+    return [case for case in cases if case.patient not in chosen], [case for case in cases if case.patient in chosen]
 
 
-def patients_aside(patients: int, share: float) -> int:
-    """How many of so many patients are set aside: at least one."""
+def number_of_validation_patients(patients: int, share: float) -> int:
+    """Return how many of so many patients are set aside: at least one."""
     return max(1, round(share * patients))
 
 
-def inner_score(cases: Sequence[PreparedCase], recipe: Recipe, device: str) -> Score:
-    """A function from a network to its mean Dice over whole cases, predicted as the recipe says; 1 for none in none."""
+def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, device: str) -> Score:
+    """Return a function from a network to its mean Dice on whole validation cases.
+
+    A case without lesions in reference and prediction has Dice 1.
+
+    Args:
+        cases: The validation cases.
+        recipe: Window, overlap, threshold and precision.
+        device: cpu or cuda:N.
+    """
     from lesionloss.inference import predict_probability
 
     def score(network: nn.Module) -> float:
-        found = []
+        scores = []
         for case in cases:
             probability = predict_probability(
                 network,
@@ -56,9 +77,9 @@ def inner_score(cases: Sequence[PreparedCase], recipe: Recipe, device: str) -> S
                 precision=recipe.precision,
                 device=device,
             )
-            found.append(_dice(probability > recipe.threshold, case.reference > 0))
+            scores.append(_dice(probability > recipe.threshold, case.reference > 0))
         network.train()
-        return float(np.mean(found))
+        return float(np.mean(scores))
 
     return score
 

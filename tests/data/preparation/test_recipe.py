@@ -83,7 +83,7 @@ def test_images_are_packed_bit_for_bit() -> None:
     [
         ({"stepz": []}, "unknown key stepz; did you mean 'steps'?"),
         ({"crop": {"margin": 3}}, "unknown key crop.margin; did you mean 'margin_voxels'?"),
-        ({"steps": ["brain", "corp"]}, "steps.1: no step is named 'corp'; did you mean 'crop'?"),
+        ({"steps": ["brain", "corp"]}, "steps.1: unknown name 'corp'; did you mean 'crop'?"),
         ({"steps": ["brain", "brain"]}, "steps names brain twice"),
         ({"steps": ["brain", "register"]}, "register must be the first"),
         ({"steps": ["resample"]}, "resample.spacing_mm"),

@@ -1,7 +1,7 @@
-"""The engine of one machine: several trials side by side, each in a process of its own.
+"""The engine for one machine: several trials at once, each in a process of its own.
 
-A trial that is killed or crashes ends alone, and its memory goes back to the system. Processes are forked from one that
-has everything imported, so that a trial begins at once.
+A killed or crashed process affects only its own trial, and its memory goes back to the system. Processes are forked
+from one that has imported everything, so that a trial starts at once.
 """
 
 import multiprocessing
@@ -17,147 +17,160 @@ from types import FrameType
 
 import torch
 
-from lesionloss.bench.engines.following import LOOK_SECONDS, Follower
-from lesionloss.bench.execute import Order, Outcome, computing_with, execute_in_turn, keep
-from lesionloss.bench.failures import ended_by
-from lesionloss.bench.locks import clock_of, held, take
+from lesionloss.bench.bookkeeping.failures import failure_of_exit_code
+from lesionloss.bench.bookkeeping.locks import acquire_lock, disk_time, read_lock
+from lesionloss.bench.bookkeeping.trial_list import TrialList
+from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
+from lesionloss.bench.execute_trial import Outcome, RunContext, execute_or_wait, record_failure, use_threads
+from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
-from lesionloss.bench.side_by_side import Need, need_of, side_by_side, threads_of_each
-from lesionloss.bench.trial_list import Agenda
 from lesionloss.bench.watcher import Watcher
 
 Process = ForkServerProcess | SpawnProcess
 
-# What a trial needs sooner or later; importing it anew would cost each trial some ten seconds of a core.
+# What every trial needs; importing it anew would take each trial some ten seconds of a core.
 PRELOAD = [
-    *("lesionloss.bench.execute", "lesionloss.bench.plan", "lesionloss.networks", "lesionloss.losses.families"),
-    *("lesionloss.statistics", "torch._dynamo", "monai.inferers", "monai.transforms"),
+    *("lesionloss.bench.execute_trial", "lesionloss.bench.plan", "lesionloss.networks", "lesionloss.losses.families"),
+    *("torch._dynamo", "monai.inferers", "monai.transforms"),
 ]
-LOST = 255  # what multiprocessing says of a process whose end it could not see
-STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # asked to end from outside: the trial has not failed and stays open
-PATIENCE_SECONDS = 10.0  # for a process that was asked to end
+LOST = 255  # the exit code that multiprocessing gives a process whose end it could not see
+STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # ended from outside: the trial has not failed and stays open
+TERMINATE_SECONDS = 10.0  # for a process to end after SIGTERM
 
 
 @dataclass(frozen=True)
-class Local:
-    """`jobs`: trials at a time; None: as many as cores and memory allow. `devices`: handed out in turn."""
+class LocalEngine:
+    """Trials in processes of this machine.
+
+    Attributes:
+        jobs: Trials at a time; None: as many as cores and memory allow.
+        devices: Devices that trials get in turn; empty: that of the run.
+    """
 
     jobs: int | None = None
     devices: tuple[str, ...] = ()
 
-    def threads(self, need: Need, trials: int) -> int:
-        """All cores divided among the trials that run side by side."""
-        return threads_of_each(need, trials)
+    def threads(self, need: MemoryNeed, trials: int) -> int:
+        """Return all cores divided among the trials that run at once."""
+        return threads_per_trial(need, trials)
 
-    def work(self, order: Order, agenda: Agenda, cohort: ListedCohort, watcher: Watcher) -> None:
-        devices = self.devices or (order.device,)
-        jobs = self.jobs or jobs_for(order, agenda, cohort, len(devices))
-        waiting = deque(_in_turn(order, agenda))
-        crew = Crew(order, agenda)
-        follower = Follower(order, agenda, watcher)
+    def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
+        """Execute all open trials."""
+        devices = self.devices or (context.device,)
+        jobs = self.jobs or _default_jobs(context, trial_list, cohort, len(devices))
+        waiting = deque(_open_trials(context, trial_list))
+        pool = WorkerPool(context, trial_list)
+        follower = StatusFollower(context, trial_list, watcher)
         try:
-            while waiting or crew.processes:
-                while waiting and len(crew.processes) < jobs:
-                    crew.start(waiting.popleft(), devices[crew.free_place() % len(devices)])
-                waiting.extend(crew.wait(LOOK_SECONDS))
-                follower.look()
+            while waiting or pool.workers:
+                while waiting and len(pool.workers) < jobs:
+                    pool.start(waiting.popleft(), devices[pool.free_slot() % len(devices)])
+                waiting.extend(pool.wait(POLL_SECONDS))
+                follower.poll()
         finally:
-            crew.stop()
-            follower.look(now=True)
+            pool.stop()
+            follower.poll(now=True)
 
 
-def jobs_for(order: Order, agenda: Agenda, cohort: ListedCohort, devices: int) -> int:
-    """Trials at a time on this machine: one for each GPU, or what cores and memory allow."""
-    if order.device != "cpu":
+def _default_jobs(context: RunContext, trial_list: TrialList, cohort: ListedCohort, devices: int) -> int:
+    """Trials at a time: one for each GPU, or what cores and memory allow."""
+    if context.device != "cpu":
         return devices
-    return side_by_side(need_of(cohort, agenda), len(agenda.trials), agenda.threads)
+    return parallel_trials(memory_need(cohort, trial_list), len(trial_list.trials), trial_list.threads)
 
 
 def all_devices() -> tuple[str, ...]:
-    """Every GPU of this machine, or its processor."""
+    """Return every GPU of this machine, or its processor."""
     count = torch.cuda.device_count()
     return tuple(f"cuda:{number}" for number in range(count)) or ("cpu",)
 
 
-def _in_turn(order: Order, agenda: Agenda) -> list[str]:
-    """Keys of the trials that aren't done, those that somebody else is at last."""
-    (order.folder / "claims").mkdir(parents=True, exist_ok=True)
-    now = clock_of(order.folder / "claims")
-    left = [trial.key for trial in agenda.trials if not order.done(trial.key)]
-    taken = {key for key in left if (found := held(order.claim_of(key))) is not None and found.alive(now)}
-    return sorted(left, key=lambda key: key in taken)
+def _open_trials(context: RunContext, trial_list: TrialList) -> list[str]:
+    """Keys of the open trials; those that another process works on come last."""
+    (context.folder / "locks").mkdir(parents=True, exist_ok=True)
+    now = disk_time(context.folder / "locks")
+    keys = [trial.key for trial in trial_list.trials if not context.done(trial.key)]
+    locked = {key for key in keys if (found := read_lock(context.lock_path(key))) is not None and found.is_alive(now)}
+    return sorted(keys, key=lambda key: key in locked)
 
 
 @dataclass
-class Member:
-    """A process and the place (0, 1, ...) it works at."""
+class PoolWorker:
+    """A process and its slot (0, 1, ...), which decides its device."""
 
     process: Process
-    place: int
+    slot: int
 
 
-class Crew:
-    """Processes at work, each on one trial."""
+class WorkerPool:
+    """The processes at work, each on one trial."""
 
-    def __init__(self, order: Order, agenda: Agenda) -> None:
-        self.order = order
-        self.agenda = agenda
-        self.processes: dict[str, Member] = {}
-        self._context = _context()
+    def __init__(self, context: RunContext, trial_list: TrialList) -> None:
+        """Make an empty pool for a run."""
+        self.context = context
+        self.trial_list = trial_list
+        self.workers: dict[str, PoolWorker] = {}
+        self._processes = _context()
 
-    def free_place(self) -> int:
-        taken = {member.place for member in self.processes.values()}
-        return next(place for place in range(len(taken) + 1) if place not in taken)
+    def free_slot(self) -> int:
+        """Return the lowest slot without a worker."""
+        taken = {worker.slot for worker in self.workers.values()}
+        return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
     def start(self, key: str, device: str) -> None:
-        """Begin a trial."""
-        order, place = replace(self.order, device=device), self.free_place()
-        process = self._context.Process(target=work_on, args=(order, key, self.agenda.threads), name=f"trial {key}")
+        """Start a process for a trial."""
+        context, slot = replace(self.context, device=device), self.free_slot()
+        arguments = (context, key, self.trial_list.threads)
+        process = self._processes.Process(target=run_in_process, args=arguments, name=f"trial {key}")
         process.start()
-        self.processes[key] = Member(process, place)
+        self.workers[key] = PoolWorker(process, slot)
 
     def wait(self, seconds: float) -> list[str]:
-        """Until one ends, or for a while; write down the failure of one that couldn't. Gives the keys of those that
-        must be started again: the process that forks them is gone, and nobody knows what became of them."""
-        multiprocessing.connection.wait([member.process.sentinel for member in self.processes.values()], seconds)
-        codes = {key: member.process.exitcode for key, member in self.processes.items()}
+        """Wait until a process ends, or for some seconds; record the failures of processes that could not do so.
+
+        Returns:
+            The keys of trials to start again, because the process that forks them is gone and their end is unknown.
+        """
+        multiprocessing.connection.wait([worker.process.sentinel for worker in self.workers.values()], seconds)
+        codes = {key: worker.process.exitcode for key, worker in self.workers.items()}
         unknown = []
         for key, code in codes.items():
             if code is not None:
-                self.processes.pop(key).process.join()
+                self.workers.pop(key).process.join()
                 if code == LOST:
                     unknown.append(key)
                 else:
-                    self._ended(key, code)
+                    self._record_end(key, code)
         return unknown
 
-    def _ended(self, key: str, code: int) -> None:
-        if code in (Outcome.DONE.value, Outcome.BUSY.value, *STOPPED) or self.order.failed(key):
+    def _record_end(self, key: str, code: int) -> None:
+        if code in (Outcome.DONE.value, Outcome.BUSY.value, *STOPPED) or self.context.failed(key):
             return
-        claim = take(self.order.claim_of(key))
-        if claim is None:  # somebody else has taken the trial over already
+        lock = acquire_lock(self.context.lock_path(key))
+        if lock is None:  # another process has taken the trial over already
             return
-        with claim:
-            keep(self.order, self.agenda.trial(key), ended_by(code, self.order.call))
+        with lock:
+            failure = failure_of_exit_code(code, self.context.call)
+            record_failure(self.context, self.trial_list.trial(key), failure)
 
     def stop(self) -> None:
-        """End all: asked to, they release their trials; those that don't are killed and released from here."""
-        for member in self.processes.values():
-            member.process.terminate()
-        for key, member in self.processes.items():
-            member.process.join(PATIENCE_SECONDS)
-            if member.process.is_alive():
-                member.process.kill()
-                member.process.join()
-            claim = take(self.order.claim_of(key))
-            if claim is not None:
-                with claim:
+        """End all processes: SIGTERM lets them release their locks; those that do not end are killed."""
+        for worker in self.workers.values():
+            worker.process.terminate()
+        for key, worker in self.workers.items():
+            worker.process.join(TERMINATE_SECONDS)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            lock = acquire_lock(self.context.lock_path(key))
+            if lock is not None:
+                with lock:  # released at once
                     pass
-        self.processes.clear()
+        self.workers.clear()
 
 
 def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.context.SpawnContext:
-    """Fork from a process that has all imported, where forking is safe."""
+    """Fork from a process that has imported everything, where forking is safe."""
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -165,21 +178,21 @@ def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.co
     return context
 
 
-def work_on(order: Order, key: str, threads: int) -> None:
-    """What a process does: one trial, then it ends with the outcome as its exit code."""
+def run_in_process(context: RunContext, key: str, threads: int) -> None:
+    """Execute one trial and end this process with the outcome as exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal; the first one decides
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, _exit_on_signal)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with computing_with(threads):
-        sys.exit(execute_in_turn(order, key).value)
+    with use_threads(threads):
+        sys.exit(execute_or_wait(context, key).value)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
 def _end_with_parent() -> None:
-    """Nobody would record what becomes of a trial whose parent was killed."""
+    """End when the parent is killed, because nobody would record how the trial ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])

@@ -1,18 +1,18 @@
-"""The engine of a Ray cluster: one task a trial. The run's folder lies on a disk that all nodes share.
+"""The engine for a Ray cluster: one task for each trial. All nodes share the disk that holds the run folder.
 
-When a node is lost, Ray starts its trials elsewhere, and they go on from their checkpoints.
+When a node is lost, Ray starts its trials elsewhere, and they continue from their checkpoints.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from lesionloss.bench.engines.following import LOOK_SECONDS, Follower
-from lesionloss.bench.execute import Order, computing_with, execute_in_turn, keep
-from lesionloss.bench.failures import Failure
-from lesionloss.bench.locks import take
+from lesionloss.bench.bookkeeping.failures import Failure
+from lesionloss.bench.bookkeeping.locks import acquire_lock
+from lesionloss.bench.bookkeeping.trial_list import TrialList
+from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
+from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_failure, use_threads
+from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
-from lesionloss.bench.side_by_side import Need, need_of, threads_of_each
-from lesionloss.bench.trial_list import Agenda
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 
@@ -20,37 +20,58 @@ RETRIES = 3  # of a trial whose worker was lost
 
 
 @dataclass(frozen=True)
-class Ray:
-    """`address`: a cluster that runs, as `ray.init` takes it; None: one is started here. `gpus`: share for a trial."""
+class RayEngine:
+    """Trials as tasks of a Ray cluster.
+
+    Attributes:
+        address: A running cluster, as `ray.init` takes it; None: one is started here.
+        gpus: The share of a GPU that a trial gets.
+    """
 
     address: str | None = None
     gpus: float = 0.0
 
-    def threads(self, need: Need, trials: int) -> int:
-        """As on this machine alone: nodes are taken to be alike."""
-        return 1 if self.address else threads_of_each(need, trials)
+    def threads(self, need: MemoryNeed, trials: int) -> int:
+        """Return one on a cluster; on this machine, all cores divided among the trials that run at once."""
+        return 1 if self.address else threads_per_trial(need, trials)
 
-    def work(self, order: Order, agenda: Agenda, cohort: ListedCohort, watcher: Watcher) -> None:
-        ray = connected(self.address)
-        follower = Follower(order, agenda, watcher)
-        resources = {"num_cpus": agenda.threads, "num_gpus": self.gpus, "memory": need_of(cohort, agenda).total}
-        task = ray.remote(remote_trial).options(max_retries=RETRIES, retry_exceptions=False, **resources)
-        left = [trial.key for trial in agenda.trials if not order.done(trial.key)]
-        waiting = {task.remote(order, key, agenda.threads): key for key in left}
+    def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
+        """Execute all open trials.
+
+        Raises:
+            UsageError: Ray is not installed, or no cluster answers.
+        """
+        ray = connect(self.address)
+        follower = StatusFollower(context, trial_list, watcher)
+        resources = {
+            "num_cpus": trial_list.threads,
+            "num_gpus": self.gpus,
+            "memory": memory_need(cohort, trial_list).total,
+        }
+        task = ray.remote(run_in_worker).options(max_retries=RETRIES, retry_exceptions=False, **resources)
+        keys = [trial.key for trial in trial_list.trials if not context.done(trial.key)]
+        waiting = {task.remote(context, key, trial_list.threads): key for key in keys}
         try:
             while waiting:
-                ended, _ = ray.wait(list(waiting), timeout=LOOK_SECONDS)
+                ended, _ = ray.wait(list(waiting), timeout=POLL_SECONDS)
                 for ref in ended:
-                    finish(ray, ref, order, agenda, waiting.pop(ref))
-                follower.look()
+                    _record_end(ray, ref, context, trial_list, waiting.pop(ref))
+                follower.poll()
         finally:
             for ref in waiting:
                 ray.cancel(ref, force=True)
-            follower.look(now=True)
+            follower.poll(now=True)
 
 
-def connected(address: str | None) -> Any:
-    """The module, connected to a cluster. Raises UsageError where Ray isn't installed or no cluster answers."""
+def connect(address: str | None) -> Any:
+    """Return the module `ray`, connected to a cluster.
+
+    Args:
+        address: A running cluster; None: start one on this machine.
+
+    Raises:
+        UsageError: Ray is not installed, or no cluster answers.
+    """
     try:
         import ray
     except ImportError as error:
@@ -64,21 +85,21 @@ def connected(address: str | None) -> Any:
     return ray
 
 
-def remote_trial(order: Order, key: str, threads: int) -> int:
-    """What a worker does: one trial, with as many threads as every other of the run has."""
-    with computing_with(threads):
-        return execute_in_turn(order, key).value
+def run_in_worker(context: RunContext, key: str, threads: int) -> int:
+    """Execute one trial in a Ray worker, with as many threads as every other of the run."""
+    with use_threads(threads):
+        return execute_or_wait(context, key).value
 
 
-def finish(ray: Any, ref: Any, order: Order, agenda: Agenda, key: str) -> None:
-    """Take a task's result; of one that was lost too often, write down that it failed."""
+def _record_end(ray: Any, ref: Any, context: RunContext, trial_list: TrialList, key: str) -> None:
+    """Take a task's result; record the failure of one that was lost too often."""
     try:
         ray.get(ref)
     except ray.exceptions.RayError as error:
-        claim = take(order.claim_of(key))
-        if claim is None or order.done(key):
+        lock = acquire_lock(context.lock_path(key))
+        if lock is None or context.done(key):
             return
-        with claim:
-            lost = isinstance(error, ray.exceptions.OutOfMemoryError)
-            text = f"{type(error).__name__}: {error}"
-            keep(order, agenda.trial(key), Failure("out of memory" if lost else "killed", text, order.call))
+        with lock:
+            cause = "out of memory" if isinstance(error, ray.exceptions.OutOfMemoryError) else "killed"
+            failure = Failure(cause, f"{type(error).__name__}: {error}", context.call)
+            record_failure(context, trial_list.trial(key), failure)

@@ -1,7 +1,7 @@
-"""The engine of a Slurm cluster: an array of workers, each going through the trials that are open until none is left.
+"""The engine for a Slurm cluster: an array of workers, each executing open trials until none is left.
 
-The run's folder lies on a disk that all nodes share. A worker that is preempted or runs out of its time is queued
-again, and its trial goes on from the checkpoint, there or by another worker.
+All nodes share the disk that holds the run folder. A worker that is preempted or reaches its time limit is queued
+again, and its trial continues from the checkpoint, in that worker or another one.
 """
 
 import logging
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from lesionloss.bench.engines.following import LOOK_SECONDS, Follower
-from lesionloss.bench.engines.local import Local
-from lesionloss.bench.execute import Order
-from lesionloss.bench.run_cohort import ListedCohort, found_cohort
-from lesionloss.bench.side_by_side import Need, need_of
-from lesionloss.bench.trial_list import Agenda, read_agenda
-from lesionloss.bench.watcher import Silent, Watcher
+from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
+from lesionloss.bench.engines.local import LocalEngine
+from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
+from lesionloss.bench.execute_trial import RunContext
+from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
+from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
+from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.training.execution import GIB
 
@@ -26,95 +26,112 @@ NAMED_BY_SUBMITIT = ("timeout_min", "nodes", "cpus_per_task", "gpus_per_node", "
 
 
 @dataclass(frozen=True)
-class Slurm:
-    """`workers`: jobs of the array; `settings`: options of sbatch; `jobs`: trials that a worker does at a time (None:
-    one). `cluster`: "slurm", or "local" for plain processes of this machine in its place."""
+class SlurmEngine:
+    """Trials in the jobs of a Slurm array.
+
+    Attributes:
+        workers: Jobs of the array.
+        settings: Options of sbatch.
+        jobs: Trials at a time in each worker; None: one.
+        cluster: `slurm`, or `local` for plain processes of this machine instead.
+    """
 
     workers: int = 4
     settings: tuple[tuple[str, str | int], ...] = ()
     jobs: int | None = None
     cluster: str = "slurm"
 
-    def threads(self, need: Need, trials: int) -> int:
-        """What the options ask for each worker, divided among its trials; else one."""
+    def threads(self, need: MemoryNeed, trials: int) -> int:
+        """Return the CPUs that the settings give each worker, divided among its trials; else one."""
         return max(1, int(dict(self.settings).get("cpus_per_task", 1)) // (self.jobs or 1))
 
-    def work(self, order: Order, agenda: Agenda, cohort: ListedCohort, watcher: Watcher) -> None:
-        left = sum(not order.done(trial.key) for trial in agenda.trials)
+    def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
+        """Submit the array and wait until it is done.
+
+        Raises:
+            UsageError: submitit or Slurm is missing, or a setting is wrong.
+        """
+        left = sum(not context.done(trial.key) for trial in trial_list.trials)
         if not left:
             return
         workers = min(self.workers, left)
-        executor = self._executor(order, agenda, need_of(cohort, agenda), workers)
-        follower = Follower(order, agenda, watcher)
-        jobs = executor.map_array(Worker(order, self.jobs or 1), range(workers))
+        executor = self._executor(context, trial_list, memory_need(cohort, trial_list), workers)
+        follower = StatusFollower(context, trial_list, watcher)
+        jobs = executor.map_array(SlurmWorker(context, self.jobs or 1), range(workers))
         number = jobs[0].job_id.partition("_")[0]
-        watcher.note(f"{workers} workers as {self.cluster} job {number}, logs in {order.folder}/slurm")
-        watcher.note("Ctrl-C ends the watching, not the workers")
+        watcher.note(f"{workers} workers as {self.cluster} job {number}, logs in {context.folder}/slurm")
+        watcher.note("Ctrl-C stops watching; the workers go on")
         while not all(job.done() for job in jobs):
-            time.sleep(LOOK_SECONDS)
-            follower.look()
-        follower.look(now=True)
+            time.sleep(POLL_SECONDS)
+            follower.poll()
+        follower.poll(now=True)
         for job in jobs:
             error = job.exception()
             if error is not None:
-                watcher.note(f"worker {job.job_id} ended badly: {str(error).strip().splitlines()[-1]}")
+                watcher.note(f"worker {job.job_id} failed: {str(error).strip().splitlines()[-1]}")
 
-    def _executor(self, order: Order, agenda: Agenda, need: Need, workers: int) -> Any:
+    def _executor(self, context: RunContext, trial_list: TrialList, need: MemoryNeed, workers: int) -> Any:
         try:
             import submitit
         except ImportError as error:
             raise UsageError("--engine slurm needs submitit: pip install 'lesionloss[slurm]'") from error
-        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every look where there is no accounting
+        logging.getLogger("submitit").setLevel(logging.ERROR)  # it warns at every poll where there is no accounting
         try:
-            executor = submitit.AutoExecutor(order.folder / "slurm", cluster=self.cluster)
+            executor = submitit.AutoExecutor(context.folder / "slurm", cluster=self.cluster)
         except RuntimeError as error:
             raise UsageError(f"no Slurm here: {error}") from error
-        side = self.jobs or 1
-        ours = {
+        jobs = self.jobs or 1
+        defaults = {
             "name": "lesionloss",
             "timeout_min": 24 * 60,
-            "cpus_per_task": agenda.threads * side,
-            "mem_gb": max(1, -(-need.total * side // GIB)),
+            "cpus_per_task": trial_list.threads * jobs,
+            "mem_gb": max(1, -(-need.total * jobs // GIB)),
             "slurm_array_parallelism": workers,
             "slurm_additional_parameters": {"requeue": True},
         }
-        asked = {key if key in NAMED_BY_SUBMITIT else f"slurm_{key}": value for key, value in self.settings}
+        given = {key if key in NAMED_BY_SUBMITIT else f"slurm_{key}": value for key, value in self.settings}
         try:
-            executor.update_parameters(**(ours | asked))
+            executor.update_parameters(**(defaults | given))
         except (NameError, TypeError, ValueError) as error:
             raise UsageError(f"--slurm: {error}") from error
         return executor
 
 
 @dataclass(frozen=True)
-class Worker:
-    """What a job of the array does: the local engine on its node, until nothing is open."""
+class SlurmWorker:
+    """A job of the array: the local engine on its node, until no trial is open."""
 
-    order: Order
+    context: RunContext
     jobs: int
 
     def __call__(self, number: int) -> int:
-        """Do what is left; gives the process id, for the log.
+        """Execute open trials; return the process id, for the log.
 
-        Slurm asks to end by SIGTERM, which submitit ignores; here the trials are released before the job is killed.
+        Slurm sends SIGTERM, which submitit ignores; here the trials are released before the job is killed.
         """
-        signal.signal(signal.SIGTERM, _leave)
-        Local(self.jobs).work(self.order, read_agenda(self.order.folder), found_cohort(self.order.folder), Silent())
+        signal.signal(signal.SIGTERM, _exit_on_signal)
+        folder = self.context.folder
+        engine = LocalEngine(self.jobs)
+        engine.run_trials(self.context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
         return os.getpid()
 
     def checkpoint(self, number: int) -> Any:
-        """Called by submitit when the time is over or the job is preempted: the same again, later."""
+        """Queue the same work again; submitit calls this when the time is over or the job is preempted."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, number)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def setting(text: str) -> tuple[str, str | int]:
-    """`partition=gpu`. Raises UsageError for anything else."""
+def parse_setting(text: str) -> tuple[str, str | int]:
+    """Read an option of sbatch such as `partition=gpu`.
+
+    Raises:
+        UsageError: The text is not KEY=VALUE.
+    """
     key, equals, value = text.partition("=")
     key = key.strip().replace("-", "_").removeprefix("slurm_")
     if not equals or not key.isidentifier():

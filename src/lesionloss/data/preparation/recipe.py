@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
+from lesionloss.core.validation_errors import explain_validation_error
 
-# The name that the step `subtract` had in 0.1.
-FORMER_SUBTRACT = "difference"
 STEPS = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
 Step = Literal["register", "n4", "brain", "resample", "crop", "normalise", "subtract"]
+FORMER_STEPS = {"difference": "subtract"}  # steps of version 0.1
 Edge = Annotated[float, Field(ge=0.05, le=50)]
 Side = Annotated[int, Field(ge=8, le=4096)]
 
@@ -141,27 +140,6 @@ def make_recipe(record: Mapping[str, object], where: str) -> PreparationRecipe:
     try:
         return PreparationRecipe.model_validate(record)
     except ValidationError as error:
-        raise UsageError(f"{where}: " + "; ".join(_explain(dict(item)) for item in error.errors())) from error
-
-
-def _explain(item: Mapping[str, Any]) -> str:
-    """One error of pydantic as `key: what is wrong`, with the nearest known name for an unknown one."""
-    path = [str(part) for part in item["loc"] if not str(part).startswith("tuple[")]
-    key = ".".join(path)
-    if item["type"] == "extra_forbidden":
-        return f"unknown key {key}; {nearest(path[-1], _known(path[:-1]))}"
-    if item["type"] == "literal_error" and path[0] == "steps":
-        if item["input"] == FORMER_SUBTRACT:
-            return f"{key}: the step {FORMER_SUBTRACT!r} of version 0.1 is called 'subtract' now; rename it"
-        return f"{key}: no step is named {item['input']!r}; {nearest(str(item['input']), list(STEPS))}"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    value = f", got {item['input']!r}" if item["type"] != "value_error" else ""
-    return f"{key}: {message}{value}" if key else message + value
-
-
-def _known(path: list[str]) -> list[str]:
-    part: type[BaseModel] = PreparationRecipe
-    for name in path:
-        inner = {(field.alias or key): field.annotation for key, field in part.model_fields.items()}[name]
-        part = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else part
-    return [field.alias or key for key, field in part.model_fields.items()]
+        raise UsageError(
+            explain_validation_error(error, PreparationRecipe, where, former_names=FORMER_STEPS)
+        ) from error

@@ -18,7 +18,7 @@ from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, t
 from lesionloss.data.volume import Affine
 from lesionloss.inference.predict.predict_inputs import Source
 from lesionloss.inference.predict.remarks import of_grid, of_prepared, of_steps
-from lesionloss.networks.bundle import Record
+from lesionloss.networks.bundle import BundleRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Ready:
         return to_original_grid(array, self.case)
 
 
-def make_ready(source: Source, record: Record, register: bool | None = None) -> Ready:
+def make_ready(source: Source, record: BundleRecord, register: bool | None = None) -> Ready:
     """Read a case and prepare it as the model's training cases were.
 
     Visits on different grids are registered, the baseline to the follow-up; `register` True does so on one grid too,
@@ -73,7 +73,7 @@ def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
         ) from error
 
 
-def _prepared(source: Source, recipe: PreparationRecipe, record: Record, register: bool | None) -> Ready:
+def _prepared(source: Source, recipe: PreparationRecipe, record: BundleRecord, register: bool | None) -> Ready:
     assert source.cohort is not None
     assert source.files is not None
     of_nifti = source.cohort.layout.read is None

@@ -1,4 +1,4 @@
-"""What the layers of published checkpoints are called here: one function per layout, their name to ours or None."""
+"""Layer names of published checkpoints: one function per layout, from their name to ours or None."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ _HEADS = {"out_conv_1": "head_baseline", "out_conv_2": "head_followup", "out_con
 
 
 def same_name(theirs: str) -> str | None:
-    """Checkpoints of this package: every name is ours."""
+    """Return the name unchanged: for checkpoints of this package."""
     return theirs
 
 
 def coactseg_name(theirs: str) -> str | None:
-    """CoactSeg's `vnet_best_model.pth`, and those of HyTver's code, for `longitudinal_vnet`.
+    """Map CoactSeg's `vnet_best_model.pth` and the files of HyTver's code to `longitudinal_vnet`.
 
-    HyTver's cross-attention layers are in its files, but nothing in its code calls them: they have no name here.
+    HyTver's cross-attention layers are in its files, but its code never calls them; they have no counterpart.
     """
     part, _, rest = theirs.partition(".")
     block, _, inner = rest.partition(".")
@@ -38,7 +38,7 @@ def coactseg_name(theirs: str) -> str | None:
 
 
 def coactseg_single_name(theirs: str) -> str | None:
-    """The same files for `vnet`: all but the branches and heads at full resolution, which `vnet` has no place for."""
+    """Map the same files to `vnet`, which lacks the branches and heads at full resolution."""
     ours = coactseg_name(theirs)
     if ours is None or ".convolutions.shortcut." in ours:
         return None
@@ -53,7 +53,7 @@ def coactseg_single_name(theirs: str) -> str | None:
 
 
 def resnet34_name(theirs: str) -> str | None:
-    """Published ResNet-34 classifiers, for the encoder of `resnet34_unet`; the classifier itself has no place."""
+    """Map published ResNet-34 classifiers to the encoder of `resnet34_unet`; their last layer has no counterpart."""
     return None if theirs.startswith("fc.") else f"encoder.{theirs}"
 
 

@@ -1,7 +1,7 @@
-"""The method without a network: what any trained network has to beat.
+"""The method without training: a threshold on the smoothed difference of the visits.
 
-The z-scored difference of the visits, smoothed in plane, above a threshold, where the follow-up is bright for a brain,
-in components that are large enough.
+It marks voxels whose z-scored difference, smoothed in plane, is above a threshold and whose follow-up is bright, in
+components that are large enough. Every trained network should score better.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,14 @@ _COARSE = 1.5  # an axis whose spacing is this many times the finest is through-
 
 @dataclass(frozen=True)
 class DifferenceSettings:
-    """Standard deviation of the smoothing in mm, thresholds in z-scores, smallest component in mm³."""
+    """Settings of the method.
+
+    Attributes:
+        smoothing_mm: Standard deviation of the Gaussian filter in mm.
+        threshold: Smallest difference in z-scores.
+        bright: Smallest follow-up intensity in z-scores.
+        smallest_mm3: Components up to this volume in mm³ are removed.
+    """
 
     smoothing_mm: float = 1.0
     threshold: float = 1.0
@@ -26,7 +33,15 @@ class DifferenceSettings:
 
 
 def difference_mask(case: PreparedCase, settings: DifferenceSettings) -> NDArray[np.bool_]:
-    """New-lesion mask (X, Y, Z) from image (3, X, Y, Z) without learning anything."""
+    """Mark new lesions without a network.
+
+    Args:
+        case: A case with the image channels baseline, follow-up and difference, (3, X, Y, Z).
+        settings: Smoothing and thresholds.
+
+    Returns:
+        The mask (X, Y, Z).
+    """
     import cc3d
     from scipy import ndimage
 

@@ -1,4 +1,4 @@
-"""What is kept of a trial that did not end well: RUN/trials/KEY.failed, and why."""
+"""The record of a failed trial in RUN/trials/KEY.failed: cause, traceback and history so far."""
 
 import errno
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionloss.bench.locks import new_holder
+from lesionloss.bench.bookkeeping.locks import new_holder
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.files import whole_folder
 from lesionloss.runs.run_files import read_json
@@ -19,8 +19,13 @@ CAUSES = ("not finite", "out of memory", "disk full", "killed", "error")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial has no result. `cause`: one of CAUSES; `text`: the whole traceback, its last line says the reason;
-    `call`: the call of `bench` in which it happened."""
+    """Why a trial has no result.
+
+    Attributes:
+        cause: One of CAUSES.
+        text: The traceback.
+        call: Identifies the call of `bench` in which it happened.
+    """
 
     cause: str
     text: str
@@ -28,13 +33,13 @@ class Failure:
 
     @property
     def reason(self) -> str:
-        """The last line."""
+        """The last line of the traceback."""
         lines = [line.strip() for line in self.text.splitlines() if line.strip()]
         return lines[-1] if lines else self.cause
 
 
 def cause_of(error: BaseException) -> str:
-    """One of CAUSES: what kind of mishap an exception is, or was made of."""
+    """Return the one of CAUSES that fits an exception or what it was raised from."""
     for each in _chain(error):
         if type(each).__name__ == "TrainingFailed":
             return "not finite"
@@ -53,10 +58,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def ended_by(code: int, call: str) -> Failure:
-    """The failure of a process that ended with `code` (negative: a signal) and could not say why itself."""
+def failure_of_exit_code(code: int, call: str) -> Failure:
+    """Return the failure of a process that ended without a record of its own.
+
+    Args:
+        code: Its exit code; negative: the signal that ended it.
+        call: The call of `bench`.
+    """
     if code >= 0:
-        return Failure("error", f"its process ended with exit code {code} and said nothing", call)
+        return Failure("error", f"its process ended with exit code {code} without a message", call)
     number = -code
     try:
         name = signal.Signals(number).name
@@ -67,11 +77,12 @@ def ended_by(code: int, call: str) -> Failure:
 
 
 def failed_folder(folder: Path, key: str) -> Path:
+    """Return where the failure of a trial is recorded."""
     return folder / "trials" / f"{key}.failed"
 
 
 def read_failure(folder: Path, key: str) -> Failure | None:
-    """What is kept of a failed trial; None where it has not failed."""
+    """Read the failure of a trial; None where it has not failed."""
     place = failed_folder(folder, key)
     note = place / "failed.txt"
     if not place.is_dir():
@@ -80,25 +91,29 @@ def read_failure(folder: Path, key: str) -> Failure | None:
         text = note.read_text(encoding="utf-8", errors="replace")
         record = read_json(place / FILE)
     except (OSError, LesionLossError):
-        return Failure("error", "no reason was kept", "")
+        return Failure("error", "no reason was recorded", "")
     return Failure(str(record.get("cause", "error")), text, str(record.get("call", "")))
 
 
-def forget_failure(folder: Path, key: str) -> None:
-    """Remove what an earlier try has left: the trial begins again."""
+def remove_failure(folder: Path, key: str) -> None:
+    """Remove the record of an earlier attempt."""
     shutil.rmtree(failed_folder(folder, key), ignore_errors=True)
 
 
-def keep_failure(folder: Path, key: str, trial_toml: str, failure: Failure) -> None:
-    """Keep the trial, the reason and the history so far, and drop the rest. Raises OSError where even that fails."""
+def write_failure(folder: Path, key: str, trial_toml: str, failure: Failure) -> None:
+    """Record the trial, the reason and the history so far, and remove the unfinished rest.
+
+    Raises:
+        OSError: Even that can't be written.
+    """
     unfinished = folder / "trials" / f"{key}.partial"
     history = unfinished / "history.csv"
     rows = history.read_text(encoding="utf-8") if history.is_file() else ""
-    shutil.rmtree(unfinished, ignore_errors=True)  # first, since the disk may be full
-    forget_failure(folder, key)
-    who = new_holder()
+    shutil.rmtree(unfinished, ignore_errors=True)  # first, because the disk may be full
+    remove_failure(folder, key)
+    holder = new_holder()
     record: dict[str, str | float] = {"cause": failure.cause, "reason": failure.reason, "call": failure.call}
-    record |= {"host": who.host, "when": who.since}
+    record |= {"host": holder.host, "when": holder.since}
     with whole_folder(failed_folder(folder, key)) as place:
         (place / "trial.toml").write_text(trial_toml, encoding="utf-8")
         (place / "failed.txt").write_text(failure.text.rstrip() + "\n", encoding="utf-8")

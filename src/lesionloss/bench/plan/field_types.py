@@ -1,4 +1,4 @@
-"""The words of a plan that are names or texts: each is checked by whoever knows it, and kept in canonical form."""
+"""The types of a plan's values: the module that defines a name or text checks it and gives its canonical form."""
 
 from typing import Annotated
 

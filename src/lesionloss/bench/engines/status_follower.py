@@ -1,34 +1,35 @@
-"""What the watcher of a run is told while trials go on in other processes: read from the run's folder."""
+"""Notify the watcher of a run while trials run in other processes: the status is read from the run folder."""
 
 import time
 from dataclasses import dataclass, field
 
-from lesionloss.bench.execute import Order
-from lesionloss.bench.status import Status, StatusReader, TrialStatus
-from lesionloss.bench.trial_list import Agenda
+from lesionloss.bench.bookkeeping.status import Status, StatusReader, TrialStatus
+from lesionloss.bench.bookkeeping.trial_list import TrialList
+from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.watcher import Watcher
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 @dataclass
-class Follower:
-    """Looks at the folder now and then, and tells of every trial that ended since."""
+class StatusFollower:
+    """Reads the status regularly and notifies the watcher of every trial that ended since."""
 
-    order: Order
-    agenda: Agenda
+    context: RunContext
+    trial_list: TrialList
     watcher: Watcher
     _reader: StatusReader = field(init=False)
     _ended: set[str] = field(default_factory=set)
     _last: float = 0.0
 
     def __post_init__(self) -> None:
-        self._reader = StatusReader(self.order.folder, self.agenda)
+        """Note the trials that ended before."""
+        self._reader = StatusReader(self.context.folder, self.trial_list)
         self._ended = {trial.key for trial in self._reader.read().trials if trial.state in ("done", "failed")}
 
-    def look(self, *, now: bool = False) -> None:
-        """Tell the watcher how the run stands, unless it has just been told."""
-        if not now and time.monotonic() - self._last < LOOK_SECONDS:
+    def poll(self, *, now: bool = False) -> None:
+        """Notify the watcher of the status, at most every POLL_SECONDS; `now`: in any case."""
+        if not now and time.monotonic() - self._last < POLL_SECONDS:
             return
         status = self._reader.read()
         for trial in status.trials:
@@ -36,11 +37,11 @@ class Follower:
                 self._ended.discard(trial.key)  # one that failed before is tried again
             elif trial.key not in self._ended:
                 self._ended.add(trial.key)
-                self._tell(trial, status)
-        self.watcher.standing(status)
+                self._notify(trial, status)
+        self.watcher.status(status)
         self._last = time.monotonic()
 
-    def _tell(self, trial: TrialStatus, status: Status) -> None:
+    def _notify(self, trial: TrialStatus, status: Status) -> None:
         if trial.state == "failed":
             self.watcher.note(f"failed ({trial.cause}): {trial.title}: {trial.reason}")
         else:
@@ -49,9 +50,9 @@ class Follower:
         self.watcher.trial_ended(trial, status)
 
     def _warnings(self, key: str) -> list[str]:
-        """What a finished trial's log warns of."""
+        """The warnings in a finished trial's log."""
         try:
-            text = (self.order.folder / "trials" / key / "log.txt").read_text(encoding="utf-8")
+            text = (self.context.folder / "trials" / key / "log.txt").read_text(encoding="utf-8")
         except OSError:
             return []
         return [line for line in text.splitlines() if line.startswith("warning: ")]

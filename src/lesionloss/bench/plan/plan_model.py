@@ -1,4 +1,4 @@
-"""A plan: what is asked, declared before the data are seen. TOML on disk, checked as a whole before anything runs."""
+"""The plan as a checked record: read from TOML, checked as a whole before anything runs, written back with defaults."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -8,23 +8,32 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from lesionloss.bench.folder_names import dataset_slug, distinct, network_slug
-from lesionloss.bench.plan_parts import Curves, Data, Inference, Network, Part, Training
-from lesionloss.bench.plan_reading import explained, preset_record, presets, read
-from lesionloss.bench.plan_texts import LossText, MetricName, TestName
+from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
+from lesionloss.bench.plan.folder_names import dataset_folder, folder_name, number_repeated
+from lesionloss.bench.plan.sections import (
+    CurvesSection,
+    DataSection,
+    InferenceSection,
+    NetworkSection,
+    PlanSection,
+    TrainingSection,
+)
+from lesionloss.bench.plan.toml_files import BASED_ON, FORMER_NAMES, list_presets, read_plan_text, read_preset
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import sha256_of
 from lesionloss.core.ranges import Positive
+from lesionloss.core.validation_errors import explain_validation_error
 
-__all__ = ["Curves", "Data", "Inference", "Network", "Part", "Plan", "Training", "presets"]
 
+class Plan(PlanSection):
+    """Which losses are compared, on what data, with which network, how often, and by which metric.
 
-class Plan(Part):
-    """Which losses are compared, on what, with which network, how often, and by what they are judged.
-
-    `folds_file`: folds to take instead of made ones: those of `save_folds`, nnU-Net's splits_final.json, or a list of
-    validation cases (one fold). `losses_files`: Python files with losses of one's own, relative to the plan. `datasets`
-    and `networks`, several at once, stand instead of `data` and `network`: each pair of them is a run of its own.
+    Attributes:
+        losses_files: Python files with losses of the user's own, relative to the plan.
+        folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
+            a list of validation cases (one fold).
+        datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
+        networks: Several networks, instead of `network`.
     """
 
     name: str
@@ -39,18 +48,18 @@ class Plan(Part):
     fold_seed: int = 0
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
-    data: Data = Data()
-    datasets: tuple[Data, ...] = ()
-    network: Network = Network()
-    networks: tuple[Network, ...] = ()
-    training: Training = Training()
-    inference: Inference = Inference()
-    curves: Curves = Curves()
+    data: DataSection = DataSection()
+    datasets: tuple[DataSection, ...] = ()
+    network: NetworkSection = NetworkSection()
+    networks: tuple[NetworkSection, ...] = ()
+    training: TrainingSection = TrainingSection()
+    inference: InferenceSection = InferenceSection()
+    curves: CurvesSection = CurvesSection()
 
     @model_validator(mode="before")
     @classmethod
-    def _with_losses(cls, record: Any) -> Any:
-        """The user's losses have to be known before the texts that name them are read."""
+    def _load_losses_files(cls, record: Any) -> Any:
+        """Register the user's losses before the texts that name them are checked."""
         from lesionloss.losses.registry import load_user_file
 
         files = record.get("losses_files", ()) if isinstance(record, Mapping) else ()
@@ -60,20 +69,20 @@ class Plan(Part):
         return record
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Plan":
+    def _check_consistency(self) -> "Plan":
         if self.baseline_loss not in self.losses:
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
         if self.training.pretrain and self.network.start_from:
-            raise ValueError("training.pretrain and network.start_from both say what to begin with; leave one out")
+            raise ValueError("training.pretrain and network.start_from both give initial weights; leave one out")
         if self.folds < 2 and not self.folds_file:
-            raise ValueError("folds must be 2 or more; one fold needs a folds_file that says who is tested")
+            raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
         for name, metric in (("primary_metric", self.primary_metric), *(("curves", m) for m in self.curves.metrics)):
             if metric not in self.metrics:
                 raise ValueError(f"{name} {metric!r} is not one of metrics")
         for name, values in (("losses", self.losses), ("seeds", self.seeds), ("metrics", self.metrics)):
-            twice = sorted({str(value) for value in values if values.count(value) > 1})
-            if twice:
-                raise ValueError(f"{name} names {', '.join(twice)} twice")
+            repeated = sorted({str(value) for value in values if values.count(value) > 1})
+            if repeated:
+                raise ValueError(f"{name} names {', '.join(repeated)} twice")
         for one, several in (("data", self.datasets), ("network", self.networks)):
             if several and getattr(self, one) != type(getattr(self, one))():
                 raise ValueError(f"give {one} or {'datasets' if one == 'data' else 'networks'}, not both")
@@ -83,15 +92,25 @@ class Plan(Part):
 
     @staticmethod
     def load(path: str | Path) -> "Plan":
-        """Read a TOML file. Raises UsageError with all errors at once, each with its key."""
+        """Read a plan from a TOML file.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The checked plan.
+
+        Raises:
+            UsageError: There is no such file, or it is wrong; the message names all errors with their keys.
+        """
         path = Path(path)
         if not path.is_file():
-            raise UsageError(f"no plan {path}; give a TOML file or one of the presets {', '.join(presets())}")
+            raise UsageError(f"no plan {path}; give a TOML file or one of the presets {', '.join(list_presets())}")
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(f"{path} is not text in UTF-8: {error}") from error
-        record = read(text, str(path))
+        record = read_plan_text(text, str(path))
         files = record.get("losses_files")
         if isinstance(files, list):
             record["losses_files"] = [str(path.resolve().parent / str(file)) for file in files]
@@ -99,19 +118,39 @@ class Plan(Part):
 
     @staticmethod
     def preset(name: str) -> "Plan":
-        """A plan that comes with the package. Raises UsageError for an unknown name."""
-        return _validated(preset_record(name), f"preset {name}")
+        """Return a plan that comes with the package.
+
+        Args:
+            name: One of `list_presets()`.
+
+        Returns:
+            The checked plan.
+
+        Raises:
+            UsageError: No preset has this name.
+        """
+        return _validated(read_preset(name), f"preset {name}")
 
     def changed(self, changes: Mapping[str, object]) -> "Plan":
-        """This plan with other values for some keys, checked again. Raises UsageError."""
+        """Return this plan with other values for some keys, checked again.
+
+        Args:
+            changes: New values by key, such as `{"seeds": (1, 2)}`; a section is replaced as a whole.
+
+        Returns:
+            The changed plan.
+
+        Raises:
+            UsageError: The changed plan is wrong; the message names all errors with their keys.
+        """
         return _validated(self.model_dump() | dict(changes), f"plan {self.name}")
 
     def to_toml(self) -> str:
-        """The whole plan, defaults included: `Plan.load` reads it back."""
+        """Return the whole plan, defaults included, as `Plan.load` reads it back."""
         return tomli_w.dumps(self.declared())
 
     def declared(self) -> dict[str, Any]:
-        """All keys and values, as TOML holds them; what stands instead of another is alone."""
+        """Return all keys and values as TOML holds them; of two keys that exclude each other, the one in use."""
         record = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         if self.training.epochs:
             del record["training"]["steps"]
@@ -119,32 +158,36 @@ class Plan(Part):
             del record[one if record[several] else several]
         return record
 
-    def same_as(self, other: "Plan") -> tuple[str, ...]:
-        """The keys in which two plans differ; files with losses are compared by content."""
-        ours, theirs = (plan.declared() | {"losses_files": plan.contents()} for plan in (self, other))
+    def changed_keys(self, other: "Plan") -> tuple[str, ...]:
+        """Return the keys in which two plans differ; files with losses are compared by content."""
+        ours, theirs = (plan.declared() | {"losses_files": plan.loss_file_hashes()} for plan in (self, other))
         return tuple(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
 
-    def contents(self) -> list[str]:
-        """Hashes of the files with losses."""
+    def loss_file_hashes(self) -> list[str]:
+        """Return the SHA-256 digests of the files with losses, sorted."""
         return sorted(sha256_of(Path(file)) for file in self.losses_files)
 
     def runs(self) -> dict[str, "Plan"]:
-        """The plans of one data set and one network each, by the names of their folders; itself, as "", for one."""
+        """Return the plans of one data set and one network each, by the names of their folders.
+
+        A plan of one data set and one network returns itself under the name "".
+        """
         datasets, networks = self.datasets or (self.data,), self.networks or (self.network,)
         if not self.datasets and not self.networks:
             return {"": self}
-        names = [distinct([dataset_slug(d) for d in datasets]), distinct([network_slug(n.text) for n in networks])]
-        alone = {"datasets": (), "networks": ()}
+        dataset_names = number_repeated([dataset_folder(dataset) for dataset in datasets])
+        network_names = number_repeated([folder_name(network.text) for network in networks])
+        single = {"datasets": (), "networks": ()}
         return {
-            f"{dataset_name}--{network_name}": self.model_copy(update=alone | {"data": dataset, "network": network})
+            f"{dataset_name}--{network_name}": self.model_copy(update=single | {"data": dataset, "network": network})
             for (dataset_name, dataset), (network_name, network) in product(
-                zip(names[0], datasets, strict=True), zip(names[1], networks, strict=True)
+                zip(dataset_names, datasets, strict=True), zip(network_names, networks, strict=True)
             )
         }
 
 
-def _check_sides(network: str, training: Training, inference: Inference) -> None:
-    """Raises ValueError for a patch or window that the network can't take.
+def _check_sides(network: str, training: TrainingSection, inference: InferenceSection) -> None:
+    """Raise ValueError for a patch or window that the network can't take.
 
     A patch of one slice, its last side 1, trains a network for slices on volumes.
     """
@@ -164,15 +207,16 @@ def _validated(record: Mapping[str, object], where: str) -> Plan:
     try:
         plan = Plan.model_validate(record)
     except ValidationError as error:
-        raise UsageError(explained(error, Plan, where)) from error
+        message = explain_validation_error(error, Plan, where, former_names=FORMER_NAMES, other_keys=[BASED_ON])
+        raise UsageError(message) from error
     return with_used_files(plan)
 
 
 def with_used_files(plan: Plan) -> Plan:
-    """The plan with all loaded files whose losses it names among its `losses_files`."""
+    """Return the plan with every loaded file whose losses it uses among its `losses_files`."""
     from lesionloss.losses.spec import user_files_of
 
     used = {file.sha256: str(file.path) for text in plan.losses for file in user_files_of(text)}
-    known = set(plan.contents())
-    more = [path for digest, path in used.items() if digest not in known]
-    return plan.model_copy(update={"losses_files": (*plan.losses_files, *more)}) if more else plan
+    known = set(plan.loss_file_hashes())
+    added = [path for digest, path in used.items() if digest not in known]
+    return plan.model_copy(update={"losses_files": (*plan.losses_files, *added)}) if added else plan

@@ -1,28 +1,38 @@
-"""The plan in the run's folder, with all that it needs: files of losses are copied beside it."""
+"""Store a plan in its run folder with everything it needs: copies of the files with losses, shared prepared cases."""
 
 import shutil
 from pathlib import Path
 
-from lesionloss.bench.plan import Plan, with_used_files
+from lesionloss.bench.plan.plan_model import Plan, with_used_files
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import UNFINISHED, create_text, whole_file
 from lesionloss.runs.results import RUNS
+from lesionloss.runs.run_files import refuse_former_run
 
 LOSSES = "losses"
 
 
-def claim(plan: Plan, folder: Path) -> bool:
-    """Store the plan in the run folder; False where it is there already, from another call.
+def store_plan(plan: Plan, folder: Path) -> bool:
+    """Store the plan in the run folder.
 
-    Raises UsageError when another plan or something else is there.
+    Args:
+        plan: The plan of one run.
+        folder: The run folder; it may be missing.
+
+    Returns:
+        Whether this call stored it; False where an earlier call did.
+
+    Raises:
+        UsageError: The folder holds another plan, something else, or a run of version 0.1.
     """
+    refuse_former_run(folder)
     stored, plan = folder / "plan.toml", with_used_files(plan)
     if not stored.exists():
         if _holds_something(folder):
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
-        if create_text(stored, with_copies(plan, folder).to_toml()):
+        if create_text(stored, _with_copied_losses(plan, folder).to_toml()):
             return True
-    changed = plan.same_as(Plan.load(stored))
+    changed = plan.changed_keys(Plan.load(stored))
     if changed:
         raise UsageError(
             f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
@@ -37,12 +47,12 @@ def _holds_something(folder: Path) -> bool:
     return any(not path.name.startswith(UNFINISHED) and path.name != LOSSES for path in folder.iterdir())
 
 
-def with_copies(plan: Plan, folder: Path) -> Plan:
-    """The plan with its files of losses copied to `folder`/losses and named from there."""
+def _with_copied_losses(plan: Plan, folder: Path) -> Plan:
+    """The plan with its files of losses copied to `folder`/losses and named relative to `folder`."""
     names: list[str] = []
-    for place, file in enumerate(plan.losses_files):
+    for index, file in enumerate(plan.losses_files):
         path = Path(file)
-        name = f"{LOSSES}/{path.name}" if f"{LOSSES}/{path.name}" not in names else f"{LOSSES}/{place}-{path.name}"
+        name = f"{LOSSES}/{path.name}" if f"{LOSSES}/{path.name}" not in names else f"{LOSSES}/{index}-{path.name}"
         with whole_file(folder / name) as temporary:
             shutil.copyfile(path, temporary)
         names.append(name)
@@ -50,22 +60,23 @@ def with_copies(plan: Plan, folder: Path) -> Plan:
 
 
 def runs_of(plan: Plan, out: str | Path) -> list[tuple[Plan, Path]]:
-    """The runs of a plan and their folders: itself in `out`, or one in `out`/runs for each data set and network.
+    """Return the runs of a plan and their folders: `out` itself, or one in `out`/runs for each data set and network.
 
-    Raises UsageError as `claim` does.
+    Raises:
+        UsageError: As `store_plan`.
     """
     folder = Path(out)
     runs = plan.runs()
     if list(runs) == [""]:
         return [(plan, folder)]
-    claim(plan, folder)
+    store_plan(plan, folder)
     return [(run, folder / RUNS / name) for name, run in runs.items()]
 
 
 def link_cohort(folder: Path) -> None:
-    """Take over the cases that a neighbouring run has prepared already, without copying them.
+    """Share the cases that a neighbouring run of the same data set has prepared, by hard links.
 
-    A prepared file is never written in place, so both may share it; where it doesn't fit, it is made again.
+    A prepared file is replaced, never changed, so both runs may share it; where it does not fit, it is prepared again.
     """
     if folder.parent.name != RUNS or (folder / "cohort").exists():
         return

@@ -1,10 +1,10 @@
-"""The parts of a plan: data, network, training, inference, curves. docs/plans.md says what every key does."""
+"""The sections of a plan: data, network, training, inference, curves. docs/plans.md explains every key."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lesionloss.bench.plan_texts import (
+from lesionloss.bench.plan.field_types import (
     Augmentation,
     MetricName,
     NetworkText,
@@ -23,15 +23,21 @@ from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 DEFAULT_STEPS = 1000
 
 
-class Part(BaseModel):
+class PlanSection(BaseModel):
+    """A table of a plan; unknown keys are errors."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Data(Part):
-    """Where the patients come from: `source` is `synth`, `shapes`, a folder or `layout:folder`; empty waits for --data.
+class DataSection(PlanSection):
+    """Where the patients come from and how they are prepared.
 
-    `prepare`: the steps of preparation; without it, brain, crop, z-scores and difference. `synth_*` and `shapes_*` are
-    settings of the built-in data; the number and the seed of `synth_*` hold for both.
+    Attributes:
+        source: `synth`, `shapes`, a folder or `layout:folder`; empty: given later by `--data`.
+        margin_voxels: Margin of the crop around the brain, where `prepare` is not given.
+        prepare: The steps of preparation; without it, brain mask, crop, z-scores and difference channel.
+        synth_patients: Number of built-in patients, of `synth` and of `shapes`.
+        synth_seed: Seed of the built-in data, of `synth` and of `shapes`.
     """
 
     name: str = ""
@@ -62,8 +68,14 @@ class Data(Part):
         return self.prepare or PreparationRecipe(crop=CropSettings(margin_voxels=self.margin_voxels))
 
 
-class Network(Part):
-    """`start_from`: a file of weights to begin with, names mapped by `start_layout`; `freeze`: patterns of parts."""
+class NetworkSection(PlanSection):
+    """The network and its initial weights.
+
+    Attributes:
+        start_from: A file of weights to start from; empty: random weights.
+        start_layout: How the names in that file are mapped.
+        freeze: Glob patterns of parameters that are not trained.
+    """
 
     text: NetworkText = "unet3d"
     start_from: str = ""
@@ -76,12 +88,18 @@ class Network(Part):
         return {"text": value} if isinstance(value, str) else value
 
 
-class Training(Part):
-    """Steps or epochs, batch and patches (voxels) of one training; docs/plans.md says what each key does.
+class TrainingSection(PlanSection):
+    """Length, batches, optimiser and validation of each training run.
 
-    The learning rate falls as (1 - done/steps)^poly_power (0: constant); `precision` auto takes bf16 where it is fast.
-    `epochs` stands instead of `steps`: an epoch has `epoch_patches` patches, or as many as the sampler counts, or as
-    there are training cases. `check_every` 0 is once an epoch.
+    Attributes:
+        epochs: Length in epochs instead of `steps`.
+        epoch_patches: Patches of an epoch; 0: as many as the sampler counts, else one for each training case.
+        patch: Sides of a patch in voxels.
+        jitter: Largest random shift of a patch's centre in voxels.
+        foreground_share: Share of patches centred on a lesion voxel.
+        poly_power: The learning rate falls as (1 - done/steps)^poly_power; 0: constant.
+        precision: `auto` uses bf16 where the hardware is fast at it.
+        check_every: Steps between two validations; 0: once an epoch.
     """
 
     steps: Positive = DEFAULT_STEPS
@@ -108,27 +126,35 @@ class Training(Part):
     pretrain: PretrainingText = ""
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Training":
+    def _check_consistency(self) -> "TrainingSection":
         if self.epochs and self.steps != DEFAULT_STEPS:
             raise ValueError(f"give steps or epochs, not both; got steps {self.steps} and epochs {self.epochs}")
         if self.patience and not self.validation_share:
-            raise ValueError("patience needs patients set aside to judge by: give validation_share too, such as 0.2")
+            raise ValueError("patience needs validation patients: give validation_share too, such as 0.2")
         return self
 
 
-class Inference(Part):
-    """Windows of `window` voxels (empty: as large as a training patch), overlapping by a share of their side."""
+class InferenceSection(PlanSection):
+    """The sliding window and the threshold.
+
+    Attributes:
+        window: Sides of the window in voxels; empty: those of a training patch.
+        overlap: Overlap of neighbouring windows as a share of their side.
+        threshold: A voxel is lesion where its probability is at least this.
+    """
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
-class Curves(Part):
-    """Scores during training, every so many epochs (0: none): of training patches, training images, test images.
+class CurvesSection(PlanSection):
+    """Scores during training, of training patches, training images and test images; training does not depend on them.
 
-    They are looked at by people only: nothing in a training depends on them. `metrics`: empty is the primary one.
-    `patches`: how many of the epoch's patches are looked at (0: all).
+    Attributes:
+        every_epochs: Epochs between two measurements; 0: no curves.
+        metrics: What is measured; empty: the primary metric.
+        patches: Largest number of patches scored in an epoch; 0: all.
     """
 
     every_epochs: Natural = 0

@@ -1,4 +1,4 @@
-"""The plan that a command line asks for."""
+"""The plan that the options of a command give."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,16 @@ if TYPE_CHECKING:
 
 
 def chosen_plan(name: str, data: str | None, losses: list[str]) -> "Plan":
-    """The plan file or preset with what the command line adds to it."""
+    """Return a plan file or preset with the data and losses of the command line.
+
+    Args:
+        name: A TOML file or the name of a preset.
+        data: PATH or LAYOUT:PATH; None: as in the plan.
+        losses: Losses to add.
+
+    Raises:
+        UsageError: The plan, the layout or a loss is wrong.
+    """
     from lesionloss.bench.plan import Plan
 
     plan = Plan.load(name) if name.endswith(".toml") or Path(name).is_file() else Plan.preset(name)
@@ -21,7 +30,11 @@ def chosen_plan(name: str, data: str | None, losses: list[str]) -> "Plan":
 
 
 def data_keys(text: str) -> dict[str, str]:
-    """What `--data PATH` or `--data LAYOUT:PATH` says in a plan's [data]. Raises UsageError for an unknown layout."""
+    """Return the keys of a plan's [data] for `--data PATH` or `--data LAYOUT:PATH`.
+
+    Raises:
+        UsageError: The layout is unknown.
+    """
     from lesionloss.data.cohort import split_layout
 
     layout, path = split_layout(text)

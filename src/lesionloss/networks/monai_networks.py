@@ -13,17 +13,17 @@ from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
 from lesionloss.core.extras import missing_extra
 from lesionloss.networks.initial_weights import expect_few_lesions
-from lesionloss.networks.input_probing import Tried, first_line, missing_package, try_sizes
-from lesionloss.networks.network_output import Outputs, tidy
+from lesionloss.networks.input_probing import ProbedInput, first_line, missing_package, probe_input
+from lesionloss.networks.network_output import Outputs, normalise_outputs
 
 PREFIX = "monai:"
-CHANNELS = {"in_channels": 3, "out_channels": 1}  # where the text doesn't say: as for the networks of our own
+CHANNELS = {"in_channels": 3, "out_channels": 1}  # where the text does not say, as for our own networks
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @contextlib.contextmanager
 def lent_randomness(generator: torch.Generator, device: torch.device | None = None) -> Iterator[None]:
-    """Torch's global streams, seeded from `generator` inside the block and put back behind it."""
+    """Seed torch's global generators from `generator` inside the block, and restore them after it."""
     seed = int(torch.randint(2**62, (1,), generator=generator))
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
@@ -39,25 +39,27 @@ class MonaiNetwork(nn.Module):
     Whatever the network draws in training (dropout, stochastic depth) comes from `generator`, which the trial sets.
     """
 
-    def __init__(self, body: nn.Module, axes: int, tried: Tried) -> None:
+    def __init__(self, body: nn.Module, axes: int, probed: ProbedInput) -> None:
+        """Wrap a network of MONAI."""
         super().__init__()
         self.body = body
         self.axes = axes
-        self.multiple = tried.multiple
-        self.heads = tuple(f"body.{head}" for head in tried.heads)
+        self.multiple = probed.multiple
+        self.heads = tuple(f"body.{head}" for head in probed.heads)
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor | Outputs:
+        """Return the outputs for images (B, C, *space)."""
         if self.training and self.generator is not None:
             with lent_randomness(self.generator, x.device):
-                return tidy(self.body(x), self.axes)
+                return normalise_outputs(self.body(x), self.axes)
         if self.training and any(drops(module) for module in self.body.modules()):
             raise RuntimeError("a network with dropout needs a generator in training; see networks.seed_dropout")
-        return tidy(self.body(x), self.axes)
+        return normalise_outputs(self.body(x), self.axes)
 
 
 def drops(module: nn.Module) -> bool:
-    """Whether a layer is a dropout (of values, channels or paths) that would draw in training."""
+    """Return whether a layer is a dropout (of values, channels or paths) that draws in training."""
     rates = (getattr(module, name, None) for name in ("p", "drop_prob"))
     return "drop" in type(module).__name__.lower() and any(isinstance(rate, int | float) and rate > 0 for rate in rates)
 
@@ -73,12 +75,17 @@ class MonaiDesign:
 
     @property
     def defaults(self) -> dict[str, Any]:
+        """The parameters and their default values."""
         parameters = inspect.signature(self.kind).parameters.values()
         named = (parameter for parameter in parameters if parameter.kind not in _VARIADIC)
         return {parameter.name: parameter.default for parameter in named} | CHANNELS
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as they are. Raises UsageError for unknown, missing and fetching parameters."""
+        """Return the values.
+
+        Raises:
+            UsageError: An unknown or missing parameter, or one that would download weights.
+        """
         defaults = self.defaults
         for key, value in values.items():
             if key not in defaults:
@@ -93,7 +100,11 @@ class MonaiDesign:
         return dict(values)
 
     def blank(self, values: Mapping[str, Any]) -> MonaiNetwork:
-        """The network on the meta device. Raises UsageError for values the class refuses or that give no logits."""
+        """Return the network on the meta device.
+
+        Raises:
+            UsageError: The class refuses the values, or they give no logits.
+        """
         generator = torch.Generator().manual_seed(0)
         try:
             with torch.device("meta"):
@@ -102,12 +113,12 @@ class MonaiDesign:
             body = self._construct(values, generator).to("meta")  # some classes compute while they are built
         axes = self._axes(values)
         given = self.defaults | dict(values)
-        return MonaiNetwork(body, axes, try_sizes(self.name, body, given, axes))
+        return MonaiNetwork(body, axes, probe_input(self.name, body, given, axes))
 
     def make(self, values: Mapping[str, Any], generator: torch.Generator) -> MonaiNetwork:
-        """The network with the class's own kind of initial weights, drawn from `generator` alone.
+        """Return the network with the class's own initialisation, drawn from `generator` alone.
 
-        Where a last layer with biases gives the logits, it expects few lesions, as those of our own networks do.
+        Where a last layer with biases gives the logits, it starts at a low lesion probability, as in our own networks.
         """
         network = self.blank(values)
         network.body = self._construct(values, generator)
@@ -133,7 +144,11 @@ class MonaiDesign:
 
 
 def monai_design(name: str) -> MonaiDesign:
-    """The class of monai.networks.nets of that name. Raises UsageError if it is none that segments."""
+    """Return the class of monai.networks.nets of that name.
+
+    Raises:
+        UsageError: There is none, or it does not segment.
+    """
     try:
         import monai.networks.nets as nets
     except ModuleNotFoundError as error:
@@ -149,7 +164,7 @@ def monai_design(name: str) -> MonaiDesign:
         raise UsageError(f"MONAI has no network {name!r}; {nearest(name, fitting)}")
     kind = known[name]
     if not _segments(kind):
-        raise UsageError(f"{PREFIX}{name} has no in_channels and out_channels, so it can't be told to give logits")
+        raise UsageError(f"{PREFIX}{name} has no in_channels and out_channels, so it is no network for segmentation")
     title = next((line for line in (kind.__doc__ or "").strip().splitlines() if line.strip()), kind.__name__)
     return MonaiDesign(PREFIX + kind.__name__, kind, title.strip())
 

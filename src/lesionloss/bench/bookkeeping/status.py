@@ -1,4 +1,4 @@
-"""How far a run is, read from its folder, by anyone, at any time: also while processes on other machines work on it."""
+"""How far a run is, read from its folder by anyone at any time, even while other machines work on it."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lesionloss.bench.failures import read_failure
-from lesionloss.bench.locks import Held, held
-from lesionloss.bench.trial_list import Agenda, read_agenda
+from lesionloss.bench.bookkeeping.failures import read_failure
+from lesionloss.bench.bookkeeping.locks import FoundLock, read_lock
+from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.core.errors import LesionLossError
 from lesionloss.runs.run_files import read_json
 from lesionloss.training.trial import Trial
@@ -23,8 +23,19 @@ _TAIL_BYTES = 400  # more than two lines of history.csv
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """One trial: its state (one of STATES); who runs it and since when (Unix time); the last step that is done of all;
-    seconds that a finished one took, or that a running one has still to go (None: unknown); why it failed."""
+    """One trial at a moment.
+
+    Attributes:
+        state: One of STATES.
+        steps: Training steps in all.
+        step: The last finished step.
+        host: The machine that runs it.
+        pid: The process that runs it.
+        since: When that process started the trial, in seconds of Unix time.
+        seconds: What a finished trial took, or what a running one still needs; None: unknown.
+        cause: Why it failed, one of `failures.CAUSES`.
+        reason: The last line of its traceback.
+    """
 
     key: str
     pair: str
@@ -44,12 +55,13 @@ class TrialStatus:
 
     @property
     def title(self) -> str:
+        """Loss, fold and seed in words."""
         return f"{self.loss}, fold {self.fold}" + (f", seed {self.seed}" if self.method == "network" else "")
 
 
 @dataclass(frozen=True)
 class Status:
-    """A run at a moment, `now` (Unix time): its trials in the order of the work."""
+    """A run at the moment `now` (seconds of Unix time), with its trials in order."""
 
     folder: Path
     now: float
@@ -57,16 +69,18 @@ class Status:
     trials: tuple[TrialStatus, ...]
 
     def of(self, state: str) -> tuple[TrialStatus, ...]:
+        """Return the trials in a state."""
         return tuple(trial for trial in self.trials if trial.state == state)
 
     @property
     def counts(self) -> dict[str, int]:
+        """The number of trials in each state."""
         found = Counter(trial.state for trial in self.trials)
         return {state: found[state] for state in STATES}
 
     @property
     def pairs(self) -> tuple[int, int]:
-        """Pairs of which every loss is done, and all pairs: only whole ones can be compared."""
+        """The number of complete pairs, and of all pairs; only complete ones can be compared."""
         states: dict[str, set[str]] = {}
         for trial in self.trials:
             if trial.method == "network":
@@ -75,88 +89,94 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last trial is done, if as many work on as now; None where nobody works or no pace is known yet."""
+        """Seconds until the end, if as many processes go on as now; None where none works or no time is known yet."""
         running = self.of("running")
-        pace = seconds_of_a_trial(self.trials)
-        if not running or pace is None:
+        each = seconds_per_trial(self.trials)
+        if not running or each is None:
             return None
-        rest = [pace if trial.seconds is None else trial.seconds for trial in running]
+        rest = [each if trial.seconds is None else trial.seconds for trial in running]
         waiting = sum(trial.method == "network" for trial in self.of("open"))
-        return max([*rest, (sum(rest) + pace * waiting) / len(running)])
+        return max([*rest, (sum(rest) + each * waiting) / len(running)])
 
 
-def seconds_of_a_trial(trials: Sequence[TrialStatus]) -> float | None:
-    """What a training and its scoring take: the mean of those that are done, else what the running ones promise."""
+def seconds_per_trial(trials: Sequence[TrialStatus]) -> float | None:
+    """Return the mean seconds of finished trials, else what the running ones suggest; None: unknown."""
     done = [t.seconds for t in trials if t.state == "done" and t.method == "network" and t.seconds is not None]
     if done:
         return statistics.mean(done)
-    whole = [t.seconds * t.steps / (t.steps - t.step) for t in trials if t.seconds and 0 < t.step < t.steps]
-    return statistics.mean(whole) if whole else None
+    expected = [t.seconds * t.steps / (t.steps - t.step) for t in trials if t.seconds and 0 < t.step < t.steps]
+    return statistics.mean(expected) if expected else None
 
 
 @dataclass
 class StatusReader:
-    """Reads a run again and again; what a finished trial took is read once."""
+    """Reads the status again and again; the time of a finished trial is read once."""
 
     folder: Path
-    agenda: Agenda
-    _took: dict[str, float | None] = field(default_factory=dict)
+    trial_list: TrialList
+    _seconds: dict[str, float | None] = field(default_factory=dict)
 
     def read(self) -> Status:
-        claimed = _names(self.folder / "claims")  # first: what is released meanwhile is then found among the trials
+        """Return the status at this moment."""
+        locked = _names(self.folder / "locks")  # first: what is released meanwhile is then found among the trials
         names = _names(self.folder / "trials")
         now = time.time()
-        judging = self._judging()
+        scoring = self._seconds_of_scoring()
         return Status(
             self.folder,
             now,
-            self.agenda.threads,
-            tuple(self._trial(trial, names, claimed, now, judging) for trial in self.agenda.trials),
+            self.trial_list.threads,
+            tuple(self._trial(trial, names, locked, now, scoring) for trial in self.trial_list.trials),
         )
 
-    def _trial(self, trial: Trial, names: set[str], claimed: set[str], now: float, judging: float) -> TrialStatus:
+    def _trial(self, trial: Trial, names: set[str], locked: set[str], now: float, scoring: float) -> TrialStatus:
         key = trial.key
         steps = trial.recipe.steps if trial.method == "network" else 0
         common = (key, trial.pair, trial.loss, trial.fold, trial.seed, trial.method)
         if key in names:
-            return TrialStatus(*common, "done", steps, step=steps, seconds=self._seconds(key))
-        found = held(self.folder / "claims" / key) if key in claimed else None
-        if found is not None and found.alive(now):
-            return _running(common, steps, self.folder / "trials" / f"{key}.partial", found, judging)
+            return TrialStatus(*common, "done", steps, step=steps, seconds=self._seconds_of(key))
+        found = read_lock(self.folder / "locks" / key) if key in locked else None
+        if found is not None and found.is_alive(now):
+            return _running(common, steps, self.folder / "trials" / f"{key}.partial", found, scoring)
         failure = read_failure(self.folder, key) if f"{key}.failed" in names else None
         if failure is not None:
             return TrialStatus(*common, "failed", steps, cause=failure.cause, reason=failure.reason)
         return TrialStatus(*common, "open", steps)
 
-    def _seconds(self, key: str) -> float | None:
-        if key not in self._took:
-            self._took[key] = _number(self.folder / "trials" / key / "machine.json", "total")
-        return self._took[key]
+    def _seconds_of(self, key: str) -> float | None:
+        if key not in self._seconds:
+            self._seconds[key] = _seconds_in(self.folder / "trials" / key / "machine.json", "total")
+        return self._seconds[key]
 
-    def _judging(self) -> float:
-        """Seconds that the scoring of a trial takes, as far as one was seen."""
-        for trial in self.agenda.trials:
-            if trial.method == "network" and trial.key in self._took:
-                return _number(self.folder / "trials" / trial.key / "machine.json", "judging") or 0.0
+    def _seconds_of_scoring(self) -> float:
+        """Seconds that the scoring of a finished trial took; 0: none is finished yet."""
+        for trial in self.trial_list.trials:
+            if trial.method == "network" and trial.key in self._seconds:
+                return _seconds_in(self.folder / "trials" / trial.key / "machine.json", "scoring") or 0.0
         return 0.0
 
 
 def read_status(folder: Path) -> Status:
-    """A run folder at this moment. Raises UsageError where it is none or nothing was begun, DataError if damaged."""
-    return StatusReader(folder, read_agenda(folder)).read()
+    """Read how far a run is.
+
+    Raises:
+        UsageError: The folder is no run, or nothing was started in it.
+        DataError: A file is damaged.
+    """
+    return StatusReader(folder, read_trial_list(folder)).read()
 
 
 def _running(
-    common: tuple[str, str, str, int, int, str], steps: int, unfinished: Path, found: Held, judging: float
+    common: tuple[str, str, str, int, int, str], steps: int, unfinished: Path, found: FoundLock, scoring: float
 ) -> TrialStatus:
     step, seconds = last_step(unfinished / "history.csv")
-    left = seconds / step * (steps - step) + judging if step else None
+    left = seconds / step * (steps - step) + scoring if step else None
     who = found.holder
     return TrialStatus(*common, "running", steps, step=step, host=who.host, pid=who.pid, since=who.since, seconds=left)
 
 
 def last_step(history: Path) -> tuple[int, float]:
-    """Step and seconds of the last whole line of a history.csv that is being written; 0 where there is none."""
+    """Return step and seconds of the last complete line of a growing history.csv; 0 where there is none."""
     try:
         with history.open("rb") as handle:
             handle.seek(0, os.SEEK_END)
@@ -175,15 +195,15 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
-def _number(machine: Path, name: str) -> float | None:
+def _seconds_in(machine: Path, name: str) -> float | None:
     try:
         return float(read_json(machine)["seconds"][name])
     except (LesionLossError, KeyError, TypeError, ValueError):
         return None
 
 
-def as_json(status: Status) -> str:
-    """The whole status for a program."""
+def status_json(status: Status) -> str:
+    """Return the whole status as JSON."""
     complete, pairs = status.pairs
     record: dict[str, Any] = {
         "folder": str(status.folder),

@@ -1,0 +1,124 @@
+"""RUN/trial_list.json: all trials of a run in their order, written once before the first starts.
+
+A worker needs only the run folder and the key of a trial. The file also fixes the CPU threads of a trial, because sums
+in another order differ in their last bits.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.files import create_text
+from lesionloss.runs.run_files import read_json, refuse_former_run
+from lesionloss.training.trial import TrainingRecipe, Trial
+
+FILE = "trial_list.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """Trials in order, CPU threads of each, and the estimated bytes of a training step."""
+
+    trials: tuple[Trial, ...]
+    threads: int
+    step_bytes: int
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Trial]:
+        """The trials by their keys."""
+        return {trial.key: trial for trial in self.trials}
+
+    def trial(self, key: str) -> Trial:
+        """Return the trial of a key.
+
+        Raises:
+            UsageError: The run has no such trial.
+        """
+        if key not in self.by_key:
+            raise UsageError(f"this run has no trial {key!r}; see lesionloss bench --status DIR --json")
+        return self.by_key[key]
+
+
+def store_trial_list(folder: Path, trial_list: TrialList, threads: int | None = None) -> TrialList:
+    """Write the trial list of a new run, or return the stored one of a run that is continued.
+
+    Args:
+        folder: The run folder.
+        trial_list: What the plan gives today.
+        threads: The number of threads that the user gave; None: none.
+
+    Raises:
+        UsageError: The stored list has other trials (the data or the precision changed) or another number of threads.
+    """
+    if create_text(folder / FILE, _text(trial_list)):
+        return trial_list
+    stored = read_trial_list(folder)
+    if [trial.key for trial in stored.trials] != [trial.key for trial in trial_list.trials]:
+        raise UsageError(f"{folder} holds other trials ({_what_changed(stored, trial_list)}); choose another --out")
+    if threads not in (None, stored.threads):
+        raise UsageError(
+            f"{folder} was started with {stored.threads} thread(s) a trial, and results with {threads} differ in their "
+            "last bits; leave --threads out, or choose another --out"
+        )
+    return stored
+
+
+def read_trial_list(folder: Path) -> TrialList:
+    """Read the trial list of a run folder.
+
+    Raises:
+        UsageError: The folder has none yet, or is of version 0.1 or of a newer version.
+        DataError: The file is damaged.
+    """
+    path = folder / FILE
+    refuse_former_run(folder)
+    record = read_json(path)
+    if not record:
+        raise UsageError(f"{folder} has no {FILE}: its patients are not prepared yet, or it is no run of lesionloss")
+    if record.get("format", 0) > FORMAT:
+        raise UsageError(f"{path} is of format {record['format']}; install a newer lesionloss")
+    try:
+        trials = tuple(map(_trial_from, record["trials"]))
+        trial_list = TrialList(trials, int(record["threads"]), int(record["step_bytes"]))
+        keys = [entry["key"] for entry in record["trials"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); remove it and bench again") from error
+    if keys != [trial.key for trial in trial_list.trials]:
+        raise DataError(f"{path}: a trial does not agree with its key; remove the file and bench again")
+    return trial_list
+
+
+def _trial_from(record: Mapping[str, Any]) -> Trial:
+    values = {name: _tuples(value) for name, value in record.items() if name not in ("key", "recipe")}
+    recipe = TrainingRecipe(**{name: _tuples(value) for name, value in record["recipe"].items()})
+    return Trial(**values, recipe=recipe)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _text(trial_list: TrialList) -> str:
+    trials = [{"key": trial.key} | asdict(trial) for trial in trial_list.trials]
+    record = {"format": FORMAT, "threads": trial_list.threads, "step_bytes": trial_list.step_bytes, "trials": trials}
+    return json.dumps(record, indent=1) + "\n"
+
+
+def _what_changed(stored: TrialList, wanted: TrialList) -> str:
+    """In which fields the trials differ."""
+    if len(stored.trials) != len(wanted.trials):
+        return f"{len(stored.trials)} trials, now {len(wanted.trials)}"
+    names: set[str] = set()
+    for ours, theirs in zip(stored.trials, wanted.trials, strict=True):
+        names |= {field.name for field in fields(Trial) if getattr(ours, field.name) != getattr(theirs, field.name)}
+        names |= {
+            f"recipe.{field.name}"
+            for field in fields(TrainingRecipe)
+            if getattr(ours.recipe, field.name) != getattr(theirs.recipe, field.name)
+        }
+    return f"they differ in {', '.join(sorted(names - {'recipe'}))}"

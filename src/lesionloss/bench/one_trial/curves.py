@@ -1,0 +1,50 @@
+"""Curves: scores of training patches, training images and test images while a network is trained.
+
+All three are of the same weights, in evaluation mode, at the end of an epoch: they differ by patch or whole image and
+by known or new patient (Cabezas & Diez 2024), not by the moment. The patches are those that the epoch trained on, drawn
+again by their step, so that neither measuring nor an interruption changes any random draw.
+"""
+
+from itertools import islice
+
+from torch import nn
+
+from lesionloss.bench.one_trial.predictions import predict_patches, predict_test_case
+from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows
+from lesionloss.bench.plan import Plan
+from lesionloss.bench.recipes import steps_per_epoch
+from lesionloss.bench.run_cohort import RunCohort
+from lesionloss.training.observer import ObservedRows, TrainingObserver
+from lesionloss.training.trial import Trial
+from lesionloss.training.validation import validation_split
+
+TRAIN_PATCHES, TRAIN_IMAGES, TEST = "train_patches", "train_images", "test"
+
+
+def curves_observer(plan: Plan, trial: Trial, cohort: RunCohort, device: str) -> TrainingObserver | None:
+    """Return the observer that scores a network during training; None where the plan has no curves."""
+    curves = plan.curves
+    if not curves.every_epochs:
+        return None
+    cases = cohort.named(trial.train)
+    training, _ = validation_split(cases, trial.recipe.validation_share, (trial.pair,))
+    epoch_steps = steps_per_epoch(plan.training, trial.recipe, cases)
+    metrics = curves.metrics or (plan.primary_metric,)
+    images = {TRAIN_IMAGES: training if curves.training_images else []}
+    images[TEST] = cohort.named(trial.test) if curves.test_images else []
+
+    def observe(network: nn.Module, step: int) -> ObservedRows:
+        rows: ObservedRows = []
+        epoch = str(step // epoch_steps)
+        if curves.training_patches:
+            steps = range(step - epoch_steps + 1, step + 1)
+            patches = predict_patches(network, trial, {case.name: case for case in training}, steps, device)
+            for patch, prediction in islice(patches, curves.patches or None):
+                rows += score_rows(ScoreContext(trial, epoch, TRAIN_PATCHES), patch, prediction, metrics, classes=False)
+        for split, split_cases in images.items():
+            for case in split_cases:
+                prediction = predict_test_case(network, trial, case, device)
+                rows += score_rows(ScoreContext(trial, epoch, split), case, prediction, metrics, classes=False)
+        return rows
+
+    return TrainingObserver(curves.every_epochs * epoch_steps, observe)

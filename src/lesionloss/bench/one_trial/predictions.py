@@ -1,0 +1,101 @@
+"""Predictions of a trial's network: for test cases as whole images, for training patches as small cases."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lesionloss.data.batches.stream import make_batch
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.inference import Arithmetic, Windows, lesion_mask, lesion_probability, predict_probabilities
+from lesionloss.inference.run_network import probabilities_of
+from lesionloss.training.forward import forward, split_batch
+from lesionloss.training.samplers import augmentation_of, sampler_of
+from lesionloss.training.trial import Trial
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The prediction for a case.
+
+    Attributes:
+        probabilities: (L, *space), of the L lesion classes.
+        labels: (*space), the class of each voxel; 0: background.
+    """
+
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+
+    @property
+    def lesion(self) -> NDArray[np.float32]:
+        """The probability of any lesion, (*space)."""
+        return lesion_probability(self.probabilities)
+
+
+def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, device: str) -> Prediction:
+    """Predict a whole image with the sliding window of the recipe."""
+    recipe = trial.recipe
+    way = Windows(recipe.window, overlap=recipe.overlap)
+    arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
+    probabilities = predict_probabilities(network, case, way, arithmetic=arithmetic, device=device)
+    labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0)
+    return Prediction(probabilities, labels)
+
+
+def predict_patches(
+    network: nn.Module, trial: Trial, cases: Mapping[str, PreparedCase], steps: range, device: str
+) -> Iterator[tuple[PreparedCase, Prediction]]:
+    """Predict the training patches of some steps, augmented as in training.
+
+    Yields:
+        Each patch as a small case with a name of its own, and its prediction.
+    """
+    recipe = trial.recipe
+    draws, augmentation = sampler_of(recipe).over(cases), augmentation_of(recipe)
+    for step in steps:
+        batch = make_batch(cases, draws, augmentation, (trial.pair,), step, recipe.batch * recipe.accumulate)
+        names = iter(batch.names)
+        for number, (x, y, valid) in enumerate(split_batch(batch, recipe, device)):
+            with torch.inference_mode():
+                probabilities = probabilities_of(forward(network, x, recipe.precision), 1)
+            lesions = (probabilities if probabilities.shape[1] == 1 else probabilities[:, 1:]).cpu().numpy()
+            references = y.cpu().numpy()
+            known = np.ones(references.shape, dtype=np.bool_) if valid is None else valid.cpu().numpy()
+            for index, maps in enumerate(lesions):
+                source = cases[next(names)]
+                name = f"{source.name}:{step}:{number * recipe.batch + index}"
+                labels = lesion_mask(maps, threshold=recipe.threshold, voxel_mm3=1.0)
+                yield _patch_as_case(source, name, references[index], known[index]), Prediction(maps, labels)
+
+
+def _patch_as_case(source: PreparedCase, name: str, reference: NDArray[np.uint8], known: Mask) -> PreparedCase:
+    """A patch as a case on a grid of its own, with the voxel size of its source."""
+    return PreparedCase(
+        name=name,
+        patient=source.patient,
+        image=np.zeros((0, *reference.shape), dtype=np.float32),
+        channels=(),
+        reference=reference,
+        brain=np.ones(reference.shape, dtype=np.bool_),
+        affine=source.affine,
+        offset=(0,) * reference.ndim,
+        original_shape=reference.shape,
+        ignore=None if known.all() else ~known,
+        classes=source.classes,
+    )
+
+
+def write_prediction(folder: Path, case: PreparedCase, prediction: Prediction) -> None:
+    """Write the probability of any lesion in 256 steps, on the cohort's grid; of several classes, the labels too."""
+    path = folder / "predictions" / f"{case.name}.npz"
+    path.parent.mkdir(exist_ok=True)
+    arrays = {"probability": np.rint(prediction.lesion * 255).astype(np.uint8)}
+    if len(case.classes) > 1:
+        arrays["classes"] = prediction.labels
+    np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -1,0 +1,92 @@
+"""The small files of a trial's folder: trial.toml, machine.json, and the network as a bundle."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+
+from lesionloss.core.version import __version__
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.data.volume import orientation
+from lesionloss.networks.bundle import BundleRecord, save_bundle
+from lesionloss.training.loop import TrainingResult
+from lesionloss.training.trial import Trial, flat_record
+
+
+def write_trial(folder: Path, trial: Trial, hashes: Mapping[str, object]) -> None:
+    """Write trial.toml: every field of the trial, and the hashes that prove its pairing."""
+    (folder / "trial.toml").write_text(tomli_w.dumps(flat_record(trial) | dict(hashes)), encoding="utf-8")
+
+
+def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:
+    """Write machine.json: versions, hardware, threads, and the seconds of each stage."""
+    record = {
+        "lesionloss": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "system": platform.platform(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+    (folder / "machine.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def processor_name() -> str:
+    """Return the processor's model where Linux tells it, else its architecture."""
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_model(
+    folder: Path, trial: Trial, result: TrainingResult, case: PreparedCase, preparation: Mapping[str, Any]
+) -> None:
+    """Write the network as a bundle that `lesionloss predict` reads.
+
+    Args:
+        folder: The trial's folder.
+        trial: The trial.
+        result: What training returned.
+        case: Any of the training cases, for channels, classes and voxel size.
+        preparation: The preparation steps and their settings.
+    """
+    recipe = trial.recipe
+    training = {
+        "lesionloss": __version__,
+        "trial": trial.key,
+        "loss": trial.loss,
+        "dataset": trial.dataset,
+        "target": trial.target,
+        "cases": list(trial.train),
+        "fold": trial.fold,
+        "seed": trial.seed,
+        "steps": recipe.steps,
+        "spacing_mm": [round(edge, 4) for edge in case.spacing_mm],
+        "axes": orientation(case.affine),
+    }
+    bundle = BundleRecord(
+        network=trial.network,
+        channels=case.channels,
+        classes=case.classes,
+        preparation=dict(preparation),
+        window=recipe.window,
+        overlap=recipe.overlap,
+        threshold=recipe.threshold,
+        training=training,
+        licence="not stated; see lesionloss train --licence",
+        data_note=f"{len(trial.train)} cases of {trial.dataset}, {trial.target}; their terms of use cover the weights",
+    )
+    save_bundle(folder, result.network, bundle)
