@@ -22,6 +22,9 @@ from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 
 DEFAULT_STEPS = 1000
 
+# Lower probabilities are not kept, so that no mask could be made from them again.
+LOWEST_THRESHOLD = 0.001
+
 
 class PlanSection(BaseModel):
     """A table of a plan; unknown keys are errors."""
@@ -145,7 +148,7 @@ class InferenceSection(PlanSection):
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5
 
 
 class CurvesSection(PlanSection):
