@@ -77,7 +77,7 @@ def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, devi
                 precision=recipe.precision,
                 device=device,
             )
-            scores.append(_dice(probability > recipe.threshold, case.reference > 0))
+            scores.append(_dice(probability >= recipe.threshold, case.reference > 0))
         network.train()
         return float(np.mean(scores))
 

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import Arithmetic, Windows, lesion_mask, lesion_probability, predict_probabilities
@@ -92,10 +94,15 @@ def _patch_as_case(source: PreparedCase, name: str, reference: NDArray[np.uint8]
 
 
 def write_prediction(folder: Path, case: PreparedCase, prediction: Prediction) -> None:
-    """Write the probability of any lesion in 256 steps, on the cohort's grid; of several classes, the labels too."""
+    """Write the probability of any lesion on the cohort's grid; of several classes, the labels too.
+
+    Probabilities from `LOWEST_THRESHOLD` on keep all digits of float32, so that every threshold of a plan gives the
+    mask that was scored. Smaller ones become 0: most voxels of the brain have such, and files would be fifty times as large.
+    """
     path = folder / "predictions" / f"{case.name}.npz"
     path.parent.mkdir(exist_ok=True)
-    arrays = {"probability": np.rint(prediction.lesion * 255).astype(np.uint8)}
+    lesion = prediction.lesion
+    arrays: dict[str, NDArray[Any]] = {"probability": np.where(lesion >= LOWEST_THRESHOLD, lesion, np.float32(0))}
     if len(case.classes) > 1:
         arrays["classes"] = prediction.labels
     np.savez_compressed(path, allow_pickle=False, **arrays)
