@@ -94,7 +94,7 @@ def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, t
         comparison = compare(load(other), "dice")
         (found,) = (d for d in comparison.differences if d.loss == "hytver")
         assert found.pairing == "patient"
-        assert "do not share weights and batches in 1 of 2 trainings" in " ".join(comparison.warnings)
+        assert "do not share weights and batches in 1 of 2 training runs" in " ".join(comparison.warnings)
         record.write_text("\n".join(line for line in record.read_text().splitlines() if not line.startswith(field)))
         (found,) = (d for d in compare(load(other), "dice").differences if d.loss == "hytver")
         assert found.pairing == "patient"
