@@ -70,7 +70,7 @@ def _orientation(affine: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray
     """For each array axis: its anatomical axis (0 right, 1 anterior, 2 superior), and its direction, 1 or -1."""
     import nibabel as nib
 
-    codes = nib.orientations.io_orientation(affine)  # type: ignore[no-untyped-call]
+    codes = nib.orientations.io_orientation(affine)
     return np.asarray(codes[:, 0], dtype=np.intp), np.asarray(codes[:, 1], dtype=np.float64)
 
 
