@@ -4,10 +4,10 @@
     python benchmarks/training.py --side 48 --batch 2 --steps 3
     python benchmarks/training.py --only learning
 
-First table: one training step of a network, each variant in its own process, because the allocator can be set only
-once. The rows: plain PyTorch, channels-last, freed memory kept, both, the same in bfloat16 where the machine has it, and
-the choice of `lesionloss train`. Cores x seconds is the time of all cores for a step, which other work on the machine
-hardly changes. Second table: the mean loss of every tenth of a training run, three seeds, float32 and the choice.
+First table: one training step of a network, each variant in its own process, because the allocator can be set once
+only. The rows: plain PyTorch, channels-last, freed memory kept, both, the same in bfloat16 where the machine has it,
+and the choice of `lesionloss train`. Cores x seconds is the time of all cores for a step, which other work on the
+machine hardly changes. Second table: mean loss of every tenth of a training run, three seeds, float32 and the choice.
 """
 
 import json
