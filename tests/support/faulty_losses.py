@@ -1,4 +1,4 @@
-"""A slow loss, and some that bring down the process that computes them: the first finds no marker in $FAULTS."""
+"""A slow loss, and losses that end their process at the first call; $FAULTS holds a marker for each call."""
 
 import os
 import resource
@@ -12,10 +12,8 @@ from torch import Tensor
 from lesionloss import Voxels, loss
 
 
-def first(v: Voxels, name: str) -> bool:
-    """Whether nobody has been here before; when a loss is only asked what it is going to need, it is left alone."""
-    if v.plan is None:
-        return False
+def first(name: str) -> bool:
+    """Whether this is the first call under this name, in any process."""
     try:
         os.close(os.open(Path(os.environ["FAULTS"]) / name, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -31,14 +29,14 @@ def soft_dice(v: Voxels) -> Tensor:
 @loss("slow", source="a test")
 def slow(v: Voxels) -> Tensor:
     """Slow: a twentieth of a second each time."""
-    time.sleep(0 if v.plan is None else 0.05)
+    time.sleep(0.05)
     return soft_dice(v)
 
 
 @loss("killed_once", source="a test")
 def killed_once(v: Voxels) -> Tensor:
     """Killed once: by SIGKILL, as the kernel does where memory is short."""
-    if first(v, "killed"):
+    if first("killed"):
         os.kill(os.getpid(), signal.SIGKILL)
     return soft_dice(v)
 
@@ -46,7 +44,7 @@ def killed_once(v: Voxels) -> Tensor:
 @loss("starved_once", source="a test")
 def starved_once(v: Voxels) -> Tensor:
     """Starved once: the process may take no more memory, and asks for 4 GB."""
-    if first(v, "starved"):
+    if first("starved"):
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + 2**28, taken + 2**28))
         torch.ones(2**30)
@@ -56,7 +54,7 @@ def starved_once(v: Voxels) -> Tensor:
 @loss("full_once", source="a test")
 def full_once(v: Voxels) -> Tensor:
     """Full once: files of the process may not grow above 4 kB, which a model does."""
-    if first(v, "full"):
+    if first("full"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     return soft_dice(v)
 
@@ -64,12 +62,12 @@ def full_once(v: Voxels) -> Tensor:
 @loss("undefined_once", source="a test")
 def undefined_once(v: Voxels) -> Tensor:
     """Undefined once: its value is NaN."""
-    return soft_dice(v) * (torch.nan if first(v, "undefined") else 1)
+    return soft_dice(v) * (torch.nan if first("undefined") else 1)
 
 
 @loss("stopped_once", source="a test")
 def stopped_once(v: Voxels) -> Tensor:
     """Stopped once: by SIGTERM, as a cluster does that needs the machine for somebody else."""
-    if first(v, "stopped"):
+    if first("stopped"):
         os.kill(os.getpid(), signal.SIGTERM)
     return soft_dice(v)

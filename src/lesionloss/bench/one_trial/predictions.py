@@ -97,7 +97,7 @@ def write_prediction(folder: Path, case: PreparedCase, prediction: Prediction) -
     """Write the probability of any lesion on the cohort's grid; of several classes, the labels too.
 
     Probabilities from `LOWEST_THRESHOLD` on keep all digits of float32, so that every threshold of a plan gives the
-    mask that was scored. Smaller ones become 0: most voxels of the brain have such, and files would be fifty times as large.
+    mask that was scored. Smaller ones become 0, because most voxels have such and files would be fifty times as large.
     """
     path = folder / "predictions" / f"{case.name}.npz"
     path.parent.mkdir(exist_ok=True)
