@@ -21,7 +21,7 @@ from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.losses import registry
-from lesionloss.metrics import Case, score
+from lesionloss.metrics import Case, is_lesion, score
 from lesionloss.runs.load_run import load, run_folders
 from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
@@ -243,25 +243,25 @@ def test_probability_maps_lie_on_the_cohorts_grid(finished: Path) -> None:
                 assert not stored["probability"][~case.brain].any()
 
 
-def test_stored_maps_give_the_masks_that_were_scored(finished: Path) -> None:
+def test_kept_maps_give_the_masks_that_were_scored(finished: Path) -> None:
     results = load(finished)
     scores = results.scores[results.scores["metric"] == "dice"]
     assert len(scores) == 6 * 2
     for key, case, value in zip(scores["key"], scores["case"], scores["value"], strict=True):
-        probability = results.probability(key, case)
-        reference = load_prepared(finished / "cohort" / f"{case}.npz").lesion
-        again = Case(probability >= 0.5, reference, spacing_mm=(1.0, 1.0, 1.0))
+        probability, reference = results.probability(key, case), results.case(case)["reference"] > 0
+        again = Case(probability, reference, spacing_mm=(1.0, 1.0, 1.0), threshold=0.5)
         assert score(again, ["dice"])["dice"] == pytest.approx(value, abs=0, nan_ok=True)
 
 
-def test_stored_maps_hold_all_digits_from_the_lowest_threshold_on(finished: Path, tmp_path: Path) -> None:
+def test_kept_maps_hold_all_digits_from_the_lowest_threshold_on(finished: Path, tmp_path: Path) -> None:
     case = load_prepared(next((finished / "cohort").glob("*.npz")))
-    probability = np.where(case.brain, np.random.default_rng(0).random(case.shape) ** 4, 0).astype(np.float32)
+    stream = np.random.default_rng(0)
+    probability = np.where(case.brain, stream.random(case.shape) ** 4, 0).astype(np.float32)
     probability[tuple(np.argwhere(case.brain)[0])] = LOWEST_THRESHOLD
     write_prediction(tmp_path, case, Prediction(probability[None], np.zeros(case.shape, np.uint8)))
     with np.load(tmp_path / "predictions" / f"{case.name}.npz") as stored:
         kept = stored["probability"]
     assert (probability[case.brain] < LOWEST_THRESHOLD).any()
     for threshold in (LOWEST_THRESHOLD, 0.2495, 0.25, 0.5):
-        assert ((kept >= threshold) == (probability >= threshold)).all()
+        assert (is_lesion(kept, threshold) == is_lesion(probability, threshold)).all()
     assert (kept[kept > 0] >= np.float32(LOWEST_THRESHOLD)).all()

@@ -79,9 +79,9 @@ def test_named_class_prints_what_was_given_and_refuses_what_it_does_not_know() -
     with pytest.raises(UsageError, match="fn must be a number from 0 to 1"):
         ll.HyTverLoss(fn=2)
     with pytest.raises(TypeError, match="gamma"):
-        ll.HyTverLoss(gamma=2)
+        ll.HyTverLoss(gamma=2)  # type: ignore[call-arg]
     with pytest.raises(AttributeError, match="NoSuchLoss"):
-        _ = ll.NoSuchLoss
+        _ = ll.NoSuchLoss  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])  # noqa: S301
@@ -166,7 +166,8 @@ def same_when_compiled(
 @pytest.mark.parametrize("kernel", [None, READABLE, FAST], ids=lambda kernel: kernel.name if kernel else "default")
 def test_more_than_eight_losses_are_compiled_in_one_process(kernel: Kernel | None) -> None:
     for gamma in range(1, 12):
-        loss, graphs = ll.build(f"dice_plus_plus(gamma={gamma})", kernel=kernel), []
+        loss = ll.build(f"dice_plus_plus(gamma={gamma})", kernel=kernel)
+        graphs: list[object] = []
 
         def backend(module: torch.fx.GraphModule, inputs: object, graphs: list[object] = graphs) -> object:
             graphs.append(module)

@@ -9,9 +9,9 @@ import lesionloss as ll
 import wrong_losses
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.kernels import KERNELS, Kernel
-from lesionloss.losses.laws import LAWS, Law, LawOutcome, check, judge
+from lesionloss.losses.laws import LAWS, LawOutcome, check, judge
 from lesionloss.losses.laws.exempt import EXEMPTIONS, Exemption
-from lesionloss.losses.laws.law_batches import LossUnderTest
+from lesionloss.losses.laws.law_batches import Law, LossUnderTest
 from lesionloss.losses.registry import LOSSES, LossFunction
 
 NAMES = [record.name for record in ll.list_losses()]

@@ -1,4 +1,4 @@
-"""A slow loss, and losses that end their process at the first call; $FAULTS holds a marker for each call."""
+"""A slow loss, and some that bring down the process that computes them: the first finds no marker in $FAULTS."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ from lesionloss import Voxels, loss
 
 
 def first(name: str) -> bool:
-    """Whether this is the first call under this name, in any process."""
+    """Whether this is the first call with that name in the folder $FAULTS."""
     try:
         os.close(os.open(Path(os.environ["FAULTS"]) / name, os.O_CREAT | os.O_EXCL))
     except FileExistsError:

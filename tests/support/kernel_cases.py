@@ -25,7 +25,7 @@ class Case:
     logits: Tensor
     labels: Tensor
     valid: Tensor | None
-    options: dict[str, bool | str]
+    options: dict[str, bool | str | int]
 
 
 def case(*name: str | int, channels: int) -> Case:

@@ -58,7 +58,7 @@ def _load_patient(folder: Path) -> _Shown:
     import nibabel
 
     def load(name: str) -> Any:
-        return nibabel.as_closest_canonical(nibabel.load(folder / f"{name}.nii.gz"))  # type: ignore[no-untyped-call]
+        return nibabel.as_closest_canonical(nibabel.load(folder / f"{name}.nii.gz"))
 
     first, second = (load(f"flair_time0{visit}_on_middle_space") for visit in (1, 2))
     record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nibabel.affines import apply_affine
 
 from data_cohorts import AFFINE, SHAPE, boxes, head, save, visits, write_lit, write_msseg2
 from lesionloss.core.errors import DataError, UsageError
@@ -56,8 +56,8 @@ def test_the_affine_of_the_crop_points_to_the_same_millimetres() -> None:
     case = prepare_subject(subject(head(share=0.4), boxes((10, 11, 6))), with_margin(1))
     assert min(case.offset) > 0
     index = np.array([2, 1, 1])
-    here = nibabel.affines.apply_affine(case.affine, index)
-    np.testing.assert_allclose(here, nibabel.affines.apply_affine(AFFINE, index + case.offset))
+    here = apply_affine(case.affine, index)
+    np.testing.assert_allclose(here, apply_affine(AFFINE, index + case.offset))
     assert case.spacing_mm == pytest.approx((1, 1, 3))
 
 

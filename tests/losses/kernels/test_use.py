@@ -11,7 +11,7 @@ import lesionloss as ll
 from kernel_cases import case, result
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.losses.kernels import FAST, READABLE, by_name
+from lesionloss.losses.kernels import FAST, READABLE, Kernel, by_name
 from lesionloss.losses.kernels.selection import Listed, Masked, Selection, positions
 from lesionloss.losses.registry import LOSSES
 
@@ -114,7 +114,7 @@ def test_a_term_of_ones_own_may_be_above_0_without_an_error(channels: int) -> No
 
 
 @pytest.mark.parametrize("kernel", [FAST, READABLE], ids=lambda kernel: kernel.name)
-def test_a_kernel_is_pickled_with_its_loss(kernel: object) -> None:
+def test_a_kernel_is_pickled_with_its_loss(kernel: Kernel) -> None:
     loss = ll.build("dice", kernel=by_name(kernel.name))
     again = pickle.loads(pickle.dumps(loss))  # noqa: S301
     assert again.kernel == kernel
