@@ -1,7 +1,8 @@
 """Networks of MONAI by text: what is allowed, where their randomness comes from, and one form of output."""
 
-import sys
+import functools
 
+import monai.networks.nets as nets
 import pytest
 import torch
 
@@ -149,10 +150,12 @@ def test_the_last_layer_is_found_and_expects_few_lesions(text: str, head: str) -
     assert float(lesion.mean()) == pytest.approx(PRIOR, rel=0.5)
 
 
-@pytest.mark.parametrize("text", ["monai:UNETR(img_size=16)", "monai:SwinUNETR(feature_size=12)"])
-def test_a_network_whose_package_is_missing_says_which(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "einops"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "einops", None)
-    with pytest.raises(UsageError, match=r"network monai:\w+ needs a package that is not installed: .*einops"):
-        build_network(text, torch_generator("w"))
+@pytest.mark.parametrize("method", ["__init__", "forward"])  # where UNETR and SwinUNETR meet that einops is missing
+def test_a_network_whose_package_is_missing_says_which(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @functools.wraps(getattr(nets.UNet, method))
+    def without_einops(*arguments: object, **keywords: object) -> None:
+        raise ImportError("from einops import rearrange (No module named 'einops').")
+
+    monkeypatch.setattr(nets.UNet, method, without_einops)
+    with pytest.raises(UsageError, match=r"network monai:UNet needs a package that is not installed: .*einops"):
+        build_network(UNET, torch_generator("w"))
