@@ -1,17 +1,17 @@
-"""What `lesionloss bench` costs beside training and scoring, and what trials side by side gain.
+"""The overhead of `lesionloss bench` beside training and scoring, and the gain of several trials at once.
 
     python benchmarks/bench.py                   # all, on the quickstart's patients and network; about 6 minutes
     python benchmarks/bench.py --steps 120       # with the steps of the quickstart
     python benchmarks/bench.py --only overhead
 
-Overhead: a plan is run by the local engine, one trial at a time. What a run takes beside the seconds that its trials
-count as training and scoring is its overhead. From a run of one loss and one of all follows what a run costs once
-(imports, the start of the process that forks trials) and what each trial costs, set against a plan of ten minutes.
+Overhead: the local engine runs a plan, one trial at a time. The overhead is the time beyond the seconds that its trials
+record as training and scoring. A run of one loss and a run of all losses give the overhead of a run (imports, the start
+of the process that forks trials) and of each trial; both are compared with a plan of ten minutes.
 Side by side: the same plan with one trial at a time on all cores, and with as many trials as there are cores on one
-thread each, alternately, `--rounds` times. Where other work shares the machine, look at the core-seconds: what a run
-needs of all cores together, whoever else takes turns.
-Data: bytes on disk of the prepared patients, and the most memory of the processes while they work: the largest as a
-whole (RSS), and what each shares with none (USS), summed.
+thread each, alternately, `--rounds` times. Where other work shares the machine, compare the core-seconds: the time that
+a run uses on all cores together.
+Data: bytes on disk of the prepared patients, and the peak memory of the processes: the largest one (RSS), and the sum
+of what each does not share (USS).
 """
 
 import os
@@ -41,9 +41,9 @@ console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A run as a whole: wall seconds and core-seconds of `lesionloss bench` and all its processes, seconds of steps and
-    metrics of all trials (as their machine.json says), number of trials."""
+class RunTime:
+    """Wall seconds and core-seconds of `lesionloss bench` with all its processes, seconds that the machine.json of its
+    trials record, and the number of trials."""
 
     wall: float
     cores: float
@@ -53,7 +53,7 @@ class Ran:
 
 @dataclass
 class Memory:
-    """The most that processes under this one took: the sum of what each shares with none, the largest as a whole."""
+    """The peak memory of the processes under this one: the sum of their unshared memory, and the largest process."""
 
     own_bytes: int = 0
     largest_bytes: int = 0
@@ -61,7 +61,7 @@ class Memory:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def watch(self, parent: int) -> None:
-        """Look twice a second until told to stop."""
+        """Measure twice a second until `stop`."""
         while not self._stop.wait(0.5):
             found = [memory_of(pid) for pid in descendants(parent)]
             own = sum(each[1] for each in found)
@@ -89,7 +89,7 @@ def descendants(parent: int) -> list[int]:
 
 
 def memory_of(pid: int) -> tuple[int, int]:
-    """Bytes of a process: all, and those that it shares with none."""
+    """Bytes of a process: all, and those that it does not share."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -98,12 +98,12 @@ def memory_of(pid: int) -> tuple[int, int]:
     return sizes["Rss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
 
 
-def bench(plan: Path, out: Path, jobs: int, threads: int) -> tuple[Ran, Memory]:
+def bench(plan: Path, out: Path, jobs: int, threads: int) -> tuple[RunTime, Memory]:
     """Run the trials of a plan in a folder whose patients are prepared."""
     shutil.rmtree(out / "trials", ignore_errors=True)
     (out / "trial_list.json").unlink(missing_ok=True)
     words = [str(plan), "--out", str(out), "--jobs", str(jobs), "--threads", str(threads), "--device", "cpu"]
-    begun, before = time.perf_counter(), os.times()
+    start_time, before = time.perf_counter(), os.times()
     process = subprocess.Popen(
         [sys.executable, "-c", "from lesionloss.cli import main; main()", "bench", *words],
         stdout=subprocess.DEVNULL,
@@ -115,23 +115,23 @@ def bench(plan: Path, out: Path, jobs: int, threads: int) -> tuple[Ran, Memory]:
     code = process.wait()
     memory.stop()
     watcher.join()
-    wall, after = time.perf_counter() - begun, os.times()
+    wall, after = time.perf_counter() - start_time, os.times()
     if code:
         raise SystemExit(f"bench ended with {code}; see {out}")
     cores = after.children_user + after.children_system - before.children_user - before.children_system
     records = [read_json(path)["seconds"]["total"] for path in (out / "trials").glob("*/machine.json")]
-    return Ran(wall, cores, sum(records), len(records)), memory
+    return RunTime(wall, cores, sum(records), len(records)), memory
 
 
 def overhead_table(plan: Path, out: Path, rounds: int) -> None:
     """What a run costs beside the seconds that its trials count themselves: once, and for each trial."""
     table = Table("run", "trials", "wall s", "steps and metrics s", "overhead s", "share", title="Overhead")
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     whole = Plan.load(plan)
     few = plan.with_name("few.toml")
     few.write_text(whole.changed({"losses": [whole.baseline_loss]}).to_toml(), encoding="utf-8")
     runs = {"one loss": (few, out.with_name(f"{out.name}-few")), "all trials": (plan, out)}
-    found: dict[str, list[Ran]] = {name: [] for name in runs}
+    found: dict[str, list[RunTime]] = {name: [] for name in runs}
     bench(*runs["one loss"], 1, os.cpu_count() or 1)  # makes and prepares the patients there, too
     for _ in range(rounds):
         for name, (which, folder) in runs.items():
@@ -153,7 +153,7 @@ def overhead_table(plan: Path, out: Path, rounds: int) -> None:
     console.print(
         f"start and end of a run {start:.1f} s, each trial {each:.2f} s more; a plan of ten minutes of such trials "
         f"({count:.0f} of {mean:.0f} s): {start + each * count:.1f} s, {(start + each * count) / TEN_MINUTES:.1%}; "
-        f"measured in {time.perf_counter() - begun:.0f} s",
+        f"measured in {time.perf_counter() - start_time:.0f} s",
         highlight=False,
     )
 
@@ -208,7 +208,7 @@ def data_table(plan: Path, out: Path) -> None:
 def main(
     steps: Annotated[int, typer.Option(help="Training steps of a trial.")] = 60,
     patients: Annotated[int, typer.Option(help="Synthetic patients.")] = 6,
-    rounds: Annotated[int, typer.Option(help="How often each way is measured.")] = 2,
+    rounds: Annotated[int, typer.Option(help="How often each variant is measured.")] = 2,
     networks: Annotated[list[str] | None, typer.Option("--network", help="For side by side; may be repeated.")] = None,
     only: Annotated[str, typer.Option(help="overhead, side or data; all without.")] = "",
 ) -> None:

@@ -1,11 +1,11 @@
-"""Prediction: what a whole brain costs in each way, and whether the fast ways find the same lesions.
+"""Prediction: time and memory of each inference mode for a whole brain, and whether all find the same lesions.
 
     python benchmarks/inference.py
     python benchmarks/inference.py --only speed --network "longitudinal_vnet(filters=8)" --sample 8
     python benchmarks/inference.py --only accuracy --folder models/inference
     python benchmarks/inference.py --only accuracy --train-steps 60 --patients 4 --spacing 2
 
-First table: a volume of 182 x 218 x 182 through a network with random weights, each way in a process of its own, in
+First table: a volume of 182 x 218 x 182 through a network with random weights, each mode in a process of its own, in
 float32: the papers' loop (windows of 80 voxels, 20 apart, one at a time), MONAI's sliding window as it is usually
 called, and what lesionloss does: whole, and as it chooses by default. With --sample, some windows are computed and
 their time multiplied by the number of all; adding up is done for all.
@@ -13,7 +13,7 @@ Cores x seconds is the time of all cores, which other work on the machine hardly
 of the process beyond what it held before.
 
 Second table: a network trained on the built-in patients (kept in --folder, so that a second run only predicts) applied
-to patients it has not seen: Dice by each way. Third: the same in bf16, on the surroundings of each patient's lesions,
+to patients it has not seen: Dice by each mode. Third: the same in bf16, on the surroundings of each patient's lesions,
 since a processor without bf16 of its own takes minutes for more.
 """
 
@@ -36,8 +36,16 @@ from torch import nn
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.prepared import PreparedCase, load_prepared
-from lesionloss.inference import PAPERS, Arithmetic, Way, Whole, Windows, choose_way, predict_probabilities
-from lesionloss.metrics import Case, score
+from lesionloss.inference import (
+    PAPERS,
+    Arithmetic,
+    InferenceMode,
+    SlidingWindow,
+    WholeImage,
+    choose_inference_mode,
+    predict_probabilities,
+)
+from lesionloss.metrics import Case, is_lesion, score
 from lesionloss.networks.bundle import BundleRecord, load_bundle, save_bundle
 from lesionloss.synth import profile_settings
 from lesionloss.synth.write_cohort import write_cohort
@@ -53,12 +61,14 @@ console = Console(width=None if sys.stdout.isatty() else 140)
 def cohort_of(folder: Path, patients: int, spacing_mm: float) -> list[PreparedCase]:
     """Built-in patients of the easy profile, made and prepared once."""
     settings = profile_settings("demo", {"spacing_mm": spacing_mm})
-    write_cohort(folder / "patients", patients, 7, settings, lambda name, done, total: told("patient", done, total))
+    write_cohort(
+        folder / "patients", patients, 7, settings, lambda name, done, total: report_progress("patient", done, total)
+    )
     index = prepare_cohort(open_cohort(f"msseg2:{folder / 'patients'}"), folder / "prepared").index
     return [load_prepared(folder / "prepared" / f"{entry.name}.npz") for entry in index.cases]
 
 
-def told(what: str, done: int, total: int) -> None:
+def report_progress(what: str, done: int, total: int) -> None:
     print(f"\r{what} {done} of {total}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
 
@@ -95,7 +105,7 @@ def trained(folder: Path, network: str, cases: list[PreparedCase], steps: int) -
     )
 
     def after(step: Step) -> None:
-        told(f"loss {step.loss:.3f}, step", step.step, steps)
+        report_progress(f"loss {step.loss:.3f}, step", step.step, steps)
 
     saving = Checkpoints(folder / "checkpoint", every_seconds=60)
     found = train(trial, cases, after_step=after, checkpoints=saving).network
@@ -114,26 +124,30 @@ def around_largest(case: PreparedCase) -> PreparedCase:
     )
 
 
-def dice_of(network: nn.Module, case: PreparedCase, way: Way, precision: str) -> float:
-    found = predict_probabilities(network, case, way, arithmetic=Arithmetic(precision))[0] > 0.5
+def dice_of(network: nn.Module, case: PreparedCase, mode: InferenceMode, precision: str) -> float:
+    found = is_lesion(predict_probabilities(network, case, mode, arithmetic=Arithmetic(precision))[0], 0.5)
     return score(Case(found, case.lesion, spacing_mm=case.spacing_mm), ["dice"])["dice"]
 
 
 def accuracy_table(network: nn.Module, cases: list[PreparedCase]) -> None:
-    """Dice of each unseen patient by each way, and the largest difference from the papers' loop."""
-    default = choose_way(network, cases[0].image.shape, window=(WINDOW,) * 3, precision="float32", device="cpu").way
-    ways: dict[str, Way] = {
+    """Dice of each unseen patient by each mode, and the largest difference from the papers' loop."""
+    default = choose_inference_mode(
+        network, cases[0].image.shape, window=(WINDOW,) * 3, precision="float32", device="cpu"
+    ).mode
+    modes: dict[str, InferenceMode] = {
         LOOP: PAPERS["coactseg"],
-        "windows of 80³, overlap .5": Windows((WINDOW,)),
-        "windows of 80³, overlap .25": Windows((WINDOW,), overlap=0.25),
-        "two large windows along each axis": Windows(tuple(-(-side // 32) * 16 + 16 for side in cases[0].shape), 0.25),
-        "the whole volume at once": Whole(),
+        "sliding window of 80³, overlap .5": SlidingWindow((WINDOW,)),
+        "sliding window of 80³, overlap .25": SlidingWindow((WINDOW,), overlap=0.25),
+        "two large windows along each axis": SlidingWindow(
+            tuple(-(-side // 32) * 16 + 16 for side in cases[0].shape), 0.25
+        ),
+        "the whole volume at once": WholeImage(),
         f"{DEFAULT} ({default})": default,
     }
-    table = Table("way", *[case.name for case in cases], "mean", "largest difference", title="Dice, float32")
+    table = Table("mode", *[case.name for case in cases], "mean", "largest difference", title="Dice, float32")
     first: list[float] = []
-    for name, way in ways.items():
-        found = [dice_of(network, case, way, "float32") for case in cases]
+    for name, mode in modes.items():
+        found = [dice_of(network, case, mode, "float32") for case in cases]
         first = first or found
         most = max(abs(a - b) for a, b in zip(found, first, strict=True))
         table.add_row(name, *[f"{value:.4f}" for value in found], f"{np.mean(found):.4f}", f"{most:.4f}")
@@ -144,7 +158,7 @@ def precision_table(network: nn.Module, cases: list[PreparedCase]) -> None:
     parts = [around_largest(case) for case in cases]
     table = Table("precision", *[case.name for case in parts], "mean", title=f"Dice on {AROUND}³ voxels, whole")
     for precision in ("float32", "bf16"):
-        found = [dice_of(network, case, Whole(), precision) for case in parts]
+        found = [dice_of(network, case, WholeImage(), precision) for case in parts]
         table.add_row(precision, *[f"{value:.4f}" for value in found], f"{np.mean(found):.4f}")
     console.print(table)
     if not cpu_has_fast_bf16():

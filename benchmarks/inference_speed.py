@@ -1,4 +1,4 @@
-"""The first table of `inference.py`: what a whole volume costs in each way, each in a process of its own."""
+"""The first table of `inference.py`: time and memory of each mode for a whole volume, each in a process of its own."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lesionloss.core.randomness import torch_generator
-from lesionloss.inference import Choice, Whole, choose_way, keep_memory_for, predict_logits
+from lesionloss.inference import ChosenMode, WholeImage, choose_inference_mode, keep_memory_for, predict_logits
 from lesionloss.networks import build_network, channels_last, logits_of
 
 CHANNELS = ("baseline", "followup", "difference")
@@ -28,7 +28,7 @@ LOOP, DEFAULT = "the papers' loop: 80³, stride 20", "as lesionloss chooses"
 
 @dataclass(frozen=True)
 class Job:
-    """A way to predict a volume; `sample`: windows that are timed instead of all (0: all)."""
+    """A mode to predict a volume; `sample`: windows that are timed instead of all (0: all)."""
 
     name: str
     network: str = ""
@@ -88,9 +88,9 @@ def monai_windows(forward: Timed, image: Tensor, overlap: float) -> None:
     sliding_window_inference(image[None], (WINDOW,) * 3, 4, forward, overlap=overlap, mode="gaussian")
 
 
-def ours(network: nn.Module, image: Tensor, choice: Choice, free: int | None) -> str:
+def ours(network: nn.Module, image: Tensor, choice: ChosenMode, free: int | None) -> str:
     kept = "kept" if keep_memory_for(choice, "cpu", free) else "given back"
-    predict_logits(channels_last(network), image, choice.way)
+    predict_logits(channels_last(network), image, choice.mode)
     return f"{choice}; freed memory {kept}"
 
 
@@ -100,9 +100,11 @@ def measure(job: Job) -> dict[str, Any]:
     image = torch.randn((len(CHANNELS), *job.shape), generator=torch_generator("image"))
     free = round(job.memory * 2**30) or None
     window = (WINDOW,) * 3
-    chosen = choose_way(network, tuple(image.shape), window=window, precision="float32", device="cpu", free=free)
+    chosen = choose_inference_mode(
+        network, tuple(image.shape), window=window, precision="float32", device="cpu", free=free
+    )
     forward = Timed(network, job.sample)
-    before, said = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, ""
+    before, remark = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, ""
     begun, cores = time.perf_counter(), time.process_time()
     with torch.inference_mode():
         if job.name == LOOP:
@@ -110,15 +112,17 @@ def measure(job: Job) -> dict[str, Any]:
         elif job.overlap:
             monai_windows(forward, image, job.overlap)
         else:
-            said = ours(network, image, chosen if job.name == DEFAULT else Choice(Whole(), "asked"), free)
+            remark = ours(
+                network, image, chosen if job.name == DEFAULT else ChosenMode(WholeImage(), "as requested"), free
+            )
     seconds, cores = time.perf_counter() - begun, time.process_time() - cores
     gib = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
     if forward.windows:
-        said = f"{forward.computed} of {forward.windows} windows timed"
+        remark = f"{forward.computed} of {forward.windows} windows timed"
     seconds, cores = (
         whole + inside * forward.rest for whole, inside in ((seconds, forward.seconds), (cores, forward.cores))
     )
-    return {"seconds": seconds, "cores": cores, "gib": gib, "said": said}
+    return {"seconds": seconds, "cores": cores, "gib": gib, "remark": remark}
 
 
 def in_process(job: Job) -> dict[str, Any]:
@@ -138,16 +142,16 @@ def speed_table(network: str, shape: tuple[int, ...], sample: int, memory: float
         Job(DEFAULT),
     )
     title = f"{network}, {' x '.join(map(str, shape))}, float32"
-    table = Table("way", "s", "cores x s", "loop's cores x s over it", "GiB", "", title=title)
+    table = Table("mode", "s", "cores x s", "loop's cores x s over it", "GiB", "", title=title)
     first = 0.0
     for job in jobs:
         found = in_process(replace(job, network=network, shape=shape, sample=sample, memory=memory))
         first = first or float(found["cores"])
         numbers = (f"{found['seconds']:.1f}", f"{found['cores']:.1f}", f"{first / found['cores']:.1f}")
-        table.add_row(job.name, *numbers, f"{found['gib']:.1f}", str(found["said"]))
+        table.add_row(job.name, *numbers, f"{found['gib']:.1f}", str(found["remark"]))
     return table
 
 
 if __name__ == "__main__":
-    asked = json.loads(sys.argv[1])
-    print(json.dumps(measure(Job(**{**asked, "shape": tuple(asked["shape"])}))))
+    job = json.loads(sys.argv[1])
+    print(json.dumps(measure(Job(**{**job, "shape": tuple(job["shape"])}))))

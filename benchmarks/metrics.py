@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -130,12 +131,12 @@ def boundary_rows(name: str, rounds: int, libraries: dict[str, Callable[..., dic
     values: dict[str, dict[str, float]] = {}
     for _ in range(rounds + 1):  # the first round only warms up
         for library, call in libraries.items():
-            spent, values[library] = timed(lambda call=call: call(pred, ref))
+            spent, values[library] = timed(partial(call, pred, ref))
             milliseconds[library].append(spent)
     mine = statistics.median(milliseconds["lesionloss"][1:])
     rows = []
-    for library, spent in milliseconds.items():
-        middle = statistics.median(spent[1:])
+    for library, rounds_of in milliseconds.items():
+        middle = statistics.median(rounds_of[1:])
         off = max(abs(value - values["lesionloss"][key]) for key, value in values[library].items())
         against = f"{middle / mine:.1f}" if library != "lesionloss" else ""
         wanted = f">= {REACH[name]}" if library == "MONAI" else ""

@@ -1,13 +1,13 @@
-"""Training: what a step costs in each way a machine can take it, and whether the chosen way learns as float32 does.
+"""Training: the time and memory of a step in each variant, and whether the chosen precision learns as float32 does.
 
     python benchmarks/training.py
     python benchmarks/training.py --side 48 --batch 2 --steps 3
     python benchmarks/training.py --only learning
 
-First table: one training step of a network, each way in a process of its own, since the allocator can be set only once.
-The rows: as everyone writes it, channels-last, with freed memory kept, both, the same in bfloat16 where the machine has
-it, and the way that `lesionloss train` chooses. Cores x seconds is the time of all cores for a step, which other work
-on the machine hardly changes. Second table: the loss of every tenth of a training, three seeds, plain and chosen.
+First table: one training step of a network, each variant in its own process, because the allocator can be set once
+only. The rows: plain PyTorch, channels-last, freed memory kept, both, the same in bfloat16 where the machine has it,
+and the choice of `lesionloss train`. Cores x seconds is the time of all cores for a step, which other work on the
+machine hardly changes. Second table: mean loss of every tenth of a training run, three seeds, float32 and the choice.
 """
 
 import json
@@ -46,7 +46,7 @@ console = Console(width=None if sys.stdout.isatty() else 140)
 
 @dataclass(frozen=True)
 class Job:
-    """A way to take steps; `chosen`: let the program choose precision and allocator."""
+    """A variant of the training step; `chosen`: let the program choose precision and allocator."""
 
     name: str
     precision: str
@@ -61,7 +61,7 @@ class Job:
 
 
 JOBS = (
-    Job("as everyone writes it", "float32", last=False, keep=False),
+    Job("plain PyTorch", "float32", last=False, keep=False),
     Job("channels-last", "float32", last=True, keep=False),
     Job("freed memory kept", "float32", last=False, keep=True),
     Job("channels-last, memory kept", "float32", last=True, keep=True),
@@ -90,13 +90,13 @@ def recipe_of(side: int, batch: int, steps: int, precision: str) -> TrainingReci
 
 def measure(job: Job) -> dict[str, float | str]:
     """Seconds and core-seconds of a step, peak memory in GiB; the first step is not counted."""
-    precision, said = job.precision, ""
+    precision, description = job.precision, ""
     if job.chosen:
         precision = resolve_precision("auto", job.device)
         execution = choose_execution(
             recipe_of(job.side, job.batch, 1, precision), job.network, len(CHANNELS), job.device
         )
-        said = execution.describe()
+        description = execution.describe()
     elif job.keep:
         keep_freed_memory()
     network = build_network(job.network, torch_generator("benchmark")).train()
@@ -108,7 +108,7 @@ def measure(job: Job) -> dict[str, float | str]:
     layout = torch.channels_last_3d if job.last else torch.contiguous_format
     taken: list[tuple[float, float]] = []
     for step in range(job.steps + 1):
-        begun, cores = time.perf_counter(), time.process_time()
+        start_time, cores = time.perf_counter(), time.process_time()
         seed_dropout(network, torch_generator("dropout", step))
         optimiser.zero_grad(set_to_none=True)
         loss = criterion(outputs_of(network, images.contiguous(memory_format=layout), precision).logits, labels)
@@ -116,10 +116,10 @@ def measure(job: Job) -> dict[str, float | str]:
         optimiser.step()
         if job.device != "cpu":
             torch.cuda.synchronize()
-        taken.append((time.perf_counter() - begun, time.process_time() - cores))
+        taken.append((time.perf_counter() - start_time, time.process_time() - cores))
     seconds, cores = (statistics.median(values) for values in zip(*taken[1:], strict=True))
     gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"seconds": seconds, "cores": cores, "gib": gib, "said": said}
+    return {"seconds": seconds, "cores": cores, "gib": gib, "description": description}
 
 
 def in_process(job: Job) -> dict[str, float | str]:
@@ -131,7 +131,9 @@ def in_process(job: Job) -> dict[str, float | str]:
 
 
 def steps_table(base: Job, with_bf16: bool) -> None:
-    table = Table("way", "s per step", "cores x s", "of the fastest", "peak GiB", title="One training step")
+    table = Table(
+        "variant", "s per step", "cores x s", "relative to the fastest", "peak GiB", title="One training step"
+    )
     jobs = [job for job in JOBS if job.precision != "bf16" or with_bf16]
     found = {
         job.name: in_process(
@@ -144,7 +146,7 @@ def steps_table(base: Job, with_bf16: bool) -> None:
         seconds, cores, gib = (float(row[key]) for key in ("seconds", "cores", "gib"))
         table.add_row(name, f"{seconds:.2f}", f"{cores:.2f}", f"{cores / fastest:.2f}", f"{gib:.1f}")
     console.print(table)
-    console.print(next(str(row["said"]) for row in found.values() if row["said"]), highlight=False)
+    console.print(next(str(row["description"]) for row in found.values() if row["description"]), highlight=False)
 
 
 def case(number: int, side: int = 40) -> PreparedCase:
@@ -188,9 +190,9 @@ def learning_table(device: str, steps: int, precision: str) -> None:
 def main(
     network: Annotated[str, typer.Option(help="The network of the steps.")] = "vnet(filters=16)",
     side: Annotated[int, typer.Option(help="Voxels along each side of a patch.")] = 80,
-    batch: Annotated[int, typer.Option(help="Patches of a step.")] = 4,
+    batch: Annotated[int, typer.Option(help="Patches in a step.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps that are timed.")] = 3,
-    learn: Annotated[int, typer.Option(help="Steps of the trainings whose curves are compared; multiples of 10.")] = 60,
+    learn: Annotated[int, typer.Option(help="Steps of the training runs that are compared; a multiple of 10.")] = 60,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
     only: Annotated[str, typer.Option(help="steps or learning; both without.")] = "",
     bf16: Annotated[bool, typer.Option(help="Time bf16 on a CPU that only emulates it, too.")] = False,

@@ -13,12 +13,15 @@ import pytest
 import torch
 
 from lesionloss import UsageError, loss
+from lesionloss.bench.one_trial.predictions import Prediction, write_prediction
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import runs_of, store_plan
+from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.losses import registry
+from lesionloss.metrics import Case, is_lesion, score
 from lesionloss.runs.load_run import load, run_folders
 from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
@@ -91,7 +94,7 @@ def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, t
         comparison = compare(load(other), "dice")
         (found,) = (d for d in comparison.differences if d.loss == "hytver")
         assert found.pairing == "patient"
-        assert "do not share weights and batches in 1 of 2 trainings" in " ".join(comparison.warnings)
+        assert "do not share weights and batches in 1 of 2 training runs" in " ".join(comparison.warnings)
         record.write_text("\n".join(line for line in record.read_text().splitlines() if not line.startswith(field)))
         (found,) = (d for d in compare(load(other), "dice").differences if d.loss == "hytver")
         assert found.pairing == "patient"
@@ -235,6 +238,30 @@ def test_probability_maps_lie_on_the_cohorts_grid(finished: Path) -> None:
         for path in (folder / "predictions").iterdir():
             case = load_prepared(finished / "cohort" / path.name)
             with np.load(path) as stored:
-                assert stored["probability"].dtype == np.uint8
+                assert stored["probability"].dtype == np.float32
                 assert stored["probability"].shape == case.shape
                 assert not stored["probability"][~case.brain].any()
+
+
+def test_kept_maps_give_the_masks_that_were_scored(finished: Path) -> None:
+    results = load(finished)
+    scores = results.scores[results.scores["metric"] == "dice"]
+    assert len(scores) == 6 * 2
+    for key, case, value in zip(scores["key"], scores["case"], scores["value"], strict=True):
+        probability, reference = results.probability(key, case), results.case(case)["reference"] > 0
+        again = Case(probability, reference, spacing_mm=(1.0, 1.0, 1.0), threshold=0.5)
+        assert score(again, ["dice"])["dice"] == pytest.approx(value, abs=0, nan_ok=True)
+
+
+def test_kept_maps_hold_all_digits_from_the_lowest_threshold_on(finished: Path, tmp_path: Path) -> None:
+    case = load_prepared(next((finished / "cohort").glob("*.npz")))
+    stream = np.random.default_rng(0)
+    probability = np.where(case.brain, stream.random(case.shape) ** 4, 0).astype(np.float32)
+    probability[tuple(np.argwhere(case.brain)[0])] = LOWEST_THRESHOLD
+    write_prediction(tmp_path, case, Prediction(probability[None], np.zeros(case.shape, np.uint8)))
+    with np.load(tmp_path / "predictions" / f"{case.name}.npz") as stored:
+        kept = stored["probability"]
+    assert (probability[case.brain] < LOWEST_THRESHOLD).any()
+    for threshold in (LOWEST_THRESHOLD, 0.2495, 0.25, 0.5):
+        assert (is_lesion(kept, threshold) == is_lesion(probability, threshold)).all()
+    assert (kept[kept > 0] >= np.float32(LOWEST_THRESHOLD)).all()

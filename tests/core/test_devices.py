@@ -13,7 +13,7 @@ from lesionloss import UsageError
 from lesionloss.core.devices import resolve_device
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import Whole, Windows, predict_probabilities
+from lesionloss.inference import InferenceMode, SlidingWindow, WholeImage, predict_probabilities
 from lesionloss.networks import build_network
 from lesionloss.training.loop import train, weights_hash
 
@@ -26,7 +26,7 @@ SOURCES = sorted(Path(lesionloss.__file__).parent.rglob("*.py"))
 def test_the_default_device_changes_nothing(network: str, cases: list[PreparedCase]) -> None:
     """Tensors on the meta device have no values: whatever was created there would be lost."""
     trial = replace(TRIAL, network=network, loss="dice_ce")
-    modes: list[Whole | Windows] = [Whole(), Windows((16,))]
+    modes: list[InferenceMode] = [WholeImage(), SlidingWindow((16,))]
     plain = train(trial, cases)
     with torch.device("meta"):
         other = train(trial, cases)

@@ -1,14 +1,10 @@
-"""How a network is led over an image: nothing lost, nothing moved, and the fastest way that fits."""
-
-import itertools
-import math
+"""A network is applied to an image: nothing is lost and nothing is moved."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
 
 from lesionloss import DataError, UsageError
@@ -16,18 +12,13 @@ from lesionloss.core.randomness import torch_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import (
     Arithmetic,
-    Way,
-    Whole,
-    Windows,
-    choose_mode,
-    choose_way,
-    lesion_mask,
+    InferenceMode,
+    SlidingWindow,
+    WholeImage,
     predict_logits,
     predict_probabilities,
-    read_way,
+    read_inference_mode,
 )
-from lesionloss.inference.choose_mode import OVERLAP, Choice, _ever_smaller, is_local, keep_memory_for
-from lesionloss.inference.memory import bytes_of_pass, free_bytes
 from lesionloss.networks import Outputs, build_network
 
 PATCH = 8
@@ -72,9 +63,9 @@ sides = st.integers(1, 2 * PATCH)
 )
 def test_an_identity_network_gives_the_image_back(space: list[int], overlap: float, gaussian: bool, batch: int) -> None:
     x = image(2, *space)
-    way = Windows((PATCH,), overlap=overlap, gaussian=gaussian, batch=batch)
+    mode = SlidingWindow((PATCH,), overlap=overlap, gaussian=gaussian, batch=batch)
     before = x.clone()
-    assert float((predict_logits(Echo(len(space)), x, way)[0] - x[0]).abs().max()) <= 1e-6
+    assert float((predict_logits(Echo(len(space)), x, mode)[0] - x[0]).abs().max()) <= 1e-6
     assert torch.equal(x, before)
 
 
@@ -82,22 +73,22 @@ def test_an_identity_network_gives_the_image_back(space: list[int], overlap: flo
 @pytest.mark.parametrize("multiple", [1, 4, 16])
 def test_the_whole_image_comes_back_where_it_was(space: tuple[int, ...], multiple: int) -> None:
     x, network = image(2, *space), Echo(len(space), multiple=multiple)
-    assert torch.equal(predict_logits(network, x, Whole())[0], x[0])
+    assert torch.equal(predict_logits(network, x, WholeImage())[0], x[0])
     assert all(side % multiple == 0 for side in network.seen[0][2:])
 
 
 def test_mirrored_images_are_turned_back() -> None:
     x = image(1, 5, 6, 7)
     network = Echo()
-    assert torch.allclose(predict_logits(network, x, Whole(), mirrored=(0, 1, 2)), x, atol=1e-6)
+    assert torch.allclose(predict_logits(network, x, WholeImage(), mirrored=(0, 1, 2)), x, atol=1e-6)
     assert len(network.seen) == 8
 
 
 def test_mirroring_is_the_mean_over_the_mirror_images() -> None:
     network = build_network("unet3d(inputs=1, filters=2, levels=2)", torch_generator("w"))
     x = image(1, 8, 8, 8)
-    twice = predict_logits(network, x, Whole(), mirrored=(1,))
-    parts = predict_logits(network, x, Whole()), predict_logits(network, x.flip(2), Whole()).flip(2)
+    twice = predict_logits(network, x, WholeImage(), mirrored=(1,))
+    parts = predict_logits(network, x, WholeImage()), predict_logits(network, x.flip(2), WholeImage()).flip(2)
     assert torch.allclose(twice, (parts[0] + parts[1]) / 2, atol=1e-6)
     assert not torch.allclose(parts[0], parts[1], atol=1e-4)
 
@@ -106,28 +97,28 @@ def test_mirroring_is_the_mean_over_the_mirror_images() -> None:
 def test_the_size_of_a_batch_of_windows_changes_nothing(text: str) -> None:
     network = build_network(text, torch_generator("w"))
     x = image(3, 20, 33, 17)
-    found = [predict_logits(network, x, Windows((16,), batch=batch)) for batch in (1, 2, 3, 100)]
+    found = [predict_logits(network, x, SlidingWindow((16,), batch=batch)) for batch in (1, 2, 3, 100)]
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 
 def test_windows_and_whole_image_agree_away_from_the_windows_edges() -> None:
     network = build_network("vnet(filters=2)", torch_generator("w"))
     x = image(3, 32, 32, 48)
-    whole, windows = predict_logits(network, x, Whole()), predict_logits(network, x, Windows((32, 32, 32)))
+    whole, windows = predict_logits(network, x, WholeImage()), predict_logits(network, x, SlidingWindow((32, 32, 32)))
     assert float((whole - windows).abs().mean()) < 0.1 * float(whole.std())
 
 
 def test_slices_of_a_volume_go_through_a_network_for_slices() -> None:
     x = image(2, 9, 12, 5)
     network = Echo(axes=2, multiple=4)
-    for way in (Whole(), Windows((8,))):
-        assert torch.allclose(predict_logits(network, x, way)[0], x[0], atol=1e-6)
+    for mode in (WholeImage(), SlidingWindow((8,))):
+        assert torch.allclose(predict_logits(network, x, mode)[0], x[0], atol=1e-6)
     assert {len(shape) for shape in network.seen} == {4}
 
 
 def test_several_classes_are_softmax_without_background() -> None:
     x = image(3, 6, 7, 4)
-    found = predict_probabilities(Echo(outputs=3), case_of(x), Whole())
+    found = predict_probabilities(Echo(outputs=3), case_of(x), WholeImage())
     expected = torch.softmax(x, 0)[1:].numpy()
     assert found.shape == (2, 6, 7, 4)
     assert np.allclose(found[:, 1:], expected[:, 1:], atol=1e-6)
@@ -144,20 +135,20 @@ def test_papers_average_probabilities(outputs: int) -> None:
             return Outputs(x[:, : self.outputs] * len(self.seen))
 
     x = image(outputs, 12, 8)
-    way = Windows((8,), stride=(4,), gaussian=False, of_probabilities=True, batch=1)
-    found = predict_probabilities(Growing(2, outputs), case_of(x), way)
+    mode = SlidingWindow((8,), stride=(4,), gaussian=False, of_probabilities=True, batch=1)
+    found = predict_probabilities(Growing(2, outputs), case_of(x), mode)
     each = [torch.sigmoid(x * k) if outputs == 1 else torch.softmax(x * k, 0)[1:] for k in (1, 2)]
     shared = ((each[0] + each[1]) / 2).numpy()[:, 4:8]
     assert np.allclose(found[:, 4:8], shared, atol=1e-6)
 
 
-def test_the_papers_windows_are_theirs() -> None:
+def test_the_papers_windows_are_used() -> None:
     network = Echo()
-    predict_logits(network, image(1, 182, 218, 182), read_way("coactseg"))
+    predict_logits(network, image(1, 182, 218, 182), read_inference_mode("coactseg"))
     assert len(network.seen) == 392
     assert set(network.seen) == {(1, 1, 80, 80, 80)}
     network = Echo()
-    predict_logits(network, image(1, 64, 64, 48), read_way("cabezas"))
+    predict_logits(network, image(1, 64, 64, 48), read_inference_mode("cabezas"))
     assert len(network.seen) == 3 * 3 * 2
 
 
@@ -165,154 +156,34 @@ def test_the_papers_windows_are_theirs() -> None:
 @pytest.mark.parametrize("size", [8, 30, 77])
 def test_a_stride_is_that_many_voxels(size: int, stride: int) -> None:
     network = Echo(2)
-    predict_logits(network, image(1, size, size + 3 * stride), Windows((size,), stride=(stride,), batch=1))
+    predict_logits(network, image(1, size, size + 3 * stride), SlidingWindow((size,), stride=(stride,), batch=1))
     assert len(network.seen) == 4
 
 
-@pytest.mark.parametrize("text", ["whole", "windows(size=80, overlap=0.25)", "windows(size=(16, 32, 8), stride=8)"])
-def test_ways_are_read_and_written(text: str) -> None:
-    way = read_way(text)
-    assert read_way(str(way)) == way
-    assert str(way) == text
-
-
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("mode", "says"),
     [
-        ("hole", "no way of prediction is named 'hole'; did you mean 'whole'"),
-        ("windows(sice=8)", "did you mean 'size'"),
-        ("windows()", "size is missing"),
-        ("windows(size=8, overlap=1)", "0 to below 1"),
-        ("windows(size=8, overlap=0.5, stride=4)", "not both"),
-        ("windows(size=0)", "1 or more"),
-        ("windows(size='8')", "is a int"),
-        ("windows(size=8, batch=True)", "is a int"),
-        ("whole(size=8)", "takes no settings"),
-        ("windows(8)", "write NAME"),
+        (SlidingWindow((8, 8)), "3 axes"),
+        (SlidingWindow((8,), stride=(9,)), "gaps"),
+        (SlidingWindow((9,)), "multiples of 4, e.g. 12"),
     ],
 )
-def test_a_wrong_way_is_refused(text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says.replace("(", r"\(")):
-        read_way(text)
-
-
-@pytest.mark.parametrize(
-    ("way", "says"),
-    [
-        (Windows((8, 8)), "3 axes"),
-        (Windows((8,), stride=(9,)), "gaps"),
-        (Windows((9,)), "multiples of 4, e.g. 12"),
-    ],
-)
-def test_a_way_that_does_not_fit_is_refused(way: Way, says: str) -> None:
+def test_a_mode_that_does_not_fit_is_refused(mode: InferenceMode, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        predict_logits(Echo(multiple=4), image(1, 12, 12, 12), way)
+        predict_logits(Echo(multiple=4), image(1, 12, 12, 12), mode)
 
 
 def test_values_that_are_not_finite_are_named() -> None:
     x = image(1, 4, 4)
     x[0, 2, 2] = float("nan")
     with pytest.raises(DataError, match="a: the network gives NaN"):
-        predict_probabilities(Echo(2), case_of(x), Whole())
+        predict_probabilities(Echo(2), case_of(x), WholeImage())
 
 
 def test_precision_moves_logits_little() -> None:
     network = build_network("unet3d(filters=4, levels=2)", torch_generator("w"))
     x = image(3, 16, 16, 16)
-    exact = predict_logits(network, x, Whole())
-    rounded = predict_logits(network, x, Whole(), arithmetic=Arithmetic("bf16"))
+    exact = predict_logits(network, x, WholeImage())
+    rounded = predict_logits(network, x, WholeImage(), arithmetic=Arithmetic("bf16"))
     assert not torch.equal(exact, rounded)
     assert float((exact - rounded).abs().max()) < 0.05 * float(exact.abs().max())
-
-
-def test_networks_that_look_at_everything_get_windows_as_trained() -> None:
-    local, general = build_network("vnet(filters=2)", torch_generator(1)), build_network("unet3d", torch_generator(1))
-    assert is_local(local)
-    assert not is_local(general)
-    assert not is_local(build_network("unet2d(filters=4)", torch_generator(1)))
-    settings = {"window": (32, 32, 32), "precision": "float32", "device": "cpu"}
-    assert choose_way(local, (3, 60, 60, 60), **settings, free=10**12).way == Whole()
-    chosen = choose_way(general, (3, 60, 60, 60), **settings, free=10**12)
-    assert isinstance(chosen.way, Windows)
-    assert chosen.way.size == (32, 32, 32)
-    assert "normalises" in str(chosen)
-
-
-def test_less_memory_gives_smaller_windows_down_to_those_trained_on() -> None:
-    network = build_network("vnet(filters=2)", torch_generator(1))
-    sizes = []
-    for free in (10**12, 3 * 10**8, 10**8, 1):
-        choice = choose_way(network, (3, 96, 96, 96), window=(32, 32, 32), precision="float32", device="cpu", free=free)
-        assert choice.needed_bytes is not None
-        assert choice.needed_bytes <= free or "memory is short" in choice.reason
-        sizes.append((96,) if isinstance(choice.way, Whole) else choice.way.size[:1])
-    assert sizes == sorted(sizes, reverse=True)
-    assert sizes[0] == (96,)
-    assert sizes[-1] == (32,)
-
-
-def test_an_image_that_does_not_fit_is_cut_in_as_few_windows_as_possible() -> None:
-    """Along its longest axis first, and the windows together hold little more than the image."""
-    sides = list(_ever_smaller((182, 218, 182), (80, 80, 80), 16))
-    assert sides[0] == (192, 128, 192)
-    assert all(larger > smaller for larger, smaller in itertools.pairwise(map(math.prod, sides)))
-    shape = (182, 218, 182)
-    for number, found in enumerate(sides[:3]):
-        windows = dense_patch_slices(shape, found, [int(side * (1 - OVERLAP)) for side in found])
-        assert len(windows) == 2 ** (number + 1)
-    assert 2 * math.prod(sides[0]) < 1.4 * math.prod(shape)
-
-
-def test_freed_memory_is_kept_only_where_there_is_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[bool] = []
-    monkeypatch.setattr(choose_mode, "keep_freed_memory", lambda: bool(kept.append(True)) or True)
-    choice = Choice(Whole(), "", needed_bytes=10**9)
-    assert not keep_memory_for(choice, "cpu", free=2 * 10**9)
-    assert not keep_memory_for(Choice(Whole(), ""), "cpu", free=10**12)
-    assert not keep_memory_for(choice, "cuda:0", free=10**12)
-    assert not kept
-    assert keep_memory_for(choice, "cpu", free=3 * 10**9)
-    assert kept == [True]
-
-
-def test_features_that_are_used_up_are_not_held_while_predicting() -> None:
-    """Eight groups of channels at full resolution are alive at once, of the twelve that the layers make there."""
-    filters, side = 4, 32
-    network = build_network(f"longitudinal_vnet(filters={filters})", torch_generator(1))
-    group = 4 * filters * side**3
-    assert bytes_of_pass(network, (1, 3, side, side, side), "float32") < 8.5 * group
-
-
-def test_memory_of_a_pass_is_counted_without_running_it() -> None:
-    network = nn.Sequential(nn.Conv3d(1, 4, 1), nn.ReLU(inplace=True), nn.Conv3d(4, 1, 1))
-    voxels = 10**9  # a pass of this size would not fit here
-    needed = bytes_of_pass(network, (1, 1, 1000, 1000, 1000), "float32")
-    assert 4 * voxels * (4 + 1) <= needed <= 4 * voxels * (1 + 4 + 1)
-    assert bytes_of_pass(network, (1, 1, 1000, 1000, 1000), "bf16") < needed
-    assert (free_bytes("cpu") or 1) > 0
-
-
-def test_a_network_that_cannot_be_followed_gets_windows() -> None:
-    class Odd(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.from_numpy(x.numpy())
-
-    choice = choose_way(Odd(), (1, 9, 9), window=(4, 4), precision="float32", device="cpu")
-    assert choice.way == Windows((4, 4), overlap=0.25)
-    assert choice.needed_bytes is None
-
-
-def test_masks_keep_large_lesions_and_the_most_probable_class() -> None:
-    probabilities = np.zeros((2, 10, 10, 3), np.float32)
-    probabilities[0, 1:4, 1:4, 1] = 0.6  # 9 voxels of the first class
-    probabilities[1, 1, 1, 1] = 0.39
-    probabilities[0, 8, 8, 0] = 0.3  # one voxel, above the threshold only together
-    probabilities[1, 8, 8, 0] = 0.4
-    mask = lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0)
-    assert mask.dtype == np.uint8
-    assert mask[8, 8, 0] == 2
-    assert (mask == 1).sum() == 9
-    large = lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0, min_volume_mm3=2.0)
-    assert (large > 0).sum() == 9
-    assert not lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0, min_volume_mm3=18.0).any()
-    assert not lesion_mask(np.zeros((1, 4, 4, 4), np.float32), threshold=0.5, voxel_mm3=1.0, min_volume_mm3=3).any()

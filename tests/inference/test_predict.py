@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from torch import Tensor, nn
@@ -14,31 +13,29 @@ from torch import Tensor, nn
 from lesionloss import UsageError
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
-from lesionloss.inference import Whole, Windows
-from lesionloss.inference.predict import Asked, predict_sources, source_of_files, sources_in
-from lesionloss.inference.predict.output_names import bids_places
-from lesionloss.inference.predict.probabilities import predict_ready
+from lesionloss.inference import SlidingWindow, WholeImage
+from lesionloss.inference.predict import PredictSettings, predict_cases, source_of_files, sources_in
+from lesionloss.inference.predict.output_files import bids_output_files
+from lesionloss.inference.predict.predict_in_memory import predict_ready
 from lesionloss.inference.predict.replay_preparation import make_ready
 from make_cohort import write_cohort
-from predict_cases import LESION, OBLIQUE, SHAPE, bundle_of, unpainted, visits
-
-__all__ = ["unpainted", "visits"]
+from predict_cases import LESION, OBLIQUE, SHAPE, bundle_of, load
 
 
 def test_a_new_lesion_is_found_in_the_followups_own_grid(visits: tuple[Path, Path, Path], tmp_path: Path) -> None:
     baseline, followup, brain = visits
     source = source_of_files([baseline], [followup], brain)
-    (done,), failures = predict_sources(bundle_of(), [source], tmp_path / "out", Asked(), folder_each=False)
+    (done,), failures = predict_cases(bundle_of(), [source], tmp_path / "out", PredictSettings(), folder_each=False)
     assert not failures
-    mask, probability = nibabel.load(done.places.mask), nibabel.load(done.places.probability)
+    mask, probability = load(done.files.mask), load(done.files.probability)
     expected = np.zeros(SHAPE, bool)
     expected[LESION] = True
     for image in (mask, probability):
         assert image.shape == SHAPE
         assert np.allclose(image.affine, OBLIQUE, atol=1e-5)
     assert np.array_equal(np.asarray(mask.dataobj), expected)
-    assert np.array_equal(np.asarray(probability.dataobj) > 0.5, expected)
-    (row,) = csv.DictReader(done.places.lesions.open())
+    assert np.array_equal(np.asarray(probability.dataobj) >= 0.5, expected)
+    (row,) = csv.DictReader(done.files.lesions.open())
     voxel_mm3 = abs(np.linalg.det(OBLIQUE[:3, :3]))
     assert int(row["voxels"]) == 36
     assert float(row["volume_mm3"]) == pytest.approx(36 * voxel_mm3, abs=1e-3)
@@ -46,54 +43,56 @@ def test_a_new_lesion_is_found_in_the_followups_own_grid(visits: tuple[Path, Pat
     assert [float(row[f"centre_{axis}_mm"]) for axis in "ras"] == pytest.approx(centre[:3], abs=0.01)
     inside = np.asarray(probability.dataobj)[expected]
     assert float(row["mean_probability"]) == pytest.approx(inside.mean(), abs=1e-3)
-    assert done.places.sheet.read_bytes().startswith(b"\x89PNG")
-    record = json.loads(done.places.record.read_text())
+    assert done.files.sheet.read_bytes().startswith(b"\x89PNG")
+    record = json.loads(done.files.record.read_text())
     assert record["lesions"] == 1
     assert record["not_a_medical_device"] is True
 
 
-@pytest.mark.usefixtures("unpainted")
-def test_what_is_there_is_not_done_again_nor_overwritten(visits: tuple[Path, Path, Path], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_pictures")
+def test_existing_results_are_neither_made_again_nor_overwritten(
+    visits: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
     source, out = source_of_files([visits[0]], [visits[1]], visits[2]), tmp_path / "out"
 
-    def once(asked: Asked) -> str:
-        (done,), _ = predict_sources(bundle_of(), [source], out, asked, folder_each=False)
-        return done.how
+    def once(settings: PredictSettings) -> str:
+        (done,), _ = predict_cases(bundle_of(), [source], out, settings, folder_each=False)
+        return done.mode
 
-    assert once(Asked())
+    assert once(PredictSettings())
     before = (out / "new_lesions.nii.gz").stat().st_mtime_ns
-    assert not once(Asked())
-    with pytest.raises(UsageError, match=r"new_lesions\.nii\.gz exists, made otherwise; .*--force"):
-        once(Asked(threshold=0.3))
+    assert not once(PredictSettings())
+    with pytest.raises(UsageError, match=r"new_lesions\.nii\.gz exists, made from other files or settings; .*--force"):
+        once(PredictSettings(threshold=0.3))
     assert (out / "new_lesions.nii.gz").stat().st_mtime_ns == before
-    assert once(Asked(threshold=0.3, force=True))
+    assert once(PredictSettings(threshold=0.3, force=True))
     (out / "lesions.csv").unlink()  # as if killed before it was whole
-    assert once(Asked(threshold=0.3, force=True))
+    assert once(PredictSettings(threshold=0.3, force=True))
 
 
-@pytest.mark.usefixtures("unpainted")
+@pytest.mark.usefixtures("no_pictures")
 def test_small_lesions_are_left_out_by_volume(visits: tuple[Path, Path, Path], tmp_path: Path) -> None:
     source = source_of_files([visits[0]], [visits[1]], visits[2])
     volume = 36 * abs(float(np.linalg.det(OBLIQUE[:3, :3])))
     for limit, lesions in ((volume * 0.99, 1), (volume * 1.01, 0)):
-        asked = Asked(min_volume_mm3=limit, force=True)
-        (done,), _ = predict_sources(bundle_of(), [source], tmp_path / "out", asked, folder_each=False)
+        settings = PredictSettings(min_volume_mm3=limit, force=True)
+        (done,), _ = predict_cases(bundle_of(), [source], tmp_path / "out", settings, folder_each=False)
         assert len(done.lesions) == lesions
-        assert nibabel.load(done.places.mask).get_fdata().any() == bool(lesions)
-        assert done.places.sheet.is_file()
+        assert load(done.files.mask).get_fdata().any() == bool(lesions)
+        assert done.files.sheet.is_file()
 
 
 def test_several_classes_get_numbers_and_maps_of_their_own(visits: tuple[Path, Path, Path], tmp_path: Path) -> None:
     source = source_of_files([visits[0]], [visits[1]], visits[2])
     bundle = bundle_of(3, classes=("new", "growing"))
-    (done,), _ = predict_sources(bundle, [source], tmp_path / "out", Asked(), folder_each=False)
-    assert set(np.unique(nibabel.load(done.places.mask).get_fdata())) == {0, 1}
+    (done,), _ = predict_cases(bundle, [source], tmp_path / "out", PredictSettings(), folder_each=False)
+    assert set(np.unique(load(done.files.mask).get_fdata())) == {0, 1}
     assert [lesion.kind for lesion in done.lesions] == ["new"]
-    maps = [nibabel.load(tmp_path / "out" / f"probability_{kind}.nii.gz").get_fdata() for kind in ("new", "growing")]
-    assert np.allclose(sum(maps), nibabel.load(done.places.probability).get_fdata(), atol=1e-6)
+    maps = [load(tmp_path / "out" / f"probability_{kind}.nii.gz").get_fdata() for kind in ("new", "growing")]
+    assert np.allclose(sum(maps), load(done.files.probability).get_fdata(), atol=1e-6)
 
 
-def test_too_little_memory_leads_to_a_smaller_way(visits: tuple[Path, Path, Path]) -> None:
+def test_too_little_memory_leads_to_a_smaller_window(visits: tuple[Path, Path, Path]) -> None:
     class Hungry(nn.Module):
         """A network that fits for windows only."""
 
@@ -111,60 +110,66 @@ def test_too_little_memory_leads_to_a_smaller_way(visits: tuple[Path, Path, Path
                     raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
             return self.norm(x[:, 2:3])
 
-    bundle = replace(bundle_of(), network=Hungry())
+    network = Hungry()
+    bundle = replace(bundle_of(), network=network)
     ready = make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle.record)
-    found, choice = predict_ready(bundle, ready, Asked())
-    assert isinstance(choice.way, Windows)
-    assert max(bundle.network.tried[0]) > 20
+    found, choice = predict_ready(bundle, ready, PredictSettings())
+    assert isinstance(choice.mode, SlidingWindow)
+    assert max(network.tried[0]) > 20
     assert found.shape[1:] == ready.case.shape
-    with pytest.raises(UsageError, match="does not fit the memory of cpu; take smaller windows"):
-        predict_ready(bundle, ready, Asked(way=Whole()))
+    with pytest.raises(UsageError, match="does not fit the memory of cpu; choose a smaller window"):
+        predict_ready(bundle, ready, PredictSettings(mode=WholeImage()))
 
 
-@pytest.mark.usefixtures("unpainted")
+@pytest.mark.usefixtures("no_pictures")
 def test_bids_names(tmp_path: Path, visits: tuple[Path, Path, Path]) -> None:
     followup = tmp_path / "raw" / "sub-07_ses-m12_FLAIR.nii.gz"
     visits[1].rename(followup)
     source = source_of_files([visits[0]], [followup], visits[2])
-    (done,), _ = predict_sources(bundle_of(), [source], tmp_path / "out", Asked(), folder_each=False, bids=True)
+    (done,), _ = predict_cases(bundle_of(), [source], tmp_path / "out", PredictSettings(), folder_each=False, bids=True)
     stem = "sub-07/ses-m12/anat/sub-07_ses-m12_label-lesion_desc-new"
-    assert done.places.mask == tmp_path / "out" / f"{stem}_mask.nii.gz"
+    assert done.files.mask == tmp_path / "out" / f"{stem}_mask.nii.gz"
     assert (tmp_path / "out" / f"{stem}_probseg.nii.gz").is_file()
     assert (tmp_path / "out" / f"{stem}_lesions.tsv").read_text().startswith("lesion\tclass")
     described = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative"
     with pytest.raises(UsageError, match="letters or digits"):
-        bids_places(tmp_path, "--", "")
+        bids_output_files(tmp_path, "--", "")
     with pytest.raises(UsageError, match="would both be written"):
-        predict_sources(bundle_of(), [source, source], tmp_path / "two", Asked(), folder_each=False, bids=True)
+        predict_cases(bundle_of(), [source, source], tmp_path / "two", PredictSettings(), folder_each=False, bids=True)
 
 
-@pytest.mark.usefixtures("unpainted")
+@pytest.mark.usefixtures("no_pictures")
 def test_a_cohort_goes_on_after_a_case_that_fails(tmp_path: Path) -> None:
     root = write_cohort(tmp_path / "data")
     broken = root / "training" / "002" / "flair_time02_on_middle_space.nii.gz"
     broken.write_bytes(gzip.compress(b"no image"))
     sources, _ = sources_in(f"msseg2:{root}")
-    told: list[tuple[str, int, int]] = []
-    done, failures = predict_sources(
-        bundle_of(), sources, tmp_path / "out", Asked(), folder_each=True, progress=lambda *a: told.append(a)
+    reported: list[tuple[str, int, int]] = []
+    done, failures = predict_cases(
+        bundle_of(),
+        sources,
+        tmp_path / "out",
+        PredictSettings(),
+        folder_each=True,
+        progress=lambda *a: reported.append(a),
     )
     assert [case.name for case in done] == ["001", "003", "004"]
     assert len(failures) == 1
     assert "002" in failures[0]
     assert "export it again" in failures[0]
-    assert told[-1] == ("004", 4, 4)
+    assert reported[-1] == ("004", 4, 4)
     assert not (tmp_path / "out" / "002").exists()
 
 
-@pytest.mark.usefixtures("unpainted")
+@pytest.mark.usefixtures("no_pictures")
 def test_prepared_cases_give_what_their_raw_files_give(tmp_path: Path) -> None:
     root = write_cohort(tmp_path / "data", (2, 1))
     prepare_cohort(open_cohort(f"msseg2:{root}"), tmp_path / "prepared")
     found = []
     for name, place in (("raw", f"msseg2:{root}"), ("prepared", str(tmp_path / "prepared"))):
-        done, _ = predict_sources(bundle_of(), sources_in(place)[0], tmp_path / name, Asked(), folder_each=True)
-        found.append([nibabel.load(case.places.mask) for case in done])
+        done, _ = predict_cases(bundle_of(), sources_in(place)[0], tmp_path / name, PredictSettings(), folder_each=True)
+        found.append([load(case.files.mask) for case in done])
     for raw, prepared in zip(*found, strict=True):
         assert np.asarray(raw.dataobj).any()
         assert np.array_equal(np.asarray(raw.dataobj), np.asarray(prepared.dataobj))

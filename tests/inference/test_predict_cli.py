@@ -1,5 +1,6 @@
 """A run's model predicts from the command line, and wrong options are one line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,8 @@ from lesionloss.bench.run import run
 from lesionloss.cli import app
 from lesionloss.networks.bundle import load_bundle
 from make_cohort import write_cohort
-from predict_cases import CHANNELS, unpainted
+from predict_cases import CHANNELS
 from tiny_runs import tiny_plan
-
-__all__ = ["unpainted"]
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +30,12 @@ def test_a_runs_model_is_a_bundle_with_its_preparation(trained: tuple[Path, Path
     assert bundle.record.preparation["steps"] == ["brain", "crop", "normalise", "subtract"]
     assert bundle.record.training["axes"] == "RAS"
     assert bundle.record.licence
-    assert "their terms hold for weights too" in bundle.record.data_note
+    assert "their terms of use cover the weights" in bundle.record.data_note
     assert bundle.record.channels == CHANNELS
     assert bundle.record.training["loss"] == "dice"
 
 
-@pytest.mark.usefixtures("unpainted")
+@pytest.mark.usefixtures("no_pictures")
 def test_the_command_line_predicts(trained: tuple[Path, Path], tmp_path: Path) -> None:
     model, data = trained
     folder = data / "training" / "001"
@@ -47,13 +46,17 @@ def test_the_command_line_predicts(trained: tuple[Path, Path], tmp_path: Path) -
     runner = CliRunner()
     out = tmp_path / "one"
     command = ["predict", str(model), *files, "--brain", str(folder / "brain_mask.nii.gz"), "--precision", "float32"]
-    result = runner.invoke(app, [*command, "--out", str(out), "--flips", "--way", "windows(size=8, overlap=0.5)"])
+    result = runner.invoke(app, [*command, "--out", str(out), "--tta", "--inference-mode", "sliding_window(size=8)"])
     assert result.exit_code == 0, result.output
-    assert "way: windows(size=8) (as asked)" in result.output
+    assert "inference mode: sliding_window(size=8) (as requested)" in result.output
     names = {"new_lesions.nii.gz", "probability.nii.gz", "lesions.csv", "pictures.png", "prediction.json"}
     assert {path.name for path in out.iterdir()} == names
-    result = runner.invoke(app, ["predict", str(model), "--cohort", f"msseg2:{data}", "--out", str(tmp_path / "all")])
+    record = json.loads((out / "prediction.json").read_text())
+    assert (record["inference_mode"], record["mirrored"]) == ("sliding_window(size=8)", [0, 1, 2])
+    command = ["predict", str(model), "--cohort", f"msseg2:{data}", "--out", str(tmp_path / "all"), "--sliding-window"]
+    result = runner.invoke(app, command)
     assert result.exit_code == 0, result.output
+    assert "inference mode: sliding_window(size=8) (as requested)" in result.output
     assert len(list((tmp_path / "all").glob("*/new_lesions.nii.gz"))) == 4
 
 
@@ -65,7 +68,8 @@ def test_the_command_line_predicts(trained: tuple[Path, Path], tmp_path: Path) -
         (["--followup", "y.nii.gz", "--threshold", "1.5"], "--threshold is a probability"),
         (["--followup", "y.nii.gz", "--min-volume", "-1"], "--min-volume is a volume"),
         (["--followup", "y.nii.gz", "--connectivity", "7"], "6, 18 or 26"),
-        (["--followup", "y.nii.gz", "--way", "hole"], "did you mean 'whole'"),
+        (["--followup", "y.nii.gz", "--inference-mode", "hole"], "did you mean 'whole'"),
+        (["--followup", "y.nii.gz", "--inference-mode", "whole", "--sliding-window"], "exclude each other"),
         (["--followup", "absent.nii.gz"], "absent.nii.gz: no such file"),
         (["--cohort", "absent.npz"], "no such prepared case"),
     ],

@@ -3,26 +3,24 @@
 import re
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from lesionloss import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
+from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import PreparationRecipe, RegisterSettings, ResampleSettings
 from lesionloss.data.resampling.along_motion import move_image
 from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.inference.masks import numbered_lesions
-from lesionloss.inference.predict import source_of_files, sources_in
+from lesionloss.inference.predict import CaseSource, source_of_files, sources_in
 from lesionloss.inference.predict.replay_preparation import _registration, make_ready
 from lesionloss.synth.patient import SyntheticPatient, synthesise
 from lesionloss.synth.profiles import profile_settings
 from make_cohort import write_cohort
-from predict_cases import CHANNELS, SHAPE, bundle_of, visits, write
-
-__all__ = ["visits"]
+from predict_cases import CHANNELS, SHAPE, bundle_of, load, write
 
 
 def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> None:
@@ -30,14 +28,14 @@ def test_the_stored_preparation_is_replayed(visits: tuple[Path, Path, Path]) -> 
     narrow, wide = (make_ready(source, bundle_of(preparation={"margin_voxels": n}).record).case for n in (0, 1))
     assert narrow.shape != wide.shape
     straight = np.diag([1.2, 0.9, 2.5, 1.0])
-    again = [write(path, nibabel.load(path).get_fdata().astype(np.float32), straight) for path in visits]
+    again = [write(path, load(path).get_fdata().astype(np.float32), straight) for path in visits]
     source = source_of_files([again[0]], [again[1]], again[2])
     steps = ["n4", "brain", "resample", "crop", "normalise", "subtract"]
     settings = {"steps": steps, "n4": {"iterations": [2]}, "resample": {"spacing_mm": [1.5, 1.0, 2.0]}}
     ready = make_ready(source, bundle_of(preparation=settings).record)
     assert list(ready.steps) == steps[:-1]
     assert ready.case.spacing_mm == pytest.approx((1.5, 1.0, 2.0))
-    assert ready.home(ready.case.lesion).shape == ready.shape == SHAPE
+    assert ready.on_own_grid(ready.case.lesion).shape == ready.shape == SHAPE
     assert np.allclose(ready.affine, straight, atol=1e-5)
     assert any("bias fields removed" in note for note in ready.notes)
     assert any("predicted on voxels of 1.5 x 1 x 2 mm" in note for note in ready.notes)
@@ -60,7 +58,12 @@ def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path
     assert np.allclose(one.affine, other.affine)
     assert not other.notes
     plain = make_ready(stored, bundle_of(channels=CHANNELS[:2]).record)
-    assert "prepared otherwise than the model's training cases: n4, resample, steps differ" in plain.notes[0]
+    assert "prepared in another way than the model's training cases: n4, resample, steps differ" in plain.notes[0]
+
+
+def files_of(source: CaseSource) -> CaseFiles:
+    assert source.files is not None
+    return source.files
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def moved_visits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, 
     other = VoxelGrid(
         (80, 84, 70), np.diag([2.7, 2.6, 2.8, 1]) + np.array([[0, 0, 0, x] for x in (-106, -140, -88, 0)])
     )
-    moved = move_image(baseline, here, other, np.linalg.inv(turned))
+    moved = move_image(baseline, here, other, np.linalg.inv(turned).astype(np.float64))
     return (
         write(folder / "first.nii.gz", moved, other.affine),
         write(folder / "second.nii.gz", followup, patient.affine),
@@ -102,7 +105,7 @@ def test_a_baseline_on_another_grid_is_registered_and_lesions_are_found_at_their
     )
     assert ready.shape == patient.reference.shape
     assert np.allclose(ready.affine, patient.affine, atol=1e-4)
-    difference = ready.home(ready.case.image[2])
+    difference = ready.on_own_grid(ready.case.image[2])
     numbers = numbered_lesions(patient.reference > 0, 26)
     lesions = [numbers == n for n in range(1, numbers.max() + 1)]
     lesion = max(lesions, key=lambda inside: difference[inside].sum())  # the one that stands out most
@@ -112,20 +115,20 @@ def test_a_baseline_on_another_grid_is_registered_and_lesions_are_found_at_their
     assert nearest < 1.0
 
 
-def test_registration_can_be_refused_or_asked_for(moved_visits: tuple[Path, Path, Path, SyntheticPatient]) -> None:
+def test_registration_can_be_refused_or_requested(moved_visits: tuple[Path, Path, Path, SyntheticPatient]) -> None:
     first, second, brain, _ = moved_visits
     source = source_of_files([first], [second], brain)
     with pytest.raises(DataError, match=r"not on one grid.*leave out --no-register"):
         make_ready(source, bundle_of().record, register=False)
-    asked = _registration(source.files, PreparationRecipe(), True)
-    assert asked == (RegisterSettings(to="followup"), "as asked")
+    registration = _registration(files_of(source), PreparationRecipe(), True)
+    assert registration == (RegisterSettings(to="followup"), "as requested")
     halfway = PreparationRecipe(steps=("register", "brain", "crop", "normalise", "subtract"))
-    assert _registration(source.files, halfway, None) == (
+    assert _registration(files_of(source), halfway, None) == (
         RegisterSettings(to="halfway"),
         "as the model's training cases were",
     )
     one_grid = source_of_files([second], [second])
-    assert _registration(one_grid.files, PreparationRecipe(), None) == (None, "")
+    assert _registration(files_of(one_grid), PreparationRecipe(), None) == (None, "")
 
 
 def test_other_voxels_and_other_axes_than_those_of_training_are_said(visits: tuple[Path, Path, Path]) -> None:
@@ -150,7 +153,7 @@ def test_a_model_for_other_channels_says_so(visits: tuple[Path, Path, Path]) -> 
         source_of_files(list(visits[:2]), [visits[1]])
 
 
-def test_a_missing_brain_mask_is_made_and_said(visits: tuple[Path, Path, Path]) -> None:
+def test_a_missing_brain_mask_is_computed_with_a_remark(visits: tuple[Path, Path, Path]) -> None:
     (note,) = make_ready(source_of_files([visits[0]], [visits[1]]), bundle_of().record).notes
     assert "no brain mask" in note
     assert not make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle_of().record).notes

@@ -256,7 +256,7 @@ def test_ranked_losses_are_the_same_where_values_may_not_be_looked_at(
         torch.testing.assert_close(found[0], found[1])
 
 
-# --- each price solved out of the value ------------------------------------------------------------------------------
+# --- weights solved out of the value ---------------------------------------------------------------------------------
 
 TVERSKYS = {
     "tversky(fp=0.2, fn=0.9)": (0.2, 0.9),
@@ -270,7 +270,7 @@ TVERSKYS = {
 
 
 @pytest.mark.parametrize("spec", TVERSKYS)
-def test_prices_of_false_alarms_and_misses_solved_out_of_the_value(spec: str) -> None:
+def test_weights_of_false_positives_and_negatives_solved_out_of_the_value(spec: str) -> None:
     labels = torch.tensor([[[1, 1, 1, 0, 0, 0, 0, 0]]])
     right = 1e3 * (2.0 * labels.double() - 1)
     for place, expected in ((5, TVERSKYS[spec][0]), (0, TVERSKYS[spec][1])):
@@ -278,7 +278,7 @@ def test_prices_of_false_alarms_and_misses_solved_out_of_the_value(spec: str) ->
         logits[0, 0, place] *= -1
         hit = 3.0 if place == 5 else 2.0
         value = ll.build(spec)(logits[:, None], labels).item()
-        # value = price / (hit + price + s), one error of weight 1
+        # value = weight / (hit + weight + s), one error
         assert value * (hit + 1e-5) / (1 - value) == pytest.approx(expected, rel=1e-9)
 
 

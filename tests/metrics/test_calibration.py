@@ -59,7 +59,7 @@ def test_the_neighbourhood_in_blocks_is_exact(block, monkeypatch):
 
 def test_binned_errors_by_hand():
     case = case_of()
-    bins = {}
+    bins: dict[int, list[tuple[float, bool]]] = {}
     for p, y in zip(case.probability.ravel(), case.reference.ravel(), strict=True):
         bins.setdefault(max(math.ceil(p * 10) - 1, 0), []).append((p, y))
     gaps = {k: abs(np.mean([p for p, _ in pairs]) - np.mean([y for _, y in pairs])) for k, pairs in bins.items()}

@@ -1,11 +1,13 @@
 """What a Case accepts, refuses and counts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics import Case, Status, VoxelCounts, list_metrics, score
+from lesionloss.metrics import Case, CaseStatus, VoxelCounts, list_metrics, score
 
 PRED = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
 REF = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
@@ -14,7 +16,7 @@ REF = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]], dtype=bool)
 def test_counts_and_status():
     case = Case(PRED, REF, spacing_mm=(1, 2))
     assert case.counts == VoxelCounts(tp=2, fp=1, fn=1, tn=8)
-    assert case.status is Status.OK
+    assert case.status is CaseStatus.OK
     assert case.voxel_mm3 == 2.0
     assert case.diagonal_mm == pytest.approx(np.hypot(3, 8))
 
@@ -82,7 +84,7 @@ def test_ignored_voxels_count_for_nothing():
         (PRED.astype(str), REF, (1, 1), r"dtype"),
     ],
 )
-def test_what_cant_be_right_is_refused_in_one_line(pred, ref, spacing, message):
+def test_invalid_arrays_are_refused_in_one_line(pred, ref, spacing, message):
     with pytest.raises(DataError, match=message) as caught:
         Case(pred, ref, spacing_mm=spacing)
     assert "\n" not in str(caught.value)
@@ -90,8 +92,9 @@ def test_what_cant_be_right_is_refused_in_one_line(pred, ref, spacing, message):
 
 @pytest.mark.parametrize("name", ["brain", "ignore"])
 def test_masks_beside_must_lie_on_the_same_grid(name):
+    small = {name: REF[:2]}
     with pytest.raises(DataError, match=name):
-        Case(PRED, REF, spacing_mm=(1, 1), **{name: REF[:2]})
+        Case(PRED, REF, spacing_mm=(1, 1), brain=small.get("brain"), ignore=small.get("ignore"))
 
 
 def test_arrays_are_left_as_they_came():
@@ -105,7 +108,8 @@ def test_arrays_are_left_as_they_came():
 def test_a_threshold_of_any_type_is_compared_in_the_precision_of_the_map():
     levels = np.array([[0.1, 0.3, 0.7]], dtype=np.float32)
     reference = np.ones((1, 3), dtype=bool)
-    for threshold in (0.3, np.float64(0.3), np.float32(0.3)):
+    thresholds: tuple[Any, ...] = (0.3, np.float64(0.3), np.float32(0.3))
+    for threshold in thresholds:
         assert Case(levels, reference, spacing_mm=(1, 1), threshold=threshold).counts.tp == 2
     for threshold in (-0.1, 1.5, float("nan")):
         with pytest.raises(DataError, match="threshold: expected a number from 0 to 1"):
@@ -120,7 +124,7 @@ def test_two_maps_are_one_too_many():
 @pytest.mark.parametrize(
     "strange", [torch.ones(3, 4, requires_grad=True), torch.ones(3, 4, dtype=torch.bfloat16), [[1, 0], [1]]]
 )
-def test_what_is_no_array_is_refused(strange):
+def test_other_values_than_arrays_are_refused(strange):
     with pytest.raises(DataError, match=r"prediction: not an array .*; pass a NumPy array"):
         Case(strange, REF, spacing_mm=(1, 1))
 
@@ -130,7 +134,7 @@ def test_a_volume_of_one_slice_has_the_borders_of_an_image(axis):
     generator = np.random.default_rng(5)
     pred, ref = generator.random((2, 14, 15)) < 0.5
     flat = Case(pred, ref, spacing_mm=(0.9, 2))
-    spacing = np.insert([0.9, 2.0], axis, 3.0)
+    spacing = np.insert([0.9, 2.0], axis, 3.0).tolist()
     volume = Case(np.expand_dims(pred, axis), np.expand_dims(ref, axis), spacing_mm=spacing)
     names = [record.name for record in list_metrics() if record.name.startswith(("hd", "as", "nsd"))]
     assert len(names) == 12
@@ -140,7 +144,7 @@ def test_a_volume_of_one_slice_has_the_borders_of_an_image(axis):
 
 def test_everything_ignored_is_empty():
     case = Case(PRED * 0.9, REF, spacing_mm=(1, 1), ignore=np.ones_like(PRED))
-    assert case.status is Status.BOTH_EMPTY
+    assert case.status is CaseStatus.BOTH_EMPTY
     names = [record.name for record in list_metrics() if record.needs <= {"probability"}]
     undefined = [name for name, value in score(case, names).items() if np.isnan(value)]
     assert {"dice", "specificity", "nll", "nll_lesion_term", "ece"} <= set(undefined)

@@ -7,15 +7,13 @@ import os
 import numpy as np
 import pytest
 
-from evaluate_cases import AFFINE, NAMES, SPACING, arrays, folder, run, table
+from evaluate_cases import AFFINE, NAMES, SPACING, arrays, table
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import write_volume
 from lesionloss.metrics import Case, score
-from lesionloss.metrics.evaluation import for_each_case
 from lesionloss.metrics.file_matching import match_files
+from lesionloss.metrics.parallel_cases import for_each_case
 from lesionloss.metrics.thresholds import count_thresholds
-
-__all__ = ["folder", "run"]
 
 
 def test_every_metric_of_every_case(run, folder):
@@ -35,7 +33,7 @@ def test_every_metric_of_every_case(run, folder):
     assert cells["missed", "hd95"]["value"] == "inf"
     assert float(cells["missed", "hd95"]["penalised"]) == pytest.approx(np.hypot.reduce([14.4, 13.5, 24.0]))
     assert cells["missed", "precision"]["value"] == ""
-    assert "1 missed (nothing predicted)" in screen
+    assert "1 missed (lesions, but nothing predicted)" in screen
     assert "2 of 3" in screen
 
 
@@ -104,24 +102,25 @@ def test_with_maps_beside_masks_the_threshold_is_that_of_the_maps(run, folder):
     assert json.loads(screen)["threshold"] == level
 
 
-def test_a_metric_that_is_asked_for_twice_counts_once(run):
+def test_a_metric_that_is_named_twice_counts_once(run):
     _, screen, _ = run("masks refs -m dice,hd95,dice --json")
     assert [(each["metric"], each["n"]) for each in json.loads(screen)["metrics"]] == [("dice", 3), ("hd95", 3)]
 
 
-def test_cases_are_counted_by_what_is_empty(run, folder):
-    for kind, name, filled in (("masks", "alarm", True), ("refs", "alarm", False), ("masks", "healthy", False)):
+def test_cases_with_an_empty_mask_are_counted(run, folder):
+    for kind, name, filled in (("masks", "marked", True), ("refs", "marked", False), ("masks", "healthy", False)):
         array = np.zeros((9, 9, 9), dtype=bool)
         array[2:5, 2:5, 2:5] = filled
         write_volume(folder / kind / f"{name}.nii.gz", array, np.eye(4))
     write_volume(folder / "refs" / "healthy.nii.gz", np.zeros((9, 9, 9), dtype=bool), np.eye(4))
     _, screen, _ = run("masks refs -m dice,dice(both_empty=1),false_positive_lesion_volume_mm3")
-    assert "of 5 cases, 1 missed (nothing predicted), 1 false alarms (nothing there), 1 rightly empty" in screen
+    assert "of 5 cases, 1 missed (lesions, but nothing predicted), 1 false positive (no lesion, but something" in screen
+    assert "predicted), 1 correctly empty; specificity" in screen
     assert "specificity by case 0.5 (n = 2)" in screen
     _, screen, _ = run("masks refs -m dice,dice(both_empty=1),false_positive_lesion_volume_mm3 --json")
     summary = json.loads(screen)
     assert summary["cases"] == [
-        {"class": "", "n": 5, "missed": 1, "false_alarms": 1, "rightly_empty": 1, "specificity": 0.5}
+        {"class": "", "n": 5, "missed": 1, "false_positive": 1, "correctly_empty": 1, "specificity": 0.5}
     ]
     assert [each["n_defined"] for each in summary["metrics"]] == [3, 4, 5]
     assert [each["n_penalised"] for each in summary["metrics"]] == [4, 5, 5]
@@ -155,11 +154,11 @@ def _dies(files, argument):
 
 def test_a_process_that_dies_is_reported(folder):
     matched = match_files(folder / "masks", folder / "refs", {})
-    with pytest.raises(DataError, match="ended from outside, most likely for want of memory; try fewer"):
+    with pytest.raises(DataError, match="was killed, most likely because memory ran out; try fewer"):
         for_each_case(_dies, matched.cases, None, jobs=2)
 
 
-def test_a_class_that_is_missed_is_penalised_in_the_mean(run, folder):
+def test_a_missed_class_is_penalised_in_the_mean(run, folder):
     labels = np.zeros((8, 8, 8), dtype=np.uint8)
     labels[1:3, 1:3, 1:3], labels[5:7, 5:7, 5:7] = 1, 2
     write_volume(folder / "true.nii.gz", labels, np.eye(4))

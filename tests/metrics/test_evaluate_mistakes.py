@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from evaluate_cases import AFFINE, arrays, folder, run
+from evaluate_cases import AFFINE, arrays
 from lesionloss.cli.evaluate_options import split_names
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_labels, read_probability, write_volume
-
-__all__ = ["folder", "run"]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +29,7 @@ __all__ = ["folder", "run"]
         ("maps refs --thresholds 0:1:0.1 --lesions", 2, "--thresholds and --lesions exclude each other"),
         ("maps refs --thresholds 0:1:0.1 --brain brains", 2, "--thresholds and --brain exclude each other"),
         ("maps refs --thresholds 0:1:0.1 --want-recall 80", 2, "expected a share above 0 and up to 1, got 80"),
-        ("masks refs -m hd(percent=200)", 2, "'percent' is a number from 0 to 100"),
+        ("masks refs -m hd(percent=200)", 2, "percent must be a number from 0 to 100"),
         ("maps refs", 1, "these look like probabilities; add --threshold 0.5"),
         ("masks refs --out refs/a.nii.gz/scores.csv", 2, "can't write there"),
         ("maps refs --thresholds 0.9:0.99:0.01 --want-recall 0.99", 2, "no threshold from 0.9 to 0.99"),
@@ -44,7 +42,7 @@ def test_mistakes_in_one_line(run, line, code, message):
     assert "Traceback" not in error
 
 
-def test_what_has_no_partner_is_named(run, folder):
+def test_files_without_a_partner_are_named(run, folder):
     (folder / "masks" / "a.nii.gz").unlink()
     code, _, error = run("masks refs -m dice")
     assert code == 1
@@ -104,7 +102,7 @@ def test_names_are_split_outside_parentheses():
     assert split_names("dice, nsd(tolerance_mm=2),f(a=1, b=2)") == ["dice", "nsd(tolerance_mm=2)", "f(a=1, b=2)"]
 
 
-def test_maps_and_labels_are_believed_within_their_range_only(tmp_path):
+def test_maps_and_labels_outside_their_range_are_refused(tmp_path):
     ramp = np.linspace(0, 1.0005, 27, dtype=np.float32).reshape(3, 3, 3)
     write_volume(tmp_path / "map.nii.gz", ramp, np.eye(4))
     assert read_probability(tmp_path / "map.nii.gz").array.max() == 1

@@ -9,7 +9,7 @@ import pytest
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.metrics import Case, choose, list_metrics, score
-from lesionloss.metrics.metric_registry import Better, Need
+from lesionloss.metrics.metric_registry import Better, RequiredMap
 from metrics_by_hand import random_pair
 
 NAMES = [record.name for record in list_metrics()]
@@ -176,12 +176,12 @@ def test_records_are_complete(record):
 
 
 @pytest.mark.parametrize("name", [record.name for record in list_metrics() if record.needs])
-def test_what_is_needed_is_asked_for(name):
+def test_maps_that_are_needed_are_required(name):
     with pytest.raises(UsageError, match=rf"metric '{name}' needs a (probability|brain) map"):
         score(Case(lesion(), lesion(), spacing_mm=(1, 1, 1)), [name])
 
 
 def test_needs_are_known():
-    assert {need for record in list_metrics() for need in record.needs} == {Need.PROBABILITY, Need.BRAIN}
+    assert {need for record in list_metrics() for need in record.needs} == {RequiredMap.PROBABILITY, RequiredMap.BRAIN}
     assert set(EMPTY) == set(NAMES)
     assert set(NAMES) >= SYMMETRIC

@@ -4,15 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from scipy.ndimage import generate_binary_structure, label
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.randomness import numpy_generator
-from lesionloss.metrics import Case, Status, choose, score
+from lesionloss.metrics import Case, CaseStatus, choose, score
 from lesionloss.metrics.averages import value_of
-from lesionloss.metrics.components import REACH, AnimaRule, detected, fewest_voxels, find_lesions
+from lesionloss.metrics.lesion_components import AnimaRule, detected, fewest_voxels
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
-from lesionloss.metrics.run_lengths import _runs_by_edges, _runs_by_voxels
 from metrics_by_hand import anima_f1, components, random_pair
 
 PAIRS = 334  # three connectivities: 1,002 comparisons
@@ -160,20 +157,20 @@ def test_l6_the_quirk_with_the_thresholds_of_the_challenge():
 
 
 def test_a_mask_of_specks_is_empty_to_metrics_of_lesions():
-    """Three voxels of 1 mm3 are no lesion: the patient is missed, and a mean over lesions must know it."""
+    """Three voxels of 1 mm3 are no lesion: the case is missed, and a mean over lesions must include it."""
     lesion, speck = empty(), empty()
     lesion[5:8, 5:8, 5:8] = True
     speck[2, 2, 2:5] = True
     ppv = choose("lesion_ppv")
     missed = value_of(ppv, Case(speck, lesion, spacing_mm=(1, 1, 1)))
-    assert (math.isnan(missed.raw), missed.penalised, missed.status) == (True, 0.0, Status.PRED_EMPTY)
-    alarm = value_of(choose("lesion_f1"), Case(lesion, speck, spacing_mm=(1, 1, 1)))
-    assert (alarm.raw, alarm.headline, alarm.status) == (0.0, False, Status.REF_EMPTY)
+    assert (math.isnan(missed.raw), missed.penalised, missed.status) == (True, 0.0, CaseStatus.PRED_EMPTY)
+    marked = value_of(choose("lesion_f1"), Case(lesion, speck, spacing_mm=(1, 1, 1)))
+    assert (marked.raw, marked.headline, marked.status) == (0.0, False, CaseStatus.REF_EMPTY)
     both = value_of(choose("lesion_f1(both_empty=1)"), Case(speck, speck, spacing_mm=(1, 1, 1)))
-    assert (both.raw, both.headline, both.status) == (1.0, True, Status.BOTH_EMPTY)
+    assert (both.raw, both.headline, both.status) == (1.0, True, CaseStatus.BOTH_EMPTY)
     smaller = value_of(choose("lesion_f1(min_volume_mm3=1)"), Case(speck, speck, spacing_mm=(1, 1, 1)))
-    assert (smaller.raw, smaller.status) == (1.0, Status.OK)
-    assert value_of(choose("dice"), Case(speck, speck, spacing_mm=(1, 1, 1))).status is Status.OK
+    assert (smaller.raw, smaller.status) == (1.0, CaseStatus.OK)
+    assert value_of(choose("dice"), Case(speck, speck, spacing_mm=(1, 1, 1))).status is CaseStatus.OK
 
 
 @pytest.mark.parametrize("step", [1.0000001, 0.9999999, 1 + 1e-9, 1 - 1e-9])
@@ -221,35 +218,3 @@ def test_the_table_counts_what_the_metrics_count():
         assert got["missed_lesions"] == sum(row.in_reference and not row.found for row in rows)
         assert got["false_positive_lesions"] == sum(not row.in_reference and not row.found for row in rows)
         assert sum(each.lesions for each in detection_by_size(rows)) == sum(row.in_reference for row in rows)
-
-
-@pytest.mark.parametrize("density", [0.0, 0.02, 0.1, 0.3, 0.6, 1.0])
-def test_components_of_runs_equal_scipy(density):
-    """Any shape, also of one row or one voxel; lesions that touch every border."""
-    generator = numpy_generator("components", str(density))
-    for number in range(60):
-        dimensions = 2 + number % 2
-        mask = generator.random(generator.integers(1, 14, dimensions)) < density
-        for connectivity, reach in REACH.items():
-            structure = generate_binary_structure(dimensions, min(reach, dimensions))
-            wanted, count = label(mask, structure=structure)
-            found = find_lesions(mask, connectivity, 1)
-            assert found.sizes.size == count
-            labels = np.repeat(found.labels, found.runs.sizes)
-            assert len(set(zip(wanted[mask].tolist(), labels.tolist(), strict=True))) == count
-            assert found.sizes.tolist() == sorted(np.bincount(wanted[mask])[1:].tolist(), reverse=True)
-
-
-@pytest.mark.parametrize("density", [0.0, 0.1, 0.9, 1.0])
-def test_both_ways_to_the_runs_agree(density):
-    """Sparse masks are read voxel by voxel, dense ones by their edges."""
-    generator = numpy_generator("runs", str(density))
-    for number in range(40):
-        mask = generator.random(generator.integers(1, 9, 2 + number % 2)) < density
-        one, other = _runs_by_voxels(mask), _runs_by_edges(mask)
-        filled = np.zeros(mask.size, dtype=bool)
-        for first, last in zip(one.first, one.last, strict=True):
-            assert first // mask.shape[-1] == last // mask.shape[-1]
-            filled[first : last + 1] = True
-        assert np.array_equal(filled.reshape(mask.shape), mask)
-        assert (one.first.tolist(), one.last.tolist()) == (other.first.tolist(), other.last.tolist())

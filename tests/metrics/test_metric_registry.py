@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from lesionloss.core.errors import UsageError
-from lesionloss.metrics import Case, Empty, Status, choose, list_metrics, metric, metric_docs, penalised, score
+from lesionloss.metrics import (
+    Case,
+    CaseStatus,
+    EmptyValues,
+    choose,
+    list_metrics,
+    metric,
+    metric_docs,
+    penalised,
+    score,
+)
 from lesionloss.metrics.metric_options import MEANINGS, option_parameters
 from lesionloss.metrics.metric_registry import Better, forget
 
@@ -80,13 +90,13 @@ def test_every_built_in_option_has_limits_and_is_used():
                 option.check(record.options[name], record.name)
 
 
-def test_both_empty_counts_where_it_is_asked_for():
-    nothing, alarm = case(NOTHING, NOTHING), case(LESION, NOTHING)
-    asked = choose("dice(both_empty=1)")
-    assert (asked.value(nothing), asked.value(alarm), asked.value(case(NOTHING, LESION))) == (1.0, 0.0, 0.0)
-    assert asked.in_headline(1.0, Status.BOTH_EMPTY)
-    assert not asked.in_headline(0.0, Status.REF_EMPTY)
-    assert not choose("dice").in_headline(1.0, Status.BOTH_EMPTY)
+def test_both_empty_counts_where_it_is_given():
+    nothing, marked = case(NOTHING, NOTHING), case(LESION, NOTHING)
+    chosen = choose("dice(both_empty=1)")
+    assert (chosen.value(nothing), chosen.value(marked), chosen.value(case(NOTHING, LESION))) == (1.0, 0.0, 0.0)
+    assert chosen.in_headline(1.0, CaseStatus.BOTH_EMPTY)
+    assert not chosen.in_headline(0.0, CaseStatus.REF_EMPTY)
+    assert not choose("dice").in_headline(1.0, CaseStatus.BOTH_EMPTY)
     can = {record.name for record in list_metrics() if record.can_count_empty}
     assert {"dice", "jaccard", "nsd", "lesion_f1", "precision", "recall"} <= can
     assert not can & {"hd95", "assd", "specificity", "volume_mm3", "relative_volume_difference"}
@@ -103,7 +113,7 @@ def test_every_metric_says_its_formula(record):
     assert f"## {record.name}\n" in metric_docs.markdown()
 
 
-def test_a_miss_costs_the_diagonal_of_the_image():
+def test_the_penalised_distance_of_a_missed_case_is_the_diagonal_of_the_image():
     missed = case(NOTHING, LESION)
     assert penalised("hd95", score(missed, ["hd95"])["hd95"], missed) == pytest.approx(373.13, abs=5e-3)
     assert penalised("dice", 0.0, missed) == 0.0
@@ -112,14 +122,14 @@ def test_a_miss_costs_the_diagonal_of_the_image():
     assert penalised("hd95", 3.5, case(LESION, LESION)) == 3.5
 
 
-def test_nothing_to_find_is_no_miss():
+def test_a_case_without_a_lesion_is_not_missed():
     nothing = case(NOTHING, NOTHING)
     assert math.isnan(penalised("hd95", score(nothing, ["hd95"])["hd95"], nothing))
     assert math.isnan(penalised("dice", score(nothing, ["dice"])["dice"], nothing))
 
 
 def register_half(name="half"):
-    @metric(name, title="Half", unit="", direction=Better.HIGHER, source="test", empty=Empty(None, 1.0, 2.0))
+    @metric(name, title="Half", unit="", direction=Better.HIGHER, source="test", empty=EmptyValues(None, 1.0, 2.0))
     def half(one, *, of=1.0):
         return of / 2
 
@@ -141,6 +151,8 @@ def test_own_metrics_and_clashes():
 def test_an_option_needs_a_default():
     with pytest.raises(UsageError, match="'of' has no default"):
 
-        @metric("no_default", title="", unit="", direction=Better.HIGHER, source="", empty=Empty(None, None, None))
+        @metric(
+            "no_default", title="", unit="", direction=Better.HIGHER, source="", empty=EmptyValues(None, None, None)
+        )
         def no_default(one, of):
             return of

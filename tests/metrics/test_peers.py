@@ -116,7 +116,7 @@ def test_monai_calibration(name, reduction, bins):
     reference = generator.random((9, 10, 11)) < 0.1
     probability = np.clip(generator.beta(0.5, 3, reference.shape) + 0.2 * reference, 0, 1)
     peer = CalibrationErrorMetric(num_bins=bins, calibration_reduction=reduction, include_background=True)
-    wanted = float(peer(batch(probability), batch(reference.astype(np.float64))))
+    wanted = float(torch.as_tensor(peer(batch(probability), batch(reference.astype(np.float64)))))
     text = f"{name}(bins={bins})"
     case = Case(probability, reference, spacing_mm=(1, 1, 1))
     assert score(case, [text])[text] == pytest.approx(wanted, rel=1e-6)

@@ -1,4 +1,4 @@
-"""Several classes, and summaries over cases: every mean says of how many."""
+"""Several classes, and summaries over cases: every mean comes with its number."""
 
 import math
 
@@ -53,13 +53,13 @@ def summary(name, *pairs):
 ALL_KINDS = ((LESION, LESION), (SHIFTED, LESION), (NOTHING, LESION), (LESION, NOTHING), (NOTHING, NOTHING))
 
 
-def test_a_miss_counts_and_a_false_alarm_is_counted_apart():
+def test_missed_cases_count_and_false_positive_cases_are_counted_separately():
     dice = summary("dice", *ALL_KINDS)
     assert (dice.n, dice.n_defined, dice.n_penalised) == (5, 3, 4)
     assert dice.mean == pytest.approx((1 + 0.5 + 0) / 3)
     assert dice.median == 0.5
     assert dice.penalised_mean == pytest.approx((1 + 0.5 + 0 + 0) / 4)
-    assert (dice.missed_cases, dice.false_alarm_cases, dice.empty_cases) == (1, 1, 1)
+    assert (dice.missed_cases, dice.false_positive_cases, dice.correctly_empty_cases) == (1, 1, 1)
 
 
 def test_an_infinite_distance_is_shown_twice():
@@ -69,7 +69,7 @@ def test_an_infinite_distance_is_shown_twice():
     assert hd.penalised_mean == pytest.approx((0 + 2 + 50 + 50) / 4)
 
 
-def test_what_is_computed_in_every_case_keeps_every_case():
+def test_a_metric_that_is_defined_in_every_case_keeps_every_case():
     volume = summary("volume_mm3", *ALL_KINDS)
     assert volume.n_defined == 5
     assert volume.mean == pytest.approx(3 * 16 / 5)

@@ -51,13 +51,13 @@ def test_equal_to_all_pairs_of_border_voxels(part):
 
 
 @pytest.mark.parametrize("shape", [(40, 30, 20), (1, 30, 30), (50, 60), (1, 7)])
-def test_both_ways_to_the_border_agree(shape):
+def test_both_searches_for_the_border_agree(shape):
     """Compact masks are sliced, scattered ones looked up voxel by voxel; which is taken depends on the density."""
     for number in range(30):
         mask = sparse_mask(numpy_generator("border", *shape, number), shape)
         wanted = border(mask)
-        for way in (_border_by_slices, _border_by_gathers):
-            assert [tuple(voxel) for voxel in way(mask).tolist()] == wanted
+        for find in (_border_by_slices, _border_by_gathers):
+            assert [tuple(voxel) for voxel in find(mask).tolist()] == wanted
 
 
 def test_scattered_voxels_in_a_large_image():
@@ -146,7 +146,7 @@ def test_m5_voxels_at_the_border_of_the_image_are_border():
 
 
 @pytest.mark.parametrize("name", ["hd95", "assd"])
-def test_m6_a_missed_patient_is_infinitely_far(name):
+def test_m6_a_missed_case_is_infinitely_far(name):
     lesion, nothing = blocks((9, 9, 9), [(2, 5)] * 3), blocks((9, 9, 9))
     assert value(name, nothing, lesion) == math.inf
     assert value(name, lesion, nothing) == math.inf

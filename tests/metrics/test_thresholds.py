@@ -26,6 +26,11 @@ def maps(number, kind=np.float32):
     return rounded.astype(kind), reference
 
 
+def counts(number, thresholds):
+    probability, reference = maps(number)
+    return count_thresholds(probability, reference, thresholds)
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_each_threshold_counts_as_a_case_does(kind):
     """The maps hold values exactly at the thresholds."""
@@ -55,19 +60,19 @@ def test_means_say_of_how_many():
 
 
 def test_a_threshold_chosen_on_one_set_and_applied_to_another():
-    curve = mean_curve([count_thresholds(*maps(number), THRESHOLDS) for number in range(3)])
+    curve = mean_curve([counts(number, THRESHOLDS) for number in range(3)])
     chosen = reaching_recall(curve, 0.8)
     assert chosen.recall >= 0.8
     assert all(point.recall < 0.8 for point in curve if point.threshold > chosen.threshold)
     precise = reaching_precision(curve, 0.7)
     assert precise.precision >= 0.7
     assert all(not point.precision >= 0.7 for point in curve if point.threshold < precise.threshold)
-    other = mean_curve([count_thresholds(*maps(number), [chosen.threshold]) for number in range(3, 13)])
+    other = mean_curve([counts(number, [chosen.threshold]) for number in range(3, 13)])
     assert other[0].recall == pytest.approx(chosen.recall, abs=0.1)
 
 
-def test_what_cant_be_reached():
-    curve = mean_curve([count_thresholds(*maps(0), THRESHOLDS)])
+def test_unreachable_values_are_refused():
+    curve = mean_curve([counts(0, THRESHOLDS)])
     with pytest.raises(UsageError, match=r"no threshold from 0\.05 to 0\.95 reaches a mean recall of 1\.1"):
         reaching_recall(curve, 1.1)
     with pytest.raises(UsageError, match=r"mean precision of 1\.1"):
@@ -75,6 +80,6 @@ def test_what_cant_be_reached():
     with pytest.raises(UsageError, match="at least one case"):
         mean_curve([])
     with pytest.raises(UsageError, match="ascending"):
-        count_thresholds(*maps(0), [0.5, 0.4])
+        counts(0, [0.5, 0.4])
     with pytest.raises(DataError, match="thresholds need the map"):
         count_thresholds(maps(0)[1], maps(0)[1], [0.5])

@@ -41,12 +41,8 @@ print("used")
 """
 
 WITHOUT_EXTRAS = (
-    ["losses"],
-    ["losses", "hytver"],
-    ["networks"],
-    ["layouts"],
-    ["explain", "dice"],
-    ["check", "dice", "--kernel", "readable"],
+    *(["losses"], ["losses", "hytver"], ["networks"], ["layouts"], ["layouts", "csv"], ["data", "--help"]),
+    *(["explain", "dice"], ["check", "dice", "--kernel", "readable"]),
 )
 
 

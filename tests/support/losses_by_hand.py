@@ -99,7 +99,8 @@ def counts(x: Image, c: int, gamma: float = 1.0) -> tuple[float, float, float]:
 def one_minus_index(x: Image, c: int, fp: float, fn: float, gamma: float = 1.0) -> float:
     true, false_positives, false_negatives = counts(x, c, gamma)
     weighted = fp * false_positives + fn * false_negatives
-    return weighted / (true + weighted + S)
+    # Added up in this order, because stored values are compared to the last digit.
+    return weighted / (true + fp * false_positives + fn * false_negatives + S)
 
 
 def squared_dice(x: Image, c: int, voxels: list[int]) -> float:

@@ -1,10 +1,9 @@
-"""Two visits with one new lesion, and a bundle that finds it: what the tests of predict share."""
+"""A bundle that finds a new lesion, and where that lesion is: what the tests of predict share."""
 
 from pathlib import Path
 
 import nibabel
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -34,30 +33,14 @@ def bundle_of(outputs: int = 1, **changes: object) -> Bundle:
     return Bundle(Brightening(outputs), record.model_copy(update=changes))
 
 
+def load(path: Path) -> nibabel.Nifti1Image:
+    """A NIfTI file."""
+    image = nibabel.load(path)
+    assert isinstance(image, nibabel.Nifti1Image)
+    return image
+
+
 def write(path: Path, array: np.ndarray, affine: np.ndarray = OBLIQUE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(array, affine), path)
     return path
-
-
-@pytest.fixture
-def visits(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """Two visits with one new lesion on an oblique grid, and their brain mask."""
-    rng = np.random.default_rng(0)
-    grid = np.indices(SHAPE).transpose(1, 2, 3, 0)
-    brain = (((grid - np.array(SHAPE) / 2) / (np.array(SHAPE) / 2 - 2)) ** 2).sum(-1) < 1
-    images = [np.where(brain, 100 + rng.normal(size=SHAPE), 0).astype(np.float32) for _ in range(2)]
-    images[1][LESION] += 20
-    return (
-        write(tmp_path / "raw" / "baseline.nii.gz", images[0]),
-        write(tmp_path / "raw" / "followup.nii.gz", images[1]),
-        write(tmp_path / "raw" / "brain.nii.gz", brain.astype(np.uint8)),
-    )
-
-
-@pytest.fixture
-def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sheets take seconds to draw; where they are not looked at, a file of their name will do."""
-    monkeypatch.setattr(
-        "lesionloss.inference.predict.picture_sheet.save_sheet", lambda path, _shown: path.write_bytes(b"sheet")
-    )

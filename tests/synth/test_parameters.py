@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lesionloss.core.validation_errors import keys_of
+from lesionloss.synth import SynthSettings
 from lesionloss.synth.scanner import sampling_of
-from lesionloss.synth.settings import known_keys
 from synth_measures import (
     Measure,
     anatomy_of,
@@ -149,8 +150,10 @@ ALSO: dict[str, dict[str, Any]] = {
 
 
 def test_every_key_is_tried() -> None:
-    tables = [name for name in known_keys() if name not in ("spacing_mm", "ground_truth", "axes")]
-    assert set(CASES) == {f"{table}.{key}" for table in tables for key in known_keys([table])}
+    tables = [name for name in keys_of(SynthSettings) if name not in ("spacing_mm", "ground_truth", "axes")]
+    assert set(CASES) == {
+        f"{table}.{key}" for table in tables for key in keys_of(type(getattr(SynthSettings(), table)))
+    }
 
 
 @pytest.mark.parametrize("name", CASES)

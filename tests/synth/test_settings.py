@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from lesionloss.cli import app
 from lesionloss.core.errors import UsageError
+from lesionloss.core.validation_errors import keys_of
 from lesionloss.synth import PROFILES, SynthSettings, as_toml, load_settings, profile_settings, synthesise
-from lesionloss.synth.settings import known_keys
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -66,7 +66,7 @@ def test_bad_files_are_explained(tmp_path: Path) -> None:
 
 def test_every_key_has_limits_and_a_meaning() -> None:
     text = as_toml(SynthSettings())
-    for table in known_keys():
+    for table in keys_of(SynthSettings):
         field = SynthSettings.model_fields[table]
         part = getattr(SynthSettings(), table)
         if not hasattr(type(part), "model_fields"):
@@ -79,7 +79,7 @@ def test_every_key_has_limits_and_a_meaning() -> None:
 
 def test_every_key_is_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "synth.md").read_text(encoding="utf-8")
-    for table in known_keys():
+    for table in keys_of(SynthSettings):
         part = getattr(SynthSettings(), table)
         for key in type(part).model_fields if hasattr(type(part), "model_fields") else [table]:
             assert f"`{key}`" in page, f"{table}.{key}"

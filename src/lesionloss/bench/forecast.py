@@ -20,7 +20,7 @@ from lesionloss.core.number_text import plural
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
-from lesionloss.inference import Arithmetic, Windows, predict_probabilities
+from lesionloss.inference import Arithmetic, SlidingWindow, predict_probabilities
 from lesionloss.losses.criterion import build
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, network_axes, network_channels, seed_dropout
@@ -208,7 +208,7 @@ def _seconds_of_scoring(plan: Plan, recipe: TrainingRecipe, cohort: ListedCohort
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
     start_time = time.perf_counter()
     predict_probabilities(
-        network, case, Windows(recipe.window, overlap=recipe.overlap), arithmetic=arithmetic, device=device
+        network, case, SlidingWindow(recipe.window, overlap=recipe.overlap), arithmetic=arithmetic, device=device
     )
     score(Case(case.lesion, case.lesion, spacing_mm=case.spacing_mm), plan.metrics)
     seconds = time.perf_counter() - start_time

@@ -1,4 +1,4 @@
-"""`lesionloss evaluate`: every metric of predictions against references, per case and over all."""
+"""`lesionloss evaluate`: score predictions against references, for each case and over all."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -11,19 +11,19 @@ from lesionloss.cli.app import app
 from lesionloss.cli.evaluate_options import check_out, check_together, request_of, threshold_in
 
 if TYPE_CHECKING:
-    from lesionloss.metrics.evaluation import Request
-    from lesionloss.metrics.file_matching import Matched
+    from lesionloss.metrics.evaluation import EvaluationRequest
+    from lesionloss.metrics.file_matching import MatchedFiles
     from lesionloss.metrics.thresholds import CurvePoint
 
-EVALUATE_HELP = """Every metric of predictions against references: per case to CSV, over all cases on the screen.
+EVALUATE_HELP = """Score predictions against references: each case to CSV, means over all cases on the screen.
 
 PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. \
-Predictions are masks, unless a threshold says that they are probability maps; \
-with --probabilities, a threshold is that of the maps there. All files of a case must lie on one grid. \
-What the metrics are: lesionloss metrics.
+Predictions are masks or, with --threshold, probability maps, in which lesion is where the probability is at least \
+the threshold; with --probabilities, the threshold is applied to the maps there. All files of a case must lie on one \
+grid. The list of metrics: lesionloss metrics.
 
-Means are over the cases in which a metric is defined, with their number; "penalised" counts a missed patient as the \
-worst there is: the diagonal of the image for distances, 0 for scores.
+Means are over the cases in which a metric is defined, with their number. "penalised": a case with lesions in which \
+nothing is predicted gets the worst value, the diagonal of the image for distances, 0 for scores.
 
 Examples:
 
@@ -49,13 +49,13 @@ def evaluate(
     brain: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Brain masks, for calibration in the brain.")
     ] = None,
-    ignore: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of voxels that count for nothing.")] = None,
+    ignore: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of voxels that are ignored.")] = None,
     metrics: Annotated[
-        str, typer.Option("--metrics", "-m", metavar="LIST", help="Names, separated by commas; all if none.")
+        str, typer.Option("--metrics", "-m", metavar="LIST", help="Names, separated by commas; default: all.")
     ] = "",
     classes: Annotated[str, typer.Option(metavar="LIST", help="Labels of label maps, such as 1,2.")] = "",
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Predictions are maps, lesion from this value on.")
+        float | None, typer.Option(min=0, max=1, help="Predictions are maps; lesion is where p >= this.")
     ] = None,
     threshold_from: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="The threshold that --thresholds chose on another set.")
@@ -80,6 +80,7 @@ def evaluate(
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.csv and FILE.json.")] = False,
 ) -> None:
+    """Score predictions against references."""
     from lesionloss.metrics.file_matching import match_files, require_all
 
     check_together(
@@ -130,12 +131,13 @@ def _write(out: Path | None, table: str, summary: str) -> None:
         typer.echo(f"{out} and {out.with_suffix('.json')} written", err=True)
 
 
-def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bool, jobs: int) -> None:
+def _score(matched: "MatchedFiles", request: "EvaluationRequest", out: Path | None, as_json: bool, jobs: int) -> None:
     from lesionloss.cli.evaluate_tables import show_scores
     from lesionloss.metrics.averages import count_cases
-    from lesionloss.metrics.evaluation import evaluate_case, for_each_case, slow_modules, summaries
-    from lesionloss.metrics.export import Overview, rows_csv, summary_json
+    from lesionloss.metrics.evaluation import evaluate_case, slow_modules, summaries
+    from lesionloss.metrics.export import Evaluation, rows_csv, summary_json
     from lesionloss.metrics.lesion_table import detection_by_size
+    from lesionloss.metrics.parallel_cases import for_each_case
 
     progress = _progress("scoring", len(matched.cases))
     slow, workers = slow_modules(request), _workers(jobs)
@@ -146,7 +148,7 @@ def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bo
         label: detection_by_size([lesion for result in results for lesion in result.lesions[label]]) for label in labels
     }
     cases = {label: count_cases([result.statuses[label] for result in results]) for label in results[0].statuses}
-    overview = Overview(summaries(rows), cases, sizes, matched.unmatched, request.threshold)
+    overview = Evaluation(summaries(rows), cases, sizes, matched.unmatched, request.threshold)
     if as_json:
         typer.echo(summary_json(overview), nl=False)
     else:
@@ -155,7 +157,7 @@ def _score(matched: "Matched", request: "Request", out: Path | None, as_json: bo
 
 
 def _sweep(
-    matched: "Matched",
+    matched: "MatchedFiles",
     thresholds: str,
     want_recall: float | None,
     want_precision: float | None,
@@ -164,8 +166,9 @@ def _sweep(
     jobs: int,
 ) -> None:
     from lesionloss.cli.evaluate_tables import show_curve
-    from lesionloss.metrics.evaluation import count_case, for_each_case
+    from lesionloss.metrics.case_from_files import count_case
     from lesionloss.metrics.export import curve_csv, curve_json
+    from lesionloss.metrics.parallel_cases import for_each_case
     from lesionloss.metrics.thresholds import mean_curve, threshold_range
 
     levels = tuple(float(level) for level in threshold_range(thresholds))
@@ -184,7 +187,7 @@ def _sweep(
 
 
 def _advice(chosen: "CurvePoint", recall: float | None, precision: float | None, out: Path | None) -> str:
-    """What was chosen and how it is applied to another set."""
+    """The chosen threshold, and how to apply it to another set."""
     extreme, what, wanted = ("highest", "recall", recall) if recall is not None else ("lowest", "precision", precision)
     file = out.with_suffix(".json") if out else "FILE.json (write it with --out FILE.csv)"
     return (

@@ -1,4 +1,4 @@
-"""The options of `lesionloss evaluate`: which exclude or need each other, and what they ask for."""
+"""The options of `lesionloss evaluate`: which exclude or need each other, and what they mean."""
 
 import tempfile
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lesionloss.metrics.evaluation import Request
-    from lesionloss.metrics.file_matching import Matched
+    from lesionloss.metrics.evaluation import EvaluationRequest
+    from lesionloss.metrics.file_matching import MatchedFiles
 
 EXCLUDING = (
     ("--threshold", "--threshold-from", "--thresholds", "--classes"),
@@ -23,7 +23,11 @@ EXCLUDING = (
 
 
 def check_together(given: Mapping[str, Any]) -> None:
-    """Raises UsageError for options that exclude or need each other; `given`: by name, empty or None if not given."""
+    """Check options, given by name (empty or None: not given), that exclude or need each other.
+
+    Raises:
+        UsageError: for two that exclude each other, one that needs another, or a value out of its range.
+    """
     used = {name for name, value in given.items() if value is not None and value is not False and value != ""}
     for group in EXCLUDING:
         clash = [name for name in group if name in used]
@@ -37,6 +41,11 @@ def check_together(given: Mapping[str, Any]) -> None:
 
 
 def check_out(out: Path | None, force: bool) -> None:
+    """Check that the files of --out can be written, before anything is computed.
+
+    Raises:
+        UsageError: if they exist or the folder can't be written to.
+    """
     if out is None:
         return
     if out.suffix != ".csv":
@@ -53,7 +62,11 @@ def check_out(out: Path | None, force: bool) -> None:
 
 
 def threshold_in(path: Path) -> float:
-    """The threshold that an earlier --thresholds chose. Raises UsageError."""
+    """The threshold that an earlier call with --thresholds chose.
+
+    Raises:
+        UsageError: if there is none in the file.
+    """
     import json
 
     try:
@@ -66,7 +79,7 @@ def threshold_in(path: Path) -> float:
 
 
 def split_names(text: str) -> list[str]:
-    """ "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
+    """Split a list such as "dice, nsd(tolerance_mm=2)" at the commas outside parentheses."""
     names, depth = [""], 0
     for letter in text:
         depth += (letter == "(") - (letter == ")")
@@ -77,9 +90,16 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in names]
 
 
-def request_of(metrics: str, classes: str, level: float | None, lesions: bool, matched: "Matched") -> "Request":
+def request_of(
+    metrics: str, classes: str, level: float | None, lesions: bool, matched: "MatchedFiles"
+) -> "EvaluationRequest":
+    """What to compute of each case.
+
+    Raises:
+        UsageError: for a metric that needs maps which were not given, and for classes that are no numbers.
+    """
     from lesionloss.metrics import choose
-    from lesionloss.metrics.evaluation import Request, available
+    from lesionloss.metrics.evaluation import EvaluationRequest, available
 
     beside = () if classes else tuple(matched.cases[0].beside)
     possible = available(beside, level is not None)
@@ -93,4 +113,4 @@ def request_of(metrics: str, classes: str, level: float | None, lesions: bool, m
         labels = tuple(int(label) for label in classes.split(",")) if classes else ()
     except ValueError as error:
         raise UsageError(f"--classes: expected whole numbers such as 1,2, got {classes!r}") from error
-    return Request(tuple(names), level, labels, lesions)
+    return EvaluationRequest(tuple(names), level, labels, lesions)

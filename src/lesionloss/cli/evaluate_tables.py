@@ -1,11 +1,11 @@
-"""What `lesionloss evaluate` shows on the screen."""
+"""The tables that `lesionloss evaluate` shows on the screen."""
 
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lesionloss.metrics import Better, choose
-from lesionloss.metrics.export import Overview
+from lesionloss.metrics.export import Evaluation
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.metrics.thresholds import CurvePoint
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 200
 EXPLANATION = (
     "median, quartiles, mean: over the n of N cases in which the metric is defined and finite; "
-    "penalised: mean with a miss counted as the worst, over the n beside it"
+    "penalised: mean with the worst value for each missed case, over the n beside it"
 )
 ARROWS = {Better.HIGHER: "↑", Better.LOWER: "↓", Better.NEARER_ZERO: "→0", Better.NONE: ""}
 
@@ -40,7 +40,7 @@ def _show_unmatched(console: "Console", unmatched: Sequence[str]) -> None:
         console.print(f"left out: {sentence}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
-def show_scores(overview: Overview) -> None:
+def show_scores(overview: Evaluation) -> None:
     """Summaries, one line for each class and metric; detection by size; cases with an empty mask."""
     from rich.table import Table
 
@@ -90,19 +90,19 @@ def _show_sizes(console: "Console", label: str, classes: Sequence[SizeClass]) ->
     console.print(table)
 
 
-def _show_cases(console: "Console", overview: Overview) -> None:
-    """What the columns are over, what was lesion, and the cases in which a mask is empty, once for each class."""
+def _show_cases(console: "Console", overview: Evaluation) -> None:
+    """What the columns are, what is lesion, and for each class the cases in which a mask is empty."""
     lines = [EXPLANATION]
     if overview.threshold is not None:
         lines.append(f"lesion: probability of at least {overview.threshold:g}")
     for label, counts in overview.cases.items():
-        if counts.missed or counts.false_alarms or counts.rightly_empty:
+        if counts.missed or counts.without_lesion:
             whose = f"class {label}: " if label else ""
-            healthy = counts.false_alarms + counts.rightly_empty
-            share = f"; specificity by case {number(counts.specificity)} (n = {healthy})" if healthy else ""
+            share = f"; specificity by case {number(counts.specificity)} (n = {counts.without_lesion})"
             lines.append(
-                f"{whose}of {counts.n} cases, {counts.missed} missed (nothing predicted), "
-                f"{counts.false_alarms} false alarms (nothing there), {counts.rightly_empty} rightly empty{share}"
+                f"{whose}of {counts.n} cases, {counts.missed} missed (lesions, but nothing predicted), "
+                f"{counts.false_positive} false positive (no lesion, but something predicted), "
+                f"{counts.correctly_empty} correctly empty{share if counts.without_lesion else ''}"
             )
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`lesionloss metrics`: what there is, and the card of one metric."""
+"""`lesionloss metrics`: the list of metrics, and the card of one."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +9,7 @@ from lesionloss.cli.app import app
 if TYPE_CHECKING:
     from lesionloss.metrics import Metric
 
-METRICS_HELP = """List the metrics, or show what one is, where it comes from, and what it says where a mask is empty.
+METRICS_HELP = """List the metrics, or show one: its formula, source, options, and values where a mask is empty.
 
 Examples:
 
@@ -26,9 +26,10 @@ def metrics(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this metric.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print all cards, as docs/metrics.md has them.")
+        bool, typer.Option("--markdown", help="Print the cards of all metrics as Markdown.")
     ] = False,
 ) -> None:
+    """List the metrics, or show one."""
     from lesionloss import metrics as registered
     from lesionloss.metrics import metric_docs
 
@@ -85,7 +86,7 @@ def _print_card(record: "Metric") -> None:
     for which, value in (("pred.", record.empty.pred), ("ref.", record.empty.ref), ("both", record.empty.both)):
         card.add_row(f"{which} empty", metric_docs.cell(value))
     if record.worst:
-        card.add_row("a miss costs", {"0": "0", "diagonal": "the diagonal of the image"}[metric_docs.worst(record)])
+        card.add_row("missed case", {"0": "0", "diagonal": "the diagonal of the image"}[metric_docs.worst(record)])
     if record.needs:
         card.add_row("needs", metric_docs.needs(record))
     card.add_row("source", record.source)
@@ -111,4 +112,4 @@ def _print_table(records: "list[Metric]") -> None:
         better = "" if record.direction is Better.NONE else record.direction.value.replace("_", " ")
         table.add_row(record.name, record.unit, better, record.title)
     Console(highlight=False).print(table)
-    typer.echo('\nA card of one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')
+    typer.echo('\nShow one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')

@@ -8,9 +8,17 @@ import typer
 from lesionloss.cli.app import app
 
 if TYPE_CHECKING:
-    from lesionloss.inference.predict import Asked, Done, Source
+    from lesionloss.inference import InferenceMode
+    from lesionloss.inference.predict import CaseSource, PredictedCase, PredictSettings
     from lesionloss.networks.bundle import Bundle
 
+PREDICT_HELP = """Find new lesions of two visits with a trained model.
+
+Writes new_lesions.nii.gz and probability.nii.gz in the follow-up's own grid, lesions.csv (volume, centre, mean \
+probability), pictures.png and prediction.json. The images are prepared as the model's training cases were; visits \
+on different grids are registered first. A case that is there already is not done again. For research; not a \
+medical device.
+"""
 EXAMPLES = """
 Examples:
 
@@ -22,13 +30,16 @@ Examples:
 
   lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
 
-  lesionloss predict MODEL --cohort runs/quick/cohort --way "windows(size=64, overlap=0.5)" --flips --out predicted
+  lesionloss predict MODEL --cohort runs/quick/cohort --sliding-window --tta --out predicted
+
+  lesionloss predict MODEL --cohort DATA/lit --inference-mode "sliding_window(size=64, overlap=0.5)" --out predicted
 
   lesionloss predict MODEL --cohort DATA/msseg2 --bids --out DATA/derivatives/lesionloss
 """
+AUTO = "auto"
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(help=PREDICT_HELP, epilog=EXAMPLES)
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
@@ -45,7 +56,7 @@ def predict(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option("--threshold", help="Lesion is where the probability is above it (default: model's)."),
+        typer.Option("--threshold", help="Lesion is where the probability is at least this (default: the model's)."),
     ] = None,
     min_volume: Annotated[
         float | None,
@@ -61,62 +72,83 @@ def predict(
             help="Register the baseline to the follow-up (default: where grids differ or the model was trained so).",
         ),
     ] = None,
-    way: Annotated[
+    inference_mode: Annotated[
         str,
         typer.Option(
-            "--way", help="auto (the fastest that fits the memory), whole, windows(size=..., ...), coactseg or cabezas."
+            "--inference-mode",
+            help="auto (the fastest that fits the memory), whole, sliding_window(size=..., ...), coactseg or cabezas.",
         ),
-    ] = "auto",
-    flips: Annotated[bool, typer.Option("--flips", help="Mean over all mirror images; eight times as long.")] = False,
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bf16.")] = "auto",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
+    ] = AUTO,
+    sliding_window: Annotated[
+        bool,
+        typer.Option(
+            "--sliding-window", help="A sliding window as large as the patches that the model was trained on."
+        ),
+    ] = False,
+    tta: Annotated[
+        bool,
+        typer.Option("--tta", help="Test-time augmentation: mean over all mirror images; takes eight times as long."),
+    ] = False,
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bf16.")] = AUTO,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = AUTO,
     bids: Annotated[bool, typer.Option("--bids", help="Name the results as BIDS derivatives.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace results made otherwise.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results made from other files or settings.")] = False,
 ) -> None:
-    """Find new lesions of two visits with a trained model.
-
-    Writes new_lesions.nii.gz and probability.nii.gz in the follow-up's own grid, lesions.csv (volume, centre, mean
-    probability), pictures.png and prediction.json. The images are prepared as the model's training cases were; visits
-    on different grids are registered first. A case that is there already is not done again. For research; not a
-    medical device.
-    """
+    """Find new lesions of two visits with a trained model."""
     from lesionloss.core.devices import resolve_device
-    from lesionloss.core.errors import UsageError
-    from lesionloss.inference import read_way
-    from lesionloss.inference.predict import Asked
-    from lesionloss.metrics.components import REACH
+    from lesionloss.inference.predict import PredictSettings, own_sliding_window
     from lesionloss.networks.bundle import load_bundle
     from lesionloss.training.precision import resolve_precision
+
+    _check(threshold, min_volume, connectivity, inference_mode, sliding_window)
+    mode = _mode(inference_mode)
+    place = resolve_device(device)
+    arithmetic = resolve_precision(precision, place)
+    sources = _sources(baseline or [], followup or [], brain, cohort)
+    bundle = load_bundle(model)
+    settings = PredictSettings(
+        threshold=threshold,
+        min_volume_mm3=min_volume,
+        connectivity=connectivity,
+        mode=own_sliding_window(bundle) if sliding_window else mode,
+        mirrored=(0, 1, 2) if tta else (),
+        register=register,
+        precision=arithmetic,
+        device=place,
+        force=force,
+    )
+    predicted, failures = _predict(bundle, sources, out, settings, folder_each=cohort is not None, bids=bids)
+    _report(predicted, failures, settings)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _check(
+    threshold: float | None, min_volume: float | None, connectivity: int, inference_mode: str, sliding_window: bool
+) -> None:
+    """Raises UsageError for values out of their range and options that exclude each other."""
+    from lesionloss.core.components import NEIGHBOUR_AXES
+    from lesionloss.core.errors import UsageError
 
     if threshold is not None and not 0 < threshold < 1:
         raise UsageError(f"--threshold is a probability between 0 and 1, got {threshold:g}")
     if min_volume is not None and not 0 <= min_volume < float("inf"):
         raise UsageError(f"--min-volume is a volume in mm3, 0 or more, got {min_volume:g}")
-    if connectivity not in REACH:
+    if connectivity not in NEIGHBOUR_AXES:
         raise UsageError(f"--connectivity is 6, 18 or 26, got {connectivity}")
-    place = resolve_device(device)
-    asked = Asked(
-        threshold=threshold,
-        min_volume_mm3=min_volume,
-        connectivity=connectivity,
-        way=None if way == "auto" else read_way(way),
-        mirrored=(0, 1, 2) if flips else (),
-        register=register,
-        precision=resolve_precision(precision, place),
-        device=place,
-        force=force,
-    )
-    sources = _sources(baseline or [], followup or [], brain, cohort)
-    bundle = load_bundle(model)
-    done, failures = _predict(bundle, sources, out, asked, folder_each=cohort is not None, bids=bids)
-    _report(done, failures, asked)
-    if failures:
-        raise typer.Exit(1)
+    if sliding_window and inference_mode != AUTO:
+        raise UsageError("--sliding-window and --inference-mode exclude each other; choose one")
+
+
+def _mode(inference_mode: str) -> "InferenceMode | None":
+    from lesionloss.inference import read_inference_mode
+
+    return None if inference_mode == AUTO else read_inference_mode(inference_mode)
 
 
 def _sources(
     baseline: list[Path], followup: list[Path], brain: Path | None, cohort: str | None
-) -> tuple["Source", ...]:
+) -> tuple["CaseSource", ...]:
     from lesionloss.core.errors import UsageError
     from lesionloss.inference.predict import source_of_files, sources_in
 
@@ -133,8 +165,14 @@ def _sources(
 
 
 def _predict(
-    bundle: "Bundle", sources: tuple["Source", ...], out: Path, asked: "Asked", *, folder_each: bool, bids: bool
-) -> tuple[list["Done"], list[str]]:
+    bundle: "Bundle",
+    sources: tuple["CaseSource", ...],
+    out: Path,
+    settings: "PredictSettings",
+    *,
+    folder_each: bool,
+    bids: bool,
+) -> tuple[list["PredictedCase"], list[str]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -145,7 +183,7 @@ def _predict(
         TimeRemainingColumn,
     )
 
-    from lesionloss.inference.predict import predict_sources
+    from lesionloss.inference.predict import predict_cases
 
     columns = (TextColumn("cases"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[case]}"))
     with Progress(
@@ -156,19 +194,20 @@ def _predict(
         def step(name: str, number: int, total: int) -> None:
             bar.update(task, completed=number, total=total, case=name)
 
-        return predict_sources(bundle, sources, out, asked, folder_each=folder_each, bids=bids, progress=step)
+        return predict_cases(bundle, sources, out, settings, folder_each=folder_each, bids=bids, progress=step)
 
 
-def _report(done: list["Done"], failures: list[str], asked: "Asked") -> None:
-    for case in done:
-        if not case.how:
-            typer.echo(f"{case.name}: {'; '.join(case.notes)} ({case.places.mask})")
+def _report(predicted: list["PredictedCase"], failures: list[str], settings: "PredictSettings") -> None:
+    for case in predicted:
+        if not case.mode:
+            typer.echo(f"{case.name}: {'; '.join(case.notes)} ({case.files.mask})")
             continue
-        typer.echo(f"{case.name}: {case.found} ({case.seconds:.1f} s) -> {case.places.mask}")
-        typer.echo(f"  way: {case.how}; {asked.precision} on {asked.device}", err=True)
+        typer.echo(f"{case.name}: {case.count} ({case.seconds:.1f} s) -> {case.files.mask}")
+        typer.echo(f"  inference mode: {case.mode}; {settings.precision} on {settings.device}", err=True)
         for note in case.notes:
             typer.echo(f"  {note}", err=True)
     for line in failures:
         typer.secho(f"failed: {line}", fg=typer.colors.RED, err=True)
     if failures:
-        typer.echo(f"{len(failures)} of {len(done) + len(failures)} cases failed; run the same command again for them")
+        total = len(failures) + len(predicted)
+        typer.echo(f"{len(failures)} of {total} cases failed; run the same command again for them")

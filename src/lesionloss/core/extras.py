@@ -6,7 +6,7 @@ from lesionloss.core.errors import UsageError
 
 # The names under which the packages of pyproject.toml's extras are imported.
 PACKAGES = {
-    "metrics": ("scipy", "edt", "cc3d", "nibabel", "pandas", "monai"),
+    "metrics": ("scipy", "edt", "nibabel", "pandas", "monai"),
     "bench": ("SimpleITK", "pydantic", "matplotlib", "jinja2", "nilearn", "PIL", "safetensors", "tomli_w"),
     "ray": ("ray",),
     "slurm": ("submitit",),

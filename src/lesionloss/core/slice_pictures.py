@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.components import largest_component
 from lesionloss.core.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
 
 Mask = NDArray[np.bool_]
@@ -79,21 +80,9 @@ def fullest_slice(reference: Mask) -> int:
     return int(counts.argmax()) if counts.any() else len(reference) // 2
 
 
-def largest_component(mask: Mask) -> Mask:
-    """The largest connected part of a 2-D mask."""
-    from scipy import ndimage
-
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
-
-
 def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
     """The rectangle around the largest part of a mask, with a small margin; the whole slice where it is empty."""
-    part = largest_component(mask)
+    part = largest_component(mask, 6)
     if not part.any():
         return Field(slice(0, mask.shape[0]), slice(0, mask.shape[1]), spacing_mm)
     spans = [np.flatnonzero(part.any(axis=axis)) for axis in (1, 0)]
@@ -106,7 +95,7 @@ def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
 
 def close_up(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
     """A square of `size_mm` around the largest part of a mask, moved inside the slice where it would leave it."""
-    inside = np.argwhere(largest_component(mask))
+    inside = np.argwhere(largest_component(mask, 6))
     centre = inside.mean(axis=0) if len(inside) else np.array(mask.shape) / 2
 
     def span(axis: int) -> slice:

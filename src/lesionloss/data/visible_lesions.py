@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lesionloss.core.components import label_components
 from lesionloss.core.errors import DataError
 from lesionloss.data.prepared import PreparedCase
 
@@ -26,12 +27,10 @@ def visible_only(case: PreparedCase, least_rise: float) -> PreparedCase:
     Raises:
         DataError: The case has no difference channel.
     """
-    import cc3d
-
     if "difference" not in case.channels:
         raise DataError(f"{case.name}: no difference of visits to see a change in, only {', '.join(case.channels)}")
     difference = case.image[case.channels.index("difference")].ravel().astype(np.float64)
-    components = cc3d.connected_components(case.lesion.astype(np.uint8), connectivity=26)
+    components, _ = label_components(case.lesion, 26)
     voxels = np.bincount(components.ravel())
     rise = np.abs(np.bincount(components.ravel(), weights=difference)) / np.maximum(voxels, 1)
     kept = (rise > least_rise) & (voxels >= FEWEST)

@@ -8,46 +8,60 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference.choose_mode import Choice, choose_way, keep_memory_for
+from lesionloss.inference.choose_mode import ChosenMode, choose_inference_mode, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
-from lesionloss.inference.modes import PAPERS, Way, Whole, Windows, read_way
+from lesionloss.inference.modes import PAPERS, InferenceMode, SlidingWindow, WholeImage, read_inference_mode
 from lesionloss.inference.run_network import EXACT, Arithmetic, check_finite, predict_logits, probabilities_of
+from lesionloss.metrics.thresholds import is_lesion
 
 __all__ = [
     "PAPERS",
     "Arithmetic",
-    "Choice",
-    "Way",
-    "Whole",
-    "Windows",
-    "choose_way",
+    "ChosenMode",
+    "InferenceMode",
+    "SlidingWindow",
+    "WholeImage",
+    "choose_inference_mode",
+    "is_lesion",
     "keep_memory_for",
     "lesion_mask",
     "lesion_probability",
     "predict_logits",
     "predict_probabilities",
     "predict_probability",
-    "read_way",
+    "read_inference_mode",
 ]
 
 
 def predict_probabilities(
     network: nn.Module,
     case: PreparedCase,
-    way: Way,
+    mode: InferenceMode,
     *,
     mirrored: Sequence[int] = (),
     arithmetic: Arithmetic = EXACT,
     device: str = "cpu",
 ) -> NDArray[np.float32]:
-    """Probabilities (L, *space) of the lesion classes on the case's grid.
+    """Predict the probabilities of the lesion classes of a case.
 
-    One logit: its sigmoid; several: their softmax without the background, which is the first.
-    Outside the brain mask they are 0: nothing is known there, since preparation blanks it. Raises DataError for values
-    that are not finite.
+    Args:
+        network: On `device`. One output is read by the sigmoid, several by the softmax, the background first.
+        case: Its image has the channels of the network.
+        mode: Whole image or sliding window.
+        mirrored: Axes of space (0, 1, 2); the mean over the image and all its mirror images along them is taken.
+        arithmetic: Precision of the network and of the sums over windows.
+        device: Where the network is.
+
+    Returns:
+        (L, *space) on the case's grid: the classes without the background. 0 outside the brain mask, where the
+        preparation blanks the image.
+
+    Raises:
+        DataError: for values that are not finite.
+        UsageError: for a mode that doesn't fit the axes or the network.
     """
     image = torch.from_numpy(case.image).to(device)
-    logits = predict_logits(network, image, way, mirrored=mirrored, arithmetic=arithmetic)
+    logits = predict_logits(network, image, mode, mirrored=mirrored, arithmetic=arithmetic)
     check_finite(logits, case.name)
     probabilities = probabilities_of(logits)
     lesions = probabilities if len(probabilities) == 1 else probabilities[1:]
@@ -57,11 +71,24 @@ def predict_probabilities(
 def predict_probability(
     network: nn.Module, case: PreparedCase, *, window: tuple[int, ...], overlap: float, precision: str, device: str
 ) -> NDArray[np.float32]:
-    """Probability (*space) of any lesion: sliding windows of `window` voxels, Gaussian means of logits.
+    """Predict the probability of any lesion, bit for bit as a benchmark run does.
 
-    What runs keep as predictions, to the bit. Raises as `predict_probabilities` does.
+    Args:
+        network: On `device`.
+        case: Its image has the channels of the network.
+        window: Voxels of the sliding window along each axis; logits are averaged with Gaussian weights.
+        overlap: Of windows, as a share of their side.
+        precision: `float32`, or `bf16` inside the network.
+        device: Where the network is.
+
+    Returns:
+        (*space) on the case's grid.
+
+    Raises:
+        DataError: for values that are not finite.
+        UsageError: for a window that doesn't fit the axes or the network.
     """
-    way = Windows(tuple(window), overlap=overlap)
+    mode = SlidingWindow(tuple(window), overlap=overlap)
     arithmetic = Arithmetic(precision, stitched=torch.float32, together=True)
-    found = predict_probabilities(network, case, way, arithmetic=arithmetic, device=device)
-    return lesion_probability(found)
+    probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
+    return lesion_probability(probabilities)

@@ -1,10 +1,10 @@
-"""The fastest way that fits the memory.
+"""Choose the fastest inference mode that fits the memory.
 
-The whole image at once computes every voxel once; windows compute those where they overlap several times. It is taken
-where a network's answer at a voxel depends on its neighbourhood only. Layers that normalise by the mean of what they
-see (group, instance, layer norm) or attend to all of it answer differently in an image than in the patches they were
-trained with; these networks get windows as large as the patches. Where the whole image doesn't fit, it is cut in as few
-windows as possible.
+The whole image at once computes every voxel once; a sliding window computes voxels several times where windows overlap.
+The whole image is chosen where a network's output at a voxel depends on a neighbourhood only. Layers that normalise by
+the mean over their input (group, instance, layer norm) or attend to all of it give other outputs in an image than in
+the patches they were trained with; these networks get a sliding window as large as the patches. Where the whole image
+doesn't fit the memory, it is cut in as few windows as possible.
 """
 
 import math
@@ -15,15 +15,15 @@ from torch import nn
 
 from lesionloss.core.allocator import keep_freed_memory
 from lesionloss.inference.memory import bytes_of_pass, free_bytes
-from lesionloss.inference.modes import AT_ONCE, Way, Whole, Windows
+from lesionloss.inference.modes import WINDOWS_PER_BATCH, InferenceMode, SlidingWindow, WholeImage
 from lesionloss.networks.layers import ChannelDropout
 
-# Of the memory of the tensors alive at once: 1.0 to 1.15 were measured with oneDNN for V-Nets, 1.7 in its older layout.
-BESIDE = 1.4
-# Of that, where the process keeps what it frees: pieces of different size are not joined.
-KEPT = 2.0
-# Part of the free memory that may be planned with; the rest is for images, the system, and others.
-PLANNED = 0.8
+# Memory of a pass / tensors alive at once: 1.0 to 1.15 were measured with oneDNN for V-Nets, 1.7 in its older layout.
+LIBRARY_FACTOR = 1.4
+# The same again where the process keeps freed memory: pieces of different size are not joined.
+KEPT_FACTOR = 2.0
+# Share of the free memory that may be used; the rest is for images, the system, and others.
+USABLE_SHARE = 0.8
 # Between large windows: each voxel then has its neighbourhood in one of them; see benchmarks/inference.py.
 OVERLAP = 0.25
 
@@ -37,27 +37,28 @@ _LOCAL = (
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A way, why it was chosen, and the memory it is expected to take (None: not known)."""
+class ChosenMode:
+    """An inference mode, why it was chosen, and the memory it is expected to need (None: not known)."""
 
-    way: Way
+    mode: InferenceMode
     reason: str
     needed_bytes: int | None = None
 
     def __str__(self) -> str:
+        """Mode, reason and memory in one line."""
         needed = "" if self.needed_bytes is None else f", about {self.needed_bytes / 1e9:.1f} GB"
-        return f"{self.way} ({self.reason}{needed})"
+        return f"{self.mode} ({self.reason}{needed})"
 
 
 def is_local(network: nn.Module) -> bool:
-    """True if all layers look at a neighbourhood only; False for any layer of which that is not known."""
+    """Whether the output of every layer depends on a neighbourhood only; False where that is not known."""
     leaves = [module for module in network.modules() if not any(True for _ in module.children())]
     return all(
         isinstance(leaf, _LOCAL) and (not isinstance(leaf, _NORMS) or leaf.track_running_stats) for leaf in leaves
     )
 
 
-def choose_way(
+def choose_inference_mode(
     network: nn.Module,
     shape: Sequence[int],
     *,
@@ -66,44 +67,53 @@ def choose_way(
     device: str,
     overlap: float = OVERLAP,
     free: int | None = None,
-) -> Choice:
-    """The fastest way for an image of `shape` (C, *space), given the `window` (voxels) that the network was trained on.
+) -> ChosenMode:
+    """Choose the fastest inference mode for an image.
 
-    `overlap`: of windows of the model's own size, as a share of their side: that by which it was judged. `free` bytes
-    may be taken; None asks the device. Where that is not known either, windows are taken.
+    Args:
+        network: As it will be used; nothing is computed.
+        shape: Of the image, (C, *space).
+        window: Voxels of the patches that the network was trained on.
+        precision: `float32`, or `bf16` inside the network.
+        device: Where the network will run.
+        overlap: Of a window of the patches' size, as a share of its side: that with which the model was evaluated.
+        free: Bytes that may be used; None asks the device.
+
+    Returns:
+        The mode and the reason; a sliding window where the memory or its need is not known.
     """
     free = free_bytes(device) if free is None else free
-    last: Choice | None = None
-    for way, reason in _from_fast_to_frugal(network, shape[1:], tuple(window), overlap):
-        needed = _needed(network, shape, way, precision)
-        last = Choice(way, reason, needed)
-        fits = free is not None and needed is not None and needed <= PLANNED * free
-        if fits or (isinstance(way, Windows) and (free is None or needed is None)):
+    last: ChosenMode | None = None
+    for mode, reason in _from_fast_to_frugal(network, shape[1:], tuple(window), overlap):
+        needed = _needed(network, shape, mode, precision)
+        last = ChosenMode(mode, reason, needed)
+        fits = free is not None and needed is not None and needed <= USABLE_SHARE * free
+        if fits or (isinstance(mode, SlidingWindow) and (free is None or needed is None)):
             return last
     if last is None:
-        raise ValueError("no way to choose from")
-    return Choice(last.way, f"{last.reason}; memory is short", last.needed_bytes)
+        raise ValueError("no inference mode to choose from")
+    return ChosenMode(last.mode, f"{last.reason}; memory is short", last.needed_bytes)
 
 
 def _from_fast_to_frugal(
     network: nn.Module, space: Sequence[int], window: tuple[int, ...], overlap: float
-) -> Iterator[tuple[Way, str]]:
+) -> Iterator[tuple[InferenceMode, str]]:
     axes = int(getattr(network, "axes", len(space)))
     multiple = int(getattr(network, "multiple", 1))
     window = window[:axes]
     if is_local(network):
-        yield Whole(), "whole image: every voxel is computed once"
-        for sides in _ever_smaller(space[:axes], window, multiple):
-            yield Windows(sides, overlap=OVERLAP, batch=1), "largest windows that fit the memory"
-        why = "windows of the model's own size: larger ones don't fit the memory"
+        yield WholeImage(), "every voxel is computed once"
+        for sides in _decreasing_windows(space[:axes], window, multiple):
+            yield SlidingWindow(sides, overlap=OVERLAP, batch=1), "largest window that fits the memory"
+        why = "window of the model's own size: a larger one does not fit the memory"
     else:
-        why = "windows of the model's own size: its network normalises or attends over all it sees"
-    for batch in (AT_ONCE, 1):
-        yield Windows(window, overlap=overlap, batch=batch), why
+        why = "window of the model's own size: its network normalises or attends over its whole input"
+    for batch in (WINDOWS_PER_BATCH, 1):
+        yield SlidingWindow(window, overlap=overlap, batch=batch), why
 
 
-def _ever_smaller(space: Sequence[int], window: tuple[int, ...], multiple: int) -> Iterator[tuple[int, ...]]:
-    """Sides of windows: two of them along the longest axis, then along the next, and so on down to `window`."""
+def _decreasing_windows(space: Sequence[int], window: tuple[int, ...], multiple: int) -> Iterator[tuple[int, ...]]:
+    """Sides of windows: two windows along the longest axis, then along the next, and so on down to `window`."""
     parts = [1] * len(space)
     while True:
         sides = tuple(
@@ -118,32 +128,42 @@ def _ever_smaller(space: Sequence[int], window: tuple[int, ...], multiple: int) 
         parts[excess.index(max(excess))] += 1
 
 
-def keep_memory_for(choice: Choice, device: str, free: int | None = None) -> bool:
-    """Let this process keep what it frees, which is faster, where there is memory for it; True where it does.
+def keep_memory_for(choice: ChosenMode, device: str, free: int | None = None) -> bool:
+    """Let this process keep freed memory for later, which is faster, where there is enough of it.
 
-    `free` bytes may be taken; None asks the device.
+    Args:
+        choice: The mode that will be used.
+        device: Where the network will run; only on the CPU something is changed.
+        free: Bytes that may be used; None asks the device.
+
+    Returns:
+        Whether freed memory is kept now.
     """
     free = free_bytes(device) if free is None else free
     if device != "cpu" or choice.needed_bytes is None or free is None:
         return False
-    return KEPT * choice.needed_bytes <= PLANNED * free and keep_freed_memory()
+    return KEPT_FACTOR * choice.needed_bytes <= USABLE_SHARE * free and keep_freed_memory()
 
 
-def _needed(network: nn.Module, shape: Sequence[int], way: Way, precision: str) -> int | None:
-    """Bytes for the passes and for what is stitched together; None where the network can't be followed."""
+def _needed(network: nn.Module, shape: Sequence[int], mode: InferenceMode, precision: str) -> int | None:
+    """Bytes for the passes and for the sums over windows; None where the network can't be analysed."""
     axes = int(getattr(network, "axes", len(shape) - 1))
     multiple = int(getattr(network, "multiple", 1))
     device = next((tensor.device.type for tensor in network.parameters()), "cpu")
     slices = math.prod(shape[1 + axes :])
-    if isinstance(way, Whole):
+    if isinstance(mode, WholeImage):
         sides, batch = (
             tuple(math.ceil(side / multiple) * multiple for side in shape[1 : 1 + axes]),
-            min(slices, AT_ONCE),
+            min(slices, WINDOWS_PER_BATCH),
         )
     else:
-        sides, batch = way.sides(axes), way.batch
+        sides, batch = mode.sides(axes), mode.batch
     try:
         one = bytes_of_pass(network, (1, shape[0], *sides), precision)
-    except Exception:  # code of others may do what can't be followed; prediction itself is not touched
+    except Exception:  # foreign code may do anything; then the need is not known, and prediction itself goes on
         return None
-    return round(BESIDE * one * (1 if device == "cpu" else batch)) + 4 * math.prod(shape) + 16 * math.prod(shape[1:])
+    return (
+        round(LIBRARY_FACTOR * one * (1 if device == "cpu" else batch))
+        + 4 * math.prod(shape)
+        + 16 * math.prod(shape[1:])
+    )

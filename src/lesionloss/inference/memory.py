@@ -1,4 +1,4 @@
-"""What a pass through a network needs in memory, and what is free. Counted without computing anything."""
+"""The memory that a forward pass needs, counted without computing anything, and the memory that is free."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ CONTROL_GROUPS = (
 )
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages alive between operations; `peak` is the most there ever was."""
+class _StorageCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the bytes of the storages alive between operations; `peak` is their maximum."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -50,20 +50,28 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def bytes_of_pass(network: nn.Module, shape: Sequence[int], precision: str) -> int:
-    """Most bytes that one pass of an input (B, C, *space) has alive at once: input, features and output, not weights.
+    """The peak memory of the tensors of one forward pass: input, features and output, without the weights.
 
-    What a library takes beside that for its own work is not in it.
+    What libraries need for their own work comes on top.
+
+    Args:
+        network: On any device; nothing is computed.
+        shape: Of the input, (B, C, *space).
+        precision: `float32`, or `bf16` inside the network.
+
+    Returns:
+        Bytes.
     """
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
-    watch = _Watch()
+    counter = _StorageCounter()
     half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode(), watch, half:
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode(), counter, half:
         logits_of(network.eval()(torch.empty(tuple(shape), device=device)))
-    return watch.peak
+    return counter.peak
 
 
 def free_bytes(device: str) -> int | None:
-    """Memory that can still be had on a device; None where the system doesn't say."""
+    """Bytes that are still free on a device; None where the system doesn't say."""
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     found = [_available(), *(_left_in_group(Path(most), Path(used)) for most, used in CONTROL_GROUPS)]

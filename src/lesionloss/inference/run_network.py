@@ -1,4 +1,4 @@
-"""A network led over an image. Shapes: image (C, *space), logits and probabilities (K, *space)."""
+"""A network applied to an image. Shapes: image (C, *space), logits and probabilities (K, *space)."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lesionloss.core.devices import without_default_device
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.inference.modes import AT_ONCE, Way, Whole
+from lesionloss.inference.modes import WINDOWS_PER_BATCH, InferenceMode, WholeImage
 from lesionloss.networks.network_output import logits_of
 
 Forward = Callable[[Tensor], Tensor]
@@ -20,11 +20,13 @@ LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How numbers are computed and added up; see the fields' words for what each costs.
+    """The precision of the network and of the sums over windows.
 
-    precision: `float32`, or `bf16` inside the network. stitched: in which windows are added up; in float32, overlaps
-    above 0.5 lose more than 1e-6. together: the windows of a batch go through the network in one pass on the CPU too,
-    which is no faster there and makes the last digits depend on the size of the batch; elsewhere they always do.
+    Args:
+        precision: `float32`, or `bf16` inside the network.
+        stitched: Type in which windows are added up; float32 loses more than 1e-6 for overlaps above 0.5.
+        together: Whether the windows of a batch go through the network in one pass on the CPU too. That is no faster
+            there, and the last digits then depend on the size of the batch. On other devices they always do.
     """
 
     precision: str = "float32"
@@ -36,13 +38,13 @@ EXACT = Arithmetic()
 
 
 def forward_of(network: nn.Module, arithmetic: Arithmetic) -> Forward:
-    """The network's logits for a batch (B, C, *space), in the batch's own precision."""
+    """A function from a batch (B, C, *space) to the network's logits (B, K, *space), in the type of the batch."""
 
     def once(given: Tensor) -> Tensor:
         x = given.float().contiguous(memory_format=LAYOUTS.get(given.ndim, torch.contiguous_format))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=arithmetic.precision == "bf16"):
             logits = logits_of(network(x)).to(given.dtype)
-        # MONAI weighs what it is given in place, which must not be a part of the image.
+        # MONAI multiplies its input in place, which must not be a part of the image.
         return logits.clone() if _shares_memory(logits, given) else logits
 
     def forward(given: Tensor) -> Tensor:
@@ -61,30 +63,40 @@ def _shares_memory(a: Tensor, b: Tensor) -> bool:
 def predict_logits(
     network: nn.Module,
     image: Tensor,
-    way: Way,
+    mode: InferenceMode,
     *,
     mirrored: Sequence[int] = (),
     arithmetic: Arithmetic = EXACT,
 ) -> Tensor:
-    """Logits (K, *space), float32, of an image (C, *space) on the network's device.
+    """Apply a network to an image.
 
-    Windows are added up in the precision `stitched`; in float32, overlaps above 0.5 lose more than 1e-6.
+    A network for slices is applied slice by slice along the last axis of a volume.
 
-    `mirrored`: axes of space (0, 1, 2); the mean over the image and all its mirror images along them. A network for
-    slices takes a volume slice by slice along the last axis. Raises DataError for logits that are not finite,
-    UsageError for a way that doesn't fit the axes.
+    Args:
+        network: Its attributes `axes` and `multiple`, where it has them, say how many axes of space it takes and what
+            their lengths must be multiples of.
+        image: (C, *space), on the network's device.
+        mode: Whole image or sliding window.
+        mirrored: Axes of space (0, 1, 2); the mean over the image and all its mirror images along them is taken.
+        arithmetic: Precision of the network and of the sums over windows.
+
+    Returns:
+        Logits (K, *space), float32.
+
+    Raises:
+        UsageError: for a mode that doesn't fit the axes or the network.
     """
     axes = int(getattr(network, "axes", image.ndim - 1))
     batch = image[None] if axes == image.ndim - 1 else image.movedim(-1, 0)  # (B, C, *space of the network)
-    batch = batch if isinstance(way, Whole) else batch.to(arithmetic.stitched)
+    batch = batch if isinstance(mode, WholeImage) else batch.to(arithmetic.stitched)
     multiple = int(getattr(network, "multiple", 1))
     forward = forward_of(network, arithmetic)
     network.eval()
     with torch.inference_mode():
-        total = _led(forward, batch, way, multiple)
+        total = _apply(forward, batch, mode, multiple)
         mirrors = list(_mirrors([axis + 2 for axis in mirrored if axis < axes]))
         for dims in mirrors:
-            total = total + _led(forward, batch.flip(dims), way, multiple).flip(dims)
+            total = total + _apply(forward, batch.flip(dims), mode, multiple).flip(dims)
         mean = total / (1 + len(mirrors)) if mirrors else total
     return (mean[0] if axes == image.ndim - 1 else mean.movedim(0, -1)).float()
 
@@ -93,27 +105,29 @@ def _mirrors(axes: Sequence[int]) -> Iterator[tuple[int, ...]]:
     return (chosen for count in range(1, len(axes) + 1) for chosen in combinations(axes, count))
 
 
-def _led(forward: Forward, batch: Tensor, way: Way, multiple: int) -> Tensor:
+def _apply(forward: Forward, batch: Tensor, mode: InferenceMode, multiple: int) -> Tensor:
     """Logits (B, K, *space) of a batch (B, C, *space)."""
-    if isinstance(way, Whole):
+    if isinstance(mode, WholeImage):
         return _whole(forward, batch, multiple)
     from monai.inferers.utils import sliding_window_inference
 
     axes = batch.ndim - 2
-    windows = way.sides(axes)
-    if any(side % multiple for side in windows):
-        near = math.ceil(max(windows) / multiple) * multiple
-        raise UsageError(f"windows of {windows}: the network needs sides in multiples of {multiple}, e.g. {near}")
+    sides = mode.sides(axes)
+    if any(side % multiple for side in sides):
+        near = math.ceil(max(sides) / multiple) * multiple
+        raise UsageError(
+            f"sliding_window of size {sides}: the network needs sides in multiples of {multiple}, e.g. {near}"
+        )
     found = sliding_window_inference(
         batch,
-        windows,
-        way.batch,
-        _probabilities(forward) if way.of_probabilities else forward,
-        overlap=way.overlaps(axes),
-        mode="gaussian" if way.gaussian else "constant",
+        sides,
+        mode.batch,
+        _probabilities(forward) if mode.of_probabilities else forward,
+        overlap=mode.overlaps(axes),
+        mode="gaussian" if mode.gaussian else "constant",
     )
     logits = torch.as_tensor(found)
-    return _as_logits(logits) if way.of_probabilities else logits
+    return _as_logits(logits) if mode.of_probabilities else logits
 
 
 def _whole(forward: Forward, batch: Tensor, multiple: int) -> Tensor:
@@ -122,7 +136,7 @@ def _whole(forward: Forward, batch: Tensor, multiple: int) -> Tensor:
     before = [gap // 2 for gap in missing]
     pads = [pad for gap, left in zip(missing, before, strict=True) for pad in (gap - left, left)]
     padded = F.pad(batch, pads[::-1]) if any(missing) else batch
-    logits = torch.cat([forward(part) for part in torch.split(padded, AT_ONCE)])
+    logits = torch.cat([forward(part) for part in torch.split(padded, WINDOWS_PER_BATCH)])
     inside = tuple(slice(left, left + side) for left, side in zip(before, sides, strict=True))
     return logits[(slice(None), slice(None), *inside)]
 
@@ -132,7 +146,7 @@ def _probabilities(forward: Forward) -> Forward:
 
 
 def probabilities_of(logits: Tensor, axis: int = 0) -> Tensor:
-    """Sigmoid of one channel, softmax of several along `axis`."""
+    """Probabilities of logits, in the same shape: sigmoid of one channel, softmax of several along `axis`."""
     return torch.sigmoid(logits) if logits.shape[axis] == 1 else torch.softmax(logits, axis)
 
 
@@ -145,7 +159,11 @@ def _as_logits(probabilities: Tensor) -> Tensor:
 
 
 def check_finite(logits: Tensor, name: str) -> None:
-    """Raises DataError, naming the case, for NaN or infinite logits."""
+    """Check that all logits are finite.
+
+    Raises:
+        DataError: for NaN or infinite logits; it names the case.
+    """
     if not bool(torch.isfinite(logits).all()):
         raise DataError(
             f"{name}: the network gives NaN or infinite values; try --precision float32, or take an earlier checkpoint"

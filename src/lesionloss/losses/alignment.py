@@ -14,11 +14,16 @@ from lesionloss.losses.voxels import LossOptions, Voxels
 def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOptions, kernel: Kernel) -> Voxels:
     """Check and line up one batch.
 
-    logits (B, C, *space), *space of two or three axes; labels (B, *space) or (B, 1, *space) with class numbers (a
-    floating-point map with C <= 2 is the share of the lesion), or (B, C, *space), one-hot or soft; valid (B, *space)
-    or (B, 1, *space).
+    Args:
+        logits: (B, C, *space), *space of two or three axes.
+        labels: (B, *space) or (B, 1, *space) with class numbers (a floating-point map with C <= 2 is the share of the
+            lesion), or (B, C, *space), one-hot or soft.
+        valid: (B, *space) or (B, 1, *space), or None if all voxels are valid.
+        options: the options of the loss.
+        kernel: the implementation of the sums.
 
-    Raises UsageError for shapes; whether the values make sense is for `values.look` to say.
+    Raises:
+        UsageError: shapes, types or devices do not fit. Values are checked by `input_checks.look`.
     """
     _check_logits(logits)
     mask = _mask(logits, labels, valid, options)

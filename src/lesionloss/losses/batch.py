@@ -79,7 +79,7 @@ class Batch:
 
     @kept
     def cross_entropy(self) -> Tensor:
-        """ce = -log p of the true class, (R, 1, V); for soft labels of each class, (R, K, V). See `mean`."""
+        """-log p of the true class, (R, 1, V); for soft labels of each class, (R, K, V). See `mean`."""
         if self.soft:
             return -self.log_p
         if self.logits.shape[1] > 1:
@@ -89,5 +89,5 @@ class Batch:
 
     @kept
     def wrong(self) -> Tensor:
-        """q = 1 - p of the true class, shaped like `cross_entropy`; exact where the prediction is confident."""
+        """1 - p of the true class, shaped like `cross_entropy`; exact where the prediction is confident."""
         return -torch.expm1(-self.cross_entropy)

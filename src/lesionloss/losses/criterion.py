@@ -54,6 +54,7 @@ class Loss(nn.Module):
     """
 
     def __init__(self, spec: Spec, options: LossOptions | None = None, kernel: Kernel | None = None) -> None:
+        """Make a loss from what `build` reads; `kernel=None`: as for `build`."""
         super().__init__()
         self.spec = spec
         self.options = options or LossOptions()
@@ -111,12 +112,15 @@ class Loss(nn.Module):
         return images if poison is None else images + poison
 
     def __str__(self) -> str:
+        """The text that `build` reads."""
         return str(self.spec)
 
     def __repr__(self) -> str:
+        """The text, and the options that are not at their defaults."""
         return ", ".join([f"Loss({str(self)!r}", *_differences(self.options)]) + ")"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are built again from the text."""
         return _rebuild, (type(self).__name__, str(self), self.options, self.kernel)
 
 
@@ -125,7 +129,11 @@ def _times(weight: float, values: Tensor) -> Tensor:
 
 
 def per_image(term: BoundTerm, v: Voxels) -> Tensor:
-    """The value of a term for each image, (I,). Raises UsageError if its function gives something else."""
+    """The value of a term for each image, (I,).
+
+    Raises:
+        UsageError: the function of the term gives something else.
+    """
     value = term.call(v)
     images = v.groups if v.options.pooled else v.logits.shape[0]
     if isinstance(value, Tensor) and value.shape in ((images, v.classes), (images, v.classes - 1)):
@@ -176,13 +184,22 @@ def build(
 ) -> Loss:
     """A loss from text, e.g. "hytver" or "0.5*dice + 0.5*focal(gamma=2)".
 
-    pooled: the batch counts as one image. empty: "count" charges false alarms in images without a lesion, "skip" leaves
-    classes that the reference does not hold out of the overlap terms (an image without any costs 0 there).
-    average_background: overlap losses average over class 0 too. multilabel: each channel is an independent binary task.
-    ignore_index: voxels with this label count for nothing. kernel: which implementation of the sums (see
-    `lesionloss.losses.kernels`); None takes the fastest that fits each batch.
+    Args:
+        text: a weighted sum of losses.
+        pooled: the batch counts as one image.
+        empty: "count" penalises false positives in images without a lesion; "skip" leaves classes that are absent from
+            the reference out of the overlap terms (an image without any lesion then has 0 there).
+        average_background: overlap losses average over class 0 too.
+        multilabel: each channel is a sigmoid and an independent binary task.
+        ignore_index: voxels with this label are ignored.
+        kernel: the implementation of the sums (see `lesionloss.losses.kernels`); None takes the fast one, and the
+            readable one inside `torch.compile`.
 
-    Raises UsageError for text that is no sum of known losses.
+    Returns:
+        An `nn.Module` without parameters.
+
+    Raises:
+        UsageError: the text is no sum of known losses, or an option has no such value.
     """
     return Loss(parse(text), _options(pooled, empty, average_background, multilabel, ignore_index), kernel)
 
@@ -199,7 +216,11 @@ _OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:-1])
 
 
 def named_class(class_name: str) -> type[Loss]:
-    """The nn.Module of a registered loss, e.g. HyTverLoss. Raises AttributeError if no loss has that class name."""
+    """The nn.Module of a registered loss, e.g. HyTverLoss.
+
+    Raises:
+        AttributeError: no loss has that class name.
+    """
     for record in registry.list_losses():
         if record.class_name == class_name:
             return _class_of(record.name, record.function)

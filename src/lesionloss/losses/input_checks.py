@@ -11,7 +11,14 @@ ONE_HOT_TOLERANCE = 1e-2  # half-precision shares of several classes add up to 1
 
 
 def refuse_sums(wrong: Tensor) -> None:
-    """Raise DataError if any voxel (bool) has labels that don't add up to 1."""
+    """Refuse labels that don't add up to 1.
+
+    Args:
+        wrong: (R, V) bool, where they don't.
+
+    Raises:
+        DataError: there is such a voxel.
+    """
     if bool(wrong.any()):
         raise DataError(
             f"one-hot or soft labels must add up to 1 over the class axis; they don't in {int(wrong.sum())} voxels. "
@@ -20,16 +27,24 @@ def refuse_sums(wrong: Tensor) -> None:
 
 
 def may_look(x: Tensor) -> bool:
-    """Whether looking at a value costs nothing: on the CPU, and not while a program is being recorded."""
+    """Whether reading a value needs no waiting: on the CPU, and not while torch.compile traces."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
-    """Raise DataError for bad values where that needs no waiting, else give 0, or NaN if a value is bad.
+    """Check logits and labels.
 
-    logits (R, C, V), labels (R, V) class numbers or (R, C, V) shares, mask (R, V). The result is None where the values
-    could be looked at (on the CPU, outside of compilation), and otherwise a scalar to be added to the loss: so a GPU is
-    never waited for, and nothing is hidden.
+    Args:
+        logits: (R, C, V).
+        labels: (R, V) class numbers, or (R, C, V) shares.
+        mask: (R, V), voxels that are not ignored; None: all.
+
+    Returns:
+        None where values can be read without waiting (see `may_look`). Elsewhere a scalar to be added to the loss: 0,
+        or NaN if a value is bad.
+
+    Raises:
+        DataError: a logit is not finite or a label is out of range, where values can be read.
     """
     with torch.no_grad():
         total = logits.detach().sum()  # NaN and infinity survive in it
@@ -54,14 +69,22 @@ def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
 
 
 def refuse_logits(logits: Tensor) -> None:
-    """Raise DataError if any logit is not a finite number."""
+    """Refuse logits that are NaN or infinite.
+
+    Raises:
+        DataError: there is one.
+    """
     bad = int((~torch.isfinite(logits)).sum())
     if bad:
         raise DataError(f"logits hold NaN or infinite values in {bad} of {logits.numel()} places: the network diverged")
 
 
 def refuse_numbers(low: float, high: float, most: int) -> None:
-    """Raise DataError if the smallest and the largest label are not in 0 to `most`."""
+    """Refuse class numbers out of range.
+
+    Raises:
+        DataError: the smallest or the largest label is not in 0 to `most`.
+    """
     if not (low >= 0 and high <= most):
         raise DataError(
             f"labels must be class numbers 0 to {most}, whole, got {low:g} to {high:g}; "

@@ -18,11 +18,19 @@ class DeepSupervision(nn.Module):
     it is; of several lesion classes the one with most voxels there wins. Soft labels keep the largest share of
     lesion under the coarse voxel, split over the classes as they are there on average. A coarse voxel is valid if any
     fine one is.
-
-    weights: one number per output; None halves the weight from output to output. They are divided by their sum.
     """
 
     def __init__(self, loss: Loss, weights: Sequence[float] | None = None) -> None:
+        """Supervise all outputs by one loss.
+
+        Args:
+            loss: what is computed for each output.
+            weights: one number for each output; None halves the weight from output to output. They are divided by
+                their sum.
+
+        Raises:
+            UsageError: a weight is negative, or all are 0.
+        """
         super().__init__()
         if weights is not None and (not all(w >= 0 for w in weights) or sum(weights) <= 0):
             raise UsageError(f"weights of deep supervision must not be negative, and not all 0; got {list(weights)}")
@@ -32,9 +40,16 @@ class DeepSupervision(nn.Module):
     def forward(
         self, outputs: Sequence[Tensor], labels: Tensor, valid: Tensor | None = None, reduce: bool = True
     ) -> Tensor:
-        """The weighted mean of the losses of the outputs, each (B, C, *space_i); labels and valid as for `Loss`.
+        """The weighted mean of the losses of the outputs.
 
-        Raises UsageError if the number of outputs is not that of the weights, or the first is not at full resolution.
+        Args:
+            outputs: (B, C, *space_i) each, highest resolution first.
+            labels: as for `Loss`, at the resolution of the first output.
+            valid: as for `Loss`.
+            reduce: as for `Loss`.
+
+        Raises:
+            UsageError: there are more or fewer outputs than weights, or the first is not at full resolution.
         """
         if not isinstance(outputs, list | tuple) or not outputs:
             raise UsageError("deep supervision takes a list of outputs, highest resolution first")

@@ -25,7 +25,8 @@ class Counts(NamedTuple):
     fn: Tensor
     tn: Tensor
 
-    def __add__(self, other: object) -> "Counts":  # a sum of counts, not a longer tuple
+    def __add__(self, other: object) -> "Counts":
+        """The sum of the counts, not a longer tuple."""
         if not isinstance(other, Counts):
             return NotImplemented
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)

@@ -1,9 +1,10 @@
-"""Metrics: one case in, one number and its status out; never an average.
+"""Metrics: each gives one number for one case, and says which mask was empty; never an average.
 
     case = Case(prediction, reference, spacing_mm=(1, 1, 3))
     score(case, ["dice", "hd95", "nsd(tolerance_mm=2)"])
 
-Where a mask is empty, a metric has a table of raw values (`Metric.empty`): never 0 as a best distance, never dropped.
+For empty masks each metric has a table of values (`Metric.empty`), so that no case is left out silently and no missed
+case gets the best distance, 0.
 """
 
 # Importing these modules registers their metrics; tables show them in this order.
@@ -11,14 +12,14 @@ Where a mask is empty, a metric has a table of raw values (`Metric.empty`): neve
 from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesionwise, calibration
 
 # isort: on
-from lesionloss.metrics.case import Case, Status, VoxelCounts
+from lesionloss.metrics.case import Case, CaseStatus, VoxelCounts
 from lesionloss.metrics.lesion_table import LesionRow, detection_by_size, lesion_table
 from lesionloss.metrics.metric_registry import (
     Better,
-    Chosen,
-    Empty,
+    ChosenMetric,
+    EmptyValues,
     Metric,
-    Need,
+    RequiredMap,
     choose,
     list_metrics,
     metric,
@@ -26,22 +27,24 @@ from lesionloss.metrics.metric_registry import (
     score,
 )
 from lesionloss.metrics.several_classes import ClassMean, class_cases, mdice, miou, score_classes
+from lesionloss.metrics.thresholds import is_lesion
 
 __all__ = [
     "Better",
     "Case",
-    "Chosen",
+    "CaseStatus",
+    "ChosenMetric",
     "ClassMean",
-    "Empty",
+    "EmptyValues",
     "LesionRow",
     "Metric",
-    "Need",
-    "Status",
+    "RequiredMap",
     "VoxelCounts",
     "calibration",
     "choose",
     "class_cases",
     "detection_by_size",
+    "is_lesion",
     "lesion_table",
     "lesion_volume",
     "lesionwise",

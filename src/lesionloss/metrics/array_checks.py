@@ -1,4 +1,4 @@
-"""What an array must be before it is believed to be a mask or a probability map. Legend: `*space` is 2-D or 3-D."""
+"""Checks of masks, probability maps and spacings. Legend: `*space` is 2-D or 3-D."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,11 @@ Floats = NDArray[np.float64]
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
-    """An array of 2 or 3 dimensions that isn't empty. Raises DataError otherwise."""
+    """A value as an array (*space) that isn't empty.
+
+    Raises:
+        DataError: for anything else; `name` says in the message what it was.
+    """
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -29,7 +33,11 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
 
 
 def as_mask(name: str, value: Any) -> Mask:
-    """A mask as booleans, without a copy where the bytes allow it. Raises DataError for values other than 0 and 1."""
+    """A mask (*space) as booleans, without a copy where the bytes allow it.
+
+    Raises:
+        DataError: for values other than 0 and 1.
+    """
     array = as_array(name, value)
     if array.dtype == np.bool_:
         return array
@@ -46,7 +54,11 @@ def as_mask(name: str, value: Any) -> Mask:
 
 
 def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
-    """A map of floats in [0, 1]. Raises DataError for NaN and for values outside."""
+    """A map of floats from 0 to 1.
+
+    Raises:
+        DataError: for NaN and for other values.
+    """
     lowest, highest = value.min(), value.max()
     if not (lowest >= 0 and highest <= 1):
         raise DataError(
@@ -57,14 +69,22 @@ def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
 
 
 def as_threshold(threshold: float) -> float:
-    """A plain float, so that a map is compared in its own precision. Raises DataError outside [0, 1]."""
+    """A threshold as a plain float.
+
+    Raises:
+        DataError: outside [0, 1].
+    """
     if not 0 <= threshold <= 1:
         raise DataError(f"threshold: expected a number from 0 to 1, got {threshold}")
     return float(threshold)
 
 
 def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...]:
-    """Voxel size in mm along each axis. Raises DataError if its length or a value can't be right."""
+    """Voxel size in mm along each axis.
+
+    Raises:
+        DataError: for another number of axes, or a value that is not a positive number.
+    """
     spacing = tuple(float(step) for step in spacing_mm)
     if len(spacing) != dimensions or not all(np.isfinite(spacing)) or min(spacing) <= 0:
         raise DataError(f"spacing_mm: expected {dimensions} positive numbers in mm, got {spacing}")
@@ -72,6 +92,10 @@ def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...
 
 
 def same_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Raises DataError if an array doesn't lie on the grid of the prediction."""
+    """Check that an array has the shape of the prediction.
+
+    Raises:
+        DataError: if it has not.
+    """
     if array.shape != shape:
         raise DataError(f"{name}: shape {array.shape} differs from the prediction's {shape}; bring both to one grid")

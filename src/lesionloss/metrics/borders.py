@@ -29,7 +29,7 @@ class SurfaceDistances:
 
 
 def bounding_box(mask: Mask) -> Box | None:
-    """The smallest box that holds the foreground, or None if there is none."""
+    """The smallest box that holds the foreground of a mask (*space); None if there is none."""
     extents: list[slice] = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)

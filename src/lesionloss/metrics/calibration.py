@@ -1,7 +1,7 @@
-"""Do the probabilities mean what they say? Proper scores and binned calibration errors of the lesion probability.
+"""How well probabilities agree with observed frequencies: proper scores and binned calibration errors.
 
 Each is taken over the whole image, over the brain (`_brain`), and within 10 mm of a reference lesion (`_near`): the
-whole image is dominated by voxels that nobody doubts. Sums are in float64, whatever the map is stored as.
+whole image is dominated by voxels that are clearly background. Sums are in float64, whatever the type of the map.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lesionloss.core.errors import UsageError
 from lesionloss.metrics.array_checks import Floats, Mask
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, Empty, Need, metric
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, RequiredMap, metric
 
 NEAR_MM = 10.0
 SLAB_VOXELS = 1 << 19
@@ -26,13 +26,13 @@ Term = Callable[[Floats, Mask], Floats]
 
 
 @dataclass(frozen=True)
-class Region:
-    """Where a metric of calibration looks: `select` gives a mask, or None for every voxel."""
+class ImageRegion:
+    """The voxels that a metric of calibration is taken over: `select` gives a mask, or None for all of them."""
 
     suffix: str
     words: str
-    needs: tuple[Need, ...]
-    empty: Empty
+    needs: tuple[RequiredMap, ...]
+    empty: EmptyValues
     select: Callable[[Case], Mask | None]
 
 
@@ -51,18 +51,18 @@ def _without_ignored(case: Case, mask: Mask | None) -> Mask | None:
     return ~case.ignore if mask is None else mask & ~case.ignore
 
 
-WHOLE = Region("", "whole image", (), COMPUTED, lambda case: _without_ignored(case, None))
-BRAIN = Region("_brain", "brain", (Need.BRAIN,), COMPUTED, lambda case: _without_ignored(case, case.brain))
-NEAR = Region(
+WHOLE = ImageRegion("", "whole image", (), COMPUTED, lambda case: _without_ignored(case, None))
+BRAIN = ImageRegion("_brain", "brain", (RequiredMap.BRAIN,), COMPUTED, lambda case: _without_ignored(case, case.brain))
+NEAR = ImageRegion(
     "_near",
     f"within {NEAR_MM:g} mm of reference lesions",
     (),
-    Empty(pred=None, ref=NAN, both=NAN),
+    EmptyValues(pred=None, ref=NAN, both=NAN),
     lambda case: _without_ignored(case, case.near_reference(NEAR_MM)),
 )
 
 
-def _slabs(case: Case, region: Region) -> Iterator[tuple[Floats, Mask]]:
+def _slabs(case: Case, region: ImageRegion) -> Iterator[tuple[Floats, Mask]]:
     """Probabilities in float64 and labels of the voxels of a region, some thousands at a time to spare memory."""
     if case.probability is None:
         raise UsageError("calibration needs a probability map, and this case has none; pass one to Case")
@@ -75,7 +75,7 @@ def _slabs(case: Case, region: Region) -> Iterator[tuple[Floats, Mask]]:
         yield p[chosen].astype(np.float64), y[chosen]
 
 
-def _mean(case: Case, region: Region, term: Term) -> float:
+def _mean(case: Case, region: ImageRegion, term: Term) -> float:
     total, voxels = 0.0, 0
     for p, y in _slabs(case, region):
         total += float(term(p, y).sum())
@@ -83,10 +83,11 @@ def _mean(case: Case, region: Region, term: Term) -> float:
     return total / voxels if voxels else NAN
 
 
-def reliability(case: Case, region: Region = WHOLE, *, bins: int = 20) -> Reliability:
+def reliability(case: Case, region: ImageRegion = WHOLE, *, bins: int = 20) -> Reliability:
     """The reliability diagram of a case, in equal bins of the lesion probability (as MONAI's `calibration_binning`).
 
-    Raises UsageError for less than one bin or a case without a probability map.
+    Raises:
+        UsageError: for less than one bin, or a case without a probability map.
     """
     if bins < 1:
         raise UsageError(f"bins: expected at least 1, got {bins}")
@@ -117,14 +118,14 @@ def _gap(diagram: Reliability) -> Floats:
     return np.abs(diagram.probability - diagram.lesion)
 
 
-def _short(name: str, region: Region) -> str:
+def _short(name: str, region: ImageRegion) -> str:
     """The name of a metric of the whole image; of another region, with its words."""
     return f"{name}, {region.words}" if region.suffix else name
 
 
-def _register(region: Region) -> None:
-    """Registers the metrics of one region."""
-    lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(Need.PROBABILITY, *region.needs))
+def _register_scores(region: ImageRegion) -> None:
+    """Register the proper scores of one region."""
+    lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(RequiredMap.PROBABILITY, *region.needs))
 
     @lower(
         f"nll{region.suffix}",
@@ -147,6 +148,11 @@ def _register(region: Region) -> None:
     def brier(case: Case) -> float:
         """Mean of (p - y)^2, y = 1 in the reference and 0 elsewhere."""
         return _mean(case, region, _squared)
+
+
+def _register_binned_errors(region: ImageRegion) -> None:
+    """Register the binned calibration errors of one region."""
+    lower = partial(metric, direction=Better.LOWER, empty=region.empty, needs=(RequiredMap.PROBABILITY, *region.needs))
 
     @lower(
         f"ece{region.suffix}",
@@ -176,7 +182,8 @@ def _register(region: Region) -> None:
 
 
 for _region in (WHOLE, BRAIN, NEAR):
-    _register(_region)
+    _register_scores(_region)
+    _register_binned_errors(_region)
 
 
 @metric(
@@ -186,7 +193,7 @@ for _region in (WHOLE, BRAIN, NEAR):
     direction=Better.LOWER,
     source="Brier 1950",
     empty=COMPUTED,
-    needs=(Need.PROBABILITY,),
+    needs=(RequiredMap.PROBABILITY,),
 )
 def brier_two_class(case: Case) -> float:
     """Twice `brier`: the squared errors of lesion and background probability added up."""
@@ -201,8 +208,8 @@ def brier_two_class(case: Case) -> float:
     direction=Better.LOWER,
     source="released code of Yeung et al. 2023 (DSC++), called NLL there",
     empty=COMPUTED,
-    needs=(Need.PROBABILITY,),
+    needs=(RequiredMap.PROBABILITY,),
 )
 def nll_lesion_term(case: Case, *, eps: float = EPS) -> float:
-    """Sum of -log(p) over lesion voxels / all voxels: background costs nothing, however sure a false alarm is."""
+    """Sum of -log(p) over lesion voxels / all voxels; false positives do not change it."""
     return _mean(case, WHOLE, lambda p, y: _lesion_nats(p, y, eps))

@@ -1,4 +1,4 @@
-"""One prediction beside one reference: what every metric reads. Counts, surfaces and lesions are computed once."""
+"""One prediction with its reference: the input of every metric. Counts, surfaces and lesions are computed once."""
 
 import math
 from collections.abc import Sequence
@@ -20,15 +20,16 @@ from lesionloss.metrics.array_checks import (
     as_threshold,
     same_shape,
 )
+from lesionloss.metrics.thresholds import is_lesion
 
 if TYPE_CHECKING:
     from lesionloss.metrics.borders import Box, SurfaceDistances
-    from lesionloss.metrics.components import Lesions, Overlap
+    from lesionloss.metrics.lesion_components import LesionComponents, LesionOverlap
     from lesionloss.metrics.surfels import SurfelDistances
 
 
-class Status(StrEnum):
-    """Which of the two masks is empty: it decides what a metric can mean."""
+class CaseStatus(StrEnum):
+    """Which of the two masks is empty."""
 
     OK = "ok"
     PRED_EMPTY = "pred_empty"
@@ -49,14 +50,20 @@ class VoxelCounts:
 class Case:
     """A prediction and its reference on one grid. Treat it as a constant: its quantities are computed once and kept.
 
-    `prediction`: a mask (bool, or integers 0 and 1) or a map of floats in [0, 1], which is lesion where it is at least
-    `threshold`; `reference`: a mask; both `*space`, 2-D or 3-D, as arrays or CPU tensors; a volume of one slice has
-    borders within the slice only, as a 2-D image. `spacing_mm`: voxel size
-    along each axis. `brain`: where the metrics over the brain look; it never hides a false alarm outside.
-    `ignore`: voxels that count for nothing, neither lesion nor background, in any metric. `probability`: the map
-    beside a prediction that is a mask, for the metrics of calibration.
+    A volume of one slice has borders within the slice only, as a 2-D image.
 
-    Raises DataError for shapes, values or a spacing that can't be right, with what came and what to do.
+    Args:
+        prediction: A mask (bool, or integers 0 and 1), or a map of floats in [0, 1]; `*space`, 2-D or 3-D, an array or
+            a tensor on the CPU.
+        reference: A mask of the same shape.
+        spacing_mm: Voxel size in mm along each axis.
+        brain: A mask; the metrics of calibration over the brain are restricted to it, all others are not.
+        ignore: A mask; these voxels are ignored in every metric.
+        threshold: A voxel of a map is lesion where its probability is at least this.
+        probability: The map of a prediction that is a mask, for the metrics of calibration.
+
+    Raises:
+        DataError: for shapes, values or a spacing that are invalid.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class Case:
         threshold: float = 0.5,
         probability: Any = None,
     ) -> None:
+        """Check all arrays, see the class."""
         given = as_array("prediction", prediction)
         is_map = given.dtype.kind == "f"
         self.shape: tuple[int, ...] = given.shape
@@ -80,7 +88,7 @@ class Case:
         self.probability = as_probability("prediction", given) if is_map else self._map_beside(probability)
         self.ignore = self._mask_beside("ignore", ignore)
         self.brain = self._mask_beside("brain", brain)
-        self.prediction = self._counted(given >= self.threshold if is_map else as_mask("prediction", given))
+        self.prediction = self._counted(is_lesion(given, self.threshold) if is_map else as_mask("prediction", given))
         same_shape("reference", as_array("reference", reference), self.shape)
         self.reference = self._counted(as_mask("reference", reference))
 
@@ -123,10 +131,11 @@ class Case:
         return VoxelCounts(tp=tp, fp=pred - tp, fn=ref - tp, tn=total - pred - ref + tp)
 
     @cached_property
-    def status(self) -> Status:
+    def status(self) -> CaseStatus:
+        """Which of the two masks is empty."""
         if self._pred_box is None:
-            return Status.BOTH_EMPTY if self._ref_box is None else Status.PRED_EMPTY
-        return Status.REF_EMPTY if self._ref_box is None else Status.OK
+            return CaseStatus.BOTH_EMPTY if self._ref_box is None else CaseStatus.PRED_EMPTY
+        return CaseStatus.REF_EMPTY if self._ref_box is None else CaseStatus.OK
 
     @cached_property
     def _pred_box(self) -> "Box | None":
@@ -163,7 +172,7 @@ class Case:
         """Distances in mm between the surface elements, with their areas; only where `status` is ok."""
         from lesionloss.metrics.surfels import surfel_distances
 
-        if self.box is None or self.status is not Status.OK:
+        if self.box is None or self.status is not CaseStatus.OK:
             raise ValueError(f"no surface distances: the status of this case is {self.status}")
         (pred, ref), axes = self._without_slice_axis
         box = tuple(self.box[axis] for axis in axes)
@@ -191,12 +200,12 @@ class Case:
         return self._near[radius_mm]
 
     @cached_property
-    def _overlaps(self) -> "dict[tuple[int, int], tuple[Lesions, Lesions, Overlap]]":
+    def _overlaps(self) -> "dict[tuple[int, int], tuple[LesionComponents, LesionComponents, LesionOverlap]]":
         return {}
 
-    def lesions(self, connectivity: int, min_voxels: int) -> "tuple[Lesions, Lesions, Overlap]":
+    def lesions(self, connectivity: int, min_voxels: int) -> "tuple[LesionComponents, LesionComponents, LesionOverlap]":
         """Lesions of prediction and reference inside `box`, and how they overlap; kept for each pair of rules."""
-        from lesionloss.metrics.components import find_lesions, overlap
+        from lesionloss.metrics.lesion_components import find_lesions, overlap
 
         key = (connectivity, min_voxels)
         if key not in self._overlaps:

@@ -1,41 +1,32 @@
-"""From files to rows: read the files of a case, check that they lie on one grid, score them."""
+"""Score the files of a case, and summarise the scores of all."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.context import BaseContext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
 
-from lesionloss.core.errors import DataError
-from lesionloss.metrics.averages import Summary, Value, summarise, value_of
-from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.averages import MetricSummary, MetricValue, summarise, value_of
+from lesionloss.metrics.case import Case, CaseStatus
+from lesionloss.metrics.case_from_files import read_case, read_classes
 from lesionloss.metrics.file_matching import CaseFiles
 from lesionloss.metrics.lesion_table import LesionRow, lesion_table
-from lesionloss.metrics.metric_registry import Better, Chosen, Need, choose, list_metrics
-from lesionloss.metrics.several_classes import class_cases, mean_of_defined
-from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
-
-if TYPE_CHECKING:
-    from lesionloss.data.volume import Volume
-
-Outcome = TypeVar("Outcome")
+from lesionloss.metrics.metric_registry import Better, ChosenMetric, RequiredMap, choose, list_metrics
+from lesionloss.metrics.several_classes import mean_of_defined
 
 # The "class" of the rows that hold means over classes.
 MEAN = "mean"
 
-# So many unreadable cases are named.
-SHOWN = 10
-
 
 @dataclass(frozen=True)
-class Request:
-    """What to compute of each case. `threshold`: the maps (those of "probabilities", or else the predictions) are
-    lesion from it on; None: the predictions are masks. `classes`: label maps, each of these labels on its own, and
-    the mean over several; empty: masks."""
+class EvaluationRequest:
+    """What to compute of each case.
+
+    Args:
+        names: Metrics, with their options.
+        threshold: For probability maps (those in "probabilities", or else the predictions): a voxel is lesion where
+            its probability is at least this. None: the predictions are masks.
+        classes: For label maps: each of these labels is scored, and the mean over several. Empty: masks.
+        lesions: Whether each lesion gets rows of its own.
+    """
 
     names: tuple[str, ...]
     threshold: float | None = None
@@ -44,98 +35,39 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One metric of one case (and class); `lesion` and `value` alone for the rows of a lesion."""
+class ScoreRow:
+    """One metric of one case and class, or one fact of the lesion named in `lesion`."""
 
     case: str
     label: str
     metric: str
     unit: str
-    value: Value
+    value: MetricValue
     lesion: str = ""
 
 
 @dataclass(frozen=True)
-class CaseRows:
-    """What one case gave: its rows; by class its status, and its lesions if they were asked for."""
+class CaseScores:
+    """The rows of one case; by class its status and, where they are wanted, its lesions."""
 
-    rows: list[Row]
-    statuses: dict[str, Status]
+    rows: list[ScoreRow]
+    statuses: dict[str, CaseStatus]
     lesions: dict[str, list[LesionRow]]
 
 
 def available(beside: Iterable[str], request_is_map: bool) -> list[str]:
-    """Names of all metrics that can be computed with what stands beside the masks."""
-    held = {Need.BRAIN} if "brain" in beside else set()
-    held |= {Need.PROBABILITY} if request_is_map or "probabilities" in beside else set()
+    """Names of all metrics that can be computed with the files that are given beside the masks."""
+    held = {RequiredMap.BRAIN} if "brain" in beside else set()
+    held |= {RequiredMap.PROBABILITY} if request_is_map or "probabilities" in beside else set()
     return [record.name for record in list_metrics() if record.needs <= held]
 
 
-def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, Any]:
-    """The arrays beside the masks, as options of Case."""
-    from lesionloss.data.nifti import read_mask, read_probability
-    from lesionloss.data.volume import same_grid
-
-    arrays: dict[str, Any] = {}
-    for kind, path in beside.items():
-        volume = read_probability(path) if kind == "probabilities" else read_mask(path)
-        same_grid(volume, reference)
-        arrays["probability" if kind == "probabilities" else kind] = volume.array
-    return arrays
-
-
-def slow_modules(request: Request) -> list[str]:
+def slow_modules(request: EvaluationRequest) -> list[str]:
     """What the metrics of a request import that takes seconds: MONAI, for the areas of surface elements."""
     return ["monai.metrics.utils"] if any("surfel" in text for text in request.names) else []
 
 
-def _predicted_mask(path: Path) -> "Volume[Any]":
-    """A mask; a map in its place gets the advice that helps here."""
-    from lesionloss.data.nifti import read_mask, read_probability
-
-    try:
-        return read_mask(path)
-    except DataError as as_mask:
-        try:
-            read_probability(path)
-        except DataError:
-            raise as_mask from None
-        raise DataError(
-            f"{path}: not a mask of 0 and 1, these look like probabilities; add --threshold 0.5, or give masks as "
-            "predictions and these as --probabilities"
-        ) from None
-
-
-def read_case(files: CaseFiles, threshold: float | None) -> Case:
-    """One binary case. Raises DataError for a file that can't be believed, or that lies on another grid."""
-    from lesionloss.data.nifti import read_mask, read_probability
-    from lesionloss.data.volume import same_grid
-
-    reference, beside = read_mask(files.reference), dict(files.beside)
-    if threshold is None:
-        prediction: Volume[Any] = _predicted_mask(files.prediction)
-    else:
-        prediction = read_probability(beside.pop("probabilities", files.prediction))
-    same_grid(prediction, reference)
-    level = 0.5 if threshold is None else threshold
-    arrays = _beside(beside, reference)
-    return Case(prediction.array, reference.array, spacing_mm=reference.spacing_mm, threshold=level, **arrays)
-
-
-def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
-    """One case for each label. Raises DataError as `read_case`."""
-    from lesionloss.data.nifti import read_labels
-    from lesionloss.data.volume import same_grid
-
-    prediction, reference = read_labels(files.prediction), read_labels(files.reference)
-    same_grid(prediction, reference)
-    ignore = _beside(files.beside, reference).get("ignore")
-    spacing = reference.spacing_mm
-    cases = class_cases(prediction.array, reference.array, spacing_mm=spacing, classes=classes, ignore=ignore)
-    return {str(label): case for label, case in cases.items()}
-
-
-def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[Row]:
+def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[ScoreRow]:
     for lesion in table:
         side = "reference" if lesion.in_reference else "prediction"
         facts = (
@@ -144,29 +76,35 @@ def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[
             ("dice", "", lesion.dice),
         )
         for metric, unit, number in facts:
-            value = Value(number, number, Status.OK, False)
-            yield Row(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
+            value = MetricValue(number, number, CaseStatus.OK, False)
+            yield ScoreRow(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
 
 
-def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[Chosen]) -> Iterator[Row]:
-    """The mean over the classes in which a metric is defined, penalised class by class; not of mere descriptions."""
+def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetric]) -> Iterator[ScoreRow]:
+    """Means over the classes in which a metric is defined, penalised in each class; not of descriptions (volumes)."""
     statuses = {case.status for case in cases.values()}
-    status = statuses.pop() if len(statuses) == 1 else Status.OK
+    status = statuses.pop() if len(statuses) == 1 else CaseStatus.OK
     for each in chosen:
         if each.metric.direction is not Better.NONE:
             values = [value_of(each, case) for case in cases.values()]
             raw, penalised = (
                 mean_of_defined([getattr(v, kind) for v in values]).value for kind in ("raw", "penalised")
             )
-            yield Row(name, MEAN, each.text, each.metric.unit, Value(raw, penalised, status, math.isfinite(raw)))
+            yield ScoreRow(
+                name, MEAN, each.text, each.metric.unit, MetricValue(raw, penalised, status, math.isfinite(raw))
+            )
 
 
-def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
-    """All rows of one case. Raises DataError, naming the file, as `read_case`."""
+def evaluate_case(files: CaseFiles, request: EvaluationRequest) -> CaseScores:
+    """Score one case.
+
+    Raises:
+        DataError: as `read_case`; it names the file.
+    """
     cases = read_classes(files, request.classes) if request.classes else {"": read_case(files, request.threshold)}
     chosen = [choose(text) for text in request.names]
     rows = [
-        Row(files.name, label, each.text, each.metric.unit, value_of(each, case))
+        ScoreRow(files.name, label, each.text, each.metric.unit, value_of(each, case))
         for label, case in cases.items()
         for each in chosen
     ]
@@ -175,77 +113,12 @@ def evaluate_case(files: CaseFiles, request: Request) -> CaseRows:
     tables = {label: lesion_table(case) for label, case in cases.items()} if request.lesions else {}
     for label, table in tables.items():
         rows += _lesion_rows(files.name, label, table)
-    return CaseRows(rows, {label: case.status for label, case in cases.items()}, tables)
+    return CaseScores(rows, {label: case.status for label, case in cases.items()}, tables)
 
 
-def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
-    """Counts of one case at all thresholds; the map is that of "probabilities" if given, or else the prediction."""
-    from lesionloss.data.nifti import read_mask, read_probability
-    from lesionloss.data.volume import same_grid
-
-    reference = read_mask(files.reference)
-    probability = read_probability(files.beside.get("probabilities", files.prediction))
-    same_grid(probability, reference)
-    ignore = _beside(files.beside, reference).get("ignore")
-    return count_thresholds(probability.array, reference.array, thresholds, ignore=ignore)
-
-
-def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -> Outcome | str:
-    """One case; a mistake in its files as text, so that it doesn't hide those of other cases."""
-    work, files, argument = task
-    try:
-        return work(files, argument)
-    except DataError as error:
-        return str(error)
-
-
-def _processes(shared: Sequence[str]) -> BaseContext:
-    """Processes that share modules imported once, where the system has them."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(shared))
-    return context
-
-
-def for_each_case(
-    work: Callable[[CaseFiles, Any], Outcome],
-    cases: Sequence[CaseFiles],
-    argument: Any,
-    *,
-    jobs: int,
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-    shared: Sequence[str] = (),
-) -> list[Outcome]:
-    """Runs `work(files, argument)` for every case, in `jobs` processes; results in the order of the cases.
-
-    `shared`: slow modules that are imported once for all processes.
-
-    Raises DataError with all problems if a case can't be read: a mean without it would be a mean of something else.
-    """
-    tasks = [(work, files, argument) for files in cases]
-    workers = min(jobs, len(tasks))
-    if workers <= 1:
-        outcomes = list(progress(map(_guarded, tasks)))
-    else:
-        try:
-            with ProcessPoolExecutor(workers, mp_context=_processes(shared)) as pool:
-                outcomes = list(progress(pool.map(_guarded, tasks)))
-        except BrokenProcessPool as error:
-            raise DataError(
-                f"one of {workers} processes was ended from outside, most likely for want of memory; "
-                "try fewer at a time with --jobs 1"
-            ) from error
-    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
-    if problems:
-        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        raise DataError("\n".join([f"{len(problems)} of {len(tasks)} cases can't be read:", *problems[:SHOWN], *more]))
-    return [outcome for outcome in outcomes if not isinstance(outcome, str)]
-
-
-def summaries(rows: Iterable[Row]) -> dict[tuple[str, str], Summary]:
-    """One summary for each class and metric, in the order in which they came; rows of lesions are left out."""
-    grouped: dict[tuple[str, str], list[Value]] = {}
+def summaries(rows: Iterable[ScoreRow]) -> dict[tuple[str, str], MetricSummary]:
+    """Summarise each class and metric, in the order of the rows; those of lesions are left out."""
+    grouped: dict[tuple[str, str], list[MetricValue]] = {}
     for row in rows:
         if not row.lesion:
             grouped.setdefault((row.label, row.metric), []).append(row.value)

@@ -1,4 +1,4 @@
-"""Rows and summaries of an evaluation as CSV, JSON and plain cells."""
+"""Rows and summaries of an evaluation as CSV and JSON."""
 
 import csv
 import io
@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lesionloss.core.version import __version__
-from lesionloss.metrics.averages import CaseCounts, Summary
-from lesionloss.metrics.evaluation import Row
+from lesionloss.metrics.averages import CaseCounts, MetricSummary
+from lesionloss.metrics.evaluation import ScoreRow
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.metrics.metric_registry import choose
 from lesionloss.metrics.thresholds import CurvePoint
@@ -32,13 +32,13 @@ def _text(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return buffer.getvalue()
 
 
-def _line(row: Row) -> list[str]:
+def _line(row: ScoreRow) -> list[str]:
     value = row.value
     numbers = [cell(value.raw), cell(value.penalised)]
     return [row.case, row.label, row.lesion, row.metric, *numbers, row.unit, value.status.value]
 
 
-def rows_csv(rows: Iterable[Row]) -> str:
+def rows_csv(rows: Iterable[ScoreRow]) -> str:
     """The long table: one line for each case, class and metric, and for each fact of a lesion."""
     return _text(COLUMNS, map(_line, rows))
 
@@ -74,18 +74,18 @@ def plain(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Overview:
-    """All that an evaluation says beside its rows; `cases` and `sizes` by class, `threshold` None for masks."""
+class Evaluation:
+    """The results of an evaluation but its rows; `cases` and `sizes` by class, `threshold` None for masks."""
 
-    summaries: Mapping[tuple[str, str], Summary]
+    summaries: Mapping[tuple[str, str], MetricSummary]
     cases: Mapping[str, CaseCounts]
     sizes: Mapping[str, Sequence[SizeClass]]
     left_out: Sequence[str]
     threshold: float | None
 
 
-def summary_json(overview: Overview) -> str:
-    """Every summary with the record of its metric, cases with an empty mask, detection by size, what had no partner."""
+def summary_json(overview: Evaluation) -> str:
+    """Summaries with the records of their metrics, cases with an empty mask, detection by size, unmatched files."""
     records = []
     for (label, text), summary in overview.summaries.items():
         record = choose(text).metric
@@ -107,7 +107,7 @@ def summary_json(overview: Overview) -> str:
 
 
 def curve_json(curve: Sequence[CurvePoint], chosen: CurvePoint | None, left_out: Sequence[str]) -> str:
-    """The curve, the chosen point or null, and what had no partner."""
+    """The curve, the chosen point or null, and unmatched files."""
     document = {
         "lesionloss": __version__,
         "curve": [asdict(point) for point in curve],

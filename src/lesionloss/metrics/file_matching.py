@@ -1,4 +1,4 @@
-"""Which file belongs to which: predictions, references and what stands beside them, matched by name."""
+"""Match predictions, references and further files of a case by their names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class CaseFiles:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedFiles:
     """Cases with all their files, and one sentence for each kind of file without a partner."""
 
     cases: list[CaseFiles]
@@ -34,9 +34,10 @@ def _stem(path: Path) -> str:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """NIfTI files below a folder by their path without the ending; hidden ones (._name of macOS) aren't looked at.
+    """NIfTI files below a folder, by their path without the ending; hidden ones (._name of macOS) are ignored.
 
-    Raises UsageError for none, or one name twice.
+    Raises:
+        UsageError: for none, or one name twice.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
@@ -60,20 +61,25 @@ def _check(path: Path) -> None:
         raise UsageError(f"{path}: no such file or folder; check the path")
 
 
-def _match_files(prediction: Path, reference: Path, beside: Mapping[str, Path]) -> Matched:
+def _match_files(prediction: Path, reference: Path, beside: Mapping[str, Path]) -> MatchedFiles:
     for path in (prediction, reference, *beside.values()):
         if path.is_dir():
             raise UsageError(f"{path} is a folder and {prediction} isn't; give files only or folders only")
         if not path.name.endswith(ENDINGS):
             raise UsageError(f"{path}: not a NIfTI file by its name; expected .nii or .nii.gz")
-    return Matched([CaseFiles(_stem(Path(prediction.name)), prediction, reference, beside)], [])
+    return MatchedFiles([CaseFiles(_stem(Path(prediction.name)), prediction, reference, beside)], [])
 
 
-def match_files(predictions: Path, references: Path, beside: Mapping[str, Path]) -> Matched:
-    """Pairs two files, or the files of two folders whose paths below the folder differ at most in .nii and .nii.gz.
+def match_files(predictions: Path, references: Path, beside: Mapping[str, Path]) -> MatchedFiles:
+    """Match two files, or the files of two folders whose paths below the folder differ at most in .nii and .nii.gz.
 
-    `beside`: more files or folders, e.g. {"brain": folder}, matched in the same way. Raises UsageError for what isn't
-    there, for a file beside a folder, and if nothing matches.
+    Args:
+        predictions: A file or a folder.
+        references: The same.
+        beside: More files or folders, e.g. {"brain": folder}, matched in the same way.
+
+    Raises:
+        UsageError: for a path that does not exist, a file beside a folder, and if nothing matches.
     """
     for path in (predictions, references, *beside.values()):
         _check(path)
@@ -97,11 +103,15 @@ def match_files(predictions: Path, references: Path, beside: Mapping[str, Path])
     ]
     if not cases:
         raise UsageError(f"no name is in all folders: {'; '.join(unmatched)}; files are matched by name")
-    return Matched(cases, unmatched)
+    return MatchedFiles(cases, unmatched)
 
 
-def require_all(matched: Matched) -> None:
-    """Raises DataError if a file has no partner: a missing prediction isn't a case that may be forgotten."""
+def require_all(matched: MatchedFiles) -> None:
+    """Check that every file has a partner: a case without a prediction must not be left out silently.
+
+    Raises:
+        DataError: if one has none.
+    """
     if matched.unmatched:
         raise DataError(
             f"{'; '.join(matched.unmatched)}; add or rename the files, or leave them out with --matched-only"

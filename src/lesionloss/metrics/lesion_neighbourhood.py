@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lesionloss.core.components import components_of_runs, find_runs
 from lesionloss.metrics.array_checks import Mask
 from lesionloss.metrics.borders import ROUNDING, Box
-from lesionloss.metrics.run_lengths import components, find_runs
 
 # The exact distance transform needs about 30 bytes for each voxel of what it is given at once.
 BLOCK_VOXELS = 1 << 19
@@ -27,7 +27,7 @@ def _size(box: Box) -> int:
 def _lesion_boxes(crop: Mask, box: Box) -> list[Box]:
     """The bounding boxes of the components of the mask in `box`, in indices of the image."""
     runs = find_runs(crop)
-    label = components(runs, crop.ndim)
+    label = components_of_runs(runs, 26)
     count = int(label.max(initial=-1)) + 1
     order = np.argsort(label, kind="stable")
     starts = np.searchsorted(label[order], np.arange(count))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.components import Lesions, Overlap, fewest_voxels
+from lesionloss.metrics.lesion_components import LesionComponents, LesionOverlap, fewest_voxels
 
 # Volumes of balls of 3, 5 and 10 mm diameter; 3 mm is the least that the MAGNIMS and McDonald criteria call a lesion.
 SIZE_EDGES_MM3 = (14.1, 65.4, 523.6)
@@ -16,11 +16,17 @@ SIZE_EDGES_MM3 = (14.1, 65.4, 523.6)
 
 @dataclass(frozen=True)
 class LesionRow:
-    """One lesion of the reference, or of the prediction if `in_reference` is False.
+    """One lesion of a case.
 
-    `found`: it shares a voxel with a lesion of the other mask; `dice`: with its match, the lesion of the other mask
-    that shares most voxels with it, 0 if there is none; `match`: the number of that lesion, or None; `centre`: mean
-    voxel index in the image.
+    Args:
+        in_reference: Whether it is a lesion of the reference, or else of the prediction.
+        number: 1 for the largest of its mask.
+        voxels: How many it has.
+        volume_mm3: Their volume (area in mm2 in 2-D).
+        centre: Mean voxel index in the image.
+        found: Whether it shares a voxel with a lesion of the other mask.
+        match: The number of the lesion of the other mask that shares most voxels with it; None if there is none.
+        dice: With its match; 0 if there is none.
     """
 
     in_reference: bool
@@ -43,7 +49,7 @@ class SizeClass:
     found: int
 
 
-def _centres(lesions: Lesions, case: Case) -> NDArray[np.float64]:
+def _centres(lesions: LesionComponents, case: Case) -> NDArray[np.float64]:
     box = case.box or ()
     runs, voxels = lesions.runs, lesions.runs.sizes
     *rows, first = np.unravel_index(runs.first, tuple(extent.stop - extent.start for extent in box))
@@ -54,7 +60,7 @@ def _centres(lesions: Lesions, case: Case) -> NDArray[np.float64]:
     return np.stack([total / lesions.sizes + start for total, start in zip(sums, starts, strict=True)], axis=1)
 
 
-def _rows(case: Case, lesions: Lesions, overlap: Overlap, in_reference: bool) -> list[LesionRow]:
+def _rows(case: Case, lesions: LesionComponents, overlap: LesionOverlap, in_reference: bool) -> list[LesionRow]:
     """Rows of the lesions along the first axis of the overlap table."""
     if lesions.sizes.size == 0:
         return []
@@ -81,14 +87,24 @@ def _rows(case: Case, lesions: Lesions, overlap: Overlap, in_reference: bool) ->
 def lesion_table(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> list[LesionRow]:
-    """Reference lesions, then predicted lesions, each from the largest on; numbers start at 1 in each mask."""
+    """The lesions of a case: those of the reference, then those of the prediction, each from the largest on.
+
+    Args:
+        case: The case.
+        connectivity: 6, 18 or 26 neighbours, which make one lesion.
+        min_volume_mm3: A lesion is larger than this.
+        min_voxels: A lesion has at least so many voxels, whatever their volume; takes the place of `min_volume_mm3`.
+
+    Raises:
+        UsageError: for another connectivity.
+    """
     fewest = fewest_voxels(min_volume_mm3, case.voxel_mm3) if min_voxels is None else min_voxels
     pred, ref, overlap = case.lesions(connectivity, fewest)
     return _rows(case, ref, overlap, True) + _rows(case, pred, overlap.swapped(), False)
 
 
 def detection_by_size(rows: Sequence[LesionRow], edges_mm3: Sequence[float] = SIZE_EDGES_MM3) -> list[SizeClass]:
-    """How many reference lesions of each size were found; classes are (0, first edge], ..., (last edge, infinity)."""
+    """How many reference lesions of each size class were found: (0, first edge], ..., (last edge, infinity) in mm3."""
     edges = [0.0, *edges_mm3, float("inf")]
     reference = [row for row in rows if row.in_reference]
     classes = []

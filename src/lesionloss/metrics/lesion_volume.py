@@ -1,17 +1,17 @@
-"""Volumes in mm3 (areas in mm2 for 2-D images): descriptions of a case, and how far the prediction is off."""
+"""Volumes in mm3 (areas in mm2 for 2-D images): descriptions of a case, and errors of the predicted volume."""
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, INF, NAN, Better, Empty, metric
+from lesionloss.metrics.metric_registry import COMPUTED, INF, NAN, Better, EmptyValues, metric
 
 UNIT = "mm3"
-RELATIVE = Empty(pred=-1.0, ref=INF, both=NAN)
+RELATIVE = EmptyValues(pred=-1.0, ref=INF, both=NAN)
 
 
-def predicted_mm3(case: Case) -> float:
+def _predicted_mm3(case: Case) -> float:
     return (case.counts.tp + case.counts.fp) * case.voxel_mm3
 
 
-def reference_mm3(case: Case) -> float:
+def _reference_mm3(case: Case) -> float:
     return (case.counts.tp + case.counts.fn) * case.voxel_mm3
 
 
@@ -25,7 +25,7 @@ def reference_mm3(case: Case) -> float:
 )
 def volume_mm3(case: Case) -> float:
     """Predicted voxels times the volume of a voxel; in 2-D an area in mm2."""
-    return predicted_mm3(case)
+    return _predicted_mm3(case)
 
 
 @metric(
@@ -38,7 +38,7 @@ def volume_mm3(case: Case) -> float:
 )
 def reference_volume_mm3(case: Case) -> float:
     """Reference voxels times the volume of a voxel; in 2-D an area in mm2."""
-    return reference_mm3(case)
+    return _reference_mm3(case)
 
 
 @metric(
@@ -50,8 +50,8 @@ def reference_volume_mm3(case: Case) -> float:
     empty=COMPUTED,
 )
 def volume_difference_mm3(case: Case) -> float:
-    """Predicted minus reference volume: above 0 is too much."""
-    return predicted_mm3(case) - reference_mm3(case)
+    """Predicted minus reference volume; above 0 too much is predicted."""
+    return _predicted_mm3(case) - _reference_mm3(case)
 
 
 @metric(
@@ -77,4 +77,4 @@ def absolute_volume_difference_mm3(case: Case) -> float:
 )
 def relative_volume_difference(case: Case) -> float:
     """(predicted - reference volume) / reference volume."""
-    return volume_difference_mm3(case) / reference_mm3(case)
+    return volume_difference_mm3(case) / _reference_mm3(case)

@@ -1,7 +1,7 @@
 """Metrics that count lesions instead of voxels.
 
 A lesion is a component with more than `min_volume_mm3`, or with at least `min_voxels` voxels if that is given;
-`connectivity` is 6, 18 or 26. A mask without a lesion is empty to these metrics, whatever specks it holds.
+`connectivity` is 6, 18 or 26. A mask without a lesion is empty to these metrics, even if it has smaller components.
 
 Two rules of detection: that of the MSSEG challenges (no suffix), with its thresholds as options; and any shared voxel
 (`_overlap`), because the challenge's rule rejects good tiny lesions: a 2 x 2 x 2 lesion wholly inside a 3 x 3 x 3
@@ -14,27 +14,27 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.metrics.case import Case, Status
-from lesionloss.metrics.components import AnimaRule, Overlap, detected, fewest_voxels, touched
+from lesionloss.metrics.case import Case, CaseStatus
+from lesionloss.metrics.lesion_components import AnimaRule, LesionOverlap, detected, fewest_voxels, touched
 from lesionloss.metrics.metric_options import Option
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, Empty, metric, zero
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, metric, zero
 
 MSSEG = "Commowick et al. 2018; animaSegPerfAnalyzer"
-F1_EMPTY = Empty(pred=0.0, ref=0.0, both=NAN)
-SENSITIVITY_EMPTY = Empty(pred=0.0, ref=NAN, both=NAN)
-PPV_EMPTY = Empty(pred=NAN, ref=0.0, both=NAN)
+F1_EMPTY = EmptyValues(pred=0.0, ref=0.0, both=NAN)
+SENSITIVITY_EMPTY = EmptyValues(pred=0.0, ref=NAN, both=NAN)
+PPV_EMPTY = EmptyValues(pred=NAN, ref=0.0, both=NAN)
 
 
-def status_of_lesions(case: Case, options: Mapping[str, Option]) -> Status:
+def status_of_lesions(case: Case, options: Mapping[str, Option]) -> CaseStatus:
     """Which mask holds no lesion, under the metric's rule of what a lesion is."""
-    if case.status is Status.BOTH_EMPTY:
+    if case.status is CaseStatus.BOTH_EMPTY:
         return case.status
     names = ("connectivity", "min_volume_mm3", "min_voxels")
     connectivity, volume, voxels = (options[name] for name in names)
     table = lesion_overlap(case, int(connectivity or 6), float(volume or 0), None if voxels is None else int(voxels))
     if table.pred_sizes.size == 0:
-        return Status.PRED_EMPTY if table.ref_sizes.size else Status.BOTH_EMPTY
-    return Status.OK if table.ref_sizes.size else Status.REF_EMPTY
+        return CaseStatus.PRED_EMPTY if table.ref_sizes.size else CaseStatus.BOTH_EMPTY
+    return CaseStatus.OK if table.ref_sizes.size else CaseStatus.REF_EMPTY
 
 
 _score = partial(metric, unit="", direction=Better.HIGHER, worst=zero, status=status_of_lesions)
@@ -43,7 +43,7 @@ _count = partial(metric, direction=Better.LOWER, source="any shared voxel", empt
 
 def lesion_overlap(
     case: Case, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
-) -> Overlap:
+) -> LesionOverlap:
     """The overlap table of the lesions of a case under one rule of what a lesion is."""
     fewest = fewest_voxels(min_volume_mm3, case.voxel_mm3) if min_voxels is None else min_voxels
     return case.lesions(connectivity, fewest)[2]

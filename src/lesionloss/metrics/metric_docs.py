@@ -1,4 +1,4 @@
-"""What the registry says of the metrics, as docs/metrics.md has it."""
+"""Cards of all metrics, written from the registry: docs/metrics.md."""
 
 import inspect
 import math
@@ -7,7 +7,7 @@ from lesionloss.metrics.metric_options import MEANINGS, option_parameters
 from lesionloss.metrics.metric_registry import Better, Metric, diagonal_mm, list_metrics
 
 LEGEND = """\
-Written by `lesionloss metrics --markdown`; the source of each line is the registry of metrics.
+Written by `lesionloss metrics --markdown` from the registry of metrics.
 
 One case: prediction, reference, spacing in mm. TP, FP, FN, TN: voxels outside `ignore`. Border voxel: a foreground
 voxel with a background neighbour across a face; beyond the image is background; a volume of one slice has borders
@@ -16,12 +16,13 @@ large enough (options `connectivity`, `min_volume_mm3`, `min_voxels`). p: lesion
 p >= threshold.
 
 A metric gives one number for one case and never a mean. Where a mask is empty the raw value is that of the table:
-`computed` where the formula holds, `undefined` where nothing can be said (an empty cell, null in JSON), `infinite` for
+`computed` where the formula holds, `undefined` where there is no value (an empty cell, null in JSON), `infinite` for
 a distance to nothing. The status says which mask was empty: `ok`, `pred_empty`, `ref_empty`, `both_empty`; for metrics
-of lesions, a mask without a lesion is empty. Means are over defined, finite values and say of how many; cases without
-a lesion in the reference are left out of the mean where the table has a fixed value for them. `penalised` holds the
-raw value with a miss at its worst: 0 for scores, the diagonal of the image for distances. Scores that are undefined
-where both masks are empty take `both_empty`, e.g. `dice(both_empty=1)`, to count such cases."""
+of lesions, a mask without a lesion is empty. Means are over defined, finite values and come with their number; cases
+without a lesion in the reference are left out of the mean where the table has a fixed value for them. A case with
+lesions in which nothing is predicted is missed: its `penalised` value is the worst one, 0 for scores, the diagonal of
+the image for distances; for all other cases it is the raw value. Scores that are undefined where both masks are empty
+take `both_empty`, e.g. `dice(both_empty=1)`, to count such cases."""
 
 
 def cell(value: float | None) -> str:
@@ -32,19 +33,20 @@ def cell(value: float | None) -> str:
 
 
 def worst(record: Metric) -> str:
-    """What a miss costs in the penalised column."""
+    """The penalised value of a missed case, in words."""
     if record.worst is None:
         return ""
     return "diagonal" if record.worst is diagonal_mm else "0"
 
 
 def call(record: Metric) -> str:
-    """How it is written with its defaults: name(option=default, ...); options that are off by default are left out."""
+    """The metric as text with its defaults: name(option=default, ...); options without a default are left out."""
     inside = ", ".join(f"{key}={value}" for key, value in record.options.items() if value is not None)
     return f"{record.name}({inside})" if inside else record.name
 
 
 def formula(record: Metric) -> str:
+    """The docstring of the function."""
     return inspect.getdoc(record.function) or ""
 
 
@@ -59,13 +61,14 @@ def options(record: Metric) -> list[tuple[str, str, str]]:
 
 
 def needs(record: Metric) -> str:
+    """The maps that it needs, in words."""
     return " and ".join(f"{need} map" for need in sorted(record.needs))
 
 
 def markdown() -> str:
     """docs/metrics.md: one table of all metrics with their empty cases, then one section for each."""
     lines = ["# Metrics", "", LEGEND, ""]
-    lines += ["| metric | unit | better | only prediction empty | only reference empty | both empty | a miss costs |"]
+    lines += ["| metric | unit | better | only prediction empty | only reference empty | both empty | missed case |"]
     lines += ["|---|---|---|---|---|---|---|"]
     for record in list_metrics():
         empty = record.empty

@@ -1,4 +1,4 @@
-"""Names of metrics: what each one is, where it comes from, and its raw value where a mask is empty.
+"""The registry of metrics: what each one is, its source, and its raw value where a mask is empty.
 
 A metric is a small function of a Case with options that have defaults. `"nsd(tolerance_mm=2)"` chooses one with an
 option, in `score`, on the command line and in tables alike. `both_empty` is an option of every score that is undefined
@@ -14,16 +14,16 @@ from enum import StrEnum
 from lesionloss.core.call_text import parse_call
 from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import UsageError
-from lesionloss.metrics.case import Case, Status
+from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.metric_options import Option, checked_options
 
-StatusOf = Callable[[Case, Mapping[str, Option]], Status]
+StatusOf = Callable[[Case, Mapping[str, Option]], CaseStatus]
 Function = Callable[..., float]
 NAN, INF = math.nan, math.inf
 
 
 class Better(StrEnum):
-    """Which way a metric improves; `none` for descriptions such as a volume."""
+    """Which values of a metric are better; `none` for descriptions such as a volume."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -31,30 +31,31 @@ class Better(StrEnum):
     NONE = "none"
 
 
-class Need(StrEnum):
-    """What a case must hold beside the two masks."""
+class RequiredMap(StrEnum):
+    """A map that a metric needs beside the two masks."""
 
     PROBABILITY = "probability"
     BRAIN = "brain"
 
 
 @dataclass(frozen=True)
-class Empty:
-    """Raw values where only the prediction, only the reference, or both are empty; None: the function's own answer."""
+class EmptyValues:
+    """Raw values where only the prediction, only the reference, or both are empty; None: the function's own value."""
 
     pred: float | None
     ref: float | None
     both: float | None
 
-    def value(self, status: Status) -> float | None:
-        table = {Status.PRED_EMPTY: self.pred, Status.REF_EMPTY: self.ref, Status.BOTH_EMPTY: self.both}
+    def value(self, status: CaseStatus) -> float | None:
+        """The fixed value for a status; None where the function is called."""
+        table = {CaseStatus.PRED_EMPTY: self.pred, CaseStatus.REF_EMPTY: self.ref, CaseStatus.BOTH_EMPTY: self.both}
         return table.get(status)
 
 
-COMPUTED = Empty(None, None, None)
+COMPUTED = EmptyValues(None, None, None)
 
 
-def status_of_masks(case: Case, options: Mapping[str, Option]) -> Status:
+def status_of_masks(case: Case, options: Mapping[str, Option]) -> CaseStatus:
     """Which mask holds no voxel."""
     return case.status
 
@@ -74,9 +75,9 @@ class Metric:
     unit: str
     direction: Better
     source: str
-    empty: Empty
+    empty: EmptyValues
     worst: Callable[[Case], float] | None
-    needs: frozenset[Need]
+    needs: frozenset[RequiredMap]
     options: dict[str, Option]
     status: StatusOf
     function: Function
@@ -89,24 +90,28 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A metric with all its options, as a text chose it. `empty`: its table, with `both_empty` if that was given."""
+class ChosenMetric:
+    """A metric with all its options, as a text names it. `empty`: its table, with `both_empty` if that was given."""
 
     text: str
     metric: Metric
     options: dict[str, Option]
-    empty: Empty
+    empty: EmptyValues
 
-    def status(self, case: Case) -> Status:
+    def status(self, case: Case) -> CaseStatus:
         """Which mask is empty to this metric."""
         return self.metric.status(case, self.options)
 
-    def in_headline(self, value: float, status: Status) -> bool:
-        """Whether a raw value belongs in the mean over defined cases: a fixed value for a case without a lesion
-        doesn't (Dice 0 for one false alarm says nothing about overlap), unless `both_empty` asked for it."""
+    def in_headline(self, value: float, status: CaseStatus) -> bool:
+        """Whether a raw value belongs in the mean over defined cases.
+
+        A fixed value of a case without a lesion does not (Dice 0 for one false positive tells nothing about overlap),
+        unless it was given by `both_empty`.
+        """
         fixed = self.empty.value(status) is not None
-        asked = status is Status.BOTH_EMPTY and self.empty != self.metric.empty
-        return math.isfinite(value) and (asked or not (fixed and status in (Status.REF_EMPTY, Status.BOTH_EMPTY)))
+        given = status is CaseStatus.BOTH_EMPTY and self.empty != self.metric.empty
+        without_lesion = status in (CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY)
+        return math.isfinite(value) and (given or not (fixed and without_lesion))
 
     @property
     def short_title(self) -> str:
@@ -114,8 +119,12 @@ class Chosen:
         return f"{self.metric.short_title} {self.text.strip().removeprefix(self.metric.name)}".rstrip()
 
     def value(self, case: Case) -> float:
-        """Raw value. Raises UsageError if the case lacks what the metric needs."""
-        held = {Need.PROBABILITY: case.probability, Need.BRAIN: case.brain}
+        """The raw value.
+
+        Raises:
+            UsageError: if the case lacks a map that the metric needs.
+        """
+        held = {RequiredMap.PROBABILITY: case.probability, RequiredMap.BRAIN: case.brain}
         for need in sorted(self.metric.needs):
             if held[need] is None:
                 raise UsageError(f"metric {self.text!r} needs a {need} map, and this case has none; pass one to Case")
@@ -123,9 +132,9 @@ class Chosen:
         return float(self.metric.function(case, **self.options)) if fixed is None else fixed
 
     def penalised(self, value: float, case: Case) -> float:
-        """The value with a miss counted as the worst; NaN stays where there was nothing to find."""
+        """The value, or the worst one for a missed case; NaN stays where there is no lesion."""
         worst = self.metric.worst
-        missed = math.isinf(value) or (math.isnan(value) and self.status(case) is Status.PRED_EMPTY)
+        missed = math.isinf(value) or (math.isnan(value) and self.status(case) is CaseStatus.PRED_EMPTY)
         return worst(case) if missed and worst is not None else value
 
 
@@ -149,15 +158,28 @@ def metric(
     unit: str,
     direction: Better,
     source: str,
-    empty: Empty,
+    empty: EmptyValues,
     short_title: str = "",
     worst: Callable[[Case], float] | None = None,
-    needs: Sequence[Need] = (),
+    needs: Sequence[RequiredMap] = (),
     status: StatusOf = status_of_masks,
 ) -> Callable[[Function], Function]:
-    """Registers a function of a Case; tables and charts call it `short_title`, or `title` without one.
+    """Register a function of a Case as a metric. Its further parameters are options and need defaults.
 
-    Raises UsageError if the name is taken or an option has no default.
+    Args:
+        name: By which it is chosen.
+        title: What it is, in one line.
+        unit: `mm`, `mm3` and so on; empty for none.
+        direction: Which values are better.
+        source: Paper or program.
+        empty: Raw values for empty masks.
+        short_title: Its name in tables and charts; `title` if empty.
+        worst: The penalised value of a missed case; None if there is no worst value.
+        needs: Maps that a case must have.
+        status: Which mask is empty to this metric.
+
+    Raises:
+        UsageError: if the name is taken or an option has no default.
     """
 
     def register(function: Function) -> Function:
@@ -192,10 +214,11 @@ def list_metrics() -> list[Metric]:
     return list(_CATALOGUE)
 
 
-def choose(text: str) -> Chosen:
-    """A metric by name, with options if wanted: "dice", "nsd(tolerance_mm=2)".
+def choose(text: str) -> ChosenMetric:
+    """Choose a metric by its name, with options or without: "dice", "nsd(tolerance_mm=2)".
 
-    Raises UsageError for an unknown name or option, with the nearest known one, and for a value out of its range.
+    Raises:
+        UsageError: for an unknown name or option, with the nearest known one, and for a value out of its range.
     """
     name, values = parse_call(text, "metric")
     record = _CATALOGUE.get(name)
@@ -203,25 +226,39 @@ def choose(text: str) -> Chosen:
     given = checked_options(name, known, values)
     both = given.pop("both_empty", None)
     empty = record.empty if both is None else replace(record.empty, both=float(both))
-    return Chosen(text, record, {**record.options, **given}, empty)
+    return ChosenMetric(text, record, {**record.options, **given}, empty)
 
 
 def score(case: Case, names: Sequence[str]) -> dict[str, float]:
-    """Raw values of the chosen metrics on one case; see `Case.status` for which mask was empty."""
+    """Score one case.
+
+    Args:
+        case: Prediction and reference.
+        names: Metrics, with options or without: ["dice", "nsd(tolerance_mm=2)"].
+
+    Returns:
+        The raw value of each metric; `Case.status` says which mask was empty.
+
+    Raises:
+        UsageError: for an unknown metric, and if the case lacks a map that a metric needs.
+    """
     if isinstance(names, str):
         raise UsageError(f"expected a list of metric names, got the text {names!r}; write [{names!r}]")
     return {text: choose(text).value(case) for text in names}
 
 
 def penalised(name: str, value: float, case: Case) -> float:
-    """A raw value with a miss counted as the worst: the image diagonal in mm for distances, 0 for scores.
+    """A raw value, or the worst one for a missed case: the image diagonal in mm for distances, 0 for scores.
 
-    NaN stays NaN where both masks are empty: there was nothing to find.
+    NaN stays NaN where both masks are empty.
+
+    Raises:
+        UsageError: for an unknown metric.
     """
     return choose(name).penalised(value, case)
 
 
 def forget(name: str) -> None:
-    """Take a metric out of the registry (for notebooks that define one again)."""
+    """Remove a metric from the registry (for notebooks that define one again)."""
     _CATALOGUE.get(name)
     _CATALOGUE.remove(name)

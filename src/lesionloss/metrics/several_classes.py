@@ -1,4 +1,4 @@
-"""Several lesion classes in one label map: a Case for each, and means over classes that say of how many they are."""
+"""Several lesion classes in one label map: a Case for each, and means over classes with their number."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,17 @@ class ClassMean:
 def class_cases(
     prediction: Any, reference: Any, *, spacing_mm: Sequence[float], classes: Sequence[int], ignore: Any = None
 ) -> dict[int, Case]:
-    """A Case for each class of two label maps of integers, shape `*space`.
+    """A Case for each class of two label maps.
 
-    Labels that aren't in `classes` are background. Raises DataError if a map doesn't hold integers.
+    Args:
+        prediction: Integers, `*space`; labels that are not in `classes` are background.
+        reference: The same.
+        spacing_mm: Voxel size in mm along each axis.
+        classes: Labels.
+        ignore: A mask; these voxels are ignored.
+
+    Raises:
+        DataError: for arrays that are invalid or hold no integers.
     """
     maps = {"prediction": as_array("prediction", prediction), "reference": as_array("reference", reference)}
     for name, labels in maps.items():
@@ -40,13 +48,17 @@ def class_cases(
 
 
 def score_classes(cases: Mapping[int, Case], names: Sequence[str]) -> dict[int, dict[str, float]]:
-    """Raw values of each metric in each class."""
+    """Raw values of each metric in each class.
+
+    Raises:
+        UsageError: as `score`.
+    """
     chosen = [choose(text) for text in names]
     return {label: {each.text: each.value(case) for each in chosen} for label, case in cases.items()}
 
 
 def mean_of_defined(values: Sequence[float]) -> ClassMean:
-    """Mean over the values that aren't NaN; an infinite one makes the mean infinite."""
+    """Mean over the values that are not NaN; an infinite one makes the mean infinite."""
     defined = [value for value in values if not math.isnan(value)]
     return ClassMean(float(np.mean(defined)) if defined else math.nan, len(defined), len(values))
 

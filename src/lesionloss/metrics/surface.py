@@ -1,7 +1,7 @@
-"""Metrics of the boundary, in mm. A missed patient is infinitely far away, never zero.
+"""Metrics of the boundary, in mm. Where nothing is predicted, the distance is infinite, never zero.
 
 Three families go by the same names elsewhere: distances between border voxels, the larger of the two directions (no
-suffix; MONAI, Metrics Reloaded); both directions thrown together (`_pooled`; medpy); surface elements weighted by
+suffix; MONAI, Metrics Reloaded); both directions pooled (`_pooled`; medpy); surface elements weighted by
 their area (`_surfel`; DeepMind's surface-distance).
 """
 
@@ -12,13 +12,15 @@ import numpy as np
 from lesionloss.metrics.array_checks import Floats
 from lesionloss.metrics.borders import ROUNDING
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import INF, NAN, Better, Empty, diagonal_mm, metric, zero
+from lesionloss.metrics.metric_registry import INF, NAN, Better, EmptyValues, diagonal_mm, metric, zero
 from lesionloss.metrics.surfels import area_percentile
 
 _distance = partial(
-    metric, unit="mm", direction=Better.LOWER, empty=Empty(pred=INF, ref=INF, both=NAN), worst=diagonal_mm
+    metric, unit="mm", direction=Better.LOWER, empty=EmptyValues(pred=INF, ref=INF, both=NAN), worst=diagonal_mm
 )
-_agreement = partial(metric, unit="", direction=Better.HIGHER, empty=Empty(pred=0.0, ref=0.0, both=NAN), worst=zero)
+_agreement = partial(
+    metric, unit="", direction=Better.HIGHER, empty=EmptyValues(pred=0.0, ref=0.0, both=NAN), worst=zero
+)
 
 
 def _percentile(distances_mm: Floats, percent: float) -> float:
@@ -49,7 +51,7 @@ def hd95(case: Case) -> float:
 
 @_distance("hd95_pooled", title="95 % Hausdorff distance, both directions pooled", source="as medpy's hd95")
 def hd95_pooled(case: Case) -> float:
-    """The 95 % percentile of the distances of both directions thrown together: a missed lesion may vanish in it."""
+    """The 95 % percentile of the distances of both directions together; a missed lesion may not change it."""
     d = case.distances
     return _percentile(np.concatenate([d.pred_to_ref, d.ref_to_pred]), 95)
 

@@ -1,7 +1,6 @@
-"""Recall, precision and Dice as the threshold moves, and the threshold that reaches a wanted recall or precision.
+"""What is lesion at a threshold; recall, precision and Dice over thresholds; and the choice of a threshold.
 
-A voxel is lesion where its probability is at least the threshold, as in Case. Choose a threshold on one set and apply
-it to another: chosen on the set it is judged on, it flatters.
+Choose a threshold on one set and apply it to another: on the set where it was chosen, its scores are too good.
 """
 
 from collections.abc import Sequence
@@ -12,9 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.metrics.array_checks import Floats, as_array, as_mask, as_probability, same_shape
+from lesionloss.metrics.array_checks import Floats, Mask, as_array, as_mask, as_probability, same_shape
 
 Counts = NDArray[np.int64]
+
+
+def is_lesion(probability: NDArray[Any], threshold: float) -> Mask:
+    """Decide which voxels are lesion: those whose probability is at least the threshold.
+
+    Every mask of a probability map is made by this function. The map is compared in its own precision, so that a
+    threshold of 0.3 includes the float32 that is nearest to 0.3.
+
+    Args:
+        probability: Floats from 0 to 1, of any shape.
+        threshold: A number from 0 to 1.
+
+    Returns:
+        A mask of the same shape.
+    """
+    return np.asarray(probability >= float(threshold), dtype=np.bool_)
 
 
 def _shares(part: Counts, whole: Counts) -> Floats:
@@ -61,7 +76,11 @@ class CurvePoint:
 
 
 def threshold_range(text: str) -> Floats:
-    """Thresholds from "0.05:0.95:0.05" (from, up to and including, step). Raises UsageError."""
+    """Thresholds from a text such as "0.05:0.95:0.05" (from, up to and including, step).
+
+    Raises:
+        UsageError: for another form, or values outside [0, 1].
+    """
     try:
         first, last, step = (float(part) for part in text.split(":"))
     except ValueError as error:
@@ -74,7 +93,18 @@ def threshold_range(text: str) -> Floats:
 def count_thresholds(
     probability: Any, reference: Any, thresholds: Sequence[float] | Floats, *, ignore: Any = None
 ) -> ThresholdCounts:
-    """Counts of one case at all thresholds in one pass. Raises DataError as Case does, UsageError if not ascending."""
+    """Count the voxels of one case at all thresholds in one pass, by the rule of `is_lesion`.
+
+    Args:
+        probability: A map of floats in [0, 1], `*space`.
+        reference: A mask of the same shape.
+        thresholds: Ascending, shape (T,).
+        ignore: A mask; these voxels are ignored.
+
+    Raises:
+        DataError: for invalid arrays, as Case does.
+        UsageError: for thresholds that don't ascend.
+    """
     levels = np.asarray(thresholds, dtype=np.float64)
     if levels.size == 0 or np.any(np.diff(levels) <= 0):
         raise UsageError("thresholds: expected at least one, in ascending order")
@@ -100,7 +130,11 @@ def _mean(values: Floats) -> tuple[float, int]:
 
 
 def mean_curve(cases: Sequence[ThresholdCounts]) -> list[CurvePoint]:
-    """Means over cases at each threshold, with the number of cases behind each mean."""
+    """Means over cases at each threshold, with the number of cases behind each mean.
+
+    Raises:
+        UsageError: for no case.
+    """
     if not cases:
         raise UsageError("thresholds: expected at least one case")
     recall, precision, dice = (
@@ -113,17 +147,27 @@ def mean_curve(cases: Sequence[ThresholdCounts]) -> list[CurvePoint]:
 
 
 def reaching_recall(curve: Sequence[CurvePoint], wanted: float) -> CurvePoint:
-    """The highest threshold whose mean recall is at least `wanted`. Raises UsageError if none reaches it."""
+    """The highest threshold whose mean recall is at least `wanted`.
+
+    Raises:
+        UsageError: if none reaches it.
+    """
     return _reaching([point for point in curve if point.recall >= wanted], "recall", wanted, curve)[-1]
 
 
 def reaching_precision(curve: Sequence[CurvePoint], wanted: float) -> CurvePoint:
-    """The lowest threshold whose mean precision is at least `wanted`. Raises UsageError if none reaches it."""
+    """The lowest threshold whose mean precision is at least `wanted`.
+
+    Raises:
+        UsageError: if none reaches it.
+    """
     return _reaching([point for point in curve if point.precision >= wanted], "precision", wanted, curve)[0]
 
 
 def _reaching(points: list[CurvePoint], what: str, wanted: float, curve: Sequence[CurvePoint]) -> list[CurvePoint]:
     if not points:
         low, high = curve[0].threshold, curve[-1].threshold
-        raise UsageError(f"no threshold from {low:g} to {high:g} reaches a mean {what} of {wanted:g}; ask for less")
+        raise UsageError(
+            f"no threshold from {low:g} to {high:g} reaches a mean {what} of {wanted:g}; try a lower value"
+        )
     return points

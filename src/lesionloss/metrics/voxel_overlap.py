@@ -1,7 +1,7 @@
 """Metrics of voxel overlap: arithmetic on four counts."""
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, Empty, metric, zero
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, metric, zero
 
 
 def _share(part: float, whole: float) -> float:
@@ -15,7 +15,7 @@ def _share(part: float, whole: float) -> float:
     unit="",
     direction=Better.HIGHER,
     source="Dice 1945; Zijdenbos et al. 1994",
-    empty=Empty(pred=0.0, ref=0.0, both=NAN),
+    empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
     worst=zero,
 )
 def dice(case: Case) -> float:
@@ -31,7 +31,7 @@ def dice(case: Case) -> float:
     unit="",
     direction=Better.HIGHER,
     source="Jaccard 1912",
-    empty=Empty(pred=0.0, ref=0.0, both=NAN),
+    empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
     worst=zero,
 )
 def jaccard(case: Case) -> float:
@@ -47,7 +47,7 @@ def jaccard(case: Case) -> float:
     unit="",
     direction=Better.HIGHER,
     source="van Rijsbergen 1979",
-    empty=Empty(pred=NAN, ref=0.0, both=NAN),
+    empty=EmptyValues(pred=NAN, ref=0.0, both=NAN),
     worst=zero,
 )
 def precision(case: Case) -> float:
@@ -63,7 +63,7 @@ def precision(case: Case) -> float:
     unit="",
     direction=Better.HIGHER,
     source="van Rijsbergen 1979",
-    empty=Empty(pred=0.0, ref=NAN, both=NAN),
+    empty=EmptyValues(pred=0.0, ref=NAN, both=NAN),
     worst=zero,
 )
 def recall(case: Case) -> float:

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
 from lesionloss.metrics.lesion_table import SizeClass
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.report.case_views import views_of
 from lesionloss.report.mosaics import CaseMosaic, LossMask, mosaic
 from lesionloss.report.probability_maps import (
     MapCounts,
     count_map,
     detection,
-    is_lesion,
     lesions_of,
     probability_map,
     trials_to_read,

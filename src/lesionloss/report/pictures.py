@@ -24,8 +24,9 @@ from lesionloss.core.slice_pictures import (
     overlay,
     with_reference,
 )
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.report.case_views import CaseViews, views_of
-from lesionloss.report.probability_maps import first_seeds, is_lesion, probability_map
+from lesionloss.report.probability_maps import first_seeds, probability_map
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
 from lesionloss.runs.run_records import RunTrial

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics.components import fewest_voxels
+from lesionloss.metrics.lesion_components import fewest_voxels, find_lesions
 from lesionloss.metrics.lesion_table import SIZE_EDGES_MM3, SizeClass
-from lesionloss.metrics.thresholds import ThresholdCounts
+from lesionloss.metrics.thresholds import ThresholdCounts, is_lesion
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results, read_probability
 from lesionloss.runs.run_records import RunTrial
@@ -28,11 +28,6 @@ SMALLEST_LESION_MM3 = 3.0  # as in the lesion-wise metrics
 THRESHOLDS = np.round(np.arange(0.05, 0.951, 0.05), 2)
 BINS = 20
 _INNER_EDGES = np.linspace(0, 1, BINS + 1)[1:-1]
-
-
-def is_lesion(probability: Probability, threshold: float) -> NDArray[np.bool_]:
-    """Where a probability (*space) is lesion."""
-    return np.asarray(probability >= threshold)
 
 
 @dataclass(frozen=True)
@@ -105,16 +100,10 @@ def lesions_of(reference: NDArray[np.bool_], spacing_mm: Sequence[float]) -> Ref
     """Components of the reference (*space) that share faces and exceed 3 mm³, the largest first."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(reference)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    fewest = fewest_voxels(SMALLEST_LESION_MM3, float(np.prod(spacing_mm)))
-    kept = [int(n) for n in np.argsort(-sizes, kind="stable") if sizes[n] >= fewest]
-    renamed = np.zeros(count + 1, dtype=np.uint16)
-    renamed[[n + 1 for n in kept]] = np.arange(1, len(kept) + 1)
-    centres = (
-        ndimage.center_of_mass(reference, labels, [n + 1 for n in kept]) if kept else np.zeros((0, reference.ndim))
-    )
-    return ReferenceLesions(renamed[labels], sizes[kept].astype(np.int64), np.asarray(centres, dtype=np.float64))
+    found = find_lesions(reference, 6, fewest_voxels(SMALLEST_LESION_MM3, float(np.prod(spacing_mm))))
+    labels, count = found.runs.filled(found.labels), found.sizes.size
+    centres = ndimage.center_of_mass(reference, labels, range(1, count + 1)) if count else np.zeros((0, reference.ndim))
+    return ReferenceLesions(labels.astype(np.uint16), found.sizes, np.asarray(centres, dtype=np.float64))
 
 
 def count_map(

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.report.case_views import CaseViews
-from lesionloss.report.probability_maps import Probability, ReferenceLesions, is_lesion, threshold_levels
+from lesionloss.report.probability_maps import Probability, ReferenceLesions, threshold_levels
 from lesionloss.runs.run_records import RunTrial
 
 SLIDER_THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(5, 96))

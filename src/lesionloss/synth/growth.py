@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.components import label_components
 from lesionloss.synth.fields import Axes, Float, Mask
 from lesionloss.synth.interpolation import values_at
 
@@ -104,9 +105,7 @@ def _cost(generator: np.random.Generator, steps: NDArray[np.float64], cell: floa
 
 def _connected(cost: Float, free: Mask, limit: float) -> Mask:
     """Find the cells up to a cost that connect to the middle through one another's faces."""
-    from scipy import ndimage
-
-    pieces, _ = ndimage.label(free & (cost <= limit))
+    pieces, _ = label_components(free & (cost <= limit), 6)
     middle = pieces[tuple(n // 2 for n in cost.shape)]
     return np.asarray((pieces == middle) & (pieces > 0))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.components import largest_component
 from lesionloss.synth.anatomy import Anatomy
 from lesionloss.synth.fields import Axes, Float, Mask
 from lesionloss.synth.growth import GrownLesion, LesionSeed, grow_lesion
@@ -230,13 +231,11 @@ def _blown_up(mask: Mask, pool: tuple[int, int, int]) -> Mask:
 
 def _voxels(share: Float) -> Mask:
     """Keep the largest piece of the voxels that are at least half lesion, or the fullest voxel if none is."""
-    from scipy import ndimage
-
-    pieces, count = ndimage.label(share >= 0.5, np.ones((3, 3, 3)))
-    if count == 0:
+    half = share >= 0.5
+    if not half.any():
         fullest = np.arange(share.size).reshape(share.shape) == share.argmax()
         return np.asarray(fullest & (share > 0))
-    return np.asarray(pieces == 1 + np.bincount(pieces[pieces > 0] - 1).argmax())
+    return largest_component(half, 26)
 
 
 def _nested(before: Mask, after: Mask, volumes_mm3: tuple[float, ...]) -> tuple[Mask, Mask]:

@@ -1,6 +1,5 @@
 """Every range that a synthetic cohort is drawn from, with its limits and its meaning; written as TOML."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -176,12 +175,3 @@ class SynthSettings(SettingsGroup):
             super().__init__(**given)
         except ValidationError as error:
             raise UsageError(explain_validation_error(error, SynthSettings, "synth settings")) from error
-
-
-def known_keys(path: Sequence[str] = ()) -> list[str]:
-    """List the keys of a table of the settings; of the whole settings for an empty path."""
-    part: type[BaseModel] = SynthSettings
-    for name in path:
-        inner = part.model_fields[name].annotation
-        part = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else part
-    return list(part.model_fields)

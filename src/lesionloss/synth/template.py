@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.components import label_components
 from lesionloss.core.errors import DataError
 from lesionloss.synth.fields import Float, Mask
 from lesionloss.synth.interpolation import rows_at
@@ -144,14 +145,12 @@ def _mm_axes(shape: tuple[int, ...], origin: NDArray[np.float64]) -> list[Float]
 
 def _ventricles(csf: Float, origin: NDArray[np.float64]) -> Mask:
     """Find the larger pieces of fluid in the ventricles' boxes."""
-    from scipy import ndimage
-
     x, y, z = _mm_axes(csf.shape, origin)
     boxes = np.zeros(csf.shape, bool)
     for box in _VENTRICLES_MM:
         (low, high), (back, front), (bottom, top) = box
         boxes |= (abs(x) >= low) & (abs(x) <= high) & (y >= back) & (y <= front) & (z >= bottom) & (z <= top)
-    pieces, _ = ndimage.label(boxes & (csf > 0.5))
+    pieces, _ = label_components(boxes & (csf > 0.5), 6)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return np.asarray(np.isin(pieces, np.flatnonzero(sizes > 800)))

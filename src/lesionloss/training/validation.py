@@ -9,6 +9,7 @@ from torch import nn
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.trial import TrainingRecipe
 
 Score = Callable[[nn.Module], float]
@@ -77,7 +78,7 @@ def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, devi
                 precision=recipe.precision,
                 device=device,
             )
-            scores.append(_dice(probability > recipe.threshold, case.reference > 0))
+            scores.append(_dice(is_lesion(probability, recipe.threshold), case.reference > 0))
         network.train()
         return float(np.mean(scores))
 

@@ -89,7 +89,7 @@ def test_images_are_packed_bit_for_bit() -> None:
         ({"steps": ["resample"]}, "resample.spacing_mm"),
         ({"steps": ["crop", "resample"], "resample": {"spacing_mm": [1, 1, 1]}}, "crop must follow resample"),
         ({"steps": ["subtract", "crop"]}, "subtract must be the last"),
-        ({"steps": ["crop", "difference"]}, "of version 0.1 is called 'subtract' now"),
+        ({"steps": ["crop", "difference"]}, "'difference' is called 'subtract' since 0.2"),
         ({"brain": {"source": "tool"}}, "needs command"),
         ({"resample": {"spacing_mm": [0, 1, 1]}}, "resample.spacing_mm"),
         ({"n4": {"iterations": []}, "crop": {"margin_voxels": -1}}, "crop.margin_voxels"),

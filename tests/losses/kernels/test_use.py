@@ -149,3 +149,17 @@ def test_listed_and_masked_voxels_are_the_same() -> None:
     torch.testing.assert_close(sums[0], sums[1])
     torch.testing.assert_close(changed[0], torch.where(mask[:, None], x * rows[:, :, None] + 1, x))
     torch.testing.assert_close(changed[0], changed[1])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("name", [record.name for record in ll.list_losses()])
+def test_nothing_waits_for_a_device(name: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A meta tensor has no values: asking for one fails, as it would make the program wait for a GPU."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # refuses this kind of device
+    if name == "hytver_released" and channels > 2:
+        return
+    logits = torch.zeros((2, channels, 5, 6), device="meta", requires_grad=True)
+    valid = torch.ones((2, 5, 6), dtype=torch.bool, device="meta")
+    value = ll.build(name)(logits, torch.zeros((2, 5, 6), dtype=torch.uint8, device="meta"), valid=valid)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert gradient.shape == logits.shape

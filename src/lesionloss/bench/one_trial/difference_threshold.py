@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.components import label_components
 from lesionloss.data.prepared import PreparedCase
 
 NAME = "difference threshold (no training)"
@@ -42,14 +43,13 @@ def difference_mask(case: PreparedCase, settings: DifferenceSettings) -> NDArray
     Returns:
         The mask (X, Y, Z).
     """
-    import cc3d
     from scipy import ndimage
 
     spacing = np.asarray(case.spacing_mm)
     sigma = np.where(spacing < _COARSE * spacing.min(), settings.smoothing_mm / spacing, 0.0)
     smooth = ndimage.gaussian_filter(case.image[2], sigma)
     mask = (smooth > settings.threshold) & (case.image[1] > settings.bright) & case.brain
-    components = cc3d.connected_components(mask, connectivity=26)
+    components, _ = label_components(mask, 26)
     voxels = np.bincount(components.ravel())
     large = voxels * float(np.prod(spacing)) > settings.smallest_mm3
     large[0] = False

@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import Arithmetic, Windows, lesion_mask, lesion_probability, predict_probabilities
+from lesionloss.inference import Arithmetic, SlidingWindow, lesion_mask, lesion_probability, predict_probabilities
 from lesionloss.inference.run_network import probabilities_of
+from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.forward import forward, split_batch
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
@@ -41,9 +44,9 @@ class Prediction:
 def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, device: str) -> Prediction:
     """Predict a whole image with the sliding window of the recipe."""
     recipe = trial.recipe
-    way = Windows(recipe.window, overlap=recipe.overlap)
+    mode = SlidingWindow(recipe.window, overlap=recipe.overlap)
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
-    probabilities = predict_probabilities(network, case, way, arithmetic=arithmetic, device=device)
+    probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
     labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0)
     return Prediction(probabilities, labels)
 
@@ -92,10 +95,17 @@ def _patch_as_case(source: PreparedCase, name: str, reference: NDArray[np.uint8]
 
 
 def write_prediction(folder: Path, case: PreparedCase, prediction: Prediction) -> None:
-    """Write the probability of any lesion in 256 steps, on the cohort's grid; of several classes, the labels too."""
+    """Write the probability of any lesion on the cohort's grid; of several classes, the labels too.
+
+    Values from `LOWEST_THRESHOLD` on keep all digits of float32, so that every threshold a plan may have gives the mask
+    that was scored. Lower ones become 0: most voxels of the brain have them, and files would be fifty times as large.
+    """
     path = folder / "predictions" / f"{case.name}.npz"
     path.parent.mkdir(exist_ok=True)
-    arrays = {"probability": np.rint(prediction.lesion * 255).astype(np.uint8)}
+    lesion = prediction.lesion
+    arrays: dict[str, NDArray[Any]] = {
+        "probability": np.where(is_lesion(lesion, LOWEST_THRESHOLD), lesion, np.float32(0))
+    }
     if len(case.classes) > 1:
         arrays["classes"] = prediction.labels
     np.savez_compressed(path, allow_pickle=False, **arrays)

@@ -21,6 +21,7 @@ from lesionloss.core.ranges import Natural, Positive, Share
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 
 DEFAULT_STEPS = 1000
+LOWEST_THRESHOLD = 0.001  # smaller probabilities are not stored
 
 
 class PlanSection(BaseModel):
@@ -145,7 +146,7 @@ class InferenceSection(PlanSection):
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5
 
 
 class CurvesSection(PlanSection):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.components import label_components
 from lesionloss.data.subject import Subject
 
 
@@ -38,7 +39,7 @@ class CaseSummary:
 def summarise_case(subject: Subject) -> CaseSummary:
     """Compute the figures of a case."""
     lesion = subject.lesion if subject.lesion is not None else np.zeros(subject.space, np.bool_)
-    labels, total = connected_lesions(lesion)
+    labels, total = label_components(lesion, 26)
     sizes = np.bincount(labels[lesion].astype(np.int64), minlength=total + 1)[1:]
     voxel = math.prod(subject.spacing_mm)
     edge = max(subject.spacing_mm) ** len(subject.space)
@@ -60,21 +61,6 @@ def summarise_case(subject: Subject) -> CaseSummary:
         tiny_lesions=int((sizes * voxel <= edge * (1 + 1e-6)).sum()),
         lesion_sizes_mm3=tuple(float(size * voxel) for size in sizes),
     )
-
-
-def connected_lesions(lesion: Any) -> tuple[Any, int]:
-    """Label the connected lesions; corners count as contact.
-
-    Args:
-        lesion: Lesion voxels (*space), two or three axes.
-
-    Returns:
-        Component numbers (*space) from 1, and how many components there are.
-    """
-    import cc3d
-
-    labels = cc3d.connected_components(lesion.astype(np.uint8), connectivity=26 if lesion.ndim == 3 else 8)
-    return labels, int(labels.max())
 
 
 def summarise_cohort(cases: Sequence[CaseSummary]) -> dict[str, Any]:

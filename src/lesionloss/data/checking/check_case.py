@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.components import label_components
 from lesionloss.core.errors import DataError
-from lesionloss.data.checking.case_summary import CaseSummary, connected_lesions, summarise_case
+from lesionloss.data.checking.case_summary import CaseSummary, summarise_case
 from lesionloss.data.checking.duplicates import Thumbnail, thumbnail
 from lesionloss.data.cohort import Cohort, load_subject
 from lesionloss.data.layouts.records import CaseFiles, LabelRule, Target, published
@@ -95,7 +96,7 @@ def outside_brain(subject: Subject, files: CaseFiles) -> tuple[list[str], list[s
     outside = int((lesion & ~subject.brain).sum())
     if not outside:
         return [], []
-    labels, total = connected_lesions(lesion)
+    labels, total = label_components(lesion, 26)
     inside = np.unique(labels[lesion & subject.brain])
     whole = total - int((inside > 0).sum())
     share = outside / int(lesion.sum())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionloss.core.components import label_components
 from lesionloss.data.layouts.find_files import discover_in, folders_in, image_file
 from lesionloss.data.layouts.records import FoundCases, Layout, LayoutGroup, Target, published
 from lesionloss.data.subject import Image, Labels, Mask, Subject
@@ -56,10 +57,8 @@ def changes(change: Mask, difference: Image) -> tuple[Mask, tuple[Change, ...]]:
     Returns:
         The mask (X, Y, Z) of the components that brightened, and all components.
     """
-    import cc3d
-
     # Corners count as contact: slices are four times as thick as pixels are wide, so lesions step sideways.
-    labels = cc3d.connected_components(change.astype(np.uint8), connectivity=26)
+    labels, _ = label_components(change, 26)
     inside = labels[change].astype(np.int64)
     voxels = np.bincount(inside)
     sums = np.bincount(inside, weights=difference[change].astype(np.float64))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.components import largest_component
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_mask, write_volume
 from lesionloss.data.subject import Image, Mask
@@ -55,7 +56,6 @@ def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str
     Raises:
         DataError: The mask is empty.
     """
-    import cc3d
     import edt
     from scipy import ndimage
 
@@ -63,7 +63,7 @@ def simple_brain(image: Image, spacing_mm: tuple[float, float, float], what: str
     core = edt.edt(head, anisotropy=spacing_mm, parallel=1) > OPENING_MM
     opened = head & (edt.edt(~core, anisotropy=spacing_mm, parallel=1) <= OPENING_MM)
     seed = opened if core.any() else head
-    largest = cc3d.largest_k(seed.astype(np.uint8), k=1, connectivity=6) > 0
+    largest = largest_component(seed, 6)
     filled = np.asarray(ndimage.binary_fill_holes(largest), dtype=np.bool_)
     if not filled.any():
         raise DataError(f"{what}: no brain could be distinguished from the background; supply a brain mask")

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.components import label_components
 from lesionloss.data.resampling.grid import VoxelGrid
-from lesionloss.data.resampling.lesions import LesionCount, classes_in, keep_lesions, lesion_components
+from lesionloss.data.resampling.lesion_labels import LesionCount, classes_in, keep_lesions
 
 
 def _positions(source: VoxelGrid, target: VoxelGrid, axis: int) -> npt.NDArray[np.float64]:
@@ -124,7 +125,7 @@ def resample_labels(
     """
     positions = [_positions(source, target, axis) for axis in range(labels.ndim)]
     if all(_unchanged(at, length) for at, length in zip(positions, source.shape, strict=True)):
-        count = sum(int(lesion_components(labels == number).max()) for number in classes_in(labels))
+        count = sum(label_components(labels == number, 26)[1] for number in classes_in(labels))
         return labels, LesionCount(count, count, 0)
     result = np.zeros(target.shape, dtype=labels.dtype)
     if not labels.any():

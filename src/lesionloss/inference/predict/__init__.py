@@ -1,7 +1,16 @@
 """From images as they come from the scanner to new lesions, with a trained network."""
 
-from lesionloss.inference.predict.predict_cases import Done, predict_case, predict_sources
-from lesionloss.inference.predict.predict_inputs import Source, source_of_files, sources_in
-from lesionloss.inference.predict.probabilities import Asked
+from lesionloss.inference.predict.predict_cases import PredictedCase, predict_case, predict_cases
+from lesionloss.inference.predict.predict_in_memory import PredictSettings, own_sliding_window
+from lesionloss.inference.predict.predict_inputs import CaseSource, source_of_files, sources_in
 
-__all__ = ["Asked", "Done", "Source", "predict_case", "predict_sources", "source_of_files", "sources_in"]
+__all__ = [
+    "CaseSource",
+    "PredictSettings",
+    "PredictedCase",
+    "own_sliding_window",
+    "predict_case",
+    "predict_cases",
+    "source_of_files",
+    "sources_in",
+]

@@ -20,7 +20,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """`centre_mm`: mean place of its voxels, in mm to the right, to the front and to the top (RAS, NIfTI's own)."""
+    """A lesion of a prediction. `centre_mm`: mean position of its voxels, in mm to the right, front and top (RAS)."""
 
     number: int
     kind: str
@@ -40,7 +40,19 @@ def find_lesions_in(
     voxel_mm3: float,
     connectivity: int = 6,
 ) -> list[FoundLesion]:
-    """Lesions of a mask (*space) of class numbers; a lesion's class is the one of most of its voxels."""
+    """Find the lesions of a mask.
+
+    Args:
+        mask: Class numbers (*space), 0 for background.
+        probability: Of any lesion, (*space).
+        affine: From voxel indices to mm.
+        classes: Names of the classes; that of a lesion is the class of most of its voxels.
+        voxel_mm3: Volume of a voxel in mm3.
+        connectivity: 6, 18 or 26 neighbours, which make one lesion.
+
+    Returns:
+        The lesions, the largest first.
+    """
     numbers = numbered_lesions(mask > 0, connectivity)
     inside = numbers > 0
     places = np.argwhere(inside)
@@ -71,7 +83,7 @@ def _in_mm(index: NDArray[np.float64], affine: Affine) -> tuple[float, float, fl
 
 
 def write_lesions(path: Path, lesions: Sequence[FoundLesion]) -> None:
-    """A table with a header line; tabs between columns if the name ends in .tsv, else commas."""
+    """Write the table with a header line; tabs between columns if the name ends in .tsv, else commas."""
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -38,11 +38,11 @@ ROWS = 4
 COLUMN_INCHES, ROW_INCHES, HEAD_INCHES, FOOT_INCHES = 1.55, 1.75, 0.75, 0.55
 PROBABILITY_COLOURS = "magma"
 SCALE_MM = 10.0
-QUICK_PACKING = 3  # of 9; the highest level takes seconds for a few per cent
+COMPRESSION = 3  # of 9; the highest level takes seconds for a few per cent
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class SheetContent:
     """What a sheet shows, on the case's own grid: class numbers, probability, and the reference where it is known."""
 
     case: PreparedCase
@@ -55,7 +55,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _SheetRow:
     """A slice (from the feet), the lesion in its middle (0: none) and what is written beside it."""
 
     height: int
@@ -63,20 +63,20 @@ class _Row:
     words: str
 
 
-def save_sheet(path: Path, shown: Shown) -> None:
-    """Draw the sheet as PNG, whole or not at all."""
+def save_sheet(path: Path, content: SheetContent) -> None:
+    """Draw the sheet as a PNG file, which is written completely or not at all."""
     with drawing_style(), whole_file(path) as temporary:
-        sheet_figure(shown).savefig(
-            temporary, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": QUICK_PACKING}
+        sheet_figure(content).savefig(
+            temporary, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": COMPRESSION}
         )
 
 
-def sheet_figure(shown: Shown) -> "Figure":
-    """One row for each of the slices with the largest lesions; the likeliest slice where no lesion was found."""
+def sheet_figure(content: SheetContent) -> "Figure":
+    """One row for each of the slices with the largest lesions; the slice of the highest p where there is no lesion."""
     from matplotlib.figure import Figure
 
-    views = _views(shown)
-    rows = _rows(views, shown)
+    views = _views(content)
+    rows = _rows(views, content)
     visits = [str(key) for key in ("baseline", "followup") if key in views]
     columns = 2 * len(visits) + 2
     height = HEAD_INCHES + ROW_INCHES * len(rows) + FOOT_INCHES
@@ -86,24 +86,24 @@ def sheet_figure(shown: Shown) -> "Figure":
         left=0.035, right=0.995, bottom=FOOT_INCHES / height, top=1 - HEAD_INCHES / height, wspace=0.04, hspace=0.06
     )
     for line, row in zip(axes, rows, strict=True):
-        _draw_row(line, row, views, visits, shown)
+        _draw_row(line, row, views, visits, content)
     _write_heads(figure, axes[0], visits)
-    figure.text(0.035, 1 - 0.16 / height, shown.title, size=9, color=INK, weight="bold", va="top")
-    figure.text(0.035, 1 - 0.34 / height, shown.subtitle, size=6.5, color=MUTED, va="top")
-    _explain(figure, axes[-1, -1], shown.has_reference, height)
+    figure.text(0.035, 1 - 0.16 / height, content.title, size=9, color=INK, weight="bold", va="top")
+    figure.text(0.035, 1 - 0.34 / height, content.subtitle, size=6.5, color=MUTED, va="top")
+    _explain(figure, axes[-1, -1], content.has_reference, height)
     return figure
 
 
-def _views(shown: Shown) -> dict[str, NDArray[Any]]:
+def _views(content: SheetContent) -> dict[str, NDArray[Any]]:
     """Arrays seen from the feet, with slices first."""
-    case = shown.case
+    case = content.case
     first = [name for name in case.channels if name.startswith("followup")] or [case.channels[-1]]
     arrays: dict[str, NDArray[Any]] = {
         "followup": case.image[case.channels.index(first[0])],
-        "mask": shown.mask > 0,
-        "numbers": numbered_lesions(shown.mask > 0, shown.connectivity),
-        "probability": shown.probability,
-        "reference": case.lesion if shown.has_reference else shown.mask > 0,
+        "mask": content.mask > 0,
+        "numbers": numbered_lesions(content.mask > 0, content.connectivity),
+        "probability": content.probability,
+        "reference": case.lesion if content.has_reference else content.mask > 0,
         "brain": case.brain,
     }
     earlier = [index for index, name in enumerate(case.channels) if name.startswith("baseline")]
@@ -114,30 +114,30 @@ def _views(shown: Shown) -> dict[str, NDArray[Any]]:
     }
 
 
-def _rows(views: dict[str, NDArray[Any]], shown: Shown) -> list[_Row]:
+def _rows(views: dict[str, NDArray[Any]], content: SheetContent) -> list[_SheetRow]:
     numbers, probability = views["numbers"], views["probability"]
-    voxel_mm3 = float(np.prod(shown.case.spacing_mm))
-    rows: list[_Row] = []
+    voxel_mm3 = float(np.prod(content.case.spacing_mm))
+    rows: list[_SheetRow] = []
     for lesion in range(1, int(numbers.max()) + 1):
         inside = numbers == lesion
         height = int(inside.sum(axis=(1, 2)).argmax())
         if all(row.height != height for row in rows):
             words = f"lesion {lesion}: {inside.sum() * voxel_mm3:.0f} mm³, p {probability[inside].mean():.2f}"
-            rows.append(_Row(height, lesion, f"slice {height + 1} · {words}"))
+            rows.append(_SheetRow(height, lesion, f"slice {height + 1} · {words}"))
         if len(rows) == ROWS:
             break
     if rows:
         return rows
     height = int(probability.max(axis=(1, 2)).argmax()) if probability.any() else len(probability) // 2
-    return [_Row(height, 0, f"slice {height + 1} · no lesion; highest p {float(probability.max()):.2f}")]
+    return [_SheetRow(height, 0, f"slice {height + 1} · no lesion; highest p {float(probability.max()):.2f}")]
 
 
 def _draw_row(
-    line: "Sequence[Axes]", row: _Row, views: dict[str, NDArray[Any]], visits: list[str], shown: Shown
+    line: "Sequence[Axes]", row: _SheetRow, views: dict[str, NDArray[Any]], visits: list[str], content: SheetContent
 ) -> None:
     planes = {key: view[row.height] for key, view in views.items()}
     brain = planes["brain"]
-    mm = plane_spacing_mm(shown.case.affine)
+    mm = plane_spacing_mm(content.case.affine)
     middle = planes["numbers"] == row.lesion if row.lesion else planes["probability"] >= planes["probability"].max()
     whole, close = (
         around(np.asarray(views["brain"].any(axis=0), dtype=np.bool_), mm),
@@ -221,11 +221,11 @@ def _write_heads(figure: "Figure", line: "Sequence[Axes]", visits: list[str]) ->
 def _explain(figure: "Figure", last: "Axes", has_reference: bool, height: float) -> None:
     from matplotlib.patches import Patch
 
-    keys = [Patch(facecolor=TRUE_POSITIVE, label="found (true positive)" if has_reference else "predicted")]
+    keys = [Patch(facecolor=TRUE_POSITIVE, label="true positive" if has_reference else "predicted")]
     if has_reference:
         keys += [
-            Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false alarm (false positive)"),
-            Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="missed (false negative)"),
+            Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false positive"),
+            Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="false negative"),
         ]
     place = (0.035, 0.16 / height)
     figure.legend(handles=keys, loc="lower left", bbox_to_anchor=place, ncols=3, fontsize=6.5, frameon=False)

@@ -1,4 +1,4 @@
-"""One case after the other: read, prepare, predict, write; what is there already is not done again."""
+"""Predict one case after the other: read, prepare, predict, write. A case that is there already is not done again."""
 
 import json
 import time
@@ -8,228 +8,179 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lesionloss.core.errors import LesionLossError, UsageError
-from lesionloss.core.files import sha256_of, write_text
-from lesionloss.core.version import __version__
-from lesionloss.data.nifti import write_volume
-from lesionloss.inference import lesion_mask, lesion_probability
-from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in, write_lesions
-from lesionloss.inference.predict.output_names import Places, bids_places, describe_dataset, plain_places
-from lesionloss.inference.predict.predict_inputs import Source
-from lesionloss.inference.predict.probabilities import Asked, predict_ready
-from lesionloss.inference.predict.replay_preparation import Ready, make_ready
+from lesionloss.core.files import sha256_of
+from lesionloss.inference import lesion_probability
+from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
+from lesionloss.inference.predict.output_files import (
+    OutputFiles,
+    bids_output_files,
+    describe_dataset,
+    plain_output_files,
+)
+from lesionloss.inference.predict.predict_in_memory import PredictSettings, predict_ready
+from lesionloss.inference.predict.predict_inputs import CaseSource
+from lesionloss.inference.predict.replay_preparation import make_ready
+from lesionloss.inference.predict.write_results import (
+    LesionRule,
+    count_sentence,
+    write_picture,
+    write_record,
+    write_results,
+)
 from lesionloss.networks.bundle import Bundle
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Done:
-    """A case that was predicted: where it is, what was found, how (empty where it was there already), remarks on it."""
+class PredictedCase:
+    """The results of a case.
+
+    Args:
+        name: Of the case.
+        files: Where the results are.
+        lesions: Those that were found, the largest first.
+        count: How many, and their volume, as text.
+        mode: The inference mode, why it was chosen, and its memory, as text; empty for a case that was there already.
+        notes: What somebody who looks at the results should know, one line each.
+        seconds: From reading to writing.
+    """
 
     name: str
-    places: Places
+    files: OutputFiles
     lesions: tuple[FoundLesion, ...]
-    found: str
-    how: str
+    count: str
+    mode: str
     notes: tuple[str, ...]
     seconds: float
 
 
-def predict_sources(
+def predict_cases(
     bundle: Bundle,
-    sources: Sequence[Source],
+    sources: Sequence[CaseSource],
     out: Path,
-    asked: Asked,
+    settings: PredictSettings,
     *,
     folder_each: bool,
     bids: bool = False,
     progress: Progress | None = None,
-) -> tuple[list[Done], list[str]]:
-    """Predict all cases under `out`; gives what was done and a line for each failure, which does not stop the others.
+) -> tuple[list[PredictedCase], list[str]]:
+    """Predict all cases.
 
-    Raises UsageError if two cases would get the same names, or something is in the way and `force` is not asked for.
+    Args:
+        bundle: The trained network with its record.
+        sources: The cases.
+        out: Folder for the results.
+        settings: Threshold, inference mode and so on.
+        folder_each: Whether each case gets a folder of its own in `out`.
+        bids: Whether the results get names of BIDS derivatives instead.
+        progress: Called after each case with its name, its number from 1 on, and the number of all.
+
+    Returns:
+        The predicted cases, and a line for each that failed; one that fails does not stop the others.
+
+    Raises:
+        UsageError: if two cases would get the same names, or other files are in the way and `force` is not set.
+        LesionLossError: that of the case, if there is only one.
     """
-    places = [_places(source, out, folder_each, bids) for source in sources]
-    _check_distinct(sources, places)
+    outputs = [_output_files(source, out, folder_each, bids) for source in sources]
+    _check_distinct(sources, outputs)
     if bids:
         describe_dataset(out)
-    bundle.network.to(asked.device)
-    done: list[Done] = []
+    bundle.network.to(settings.device)
+    predicted: list[PredictedCase] = []
     failures: list[str] = []
-    for number, (source, place) in enumerate(zip(sources, places, strict=True), start=1):
+    for number, (source, files) in enumerate(zip(sources, outputs, strict=True), start=1):
         try:
-            done.append(predict_case(bundle, source, place, asked))
+            predicted.append(predict_case(bundle, source, files, settings))
         except LesionLossError as error:
             if len(sources) == 1:
                 raise
             failures.append(str(error) if source.name in str(error) else f"{source.name}: {error}")
         if progress is not None:
             progress(source.name, number, len(sources))
-    return done, failures
+    return predicted, failures
 
 
-def _places(source: Source, out: Path, folder_each: bool, bids: bool) -> Places:
+def _output_files(source: CaseSource, out: Path, folder_each: bool, bids: bool) -> OutputFiles:
     if bids:
-        return bids_places(out, source.patient, source.session)
-    return plain_places(out / source.name if folder_each else out)
+        return bids_output_files(out, source.patient, source.session)
+    return plain_output_files(out / source.name if folder_each else out)
 
 
-def _check_distinct(sources: Sequence[Source], places: Sequence[Places]) -> None:
+def _check_distinct(sources: Sequence[CaseSource], outputs: Sequence[OutputFiles]) -> None:
     owners: dict[Path, str] = {}
-    for source, place in zip(sources, places, strict=True):
-        if place.mask in owners:
+    for source, files in zip(sources, outputs, strict=True):
+        if files.mask in owners:
             raise UsageError(
-                f"{owners[place.mask]} and {source.name} would both be written to {place.mask}; predict them apart"
+                f"{owners[files.mask]} and {source.name} would both be written to {files.mask}; predict them separately"
             )
-        owners[place.mask] = source.name
+        owners[files.mask] = source.name
 
 
-def predict_case(bundle: Bundle, source: Source, places: Places, asked: Asked) -> Done:
+def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, settings: PredictSettings) -> PredictedCase:
     """Predict one case and write its files, the record last. A case with the same record is not done again.
 
-    Raises DataError for files that can't be used, UsageError where other results are in the way.
+    Raises:
+        DataError: for files that can't be used.
+        UsageError: where other results are in the way and `force` is not set.
     """
     begun = time.perf_counter()
-    made_from = _made_from(bundle, source, asked)
-    if _there_already(places, made_from, asked.force):
-        return Done(source.name, places, (), "", "", ("there already, from the same files and settings",), 0.0)
-    ready = make_ready(source, bundle.record, asked.register)
-    probabilities, choice = predict_ready(bundle, ready, asked)
-    home = np.stack([ready.home(part) for part in probabilities])
-    voxel_mm3 = _voxel_mm3(ready)
-    mask = _mask(home, made_from, voxel_mm3)
+    inputs = _inputs(bundle, source, settings)
+    if not settings.force and _is_done(files, inputs):
+        return PredictedCase(source.name, files, (), "", "", ("there already, from the same files and settings",), 0.0)
+    rule = LesionRule(inputs["threshold"], inputs["min_volume_mm3"], settings.connectivity)
+    ready = make_ready(source, bundle.record, settings.register)
+    probabilities, chosen = predict_ready(bundle, ready, settings)
+    own = np.stack([ready.on_own_grid(part) for part in probabilities])
+    mask = rule.mask(own, ready.voxel_mm3)
     lesions = find_lesions_in(
         mask,
-        lesion_probability(home),
+        lesion_probability(own),
         ready.affine,
         bundle.record.classes,
-        voxel_mm3=voxel_mm3,
-        connectivity=asked.connectivity,
+        voxel_mm3=ready.voxel_mm3,
+        connectivity=rule.connectivity,
     )
-    _write(places, ready, home, mask, lesions, bundle.record.classes)
-    _draw(places, ready, probabilities, made_from, found_words(lesions, _is_pair(ready)))
+    count = count_sentence(lesions, ready.is_pair)
+    write_results(files, ready, own, mask, lesions, bundle.record.classes)
+    write_picture(files.sheet, ready, probabilities, rule, f"{ready.case.name}: {count}", bundle.record.network)
     seconds = time.perf_counter() - begun
-    record = made_from | {
-        "lesionloss": __version__,
-        "way": str(choice.way),
-        "reason": choice.reason,
-        "lesions": len(lesions),
-        "volume_mm3": round(sum(lesion.volume_mm3 for lesion in lesions), 3),
-        "notes": list(ready.notes),
-        "preparation": dict(ready.steps),
-        "seconds": round(seconds, 2),
-        "licence": bundle.record.licence,
-        "data_note": bundle.record.data_note,
-        "not_a_medical_device": True,
-    }
-    write_text(places.record, json.dumps(record, indent=1) + "\n")
-    found = found_words(lesions, _is_pair(ready))
-    return Done(source.name, places, tuple(lesions), found, str(choice), ready.notes, seconds)
+    write_record(files.record, inputs, bundle.record, ready, chosen, lesions, seconds)
+    return PredictedCase(source.name, files, tuple(lesions), count, str(chosen), ready.notes, seconds)
 
 
-def _is_pair(ready: Ready) -> bool:
-    return any(name.startswith("baseline") for name in ready.case.channels)
-
-
-def _made_from(bundle: Bundle, source: Source, asked: Asked) -> dict[str, Any]:
+def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> dict[str, Any]:
     """Everything that determines the result, as plain values."""
     record = bundle.record
     return {
         "model": {"network": record.network, "weights_sha256": record.weights_sha256},
         "files": [[path.name, sha256_of(path)] for path in source.paths() if path.is_file()],
-        "threshold": record.threshold if asked.threshold is None else asked.threshold,
-        "min_volume_mm3": record.min_volume_mm3 if asked.min_volume_mm3 is None else asked.min_volume_mm3,
-        "connectivity": asked.connectivity,
-        "register": asked.register,
-        "asked_way": "" if asked.way is None else str(asked.way),
-        "mirrored": list(asked.mirrored),
-        "precision": asked.precision,
+        "threshold": record.threshold if settings.threshold is None else settings.threshold,
+        "min_volume_mm3": record.min_volume_mm3 if settings.min_volume_mm3 is None else settings.min_volume_mm3,
+        "connectivity": settings.connectivity,
+        "register": settings.register,
+        "requested_mode": "" if settings.mode is None else str(settings.mode),
+        "mirrored": list(settings.mirrored),
+        "precision": settings.precision,
     }
 
 
-def _there_already(places: Places, made_from: dict[str, Any], force: bool) -> bool:
-    """True where the very results exist. Raises UsageError where other files are in the way."""
-    if force:
-        return False
+def _is_done(files: OutputFiles, inputs: dict[str, Any]) -> bool:
+    """True where the same results exist. Raises UsageError where other files are in the way."""
     try:
-        stored = json.loads(places.record.read_text(encoding="utf-8"))
+        stored = json.loads(files.record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         stored = None
-    same = isinstance(stored, dict) and all(stored.get(key) == value for key, value in made_from.items())
-    if same and all(path.is_file() for path in places.all()):
+    same = isinstance(stored, dict) and all(stored.get(key) == value for key, value in inputs.items())
+    if same and all(path.is_file() for path in files.all()):
         return True
-    in_the_way = [path for path in places.all() if path.exists()]
+    in_the_way = [path for path in files.all() if path.exists()]
     if in_the_way:
-        raise UsageError(f"{in_the_way[0]} exists, made otherwise; choose another --out or add --force to replace it")
+        raise UsageError(
+            f"{in_the_way[0]} exists, made from other files or settings; choose another --out, or add --force to "
+            "replace it"
+        )
     return False
-
-
-def _voxel_mm3(ready: Ready) -> float:
-    axes = len(ready.shape)
-    if axes == 3:
-        return abs(float(np.linalg.det(ready.affine[:3, :3])))
-    return float(np.prod(np.linalg.norm(ready.affine[:3, :axes], axis=0)))
-
-
-def _write(
-    places: Places,
-    ready: Ready,
-    home: NDArray[np.float32],
-    mask: NDArray[np.uint8],
-    lesions: Sequence[FoundLesion],
-    classes: Sequence[str],
-) -> None:
-    """The mask, the probability of any lesion, that of each class where there are several, and the table."""
-    places.record.unlink(missing_ok=True)
-    write_volume(places.mask, _volume(mask), ready.affine)
-    write_volume(places.probability, _volume(lesion_probability(home)), ready.affine)
-    for kind, part in zip(classes, home, strict=True):
-        if len(classes) > 1:
-            write_volume(places.probability_of(kind), _volume(part), ready.affine)
-    write_lesions(places.lesions, lesions)
-
-
-def _volume(array: NDArray[Any]) -> NDArray[Any]:
-    return array if array.ndim == 3 else array[..., None]
-
-
-def _draw(
-    places: Places, ready: Ready, probabilities: NDArray[np.float32], made_from: dict[str, Any], found: str
-) -> None:
-    from lesionloss.inference.predict.picture_sheet import Shown, save_sheet
-
-    mask = _mask(probabilities, made_from, float(np.prod(ready.case.spacing_mm)))
-    smallest = made_from["min_volume_mm3"]
-    rule = f"probability above {made_from['threshold']:g}" + (f", more than {smallest:g} mm³" if smallest else "")
-    shown = Shown(
-        case=ready.case,
-        mask=mask,
-        probability=lesion_probability(probabilities),
-        title=f"{ready.case.name}: {found}",
-        subtitle=f"{made_from['model']['network']}; {rule}",
-        has_reference=ready.has_reference,
-        connectivity=made_from["connectivity"],
-    )
-    save_sheet(places.sheet, shown)
-
-
-def _mask(probabilities: NDArray[np.float32], made_from: dict[str, Any], voxel_mm3: float) -> NDArray[np.uint8]:
-    return lesion_mask(
-        probabilities,
-        threshold=made_from["threshold"],
-        min_volume_mm3=made_from["min_volume_mm3"],
-        connectivity=made_from["connectivity"],
-        voxel_mm3=voxel_mm3,
-    )
-
-
-def found_words(lesions: Sequence[FoundLesion], new: bool) -> str:
-    """`3 new lesions, 412 mm³`; `new` where there were two visits."""
-    kind = "new lesion" if new else "lesion"
-    if not lesions:
-        return f"no {kind}"
-    volume = sum(lesion.volume_mm3 for lesion in lesions)
-    return f"{len(lesions)} {kind}{'s' if len(lesions) > 1 else ''}, {volume:.0f} mm³"

@@ -1,4 +1,4 @@
-"""What can be predicted: raw visits, a dataset's folder, cases that were prepared before. Nothing is read here yet."""
+"""What can be predicted: raw visits, a dataset's folder, cases that were prepared before. No image is read here."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _RAW = Layout(
 
 
 @dataclass(frozen=True)
-class Source:
+class CaseSource:
     """One case: either raw `files` of a `cohort`, or the file of a `prepared` case."""
 
     name: str
@@ -40,10 +40,16 @@ class Source:
         return images if self.files.brain is None else (*images, self.files.brain)
 
 
-def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: Path | None = None) -> Source:
-    """A case from the files of its visits: one contrast each or several in the model's order; baseline may be empty.
+def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: Path | None = None) -> CaseSource:
+    """A case from the files of its visits.
 
-    Raises UsageError if the visits have different numbers of contrasts.
+    Args:
+        baseline: Files of the first visit, one for each contrast in the model's order; may be empty.
+        followup: The same for the second visit, or the only one.
+        brain: A brain mask on the visits' grid.
+
+    Raises:
+        UsageError: if the second visit is missing, or the visits have different numbers of contrasts.
     """
     if not followup:
         raise UsageError("--followup is missing; give the file of the second visit (or of the only one)")
@@ -56,22 +62,27 @@ def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: P
     name = subject or _stem(followup[0])
     files = CaseFiles(name, name, visits, reference=None, brain=brain)
     cohort = Cohort(_RAW, _RAW.targets[0], followup[0].parent, (files,), ())
-    return Source(name, name, session, cohort, files)
+    return CaseSource(name, name, session, cohort, files)
 
 
-def sources_in(place: str) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+def sources_in(place: str) -> tuple[tuple[CaseSource, ...], tuple[str, ...]]:
     """The cases of a dataset's folder (`PATH` or `layout:PATH`), of a folder of prepared cases, or of one .npz file.
 
-    Also gives a line for each patient left out. Raises as `open_cohort` and `load_index` do.
+    Returns:
+        The cases, and a line for each patient that was left out.
+
+    Raises:
+        UsageError: for a file that is not there, and as `open_cohort` does.
+        DataError: as `load_index` does.
     """
     path = Path(place).expanduser()
     if path.suffix == ".npz":
         if not path.is_file():
             raise UsageError(f"{path}: no such prepared case; name the file or a folder of images")
-        return (Source(path.stem, path.stem, prepared=path),), ()
+        return (CaseSource(path.stem, path.stem, prepared=path),), ()
     if (path / INDEX).is_file():
         entries = load_index(path).cases
-        found = tuple(Source(entry.name, entry.patient, prepared=path / f"{entry.name}.npz") for entry in entries)
+        found = tuple(CaseSource(entry.name, entry.patient, prepared=path / f"{entry.name}.npz") for entry in entries)
         return found, ()
     cohort = open_cohort(place)
     left_out = tuple(f"left out: {case.name}: {case.reason}" for case in cohort.incomplete)
@@ -79,8 +90,8 @@ def sources_in(place: str) -> tuple[tuple[Source, ...], tuple[str, ...]]:
     return tuple(sources), left_out
 
 
-def _of_cohort(cohort: Cohort, files: CaseFiles) -> Source:
-    return Source(files.name, files.patient, _bids_part("ses", files.visits[-1][0]), cohort, files)
+def _of_cohort(cohort: Cohort, files: CaseFiles) -> CaseSource:
+    return CaseSource(files.name, files.patient, _bids_part("ses", files.visits[-1][0]), cohort, files)
 
 
 def _bids_part(key: str, path: Path) -> str:

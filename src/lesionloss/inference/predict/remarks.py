@@ -1,4 +1,4 @@
-"""What somebody who looks at a prediction should know about how its images were prepared, one line each."""
+"""Remarks on how the images of a prediction were prepared, for those who look at it, one line each."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,7 +14,7 @@ OTHER_SPACING = 1.25  # times the edge that a model was trained on
 
 
 def of_steps(work: PreparationState, why_registered: str) -> Iterator[str]:
-    """Registration, bias fields, a made-up brain mask, resampling: whatever changed what is seen."""
+    """Registration, bias fields, a simple brain mask, resampling: what changed the images."""
     done = work.record
     if "register" in done:
         found = done["register"]
@@ -28,10 +28,10 @@ def of_steps(work: PreparationState, why_registered: str) -> Iterator[str]:
     if "n4" in done:
         yield "bias fields removed (N4)"
     if done.get("brain", {}).get("from") == "threshold":
-        yield "no brain mask given: a simple one was made from the images; a real one (--brain) is better"
+        yield "no brain mask given: a simple one was computed from the images; a better one can be given with --brain"
     if "resample" in done:
         edges = " x ".join(f"{edge:g}" for edge in done["resample"]["to_mm"])
-        yield f"predicted on voxels of {edges} mm, as the model was trained; results are in the follow-up's own"
+        yield f"predicted on voxels of {edges} mm, as the model was trained; results are in the follow-up's own grid"
 
 
 def of_grid(case: PreparedCase, training: Mapping[str, Any]) -> Iterator[str]:
@@ -61,7 +61,9 @@ def of_prepared(record: Mapping[str, Any], recipe: PreparationRecipe) -> tuple[s
     differ = sorted(key for key in {*made, *wanted} - {"crop"} if made.get(key) != wanted.get(key))
     if not differ:
         return ()
-    return (f"prepared otherwise than the model's training cases: {', '.join(differ)} differ; expect worse results",)
+    return (
+        f"prepared in another way than the model's training cases: {', '.join(differ)} differ; expect worse results",
+    )
 
 
 def _lines(axes: str) -> list[str]:

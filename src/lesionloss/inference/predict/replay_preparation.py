@@ -1,4 +1,4 @@
-"""The stored preparation replayed on a new case. The only module that knows how visits come onto one grid."""
+"""Replay the stored preparation on a new case; the only module that knows how visits are brought to one grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,22 @@ from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe, 
 from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, to_original_grid
 from lesionloss.data.volume import Affine
-from lesionloss.inference.predict.predict_inputs import Source
+from lesionloss.inference.predict.predict_inputs import CaseSource
 from lesionloss.inference.predict.remarks import of_grid, of_prepared, of_steps
 from lesionloss.networks.bundle import BundleRecord
 
 
 @dataclass(frozen=True, eq=False)
-class Ready:
-    """A prepared case, and the grid of its follow-up, where results go.
+class ReadyCase:
+    """A prepared case, and the follow-up's own grid, on which results are written.
 
-    `steps` says what each step of the preparation did, `notes` what somebody who looks at the result should know.
+    Args:
+        case: The prepared case.
+        shape: Of the follow-up's own grid.
+        affine: Of the same grid, from voxel indices to mm.
+        has_reference: Whether the case has a reference mask.
+        steps: What each step of the preparation did.
+        notes: What somebody who looks at the result should know, one line each.
     """
 
     case: PreparedCase
@@ -35,17 +41,35 @@ class Ready:
     steps: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
-    def home(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array (*space) on the case's grid, on that of the follow-up."""
+    def on_own_grid(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (*space) of the case's grid, on the follow-up's own."""
         return to_original_grid(array, self.case)
 
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel of the follow-up's own grid in mm3 (area in mm2 in 2-D)."""
+        axes = len(self.shape)
+        if axes == 3:
+            return abs(float(np.linalg.det(self.affine[:3, :3])))
+        return float(np.prod(np.linalg.norm(self.affine[:3, :axes], axis=0)))
 
-def make_ready(source: Source, record: BundleRecord, register: bool | None = None) -> Ready:
+    @property
+    def is_pair(self) -> bool:
+        """Whether the case has two visits."""
+        return any(name.startswith("baseline") for name in self.case.channels)
+
+
+def make_ready(source: CaseSource, record: BundleRecord, register: bool | None = None) -> ReadyCase:
     """Read a case and prepare it as the model's training cases were.
 
-    Visits on different grids are registered, the baseline to the follow-up; `register` True does so on one grid too,
-    False never. Raises DataError for files that can't be believed, settings of preparation that are not known here, and
-    channels other than the model's.
+    Args:
+        source: The case.
+        record: Of the model.
+        register: Whether the baseline is registered to the follow-up; None: where their grids differ.
+
+    Raises:
+        DataError: for files that are invalid, a preparation that this version does not know, and other channels than
+            the model's.
     """
     recipe = recipe_of(record.preparation)
     ready = _loaded(source, recipe) if source.prepared is not None else _prepared(source, recipe, record, register)
@@ -60,7 +84,8 @@ def make_ready(source: Source, record: BundleRecord, register: bool | None = Non
 def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
     """The steps that a bundle's `preparation` names; with a margin alone (or nothing) the usual ones.
 
-    Raises DataError for settings that this version does not know.
+    Raises:
+        DataError: for settings that this version does not know.
     """
     plain = set(stored) <= {"margin_voxels"}
     settings = {"crop": stored} if plain and stored else stored
@@ -73,7 +98,7 @@ def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
         ) from error
 
 
-def _prepared(source: Source, recipe: PreparationRecipe, record: BundleRecord, register: bool | None) -> Ready:
+def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecord, register: bool | None) -> ReadyCase:
     assert source.cohort is not None
     assert source.files is not None
     of_nifti = source.cohort.layout.read is None
@@ -89,7 +114,7 @@ def _prepared(source: Source, recipe: PreparationRecipe, record: BundleRecord, r
     affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
     shape = case.original_shape if case.origin is None else case.origin.shape
     notes = (*of_steps(work, why), *of_grid(case, record.training))
-    return Ready(case, shape, affine, reading.subject.reference is not None, work.record, notes)
+    return ReadyCase(case, shape, affine, reading.subject.reference is not None, work.record, notes)
 
 
 def _registration(
@@ -101,7 +126,7 @@ def _registration(
     if "register" in recipe.steps:
         return recipe.register_, "as the model's training cases were"
     if asked:
-        return RegisterSettings(to="followup"), "as asked"
+        return RegisterSettings(to="followup"), "as requested"
     if on_one_grid(files):
         return None, ""
     return RegisterSettings(to="followup"), "their grids differ"
@@ -115,16 +140,16 @@ def _affine_in(path: Path) -> Affine:
     return np.asarray(image.affine, dtype=np.float64)
 
 
-def _loaded(source: Source, recipe: PreparationRecipe) -> Ready:
+def _loaded(source: CaseSource, recipe: PreparationRecipe) -> ReadyCase:
     assert source.prepared is not None
     path = Path(source.prepared)
     case = load_prepared(path)
     notes = of_prepared(load_record(path), recipe)
     if case.origin is not None:
-        return Ready(case, case.origin.shape, case.origin.affine, bool(case.reference.any()), {}, notes)
+        return ReadyCase(case, case.origin.shape, case.origin.affine, bool(case.reference.any()), {}, notes)
     affine = case.affine.copy()
     affine[:3, 3] -= case.affine[:3, : len(case.offset)] @ np.array(case.offset, dtype=np.float64)
-    return Ready(case, case.original_shape, affine, bool(case.reference.any()), {}, notes)
+    return ReadyCase(case, case.original_shape, affine, bool(case.reference.any()), {}, notes)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image
     k: percent of the valid voxels that count
     Limits: k=100 is cross_entropy.
-    Empty: an ordinary image, all of it background.
+    Empty: no special case for images without lesions.
     Released: other code ranks the voxels of the whole batch together, lets masked voxels into the percentage, and
         gives NaN when the number of voxels rounds to 0.
     Example: topk_cross_entropy(k=10)
@@ -82,13 +82,13 @@ def _largest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
 
 @loss("topk_dice", source="Hosseini 2025, eq. 2-7")
 def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
-    """Top-k Dice: squared Dice that forgets the lesion voxels which are found most easily.
+    """Top-k Dice: squared Dice that ignores the easiest foreground voxels.
 
     Formula: squared Dice over all voxels but the easiest: of the N_c voxels of a class the ⌈k N_c / 100⌉ with the
         lowest p stay
     k: percent of the voxels of a class that stay (K in the paper: 50, for MS lesions 30)
     Limits: k=100 is dice(squared=True).
-    Empty: finding nothing costs 0, a false alarm about 1.
+    Empty: 0 for an empty prediction, about 1 with false positives.
     Released: there is no released code. As printed, K=100 is undefined and one voxel more than meant stays; ties
         are broken by order here.
     Example: topk_dice(k=30)

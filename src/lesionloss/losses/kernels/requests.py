@@ -205,17 +205,21 @@ class ClassCounts:
     def gradient(self, part: Part, grads: Grads) -> Tensor:
         """See above: p_c (A_c - Σ_k A_k p_k), where A_c is the derivative by p_c with the others held."""
         every, gradient = [_or_zeros(grad, part.wrong) for grad in grads], torch.empty_like(part.wrong)
+        tp, fp, fn, tn = (grad[:, :, None] for grad in every)
         for wrong, out in _pieces(part.wrong, gradient):
-            self._write_background(wrong, out, *(grad[:, :, None] for grad in every))
+            self._write_background(wrong, out, tp, fp, fn, None if grads[3] is None else tn)
         return part.lesions.put(gradient, self._of_lesions(part, every))
 
-    def _write_background(self, wrong: Tensor, out: Tensor, tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> None:
+    def _write_background(
+        self, wrong: Tensor, out: Tensor, tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor | None
+    ) -> None:
         q, p, s = wrong[:, :1], wrong[:, 1:], self.sharpen
         if s == 1:
-            slopes, of_background = (fp - tn)[:, 1:], (tp - fn)[:, :1]
+            slopes, of_background = (fp if tn is None else fp - tn)[:, 1:], (tp - fn)[:, :1]
             common = torch.bmm(slopes.transpose(1, 2), p)
         else:
-            slopes = torch.mul(_raised(p, s - 1), s * fp[:, 1:], out=out[:, 1:]).sub_(tn[:, 1:])
+            slopes = torch.mul(_raised(p, s - 1), s * fp[:, 1:], out=out[:, 1:])
+            slopes = slopes if tn is None else slopes.sub_(tn[:, 1:])
             of_background = tp[:, :1] - s * fn[:, :1] * _raised(q, s - 1)
             common = (slopes * p).sum(1, keepdim=True)
         right = 1 - q

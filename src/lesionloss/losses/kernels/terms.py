@@ -1,4 +1,4 @@
-"""Terms: functions of one voxel's cross-entropy. Each knows its value and its slope d term / d ce."""
+"""Terms: functions of the cross-entropy of one voxel. Each has a value and a slope, d term / d ce."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,19 +10,23 @@ from torch import Tensor
 class Term(Protocol):
     """ce = -log p of the true class and q = 1 - p have the same shape; value and slope are elementwise."""
 
-    def value(self, ce: Tensor, q: Tensor) -> Tensor: ...
+    def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        """The term of each voxel."""
 
-    def slope(self, ce: Tensor, q: Tensor) -> Tensor: ...
+    def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        """Its derivative by ce; q is a function of ce."""
 
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """ce itself."""
+    """The cross-entropy itself."""
 
     def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
         return ce
 
     def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
         return torch.ones_like(ce)
 
 
@@ -32,14 +36,16 @@ SMALLEST_WRONG = 1e-30  # the same for one voxel, where the cross-entropy itself
 
 @dataclass(frozen=True)
 class Focal:
-    """q^gamma · ce (Lin 2017)."""
+    """Focal term q^gamma · ce (Lin 2017)."""
 
     gamma: float
 
     def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
         return ce if self.gamma == 0 else self._base(q).pow(self.gamma) * ce
 
     def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
         if self.gamma == 0:
             return torch.ones_like(ce)
         base = self._base(q)
@@ -57,6 +63,7 @@ class Tail:
     gamma: int
 
     def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
         if self.gamma == 1:
             return ce
         closed = ce - sum((q.pow(j) / j for j in range(2, self.gamma)), start=q)
@@ -64,10 +71,11 @@ class Tail:
         return torch.where(q < junction, self._series(q, terms), closed)
 
     def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
         return torch.ones_like(ce) if self.gamma == 1 else q.pow(self.gamma - 1)
 
     def series(self, dtype: torch.dtype) -> tuple[float, int]:
-        """Below which q the series is used, because the closed form has lost its digits, and with how many terms.
+        """The q below which the series is used, because the closed form has lost its digits, and its number of terms.
 
         The closed form is off by gamma q^(1 - gamma) roundings, the series by its first missing term, relatively.
         """

@@ -9,43 +9,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.components import Integers, VoxelRuns, components_of_runs, find_runs, overlapping_pairs
 from lesionloss.metrics.array_checks import Mask
-from lesionloss.metrics.run_lengths import Runs, components, find_runs, meeting
-
-Integers = NDArray[np.int64]
-
-# Along how many axes a neighbour may differ; a 2-D image has none that differs along three, so 18 and 26 agree there.
-REACH = {6: 1, 18: 2, 26: 3}
 
 # A header holds its spacing in float32: three voxels of 1.0000001 mm3 are no more than 3 mm3.
 HEADER_ROUNDING = 1 + 1e-6
 
 
 @dataclass(frozen=True)
-class Lesions:
+class LesionComponents:
     """The components kept from one mask.
 
     `labels`: for each run of foreground, 1 for the largest lesion, 0 for components that were too small, shape
     (runs,); `sizes`: voxels of each lesion, largest first.
     """
 
-    runs: Runs
+    runs: VoxelRuns
     labels: Integers
     sizes: Integers
 
 
 @dataclass(frozen=True)
-class Overlap:
+class LesionOverlap:
     """Voxels shared by reference lesion i and predicted lesion j in `table[i, j]`, shape (R, P), and all sizes."""
 
     table: Integers
     ref_sizes: Integers
     pred_sizes: Integers
 
-    def swapped(self) -> "Overlap":
+    def swapped(self) -> "LesionOverlap":
         """The same with the roles of prediction and reference exchanged."""
-        return Overlap(self.table.T, self.pred_sizes, self.ref_sizes)
+        return LesionOverlap(self.table.T, self.pred_sizes, self.ref_sizes)
 
 
 @dataclass(frozen=True)
@@ -69,31 +63,38 @@ def fewest_voxels(min_volume_mm3: float, voxel_mm3: float) -> int:
     return math.floor(min_volume_mm3 / voxel_mm3 * HEADER_ROUNDING) + 1
 
 
-def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> Lesions:
-    """Components of at least `min_voxels`, largest first. `connectivity`: 6, 18 or 26 neighbours. Raises UsageError."""
-    if connectivity not in REACH:
-        raise UsageError(f"connectivity: expected 6, 18 or 26, got {connectivity}")
+def find_lesions(mask: Mask, connectivity: int, min_voxels: int) -> LesionComponents:
+    """Find the lesions of a mask: its connected components, the largest first.
+
+    Args:
+        mask: `*space`, 2-D or 3-D.
+        connectivity: 6, 18 or 26 neighbours.
+        min_voxels: Components with fewer voxels are left out.
+
+    Raises:
+        UsageError: for another connectivity.
+    """
     runs = find_runs(mask)
-    found = components(runs, REACH[connectivity])
+    found = components_of_runs(runs, connectivity)
     sizes = np.bincount(found, weights=runs.sizes).astype(np.int64)
     order = np.argsort(-sizes, kind="stable")
     order = order[: np.count_nonzero(sizes >= min_voxels)]
     rank = np.zeros(sizes.shape, dtype=np.int64)
     rank[order] = np.arange(1, order.size + 1)
-    return Lesions(runs, rank[found], sizes[order])
+    return LesionComponents(runs, rank[found], sizes[order])
 
 
-def overlap(pred: Lesions, ref: Lesions) -> Overlap:
+def overlap(pred: LesionComponents, ref: LesionComponents) -> LesionOverlap:
     """How the lesions of two masks on one grid overlap; all other voxels are background to it."""
     p, r = pred.runs, ref.runs
-    in_pred, in_ref = meeting(p.first, p.last, r.first, r.last)
+    in_pred, in_ref = overlapping_pairs(p.first, p.last, r.first, r.last)
     shared = np.minimum(p.last[in_pred], r.last[in_ref]) - np.maximum(p.first[in_pred], r.first[in_ref]) + 1
     pred_label, ref_label = pred.labels[in_pred], ref.labels[in_ref]
     kept = (pred_label > 0) & (ref_label > 0)
     count = pred.sizes.size
     pairs = (ref_label[kept] - 1) * count + pred_label[kept] - 1
     table = np.bincount(pairs, weights=shared[kept], minlength=ref.sizes.size * count)
-    return Overlap(table.reshape(ref.sizes.size, count).astype(np.int64), ref.sizes, pred.sizes)
+    return LesionOverlap(table.reshape(ref.sizes.size, count).astype(np.int64), ref.sizes, pred.sizes)
 
 
 def _enough_inside(row: Integers, share_outside: NDArray[np.float64], rule: AnimaRule, bound: int) -> bool:
@@ -107,7 +108,7 @@ def _enough_inside(row: Integers, share_outside: NDArray[np.float64], rule: Anim
     return True
 
 
-def detected(overlap: Overlap, rule: AnimaRule) -> NDArray[np.bool_]:
+def detected(overlap: LesionOverlap, rule: AnimaRule) -> NDArray[np.bool_]:
     """Which reference lesions are found, shape (R,). For predicted lesions give `overlap.swapped()`."""
     share_outside = (overlap.pred_sizes - overlap.table.sum(axis=0)) / overlap.pred_sizes
     candidates = overlap.table.sum(axis=1) / overlap.ref_sizes > rule.covered
@@ -121,6 +122,6 @@ def detected(overlap: Overlap, rule: AnimaRule) -> NDArray[np.bool_]:
     )
 
 
-def touched(overlap: Overlap) -> NDArray[np.bool_]:
+def touched(overlap: LesionOverlap) -> NDArray[np.bool_]:
     """Which reference lesions share at least one voxel with a predicted lesion, shape (R,)."""
     return np.asarray(overlap.table.any(axis=1))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lesionloss.core.components import label_components
 from lesionloss.data.volume import Affine
 
 
@@ -40,8 +41,7 @@ def keep_lesions(
     result = after.copy()
     lesions, kept = 0, 0
     for number in classes_in(before):
-        components = lesion_components(before == number)
-        total = int(components.max())
+        components, total = label_components(before == number, 26)
         lesions += total
         where = np.argwhere(components)
         owner = components[tuple(where.T)]
@@ -52,7 +52,7 @@ def keep_lesions(
             order = np.linalg.norm(voxels - voxels.mean(0), axis=1).argsort(kind="stable")
             result[_free(result, landed[order], number, last)] = number
             kept += 1
-    now = sum(int(lesion_components(result == number).max()) for number in classes_in(result))
+    now = sum(label_components(result == number, 26)[1] for number in classes_in(result))
     return result, LesionCount(lesions, now, kept)
 
 
@@ -78,18 +78,3 @@ def classes_in(labels: npt.NDArray[np.uint8]) -> list[int]:
         The numbers in ascending order.
     """
     return [int(number) for number in np.flatnonzero(np.bincount(labels.ravel(), minlength=1)) if number]
-
-
-def lesion_components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint32]:
-    """Label the connected components of a mask; corners count as contact.
-
-    Args:
-        mask: Lesion voxels (*space), two or three axes.
-
-    Returns:
-        Component numbers (*space) from 1; 0 is background.
-    """
-    import cc3d
-
-    found = cc3d.connected_components(mask.astype(np.uint8), connectivity=26 if mask.ndim == 3 else 8)
-    return np.asarray(found, dtype=np.uint32)

@@ -13,8 +13,8 @@ BIDS_VERSION = "1.10.0"
 
 
 @dataclass(frozen=True)
-class Places:
-    """The files of one case; `record` is written last and says that the others are whole."""
+class OutputFiles:
+    """The files of one case; `record` is written last and says that the others are complete."""
 
     mask: Path
     probability: Path
@@ -23,6 +23,7 @@ class Places:
     record: Path
 
     def all(self) -> tuple[Path, ...]:
+        """All five."""
         return (self.mask, self.probability, self.lesions, self.sheet, self.record)
 
     def probability_of(self, kind: str) -> Path:
@@ -34,8 +35,9 @@ class Places:
         return self.probability.with_name(f"probability_{label}.nii.gz")
 
 
-def plain_places(folder: Path) -> Places:
-    return Places(
+def plain_output_files(folder: Path) -> OutputFiles:
+    """Plain names in a folder."""
+    return OutputFiles(
         mask=folder / "new_lesions.nii.gz",
         probability=folder / "probability.nii.gz",
         lesions=folder / "lesions.csv",
@@ -44,15 +46,19 @@ def plain_places(folder: Path) -> Places:
     )
 
 
-def bids_places(out: Path, patient: str, session: str) -> Places:
-    """Names of BIDS derivatives under `out`. Raises UsageError for a patient whose name holds no letter or digit."""
+def bids_output_files(out: Path, patient: str, session: str) -> OutputFiles:
+    """Names of BIDS derivatives under `out`.
+
+    Raises:
+        UsageError: for a patient whose name has no letter and no digit.
+    """
     subject, ses = (re.sub(r"[^A-Za-z0-9]", "", text.removeprefix("sub-")) for text in (patient, session))
     if not subject:
         raise UsageError(f"--bids needs patients named with letters or digits, got {patient!r}; rename the files")
     parts = [f"sub-{subject}", *([f"ses-{ses}"] if ses else [])]
     stem = out.joinpath(*parts, "anat") / "_".join(parts)
     named = f"{stem}_label-lesion_desc-new"
-    return Places(
+    return OutputFiles(
         mask=Path(f"{named}_mask.nii.gz"),
         probability=Path(f"{named}_probseg.nii.gz"),
         lesions=Path(f"{named}_lesions.tsv"),
@@ -62,7 +68,7 @@ def bids_places(out: Path, patient: str, session: str) -> Places:
 
 
 def describe_dataset(out: Path) -> None:
-    """The dataset_description.json of BIDS derivatives, unless there is one."""
+    """Write the dataset_description.json of BIDS derivatives, unless there is one."""
     path = out / "dataset_description.json"
     if not path.exists():
         record = {

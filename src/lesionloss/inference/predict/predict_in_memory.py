@@ -1,0 +1,123 @@
+"""The probabilities of a case, in the requested inference mode or in the fastest that turns out to fit the memory."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lesionloss.core.errors import UsageError
+from lesionloss.inference import (
+    Arithmetic,
+    ChosenMode,
+    InferenceMode,
+    SlidingWindow,
+    choose_inference_mode,
+    keep_memory_for,
+    predict_probabilities,
+)
+from lesionloss.inference.predict.replay_preparation import ReadyCase
+from lesionloss.networks.bundle import Bundle
+
+# After a mode ran out of memory, the next may need at most this share of what it was expected to need.
+NEXT_MODE_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How to predict.
+
+    Args:
+        threshold: A voxel is lesion where its probability is at least this; None: the model's.
+        min_volume_mm3: Lesions of this volume or less are left out; None: the model's.
+        connectivity: 6, 18 or 26 neighbours, which make one lesion.
+        mode: None: the fastest that fits the memory.
+        mirrored: Axes of space (0, 1, 2); the mean over all mirror images along them is taken.
+        register: Whether visits are registered; None: where their grids differ, or the model's training cases were.
+        precision: `float32`, or `bf16` inside the network.
+        device: Such as `cpu` or `cuda:0`.
+        force: Whether other results are replaced.
+    """
+
+    threshold: float | None = None
+    min_volume_mm3: float | None = None
+    connectivity: int = 6
+    mode: InferenceMode | None = None
+    mirrored: tuple[int, ...] = ()
+    register: bool | None = None
+    precision: str = "float32"
+    device: str = "cpu"
+    force: bool = False
+
+
+def own_sliding_window(bundle: Bundle) -> SlidingWindow:
+    """The sliding window with which a model was evaluated: as large as its training patches."""
+    axes = int(getattr(bundle.network, "axes", len(bundle.record.window)))
+    return SlidingWindow(bundle.record.window[:axes], overlap=bundle.record.overlap)
+
+
+def predict_ready(
+    bundle: Bundle, ready: ReadyCase, settings: PredictSettings
+) -> tuple[NDArray[np.float32], ChosenMode]:
+    """Predict a prepared case.
+
+    Returns:
+        Probabilities (L, *space) of the lesion classes on the case's grid, and the inference mode.
+
+    Raises:
+        DataError: for values that are not finite.
+        UsageError: if the requested mode, or every mode, needs more memory than there is.
+    """
+    shape = ready.case.image.shape
+    options: dict[str, Any] = {"mirrored": settings.mirrored, "arithmetic": Arithmetic(settings.precision)}
+    if settings.mode is not None:
+        chosen = ChosenMode(settings.mode, "as requested")
+    else:
+        chosen = _choose(bundle, shape, settings)
+        keep_memory_for(chosen, settings.device)
+    while True:
+        try:
+            found = predict_probabilities(bundle.network, ready.case, chosen.mode, device=settings.device, **options)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_memory(error):
+                raise
+            smaller = _smaller(bundle, shape, chosen, settings)
+            if smaller is None:
+                raise UsageError(
+                    f"{ready.case.name}: {chosen.mode} does not fit the memory of {settings.device}; choose a smaller "
+                    'window, e.g. --inference-mode "sliding_window(size=32, batch=1)", or --device cpu'
+                ) from error
+            chosen = smaller
+        else:
+            return found, chosen
+
+
+def _is_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "enough memory" in text
+    )
+
+
+def _smaller(
+    bundle: Bundle, shape: tuple[int, ...], chosen: ChosenMode, settings: PredictSettings
+) -> ChosenMode | None:
+    """The next mode with less memory; None where a mode was requested or there is none smaller."""
+    if settings.mode is not None or chosen.needed_bytes is None:
+        return None
+    smaller = _choose(bundle, shape, settings, round(NEXT_MODE_SHARE * chosen.needed_bytes))
+    return None if smaller.mode == chosen.mode else smaller
+
+
+def _choose(bundle: Bundle, shape: tuple[int, ...], settings: PredictSettings, free: int | None = None) -> ChosenMode:
+    record = bundle.record
+    return choose_inference_mode(
+        bundle.network,
+        shape,
+        window=record.window,
+        precision=settings.precision,
+        device=settings.device,
+        overlap=record.overlap,
+        free=free,
+    )

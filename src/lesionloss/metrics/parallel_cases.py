@@ -1,0 +1,80 @@
+"""Do the same for the files of every case, in several processes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
+from typing import Any, TypeVar
+
+from lesionloss.core.errors import DataError
+from lesionloss.metrics.file_matching import CaseFiles
+
+Outcome = TypeVar("Outcome")
+
+# At most so many unreadable cases are named.
+SHOWN = 10
+
+
+def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -> Outcome | str:
+    """The result for one case, or the error in its files as text, so that those of other cases are found too."""
+    work, files, argument = task
+    try:
+        return work(files, argument)
+    except DataError as error:
+        return str(error)
+
+
+def _processes(shared: Sequence[str]) -> BaseContext:
+    """Processes that share modules imported once, where the system has them."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(shared))
+    return context
+
+
+def for_each_case(
+    work: Callable[[CaseFiles, Any], Outcome],
+    cases: Sequence[CaseFiles],
+    argument: Any,
+    *,
+    jobs: int,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    shared: Sequence[str] = (),
+) -> list[Outcome]:
+    """Call `work(files, argument)` for every case.
+
+    Args:
+        work: A function at the top of a module.
+        cases: Files of each case.
+        argument: The same for all cases.
+        jobs: Number of processes.
+        progress: Wraps the iterator over the results.
+        shared: Slow modules that are imported once for all processes.
+
+    Returns:
+        The results in the order of the cases.
+
+    Raises:
+        DataError: with all problems, if a case can't be read. There are no results without it: their mean would be
+            over other cases.
+    """
+    tasks = [(work, files, argument) for files in cases]
+    workers = min(jobs, len(tasks))
+    if workers <= 1:
+        outcomes = list(progress(map(_guarded, tasks)))
+    else:
+        try:
+            with ProcessPoolExecutor(workers, mp_context=_processes(shared)) as pool:
+                outcomes = list(progress(pool.map(_guarded, tasks)))
+        except BrokenProcessPool as error:
+            raise DataError(
+                f"one of {workers} processes was killed, most likely because memory ran out; "
+                "try fewer at a time with --jobs 1"
+            ) from error
+    problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        raise DataError("\n".join([f"{len(problems)} of {len(tasks)} cases can't be read:", *problems[:SHOWN], *more]))
+    return [outcome for outcome in outcomes if not isinstance(outcome, str)]
