@@ -29,7 +29,7 @@ from lesionloss.data.batches.augmentation import CHEAP
 from lesionloss.data.batches.augmentation_presets import Steps, hytver
 from lesionloss.data.batches.patch_samplers import Sampler, WeightedCrop
 from lesionloss.data.batches.sliding_grid import SlidingGrid
-from lesionloss.data.batches.stream import Batch, BatchStream
+from lesionloss.data.batches.stream import BatchStream, TrainingBatch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
@@ -82,7 +82,7 @@ def case(name: str, shape: tuple[int, int, int] = SHAPE) -> PreparedCase:
     )
 
 
-def trainer(setup: TrainingSetup) -> Callable[[Batch], None]:
+def trainer(setup: TrainingSetup) -> Callable[[TrainingBatch], None]:
     """Make a function that trains on one batch: forward, backward and Adam, as fast as this machine does it."""
     network = channels_last(build_network(setup.network, torch_generator(*STREAM)))
     seed_dropout(network, torch_generator(*STREAM, "dropout"))
@@ -90,7 +90,7 @@ def trainer(setup: TrainingSetup) -> Callable[[Batch], None]:
     optimiser = torch.optim.Adam(network.parameters())
     precision = resolve_precision("auto", "cpu")
 
-    def step(batch: Batch) -> None:
+    def step(batch: TrainingBatch) -> None:
         x = torch.from_numpy(batch.images).to(memory_format=torch.channels_last_3d)
         loss = criterion(forward(network, x, precision), torch.from_numpy(batch.references))
         optimiser.zero_grad(set_to_none=True)

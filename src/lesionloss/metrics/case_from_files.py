@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lesionloss.core.errors import DataError
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.file_matching import CaseFiles
+from lesionloss.metrics.file_matching import EvaluatedFiles
 from lesionloss.metrics.several_classes import class_cases
 from lesionloss.metrics.thresholds import ThresholdCounts, count_thresholds
 
@@ -44,7 +44,7 @@ def _predicted_mask(path: Path) -> "Volume[Any]":
         ) from None
 
 
-def read_case(files: CaseFiles, threshold: float | None) -> Case:
+def read_case(files: EvaluatedFiles, threshold: float | None) -> Case:
     """Read a case of two masks, or of a probability map and a mask.
 
     Raises:
@@ -64,7 +64,7 @@ def read_case(files: CaseFiles, threshold: float | None) -> Case:
     return Case(prediction.array, reference.array, spacing_mm=reference.spacing_mm, threshold=level, **arrays)
 
 
-def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
+def read_classes(files: EvaluatedFiles, classes: Sequence[int]) -> dict[str, Case]:
     """Read a case of two label maps, as one for each label.
 
     Raises:
@@ -81,7 +81,7 @@ def read_classes(files: CaseFiles, classes: Sequence[int]) -> dict[str, Case]:
     return {str(label): case for label, case in cases.items()}
 
 
-def count_case(files: CaseFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
+def count_case(files: EvaluatedFiles, thresholds: tuple[float, ...]) -> ThresholdCounts:
     """Counts of one case at all thresholds; the map is that in "probabilities" if given, or else the prediction.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lesionloss.metrics.averages import MetricSummary, MetricValue, summarise, value_of
 from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.case_from_files import read_case, read_classes
-from lesionloss.metrics.file_matching import CaseFiles
+from lesionloss.metrics.file_matching import EvaluatedFiles
 from lesionloss.metrics.lesion_table import LesionRow, lesion_table
 from lesionloss.metrics.metric_registry import Better, ChosenMetric, RequiredMap, choose, list_metrics
 from lesionloss.metrics.several_classes import mean_of_defined
@@ -95,7 +95,7 @@ def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetr
             )
 
 
-def evaluate_case(files: CaseFiles, request: EvaluationRequest) -> CaseScores:
+def evaluate_case(files: EvaluatedFiles, request: EvaluationRequest) -> CaseScores:
     """Score one case.
 
     Raises:

@@ -11,7 +11,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class CaseFiles:
+class EvaluatedFiles:
     """The files of one case; `beside` holds what was given of "probabilities", "brain" and "ignore"."""
 
     name: str
@@ -24,7 +24,7 @@ class CaseFiles:
 class MatchedFiles:
     """Cases with all their files, and one sentence for each kind of file without a partner."""
 
-    cases: list[CaseFiles]
+    cases: list[EvaluatedFiles]
     unmatched: list[str]
 
 
@@ -67,7 +67,7 @@ def _match_files(prediction: Path, reference: Path, beside: Mapping[str, Path]) 
             raise UsageError(f"{path} is a folder and {prediction} isn't; give files only or folders only")
         if not path.name.endswith(ENDINGS):
             raise UsageError(f"{path}: not a NIfTI file by its name; expected .nii or .nii.gz")
-    return MatchedFiles([CaseFiles(_stem(Path(prediction.name)), prediction, reference, beside)], [])
+    return MatchedFiles([EvaluatedFiles(_stem(Path(prediction.name)), prediction, reference, beside)], [])
 
 
 def match_files(predictions: Path, references: Path, beside: Mapping[str, Path]) -> MatchedFiles:
@@ -92,7 +92,7 @@ def match_files(predictions: Path, references: Path, beside: Mapping[str, Path])
     found |= {kind: images_in(folder) for kind, folder in beside.items()}
     common = set.intersection(*(set(names) for names in found.values()))
     cases = [
-        CaseFiles(
+        EvaluatedFiles(
             name, found["prediction"][name], found["reference"][name], {kind: found[kind][name] for kind in beside}
         )
         for name in sorted(common)

@@ -8,7 +8,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics.file_matching import CaseFiles
+from lesionloss.metrics.file_matching import EvaluatedFiles
 
 Outcome = TypeVar("Outcome")
 
@@ -16,7 +16,7 @@ Outcome = TypeVar("Outcome")
 SHOWN = 10
 
 
-def _guarded(task: tuple[Callable[[CaseFiles, Any], Outcome], CaseFiles, Any]) -> Outcome | str:
+def _guarded(task: tuple[Callable[[EvaluatedFiles, Any], Outcome], EvaluatedFiles, Any]) -> Outcome | str:
     """The result for one case, or the error in its files as text, so that those of other cases are found too."""
     work, files, argument = task
     try:
@@ -35,8 +35,8 @@ def _processes(shared: Sequence[str]) -> BaseContext:
 
 
 def for_each_case(
-    work: Callable[[CaseFiles, Any], Outcome],
-    cases: Sequence[CaseFiles],
+    work: Callable[[EvaluatedFiles, Any], Outcome],
+    cases: Sequence[EvaluatedFiles],
     argument: Any,
     *,
     jobs: int,

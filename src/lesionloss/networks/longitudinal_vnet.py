@@ -48,7 +48,7 @@ def _resample(layer: nn.Module, width: int, slope: float) -> nn.Sequential:
     return nn.Sequential(layer, nn.BatchNorm3d(width), _activation(slope))
 
 
-class Encoder(nn.Module):
+class VisitEncoder(nn.Module):
     """Five levels of 1, 2, 3, 3, 3 convolutions, strided 2³ convolutions between them; features from fine to coarse."""
 
     def __init__(self, inputs: int, widths: list[int], dropout: float, slope: float, residual: bool) -> None:
@@ -145,7 +145,7 @@ class LongitudinalVNet(nn.Module):
         super().__init__()
         widths = [filters * 2**level for level in range(5)]
         inner = 0.0 if inner_relu else leaky
-        self.encoder = Encoder(inputs, widths, dropout, leaky, residual)
+        self.encoder = VisitEncoder(inputs, widths, dropout, leaky, residual)
         self.decoder = Decoder(outputs, widths, dropout, leaky, inner, residual, deep_skip)
 
     def forward(self, x: Tensor) -> Outputs:

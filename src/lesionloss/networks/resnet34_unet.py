@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
         return functional.relu(inner + (x if self.downsample is None else self.downsample(x)))
 
 
-class Encoder(nn.Module):
+class ResNet34Encoder(nn.Module):
     """ResNet-34 without its classifier (He 2016): features at 1/2, 1/4, 1/8, 1/16 and 1/32."""
 
     def __init__(self, layers: Layers, inputs: int, filters: int) -> None:
@@ -78,7 +78,7 @@ class ResNet34UNet(nn.Module):
         stage = batch_norm_then_relu(axes)
         skips = [4 * filters, 2 * filters, filters, filters, 0]
         widths = [4 * filters, 2 * filters, filters, filters // 2, filters // 4]
-        self.encoder = Encoder(layers, inputs, filters)
+        self.encoder = ResNet34Encoder(layers, inputs, filters)
         before = [8 * filters, *widths]
         self.decoder = nn.ModuleList(stage(a + s, b) for a, s, b in zip(before, skips, widths, strict=False))
         self.head = layers.convolution(widths[-1], outputs, 3, padding=1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
-from lesionloss.data.batches.stream import Batch
+from lesionloss.data.batches.stream import TrainingBatch
 from lesionloss.losses.criterion import Loss
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
@@ -16,7 +16,7 @@ from lesionloss.training.trial import TrainingRecipe
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
 
 
-def split_batch(batch: Batch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
+def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
     """Copy a batch to the device, in `recipe.accumulate` equal parts.
 
     Args:
@@ -38,7 +38,7 @@ def split_batch(batch: Batch, recipe: TrainingRecipe, device: str) -> list[Micro
     return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
 
 
-def _without_last_axis(batch: Batch) -> Batch:
+def _without_last_axis(batch: TrainingBatch) -> TrainingBatch:
     valid = None if batch.valid is None else batch.valid[..., 0]
     return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
 

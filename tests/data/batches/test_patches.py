@@ -11,7 +11,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.augmentation import CHEAP
 from lesionloss.data.batches.patch_samplers import Draws, WeightedCrop, Window
 from lesionloss.data.batches.patches import Patch, crop_start, cut
-from lesionloss.data.batches.stream import Batch, BatchStream, make_batch
+from lesionloss.data.batches.stream import BatchStream, TrainingBatch, make_batch
 from lesionloss.data.prepared import PreparedCase
 from patch_cases import case_of
 
@@ -38,7 +38,7 @@ def crop(source: PreparedCase, size: tuple[int, ...], jitter: int, seed: int, fo
 
 def draw(
     cases: list[PreparedCase], sampler: WeightedCrop, batch: int, step: int, stream: tuple[str | int, ...] = STREAM
-) -> Batch:
+) -> TrainingBatch:
     named = {one.name: one for one in cases}
     return make_batch(named, sampler.over(named), (), stream, step, batch)
 
@@ -195,7 +195,7 @@ def cases_for_augmenting() -> list[PreparedCase]:
     return [case_of(f"{k:02d}", images[k], references[k], brain) for k in range(64)]
 
 
-def augmented_batch(step: int, stream: tuple[str | int, ...] = STREAM, count: int = 64) -> Batch:
+def augmented_batch(step: int, stream: tuple[str | int, ...] = STREAM, count: int = 64) -> TrainingBatch:
     """The whole of each case in their order, with the cheap augmentation."""
     cases = {one.name: one for one in cases_for_augmenting()}
     draws = Draws((6, 5, 4), lambda stream, step, place, batch: Window(f"{place:02d}", (0, 0, 0)))

@@ -22,7 +22,7 @@ AHEAD = 2  # batches made in advance for each worker: one being made, one waitin
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class TrainingBatch:
     """What one step trains on.
 
     Attributes:
@@ -47,7 +47,7 @@ class Batch:
         return digest.hexdigest()[:16]
 
 
-def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: int, batch: int) -> Batch:
+def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: int, batch: int) -> TrainingBatch:
     """Make the batch of one step; it depends on nothing but the arguments.
 
     Args:
@@ -132,14 +132,14 @@ class BatchStream:
         self.position = start_step
         self._ahead = AHEAD * workers
         self._pool = ThreadPoolExecutor(workers, "patches") if workers else None
-        self._coming: deque[Future[Batch]] = deque()
+        self._coming: deque[Future[TrainingBatch]] = deque()
         self._closed = False
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TrainingBatch]:
         """Return the stream itself."""
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> TrainingBatch:
         """Return the next batch."""
         if self._closed:
             raise UsageError(f"this stream of batches is closed; open another with start_step={self.position}")
@@ -173,14 +173,14 @@ class BatchStream:
         """Close the stream."""
         self.close()
 
-    def _make(self, step: int) -> Batch:
+    def _make(self, step: int) -> TrainingBatch:
         return make_batch(self._cases, self.draws, self._augmentation, self._stream, step, self._batch)
 
 
-def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> Batch:
+def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> TrainingBatch:
     valid = None if all(patch.valid.all() for patch in patches) else np.stack([patch.valid for patch in patches])
     images = np.stack([patch.image for patch in patches])
-    return Batch(step, images, np.stack([patch.reference for patch in patches]), valid, names)
+    return TrainingBatch(step, images, np.stack([patch.reference for patch in patches]), valid, names)
 
 
 def _by_name(
