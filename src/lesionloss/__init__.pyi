@@ -247,7 +247,7 @@ class TopKCrossEntropyLoss(Loss):
     ) -> None: ...
 
 class TopKDiceLoss(Loss):
-    """Top-k Dice: squared Dice that forgets the lesion voxels which are found most easily."""
+    """Top-k Dice: squared Dice that ignores the easiest foreground voxels."""
 
     def __init__(
         self,

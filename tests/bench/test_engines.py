@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from engine_runs import (
     FAULTS,
@@ -18,7 +19,7 @@ from engine_runs import (
     folders,
     plan_of,
 )
-from lesionloss import UsageError, loss
+from lesionloss import UsageError, Voxels, loss
 from lesionloss.bench.bookkeeping.status import read_status
 from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.run import run
@@ -106,8 +107,9 @@ def test_ctrl_c_leaves_nothing_behind_and_says_how_to_continue(few: Path) -> Non
 @pytest.fixture
 def of_this_process() -> Iterator[str]:
     @loss("only_here", source="a test")
-    def only_here(v: object) -> object:
+    def only_here(v: Voxels) -> Tensor:
         """Only here: other processes never see it."""
+        return 1 - v.p.mean()
 
     yield "only_here"
     registry.LOSSES.remove("only_here")

@@ -23,9 +23,6 @@ from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 DEFAULT_STEPS = 1000
 LOWEST_THRESHOLD = 0.001  # smaller probabilities are not stored
 
-# Lower probabilities are not kept, so that no mask could be made from them again.
-LOWEST_THRESHOLD = 0.001
-
 
 class PlanSection(BaseModel):
     """A table of a plan; unknown keys are errors."""

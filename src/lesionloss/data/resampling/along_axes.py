@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lesionloss.core.components import label_components
 from lesionloss.data.resampling.grid import VoxelGrid
-from lesionloss.data.resampling.lesions import LesionCount, classes_in, keep_lesions
+from lesionloss.data.resampling.lesion_labels import LesionCount, classes_in, keep_lesions
 
 
 def _positions(source: VoxelGrid, target: VoxelGrid, axis: int) -> npt.NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.data.resampling.grid import VoxelGrid
-from lesionloss.data.resampling.lesions import LesionCount, keep_lesions
+from lesionloss.data.resampling.lesion_labels import LesionCount, keep_lesions
 from lesionloss.data.resampling.simpleitk import itk_module
 from lesionloss.data.volume import Affine
 
