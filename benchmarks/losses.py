@@ -173,7 +173,7 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
 
 def share_table(steps: int, read: Callable[[], float]) -> None:
     """How much of a training step hytver is: forward, backward and Adam on two patches of 64³ (256² in 2-D)."""
-    from lesionloss.networks import as_outputs, build_network
+    from lesionloss.networks import as_outputs, build_network, seed_dropout
 
     print("| network | step, ms | loss, ms | share of the loss |")
     print("|---|---|---|---|")
@@ -186,6 +186,7 @@ def share_table(steps: int, read: Callable[[], float]) -> None:
         supervised = ll.DeepSupervision(loss)
         of_step, of_loss = [], []
         for _ in range(steps + 1):
+            seed_dropout(network, torch_generator("dropout"))
             start = read()
             optimiser.zero_grad()
             outputs = as_outputs(network(images))
