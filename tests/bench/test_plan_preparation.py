@@ -36,7 +36,7 @@ def test_predict_repeats_the_preparation_of_a_plan(prepare: dict | None, tmp_pat
     sources, _ = sources_in(f"msseg2:{data}")
     ready = make_ready(sources[0], record)
     assert ready.case.content_sha256 == cohort.cases[0].content_sha256
-    assert ready.home(ready.case.reference).shape == ready.shape
+    assert ready.on_own_grid(ready.case.reference).shape == ready.shape
 
 
 def test_pictures_of_many_sizes_become_one(tmp_path: Path) -> None:
