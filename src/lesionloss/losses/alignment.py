@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.input_checks import may_look, refuse_sums
+from lesionloss.losses.input_checks import kept_by_label, mask_of, may_look, refuse_sums
 from lesionloss.losses.kernels import Kernel
 from lesionloss.losses.voxels import LossOptions, Voxels
 
@@ -68,11 +68,13 @@ def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
     if valid is not None:
         if tuple(valid.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"valid must be {(batch, *space)} for logits {_shape(logits)}, got {_shape(valid)}")
-        mask = (valid if valid.dtype == torch.bool else valid != 0).reshape(batch, -1)
+        if valid.device != logits.device:
+            raise UsageError(f"valid is on {valid.device}, logits on {logits.device}; move one of them")
+        mask = mask_of(valid).reshape(batch, -1)
     if options.ignore_index is not None:
         if tuple(labels.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"ignore_index needs labels with class numbers, {(batch, *space)}; got {_shape(labels)}")
-        kept = (labels != options.ignore_index).reshape(batch, -1)
+        kept = kept_by_label(labels, options.ignore_index).reshape(batch, -1)
         mask = kept if mask is None else mask & kept
     return mask
 
