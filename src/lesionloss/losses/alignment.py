@@ -30,7 +30,7 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
     aligned = _labels(logits, labels, mask, options)
     batch, channels = logits.shape[:2]
     flat = logits.reshape(batch, channels, -1)
-    if flat.dtype in (torch.float16, torch.bfloat16):
+    if flat.dtype not in (torch.float32, torch.float64):
         flat = flat.float()
     groups = 1
     if options.multilabel:
@@ -84,8 +84,6 @@ def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, options: LossOp
     batch, channels, *space = logits.shape
     if labels.device != logits.device:
         raise UsageError(f"labels are on {labels.device}, logits on {logits.device}; move one of them")
-    if labels.is_complex():
-        raise UsageError(f"labels must be numbers of classes or shares, got {labels.dtype}")
     one_map = tuple(labels.shape) in ((batch, *space), (batch, 1, *space))
     if not one_map and tuple(labels.shape) != (batch, channels, *space):
         raise UsageError(

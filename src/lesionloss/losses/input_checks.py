@@ -29,13 +29,15 @@ def plain_tensor(x: object, name: str) -> Tensor:
     Raises:
         UsageError: it is no tensor, or holds no values.
     """
-    if type(x) is not Tensor:
-        if not isinstance(x, Tensor):
-            kind = type(x)
-            place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-            advice = _NO_TENSOR.get((name, list if kind is tuple else kind), f"torch.as_tensor({name}) makes one")
-            raise UsageError(f"{name} must be a tensor, got {place}{kind.__name__}; {advice}")
+    if not isinstance(x, Tensor):
+        kind = type(x)
+        place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        advice = _NO_TENSOR.get((name, list if kind is tuple else kind), f"torch.as_tensor({name}) makes one")
+        raise UsageError(f"{name} must be a tensor, got {place}{kind.__name__}; {advice}")
+    if type(x) is not Tensor and not traced():
         x = x.as_subclass(Tensor)
+    if x.layout is not torch.strided or x.is_quantized or x.is_nested or (x.is_complex() and name != "logits"):
+        raise UsageError(f"{name} must be a dense tensor of real numbers, got {x.dtype}, {x.layout}")
     if x.device.type == "meta":
         raise UsageError(f"{name} must hold values, got a tensor on the meta device; move it to cpu or cuda")
     return x
@@ -69,7 +71,7 @@ def mask_of(valid: Tensor) -> Tensor:
     if valid.dtype == torch.bool:
         return valid
     if may_look(valid) and not bool(_is_mask(valid)):
-        low, high = valid.amin().item(), valid.amax().item()
+        low, high = valid.double().amin().item(), valid.double().amax().item()
         raise DataError(
             f"valid must be a mask of True and False (or 1 and 0), got values from {low:g} to {high:g}; "
             "weights of voxels are not supported, valid > 0 makes a mask"
