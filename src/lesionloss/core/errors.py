@@ -26,7 +26,8 @@ def expect_type(value: object, kind: type | tuple[type, ...], name: str, advice:
         UsageError: it has another type.
     """
     if not isinstance(value, kind):
-        raise UsageError(f"{name}: {advice}, got {type(value).__name__} {value!r}"[:300])
+        shown = f" {value!r}" if isinstance(value, str | int | float) else ""  # others may take many lines
+        raise UsageError(f"{name}: {advice}, got {type(value).__name__}{shown}")
 
 
 class DataError(LesionLossError, ValueError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.parameters import Value
 from lesionloss.losses import registry
 from lesionloss.losses.alignment import align
@@ -66,8 +66,7 @@ class Loss(nn.Module):
             UsageError: spec or kernel is something else.
         """
         super().__init__()
-        if not isinstance(spec, Spec):
-            raise UsageError(f"Loss takes what `parse` made of a text, got {spec!r}; use build(text)")
+        expect_type(spec, Spec, "loss", "use build(text)")
         if kernel is not None and not hasattr(kernel, "term_sums"):
             raise UsageError(f"kernel must be FAST or READABLE of lesionloss.losses.kernels, got {kernel!r}")
         self.spec = spec

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool2d, adaptive_max_pool3d
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.losses.criterion import Loss
 from lesionloss.losses.input_checks import kept_by_label, mask_of, plain_labels, plain_tensor
 from lesionloss.losses.voxels import LossOptions
@@ -34,8 +34,7 @@ class DeepSupervision(nn.Module):
             UsageError: the loss is none of ours, a weight is negative, not finite or no number, or all are 0.
         """
         super().__init__()
-        if not isinstance(loss, Loss):
-            raise UsageError(f"deep supervision takes a loss that `build` made, got {loss!r}")
+        expect_type(loss, Loss, "loss of deep supervision", "pass what build(text) gives")
         self.loss = loss
         self.weights = None if weights is None else _level_weights(weights)
 
