@@ -27,7 +27,7 @@ def plain_tensor(x: object, name: str) -> Tensor:
         name: the argument.
 
     Raises:
-        UsageError: it is no tensor, or holds no values.
+        UsageError: it is no tensor, or none of real numbers in one block.
     """
     if not isinstance(x, Tensor):
         kind = type(x)
@@ -38,8 +38,6 @@ def plain_tensor(x: object, name: str) -> Tensor:
         x = x.as_subclass(Tensor)
     if x.layout is not torch.strided or x.is_quantized or x.is_nested or (x.is_complex() and name != "logits"):
         raise UsageError(f"{name} must be a dense tensor of real numbers, got {x.dtype}, {x.layout}")
-    if x.device.type == "meta":
-        raise UsageError(f"{name} must hold values, got a tensor on the meta device; move it to cpu or cuda")
     return x
 
 
