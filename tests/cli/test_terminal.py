@@ -41,7 +41,7 @@ def test_only_one_module_writes_to_the_terminal() -> None:
 
 
 @given(text=texts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_text_is_shown_as_it_is(text: str) -> None:
     with redirect_stdout(io.StringIO()) as out:
         terminal.say(text)
@@ -148,7 +148,7 @@ def test_losses_with_odd_titles(cli: Any, tmp_path: Path) -> None:
         assert_shown(out + err, ("[as in Smith 2020] with a twist [/sic]",) if words[0] == "losses" else ())
 
 
-@pytest.mark.parametrize("command", sorted(get_command(app).commands))
+@pytest.mark.parametrize("command", sorted(vars(get_command(app))["commands"]))
 def test_a_mistake_with_an_odd_name_is_one_line(command: str, cli: Any) -> None:
     for name in ("[/]x\x1b[31m", "[red]\ny"):
         code, out, err = cli(command, name, name)

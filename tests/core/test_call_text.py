@@ -50,9 +50,7 @@ def test_the_same_mistake_has_the_same_message_everywhere(noun: str, text: str, 
 
 
 @pytest.mark.parametrize("noun", READERS)
-@pytest.mark.parametrize(
-    "value", ["{[]: 1}", "{[]}", "[{[]: 1}]", "-{[]: 1}", "1e999", "-" * 5000 + "1", "b'x'", "{**{}}"]
-)
+@pytest.mark.parametrize("value", ["{[]: 1}", "{[]}", "[{[]: 1}]", "-{[]: 1}", "1e999", "-" * 5000 + "1", "{**{}}"])
 def test_no_value_ends_in_another_error(noun: str, value: str) -> None:
     read, name = READERS[noun]
     for text in (f"{name}(x={value})", f"{name}({value})", f"{value}*{name}", f"{name}*{value}"):

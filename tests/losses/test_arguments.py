@@ -64,14 +64,14 @@ LEVELS = [Z, Z[..., ::2, ::2, ::2]]
         (lambda: SUPERVISED(LEVELS, Y, valid=torch.ones(2, 3, 3, 3)), "valid must be (2, 4, 4, 4), got (2, 3, 3, 3)"),
         (lambda: ll.DeepSupervision(DICE, [1.0, float("inf")]), "weights of deep supervision must be finite"),
         (lambda: ll.DeepSupervision(DICE, [1.0, float("nan")]), "weights of deep supervision must be finite"),
-        (lambda: ll.DeepSupervision(DICE, ["much"]), "weights of deep supervision must be finite"),
+        (lambda: ll.DeepSupervision(DICE, "much"), "weights of deep supervision must be finite"),
         (lambda: ll.DeepSupervision("dice"), "pass what build(text) gives, got str 'dice'"),
         (lambda: ll.Loss("dice"), "use build(text), got str 'dice'"),
         (lambda: ll.build("dice", pooled="yes"), "pooled must be True or False, got 'yes'"),
         (lambda: ll.build("dice", ignore_index=1.5), "ignore_index must be a whole number or None, got 1.5"),
         (lambda: ll.build("dice", kernel="fast"), "kernel must be FAST or READABLE"),
         (lambda: ll.DiceLoss(squared=[]), "squared must be True or False; got []"),
-        (lambda: ll.loss("x", source=3)(len), "source of loss 'x': write a text, got int 3"),
+        (lambda: ll.loss("x", source=3)(topk.topk_dice), "source of loss 'x': write a text, got int 3"),
     ],
 )  # fmt: skip
 def test_what_a_loss_cannot_use_is_refused_in_one_line(call: Callable[[], object], message: str) -> None:

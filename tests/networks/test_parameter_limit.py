@@ -31,7 +31,8 @@ def test_giants_are_refused_before_they_take_memory(text: str) -> None:
 
 def test_a_network_of_thousands_of_layers_is_refused() -> None:
     text = "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,), num_res_units=4096)"
-    with pytest.raises(UsageError, match="has more than 5,000 layers; choose fewer"):
+    limit = mock.patch("lesionloss.networks.parameter_limit.MOST_LAYERS", 100)
+    with limit, pytest.raises(UsageError, match="has more than 100 layers; choose fewer"):
         blank_network(text)
 
 
