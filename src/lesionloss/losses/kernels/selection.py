@@ -5,8 +5,10 @@ Values of picked voxels have the channels first: (C, n) if they are listed, (C, 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -79,6 +81,7 @@ class Masked:
 
 
 Selection = Listed | Masked
+SHORT = 4096  # so few marks are looked at one by one
 
 
 def positions(marks: Tensor) -> Tensor:
@@ -86,13 +89,16 @@ def positions(marks: Tensor) -> Tensor:
     if marks.device.type != "cpu":
         return marks.reshape(-1).nonzero()[:, 0]
     flat = marks.reshape(-1)
-    values = (flat if flat.element_size() == 1 else flat != 0).contiguous().numpy()
-    if values.size % 8:
-        return torch.from_numpy(np.flatnonzero(values))
-    # Eight at a time, because nearly all words are 0: five times as quick as NumPy's way, which beats torch's.
-    words = np.flatnonzero(values.view(np.int64))
-    word, byte = np.nonzero(values.reshape(-1, 8)[words])
-    return torch.from_numpy(8 * words[word] + byte)
+    return torch.from_numpy(_positions((flat if flat.element_size() == 1 else flat != 0).contiguous().numpy()))
+
+
+def _positions(marks: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Positions of bytes that are not 0, eight at a time, because where lesions are rare nearly all words are 0."""
+    if marks.size % 8 or marks.size < SHORT:
+        return np.flatnonzero(marks)
+    words = _positions(marks.view(np.int64) != 0)
+    word, byte = np.nonzero(marks.reshape(-1, 8)[words])
+    return 8 * words[word] + byte
 
 
 def select(marks: Tensor, where: Tensor | None = None) -> Selection:
