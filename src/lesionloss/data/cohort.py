@@ -162,11 +162,11 @@ def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
     return replace(subject, reference=cohort.target.derive(subject))
 
 
-def class_numbers(values: npt.NDArray[np.int32], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
+def class_numbers(values: npt.NDArray[Any], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
     """Translate the values of a reference file into class numbers.
 
     Args:
-        values: Values of the file (*space).
+        values: Values of the file (*space), integers or bool.
         rule: What they mean.
         files: The case, for the error message.
 
@@ -205,7 +205,7 @@ def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
             same_grid(first, other)
         return CaseArrays(
             visits=tuple(np.stack([volume.array for volume in visit]) for visit in visits),
-            reference=None if reference is None else reference.array.astype(np.int32),
+            reference=None if reference is None else reference.array,
             brain=None if brain is None else brain.array,
             affine=first.affine,
         )

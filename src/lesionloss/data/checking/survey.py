@@ -21,7 +21,10 @@ NAMED = 6
 
 @dataclass(frozen=True)
 class Survey:
-    """The figures of all cases that could be read; problems (exit code 1) and warnings (exit code 0), one line each."""
+    """The figures of all cases that could be read; problems (exit code 1) and warnings (exit code 0), one line each.
+
+    `pairings` has a line for each case of several visits: their files in the order of time.
+    """
 
     layout: str
     title: str
@@ -29,6 +32,7 @@ class Survey:
     cases: tuple[CaseSummary, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    pairings: tuple[str, ...] = ()
 
     @property
     def patients(self) -> int:
@@ -79,7 +83,21 @@ def survey(
         problems += found
         warnings += open_ends
     layout = cohort.layout
-    return Survey(layout.name, layout.title, cohort.target.name, summaries, tuple(problems), tuple(warnings))
+    return Survey(
+        layout.name, layout.title, cohort.target.name, summaries, tuple(problems), tuple(warnings), _pairings(cohort)
+    )
+
+
+def _pairings(cohort: Cohort) -> tuple[str, ...]:
+    def shown(path: Path) -> str:
+        return str(path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path)
+
+    return tuple(
+        f"{files.name}: {' -> '.join(shown(visit[0]) for visit in files.visits)}"
+        + (f" (by {files.ordered_by})" if files.ordered_by else "")
+        for files in cohort.cases
+        if len(files.visits) > 1
+    )
 
 
 def _listed(cohort: Cohort, checked: list[CheckedCase]) -> list[ListedCase]:

@@ -132,7 +132,7 @@ def _subject(
     if files.reference is not None:
         binary = rule == LabelRule()
         volume: Volume[Any] = read_mask(files.reference) if binary else read_labels(files.reference)
-        labels, ignored = class_numbers(volume.array.astype(np.int32), rule, files)
+        labels, ignored = class_numbers(volume.array, rule, files)
         source, motion, facts["reference_of"] = home.of(volume)
         reference, count = move_labels(labels, source, home.target, motion)
         ignore = None if ignored is None else move_nearest(ignored, source, home.target, motion)
