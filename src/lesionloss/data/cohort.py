@@ -14,8 +14,9 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.layouts import layouts
 from lesionloss.data.layouts.records import CaseArrays, CaseFiles, Incomplete, LabelRule, Layout, MasksOnly, Target
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
+from lesionloss.data.resampling.turn import turned
 from lesionloss.data.subject import Labels, Mask, Subject
-from lesionloss.data.volume import Volume, same_grid
+from lesionloss.data.volume import Volume, orientation, same_grid
 
 __all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
 
@@ -137,8 +138,9 @@ def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
         The subject.
 
     Raises:
-        DataError: A file is damaged or implausible, files lie on different grids, the layout does not know a label
-            value, or two visits are the same image.
+        DataError: A file is damaged or implausible, files lie on different grids (other than visits whose axes run
+            otherwise, which are turned as the last one's), the layout does not know a label value, or two visits are
+            the same image.
     """
     layout = cohort.layout
     raw = (layout.read or _read_nifti(layout))(files)
@@ -193,14 +195,15 @@ def class_numbers(values: npt.NDArray[Any], rule: LabelRule, files: CaseFiles) -
 def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
     def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
-        first = visits[0][0]
+        first = visits[-1][0]
+        visits = [[turned(contrast, orientation(first.affine)) for contrast in visit] for visit in visits]
         reference: Volume[Any] | None = None
         if files.reference is not None:
             binary = layout.labels == LabelRule()
             reference = read_mask(files.reference) if binary else read_labels(files.reference)
         brain = None if files.brain is None else read_mask(files.brain)
         images = [volume for visit in visits for volume in visit]
-        others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
+        others: list[Volume[Any]] = [*images, *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:
             same_grid(first, other)
         return CaseArrays(

@@ -104,7 +104,7 @@ def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecor
     of_nifti = source.cohort.layout.read is None
     registration, why = _registration(source.files, recipe, register) if of_nifti else (None, "")
     try:
-        reading = read_case(source.cohort, source.files, registration)
+        reading = read_case(source.cohort, source.files, registration, recipe.axes)
     except DataError as error:
         if register is not False or not of_nifti or on_one_grid(source.files):
             raise
