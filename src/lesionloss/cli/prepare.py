@@ -162,6 +162,8 @@ def _edges(text: str) -> tuple[float, ...]:
         edges = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"--spacing: expected millimetres such as 0.5,0.75,0.75, got {text!r}") from error
+    if not all(0.05 <= edge <= 50 for edge in edges):
+        raise UsageError(f"--spacing: expected edges of 0.05 to 50 mm, got {text!r}; none keeps those of the files")
     if len(edges) not in (2, 3):
         raise UsageError(f"--spacing: expected one number per axis, such as 0.5,0.75,0.75, got {text!r}")
     return edges

@@ -26,6 +26,7 @@ from lesionloss.data.preparation.read_case import oriented, read_case, without_r
 from lesionloss.data.preparation.recipe import PreparationRecipe
 from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_record, save_prepared
+from lesionloss.data.stand_ins import missing_file
 from lesionloss.data.subject import Subject
 
 # Raised whenever the same subject and settings would give other numbers; cases prepared before are then made again.
@@ -79,9 +80,17 @@ def prepare_subject(subject: Subject, recipe: PreparationRecipe | None = None) -
 
 
 def file_digest(path: Path) -> str:
-    """Hash the content of a file; read again only if it was written again, as many cases may lie in one file."""
-    state = path.stat()
-    return _digest(path, state.st_mtime_ns, state.st_size)
+    """Hash the content of a file; read again only if it was written again, as many cases may lie in one file.
+
+    Raises:
+        DataError: The file can't be read.
+    """
+    try:
+        state = path.stat()
+        return _digest(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        reason = missing_file(path) if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+        raise DataError(f"{path}: {reason}") from error
 
 
 @lru_cache(maxsize=100_000)

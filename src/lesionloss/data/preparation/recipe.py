@@ -147,7 +147,7 @@ def load_recipe(path: Path) -> PreparationRecipe:
     if not path.is_file():
         raise UsageError(f"{path}: no such plan; give a TOML file with the steps, or leave out --plan")
     try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
+        record = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     return make_recipe(record, str(path))
