@@ -58,7 +58,9 @@ def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path
     assert np.allclose(one.affine, other.affine)
     assert not other.notes
     plain = make_ready(stored, bundle_of(channels=CHANNELS[:2]).record)
-    assert "prepared in another way than the model's training cases: n4, resample, steps differ" in plain.notes[0]
+    assert (
+        "prepared in another way than the model's training cases: n4, orient, resample, steps differ" in plain.notes[0]
+    )
 
 
 def files_of(source: CaseSource) -> CaseFiles:
@@ -135,7 +137,7 @@ def test_other_voxels_and_other_axes_than_those_of_training_are_said(visits: tup
     source = source_of_files([visits[0]], [visits[1]], visits[2])
     for training, says in (
         ({"spacing_mm": [0.8, 0.9, 1.0]}, "trained on voxels of 0.8 x 0.9 x 1 mm"),
-        ({"axes": "SAR"}, "axes of the images run LAS, those that the model was trained on SAR"),
+        ({"axes": "SAR"}, "axes of the images run RAS, those that the model was trained on SAR"),
     ):
         (note,) = make_ready(source, bundle_of(training=training).record).notes
         assert says in note

@@ -222,7 +222,7 @@ def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
         nibabel.save(image, temporary)
 
 
-def _read(path: Path, dtype: npt.DTypeLike = None, *, slices: bool = False) -> Volume[Any]:
+def _read(path: Path, dtype: type[np.float32] | None = None, *, slices: bool = False) -> Volume[Any]:
     """Read a file as `dtype`, or else numbers as they are, scaled ones as float64.
 
     With `slices`, an image of two axes is taken as one slice.
@@ -299,7 +299,7 @@ def _unpack(path: Path, content: bytes) -> bytes:
                 return b"".join(parts)
             raise DataError(
                 f"{path}: the compressed file goes on after the end of the image ({end} bytes by its header); "
-                "write the image alone again"
+                "write the image alone again, or fetch it again"
             )
         if not stream.eof:
             raise EOFError

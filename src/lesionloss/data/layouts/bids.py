@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from lesionloss.core.errors import DataError
 from lesionloss.data.layouts.find_files import folders_in, image_file, stems_in
@@ -142,17 +143,19 @@ def _in_time(sessions: set[str], times: dict[str, str]) -> tuple[list[str], str]
         return names, ""
     shown = ", ".join(f"ses-{name}" if name else "files without a session" for name in names)
     remedy = "give an acq_time for each in sub-..._sessions.tsv, or use a table of files (layout csv)"
+    key: dict[str, Any]
     if all(name in times for name in names):
+        why = "acq_time in sessions.tsv"
         try:
-            moments = {name: datetime.fromisoformat(times[name]).replace(tzinfo=None) for name in names}
+            key = {name: datetime.fromisoformat(times[name]).replace(tzinfo=None) for name in names}
         except ValueError as error:
             raise ValueError(f"acq_time in sessions.tsv: {error}; write dates as 2024-12-31T12:00:00") from None
-        key, why = moments, "acq_time in sessions.tsv"
     else:
+        why = "number in the name"
         parts = {name: re.split(r"(\d+)", name) for name in names}
         if "" in sessions or len({tuple(part[::2]) for part in parts.values()}) > 1:
             raise ValueError(f"the order in time of {shown} can't be told from their names; {remedy}")
-        key, why = {name: [int(number) for number in part[1::2]] for name, part in parts.items()}, "number in the name"
+        key = {name: [int(number) for number in part[1::2]] for name, part in parts.items()}
     ordered = sorted(names, key=lambda name: key[name])
     if any(key[one] == key[other] for one, other in pairwise(ordered)):
         raise ValueError(f"two of the sessions {shown} have one {why}; {remedy}")

@@ -26,7 +26,7 @@ class Turn:
         """Turn the last axes of an array."""
         lead = array.ndim - len(self.order)
         turned = array.transpose(*range(lead), *(lead + axis for axis in self.order))
-        flipped = [lead + axis for axis, flip in enumerate(self.flips) if flip]
+        flipped = tuple(lead + axis for axis, flip in enumerate(self.flips) if flip)
         return np.ascontiguousarray(np.flip(turned, flipped))
 
     def affine(self, affine: Affine, shape: tuple[int, ...]) -> Affine:
