@@ -233,22 +233,22 @@ def class_numbers(values: npt.NDArray[Any], rule: LabelRule, files: CaseFiles) -
 def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
     def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
-        first = visits[-1][0]
-        visits = [[turned(contrast, orientation(first.affine)) for contrast in visit] for visit in visits]
+        last = visits[-1][0]
+        visits = [[turned(contrast, orientation(last.affine)) for contrast in visit] for visit in visits]
         reference: Volume[Any] | None = None
         if files.reference is not None:
             binary = layout.labels == LabelRule()
             reference = read_mask(files.reference) if binary else read_labels(files.reference)
         brain = None if files.brain is None else read_mask(files.brain)
         images = [volume for visit in visits for volume in visit]
-        others: list[Volume[Any]] = [*images, *(mask for mask in (reference, brain) if mask is not None)]
+        others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:
-            same_grid(first, other)
+            same_grid(images[0], other)
         return CaseArrays(
             visits=tuple(np.stack([volume.array for volume in visit]) for visit in visits),
             reference=None if reference is None else reference.array,
             brain=None if brain is None else brain.array,
-            affine=first.affine,
+            affine=last.affine,
         )
 
     return read

@@ -196,7 +196,7 @@ def _forms_apart_mm(image: Any) -> float:
     q, s = np.asarray(header.get_qform()), np.asarray(header.get_sform())
     if not (np.isfinite(q).all() and np.isfinite(s).all()):
         return 0.0
-    nothing = np.broadcast_to(np.bool_(False), image.shape[:3])
+    nothing = np.broadcast_to(np.bool_(False), (*image.shape, 1, 1)[:3])
     return corner_distance_mm(Volume(nothing, q, Path()), Volume(nothing, s, Path()))
 
 

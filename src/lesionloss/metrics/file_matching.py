@@ -38,7 +38,11 @@ def _below(folder: Path, parents: frozenset[Path]) -> Iterator[Path]:
     here = folder.resolve()
     if here in parents:
         return
-    for path in folder.iterdir():
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: can't be read ({error.strerror}); check its permissions") from error
+    for path in paths:
         if path.is_dir():
             yield from _below(path, parents | {here})
         else:
@@ -51,7 +55,7 @@ def images_in(folder: Path) -> dict[str, Path]:
     Links to folders are followed, and links that lead nowhere are listed: reading them says so.
 
     Raises:
-        UsageError: for none, or one name twice.
+        UsageError: for none, one name twice, or a folder that can't be read.
     """
     found: dict[str, Path] = {}
     for path in sorted(_below(folder, frozenset())):
