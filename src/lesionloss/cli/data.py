@@ -84,6 +84,10 @@ def _show(found: "Survey") -> None:
         console.print(_table(found))
         for line in _sums(found.sums()):
             console.print(line, highlight=False, markup=False)
+    if found.pairings:
+        console.print("visits in the order of time:")
+    for pairing in found.pairings:
+        console.print(f"  {pairing}", highlight=False, markup=False, soft_wrap=True)
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for problem in found.problems:
