@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typer.main import get_command
 from data_cohorts import boxes, save
 from lesionloss.cli import app, terminal
 from lesionloss.cli.progress import TerminalWatcher
+from lesionloss.losses.registry import LOSSES
 from make_run import TINY_CASES, Made, make_run
 
 ROOMS = Path(terminal.__file__).parents[1]
@@ -105,10 +107,10 @@ def test_files_with_odd_names(cli: Any, tmp_path: Path) -> None:
             (tmp_path / folder).mkdir(exist_ok=True)
             save(tmp_path / folder / f"{name}.nii.gz", boxes((8, 9, 5)).astype(np.uint8))
     save(tmp_path / "reference[]" / "[only].nii.gz", boxes((8, 9, 5)).astype(np.uint8))
-    code, out, err = cli("evaluate", tmp_path / "[predicted]", tmp_path / "reference[]", "--matched-only")
+    code, out, err = cli("evaluate", tmp_path / "[predicted]", tmp_path / "reference[]", "--matched-only", "-m", "dice")
     assert_shown(out + err)
     (tmp_path / "reference[]" / f"{names[4]}.nii.gz").write_bytes(b"no image")
-    code, out, err = cli("evaluate", tmp_path / "[predicted]", tmp_path / "reference[]", "--matched-only")
+    code, out, err = cli("evaluate", tmp_path / "[predicted]", tmp_path / "reference[]", "--matched-only", "-m", "dice")
     assert code == 1
     assert_shown(out + err, (names[4],))
 
@@ -133,6 +135,14 @@ def test_runs_with_odd_names(cli: Any, tmp_path: Path) -> None:
     assert_shown(out + err, ("run [red]",))
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """The loss of the test is not known to other tests."""
+    yield
+    LOSSES.remove("cited_oddly")
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_losses_with_odd_titles(cli: Any, tmp_path: Path) -> None:
     file = tmp_path / "[my] losses.py"
     file.write_text(
