@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say, text_column
 
 if TYPE_CHECKING:
     from lesionloss.data.preparation.recipe import PreparationRecipe
@@ -63,19 +64,18 @@ def prepare(
     Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
     change is not prepared again; a run that was killed continues where it stopped.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from lesionloss.data.cohort import open_cohort
     from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
     recipe = chosen_recipe(plan, register, n4, brain, spacing, margin, orient)
     if show:
-        typer.echo(recipe.to_toml(), nl=False)
+        say(recipe.to_toml(), nl=False)
         return
     cohort = open_cohort(source, target)
-    errors = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    errors = plain_console(stderr=True)
+    columns = (text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
         bar = progress.add_task("preparing", total=len(cohort.cases))
 
@@ -88,14 +88,14 @@ def prepare(
             recipe,
             jobs=jobs,
             progress=step,
-            failed=lambda line: typer.secho(f"problem: {line}", fg="red", err=True),
+            failed=lambda line: say(f"problem: {line}", colour="red", err=True),
         )
     for patient in cohort.incomplete:
-        typer.echo(f"left out: {patient.name}: {patient.reason}", err=True)
+        say(f"left out: {patient.name}: {patient.reason}", err=True)
     for entry in outcome.index.cases:
         for line in json.loads((out / f"{entry.name}.json").read_text(encoding="utf-8"))["repairs"]:
-            typer.echo(f"repaired: {line}")
-    typer.echo(f"{out}: {outcome.prepared} cases prepared, {outcome.unchanged} unchanged")
+            say(f"repaired: {line}")
+    say(f"{out}: {outcome.prepared} cases prepared, {outcome.unchanged} unchanged")
 
 
 def chosen_recipe(
