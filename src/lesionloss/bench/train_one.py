@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.bench.one_trial.run_trial import run_network_trial
+from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import LOSSES, store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
@@ -15,6 +16,8 @@ from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
 from lesionloss.bench.trials import check_fit, code_digest, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
+from lesionloss.networks.bundle import annotate
+from lesionloss.runs.manifest import MANIFEST
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER
@@ -26,6 +29,7 @@ ALL = -1  # as a fold: train on all patients, test on none
 WRITTEN = (
     *("plan.toml", "cohort", "synthetic", LOSSES, FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
     *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
+    MANIFEST,
 )
 
 
@@ -39,6 +43,8 @@ class TrainRequest:
         out: The folder of the training run.
         device: cpu or cuda:N.
         checkpoint_seconds: Time between two checkpoints.
+        licence: Licence of the model; None: not stated.
+        data_note: A note on the training data; None: their names.
     """
 
     plan: Plan
@@ -46,6 +52,8 @@ class TrainRequest:
     out: Path
     device: str
     checkpoint_seconds: float = 120.0
+    licence: str | None = None
+    data_note: str | None = None
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -94,7 +102,7 @@ def _clear(out: Path, names: Sequence[str]) -> None:
 
 def is_finished(out: Path) -> bool:
     """Return whether a folder holds a finished training run."""
-    return (out / "model.json").exists() and (out / "log.txt").exists() and not (out / CHECKPOINT).exists()
+    return (out / MANIFEST).exists() and not (out / CHECKPOINT).exists()
 
 
 def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
@@ -122,6 +130,8 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     checkpoints = Checkpoints(request.out / CHECKPOINT, every_seconds=request.checkpoint_seconds, note=watcher.note)
     with EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events:
         run_network_trial(trial, request.out, cohort, request.plan, request.device, watcher, checkpoints, events)
+    annotate(request.out, licence=request.licence, data_note=request.data_note)
+    write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()
     watcher.ended(trial)
     return trial

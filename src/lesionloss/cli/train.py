@@ -72,7 +72,6 @@ def train(
     from lesionloss.bench.train_one import TrainRequest, clear_refused, is_finished, prepare_folder, train_one
     from lesionloss.cli.progress import TerminalWatcher
     from lesionloss.core.devices import resolve_device
-    from lesionloss.networks.bundle import annotate
 
     training = {
         "steps": steps,
@@ -87,7 +86,9 @@ def train(
     if data is not None:
         given |= {f"data.{key}": value for key, value in data_keys(data).items()}
     chosen = one_trial(plan, loss, seed, given | dict(map(parse_setting, settings or [])))
-    request = TrainRequest(chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds)
+    request = TrainRequest(
+        chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds, licence, data_note
+    )
     if resume and is_finished(out):
         typer.echo(f"{out} is finished already")
         return
@@ -99,7 +100,6 @@ def train(
         if started:
             clear_refused(out)
         raise
-    annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
     typer.echo(f"{out}: trained on {len(trial.train)} cases{tested}")
 
