@@ -9,32 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lesionloss.bench.run import run
 from lesionloss.core.errors import DataError
 from lesionloss.networks.bundle import read_record
 from lesionloss.runs.load_run import load
-from lesionloss.runs.manifest import MANIFEST
+from lesionloss.runs.trial_manifest import MANIFEST
 from lesionloss.runs.verify import verify_run
 from make_run import seal_run
-from tiny_runs import tiny_plan, trial_folders
+from tiny_runs import network_folder, trial_folders
 
 Change = Callable[[Path], object]
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("verify") / "run"
-    run(tiny_plan(data), out)
-    return out
 
 
 @pytest.fixture
 def own(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path / "own")
-
-
-def network(out: Path) -> Path:
-    return next(folder for folder in trial_folders(out) if (folder / "model.json").is_file())
 
 
 def found(out: Path) -> dict[str, str]:
@@ -73,7 +61,7 @@ UNREAD = ("history.csv", "log.txt", "model.safetensors")  # by `read_all`
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed(finished: Path, name: str, place: float, bit: int) -> None:
-    folder = finished if name == "plan.toml" else network(finished)
+    folder = finished if name == "plan.toml" else network_folder(finished)
     path = next((folder / name).glob("*.npz")) if name == "predictions" else folder / name
     whole = path.read_bytes()
     damaged = bytearray(whole)
@@ -106,8 +94,8 @@ def _cut_at_a_line(path: Path) -> None:
     ],
 )
 def test_what_changed_is_named(own: Path, name: str, change: Change, state: str) -> None:
-    change(network(own) / name)
-    assert found(own) == {f"trials/{network(own).name}/{name}": state}
+    change(network_folder(own) / name)
+    assert found(own) == {f"trials/{network_folder(own).name}/{name}": state}
     if state != "unknown":
         with pytest.raises(DataError):
             read_all(own)
@@ -144,7 +132,7 @@ def test_a_prepared_case_is_compared_with_the_index(own: Path) -> None:
 
 def test_scores_without_a_test_case_are_incomplete(own: Path) -> None:
     """Also where the manifest agrees: no mean is taken over fewer patients than the fold has."""
-    path = network(own) / "scores.csv"
+    path = network_folder(own) / "scores.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
     seal_run(own)
@@ -154,7 +142,7 @@ def test_scores_without_a_test_case_are_incomplete(own: Path) -> None:
 
 
 def test_a_renamed_trial_is_another_trial(own: Path) -> None:
-    folder = network(own)
+    folder = network_folder(own)
     folder.rename(folder.with_name("0" * 16))
     assert "changed" in found(own).values()
     with pytest.raises(DataError, match="holds the trial"):

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase, channels_of, save_prepared
-from lesionloss.runs.manifest import MANIFEST, manifest_text
 from lesionloss.runs.scores import COLUMNS
+from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
 
 DIFFERENCE_THRESHOLD = "difference threshold (no training)"
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])

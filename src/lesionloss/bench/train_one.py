@@ -17,7 +17,7 @@ from lesionloss.bench.trials import check_fit, code_digest, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import annotate
-from lesionloss.runs.manifest import MANIFEST
+from lesionloss.runs.trial_manifest import MANIFEST
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER

@@ -153,7 +153,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         if not equals:
             raise ValueError("no = in it")
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"--set needs KEY=VALUE with a value as in TOML (words in quotes), got {text!r}: {error}"
         ) from error

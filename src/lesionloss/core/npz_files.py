@@ -27,7 +27,7 @@ def read_npz(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> d
     """
     found: dict[str, NDArray[Any]] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, np.errstate(all="ignore"):  # of a shape that overflows
             for member in archive.namelist():
                 name = member.removesuffix(ENDING)
                 if not wanted(name):

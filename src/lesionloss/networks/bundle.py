@@ -69,7 +69,6 @@ class BundleRecord(BaseModel):
         min_volume_mm3: Smaller lesions are removed.
         training: Where the network comes from.
         not_a_medical_device: A warning for whoever finds the file.
-        sha256: Checksum of the record itself, see `core.sealed_json`; empty where it was written by hand.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,7 +88,6 @@ class BundleRecord(BaseModel):
     not_a_medical_device: bool = True
     weights: Annotated[str, AfterValidator(_plain_name)] = WEIGHTS
     weights_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,6 +205,7 @@ def _json_of(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is damaged or was edited; fetch the model again, or remove the value {SEAL!r} if the edit is yours"
         )
+    found.pop(SEAL, None)
     return found
 
 

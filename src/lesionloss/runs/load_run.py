@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.runs.manifest import bound_files, read_manifest, verified
 from lesionloss.runs.results import RUNS, Results
 from lesionloss.runs.run_files import read_json, read_toml, refuse_former_run
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
+from lesionloss.runs.trial_manifest import bound_files, read_manifest, verified
 
 
 def load(folder: str | Path) -> Results:

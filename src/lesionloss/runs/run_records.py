@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionloss.runs.manifest import verified
+from lesionloss.runs.trial_manifest import verified
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from lesionloss.core.files import sha256_of
 from lesionloss.data.cohort_index import INDEX, load_index
 from lesionloss.data.prepared import load_prepared, load_record
 from lesionloss.runs.load_run import run_folders, trial_folders
-from lesionloss.runs.manifest import MANIFEST, PLAN, Manifest, bound_files, files_of, read_manifest
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
 from lesionloss.runs.scores import read_scores
+from lesionloss.runs.trial_manifest import MANIFEST, PLAN, Manifest, bound_files, files_of, read_manifest
 
 ABSENT, DAMAGED, CHANGED, UNKNOWN = "absent", "damaged", "changed", "unknown"
 PRETRAINED = "pretrained"

@@ -16,7 +16,7 @@ from lesionloss.core.version import __version__
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import orientation
 from lesionloss.networks.bundle import BundleRecord, save_bundle
-from lesionloss.runs.manifest import MANIFEST, manifest_text
+from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
 from lesionloss.training.loop import TrainingResult
 from lesionloss.training.trial import Trial, flat_record
 

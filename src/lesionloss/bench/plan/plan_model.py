@@ -108,7 +108,7 @@ class Plan(PlanSection):
             raise UsageError(f"no plan {path}; give a TOML file or one of the presets {', '.join(list_presets())}")
         try:
             text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is not text in UTF-8: {error}") from error
         record = read_plan_text(text, str(path))
         files = record.get("losses_files")
