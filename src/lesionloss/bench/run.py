@@ -70,7 +70,8 @@ def run(
     with _exclusive(folder, "cohort", watcher):
         cohort = prepare_run_cohort(plan, folder, watcher)
     first = cohort.read([cohort.cases[0].name])
-    check_fit(plan, first)
+    case = first.cases[0]
+    check_fit(plan, case.channels, case.classes, len(case.shape))
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
     trial_list = store_trial_list(folder, _trial_list(plan, cohort, device, engine, threads), threads)

@@ -9,6 +9,7 @@ from pathlib import Path
 from lesionloss.bench.one_trial.run_trial import run_network_trial
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.plan_model import with_used_files
 from lesionloss.bench.plan.run_folders import LOSSES, store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.recipes import recipe_of
@@ -17,6 +18,7 @@ from lesionloss.bench.trials import check_fit, code_digest, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import annotate
+from lesionloss.runs.run_files import read_toml
 from lesionloss.runs.trial_manifest import MANIFEST
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
@@ -100,6 +102,29 @@ def _clear(out: Path, names: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def refuse_other_settings(request: TrainRequest) -> None:
+    """Check that a finished training run is the requested one.
+
+    It is not continued to more steps: the schedule of the learning rate depends on their number from the start.
+
+    Raises:
+        UsageError: It has another loss, fold, data or other settings; the message names them.
+        DataError: Its record can't be read.
+    """
+    out = request.out
+    changes = Plan.load(out / "plan.toml").changes(with_used_files(request.plan))
+    changes = {key: values for key, values in changes.items() if key not in ("baseline_loss", "name")}
+    fold = read_toml(out / "trial.toml").get("fold")
+    if fold != request.fold:
+        changes["fold"] = tuple("all" if number == ALL else number for number in (fold, request.fold))
+    if changes:
+        words = [f"{key} is {then!r}, now {now!r}" for key, (then, now) in changes.items()]
+        raise UsageError(
+            f"{out} holds a finished training run with other settings ({'; '.join(words)}); "
+            "choose another --out, or --force trains it anew"
+        )
+
+
 def is_finished(out: Path) -> bool:
     """Return whether a folder holds a finished training run."""
     return (out / MANIFEST).exists() and not (out / CHECKPOINT).exists()
@@ -121,7 +146,8 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
         TrainingFailed: The loss became NaN or infinite.
     """
     cohort = load_run_cohort(request.plan, request.out, watcher)
-    check_fit(request.plan, cohort)
+    case = cohort.cases[0]
+    check_fit(request.plan, case.channels, case.classes, len(case.shape))
     trial = _trial_of(request, cohort)
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())

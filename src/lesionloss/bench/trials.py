@@ -90,29 +90,35 @@ def code_digest(loss: str) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def check_fit(plan: Plan, cohort: RunCohort) -> None:
+def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image_axes: int) -> None:
     """Check that the network fits the data.
+
+    Args:
+        plan: The plan.
+        channels: Names of the channels of the images.
+        classes: Names of the lesion classes.
+        image_axes: Axes of the images.
 
     Raises:
         UsageError: Channels, classes or axes differ; the message says what to write.
     """
-    text, case = plan.network.text, cohort.cases[0]
+    text = plan.network.text
     axes, (inputs, outputs) = network_axes(text), network_channels(text)
-    channels, classes = len(case.channels), len(case.classes)
-    if inputs and inputs != channels:
+    if inputs and inputs != len(channels):
         raise UsageError(
-            f"network.text: {text} takes {inputs} channels, the data have {channels} ({', '.join(case.channels)}); "
-            f"say inputs={channels}"
+            f"network.text: {text} takes {inputs} channels, the data have {len(channels)} ({', '.join(channels)}); "
+            f"say inputs={len(channels)}"
         )
-    if outputs and outputs != classes + 1 and (classes, outputs) != (1, 1):
-        say = "outputs=1 or 2" if classes == 1 else f"outputs={classes + 1}: background, {', '.join(case.classes)}"
-        raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {classes} classes; say {say}")
+    number = len(classes)
+    if outputs and outputs != number + 1 and (number, outputs) != (1, 1):
+        say = "outputs=1 or 2" if number == 1 else f"outputs={number + 1}: background, {', '.join(classes)}"
+        raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {number} classes; say {say}")
     patch = plan.training.patch
-    if len(patch) != len(case.shape):
-        slices = ", or [x, y, 1] for a network for slices" if len(case.shape) == 3 else ""
+    if len(patch) != image_axes:
+        slices = ", or [x, y, 1] for a network for slices" if image_axes == 3 else ""
         raise UsageError(
-            f"training.patch: {list(patch)} has {len(patch)} numbers, the images have {len(case.shape)} axes; "
-            f"give {len(case.shape)}{slices}"
+            f"training.patch: {list(patch)} has {len(patch)} numbers, the images have {image_axes} axes; "
+            f"give {image_axes}{slices}"
         )
-    if axes > len(case.shape):
-        raise UsageError(f"network.text: {text} is for volumes, the images have {len(case.shape)} axes")
+    if axes > image_axes:
+        raise UsageError(f"network.text: {text} is for volumes, the images have {image_axes} axes")

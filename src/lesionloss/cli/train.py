@@ -69,7 +69,14 @@ def train(
     """Train one network with one loss; --resume continues a killed training run, to the same bits."""
     if out is None:
         raise UsageError("train needs a folder for its results: --out FOLDER")
-    from lesionloss.bench.train_one import TrainRequest, clear_refused, is_finished, prepare_folder, train_one
+    from lesionloss.bench.train_one import (
+        TrainRequest,
+        clear_refused,
+        is_finished,
+        prepare_folder,
+        refuse_other_settings,
+        train_one,
+    )
     from lesionloss.cli.progress import TerminalWatcher
     from lesionloss.core.devices import resolve_device
 
@@ -89,7 +96,8 @@ def train(
     request = TrainRequest(
         chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds, licence, data_note
     )
-    if resume and is_finished(out):
+    if resume and not force and is_finished(out):
+        refuse_other_settings(request)
         typer.echo(f"{out} is finished already")
         return
     started = prepare_folder(request, resume=resume, force=force)

@@ -17,7 +17,11 @@ from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.subject import Labels, Mask, Subject
 from lesionloss.data.volume import Volume, same_grid
 
-__all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
+__all__ = ["CaseFiles", "Cohort", "Incomplete", "UnknownTarget", "load_subject", "open_cohort"]
+
+
+class UnknownTarget(UsageError):
+    """A layout has no target of a name."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _target(layout: Layout, name: str | None) -> Target:
         if target.name == name:
             return target
     names = [target.name for target in layout.targets]
-    raise UsageError(f"the layout {layout.name} has no target named {name!r}; {nearest(name, names)}")
+    raise UnknownTarget(f"the layout {layout.name} has no target named {name!r}; {nearest(name, names)}")
 
 
 def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
