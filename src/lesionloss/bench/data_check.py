@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import BUILT_IN_SOURCES, user_cohort
-from lesionloss.bench.trials import check_fit
+from lesionloss.bench.trials import fit_network
 from lesionloss.core.errors import UsageError
 from lesionloss.data.cohort import load_subject
 from lesionloss.data.cohort_index import load_index
@@ -13,8 +13,11 @@ from lesionloss.data.preparation.import_prepared import is_prepared
 from lesionloss.data.prepared import channels_of, load_prepared
 
 
-def check_data(plan: Plan) -> None:
+def check_data(plan: Plan) -> Plan:
     """List the patients of a plan and read the first case; built-in data and a plan without data always pass.
+
+    Returns:
+        The plan with the network that fits the data, see `fit_network`.
 
     Raises:
         UsageError: Layout, target, patients, folds, network or patch do not fit the data; the message names the key.
@@ -22,7 +25,7 @@ def check_data(plan: Plan) -> None:
     """
     source = plan.data.source
     if not source or source in BUILT_IN_SOURCES:
-        return
+        return plan
     if is_prepared(source):
         folder = Path(source).expanduser()
         index = load_index(folder)
@@ -37,7 +40,7 @@ def check_data(plan: Plan) -> None:
         channels = channels_of(len(subject.visits), len(subject.visits[0]), difference)
         classes, axes = subject.classes, len(subject.space)
     _check_folds(plan, patients)
-    check_fit(plan, channels, classes, axes)
+    return fit_network(plan, channels, classes, axes)
 
 
 def _check_folds(plan: Plan, patients: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionloss.bench.one_trial.run_trial import run_network_trial
@@ -14,7 +14,7 @@ from lesionloss.bench.plan.run_folders import LOSSES, store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
-from lesionloss.bench.trials import check_fit, code_digest, trials_of
+from lesionloss.bench.trials import code_digest, fit_network, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import annotate
@@ -147,7 +147,8 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     """
     cohort = load_run_cohort(request.plan, request.out, watcher)
     case = cohort.cases[0]
-    check_fit(request.plan, case.channels, case.classes, len(case.shape))
+    plan = fit_network(request.plan, case.channels, case.classes, len(case.shape))
+    request = replace(request, plan=plan)
     trial = _trial_of(request, cohort)
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())

@@ -194,9 +194,7 @@ def show_forecast(
     from lesionloss.core.devices import resolve_device
     from lesionloss.runs.results import RUNS
 
-    parts = plan.runs()
-    for part in parts.values():
-        check_data(part)
+    parts = {name: check_data(part) for name, part in plan.runs().items()}
     for name, part in parts.items():
         folder = out / RUNS / name if out is not None and name else out
         found = forecast(part, folder, resolve_device(device), jobs, threads)
