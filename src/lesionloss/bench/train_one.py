@@ -116,13 +116,17 @@ def refuse_other_settings(request: TrainRequest) -> None:
     changes = {key: values for key, values in changes.items() if key not in ("baseline_loss", "name")}
     fold = read_toml(out / "trial.toml").get("fold")
     if fold != request.fold:
-        changes["fold"] = tuple("all" if number == ALL else number for number in (fold, request.fold))
+        changes["fold"] = (_fold_name(fold), _fold_name(request.fold))
     if changes:
         words = [f"{key} is {then!r}, now {now!r}" for key, (then, now) in changes.items()]
         raise UsageError(
             f"{out} holds a finished training run with other settings ({'; '.join(words)}); "
             "choose another --out, or --force trains it anew"
         )
+
+
+def _fold_name(number: object) -> object:
+    return "all" if number == ALL else number
 
 
 def is_finished(out: Path) -> bool:
