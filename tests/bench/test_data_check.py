@@ -39,8 +39,7 @@ def test_the_printed_plan_fits_every_layout(layout: str, tmp_path: Path) -> None
     if layouts.get(layout).group is LayoutGroup.PICTURES:
         with pytest.raises(UsageError, match=r"^network\.text: .* is for volumes, the images have 2 axes.*dscpp-drive"):
             check_data(plan)
-        preset = "dscpp-bus2017-small" if layout == "bus2017" else "dscpp-drive-small"
-        plan = chosen_plan(printed(preset, layout, tmp_path), str(tmp_path / "data"), [])
+        plan = chosen_plan(printed("dscpp-drive-small", layout, tmp_path), str(tmp_path / "data"), [])
     assert check_data(plan).data == plan.data
 
 

@@ -208,3 +208,10 @@ def test_workers_do_not_change_a_byte(cohort: Path, tmp_path: Path) -> None:
 def test_no_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--workers is 0"):
         write_cohort(tmp_path / "new", 1, 0, COARSE, silent, workers=0)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file" / "cohort", Path("/proc/nowhere")):
+        with pytest.raises(UsageError, match=r"can't be written to \(.*\); give a folder that can"):
+            write_cohort(folder, 1, 0, COARSE, silent)

@@ -138,7 +138,7 @@ def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image
     if axes > image_axes:
         raise UsageError(
             f"network.text: {text} is for volumes, the images have {image_axes} axes; take one for pictures, as "
-            "the plans dscpp-drive-small (colour) and dscpp-bus2017-small (grey) do"
+            "the plan dscpp-drive-small does"
         )
     if inputs and inputs != len(channels):
         raise UsageError(

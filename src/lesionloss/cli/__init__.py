@@ -4,9 +4,8 @@ import sys
 import traceback
 from typing import NoReturn
 
-import typer
-
 from lesionloss.cli.app import app, global_options
+from lesionloss.cli.terminal import one_line, say
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.extras import missing_extra
 
@@ -26,14 +25,14 @@ def main() -> None:
             raise
         _fail(missing)
     except KeyboardInterrupt:
-        typer.secho("lesionloss: interrupted; finished results are kept", fg=typer.colors.YELLOW, err=True)
+        say("lesionloss: interrupted; finished results are kept", colour="yellow", err=True)
         sys.exit(130)
 
 
 def _fail(error: LesionLossError) -> NoReturn:
     if global_options.debug:
         traceback.print_exc()
-    typer.secho(f"lesionloss: {error}", fg=typer.colors.RED, err=True)
+    say(f"lesionloss: {one_line(str(error))}", colour="red", err=True)
     sys.exit(error.exit_code)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lesionloss.cli.terminal import say
+
 app = typer.Typer(
     name="lesionloss",
     help="Is this loss really better for my lesions, or was it a lucky seed?",
@@ -32,7 +34,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from lesionloss.core.version import __version__
 
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 

@@ -10,11 +10,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from lesionloss.cli.terminal import plain_console, text_column
 from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
 
@@ -29,12 +29,12 @@ class TerminalWatcher:
 
     def __init__(self, name: str, console: Console | None = None) -> None:
         """Prepare the bars of a plan named `name`; by default on stderr."""
-        self.console = console or Console(stderr=True)
+        self.console = console or plain_console(stderr=True)
         self.progress = Progress(
-            TextColumn("{task.description:<34}"),
+            text_column("{task.description:<34}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]:<24}"),
+            text_column("{task.fields[detail]:<24}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,

@@ -7,6 +7,7 @@ import typer
 
 from lesionloss.cli.app import app
 from lesionloss.cli.plan_options import chosen_plan, data_keys
+from lesionloss.cli.terminal import say
 from lesionloss.core.errors import LesionLossError, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def train(
     )
     if resume and not force and is_finished(out):
         refuse_other_settings(request)
-        typer.echo(f"{out} is finished already")
+        say(f"{out} is finished already")
         return
     started = prepare_folder(request, resume=resume, force=force)
     try:
@@ -109,7 +110,7 @@ def train(
             clear_refused(out)
         raise
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
-    typer.echo(f"{out}: trained on {len(trial.train)} cases{tested}")
+    say(f"{out}: trained on {len(trial.train)} cases{tested}")
 
 
 def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[str, Any]) -> "Plan":

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import whole_file
 from lesionloss.core.npz_files import read_npz
+from lesionloss.data.stand_ins import stand_in
 
 # 1 had binary references of two visits only, 2 was compressed by zlib.
 FORMAT = 3
@@ -129,6 +130,9 @@ def read_members(path: Path, only_about: bool = False) -> tuple[dict[str, Array]
     if not path.is_file():
         raise DataError(f"{path}: no such prepared case; prepare the cohort again")
     try:
+        with path.open("rb") as handle:
+            if what := stand_in(handle.read(512)):
+                raise DataError(f"{path}: {what}")
         stored = read_npz(path, lambda name: not only_about or name in ("about", "format"))
         found = str(stored.pop("format", "1"))
         if found != str(FORMAT):
@@ -140,7 +144,7 @@ def read_members(path: Path, only_about: bool = False) -> tuple[dict[str, Array]
             raise ValueError("its description is no table")
     except DataError:
         raise
-    except (ValueError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: not a whole prepared case ({reason}); delete it and prepare the cohort again"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.files import write_text
 from lesionloss.report.embedded_cases import DEFAULT
 from lesionloss.runs.results import Results
@@ -46,6 +46,7 @@ def write_report(
     from lesionloss.report.page import render
     from lesionloss.report.workers import report_workers
 
+    expect_type(results, Results, "results", "pass lesionloss.load(folder)")
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
     with report_workers(workers) as helpers:

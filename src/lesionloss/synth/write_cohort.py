@@ -60,7 +60,10 @@ def write_cohort(
         raise UsageError(f"--workers is {workers}; at least 1 process draws the patients")
     declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
     _claim(folder, declared, force)
-    write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
+    try:
+        write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{folder} can't be written to ({error.strerror}); give a folder that can") from error
     names = [patient_folder(folder, index) for index in range(patients)]
     tasks = [_PatientTask(target, seed, index, settings) for index, target in enumerate(names)]
     missing = [task for task in tasks if not task.target.exists()]
