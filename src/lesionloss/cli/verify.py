@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.runs.verify import Verification
@@ -32,7 +33,7 @@ def verify(
     found = verify_run(folder)
     if as_json:
         runs = [asdict(each) | {"folder": str(each.folder)} for each in found]
-        typer.echo(json.dumps({"whole": not _count(found), "runs": runs}, indent=1))
+        say(json.dumps({"whole": not _count(found), "runs": runs}, indent=1))
     else:
         for each in found:
             _print(each)
@@ -48,9 +49,9 @@ def _print(each: "Verification") -> None:
     from lesionloss.core.number_text import plural
 
     for finding in each.findings:
-        typer.echo(f"{each.folder / finding.file}: {finding.state}: {finding.detail}")
+        say(f"{each.folder / finding.file}: {finding.state}: {finding.detail}")
     what = f"{plural(each.trials, 'finished trial')} and {plural(each.cases, 'prepared case')} compared"
     rest = f"{plural(len(each.findings), 'file')} not as written" if each.findings else "all as written"
-    typer.echo(f"{each.folder}: {what}; {rest}")
+    say(f"{each.folder}: {what}; {rest}")
     if each.findings:
-        typer.echo("remove the folders of these trials and bench again; restore plan or cohort from a copy")
+        say("remove the folders of these trials and bench again; restore plan or cohort from a copy")
