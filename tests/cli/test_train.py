@@ -22,6 +22,7 @@ from lesionloss.data.cohort_index import load_index
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import PreparationRecipe, ResampleSettings
 from lesionloss.networks.bundle import load_bundle
+from lesionloss.runs.verify import verify_run
 from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
 from lesionloss.training.step_log import EventFile, HistoryFile
@@ -56,7 +57,23 @@ def test_a_trial_of_a_plan_is_the_trial_of_the_bench(plan: Path, tmp_path: Path)
     assert list((out / "tensorboard").glob("events.*"))
     assert not (out / "checkpoint").exists()
 
-    assert "finished already" in lesionloss(plan, "--loss", "hytver", "--fold", 1, "--out", out, "--resume")
+    words = [plan, "--loss", "hytver", "--fold", 1, "--out", out, "--resume"]
+    assert "finished already" in lesionloss(*words)
+    before = (out / "manifest.json").read_bytes()
+    for other, named in (
+        (["--loss", "dice"], r"losses is \['hytver'\], now \['dice'\]"),
+        (["--steps", 9], "training.steps is 3, now 9"),
+        (["--fold", 0], "fold is 1, now 0"),
+        (["--fold", "all"], "fold is 1, now 'all'"),
+        (["--data", out], "data.source is"),
+        (["--seed", 8], r"seeds is \[1\], now \[8\]"),
+    ):
+        with pytest.raises(UsageError, match=rf"a finished training run with other settings \({named}") as caught:
+            lesionloss(*words, *other)
+        assert "\n" not in str(caught.value)
+    assert (out / "manifest.json").read_bytes() == before
+    (verification,) = verify_run(out)
+    assert (verification.trials, verification.cases, verification.findings) == (1, 4, ())
     with pytest.raises(UsageError, match="holds a finished training run; --force trains it anew"):
         lesionloss(plan, "--loss", "hytver", "--fold", 1, "--out", out)
 

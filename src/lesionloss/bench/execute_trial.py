@@ -17,6 +17,7 @@ from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failur
 from lesionloss.bench.bookkeeping.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.one_trial.run_trial import run_difference_trial, run_network_trial
+from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
@@ -164,6 +165,7 @@ def execute_trial(
             with whole_folder(context.folder / "trials" / key) as unfinished:
                 _run(context, trial, unfinished, checking, cases or CaseReader(read_run_cohort(context.folder)))
                 _add_notes(unfinished / "log.txt", checking.notes)
+                write_manifest(unfinished, key, context.folder)
                 if not lock.is_ours():
                     raise LockLost
         except Exception as error:

@@ -73,6 +73,6 @@ for _module in (
         "train",
         "predict",
     ),
-    *("compare_report", "power", "metrics", "evaluate"),
+    *("compare_report", "power", "verify", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

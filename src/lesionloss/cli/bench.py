@@ -83,7 +83,7 @@ def bench(
     ] = None,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List trials, expected time, disk and memory and stop.")
+        bool, typer.Option("--dry-run", help="Check the data; list trials, expected time, disk and memory and stop.")
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Show the status of a run folder and stop.")] = False,
     checkpoint_seconds: Annotated[
@@ -184,13 +184,15 @@ def show_status(folder: Path, as_json: bool) -> None:
 def show_forecast(
     plan: "Plan", out: Path | None, device: str, jobs: int | None, threads: int | None, as_json: bool
 ) -> None:
-    """Print the forecast of a plan, or of each of its runs for several data sets or networks."""
+    """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
+    from lesionloss.bench.data_check import check_data
     from lesionloss.bench.forecast import forecast
     from lesionloss.cli.bench_tables import forecast_json, print_forecast
     from lesionloss.core.devices import resolve_device
     from lesionloss.runs.results import RUNS
 
-    for name, part in plan.runs().items():
+    parts = {name: check_data(part) for name, part in plan.runs().items()}
+    for name, part in parts.items():
         folder = out / RUNS / name if out is not None and name else out
         found = forecast(part, folder, resolve_device(device), jobs, threads)
         if as_json:

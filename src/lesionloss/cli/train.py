@@ -70,10 +70,16 @@ def train(
     """Train one network with one loss; --resume continues a killed training run, to the same bits."""
     if out is None:
         raise UsageError("train needs a folder for its results: --out FOLDER")
-    from lesionloss.bench.train_one import TrainRequest, clear_refused, is_finished, prepare_folder, train_one
+    from lesionloss.bench.train_one import (
+        TrainRequest,
+        clear_refused,
+        is_finished,
+        prepare_folder,
+        refuse_other_settings,
+        train_one,
+    )
     from lesionloss.cli.progress import TerminalWatcher
     from lesionloss.core.devices import resolve_device
-    from lesionloss.networks.bundle import annotate
 
     training = {
         "steps": steps,
@@ -88,8 +94,11 @@ def train(
     if data is not None:
         given |= {f"data.{key}": value for key, value in data_keys(data).items()}
     chosen = one_trial(plan, loss, seed, given | dict(map(parse_setting, settings or [])))
-    request = TrainRequest(chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds)
-    if resume and is_finished(out):
+    request = TrainRequest(
+        chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds, licence, data_note
+    )
+    if resume and not force and is_finished(out):
+        refuse_other_settings(request)
         say(f"{out} is finished already")
         return
     started = prepare_folder(request, resume=resume, force=force)
@@ -100,7 +109,6 @@ def train(
         if started:
             clear_refused(out)
         raise
-    annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
     say(f"{out}: trained on {len(trial.train)} cases{tested}")
 
@@ -154,7 +162,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         if not equals:
             raise ValueError("no = in it")
         return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"--set needs KEY=VALUE with a value as in TOML (words in quotes), got {text!r}: {error}"
         ) from error

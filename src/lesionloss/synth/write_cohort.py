@@ -109,7 +109,7 @@ def _read_record(patient: Path) -> dict[str, Any]:
     file = patient / RECORD_FILE
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} is missing or damaged; remove the folder {patient} and run again") from error
     return record
 
@@ -144,7 +144,7 @@ def _declared_in(folder: Path) -> dict[str, Any] | None:
     """Read what the cohort in the folder declares; None where there is none."""
     try:
         held = json.loads((folder / COHORT_FILE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
     whole = isinstance(held, dict) and isinstance(held.get("settings"), dict)
     whole = whole and isinstance(held.get("patients"), int) and isinstance(held.get("seed"), int)

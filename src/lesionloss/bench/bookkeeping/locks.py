@@ -95,7 +95,7 @@ class Lock:
         """
         try:
             return bool(json.loads(self.path.read_text(encoding="utf-8"))["token"] == self.holder.token)
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return False
 
     def _touch_regularly(self) -> None:
@@ -152,7 +152,7 @@ def read_lock(path: Path) -> FoundLock | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return FoundLock(LockHolder(**record), path.stat().st_mtime)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

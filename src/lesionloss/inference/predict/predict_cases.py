@@ -172,7 +172,7 @@ def _is_done(files: OutputFiles, inputs: dict[str, Any]) -> bool:
     """True where the same results exist. Raises UsageError where other files are in the way."""
     try:
         stored = json.loads(files.record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         stored = None
     same = isinstance(stored, dict) and all(stored.get(key) == value for key, value in inputs.items())
     if same and all(path.is_file() for path in files.all()):
