@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from lesionloss.bench.bookkeeping.locks import process_started
+from lesionloss.core.locks import process_started
 from lesionloss.bench.bookkeeping.status import TrialStatus, read_status
 from lesionloss.bench.engines import TrialEngine, local
 from lesionloss.bench.engines.in_process import InProcessEngine

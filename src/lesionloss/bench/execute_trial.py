@@ -14,7 +14,7 @@ import tomli_w
 import torch
 
 from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failure, remove_failure, write_failure
-from lesionloss.bench.bookkeeping.locks import Lock, acquire_lock, wait_until_free
+from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.one_trial.run_trial import run_difference_trial, run_network_trial
 from lesionloss.bench.plan import Plan
@@ -161,7 +161,7 @@ def execute_trial(
         try:
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
-            with whole_folder(context.folder / "trials" / key) as unfinished:
+            with whole_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished:
                 _run(context, trial, unfinished, checking, cases or CaseReader(read_run_cohort(context.folder)))
                 _add_notes(unfinished / "log.txt", checking.notes)
                 if not lock.is_ours():

@@ -1,10 +1,6 @@
 """`lesionloss bench`: run a plan, on one machine or many; forecast what it needs; show its status."""
 
-import contextlib
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -116,7 +112,7 @@ def bench(
     failed = 0
     for part, folder in runs_of(chosen, out):
         try:
-            with _sigterm_as_interrupt(), TerminalWatcher(chosen.name) as watcher:
+            with TerminalWatcher(chosen.name) as watcher:
                 results = run(
                     part,
                     folder,
@@ -135,20 +131,6 @@ def bench(
         typer.echo(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
     if failed:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupted(out: Path) -> str:

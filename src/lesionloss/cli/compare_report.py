@@ -22,7 +22,8 @@ Examples:
     lesionloss compare runs/x --json > comparison.json
 """
 
-REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
+REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it; with --out FILE.html, \
+they go to the folder FILE_files.
 
 The files of the report are always written anew. Another existing file is overwritten only with --force.
 
@@ -95,7 +96,7 @@ def report(
     """Write the report of a run."""
     from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
-    from lesionloss.report import write_report
+    from lesionloss.report import files_folder, write_report
     from lesionloss.runs.load_run import load, run_folders
 
     runs = run_folders(folder)
@@ -104,7 +105,8 @@ def report(
         raise UsageError(f"{folder} holds {len(runs)} runs; leave out --out, or name one of them: {runs[0]}")
     for run in runs:
         path = write_report(load(run), out, force=force, volumes=volumes, workers=workers)
-        typer.echo(f"{path}  (numbers: {run / 'report.json'}, tables: {run / 'tables'}, figures: {run / 'figures'})")
+        files = files_folder(path, own=out is None)
+        typer.echo(f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})")
 
 
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:

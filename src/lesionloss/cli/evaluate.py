@@ -123,11 +123,12 @@ def _progress(noun: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def _write(out: Path | None, table: str, summary: str) -> None:
-    from lesionloss.core.files import write_text
+    from lesionloss.core.files import whole_set, write_text
 
     if out is not None:
-        write_text(out, table)
-        write_text(out.with_suffix(".json"), summary)
+        with whole_set(out.parent, last=out.name) as folder:
+            write_text(folder / out.with_suffix(".json").name, summary)
+            write_text(folder / out.name, table)
         typer.echo(f"{out} and {out.with_suffix('.json')} written", err=True)
 
 

@@ -1,10 +1,12 @@
 """The report: one self-contained HTML page about a run, with its tables and figures beside it."""
 
+import errno
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import write_text
+from lesionloss.core.files import whole_set, write_text
 from lesionloss.report.embedded_cases import DEFAULT
 from lesionloss.runs.results import Results
 
@@ -23,7 +25,8 @@ def write_report(
 ) -> Path:
     """Write the report of a run.
 
-    RUN/report.json, RUN/tables and RUN/figures belong to the report and are always written anew, as is RUN/report.html.
+    RUN/report.html, report.json, tables and figures are always written anew. With a `path` such as here/page.html,
+    report.json, tables and figures go to the folder here/page_files. An error leaves all files as they were.
 
     Args:
         results: A run, from `lesionloss.load`.
@@ -40,7 +43,8 @@ def write_report(
         The path of the page.
 
     Raises:
-        UsageError: `path` is a folder or a file that no report wrote, or `volumes` names no case.
+        UsageError: `path` is a folder or a file that no report wrote, its folder can't be written to, or `volumes`
+            names no case.
         DataError: A file of the run is damaged.
     """
     from lesionloss.report.page import render
@@ -48,10 +52,31 @@ def write_report(
 
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
-    with report_workers(workers) as helpers:
-        html = render(results, volumes, formats, helpers)
-    write_text(out, html)
+    _require_writable(out)
+    with whole_set(out.parent, last=out.name) as folder, report_workers(workers) as helpers:
+        page = folder / out.name
+        files = files_folder(page, own=path is None)
+        write_text(page, render(results, files, volumes, formats, helpers))
     return out
+
+
+def files_folder(page: Path, *, own: bool) -> Path:
+    """The folder of report.json, tables and figures of a page; `own`: the page is in its run folder."""
+    return page.parent if own else page.with_name(f"{page.stem}_files")
+
+
+def _require_writable(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UsageError(
+            f"{out.parent} can't be written to ({error.strerror}); name a page elsewhere, --out FILE.html: "
+            "all files of the report go there"
+        ) from error
 
 
 def _refuse_to_overwrite(out: Path, *, own: bool, force: bool) -> None:

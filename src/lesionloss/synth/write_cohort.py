@@ -1,17 +1,18 @@
 """A cohort on disk in the MSSEG-2 folder layout; writes are atomic, so each patient is there whole or not at all."""
 
+import contextlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import whole_folder, write_text
+from lesionloss.core.processes import process_pool
 from lesionloss.synth.patient import synthesise
 from lesionloss.synth.patient_files import RECORD_FILE, write_patient
 from lesionloss.synth.settings import SynthSettings
@@ -63,13 +64,14 @@ def write_cohort(
     write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
     names = [patient_folder(folder, index) for index in range(patients)]
     tasks = [_PatientTask(target, seed, index, settings) for index, target in enumerate(names)]
+    finished = [target.name for target in names if target.exists()]
     missing = [task for task in tasks if not task.target.exists()]
-    done = patients - len(missing)
-    for task in tasks:
-        if task not in missing:
-            progress(task.target.name, done, patients)
-    for count, name in enumerate(_write_patients(missing, min(workers, len(missing))), 1):
-        progress(name, done + count, patients)
+    done = len(finished)
+    if finished:
+        progress(finished[-1], done, patients)
+    with contextlib.closing(_write_patients(missing, min(workers, len(missing)))) as written:
+        for count, name in enumerate(written, 1):
+            progress(name, done + count, patients)
     return [_read_record(target) for target in names]
 
 
@@ -89,17 +91,14 @@ class _PatientTask:
         return self.target.name
 
 
-def _write_patients(tasks: list[_PatientTask], workers: int) -> Iterator[str]:
+def _write_patients(tasks: list[_PatientTask], workers: int) -> Generator[str]:
     """Yield the names of the patients as they are finished, in this process or in several new ones."""
     if workers <= 1:
         yield from (task.write() for task in tasks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            for future in as_completed([pool.submit(task.write) for task in tasks]):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with process_pool(workers) as pool:
+        for future in as_completed([pool.submit(task.write) for task in tasks]):
+            yield future.result()
 
 
 def _read_record(patient: Path) -> dict[str, Any]:

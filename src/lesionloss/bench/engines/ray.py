@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesionloss.bench.bookkeeping.failures import Failure
-from lesionloss.bench.bookkeeping.locks import acquire_lock
+from lesionloss.core.locks import acquire_lock
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
 from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_failure, use_threads
