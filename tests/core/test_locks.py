@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lesionloss.bench.bookkeeping import locks
+from lesionloss.core import locks
+from lesionloss.core.files import create_text
 from lesionloss.core.locks import (
     STALE_SECONDS,
     Lock,
@@ -19,7 +20,6 @@ from lesionloss.core.locks import (
     remove_stale_lock,
     wait_until_free,
 )
-from lesionloss.core.files import create_text
 from lock_files import a_dead_process, write
 
 

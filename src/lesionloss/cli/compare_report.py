@@ -22,8 +22,9 @@ Examples:
     lesionloss compare runs/x --json > comparison.json
 """
 
-REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it; with --out FILE.html, \
-they go to the folder FILE_files.
+REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
+
+With --out FILE.html, numbers, tables and figures go to the folder FILE_files.
 
 The files of the report are always written anew. Another existing file is overwritten only with --force.
 
@@ -106,7 +107,9 @@ def report(
     for run in runs:
         path = write_report(load(run), out, force=force, volumes=volumes, workers=workers)
         files = files_folder(path, own=out is None)
-        typer.echo(f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})")
+        typer.echo(
+            f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})"
+        )
 
 
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:

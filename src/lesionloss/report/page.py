@@ -37,9 +37,7 @@ class PageTile:
     close: str
 
 
-def render(
-    results: Results, folder: Path, volumes: str | int, formats: Sequence[str], workers: ReportWorkers
-) -> str:
+def render(results: Results, folder: Path, volumes: str | int, formats: Sequence[str], workers: ReportWorkers) -> str:
     """Write tables, figures and report.json into a folder, and return the page.
 
     Raises:

@@ -15,13 +15,13 @@ from multiprocessing.context import ForkServerProcess, SpawnProcess
 import torch
 
 from lesionloss.bench.bookkeeping.failures import failure_of_exit_code
-from lesionloss.core.locks import acquire_lock, disk_time, read_lock
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
 from lesionloss.bench.execute_trial import Outcome, RunContext, execute_or_wait, record_failure, use_threads
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
+from lesionloss.core.locks import acquire_lock, disk_time, read_lock
 from lesionloss.core.processes import TERMINATE_SECONDS, TERMINATED, follow_parent
 
 Process = ForkServerProcess | SpawnProcess
@@ -180,4 +180,3 @@ def run_in_process(context: RunContext, key: str, threads: int) -> None:
     follow_parent()
     with use_threads(threads):
         sys.exit(execute_or_wait(context, key).value)
-
