@@ -178,5 +178,8 @@ def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.co
 def run_in_process(context: RunContext, key: str, threads: int) -> None:
     """Execute one trial and end this process with the outcome as exit code."""
     follow_parent()
-    with use_threads(threads):
-        sys.exit(execute_or_wait(context, key).value)
+    try:
+        with use_threads(threads):
+            sys.exit(execute_or_wait(context, key).value)
+    except OSError:  # not even the failure can be recorded; the parent tries again, and names the file
+        sys.exit(1)
