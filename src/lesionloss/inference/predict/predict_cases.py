@@ -1,5 +1,6 @@
 """Predict one case after the other: read, prepare, predict, write. A case that is there already is not done again."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -106,6 +107,8 @@ def predict_cases(
                 with lock:
                     predicted[source.name] = predict_case(bundle, source, files, settings)
             except LesionLossError as error:
+                with contextlib.suppress(OSError):  # where it holds other files
+                    files.record.parent.rmdir()
                 if len(sources) == 1:
                     raise
                 failures.append(str(error) if source.name in str(error) else f"{source.name}: {error}")
