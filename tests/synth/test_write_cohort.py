@@ -201,10 +201,10 @@ def test_command_refuses_odd_preview(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_do_not_change_a_byte(cohort: Path, tmp_path: Path) -> None:
-    write_cohort(tmp_path / "many", 3, 4, COARSE, silent, workers=2)
+    write_cohort(tmp_path / "many", 3, 4, COARSE, silent, jobs=2)
     assert contents(tmp_path / "many") == contents(cohort)
 
 
 def test_no_workers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--workers is 0"):
-        write_cohort(tmp_path / "new", 1, 0, COARSE, silent, workers=0)
+    with pytest.raises(UsageError, match="--jobs is 0"):
+        write_cohort(tmp_path / "new", 1, 0, COARSE, silent, jobs=0)

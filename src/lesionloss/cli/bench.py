@@ -34,7 +34,7 @@ Examples:
 
   lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
 
-  lesionloss bench my_plan.toml --out /shared/mine --engine slurm --workers 8 --slurm partition=gpu
+  lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
 """
 ENGINES = ("local", "ray", "slurm")
 INTERRUPTED = 130
@@ -71,7 +71,7 @@ def bench(
     gpus_per_trial: Annotated[
         float, typer.Option("--gpus-per-trial", min=0, help="Ray: share of a GPU that a trial gets, such as 0.5.")
     ] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Slurm: jobs of the array.")] = 4,
+    slurm_jobs: Annotated[int, typer.Option("--slurm-jobs", min=1, help="Slurm: jobs of the array.")] = 4,
     slurm: Annotated[
         list[str] | None,
         typer.Option("--slurm", metavar="KEY=VALUE", help="Slurm: an option of sbatch, such as partition=gpu; repeat."),
@@ -105,7 +105,7 @@ def bench(
 
     uses_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
     where = "cuda:0" if uses_gpu and device == "auto" else resolve_device(device)
-    worker = chosen_engine(engine, number, device, address, gpus_per_trial, workers, slurm or [])
+    worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [])
     from lesionloss.bench.plan.run_folders import runs_of
     from lesionloss.bench.run import run
 

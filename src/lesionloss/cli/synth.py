@@ -15,7 +15,7 @@ _EXAMPLES = """
 
   lesionloss synth cohort --patients 12 --seed 7 --preview cohort.png
 
-  lesionloss synth fine --patients 40 --spacing 1.0 --workers 4
+  lesionloss synth fine --patients 40 --spacing 1.0 --jobs 4
 
   lesionloss synth like-lit --patients 40 --profile lit --spacing scanner
 
@@ -43,7 +43,7 @@ def synth(
     spacing: Annotated[
         str | None, typer.Option("--spacing", metavar="MM", help="Isotropic voxel size in mm, or: scanner.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes; the patients are the same for any number.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes; the patients are the same for any number.")] = 1,
     preview: Annotated[
         Path | None, typer.Option("--preview", metavar="FILE.png", help="Also draw the first patients to this file.")
     ] = None,
@@ -74,7 +74,7 @@ def synth(
             raise UsageError(f"--preview is {preview}; its name must end in .png, .svg or .pdf")
         if preview.exists() and not force:
             raise UsageError(f"{preview} exists; choose another --preview, or add --force to replace it")
-    _print_table(out, _written(out, patients, seed, settings, force, workers))
+    _print_table(out, _written(out, patients, seed, settings, force, jobs))
     if preview is not None:
         from lesionloss.synth.preview import write_preview
 
@@ -102,7 +102,7 @@ def _spacing(text: str) -> float | str:
 
 
 def _written(
-    out: Path, patients: int, seed: int, settings: "SynthSettings", force: bool, workers: int
+    out: Path, patients: int, seed: int, settings: "SynthSettings", force: bool, jobs: int
 ) -> list[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -113,7 +113,7 @@ def _written(
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("patients", total=patients)
         return write_cohort(
-            out, patients, seed, settings, lambda _name, done, _all: bar.update(task, completed=done), force, workers
+            out, patients, seed, settings, lambda _name, done, _all: bar.update(task, completed=done), force, jobs
         )
 
 

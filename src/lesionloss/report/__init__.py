@@ -21,7 +21,7 @@ def write_report(
     force: bool = False,
     volumes: str | int = DEFAULT,
     formats: Sequence[str] = FORMATS,
-    workers: int = 1,
+    jobs: int = 1,
 ) -> Path:
     """Write the report of a run.
 
@@ -36,7 +36,7 @@ def write_report(
             number (spread evenly from the worst to the best) or names, with commas between them. All cases are shown
             as small pictures.
         formats: Formats of the figures beside SVG.
-        workers: The number of processes. More than one start Python anew, so a script that asks for them needs
+        jobs: The number of processes. More than one start Python anew, so a script that asks for them needs
             `if __name__ == "__main__"`.
 
     Returns:
@@ -53,7 +53,7 @@ def write_report(
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
     _require_writable(out)
-    with whole_set(out.parent, last=out.name) as folder, report_workers(workers) as helpers:
+    with whole_set(out.parent, last=out.name) as folder, report_workers(jobs) as helpers:
         page = folder / out.name
         files = files_folder(page, own=path is None)
         write_text(page, render(results, files, volumes, formats, helpers))

@@ -33,7 +33,7 @@ def write_cohort(
     settings: SynthSettings,
     progress: Callable[[str, int, int], None],
     force: bool = False,
-    workers: int = 1,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Write a synthetic cohort; an interrupted or smaller one of the same seed and settings is continued.
 
@@ -44,21 +44,21 @@ def write_cohort(
         settings: The ranges.
         progress: Called with (name of a finished patient, how many are done, of how many).
         force: Whether to replace a cohort of another seed or size, and to write beside foreign files.
-        workers: Processes that draw patients; the patients don't depend on it.
+        jobs: Processes that draw patients; the patients don't depend on it.
 
     Returns:
         The record of each patient, as read from its file.
 
     Raises:
-        UsageError: `patients` or `workers` is below 1, `seed` is negative, or the folder holds something else.
+        UsageError: `patients` or `jobs` is below 1, `seed` is negative, or the folder holds something else.
         DataError: The record of a patient written earlier can't be read.
     """
     if patients < 1:
         raise UsageError(f"--patients is {patients}; a cohort has at least 1 patient")
     if seed < 0:
         raise UsageError(f"--seed is {seed}; choose 0 or a positive whole number")
-    if workers < 1:
-        raise UsageError(f"--workers is {workers}; at least 1 process draws the patients")
+    if jobs < 1:
+        raise UsageError(f"--jobs is {jobs}; at least 1 process draws the patients")
     declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
     _claim(folder, declared, force)
     write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
@@ -69,7 +69,7 @@ def write_cohort(
     done = len(finished)
     if finished:
         progress(finished[-1], done, patients)
-    with contextlib.closing(_write_patients(missing, min(workers, len(missing)))) as written:
+    with contextlib.closing(_write_patients(missing, min(jobs, len(missing)))) as written:
         for count, name in enumerate(written, 1):
             progress(name, done + count, patients)
     return [_read_record(target) for target in names]
