@@ -101,7 +101,7 @@ def test_every_problem_is_listed(tmp_path: Path) -> None:
 
 
 def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
-    shown = prepare(tmp_path, tmp_path, "--print", "--n4", "--brain", "hd-bet", "--register", "followup")
+    shown = prepare(tmp_path, tmp_path, "--print", "--n4", "--brain-from", "hd-bet", "--register", "followup")
     assert shown.exit_code == 0
     (tmp_path / "plan.toml").write_text(shown.output)
     recipe = chosen_recipe(tmp_path / "plan.toml", None, None, None, "0.5,0.75,0.75", 2)

@@ -14,8 +14,8 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import app
-from lesionloss.cli.plan_options import chosen_plan, data_keys
-from lesionloss.cli.train import one_trial, parse_setting, parse_sides
+from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting
+from lesionloss.cli.train import one_trial, parse_sides
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.cohort_index import load_index

@@ -53,6 +53,10 @@ def bench(
     losses: Annotated[
         list[str] | None, typer.Option("--loss", metavar="SPEC", help="Add a loss to the plan; may be repeated.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan, as in TOML; may be repeated."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
     engine: Annotated[
         str, typer.Option("--engine", help="local: processes of this machine; ray; slurm: a cluster.")
@@ -90,7 +94,7 @@ def bench(
     if status:
         show_status(out or Path(plan), as_json)
         return
-    chosen = chosen_plan(plan, data, losses or [])
+    chosen = chosen_plan(plan, data, losses or [], settings)
     if show:
         typer.echo(chosen.to_toml(), nl=False)
         return

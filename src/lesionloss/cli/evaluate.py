@@ -47,7 +47,7 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Probability maps beside masks, for the metrics of calibration.")
     ] = None,
     brain: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Brain masks, for calibration in the brain.")
+        Path | None, typer.Option(metavar="PATH", help="Brain masks, a file or a folder, for calibration in the brain.")
     ] = None,
     ignore: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of voxels that are ignored.")] = None,
     metrics: Annotated[

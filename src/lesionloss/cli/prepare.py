@@ -19,7 +19,7 @@ Examples:
 
   lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
 
-  lesionloss prepare ~/msseg2 prepared --brain hd-bet --spacing 0.5,0.75,0.75
+  lesionloss prepare ~/msseg2 prepared --brain-from hd-bet --spacing 0.5,0.75,0.75
 
   lesionloss prepare ~/msseg2 prepared --print > plan.toml   (a first plan)
 
@@ -44,7 +44,9 @@ def prepare(
     n4: Annotated[bool | None, typer.Option("--n4/--no-n4", help="Correct the bias field (N4).")] = None,
     brain: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
+        typer.Option(
+            "--brain-from", metavar="SOURCE", help="Brain mask: auto, given, builtin (a threshold) or hd-bet."
+        ),
     ] = None,
     spacing: Annotated[
         str | None, typer.Option(metavar="MM", help="Voxel size, e.g. 0.5,0.75,0.75; none keeps it.")
@@ -120,7 +122,7 @@ def chosen_recipe(
         known = ["auto", "given", "builtin", "hd-bet"]
         if brain not in known:
             raise UsageError(
-                f"--brain: no {brain!r}; {nearest(brain, known)}; for any other program use brain.command in a plan"
+                f"--brain-from: no {brain!r}; {nearest(brain, known)}; for other programs: brain.command in a plan"
             )
         _want(steps, "brain", True)
         record["brain"] = HD_BET.model_dump() if brain == "hd-bet" else {"source": brain}
