@@ -1,5 +1,6 @@
 """`lesionloss train`: one trial in a folder of its own, equal to the trial of a bench, killed and continued."""
 
+import io
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from lesionloss.bench.plan import Plan
@@ -15,6 +17,7 @@ from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import app
 from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting
+from lesionloss.cli.progress import progress_bar
 from lesionloss.cli.train import one_trial, parse_sides
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.data.cohort import open_cohort
@@ -256,3 +259,17 @@ def test_logs_hold_every_step(tmp_path: Path) -> None:
     found.Reload()
     assert [event.value for event in found.Scalars("loss")] == pytest.approx([1, 1 / 2, 1 / 3])
     assert "zero_gradient_lesion" not in found.Tags()["scalars"]
+
+
+def test_bars_keep_their_times_on_a_narrow_terminal() -> None:
+    for width in (80, 110):
+        console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+        bar = progress_bar(console)
+        title, detail = "0.5*dice + 0.5*focal(gamma=2), fold 0, seed 1", "loss 0.1234  12.1 steps/s"
+        bar.add_task(title, total=30_000, completed=12_000, detail=detail)
+        console.print(bar.get_renderable())
+        (line,) = console.file.getvalue().splitlines()
+        assert len(line) <= width
+        assert line.count("━") + line.count("╸") >= 4
+        assert "12000/30000 loss 0.1234" in line
+        assert line.rstrip().endswith("-:--:--")

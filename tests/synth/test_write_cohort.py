@@ -208,3 +208,9 @@ def test_workers_do_not_change_a_byte(cohort: Path, tmp_path: Path) -> None:
 def test_no_workers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--jobs is 0"):
         write_cohort(tmp_path / "new", 1, 0, COARSE, silent, jobs=0)
+
+
+def test_a_cohort_that_no_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--patients is 1000000000000: they need at least .* GB, and .* GB free"):
+        write_cohort(tmp_path / "new", 10**12, 0, COARSE, silent)
+    assert not (tmp_path / "new").exists()

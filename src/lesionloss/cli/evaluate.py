@@ -115,11 +115,16 @@ def _workers(jobs: int) -> int:
 
 def _progress(noun: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]:
     """A bar on a terminal's stderr."""
-    from rich.console import Console
-    from rich.progress import track
+    from lesionloss.cli.progress import progress_bar
 
-    console = Console(stderr=True)
-    return lambda cases: track(cases, noun, total=total, console=console, disable=not console.is_terminal)
+    def shown(cases: Iterable[Any]) -> Iterable[Any]:
+        with progress_bar() as bar:
+            task = bar.add_task(noun, total=total, detail="")
+            for case in cases:
+                yield case
+                bar.advance(task)
+
+    return shown
 
 
 def _write(out: Path | None, table: str, summary: str) -> None:

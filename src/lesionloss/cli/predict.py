@@ -173,26 +173,14 @@ def _predict(
     folder_each: bool,
     bids: bool,
 ) -> tuple[list["PredictedCase"], list[str]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.inference.predict import predict_cases
 
-    columns = (TextColumn("cases"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[case]}"))
-    with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("cases", total=len(sources), case=sources[0].name)
+    with progress_bar() as bar:
+        task = bar.add_task("cases", total=len(sources), detail=sources[0].name)
 
         def step(name: str, number: int, total: int) -> None:
-            bar.update(task, completed=number, total=total, case=name)
+            bar.update(task, completed=number, total=total, detail=name)
 
         return predict_cases(bundle, sources, out, settings, folder_each=folder_each, bids=bids, progress=step)
 

@@ -62,9 +62,7 @@ def prepare(
     Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
     change is not prepared again; a run that was killed continues where it stopped.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.data.cohort import open_cohort
     from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
@@ -73,13 +71,11 @@ def prepare(
         typer.echo(recipe.to_toml(), nl=False)
         return
     cohort = open_cohort(source, target)
-    errors = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        bar = progress.add_task("preparing", total=len(cohort.cases))
+    with progress_bar() as progress:
+        bar = progress.add_task("preparing", total=len(cohort.cases), detail="")
 
         def step(name: str, done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total, description=name)
+            progress.update(bar, completed=done, total=total, detail=name)
 
         outcome = prepare_cohort(
             cohort,

@@ -104,14 +104,11 @@ def _spacing(text: str) -> float | str:
 def _written(
     out: Path, patients: int, seed: int, settings: "SynthSettings", force: bool, jobs: int
 ) -> list[dict[str, Any]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.synth import write_cohort
 
-    columns = (TextColumn("patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("patients", total=patients)
+    with progress_bar() as bar:
+        task = bar.add_task("patients", total=patients, detail="")
         return write_cohort(
             out, patients, seed, settings, lambda _name, done, _all: bar.update(task, completed=done), force, jobs
         )

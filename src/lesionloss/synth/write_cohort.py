@@ -18,6 +18,8 @@ from lesionloss.synth.patient_files import RECORD_FILE, write_patient
 from lesionloss.synth.settings import SynthSettings
 
 COHORT_FILE = "cohort.json"
+BYTES_PER_MM3 = 2.5e6  # of a patient's files for each voxel per mm3; most take more
+SCANNER_SPACING_MM = 1.5
 _PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
 
 
@@ -50,7 +52,8 @@ def write_cohort(
         The record of each patient, as read from its file.
 
     Raises:
-        UsageError: `patients` or `jobs` is below 1, `seed` is negative, or the folder holds something else.
+        UsageError: `patients` or `jobs` is below 1, `seed` is negative, the folder holds something else, or the disk is
+            too small.
         DataError: The record of a patient written earlier can't be read.
     """
     if patients < 1:
@@ -60,6 +63,7 @@ def write_cohort(
     if jobs < 1:
         raise UsageError(f"--jobs is {jobs}; at least 1 process draws the patients")
     declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
+    _require_space(folder, patients, settings)
     _claim(folder, declared, force)
     write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
     names = [patient_folder(folder, index) for index in range(patients)]
@@ -108,6 +112,19 @@ def _read_record(patient: Path) -> dict[str, Any]:
     except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{file} is missing or damaged; remove the folder {patient} and run again") from error
     return record
+
+
+def _require_space(folder: Path, patients: int, settings: SynthSettings) -> None:
+    """Refuse a cohort that can't fit on the disk; its first patients would fill it."""
+    spacing = settings.spacing_mm if isinstance(settings.spacing_mm, float) else SCANNER_SPACING_MM
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    written = len(list((folder / "training").glob("*")))
+    needed, free = (patients - written) * BYTES_PER_MM3 / spacing**3, shutil.disk_usage(place).free
+    if needed > free:
+        raise UsageError(
+            f"--patients is {patients}: they need at least {needed / 1e9:,.1f} GB, and {place} has "
+            f"{free / 1e9:,.1f} GB free; choose fewer, or another folder"
+        )
 
 
 def _claim(folder: Path, declared: dict[str, Any], force: bool) -> None:
