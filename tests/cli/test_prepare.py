@@ -117,7 +117,7 @@ def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (("halfwy", None, None, None), "--register: no 'halfwy'; did you mean 'halfway'"),
-        ((None, None, "hdbet", None), "--brain: no 'hdbet'; did you mean 'hd-bet'"),
+        ((None, None, "hdbet", None), "--brain-from: no 'hdbet'; did you mean 'hd-bet'"),
         ((None, None, None, "a,b"), "--spacing: expected millimetres"),
         ((None, None, None, "1"), "one number per axis"),
         ((None, None, None, "0,1,1"), "resample.spacing_mm"),

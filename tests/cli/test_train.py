@@ -99,6 +99,7 @@ def test_data_may_name_its_layout(tmp_path: Path) -> None:
     assert data_keys(str(tmp_path)) == {"source": str(tmp_path)}
     assert chosen_plan("hytver", f"lit:{tmp_path}", []).data.layout == "lit"
     assert chosen_plan("hytver", str(tmp_path), []).data.layout == "msseg2"
+    assert chosen_plan("hytver", None, [], ["training.steps=7", "seeds=[4]"]).training.steps == 7
     with pytest.raises(UsageError, match="no dataset layout is named 'lot'"):
         data_keys("lot:somewhere")
 
@@ -263,12 +264,13 @@ def test_logs_hold_every_step(tmp_path: Path) -> None:
 
 def test_bars_keep_their_times_on_a_narrow_terminal() -> None:
     for width in (80, 110):
-        console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+        shown = io.StringIO()
+        console = Console(file=shown, width=width, force_terminal=True, color_system=None)
         bar = progress_bar(console)
         title, detail = "0.5*dice + 0.5*focal(gamma=2), fold 0, seed 1", "loss 0.1234  12.1 steps/s"
         bar.add_task(title, total=30_000, completed=12_000, detail=detail)
         console.print(bar.get_renderable())
-        (line,) = console.file.getvalue().splitlines()
+        (line,) = shown.getvalue().splitlines()
         assert len(line) <= width
         assert line.count("━") + line.count("╸") >= 4
         assert "12000/30000 loss 0.1234" in line

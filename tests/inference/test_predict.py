@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_two_calls_share_the_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with monkeypatch.context() as patch:
         lock.__enter__()
-        patch.setattr("lesionloss.inference.predict.predict_cases.time.sleep", other_call_ends)
+        patch.setattr(time, "sleep", other_call_ends)
         done = predict(sources)
     assert order == ["002", "003", "004", "001", "001"]
     assert [case.name for case in done] == ["001", "002", "003", "004"]
