@@ -105,12 +105,16 @@ def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
     assert shown.exit_code == 0
     (tmp_path / "plan.toml").write_text(shown.output)
     recipe = chosen_recipe(tmp_path / "plan.toml", None, None, None, "0.5,0.75,0.75", 2)
-    assert recipe.steps == ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
+    assert recipe.steps == ("orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract")
     assert recipe.brain.command[0] == "hd-bet"
     assert recipe.register_.to == "followup"
     assert recipe.resample.spacing_mm == (0.5, 0.75, 0.75)
     plain = chosen_recipe(tmp_path / "plan.toml", "none", False, "builtin", "none", None)
-    assert plain.steps == ("brain", "crop", "normalise", "subtract")
+    assert plain.steps == ("orient", "brain", "crop", "normalise", "subtract")
+    assert chosen_recipe(None, None, None, None, None, None, "LPS").axes == "LPS"
+    assert chosen_recipe(None, None, None, None, None, None, "none").steps[0] == "brain"
+    with pytest.raises(UsageError, match="to must name three directions, one each of R/L, A/P and S/I"):
+        chosen_recipe(None, None, None, None, None, None, "RAR")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,8 @@ def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
         ((None, None, "hdbet", None), "--brain-from: no 'hdbet'; did you mean 'hd-bet'"),
         ((None, None, None, "a,b"), "--spacing: expected millimetres"),
         ((None, None, None, "1"), "one number per axis"),
-        ((None, None, None, "0,1,1"), "resample.spacing_mm"),
+        ((None, None, None, "0,1,1"), "--spacing: expected edges of 0.05 to 50 mm, got '0,1,1'"),
+        ((None, None, None, "nan,1,1"), "expected edges of 0.05 to 50 mm"),
     ],
 )
 def test_wrong_options_are_explained(options: tuple[None, None, None, None], message: str) -> None:

@@ -1,16 +1,24 @@
 """Files that must be believed, repaired or refused, and what the refusal says."""
 
 import gzip
+import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from data_cohorts import load
 from lesionloss.core.errors import DataError
-from lesionloss.data.nifti import read_mask, read_volume, write_volume
+from lesionloss.data.nifti import read_labels, read_mask, read_volume, write_volume
+from lesionloss.data.resampling.simpleitk import itk_image
+from lesionloss.data.subject import Subject
 from lesionloss.data.volume import same_grid
 
 SHAPE = (9, 8, 7)
@@ -98,6 +106,15 @@ def infinite_affine() -> np.ndarray:
     return affine
 
 
+def sheared() -> np.ndarray:
+    """A gantry tilt of 25 degrees."""
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[1, 2] = 3 * np.tan(np.deg2rad(25))
+    return affine
+
+
+HUGE = bytes(3 * 2**20)
+
 # name, ending, how it is made, what went wrong, what to do about it
 ZOO = [
     ("missing", ".nii.gz", lambda p: p, "no such file", "fetch the file again"),
@@ -110,6 +127,21 @@ ZOO = [
     ("gzipped text", ".nii.gz", lambda p: rewrite(p, gzip.compress(b"x" * 999)), "not a single-file NIfTI", "convert"),
     ("not compressed", ".nii.gz", lambda p: rewrite(p, b"x" * 999), "not gzip-compressed", "rename it to .nii"),
     ("compressed", ".nii", lambda p: rewrite(p, gzip.compress(b"x" * 999)), "compressed", "rename it to .nii.gz"),
+    ("a pointer of Git LFS", ".nii.gz", lambda p: rewrite(p, b"version https://git-lfs.github.com/spec/v1\noid x"),
+     "a pointer of Git LFS", "git lfs pull"),
+    ("a pointer of git-annex", ".nii.gz", lambda p: rewrite(p, b"/annex/objects/SHA256E-s9--x.nii.gz"),
+     "a pointer of git-annex", "git annex get"),
+    ("a link that leads nowhere", ".nii.gz", lambda p: (p.symlink_to(".git/annex/objects/x"), p)[1],
+     "a link to a file that is not there", "git annex get"),
+    ("a web page", ".nii.gz", lambda p: rewrite(p, b"\n<!DOCTYPE html><html>404"), "a web page", "download it again"),
+    ("a web page, uncompressed", ".nii", lambda p: rewrite(p, b"<html>404"), "a web page", "download it again"),
+    ("voxels in the header", ".nii", lambda p: save_raw_header(p, set_fields(vox_offset=0)),
+     "the voxels begin inside the header", "export the image again"),
+    ("a second, huge member", ".nii.gz", lambda p: rewrite(save(p, noise()), p.read_bytes() + gzip.compress(HUGE)),
+     "goes on after the end of the image", "write the image alone"),
+    ("a huge member", ".nii.gz", lambda p: rewrite(p, gzip.compress(gzip.decompress(save(p, noise()).read_bytes())
+     + HUGE)), "goes on after the end of the image", "write the image alone"),
+    ("sheared", ".nii.gz", lambda p: save(p, noise(), sheared()), "its axes are 25 degrees off", "resample_to_output"),
     ("cut in the middle", ".nii.gz", lambda p: cut(save(p, noise()), 900), "cut off", "fetch it again"),
     ("cut in the gzip header", ".nii.gz", lambda p: cut(save(p, noise()), 5), "cut off", "fetch it again"),
     ("checksum cut", ".nii.gz", lambda p: cut(save(p, noise()), -6), "cut off", "fetch it again"),
@@ -148,6 +180,8 @@ def test_malformed_files_are_refused_with_file_and_remedy(
     if read is read_mask and wrong.startswith("every voxel"):
         wrong, remedy = "a mask holds 0 and 1 only", "divide the mask by 5"
     if read is read_mask and wrong.endswith("found 2"):  # a mask may be a slice
+        wrong, remedy = "a mask holds 0 and 1 only", "choose which values"
+    if read is read_mask and wrong == "infinite":  # beyond float32; masks are read with all digits
         wrong, remedy = "a mask holds 0 and 1 only", "choose which values"
     with pytest.raises(DataError) as caught:
         read(path)
@@ -290,3 +324,119 @@ def test_other_shapes_and_orientations_are_refused_with_both_files(tmp_path: Pat
     assert all(text in str(caught.value) for text in (str(a.path), str(b.path), "RAS", "LAS", "11.2 mm", "resample"))
     with pytest.raises(DataError, match=r"shapes \(9, 8, 7\) and \(9, 8, 6\)"):
         same_grid(a, c)
+
+
+def test_several_gzip_members_and_their_empty_end_are_one_image(tmp_path: Path) -> None:
+    """So bgzip and pigz -i write."""
+    content = gzip.decompress(save(tmp_path / "image.nii.gz", noise()).read_bytes())
+    members = b"".join(gzip.compress(content[at : at + 500]) for at in range(0, len(content), 500))
+    path = rewrite(tmp_path / "image.nii.gz", members + gzip.compress(b""))
+    np.testing.assert_array_equal(read_volume(path).array, noise())
+
+
+def test_a_huge_member_is_not_unpacked(tmp_path: Path) -> None:
+    path = save(tmp_path / "image.nii.gz", noise())
+    path.write_bytes(path.read_bytes() + gzip.compress(bytes(64 * 2**20), 1))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="goes on after the end of the image"):
+        read_volume(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64])
+def test_labels_of_every_integer_type_are_kept(tmp_path: Path, dtype: type[np.integer]) -> None:
+    limits = np.iinfo(dtype)
+    values = [0, 1, 5, limits.max // 2, min(int(limits.max), 2**63 - 1), max(int(limits.min), -(2**63))]
+    values += [value for value in (2**24, 2**24 + 1, 614454277, 2**53 + 1) if value <= limits.max]
+    array = np.zeros(SHAPE, dtype)
+    array.flat[: len(values)] = np.array(values, dtype)
+    image = nibabel.Nifti1Image(array, AFFINE, dtype=dtype)
+    nibabel.save(image, tmp_path / "labels.nii.gz")
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels.nii.gz").array, array)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dtype=st.sampled_from([np.uint8, np.int16, np.uint32, np.int64, np.uint64, np.float32, np.float64]),
+    values=st.lists(st.integers(-(2**63), 2**64 - 1), min_size=1, max_size=6),
+)
+def test_labels_are_read_as_they_are_or_refused(dtype: type[Any], values: list[int]) -> None:
+    limits = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else None
+    kept = [value for value in values if limits is None or limits.min <= value <= limits.max] or [1]
+    array = np.zeros(SHAPE, dtype)
+    array.flat[: len(kept)] = np.array(kept, dtype)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.nii"
+        nibabel.save(nibabel.Nifti1Image(array, AFFINE, dtype=dtype), path)
+        if int(array.max()) >= 2**63:
+            with pytest.raises(DataError, match="64 bits"):
+                read_labels(path)
+        else:
+            assert [int(value) for value in read_labels(path).array.flat] == [int(value) for value in array.flat]
+
+
+def test_large_values_of_int8_are_no_mask(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="choose which values"):
+        read_mask(save(tmp_path / "mask.nii", (block().astype(np.int16) * -128).astype(np.int8)))
+
+
+def with_forms(path: Path, array: np.ndarray, s: tuple[np.ndarray, int], q: tuple[np.ndarray, int]) -> Path:
+    image = nibabel.Nifti1Image(array, s[0])
+    image.set_sform(s[0], code=s[1])
+    image.set_qform(q[0], code=q[1])
+    nibabel.save(image, path)
+    return path
+
+
+def test_a_clash_of_grids_names_its_cause_in_the_header(tmp_path: Path) -> None:
+    moved = AFFINE.copy()
+    moved[0, 3] += 2
+    a = read_volume(save(tmp_path / "a.nii.gz", noise()))
+    two = read_volume(with_forms(tmp_path / "two.nii.gz", noise(1), (moved, 1), (AFFINE, 1)))
+    lost = read_volume(with_forms(tmp_path / "lost.nii.gz", noise(1), (moved, 0), (moved, 0)))
+    for other, says in ((two, "by its qform it would be"), (lost, "has no orientation in its header")):
+        with pytest.raises(DataError) as caught:
+            same_grid(a, other)
+        assert says in str(caught.value)
+        assert f"{other.path}" in str(caught.value)
+        assert "resample" not in str(caught.value)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    angles=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 5)] * 3),
+    flips=st.tuples(*[st.booleans()] * 3),
+    shear=st.sampled_from([0.0, 0.02, 0.2, 1.0, 25.0, 60.0]),
+)
+def test_every_path_measures_an_affine_right_or_refuses_it(
+    angles: tuple[float, ...], spacing: tuple[float, ...], flips: tuple[bool, ...], shear: float
+) -> None:
+    """Random oblique, flipped and sheared affines: files, subjects and SimpleITK agree on which are refused."""
+    affine = np.eye(4)
+    plain = np.diag([edge * (-1 if flip else 1) for edge, flip in zip(spacing, flips, strict=True)])
+    tilt = np.eye(3)
+    tilt[1, 2] = np.tan(np.deg2rad(shear))
+    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ tilt @ plain
+    image = noise()
+    with tempfile.TemporaryDirectory() as folder:
+        path = save(Path(folder) / "image.nii", image, affine)
+        refusals = []
+        for use in (
+            lambda: read_volume(path),
+            lambda: read_mask(save(Path(folder) / "mask.nii", block(), affine)),
+            lambda: Subject("a", "a", (image[None],), None, None, affine),
+            lambda: itk_image(image, affine, "a"),
+        ):
+            try:
+                use()
+                refusals.append(False)
+            except DataError as error:
+                refusals.append("sheared" in str(error))
+        assert refusals == [shear > 0.1] * 4
+        if shear <= 0.1:
+            read = read_volume(path)
+            np.testing.assert_allclose(read.spacing_mm, spacing, rtol=1e-5)
+            assert np.prod(read.spacing_mm) == pytest.approx(abs(np.linalg.det(affine[:3, :3])), rel=1e-4)

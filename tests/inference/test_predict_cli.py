@@ -27,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_a_runs_model_is_a_bundle_with_its_preparation(trained: tuple[Path, Path]) -> None:
     bundle = load_bundle(trained[0])
     assert bundle.record.preparation["crop"] == {"margin_voxels": 2}
-    assert bundle.record.preparation["steps"] == ["brain", "crop", "normalise", "subtract"]
+    assert bundle.record.preparation["steps"] == ["orient", "brain", "crop", "normalise", "subtract"]
     assert bundle.record.training["axes"] == "RAS"
     assert bundle.record.licence
     assert "their terms of use cover the weights" in bundle.record.data_note

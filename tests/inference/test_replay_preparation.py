@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from scipy import ndimage
 
 from lesionloss import DataError, UsageError
@@ -58,7 +60,9 @@ def test_a_cohort_made_by_prepare_and_its_raw_files_give_the_same(tmp_path: Path
     assert np.allclose(one.affine, other.affine)
     assert not other.notes
     plain = make_ready(stored, bundle_of(channels=CHANNELS[:2]).record)
-    assert "prepared in another way than the model's training cases: n4, resample, steps differ" in plain.notes[0]
+    assert (
+        "prepared in another way than the model's training cases: n4, orient, resample, steps differ" in plain.notes[0]
+    )
 
 
 def files_of(source: CaseSource) -> CaseFiles:
@@ -135,7 +139,7 @@ def test_other_voxels_and_other_axes_than_those_of_training_are_said(visits: tup
     source = source_of_files([visits[0]], [visits[1]], visits[2])
     for training, says in (
         ({"spacing_mm": [0.8, 0.9, 1.0]}, "trained on voxels of 0.8 x 0.9 x 1 mm"),
-        ({"axes": "SAR"}, "axes of the images run LAS, those that the model was trained on SAR"),
+        ({"axes": "SAR"}, "axes of the images run RAS, those that the model was trained on SAR"),
     ):
         (note,) = make_ready(source, bundle_of(training=training).record).notes
         assert says in note
@@ -157,3 +161,35 @@ def test_a_missing_brain_mask_is_computed_with_a_remark(visits: tuple[Path, Path
     (note,) = make_ready(source_of_files([visits[0]], [visits[1]]), bundle_of().record).notes
     assert "no brain mask" in note
     assert not make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle_of().record).notes
+
+
+def test_a_header_without_an_orientation_is_said(visits: tuple[Path, Path, Path]) -> None:
+    for path in visits:
+        image = load(path)
+        image.set_sform(None, code=0)
+        image.set_qform(None, code=0)
+        nibabel.save(image, path)
+    (note,) = make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle_of().record).notes
+    assert note.startswith("no orientation in the header of baseline.nii.gz, followup.nii.gz")
+
+
+def test_registration_does_not_depend_on_how_the_files_are_stored(
+    moved_visits: tuple[Path, Path, Path, SyntheticPatient], tmp_path: Path
+) -> None:
+    """The baseline on another grid and all files stored along other axes: the same prepared case, back on its grid."""
+    turned = []
+    for path, axes in zip(moved_visits[:3], ("PIR", "LSA", "LSA"), strict=True):
+        image = load(path)
+        turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(axes))
+        turned.append(tmp_path / path.name)
+        nibabel.save(image.as_reoriented(turn), turned[-1])
+    plain, other = (
+        make_ready(source_of_files([first], [second], brain), bundle_of().record)
+        for first, second, brain in (moved_visits[:3], turned)
+    )
+    np.testing.assert_allclose(other.case.image, plain.case.image, atol=5e-3)
+    here = load(turned[1])
+    assert other.shape == here.shape
+    there = nibabel.Nifti1Image(other.on_own_grid(other.case.image[1]), other.affine)
+    back = there.as_reoriented(ornt_transform(io_orientation(here.affine), io_orientation(plain.affine)))
+    np.testing.assert_allclose(np.asarray(back.dataobj), plain.on_own_grid(plain.case.image[1]), atol=5e-3)

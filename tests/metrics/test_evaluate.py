@@ -4,6 +4,7 @@ import json
 import math
 import os
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -184,3 +185,44 @@ def test_label_maps(run, folder):
         ("2", pytest.approx(2 / 3)),
         ("mean", pytest.approx(5 / 6)),
     ]
+
+
+def test_labels_beyond_float32_are_told_apart(run, folder):
+    true = np.zeros((8, 8, 8), dtype=np.uint32)
+    true[1:3], true[5:7] = 16777217, 16777216
+    pred = np.where(true == 16777217, 16777216, 0).astype(np.uint32)
+    for kind, labels in (("pred", pred), ("true", true), ("big", np.where(true > 0, 614454277, 0).astype(np.uint32))):
+        write_volume(folder / f"{kind}.nii.gz", labels, np.eye(4))
+    _, screen, _ = run("pred.nii.gz true.nii.gz --classes 16777216,16777217 -m dice --json")
+    assert [each["mean"] for each in json.loads(screen)["metrics"]] == [0, 0, 0]
+    _, screen, _ = run("big.nii.gz big.nii.gz --classes 614454277 -m dice --json")
+    assert json.loads(screen)["metrics"][0]["mean"] == 1
+
+
+def test_a_sheared_affine_is_refused(run, folder):
+    affine = np.diag([1.0, 1.0, 3.0, 1.0])
+    affine[1, 2] = 3 * np.tan(np.deg2rad(25))
+    for name in ("p", "r"):
+        nibabel.save(nibabel.Nifti1Image(arrays("a")[2].astype(np.uint8), affine), folder / f"{name}.nii.gz")
+    code, _, error = run("p.nii.gz r.nii.gz -m hd,volume_mm3")
+    assert code == 1
+    assert "sheared: its axes are 25 degrees off right angles" in error
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(run, folder):
+    (folder / "elsewhere").mkdir()
+    for kind in ("masks", "refs"):
+        (folder / kind / "b").rename(folder / "elsewhere" / kind)
+        (folder / kind / "b").symlink_to(folder / "elsewhere" / kind)
+        (folder / "elsewhere" / kind / "back").symlink_to(folder / kind)
+    cases = match_files(folder / "masks", folder / "refs", {}).cases
+    assert [case.name for case in cases] == sorted(NAMES)
+    assert run("masks refs -m dice")[0] == 0
+
+
+def test_a_link_that_leads_nowhere_is_named(run, folder):
+    (folder / "masks" / "a.nii.gz").unlink()
+    (folder / "masks" / "a.nii.gz").symlink_to(".git/annex/objects/x")
+    code, _, error = run("masks refs -m dice")
+    assert code == 1
+    assert "a.nii.gz: a link to a file that is not there" in error

@@ -11,7 +11,13 @@ from lesionloss.networks import Outputs
 from lesionloss.networks.bundle import Bundle, BundleRecord
 
 CHANNELS = ("baseline", "followup", "difference")
-OBLIQUE = np.array([[-0.8, 0.1, 0.0, 40.0], [0.1, 0.9, -0.2, -30.0], [0.0, 0.2, 2.5, 12.0], [0.0, 0.0, 0.0, 1.0]])
+OBLIQUE = np.eye(4)  # turned by 6 degrees about z, then by 5 about x
+OBLIQUE[:3, :3] = (
+    np.array([[1, 0, 0], [0, 0.99619, -0.08716], [0, 0.08716, 0.99619]])
+    @ np.array([[0.99452, -0.10453, 0], [0.10453, 0.99452, 0], [0, 0, 1]])
+    @ np.diag([-0.8, 0.9, 2.5])
+)
+OBLIQUE[:3, 3] = (40, -30, 12)
 SHAPE = (40, 36, 18)
 LESION = (slice(20, 23), slice(14, 18), slice(8, 11))
 

@@ -214,3 +214,10 @@ def test_a_cohort_that_no_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--patients is 1000000000000: they need at least .* GB, and .* GB free"):
         write_cohort(tmp_path / "new", 10**12, 0, COARSE, silent)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file" / "cohort", Path("/proc/nowhere")):
+        with pytest.raises(UsageError, match=r"can't be written to \(.*\); give a folder that can"):
+            write_cohort(folder, 1, 0, COARSE, silent)

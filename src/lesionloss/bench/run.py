@@ -3,6 +3,7 @@
 import contextlib
 import uuid
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.run_cohort import ListedCohort, check_source, prepare_run_cohort
 from lesionloss.bench.trials import check_fit, difference_trials, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.data.prepared import load_channels
 from lesionloss.training.execution import execution_of, step_bytes
@@ -58,6 +59,8 @@ def run(
     """
     from lesionloss.runs.load_run import load
 
+    expect_type(plan, Plan, "plan", "pass Plan.load(file) or Plan.preset(name)")
+    expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds)
     if len(plan.runs()) > 1:

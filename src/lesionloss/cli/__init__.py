@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-import typer
-
 from lesionloss.cli.app import app, global_options
+from lesionloss.cli.terminal import one_line, say
 from lesionloss.core.errors import DataError, LesionLossError
 from lesionloss.core.extras import missing_extra
 
@@ -57,7 +56,7 @@ def main() -> None:
     except SystemExit as end:
         # typer ends so, without a word, after KeyboardInterrupt
         if isinstance(getattr(end.__context__, "__cause__", None), KeyboardInterrupt):
-            typer.secho(f"lesionloss: interrupted; {_kept()}", fg=typer.colors.YELLOW, err=True)
+            say(f"lesionloss: interrupted; {_kept()}", colour="yellow", err=True)
         raise
 
 
@@ -97,7 +96,7 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 def _fail(error: LesionLossError) -> NoReturn:
     if global_options.debug:
         traceback.print_exc()
-    typer.secho(f"lesionloss: {error}", fg=typer.colors.RED, err=True)
+    say(f"lesionloss: {one_line(str(error))}", colour="red", err=True)
     sys.exit(error.exit_code)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from lesionloss.cli.terminal import say
+
 
 class GroupWithFiles(TyperGroup):
     """The commands; --with FILE behind a command is that before it."""
@@ -48,7 +50,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from lesionloss.core.version import __version__
 
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
 
 

@@ -7,6 +7,7 @@ import typer
 
 from lesionloss.cli.app import app
 from lesionloss.cli.plan_options import chosen_plan
+from lesionloss.cli.terminal import plain_console, say
 from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def bench(
         return
     chosen = chosen_plan(plan, data, losses or [], settings)
     if show:
-        typer.echo(chosen.to_toml(), nl=False)
+        say(chosen.to_toml(), nl=False)
         return
     number = number_of_jobs(jobs)
     if dry_run:
@@ -127,12 +128,12 @@ def bench(
                     checkpoint_seconds=checkpoint_seconds,
                 )
         except KeyboardInterrupt:
-            typer.echo(_interrupted(folder), err=True)
+            say(_interrupted(folder), err=True)
             raise typer.Exit(INTERRUPTED) from None
         failed += len(results.failed)
         open_ = f", {len(results.missing)} not done (lesionloss bench --status {folder})" if results.missing else ""
-        typer.echo(f"{folder}: {len(results.trials)} trials finished, {len(results.failed)} failed{open_}")
-        typer.echo(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
+        say(f"{folder}: {len(results.trials)} trials finished, {len(results.failed)} failed{open_}")
+        say(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
     if failed:
         raise typer.Exit(1)
 
@@ -152,8 +153,6 @@ def _interrupted(out: Path) -> str:
 
 def show_status(folder: Path, as_json: bool) -> None:
     """Print the status of a run, or of each run of a plan of several data sets or networks."""
-    from rich.console import Console
-
     from lesionloss.bench.bookkeeping.status import read_status, status_json
     from lesionloss.cli.bench_tables import print_status
     from lesionloss.runs.load_run import run_folders
@@ -163,17 +162,15 @@ def show_status(folder: Path, as_json: bool) -> None:
     for each in run_folders(folder):
         found = read_status(each)
         if as_json:
-            typer.echo(status_json(found))
+            say(status_json(found))
         else:
-            print_status(found, Console())
+            print_status(found, plain_console())
 
 
 def show_forecast(
     plan: "Plan", out: Path | None, device: str, jobs: int | None, threads: int | None, as_json: bool
 ) -> None:
     """Print the forecast of a plan, or of each of its runs for several data sets or networks."""
-    from rich.console import Console
-
     from lesionloss.bench.forecast import forecast
     from lesionloss.cli.bench_tables import forecast_json, print_forecast
     from lesionloss.core.devices import resolve_device
@@ -183,11 +180,11 @@ def show_forecast(
         folder = out / RUNS / name if out is not None and name else out
         found = forecast(part, folder, resolve_device(device), jobs, threads)
         if as_json:
-            typer.echo(forecast_json(found))
+            say(forecast_json(found))
             continue
         if name:
-            typer.echo(f"{name}:")
-        print_forecast(found, Console())
+            say(f"{name}:")
+        print_forecast(found, plain_console())
 
 
 def number_of_jobs(text: str) -> int | None:

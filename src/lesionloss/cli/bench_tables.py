@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lesionloss.cli.progress import clock
@@ -35,7 +34,7 @@ def print_status(status: "Status", console: Console) -> None:
     if status.of("failed"):
         table = Table("failed", "cause", "reason")
         for trial in status.of("failed"):
-            table.add_row(trial.title, trial.cause, escape(trial.reason))
+            table.add_row(trial.title, trial.cause, trial.reason)
         console.print(table)
     if counts["open"] and not running:
         console.print("no process is running; the same `lesionloss bench` continues the run", highlight=False)

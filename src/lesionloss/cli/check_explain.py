@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.losses.explain import GradientAnalysis
@@ -37,7 +38,6 @@ def check(
     ] = None,
 ) -> None:
     """Run property tests (laws) on a loss; a law that fails is shown with a counterexample (exit code 1)."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -57,12 +57,12 @@ def check(
         if verdict.detail:
             shown.append(f"\n{verdict.detail}", style=styles[outcome])
         table.add_row(Text(verdict.law.name), Text(outcome, style=styles[outcome]), shown)
-    Console(highlight=False).print(table)
+    plain_console().print(table)
     broken = [verdict.law.name for verdict in found if verdict.outcome is laws.LawOutcome.BREAKS]
     if broken:
-        typer.echo(f"{spec} breaks {len(broken)} of {len(found)} laws: {', '.join(broken)}")
+        say(f"{spec} breaks {len(broken)} of {len(found)} laws: {', '.join(broken)}")
         raise typer.Exit(1)
-    typer.echo(f"{spec} keeps all laws")
+    say(f"{spec} keeps all laws")
 
 
 @app.command(epilog=EXPLAIN_EXAMPLES)
@@ -90,11 +90,10 @@ def explain(
     _print_gradients(curves)
     for path in (out, csv):
         if path:
-            typer.echo(f"written: {path}")
+            say(f"written: {path}")
 
 
 def _print_gradients(curves: list["GradientAnalysis"]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     shown = (0.01, 0.1, 0.5, 0.9, 0.99)
@@ -106,4 +105,4 @@ def _print_gradients(curves: list["GradientAnalysis"]) -> None:
         places = [int(abs(curve.probability - p).argmin()) for p in shown]
         for words, values in (("lesion", curve.lesion_total), ("background", curve.background_total)):
             table.add_row(f"{curve.spec}: {words}", *[f"{values[place]:.3g}" for place in places])
-    Console(highlight=False).print(table, markup=False)
+    plain_console().print(table, markup=False)

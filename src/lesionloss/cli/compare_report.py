@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -69,11 +70,11 @@ def compare(
             records[run.name] = _record(results, comparison)
         else:
             if len(runs) > 1:
-                typer.echo(f"\n{run}")
+                say(f"\n{run}")
             print_comparison(results, comparison, unpaired=unpaired)
     if as_json:
         found = records if len(runs) > 1 else next(iter(records.values()))
-        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        say(json.dumps(found, indent=2, allow_nan=False))
 
 
 @app.command(help=REPORT_HELP)
@@ -107,9 +108,7 @@ def report(
     for run in runs:
         path = write_report(load(run), out, force=force, volumes=volumes, jobs=jobs)
         files = files_folder(path, own=out is None)
-        typer.echo(
-            f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})"
-        )
+        say(f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})")
 
 
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:

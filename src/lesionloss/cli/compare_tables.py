@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
 from lesionloss.report.wording import SEED_DEPENDENT, TEST_TITLES, components_sentence, difference_sentence, verdict
@@ -47,7 +48,7 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
 def wide_console() -> Console:
     """A console as wide as the terminal; in a file or pipe, wide enough for all columns."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if known else PIPED)
+    return plain_console(width=None if known else PIPED)
 
 
 class Columns:

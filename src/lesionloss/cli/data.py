@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 # A pipe has no width of its own; no table should be folded for one.
 PIPED_WIDTH = 200
@@ -55,7 +56,6 @@ def data(
 
         lesionloss data cohort --json > cohort.json
     """
-    from rich.console import Console
     from rich.progress import track
 
     from lesionloss.data.checking.check_splits import read_splits
@@ -64,10 +64,11 @@ def data(
 
     folds = None if splits is None else (splits, read_splits(splits))
     cohort = open_cohort(path, target)
-    quiet = as_json or not Console(stderr=True).is_terminal
-    found = survey(cohort, lambda cases: track(cases, "reading", console=Console(stderr=True), disable=quiet), folds)
+    errors = plain_console(stderr=True)
+    quiet = as_json or not errors.is_terminal
+    found = survey(cohort, lambda cases: track(cases, "reading", console=errors, disable=quiet), folds)
     if as_json:
-        typer.echo(json.dumps(found.as_record(), indent=2))
+        say(json.dumps(found.as_record(), indent=2))
     else:
         _show(found)
     if found.problems:
@@ -75,16 +76,18 @@ def data(
 
 
 def _show(found: "Survey") -> None:
-    from rich.console import Console
-
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:
-        console = Console(width=PIPED_WIDTH)
+        console = plain_console(width=PIPED_WIDTH)
     console.print(f"{found.title} ({found.layout}); target: {found.target}", highlight=False, markup=False)
     if found.cases:
         console.print(_table(found))
         for line in _sums(found.sums()):
             console.print(line, highlight=False, markup=False)
+    if found.pairings:
+        console.print("visits in the order of time:")
+    for pairing in found.pairings:
+        console.print(f"  {pairing}", highlight=False, markup=False, soft_wrap=True)
     for warning in found.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for problem in found.problems:

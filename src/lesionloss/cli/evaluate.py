@@ -9,6 +9,7 @@ import typer
 
 from lesionloss.cli.app import app
 from lesionloss.cli.evaluate_options import check_out, check_together, request_of, threshold_in
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.metrics.evaluation import EvaluationRequest
@@ -134,7 +135,7 @@ def _write(out: Path | None, table: str, summary: str) -> None:
         with whole_set(out.parent, last=out.name) as folder:
             write_text(folder / out.with_suffix(".json").name, summary)
             write_text(folder / out.name, table)
-        typer.echo(f"{out} and {out.with_suffix('.json')} written", err=True)
+        say(f"{out} and {out.with_suffix('.json')} written", err=True)
 
 
 def _score(matched: "MatchedFiles", request: "EvaluationRequest", out: Path | None, as_json: bool, jobs: int) -> None:
@@ -156,7 +157,7 @@ def _score(matched: "MatchedFiles", request: "EvaluationRequest", out: Path | No
     cases = {label: count_cases([result.statuses[label] for result in results]) for label in results[0].statuses}
     overview = Evaluation(summaries(rows), cases, sizes, matched.unmatched, request.threshold)
     if as_json:
-        typer.echo(summary_json(overview), nl=False)
+        say(summary_json(overview), nl=False)
     else:
         show_scores(overview)
     _write(out, rows_csv(rows), summary_json(overview))
@@ -184,11 +185,11 @@ def _sweep(
     chosen = _chosen(curve, want_recall, want_precision)
     document = curve_json(curve, chosen, matched.unmatched)
     if as_json:
-        typer.echo(document, nl=False)
+        say(document, nl=False)
     else:
         show_curve(curve, chosen, len(counts), matched.unmatched)
         if chosen:
-            typer.echo(_advice(chosen, want_recall, want_precision, out))
+            say(_advice(chosen, want_recall, want_precision, out))
     _write(out, curve_csv(curve), document)
 
 

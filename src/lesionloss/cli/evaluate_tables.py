@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lesionloss.cli.terminal import plain_console
 from lesionloss.metrics import Better, choose
 from lesionloss.metrics.export import Evaluation
 from lesionloss.metrics.lesion_table import SizeClass
@@ -22,10 +23,8 @@ ARROWS = {Better.HIGHER: "↑", Better.LOWER: "↓", Better.NEARER_ZERO: "→0",
 
 
 def _console() -> "Console":
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPED_WIDTH)
+    console = plain_console()
+    return console if console.is_terminal else plain_console(width=PIPED_WIDTH)
 
 
 def number(value: float) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.data.layouts.records import Layout
@@ -32,7 +33,7 @@ def layouts(
     from lesionloss.data.layouts import layouts as registered
 
     if as_markdown:
-        typer.echo(layout_docs.markdown(), nl=False)
+        say(layout_docs.markdown(), nl=False)
     elif name:
         _print_layout(registered.get(name))
     else:
@@ -40,7 +41,6 @@ def layouts(
 
 
 def _print_layout(layout: "Layout") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.data.layouts import layout_docs
@@ -55,7 +55,7 @@ def _print_layout(layout: "Layout") -> None:
     for number, target in enumerate(layout.targets):
         card.add_row("target" if number else "target (default)", f"{target.name}: {target.title}")
     card.add_row("tested on", layout.tested_on or "small folders of this form only")
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(layout.name, style="bold", markup=False)
     console.print(first, markup=False)
     console.print()
@@ -66,7 +66,6 @@ def _print_layout(layout: "Layout") -> None:
 
 
 def _print_table(records: "list[Layout]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -75,5 +74,5 @@ def _print_table(records: "list[Layout]") -> None:
     table.add_column("targets")
     for record in records:
         table.add_row(record.name, record.title, ", ".join(target.name for target in record.targets))
-    Console(highlight=False).print(table)
-    typer.echo("\nOne of them: lesionloss layouts NAME. Any other folder: a table of files, lesionloss layouts csv.")
+    plain_console().print(table)
+    say("\nOne of them: lesionloss layouts NAME. Any other folder: a table of files, lesionloss layouts csv.")

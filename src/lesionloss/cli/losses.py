@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.losses.registry import LossRecord
@@ -31,7 +32,7 @@ def losses(
 
     records = [registry.get(name)] if name else registry.list_losses()
     if as_markdown:
-        typer.echo(loss_docs.markdown(), nl=False)
+        say(loss_docs.markdown(), nl=False)
     elif as_json:
         _print_json(records)
     elif name:
@@ -54,11 +55,10 @@ def _print_json(records: list["LossRecord"]) -> None:
         }
         for record in records
     ]
-    typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    say(json.dumps(rows, indent=2, ensure_ascii=False))
 
 
 def _print_card(record: "LossRecord") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.losses.loss_docs import call, sections
@@ -77,7 +77,7 @@ def _print_card(record: "LossRecord") -> None:
     card.add_row("source", record.source)
     card.add_row("class", f"lesionloss.{record.class_name}")
     card.add_row("example", f'lesionloss.build("{found.get("Example", record.name)}")')
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(call(record), style="bold", markup=False)
     console.print(record.title, markup=False)
     console.print()
@@ -85,7 +85,6 @@ def _print_card(record: "LossRecord") -> None:
 
 
 def _print_table(records: list["LossRecord"]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -95,5 +94,5 @@ def _print_table(records: list["LossRecord"]) -> None:
     for record in records:
         defaults = " ".join(f"{key}={value}" for key, value in record.defaults.items())
         table.add_row(record.name, record.title, defaults)
-    Console(highlight=False).print(table)
-    typer.echo('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')
+    plain_console().print(table)
+    say('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.metrics import Metric
@@ -35,7 +36,7 @@ def metrics(
 
     records = [registered.choose(name).metric] if name else registered.list_metrics()
     if as_markdown:
-        typer.echo(metric_docs.markdown(), nl=False)
+        say(metric_docs.markdown(), nl=False)
     elif as_json:
         _print_json(records)
     elif name:
@@ -66,11 +67,10 @@ def _print_json(records: "list[Metric]") -> None:
         }
         for record in records
     ]
-    typer.echo(json.dumps(plain(rows), indent=2, ensure_ascii=False))
+    say(json.dumps(plain(rows), indent=2, ensure_ascii=False))
 
 
 def _print_card(record: "Metric") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.metrics import metric_docs
@@ -90,7 +90,7 @@ def _print_card(record: "Metric") -> None:
     if record.needs:
         card.add_row("needs", metric_docs.needs(record))
     card.add_row("source", record.source)
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(metric_docs.call(record), style="bold", markup=False)
     console.print(record.title, markup=False)
     console.print()
@@ -98,7 +98,6 @@ def _print_card(record: "Metric") -> None:
 
 
 def _print_table(records: "list[Metric]") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.metrics import Better
@@ -111,5 +110,5 @@ def _print_table(records: "list[Metric]") -> None:
     for record in records:
         better = "" if record.direction is Better.NONE else record.direction.value.replace("_", " ")
         table.add_row(record.name, record.unit, better, record.title)
-    Console(highlight=False).print(table)
-    typer.echo('\nShow one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')
+    plain_console().print(table)
+    say('\nShow one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')

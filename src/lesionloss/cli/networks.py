@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.networks.cost import NetworkCost
@@ -82,7 +83,6 @@ def _axes(name: str) -> int:
 def _print_transfer(name: str, weights: Path, layout: str, as_json: bool) -> None:
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.core.randomness import torch_generator
@@ -91,26 +91,25 @@ def _print_transfer(name: str, weights: Path, layout: str, as_json: bool) -> Non
 
     report = load_weights(build_network(name, torch_generator("weights")), weights, name_map(layout))
     if as_json:
-        typer.echo(json.dumps(report.table(), indent=2, ensure_ascii=False))
+        say(json.dumps(report.table(), indent=2, ensure_ascii=False))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in ("what", "file", "network", "shape", "remark"):
         table.add_column(heading, overflow="fold")
     for row in report.table():
         table.add_row(*row.values())
-    Console(highlight=False).print(table, markup=False)
-    typer.echo(f"\n{report.summary()}")
+    plain_console().print(table, markup=False)
+    say(f"\n{report.summary()}")
 
 
 def _print_json(found: list["NetworkCost"]) -> None:
     import json
     from dataclasses import asdict
 
-    typer.echo(json.dumps([asdict(summary) for summary in found], indent=2))
+    say(json.dumps([asdict(summary) for summary in found], indent=2))
 
 
 def _print_table(found: list["NetworkCost"]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.networks import read_network
@@ -129,12 +128,11 @@ def _print_table(found: list["NetworkCost"]) -> None:
             _count(summary.multiply_adds),
         )
         table.add_row(summary.text, title, *counts)
-    Console(highlight=False).print(table)
-    typer.echo('\nOne of them: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
+    plain_console().print(table)
+    say('\nOne of them: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
 
 
 def _print_card(summary: "NetworkCost") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.networks import read_network
@@ -155,7 +153,7 @@ def _print_card(summary: "NetworkCost") -> None:
         if part.parameters:
             card.add_row(f"  {part.name}", f"{part.parameters:,} parameters, {_count(part.multiply_adds)}")
     card.add_row("source", design.source)
-    console = Console(highlight=False)
+    console = plain_console()
     console.print(summary.text, style="bold", markup=False)
     console.print(design.title, markup=False)
     console.print()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.statistics import PowerAnalysis
@@ -45,13 +46,12 @@ def power(
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(entry) for entry in found], indent=2, allow_nan=False))
+        say(json.dumps([asdict(entry) for entry in found], indent=2, allow_nan=False))
     else:
         _print(found)
 
 
 def _print(analyses: "tuple[PowerAnalysis, ...]") -> None:
-    from rich.console import Console
     from rich.text import Text
 
     from lesionloss.core.number_text import number, plural
@@ -59,7 +59,7 @@ def _print(analyses: "tuple[PowerAnalysis, ...]") -> None:
     from lesionloss.runs.metric_facts import metric_facts
 
     first = analyses[0]
-    console = Console()
+    console = plain_console()
     many = f" (Holm over {first.comparisons} losses: {number(first.level, 4)})" if first.comparisons > 1 else ""
     console.print(
         Text(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.inference import InferenceMode
@@ -160,7 +161,7 @@ def _sources(
         raise UsageError("give files (--baseline, --followup, --brain) or --cohort, not both")
     sources, left_out = sources_in(cohort)
     for line in left_out:
-        typer.echo(line, err=True)
+        say(line, err=True)
     return sources
 
 
@@ -188,14 +189,14 @@ def _predict(
 def _report(predicted: list["PredictedCase"], failures: list[str], settings: "PredictSettings") -> None:
     for case in predicted:
         if not case.mode:
-            typer.echo(f"{case.name}: {'; '.join(case.notes)} ({case.files.mask})")
+            say(f"{case.name}: {'; '.join(case.notes)} ({case.files.mask})")
             continue
-        typer.echo(f"{case.name}: {case.count} ({case.seconds:.1f} s) -> {case.files.mask}")
-        typer.echo(f"  inference mode: {case.mode}; {settings.precision} on {settings.device}", err=True)
+        say(f"{case.name}: {case.count} ({case.seconds:.1f} s) -> {case.files.mask}")
+        say(f"  inference mode: {case.mode}; {settings.precision} on {settings.device}", err=True)
         for note in case.notes:
-            typer.echo(f"  {note}", err=True)
+            say(f"  {note}", err=True)
     for line in failures:
-        typer.secho(f"failed: {line}", fg=typer.colors.RED, err=True)
+        say(f"failed: {line}", colour="red", err=True)
     if failures:
         total = len(failures) + len(predicted)
-        typer.echo(f"{len(failures)} of {total} cases failed; run the same command again for them")
+        say(f"{len(failures)} of {total} cases failed; run the same command again for them")

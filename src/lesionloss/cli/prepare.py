@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.data.preparation.recipe import PreparationRecipe
 
-ORDER = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
+ORDER = ("orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract")
 EXAMPLES = """
 Examples:
 
@@ -38,6 +39,9 @@ def prepare(
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="What counts as lesion; default: the layout's first target.")
     ] = None,
+    orient: Annotated[
+        str | None, typer.Option(metavar="AXES", help="Where the axes run, RAS by default; none keeps the files'.")
+    ] = None,
     register: Annotated[
         str | None, typer.Option(metavar="SPACE", help="Rigid registration: halfway, followup or none.")
     ] = None,
@@ -57,7 +61,7 @@ def prepare(
     jobs: Annotated[int, typer.Option(min=1, help="Cases at once, each on one core.")] = 1,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
 ) -> None:
-    """Prepare raw visits: register, N4, brain mask, resample, crop, normalise, subtract; every step is optional.
+    """Prepare raw visits: orient, register, N4, brain mask, resample, crop, normalise, subtract; each is optional.
 
     Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
     change is not prepared again; a run that was killed continues where it stopped.
@@ -66,9 +70,9 @@ def prepare(
     from lesionloss.data.cohort import open_cohort
     from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
-    recipe = chosen_recipe(plan, register, n4, brain, spacing, margin)
+    recipe = chosen_recipe(plan, register, n4, brain, spacing, margin, orient)
     if show:
-        typer.echo(recipe.to_toml(), nl=False)
+        say(recipe.to_toml(), nl=False)
         return
     cohort = open_cohort(source, target)
     with progress_bar() as progress:
@@ -83,18 +87,24 @@ def prepare(
             recipe,
             jobs=jobs,
             progress=step,
-            failed=lambda line: typer.secho(f"problem: {line}", fg="red", err=True),
+            failed=lambda line: say(f"problem: {line}", colour="red", err=True),
         )
     for patient in cohort.incomplete:
-        typer.echo(f"left out: {patient.name}: {patient.reason}", err=True)
+        say(f"left out: {patient.name}: {patient.reason}", err=True)
     for entry in outcome.index.cases:
         for line in json.loads((out / f"{entry.name}.json").read_text(encoding="utf-8"))["repairs"]:
-            typer.echo(f"repaired: {line}")
-    typer.echo(f"{out}: {outcome.prepared} cases prepared, {outcome.unchanged} unchanged")
+            say(f"repaired: {line}")
+    say(f"{out}: {outcome.prepared} cases prepared, {outcome.unchanged} unchanged")
 
 
 def chosen_recipe(
-    plan: Path | None, register: str | None, n4: bool | None, brain: str | None, spacing: str | None, margin: int | None
+    plan: Path | None,
+    register: str | None,
+    n4: bool | None,
+    brain: str | None,
+    spacing: str | None,
+    margin: int | None,
+    orient: str | None = None,
 ) -> "PreparationRecipe":
     """Apply the options to the plan (or to the default steps).
 
@@ -107,6 +117,9 @@ def chosen_recipe(
 
     record: dict[str, Any] = (load_recipe(plan) if plan else PreparationRecipe()).model_dump(by_alias=True)
     steps = list(record["steps"])
+    if orient is not None:
+        _want(steps, "orient", orient != "none")
+        record["orient"] = {"to": orient} if orient != "none" else record["orient"]
     if register is not None:
         if register not in ("halfway", "followup", "none"):
             raise UsageError(f"--register: no {register!r}; {nearest(register, ['halfway', 'followup', 'none'])}")
@@ -148,6 +161,8 @@ def _edges(text: str) -> tuple[float, ...]:
         edges = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(f"--spacing: expected millimetres such as 0.5,0.75,0.75, got {text!r}") from error
+    if not all(0.05 <= edge <= 50 for edge in edges):
+        raise UsageError(f"--spacing: expected edges of 0.05 to 50 mm, got {text!r}; none keeps those of the files")
     if len(edges) not in (2, 3):
         raise UsageError(f"--spacing: expected one number per axis, such as 0.5,0.75,0.75, got {text!r}")
     return edges

@@ -10,11 +10,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TaskID,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column
+
+from lesionloss.cli.terminal import plain_console, text_column
 
 if TYPE_CHECKING:
     from lesionloss.bench.bookkeeping.status import Status, TrialStatus
@@ -27,14 +28,14 @@ _SMOOTH = 0.95  # of the running mean of the loss on display
 
 def progress_bar(console: Console | None = None) -> Progress:
     """Bars with a title, a detail and times, by default on stderr; titles and details give way on a narrow terminal."""
-    console = console or Console(stderr=True)
+    console = console or plain_console(stderr=True)
     wide = console.width >= WIDE
     elapsed = (TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),)
     return Progress(
-        TextColumn("{task.description}", table_column=_text_column(34 if wide else 20)),
+        text_column("{task.description}", 34 if wide else 20),
         BarColumn(bar_width=30 if wide else 12),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[detail]}", table_column=_text_column(24 if wide else 16)),
+        text_column("{task.fields[detail]}", 24 if wide else 16),
         *(elapsed if wide else ()),
         TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
         console=console,
@@ -43,16 +44,12 @@ def progress_bar(console: Console | None = None) -> Progress:
     )
 
 
-def _text_column(width: int) -> Column:
-    return Column(no_wrap=True, overflow="ellipsis", max_width=width)
-
-
 class TerminalWatcher:
     """Two bars on a terminal; plain lines where the output goes to a file."""
 
     def __init__(self, name: str, console: Console | None = None) -> None:
         """Prepare the bars of a plan named `name`; by default on stderr."""
-        self.console = console or Console(stderr=True)
+        self.console = console or plain_console(stderr=True)
         self.progress = progress_bar(self.console)
         self.name = name
         self.cohort_task: TaskID | None = None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.synth import SynthSettings
@@ -65,7 +66,7 @@ def synth(
 
     settings = _settings(profile, config, spacing)
     if print_config:
-        typer.echo(as_toml(settings), nl=False)
+        say(as_toml(settings), nl=False)
         return
     if out is None:
         raise UsageError("OUT is missing; name the folder of the cohort, e.g. lesionloss synth cohort")
@@ -79,7 +80,7 @@ def synth(
         from lesionloss.synth.preview import write_preview
 
         write_preview(out, patients, preview)
-        typer.echo(f"picture: {preview}")
+        say(f"picture: {preview}")
 
 
 def _settings(profile: str | None, config: Path | None, spacing: str | None) -> "SynthSettings":
@@ -115,7 +116,6 @@ def _written(
 
 
 def _print_table(out: Path, records: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     kinds = ("new", "enlarging", "shrinking", "vanishing", "unchanged")
@@ -127,7 +127,7 @@ def _print_table(out: Path, records: list[dict[str, Any]]) -> None:
         new = sum(lesion["volume_mm3"] for lesion in record["lesions"] if lesion["kind"] == "new")
         old = sum(lesion["volumes_mm3"][0] for lesion in record["lesions"])
         table.add_row(f"{record['index'] + 1:03d}", *map(str, counts), f"{new:.0f}", f"{old / 1000:.1f}")
-    Console().print(table)
+    plain_console().print(table)
     count = sum(lesion["kind"] == "new" for record in records for lesion in record["lesions"])
     stable = sum(all(lesion["kind"] != "new" for lesion in record["lesions"]) for record in records)
-    typer.echo(f"{len(records)} patients, {count} new lesions, {stable} patients without one, in {out}/training")
+    say(f"{len(records)} patients, {count} new lesions, {stable} patients without one, in {out}/training")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.synth.realism import RealismCheck
@@ -51,7 +52,7 @@ def synth_check(
     patches as real or synthetic, cross-validated by patient: .5 means that it can't. Patients without images count for
     lesions if the target is the published mask (lit: --target change).
     """
-    from rich.console import Console
+    from rich.text import Text
 
     from lesionloss.data.cohort import open_cohort
     from lesionloss.synth.realism import CheckRequest, check_realism
@@ -64,17 +65,16 @@ def synth_check(
         patients,
         ClassifierSettings() if classifier else None,
     )
-    with Console(stderr=True).status("measuring") as status:
-        found = check_realism(request, lambda name: status.update(f"measuring: {name}"))
+    with plain_console(stderr=True).status("measuring") as status:
+        found = check_realism(request, lambda name: status.update(Text(f"measuring: {name}")))
         if out is not None:
             write_check(found, out)
     _show(found)
     if out is not None:
-        typer.echo(f"tables and pictures: {out}")
+        say(f"tables and pictures: {out}")
 
 
 def _show(found: "RealismCheck") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lesionloss.core.number_text import decimals_for, number
@@ -89,11 +89,11 @@ def _show(found: "RealismCheck") -> None:
             cells += [number(middle, places), f"{number(low, places)} to {number(high, places)}"]
         relative = number(row.relative, 2) if row.relative == row.relative else ""
         table.add_row(row.quantity.name, row.quantity.unit, *cells, relative, number(row.ks, 2))
-    console = Console()
-    (console if console.is_terminal else Console(width=200)).print(table)
+    console = plain_console()
+    (console if console.is_terminal else plain_console(width=200)).print(table)
     for name, side in (("real", found.real), ("synthetic", found.synthetic)):
         masks = f", {side.masks_only} more with masks only" if side.masks_only else ""
-        typer.echo(f"{name}: {side.complete} complete cases{masks}")
+        say(f"{name}: {side.complete} complete cases{masks}")
     for result in found.classifier_results:
         folds = ", ".join(number(value, 2) for value in result.folds)
-        typer.echo(f"real or synthetic, from {result.view}: AUC {number(result.auc, 3)} (folds {folds})")
+        say(f"real or synthetic, from {result.view}: AUC {number(result.auc, 3)} (folds {folds})")

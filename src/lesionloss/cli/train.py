@@ -7,6 +7,7 @@ import typer
 
 from lesionloss.cli.app import app
 from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting, put_setting
+from lesionloss.cli.terminal import say
 from lesionloss.core.errors import LesionLossError, UsageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def train(
     chosen = one_trial(plan, loss, seed, given | dict(map(parse_setting, settings or [])))
     request = TrainRequest(chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds)
     if resume and is_finished(out):
-        typer.echo(f"{out} is finished already")
+        say(f"{out} is finished already")
         return
     started = prepare_folder(request, resume=resume, force=force)
     try:
@@ -101,7 +102,7 @@ def train(
         raise
     annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
-    typer.echo(f"{out}: trained on {len(trial.train)} cases{tested}")
+    say(f"{out}: trained on {len(trial.train)} cases{tested}")
 
 
 def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[str, Any]) -> "Plan":

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 
 FORM = "write NAME or NAME(key=value, ...) with plain values"
 
@@ -34,6 +34,7 @@ def parse_expression(text: str, noun: str, form: str = FORM) -> ast.expr:
     Raises:
         UsageError: for text that is no expression; `form` says what to write instead.
     """
+    expect_type(text, str, noun, form)
     try:
         return ast.parse(text.strip(), mode="eval").body
     except _SYNTAX_ERRORS as error:

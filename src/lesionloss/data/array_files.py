@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import whole_file
+from lesionloss.data.stand_ins import stand_in
 
 # 1 had binary references of two visits only, 2 was compressed by zlib.
 FORMAT = 3
@@ -130,6 +131,9 @@ def read_members(path: Path, only_about: bool = False) -> tuple[dict[str, Array]
     if not path.is_file():
         raise DataError(f"{path}: no such prepared case; prepare the cohort again")
     try:
+        with path.open("rb") as handle:
+            if what := stand_in(handle.read(512)):
+                raise DataError(f"{path}: {what}")
         with np.load(path, allow_pickle=False) as stored:
             found = str(stored["format"]) if "format" in stored.files else "1"
             if found != str(FORMAT):

@@ -1,6 +1,8 @@
 """The folder of a data set opened: which cases it holds, and one case read and checked."""
 
+import contextlib
 import itertools
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +13,19 @@ import numpy.typing as npt
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.data.cohort_index import INDEX
 from lesionloss.data.layouts import layouts
 from lesionloss.data.layouts.records import CaseArrays, CaseFiles, Incomplete, LabelRule, Layout, MasksOnly, Target
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
+from lesionloss.data.resampling.turn import turned
 from lesionloss.data.subject import Labels, Mask, Subject
-from lesionloss.data.volume import Volume, same_grid
+from lesionloss.data.volume import Volume, orientation, same_grid
+
+# File systems take 255; endings and the prefix of unfinished files need the others.
+LONGEST_NAME_BYTES = 180
+SHOWN_CHARACTERS = 40
+DICOM_AT, DICOM_MAGIC = 128, b"DICM"
+DICOM_TRIED = 50
 
 __all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
 
@@ -62,14 +72,29 @@ def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
     """Raise DataError if a name can't be that of a file, or is that of two cases: one would overwrite the other."""
     firsts: dict[str, CaseFiles] = {}
     for files in cases:
-        if Path(files.name).name != files.name or "\\" in files.name:
-            raise DataError(f"{root}: a case is named {files.name!r}; names of cases must be usable as names of files")
+        wrong = _wrong_in(files.name)
+        if wrong:
+            shown = files.name if len(files.name) <= SHOWN_CHARACTERS else f"{files.name[:SHOWN_CHARACTERS]}..."
+            raise DataError(f"{root}: a case is named {shown!r}: {wrong}; rename it, cases are names of files")
         first = firsts.setdefault(files.name, files)
         if first is not files:
             places = f"{first.visits[0][0]} and {files.visits[0][0]}"
             raise DataError(
                 f"{root}: two cases are named {files.name}: {places}; rename one or name a folder further in"
             )
+
+
+def _wrong_in(name: str) -> str:
+    """Say why a name can't be that of files beside others of ours; empty if it can."""
+    if Path(name).name != name or "\\" in name:
+        return "empty or with a slash"
+    if name.startswith("."):
+        return "it would be a hidden file"
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+        return "it holds a control character or a broken one"
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        return f"longer than {LONGEST_NAME_BYTES} bytes"
+    return f"{INDEX} is a file of every prepared cohort" if f"{name}.json".casefold() == INDEX else ""
 
 
 def split_layout(text: str) -> tuple[str, Path]:
@@ -92,6 +117,11 @@ def _layout_and_root(text: str) -> tuple[Layout, Path]:
         return layout, root
     _check_path(root, tuple(layouts))
     matching = [layout for layout in layouts if _is_file_of(root, layout) or (root.is_dir() and layout.recognise(root))]
+    if not matching and _holds_dicom(root):
+        raise DataError(
+            f"{root}: a folder of DICOM files, which are not read; convert each series to NIfTI first, e.g. "
+            f"dcm2niix -z y -o OUT {root}, and name the images in a table (lesionloss layouts csv)"
+        )
     if not matching:
         raise DataError(
             f"{root}: not a known dataset layout; known: {', '.join(layouts.names())}. "
@@ -101,6 +131,15 @@ def _layout_and_root(text: str) -> tuple[Layout, Path]:
         choices = " or ".join(f"{layout.name}:{root}" for layout in matching)
         raise UsageError(f"{root}: files of more than one layout; name one: {choices}")
     return matching[0], root
+
+
+def _holds_dicom(root: Path) -> bool:
+    """Whether one of the first files of a folder begins as DICOM files do."""
+    for path in itertools.islice((path for path in root.rglob("*") if path.is_file()), DICOM_TRIED):
+        with contextlib.suppress(OSError), path.open("rb") as handle:
+            if handle.read(DICOM_AT + len(DICOM_MAGIC))[DICOM_AT:] == DICOM_MAGIC:
+                return True
+    return False
 
 
 def _is_file_of(path: Path, layout: Layout) -> bool:
@@ -137,8 +176,9 @@ def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
         The subject.
 
     Raises:
-        DataError: A file is damaged or implausible, files lie on different grids, the layout does not know a label
-            value, or two visits are the same image.
+        DataError: A file is damaged or implausible, files lie on different grids (other than visits whose axes run
+            otherwise, which are turned as the last one's), the layout does not know a label value, or two visits are
+            the same image.
     """
     layout = cohort.layout
     raw = (layout.read or _read_nifti(layout))(files)
@@ -162,11 +202,11 @@ def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:
     return replace(subject, reference=cohort.target.derive(subject))
 
 
-def class_numbers(values: npt.NDArray[np.int32], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
+def class_numbers(values: npt.NDArray[Any], rule: LabelRule, files: CaseFiles) -> tuple[Labels, Mask | None]:
     """Translate the values of a reference file into class numbers.
 
     Args:
-        values: Values of the file (*space).
+        values: Values of the file (*space), integers or bool.
         rule: What they mean.
         files: The case, for the error message.
 
@@ -193,7 +233,8 @@ def class_numbers(values: npt.NDArray[np.int32], rule: LabelRule, files: CaseFil
 def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
     def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
-        first = visits[0][0]
+        last = visits[-1][0]
+        visits = [[turned(contrast, orientation(last.affine)) for contrast in visit] for visit in visits]
         reference: Volume[Any] | None = None
         if files.reference is not None:
             binary = layout.labels == LabelRule()
@@ -202,12 +243,12 @@ def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
         images = [volume for visit in visits for volume in visit]
         others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:
-            same_grid(first, other)
+            same_grid(images[0], other)
         return CaseArrays(
             visits=tuple(np.stack([volume.array for volume in visit]) for visit in visits),
-            reference=None if reference is None else reference.array.astype(np.int32),
+            reference=None if reference is None else reference.array,
             brain=None if brain is None else brain.array,
-            affine=first.affine,
+            affine=last.affine,
         )
 
     return read

@@ -76,7 +76,7 @@ def load_folds(path: Path, cases: Mapping[str, str]) -> LoadedFolds:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give a JSON file of folds or a text file of validation cases")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a text file; give a JSON file of folds or a list of names") from error
     patients = tuple(sorted(set(cases.values())))

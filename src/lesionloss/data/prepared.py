@@ -22,13 +22,14 @@ from lesionloss.data.array_files import (
     write_members,
 )
 from lesionloss.data.resampling.grid import VoxelGrid
+from lesionloss.data.resampling.turn import put_back
 from lesionloss.data.subject import LESION, Image, Labels, Mask
 from lesionloss.data.volume import Affine, spacing_of
 
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """The follow-up's grid of a case that was resampled or registered: `shape` and `affine` (4, 4).
+    """The follow-up's grid of a case that was turned, resampled or registered: `shape` and `affine` (4, 4).
 
     `motion` (4, 4) takes points of the prepared case to points of that grid, both in mm.
     """
@@ -65,7 +66,7 @@ class PreparedCase:
         original_shape: Shape of the grid before the crop.
         ignore: Voxels that are neither lesion nor background (*space), None for none.
         classes: Names of the lesion classes.
-        origin: Where results go back to; None unless the case was resampled or registered.
+        origin: Where results go back to; None unless the case was turned, resampled or registered.
     """
 
     name: str
@@ -127,8 +128,8 @@ class PreparedCase:
 def to_original_grid(array: npt.NDArray[Any], case: PreparedCase) -> npt.NDArray[Any]:
     """Put an array where it belongs on the follow-up's grid.
 
-    Of a case that was only cropped, voxels are copied. Of one that was resampled or registered, floating-point maps are
-    interpolated linearly; masks and class numbers are moved so that no lesion vanishes.
+    Of a case that was only turned and cropped, voxels are copied. Of one that was resampled or registered,
+    floating-point maps are interpolated linearly; masks and class numbers are moved so that no lesion vanishes.
 
     Args:
         array: Values (*space) on the case's grid.
@@ -152,6 +153,9 @@ def to_original_grid(array: npt.NDArray[Any], case: PreparedCase) -> npt.NDArray
 def _moved_back(array: npt.NDArray[Any], case: PreparedCase, origin: Origin) -> npt.NDArray[Any]:
     from lesionloss.data.resampling.along_motion import move_labels, move_linear, move_nearest
 
+    copied = put_back(array, np.linalg.inv(origin.affine) @ origin.motion @ case.affine, origin.shape)
+    if copied is not None:
+        return copied
     here, there = VoxelGrid(case.shape, case.affine), VoxelGrid(origin.shape, origin.affine)
     back: Affine = np.linalg.inv(origin.motion).astype(np.float64)
     if array.dtype.kind == "f":

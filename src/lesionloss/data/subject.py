@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.volume import Affine, spacing_of
+from lesionloss.data.volume import Affine, check_right_angles, spacing_of
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -60,6 +60,7 @@ class Subject:
             _check_classes(self.name, self.reference, self.classes)
         if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all() or np.linalg.det(self.affine) == 0:
             raise DataError(f"{self.name}: the affine must be an invertible 4 x 4 matrix")
+        check_right_angles(self.affine, self.name)
 
     @property
     def space(self) -> tuple[int, ...]:

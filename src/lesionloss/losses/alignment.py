@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.core.errors import UsageError
-from lesionloss.losses.input_checks import may_look, refuse_sums
+from lesionloss.losses.input_checks import kept_by_label, mask_of, may_look, refuse_sums
 from lesionloss.losses.kernels import Kernel
 from lesionloss.losses.voxels import LossOptions, Voxels
 
@@ -30,7 +30,7 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
     aligned = _labels(logits, labels, mask, options)
     batch, channels = logits.shape[:2]
     flat = logits.reshape(batch, channels, -1)
-    if flat.dtype in (torch.float16, torch.bfloat16):
+    if flat.dtype not in (torch.float32, torch.float64):
         flat = flat.float()
     groups = 1
     if options.multilabel:
@@ -68,11 +68,13 @@ def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
     if valid is not None:
         if tuple(valid.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"valid must be {(batch, *space)} for logits {_shape(logits)}, got {_shape(valid)}")
-        mask = (valid if valid.dtype == torch.bool else valid != 0).reshape(batch, -1)
+        if valid.device != logits.device:
+            raise UsageError(f"valid is on {valid.device}, logits on {logits.device}; move one of them")
+        mask = mask_of(valid).reshape(batch, -1)
     if options.ignore_index is not None:
         if tuple(labels.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"ignore_index needs labels with class numbers, {(batch, *space)}; got {_shape(labels)}")
-        kept = (labels != options.ignore_index).reshape(batch, -1)
+        kept = kept_by_label(labels, options.ignore_index).reshape(batch, -1)
         mask = kept if mask is None else mask & kept
     return mask
 
@@ -82,8 +84,6 @@ def _labels(logits: Tensor, labels: Tensor, mask: Tensor | None, options: LossOp
     batch, channels, *space = logits.shape
     if labels.device != logits.device:
         raise UsageError(f"labels are on {labels.device}, logits on {logits.device}; move one of them")
-    if labels.is_complex():
-        raise UsageError(f"labels must be numbers of classes or shares, got {labels.dtype}")
     one_map = tuple(labels.shape) in ((batch, *space), (batch, 1, *space))
     if not one_map and tuple(labels.shape) != (batch, channels, *space):
         raise UsageError(

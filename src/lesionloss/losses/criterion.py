@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.parameters import Value
 from lesionloss.losses import registry
 from lesionloss.losses.alignment import align
 from lesionloss.losses.foreign_arguments import foreign_hint
-from lesionloss.losses.input_checks import look
+from lesionloss.losses.input_checks import look, plain_labels, plain_tensor, poison_of_mask, traced, weighted_mean
 from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.kernels.fast import uncompiled
 from lesionloss.losses.registry import LossRecord
@@ -44,6 +44,12 @@ def _options(
 ) -> LossOptions:
     if empty not in ("count", "skip"):
         raise UsageError(f'empty must be "count" or "skip", got {empty!r}')
+    switches = {"pooled": pooled, "average_background": average_background, "multilabel": multilabel}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, got {value!r}")
+    if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
+        raise UsageError(f"ignore_index must be a whole number or None, got {ignore_index!r}")
     return LossOptions(pooled, average_background, empty == "skip", multilabel, ignore_index)
 
 
@@ -54,8 +60,15 @@ class Loss(nn.Module):
     """
 
     def __init__(self, spec: Spec, options: LossOptions | None = None, kernel: Kernel | None = None) -> None:
-        """Make a loss from what `build` reads; `kernel=None`: as for `build`."""
+        """Make a loss from what `build` reads; `kernel=None`: as for `build`.
+
+        Raises:
+            UsageError: spec or kernel is something else.
+        """
         super().__init__()
+        expect_type(spec, Spec, "loss", "use build(text)")
+        if kernel is not None and not hasattr(kernel, "term_sums"):
+            raise UsageError(f"kernel must be FAST or READABLE of lesionloss.losses.kernels, got {kernel!r}")
         self.spec = spec
         self.options = options or LossOptions()
         self.kernel = kernel
@@ -81,17 +94,23 @@ class Loss(nn.Module):
                 (B, C, *space): one-hot or soft.
             valid: shaped like one map of labels; voxels where it is false are ignored.
             reduce: False gives one value for each image.
-            weights: (B,), the weight of each image in the average.
+            weights: (B,), the weight of each image in the average; a batch without any costs 0.
 
         Returns:
             A scalar; with `reduce=False` (B,), or (1,) if the batch is pooled.
 
         Raises:
-            UsageError: shapes do not fit.
-            DataError: logits are NaN or infinite, or labels out of range. On a GPU such values make the loss NaN
-                instead, because checking would mean waiting.
+            UsageError: shapes or types do not fit.
+            DataError: logits are NaN or infinite, labels out of range, the mask holds more than 0 and 1, or a weight is
+                negative or not finite. On a GPU such values make the loss NaN instead, because checking would mean
+                waiting.
         """
-        return _average(self._images(logits, labels, valid), weights, reduce, self.options)
+        if not isinstance(reduce, bool):
+            raise UsageError(f"reduce must be True (the mean) or False (one value for each image), got {reduce!r}")
+        known = None if valid is None else plain_tensor(valid, "valid")
+        of_images = None if weights is None else plain_tensor(weights, "weights")
+        images = self._images(plain_tensor(logits, "logits"), plain_labels(labels), known)
+        return _average(images, of_images, reduce, self.options)
 
     if TYPE_CHECKING:  # nn.Module leaves the type of a call open
         __call__ = forward
@@ -104,12 +123,12 @@ class Loss(nn.Module):
             return self._per_image(logits, labels, valid)
 
     def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        kernel = READABLE if torch.compiler.is_compiling() else self.kernel or FAST
+        kernel = READABLE if traced() else self.kernel or FAST
         v = align(logits, labels, valid, self.options, kernel)
-        poison = look(v.logits, v.labels, v.valid)
+        poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid))
         rows = reduce(torch.add, [_times(term.weight, per_image(term, v)) for term in self._terms])
         images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
-        return images if poison is None else images + poison
+        return reduce(torch.add, [poison for poison in poisons if poison is not None], images)
 
     def __str__(self) -> str:
         """The text that `build` reads."""
@@ -154,10 +173,7 @@ def _average(images: Tensor, weights: Tensor | None, reduce: bool, options: Loss
         raise UsageError(
             "weights say how much each image counts in the average; there is none with pooled or reduce=False"
         )
-    if weights.shape != images.shape:
-        raise UsageError(f"weights must be one number per image, {tuple(images.shape)}; got {tuple(weights.shape)}")
-    weights = weights.to(images)
-    return (weights * images).sum() / weights.sum()
+    return weighted_mean(images, weights)
 
 
 def _differences(options: LossOptions) -> list[str]:
@@ -192,8 +208,8 @@ def build(
         average_background: overlap losses average over class 0 too.
         multilabel: each channel is a sigmoid and an independent binary task.
         ignore_index: voxels with this label are ignored.
-        kernel: the implementation of the sums (see `lesionloss.losses.kernels`); None takes the fast one, and the
-            readable one inside `torch.compile`.
+        kernel: the implementation of the sums (see `lesionloss.losses.kernels`); None takes the fast one. Inside
+            `torch.compile` and `torch.func` it is the readable one.
 
     Returns:
         An `nn.Module` without parameters.

@@ -1,13 +1,111 @@
-"""Values that make no sense are refused, never used: NaN logits, labels out of range."""
+"""What makes no sense is refused, never used: things that are no tensors, NaN logits, labels out of range."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from lesionloss.core.errors import DataError
+from lesionloss.core.errors import DataError, UsageError
 
 ONE_HOT_TOLERANCE = 1e-2  # half-precision shares of several classes add up to 1 only so well
+
+# torch has too few operations for these; the wider ones hold every class number.
+_WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+
+_NO_TENSOR = {
+    ("logits", list): "DeepSupervision takes the outputs of several levels",
+    ("logits", dict): 'pass the logits in it, such as outputs["out"]',
+    ("labels", list): "DeepSupervision makes labels coarser by itself, so pass those of the first output",
+}
+
+
+def plain_tensor(x: object, name: str) -> Tensor:
+    """Return a tensor as a plain one (MONAI's MetaTensor is a subclass), with its gradient.
+
+    Args:
+        x: what the caller passed as `name`.
+        name: the argument.
+
+    Raises:
+        UsageError: it is no tensor, or holds no values.
+    """
+    if not isinstance(x, Tensor):
+        kind = type(x)
+        place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+        advice = _NO_TENSOR.get((name, list if kind is tuple else kind), f"torch.as_tensor({name}) makes one")
+        raise UsageError(f"{name} must be a tensor, got {place}{kind.__name__}; {advice}")
+    if type(x) is not Tensor and not traced():
+        x = x.as_subclass(Tensor)
+    if x.layout is not torch.strided or x.is_quantized or x.is_nested or (x.is_complex() and name != "logits"):
+        raise UsageError(f"{name} must be a dense tensor of real numbers, got {x.dtype}, {x.layout}")
+    if x.device.type == "meta":
+        raise UsageError(f"{name} must hold values, got a tensor on the meta device; move it to cpu or cuda")
+    return x
+
+
+def plain_labels(labels: object) -> Tensor:
+    """Return labels as a plain tensor of a type that all backends work with.
+
+    Raises:
+        UsageError: as `plain_tensor`.
+    """
+    plain = plain_tensor(labels, "labels")
+    return plain.to(_WIDER[plain.dtype]) if plain.dtype in _WIDER else plain
+
+
+def kept_by_label(labels: Tensor, ignore_index: int) -> Tensor:
+    """Where labels (any shape) are not `ignore_index`, also if their type can't hold that number."""
+    if not (labels.is_floating_point() or labels.dtype == torch.bool):
+        numbers = torch.iinfo(labels.dtype)
+        if not numbers.min <= ignore_index <= numbers.max:  # torch would compare with another number
+            return torch.ones_like(labels, dtype=torch.bool)
+    return labels != ignore_index
+
+
+def mask_of(valid: Tensor) -> Tensor:
+    """A mask as booleans.
+
+    Raises:
+        DataError: it holds other values than 0 and 1, where values can be read. See `poison_of_mask` for elsewhere.
+    """
+    if valid.dtype == torch.bool:
+        return valid
+    if may_look(valid) and not bool(_is_mask(valid)):
+        low, high = valid.double().amin().item(), valid.double().amax().item()
+        raise DataError(
+            f"valid must be a mask of True and False (or 1 and 0), got values from {low:g} to {high:g}; "
+            "weights of voxels are not supported, valid > 0 makes a mask"
+        )
+    return valid != 0
+
+
+def poison_of_mask(valid: Tensor | None) -> Tensor | None:
+    """NaN if a mask holds other values than 0 and 1, to be added to the loss; None where there is nothing to add."""
+    if valid is None or valid.dtype == torch.bool or may_look(valid):
+        return None
+    return torch.where(_is_mask(valid), 0.0, torch.nan)
+
+
+def _is_mask(valid: Tensor) -> Tensor:
+    return ((valid == 0) | (valid == 1)).all()
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    """The mean of values (B,) with weights (B,); 0 if all weights are 0.
+
+    Raises:
+        UsageError: not one weight for each value.
+        DataError: a weight is negative or not finite, where values can be read; elsewhere the mean is NaN.
+    """
+    if weights.shape != values.shape:
+        raise UsageError(f"weights must be one number per image, {tuple(values.shape)}; got {tuple(weights.shape)}")
+    weights = weights.to(values)
+    good = (torch.isfinite(weights) & (weights >= 0)).all()
+    if may_look(weights) and not bool(good):
+        raise DataError(f"weights must be finite and not negative, got {weights.tolist()}")
+    total = weights.sum()
+    mean = (weights * values).sum() / torch.where(total > 0, total, 1.0)
+    return torch.where(good, mean, torch.nan)
 
 
 def refuse_sums(wrong: Tensor) -> None:
@@ -27,8 +125,14 @@ def refuse_sums(wrong: Tensor) -> None:
 
 
 def may_look(x: Tensor) -> bool:
-    """Whether reading a value needs no waiting: on the CPU, and not while torch.compile traces."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether reading a value needs no waiting: on the CPU, and not while torch.compile or torch.func traces."""
+    return x.device.type == "cpu" and not traced()
+
+
+def traced() -> bool:
+    """Whether torch.compile, or a transform of torch.func such as `vmap`, follows what is done with tensors."""
+    # torch has no public name for the transforms that are under way.
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.core.catalogue import Catalogue, defined_again
-from lesionloss.core.errors import LesionLossError, UsageError
+from lesionloss.core.errors import LesionLossError, UsageError, expect_type
 from lesionloss.core.files import sha256_of
 from lesionloss.core.parameters import Parameter, Value
 from lesionloss.losses.hyperparameters import keywords_of, read_hyperparameters
@@ -94,6 +94,8 @@ def make_record(name: str, source: str, function: LossFunction, text: str | None
     Raises:
         UsageError: as `loss`.
     """
+    expect_type(name, str, "name of a loss", "write a text")
+    expect_type(source, str, f"source of loss {name!r}", "write a text")
     if not name.isidentifier() or name != name.lower():
         raise UsageError(f"the name of a loss must be a Python identifier in small letters; got {name!r}")
     if not source.strip():

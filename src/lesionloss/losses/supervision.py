@@ -1,13 +1,15 @@
 """One loss for a list of outputs: deep supervision, with labels made coarser so that no lesion is lost."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool2d, adaptive_max_pool3d
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.losses.criterion import Loss
+from lesionloss.losses.input_checks import kept_by_label, mask_of, plain_labels, plain_tensor
 from lesionloss.losses.voxels import LossOptions
 
 
@@ -29,13 +31,12 @@ class DeepSupervision(nn.Module):
                 their sum.
 
         Raises:
-            UsageError: a weight is negative, or all are 0.
+            UsageError: the loss is none of ours, a weight is negative, not finite or no number, or all are 0.
         """
         super().__init__()
-        if weights is not None and (not all(w >= 0 for w in weights) or sum(weights) <= 0):
-            raise UsageError(f"weights of deep supervision must not be negative, and not all 0; got {list(weights)}")
+        expect_type(loss, Loss, "loss of deep supervision", "pass what build(text) gives")
         self.loss = loss
-        self.weights = None if weights is None else tuple(weights)
+        self.weights = None if weights is None else _level_weights(weights)
 
     def forward(
         self, outputs: Sequence[Tensor], labels: Tensor, valid: Tensor | None = None, reduce: bool = True
@@ -56,17 +57,35 @@ class DeepSupervision(nn.Module):
         weights = self.weights or tuple(0.5**level for level in range(len(outputs)))
         if len(weights) != len(outputs):
             raise UsageError(f"deep supervision has {len(weights)} weights for {len(outputs)} outputs")
+        outputs = [plain_tensor(output, "logits") for output in outputs]
+        labels = plain_labels(labels)
         full = outputs[0].shape[2:]
         if labels.shape[-len(full) :] != full:
             raise UsageError(
                 f"the first output, {tuple(full)}, must have the resolution of labels {tuple(labels.shape)}"
             )
+        if valid is not None:
+            valid = plain_tensor(valid, "valid")
+            if valid.numel() != labels.shape[0] * full.numel():
+                raise UsageError(f"valid must be {(labels.shape[0], *full)}, got {tuple(valid.shape)}")
         total: Tensor = outputs[0].new_zeros(())
         for weight, output in zip(weights, outputs, strict=True):
             if weight > 0:
                 coarse, kept = coarser(labels, valid, output, self.loss.options)
                 total = total + weight * self.loss(output, coarse, valid=kept, reduce=reduce)
         return total / sum(weights)
+
+
+def _level_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    try:
+        found = tuple(map(float, weights))
+    except (TypeError, ValueError):
+        found = ()
+    if not found or min(found) < 0 or not 0 < sum(found) < math.inf:
+        raise UsageError(
+            f"weights of deep supervision must be finite numbers, not negative, and not all 0; got {weights!r}"
+        )
+    return found
 
 
 def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, options: LossOptions) -> tuple[Tensor, Tensor | None]:
@@ -76,9 +95,9 @@ def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, options: LossO
         return labels, valid
     shape = labels.shape[-len(space) :]
     fine = labels.reshape(labels.shape[0], -1, *shape)
-    kept = None if valid is None else (valid != 0).reshape(labels.shape[0], 1, *shape)
+    kept = None if valid is None else mask_of(valid).reshape(labels.shape[0], 1, *shape)
     if options.ignore_index is not None:
-        known = fine != options.ignore_index
+        known = kept_by_label(fine, options.ignore_index)
         kept = known if kept is None else kept & known
     if kept is not None:
         fine = torch.where(kept, fine, torch.zeros((), dtype=fine.dtype, device=fine.device))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.batch import Batch, kept
+from lesionloss.losses.input_checks import traced
 from lesionloss.losses.kernels.selection import Listed, positions
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 from lesionloss.losses.kernels.types import Kernel
@@ -69,7 +70,7 @@ class Voxels(Batch):
         Raises:
             UsageError: there is such a voxel; the message begins with `why`.
         """
-        if self.soft and not torch.compiler.is_compiling():
+        if self.soft and not traced():
             parts = (self.labels > 0) & (self.labels < 1)
             if bool(parts.any()):
                 raise UsageError(f"{why}, so labels must be class numbers or one-hot; got shares such as 0.5")

@@ -1,6 +1,7 @@
 """Checks of masks, probability maps and spacings. Legend: `*space` is 2-D or 3-D."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"{name}: not an array ({reason}); pass a NumPy array, or tensor.detach().cpu().numpy()"
+            f"{name}: not an array ({reason}); pass a NumPy array, or tensor.detach().float().cpu().numpy()"
         ) from error
     if array.ndim not in (2, 3) or array.size == 0:
         raise DataError(
@@ -59,6 +60,8 @@ def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
     Raises:
         DataError: for NaN and for other values.
     """
+    if value.dtype.kind not in "biuf":
+        raise DataError(f"{name}: expected probabilities from 0 to 1, got dtype {value.dtype}")
     lowest, highest = value.min(), value.max()
     if not (lowest >= 0 and highest <= 1):
         raise DataError(
@@ -74,8 +77,8 @@ def as_threshold(threshold: float) -> float:
     Raises:
         DataError: outside [0, 1].
     """
-    if not 0 <= threshold <= 1:
-        raise DataError(f"threshold: expected a number from 0 to 1, got {threshold}")
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise DataError(f"threshold: expected a number from 0 to 1, got {threshold!r}")
     return float(threshold)
 
 
@@ -85,9 +88,12 @@ def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...
     Raises:
         DataError: for another number of axes, or a value that is not a positive number.
     """
-    spacing = tuple(float(step) for step in spacing_mm)
+    try:
+        spacing = tuple(float(step) for step in spacing_mm)
+    except (TypeError, ValueError):
+        spacing = ()
     if len(spacing) != dimensions or not all(np.isfinite(spacing)) or min(spacing) <= 0:
-        raise DataError(f"spacing_mm: expected {dimensions} positive numbers in mm, got {spacing}")
+        raise DataError(f"spacing_mm: expected {dimensions} positive numbers in mm, got {spacing or spacing_mm!r}")
     return spacing
 
 

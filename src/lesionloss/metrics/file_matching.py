@@ -1,6 +1,6 @@
 """Match predictions, references and further files of a case by their names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,15 +33,33 @@ def _stem(path: Path) -> str:
     return path.as_posix().removesuffix(ending)
 
 
+def _below(folder: Path, parents: frozenset[Path]) -> Iterator[Path]:
+    """Every file below a folder; a link back to a folder that holds it is not followed."""
+    here = folder.resolve()
+    if here in parents:
+        return
+    try:
+        paths = list(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: can't be read ({error.strerror}); check its permissions") from error
+    for path in paths:
+        if path.is_dir():
+            yield from _below(path, parents | {here})
+        else:
+            yield path
+
+
 def images_in(folder: Path) -> dict[str, Path]:
     """NIfTI files below a folder, by their path without the ending; hidden ones (._name of macOS) are ignored.
 
+    Links to folders are followed, and links that lead nowhere are listed: reading them says so.
+
     Raises:
-        UsageError: for none, or one name twice.
+        UsageError: for none, one name twice, or a folder that can't be read.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.name.endswith(ENDINGS) and not path.name.startswith(".") and path.is_file():
+    for path in sorted(_below(folder, frozenset())):
+        if path.name.endswith(ENDINGS) and not path.name.startswith("."):
             name = _stem(path.relative_to(folder))
             if name in found:
                 raise UsageError(f"{path} and {found[name]} have one name; keep one of them")

@@ -7,13 +7,13 @@ where both masks are empty: `"dice(both_empty=1)"`.
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lesionloss.core.call_text import parse_call
 from lesionloss.core.catalogue import Catalogue, defined_again
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.metric_options import Option, checked_options
 
@@ -241,10 +241,12 @@ def score(case: Case, names: Sequence[str]) -> dict[str, float]:
         The raw value of each metric; `Case.status` says which mask was empty.
 
     Raises:
-        UsageError: for an unknown metric, and if the case lacks a map that a metric needs.
+        UsageError: for an unknown metric, an argument of another type, and if the case lacks a map that a metric needs.
     """
+    expect_type(case, Case, "case", "pass a Case(prediction, reference, spacing_mm=...)")
     if isinstance(names, str):
         raise UsageError(f"expected a list of metric names, got the text {names!r}; write [{names!r}]")
+    expect_type(names, Iterable, "names", 'pass a list of metrics, such as ["dice", "hd95"]')
     return {text: choose(text).value(case) for text in names}
 
 

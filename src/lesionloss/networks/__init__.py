@@ -8,6 +8,7 @@ from torch import nn
 
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.devices import without_default_device
+from lesionloss.core.errors import expect_type
 from lesionloss.networks.designs import NETWORKS, Design
 from lesionloss.networks.initial_weights import initialise
 from lesionloss.networks.layers import ChannelDropout
@@ -30,6 +31,7 @@ def read_network(text: str) -> tuple[Design | MonaiDesign, dict[str, Any]]:
     Raises:
         UsageError: An unknown network or parameter, or a value of the wrong type.
     """
+    expect_type(text, str, "network", "write a name, such as 'unet3d(filters=8)'")
     foreign = text.strip().startswith(PREFIX)
     name, values = parse_call(text.strip().removeprefix(PREFIX), "network")
     design = monai_design(name) if foreign else NETWORKS.get(name)
@@ -66,8 +68,9 @@ def build_network(text: str, generator: torch.Generator) -> nn.Module:
         `Outputs`.
 
     Raises:
-        UsageError: The text is wrong; the message has the nearest known name.
+        UsageError: The text is wrong; the message has the nearest known name. Or there is no generator.
     """
+    expect_type(generator, torch.Generator, "generator", "pass torch.Generator().manual_seed(1)")
     design, values = read_network(text)
     return design.make(values, generator)
 

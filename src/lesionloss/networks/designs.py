@@ -13,6 +13,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.networks.double_unet import PlainUNet, UNet2d
 from lesionloss.networks.initial_weights import expect_few_lesions, initialise, initialise_xavier
 from lesionloss.networks.longitudinal_vnet import LongitudinalVNet
+from lesionloss.networks.parameter_limit import parameters_without_memory
 from lesionloss.networks.resnet34_unet import ResNet34UNet
 from lesionloss.networks.unet3d import UNet3d
 from lesionloss.networks.vnet import VNet
@@ -65,9 +66,9 @@ class Design:
         """Return the network on the meta device, without memory.
 
         Raises:
-            UsageError: Values that do not fit.
+            UsageError: Values that do not fit, or too many parameters.
         """
-        with torch.device("meta"):
+        with parameters_without_memory(self.name), torch.device("meta"):
             return self.build(**values)
 
     def make(self, values: Mapping[str, Any], generator: torch.Generator) -> nn.Module:

@@ -15,6 +15,7 @@ from lesionloss.core.extras import missing_extra
 from lesionloss.networks.initial_weights import expect_few_lesions
 from lesionloss.networks.input_probing import ProbedInput, first_line, missing_package, probe_input
 from lesionloss.networks.network_output import Outputs, normalise_outputs
+from lesionloss.networks.parameter_limit import parameters_without_memory
 
 PREFIX = "monai:"
 CHANNELS = {"in_channels": 3, "out_channels": 1}  # where the text does not say, as for our own networks
@@ -24,7 +25,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 @contextlib.contextmanager
 def lent_randomness(generator: torch.Generator, device: torch.device | None = None) -> Iterator[None]:
     """Seed torch's global generators from `generator` inside the block, and restore them after it."""
-    seed = int(torch.randint(2**62, (1,), generator=generator))
+    seed = int(torch.randint(2**62, (1,), generator=generator, device="cpu"))  # whatever the default device is
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(seed)
@@ -103,14 +104,13 @@ class MonaiDesign:
         """Return the network on the meta device.
 
         Raises:
-            UsageError: The class refuses the values, or they give no logits.
+            UsageError: The class refuses the values, they give no logits, or too many parameters.
         """
-        generator = torch.Generator().manual_seed(0)
         try:
             with torch.device("meta"):
-                body = self._construct(values, generator)
+                body = self._without_memory(values)
         except UsageError:
-            body = self._construct(values, generator).to("meta")  # some classes compute while they are built
+            body = self._without_memory(values).to("meta")  # some classes compute while they are built
         axes = self._axes(values)
         given = self.defaults | dict(values)
         return MonaiNetwork(body, axes, probe_input(self.name, body, given, axes))
@@ -126,6 +126,10 @@ class MonaiDesign:
             expect_few_lesions(network.get_submodule(head))
         return network
 
+    def _without_memory(self, values: Mapping[str, Any]) -> nn.Module:
+        with parameters_without_memory(self.name):
+            return self._construct(values, torch.Generator().manual_seed(0))
+
     def _construct(self, values: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
         silent = {key: False for key in self.defaults if "pretrained" in key}
         try:
@@ -133,6 +137,8 @@ class MonaiDesign:
                 return self.kind(**(CHANNELS | silent | dict(values)))
         except ImportError as error:
             raise missing_package(self.name, error) from error
+        except UsageError:
+            raise
         except Exception as error:
             raise UsageError(f"{self.name} refuses these values: {first_line(error)}") from error
 

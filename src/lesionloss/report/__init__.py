@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.files import whole_set, write_text
 from lesionloss.report.embedded_cases import DEFAULT
 from lesionloss.runs.results import Results
@@ -50,6 +50,7 @@ def write_report(
     from lesionloss.report.page import render
     from lesionloss.report.workers import report_workers
 
+    expect_type(results, Results, "results", "pass lesionloss.load(folder)")
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
     _require_writable(out)

@@ -1,10 +1,11 @@
 """Read a run folder: its plan, its trial records and its cohort index."""
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.errors import DataError, UsageError, expect_type
 from lesionloss.runs.results import RUNS, Results
 from lesionloss.runs.run_files import read_json, read_toml, refuse_former_run
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
@@ -23,6 +24,7 @@ def load(folder: str | Path) -> Results:
         UsageError: There is no such folder, or it holds no run.
         DataError: A file is damaged or was written by an older version; the message names it.
     """
+    expect_type(folder, (str, PathLike), "run", "give the path of a folder")
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.catalogue import nearest
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.runs.results import Results
 from lesionloss.statistics.complete_blocks import loss_table
 from lesionloss.statistics.evidence import ALPHA, holm
 from lesionloss.statistics.paired_differences import (
@@ -26,9 +26,6 @@ from lesionloss.statistics.ranks import LossRank, rank_losses
 from lesionloss.statistics.seed_variability import SeedVariability, measure_seed_variability
 from lesionloss.statistics.summaries import LossSummary, summarise
 from lesionloss.statistics.variance_components import VarianceComponent, estimate_components
-
-if TYPE_CHECKING:
-    from lesionloss.runs.results import Results
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Comparison:
     missing: int
 
 
-def compare(results: "Results", metric: str = "dice", baseline: str | None = None) -> Comparison:
+def compare(results: Results, metric: str = "dice", baseline: str | None = None) -> Comparison:
     """Compare every loss with the baseline, paired by case, fold and seed.
 
     Args:
@@ -78,6 +75,7 @@ def compare(results: "Results", metric: str = "dice", baseline: str | None = Non
     Raises:
         UsageError: The metric was not scored or the baseline was not run; the message has the nearest known name.
     """
+    expect_type(results, Results, "results", "pass lesionloss.load(folder)")
     return compare_losses(with_baseline(results.metric_scores(metric), baseline))
 
 

@@ -65,7 +65,10 @@ def write_cohort(
     declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
     _require_space(folder, patients, settings)
     _claim(folder, declared, force)
-    write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
+    try:
+        write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{folder} can't be written to ({error.strerror}); give a folder that can") from error
     names = [patient_folder(folder, index) for index in range(patients)]
     tasks = [_PatientTask(target, seed, index, settings) for index, target in enumerate(names)]
     finished = [target.name for target in names if target.exists()]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from data_cohorts import AFFINE, LIT_NAMES, SHAPE, array, boxes, head, load, save, write_lit
+from lesionloss.core.errors import DataError
 from lesionloss.data.checking.survey import survey
-from lesionloss.data.cohort import open_cohort
+from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.nifti import repairs_of
+from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
 VISIT, MASK, REFERENCE = LIT_NAMES[1], LIT_NAMES[2], LIT_NAMES[3]
 
@@ -68,7 +70,6 @@ def one_bit(path: Path) -> None:
 
 # what, which file, how, what the line says, what to do
 ZOO = [
-    ("flipped visit", VISIT, flipped, "stored flipped along axis 0, 1", "reorient one"),
     ("flipped reference", REFERENCE, flipped, "stored flipped along axis 0, 1", "reorient one"),
     ("permuted mask", MASK, permuted, "stored with its axes permuted to [2, 0, 1]", "reorient one"),
     ("mirrored header", REFERENCE, header_only, "not on one grid", "resample or reorient"),
@@ -189,3 +190,52 @@ def test_what_many_cases_share_is_one_line(tmp_path: Path) -> None:
     assert (sums["positive_cases"], sums["lesions"]) == (3, 3)
     assert sums["lesion_size_mm3"] == {"mean": 24, "sd": 0, "median": 24, "min": 24, "max": 24}
     assert sums["lesion_share_of_brain"]["mean"] == pytest.approx(8 / head().sum())
+
+
+def test_visits_of_other_orientations_are_read_alike_with_a_warning(tmp_path: Path) -> None:
+    root = write_lit(tmp_path, patients=2)
+    before = load_subject(cohort := open_cohort(root), cohort.cases[0])
+    flipped(root / "patient01" / f"{LIT_NAMES[0]}.nii.gz")
+    after = load_subject(cohort, cohort.cases[0])
+    np.testing.assert_array_equal(after.visits[0], before.visits[0])
+    np.testing.assert_array_equal(after.affine, before.affine)
+    found = survey(cohort)
+    assert not found.problems
+    (line,) = [line for line in found.warnings if "orientations differ" in line]
+    assert "(LPS: patient02; LPS and RAS: patient01): the step orient" in line
+
+
+def test_a_header_without_an_orientation_is_a_warning_with_the_cases(tmp_path: Path) -> None:
+    root = write_lit(tmp_path, patients=2)
+    for path in (root / "patient02").iterdir():
+        image = nibabel.Nifti1Image(array(path), AFFINE)
+        image.set_sform(None, code=0)
+        image.set_qform(None, code=0)
+        nibabel.save(image, path)
+    (line,) = [line for line in survey(open_cohort(root)).warnings if "no orientation in the header" in line]
+    assert line.startswith("1 of 2 cases (patient02)")
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    root = write_lit(tmp_path, patients=2)
+    save(root / "patient01" / f"{VISIT}.nii", array(root / "patient01" / f"{VISIT}.nii.gz") + 1)
+    with pytest.raises(DataError, match=rf"{VISIT}\.nii\.gz and .*{VISIT}\.nii have one name; keep one"):
+        open_cohort(root)
+
+
+def test_a_file_that_was_not_fetched_is_named_as_such(tmp_path: Path) -> None:
+    root = write_lit(tmp_path, patients=2)
+    path = root / "patient01" / f"{VISIT}.nii.gz"
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/x")
+    cohort = open_cohort(root)
+    assert len(cohort.cases) == 2
+    assert any(f"{path}: a link to a file that is not there" in line for line in survey(cohort).problems)
+    with pytest.raises(DataError, match="a link to a file that is not there"):
+        prepare_cohort(cohort, tmp_path / "out")
+
+
+def test_every_pairing_is_listed(tmp_path: Path) -> None:
+    pairings = survey(open_cohort(write_lit(tmp_path, patients=2))).pairings
+    assert pairings[0] == f"patient01: patient01/{LIT_NAMES[0]}.nii.gz -> patient01/{LIT_NAMES[1]}.nii.gz"
+    assert len(pairings) == 2

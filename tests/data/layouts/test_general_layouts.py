@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lesionloss.core.errors import DataError
+from lesionloss.data.checking.survey import survey
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import PreparationRecipe
@@ -86,6 +87,18 @@ def test_wrong_patients_are_refused(tmp_path: Path, text: str, message: str) -> 
         open_cohort(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'patientsTr.json'}: ")
     assert message in str(caught.value)
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    path = nnunet(tmp_path) / "dataset.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert open_cohort(tmp_path).cases
+
+
+def test_a_declared_class_that_no_file_holds_is_a_warning(tmp_path: Path) -> None:
+    dataset_json(nnunet(tmp_path), labels={"background": 0, "a": 1, "b": 2, "c": 3, "nowhere": 4, "ignore": 5})
+    (line,) = [line for line in survey(open_cohort(tmp_path)).warnings if "declared" in line]
+    assert line.startswith("nowhere: declared, but no case holds a voxel of it")
 
 
 # BIDS

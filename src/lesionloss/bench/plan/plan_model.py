@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import product
+from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from lesionloss.bench.plan.sections import (
     TrainingSection,
 )
 from lesionloss.bench.plan.toml_files import BASED_ON, FORMER_NAMES, list_presets, read_plan_text, read_preset
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.files import sha256_of
 from lesionloss.core.ranges import Positive
 from lesionloss.core.validation_errors import explain_validation_error
@@ -103,6 +104,7 @@ class Plan(PlanSection):
         Raises:
             UsageError: There is no such file, or it is wrong; the message names all errors with their keys.
         """
+        expect_type(path, (str, PathLike), "plan", "give the path of a TOML file")
         path = Path(path)
         if not path.is_file():
             raise UsageError(f"no plan {path}; give a TOML file or one of the presets {', '.join(list_presets())}")

@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from lesionloss.core.catalogue import nearest
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, expect_type
 
 BASED_ON = "based_on"
 EXCLUSIVE_KEYS = (("steps", "epochs"), ("network", "networks"), ("data", "datasets"))
@@ -35,6 +35,7 @@ def read_preset(name: str) -> dict[str, Any]:
     Raises:
         UsageError: No preset has this name.
     """
+    expect_type(name, str, "preset", "give a name")
     if name not in list_presets():
         raise UsageError(f"no preset is named {name!r}; {nearest(name, list_presets())}")
     return read_plan_text(_preset_folder().joinpath(f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")

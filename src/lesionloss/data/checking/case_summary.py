@@ -16,7 +16,8 @@ class CaseSummary:
     """The figures of one case.
 
     `lesions` counts the reference's components (26-connected; 8-connected in pictures), `lesion_share` is the share of
-    all voxels, and `tiny_lesions` are no larger than a cube of the longest edge.
+    all voxels, and `tiny_lesions` are no larger than a cube of the longest edge. `orientations` are those of the images
+    (RAS, ...; empty for a file whose header tells none), each once; `labels` are the class numbers in the reference.
     """
 
     name: str
@@ -34,6 +35,8 @@ class CaseSummary:
     brain_voxels: int = 0
     tiny_lesions: int = 0
     lesion_sizes_mm3: tuple[float, ...] = ()
+    orientations: tuple[str, ...] = ()
+    labels: tuple[int, ...] = ()
 
 
 def summarise_case(subject: Subject) -> CaseSummary:

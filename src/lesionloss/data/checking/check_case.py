@@ -13,7 +13,7 @@ from lesionloss.data.checking.case_summary import CaseSummary, summarise_case
 from lesionloss.data.checking.duplicates import Thumbnail, thumbnail
 from lesionloss.data.cohort import Cohort, load_subject
 from lesionloss.data.layouts.records import CaseFiles, LabelRule, Target, published
-from lesionloss.data.nifti import read_labels, read_mask, read_volume, repairs_of
+from lesionloss.data.nifti import header_orientation, read_labels, read_mask, read_volume, repairs_of
 from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Volume, same_grid
 
@@ -47,9 +47,12 @@ def check_case(cohort: Cohort, files: CaseFiles) -> CheckedCase:
         problems, thumbnails = _each_file(cohort, files, error) if cohort.layout.read is None else ((str(error),), ())
         return CheckedCase(None, problems, (), thumbnails, ())
     outside, warnings = outside_brain(subject, files)
+    labels = () if subject.reference is None else tuple(int(number) for number in np.unique(subject.reference))
+    summary = replace(summarise_case(sought), labels=labels)
     if cohort.layout.read is None:
         masks = [path for path in (files.reference, files.brain) if path is not None]
         images = [path for visit in files.visits for path in visit]
+        summary = replace(summary, orientations=tuple(sorted({header_orientation(path) for path in images})))
         for path in (*images, *masks):
             warnings += repairs_of(path, is_mask=path in masks)
     thumbnails = tuple(
@@ -57,7 +60,7 @@ def check_case(cohort: Cohort, files: CaseFiles) -> CheckedCase:
         for paths, visit in zip(files.visits, subject.visits, strict=True)
         for path, contrast in zip(paths, visit[: len(paths)], strict=True)
     )
-    return CheckedCase(summarise_case(sought), tuple(outside), tuple(warnings), thumbnails, _mask_of(subject, files))
+    return CheckedCase(summary, tuple(outside), tuple(warnings), thumbnails, _mask_of(subject, files))
 
 
 def _each_file(cohort: Cohort, files: CaseFiles, first: DataError) -> tuple[tuple[str, ...], tuple[Thumbnail, ...]]:

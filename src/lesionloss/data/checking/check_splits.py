@@ -42,7 +42,7 @@ def read_splits(path: Path) -> tuple[SplitFold, ...]:
     if not path.is_file():
         raise UsageError(f"{path}: no such file; give the JSON file of the splits")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}); {WANTED}") from error
     folds = stored.get("folds") if isinstance(stored, dict) else stored

@@ -21,7 +21,10 @@ NAMED = 6
 
 @dataclass(frozen=True)
 class Survey:
-    """The figures of all cases that could be read; problems (exit code 1) and warnings (exit code 0), one line each."""
+    """The figures of all cases that could be read; problems (exit code 1) and warnings (exit code 0), one line each.
+
+    `pairings` has a line for each case of several visits: their files in the order of time.
+    """
 
     layout: str
     title: str
@@ -29,6 +32,7 @@ class Survey:
     cases: tuple[CaseSummary, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    pairings: tuple[str, ...] = ()
 
     @property
     def patients(self) -> int:
@@ -74,12 +78,27 @@ def survey(
     problems += [line for case in checked for line in case.problems]
     summaries = tuple(case.summary for case in checked if case.summary is not None)
     warnings = [*alike, *(line for case in checked for line in case.warnings), *_of_the_whole(summaries)]
+    warnings += [*_orientations(summaries), *_unused_classes(cohort, summaries)]
     if splits is not None:
         found, open_ends = split_problems(*splits, _listed(cohort, checked))
         problems += found
         warnings += open_ends
     layout = cohort.layout
-    return Survey(layout.name, layout.title, cohort.target.name, summaries, tuple(problems), tuple(warnings))
+    return Survey(
+        layout.name, layout.title, cohort.target.name, summaries, tuple(problems), tuple(warnings), _pairings(cohort)
+    )
+
+
+def _pairings(cohort: Cohort) -> tuple[str, ...]:
+    def shown(path: Path) -> str:
+        return str(path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path)
+
+    return tuple(
+        f"{files.name}: {' -> '.join(shown(visit[0]) for visit in files.visits)}"
+        + (f" (by {files.ordered_by})" if files.ordered_by else "")
+        for files in cohort.cases
+        if len(files.visits) > 1
+    )
 
 
 def _listed(cohort: Cohort, checked: list[CheckedCase]) -> list[ListedCase]:
@@ -113,7 +132,39 @@ def _of_the_whole(cases: tuple[CaseSummary, ...]) -> list[str]:
     ]  # fmt: skip
 
 
+def _orientations(cases: tuple[CaseSummary, ...]) -> list[str]:
+    """Write a line on cases without an orientation in the header, and one on cases of several orientations."""
+    lines: list[str] = []
+    unknown = [case for case in cases if "" in case.orientations]
+    if unknown:
+        lines.append(
+            f"{_names(unknown, len(cases))}: no orientation in the header (qform and sform codes are 0): which side is "
+            "left is a guess; copy qform and sform from the images that these were made from"
+        )
+    groups: dict[str, list[str]] = {}
+    for case in cases:
+        known = " and ".join(axes for axes in case.orientations if axes)
+        groups.setdefault(known, []).append(case.name)
+    groups.pop("", None)
+    if len(groups) > 1 or any(" and " in axes for axes in groups):
+        shown = "; ".join(f"{axes}: {_few(names)}" for axes, names in sorted(groups.items()))
+        lines.append(f"orientations differ ({shown}): the step orient of prepare brings all to one, RAS by default")
+    return lines
+
+
+def _unused_classes(cohort: Cohort, cases: tuple[CaseSummary, ...]) -> list[str]:
+    """Write a line for the declared classes that no case holds."""
+    held = {number for case in cases for number in case.labels}
+    classes = cohort.layout.labels.classes
+    absent = [name for number, name in enumerate(classes, start=1) if number not in held]
+    if not absent or not any(case.reference for case in cases):
+        return []
+    return [f"{', '.join(absent)}: declared, but no case holds a voxel of it; check the labels' values"]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+
+
 def _names(cases: list[CaseSummary], total: int) -> str:
-    names = [case.name for case in cases]
-    shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
-    return f"{len(names)} of {total} cases ({shown})"
+    return f"{len(cases)} of {total} cases ({_few([case.name for case in cases])})"

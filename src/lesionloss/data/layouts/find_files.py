@@ -4,15 +4,28 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesionloss.core.errors import DataError
 from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, MasksOnly
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 
 
 def image_file(folder: Path, stem: str) -> Path | None:
-    """Find `stem.nii.gz`, or else `stem.nii`, in a folder; None if there is neither."""
-    candidates = (folder / f"{stem}{ending}" for ending in NIFTI_ENDINGS)
-    return next((path for path in candidates if path.is_file()), None)
+    """Find `stem.nii.gz` or `stem.nii` in a folder; None if there is neither.
+
+    A link counts even if it leads nowhere: reading it says so.
+
+    Raises:
+        DataError: Both are there.
+    """
+    found = [path for ending in NIFTI_ENDINGS if _is_there(path := folder / f"{stem}{ending}")]
+    if len(found) > 1:
+        raise DataError(f"{found[0]} and {found[1]} have one name; keep one of them")
+    return found[0] if found else None
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 @dataclass(frozen=True)
@@ -98,5 +111,5 @@ def stems_in(folder: Path) -> list[str]:
     """List the names of the visible NIfTI files of a folder without their endings; none if there is no such folder."""
     if not folder.is_dir():
         return []
-    names = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    names = [path.name for path in folder.iterdir() if _is_there(path) and not path.name.startswith(".")]
     return sorted({name.removesuffix(".gz").removesuffix(".nii") for name in names if name.endswith(NIFTI_ENDINGS)})

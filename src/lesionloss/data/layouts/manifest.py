@@ -6,6 +6,7 @@ folder of the table and may not lead out of it, unless they are absolute.
 """
 
 import csv
+import io
 import os
 import re
 from collections.abc import Mapping
@@ -66,7 +67,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; save the table as CSV (UTF-8)") from error
     first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=";" if first.count(";") > first.count(",") else ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if first.count(";") > first.count(",") else ",")
     try:
         header = [cell.strip() for cell in next(reader, [])]
         rows: list[tuple[int, dict[str, str]]] = []

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lesionloss.core.errors import DataError
 from lesionloss.data.layouts.find_files import ExpectedFiles, collect_cases
 from lesionloss.data.layouts.records import CaseArrays, CaseFiles, FoundCases
+from lesionloss.data.stand_ins import missing_file, stand_in
 from lesionloss.data.subject import Image
 
 ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -127,11 +128,14 @@ def read_values(path: Path) -> npt.NDArray[np.int32]:
         Values int32 (X, Y).
 
     Raises:
-        DataError: The picture is missing, damaged or coloured.
+        DataError: The picture is missing, damaged or coloured, or holds other than whole numbers.
     """
     array = _pixels(path)
     grey = array if array.ndim == 2 else _grey(path, array)
-    return np.ascontiguousarray(grey.T).astype(np.int32)
+    values = np.ascontiguousarray(grey.T).astype(np.int32)
+    if not np.array_equal(values, grey.T):
+        raise DataError(f"{path}: a mask holds whole numbers, this picture others; save labels as integers")
+    return values
 
 
 def _grey(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -145,8 +149,11 @@ def _pixels(path: Path) -> npt.NDArray[Any]:
     from PIL import Image as Pillow
 
     if not path.is_file():
-        raise DataError(f"{path}: no such file; check the name or fetch the file again")
+        raise DataError(f"{path}: {missing_file(path)}")
     try:
+        with path.open("rb") as handle:
+            if what := stand_in(handle.read(512)):
+                raise DataError(f"{path}: {what}")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as picture:

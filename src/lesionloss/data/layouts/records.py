@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ class CaseFiles:
         brain: File of the brain mask, None where there is none.
         part: Number of the image in files that hold many, else None.
         more_references: The other files of a reference that is spread over several.
+        ordered_by: What told the order of the visits, where their names or a table did.
     """
 
     name: str
@@ -33,6 +35,7 @@ class CaseFiles:
     brain: Path | None
     part: int | None = None
     more_references: tuple[Path, ...] = ()
+    ordered_by: str = ""
 
     def all(self) -> tuple[Path, ...]:
         """List every file of the case."""
@@ -110,7 +113,7 @@ class CaseArrays:
     """What a layout's own reader returns: visits (C, *space), reference (*space) with the values of the file."""
 
     visits: tuple[Image, ...]
-    reference: npt.NDArray[np.int32] | None
+    reference: npt.NDArray[np.integer[Any]] | None
     brain: Mask | None
     affine: Affine
 

@@ -18,10 +18,11 @@ from lesionloss.data.cohort_index import INDEX, CaseEntry, entry_from
 from lesionloss.data.layouts.records import CaseFiles, Layout, Target
 from lesionloss.data.nifti import repairs_of
 from lesionloss.data.preparation.case_state import PreparationState, finish_preparation, start_preparation
-from lesionloss.data.preparation.read_case import read_case, without_registration
+from lesionloss.data.preparation.read_case import oriented, read_case, without_registration
 from lesionloss.data.preparation.recipe import PreparationRecipe
 from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_record, save_prepared
+from lesionloss.data.stand_ins import missing_file
 from lesionloss.data.subject import Subject
 
 # Raised whenever the same subject and settings would give other numbers; cases prepared before are then made again.
@@ -60,7 +61,7 @@ def prepare_subject(subject: Subject, recipe: PreparationRecipe | None = None) -
 
     Args:
         subject: Visits, reference and masks on one grid.
-        recipe: The steps and their settings; None takes the default ones (brain, crop, normalise, subtract).
+        recipe: The steps and their settings; None takes the default ones (orient, brain, crop, normalise, subtract).
 
     Returns:
         The prepared case. With the default steps, the box holds the brain and the whole reference (also outside the
@@ -69,14 +70,23 @@ def prepare_subject(subject: Subject, recipe: PreparationRecipe | None = None) -
     Raises:
         DataError: A visit is constant inside the brain, or a step can't be done.
     """
-    state = start_preparation(without_registration(subject))
-    return finish_preparation(run_steps(state, recipe or PreparationRecipe()))
+    recipe = recipe or PreparationRecipe()
+    state = start_preparation(oriented(without_registration(subject), recipe.axes))
+    return finish_preparation(run_steps(state, recipe))
 
 
 def file_digest(path: Path) -> str:
-    """Hash the content of a file; read again only if it was written again, as many cases may lie in one file."""
-    state = path.stat()
-    return _digest(path, state.st_mtime_ns, state.st_size)
+    """Hash the content of a file; read again only if it was written again, as many cases may lie in one file.
+
+    Raises:
+        DataError: The file can't be read.
+    """
+    try:
+        state = path.stat()
+        return _digest(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        reason = missing_file(path) if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+        raise DataError(f"{path}: {reason}") from error
 
 
 @lru_cache(maxsize=100_000)
@@ -131,7 +141,7 @@ def _make(task: PreparationTask, made_from: dict[str, Any]) -> CaseEntry:
     layout = task.layout
     cohort = Cohort(layout, task.target, task.root, (task.files,), ())
     registration = task.recipe.register_ if "register" in task.recipe.steps else None
-    state = run_steps(start_preparation(read_case(cohort, task.files, registration)), task.recipe)
+    state = run_steps(start_preparation(read_case(cohort, task.files, registration, task.recipe.axes)), task.recipe)
     case = finish_preparation(state)
     entry = _entry(case, state, task.hashes)
     repaired = _repaired(task.files) if layout.read is None else ()

@@ -44,7 +44,7 @@ def prepare_cohort(
     Args:
         cohort: The cases, as `open_cohort` lists them.
         folder: Where the prepared cases go.
-        recipe: The steps and their settings; None takes the default ones (brain, crop, normalise, subtract).
+        recipe: The steps and their settings; None takes the default ones (orient, brain, crop, normalise, subtract).
         jobs: How many processes work at once.
         progress: Called with (name, done, total) after each case.
         failed: Called with one line for each case that can't be used.

@@ -14,13 +14,14 @@ from lesionloss.data.preparation.recipe import RegisterSettings
 from lesionloss.data.preparation.registration import find_motion, half_motion, halfway_grid
 from lesionloss.data.resampling.along_motion import move_image, move_labels, move_nearest
 from lesionloss.data.resampling.grid import VoxelGrid
+from lesionloss.data.resampling.turn import turn_to, turned
 from lesionloss.data.subject import Image, Subject
-from lesionloss.data.volume import Affine, Volume, same_grid
+from lesionloss.data.volume import Affine, Volume, orientation, same_grid
 
 
 @dataclass(frozen=True, eq=False)
 class AlignedSubject:
-    """A subject on one grid, after registration if the recipe asks for it.
+    """A subject on one grid, after registration and turning if the recipe asks for them.
 
     Attributes:
         subject: Visits, reference and masks on `grid`.
@@ -45,15 +46,36 @@ def without_registration(subject: Subject) -> AlignedSubject:
     return AlignedSubject(subject, grid, grid, np.eye(4))
 
 
+def oriented(aligned: AlignedSubject, axes: str) -> AlignedSubject:
+    """Turn a subject to an orientation, such as RAS; pictures and an empty orientation stay as they are."""
+    subject, grid = aligned.subject, aligned.grid
+    if not axes or len(subject.space) != 3:
+        return aligned
+    turn = turn_to(grid.affine, axes)
+    record = {"orient": {"from": orientation(grid.affine), "to": axes}, **aligned.record}
+    if not turn:
+        return replace(aligned, record=record)
+    turned_subject = replace(
+        subject,
+        visits=tuple(turn.array(visit) for visit in subject.visits),
+        reference=None if subject.reference is None else turn.array(subject.reference),
+        brain=None if subject.brain is None else turn.array(subject.brain),
+        ignore=None if subject.ignore is None else turn.array(subject.ignore),
+        affine=turn.affine(grid.affine, grid.shape),
+    )
+    place = VoxelGrid(turned_subject.space, turned_subject.affine)
+    return replace(aligned, subject=turned_subject, grid=place, record=record)
+
+
 def on_one_grid(files: CaseFiles) -> bool:
-    """Whether all visits of NIfTI files share the grid of the first, by their headers.
+    """Whether all visits of NIfTI files share one grid by their headers, perhaps after their axes are turned.
 
     True where a header can't be read: reading the images then says what is wrong with them.
     """
     try:
         first, *others = (_grid_in(path) for visit in files.visits for path in visit)
         for other in others:
-            same_grid(first, other)
+            same_grid(first, turned(other, orientation(first.affine)))
     except DataError:
         return False
     except Exception:  # whatever nibabel raises for files of any content
@@ -70,26 +92,30 @@ def _grid_in(path: Path) -> Volume[np.float32]:
     return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path)
 
 
-def read_case(cohort: Cohort, files: CaseFiles, registration: RegisterSettings | None) -> AlignedSubject:
-    """Read and check a case; with `registration`, also bring its visits onto one grid.
+def read_case(
+    cohort: Cohort, files: CaseFiles, registration: RegisterSettings | None, axes: str = ""
+) -> AlignedSubject:
+    """Read and check a case; with `registration`, also bring its visits onto one grid; with `axes`, turn it.
 
     Raises:
         DataError: As `load_subject`, except that with registration visits may be on different grids; or registration is
             impossible: not two visits, not NIfTI files, or nothing in common.
     """
     if registration is None:
-        return without_registration(load_subject(cohort, files))
+        return oriented(without_registration(load_subject(cohort, files)), axes)
     if cohort.layout.read is not None or len(files.visits) != 2:
         what = "NIfTI files" if cohort.layout.read is not None else f"two visits, got {len(files.visits)}"
         raise DataError(f"{files.name}: registration needs {what}; leave out the step register")
-    return _registered(cohort, files, registration)
+    return _registered(cohort, files, registration, axes)
 
 
-def _registered(cohort: Cohort, files: CaseFiles, registration: RegisterSettings) -> AlignedSubject:
+def _registered(cohort: Cohort, files: CaseFiles, registration: RegisterSettings, axes: str) -> AlignedSubject:
     visits = [[read_volume(path) for path in visit] for visit in files.visits]
     for visit in visits:
         for contrast in visit[1:]:
             same_grid(visit[0], contrast)
+    stored = (visits[0][0], visits[1][0])
+    visits = [[turned(contrast, axes or orientation(contrast.affine)) for contrast in visit] for visit in visits]
     baseline, followup = visits[0][0], visits[1][0]
     if np.array_equal(baseline.array, followup.array):
         raise DataError(f"{baseline.path} and {followup.path} hold the same image; supply two different visits")
@@ -101,7 +127,7 @@ def _registered(cohort: Cohort, files: CaseFiles, registration: RegisterSettings
         forward = half_motion(found.affine)
         target = halfway_grid(fixed, forward)
         to_followup, to_baseline = np.asarray(np.linalg.inv(forward)), forward
-    home = _Home(fixed, moving, target, to_followup, to_baseline, followup, baseline)
+    home = _Home(fixed, moving, target, to_followup, to_baseline, stored[1], stored[0])
     facts: dict[str, Any] = {
         "to": registration.to,
         "rotation_degrees": round(found.rotation_degrees, 4),
@@ -118,12 +144,14 @@ def _registered(cohort: Cohort, files: CaseFiles, registration: RegisterSettings
             ]
         ),
     )
-    subject, repairs = _subject(cohort, files, moved, home, facts)
-    return AlignedSubject(subject, target, fixed, to_followup, {"register": facts}, repairs)
+    subject, repairs = _subject(cohort, files, moved, home, facts, axes)
+    record: dict[str, Any] = {"orient": {"from": orientation(stored[1].affine), "to": axes}} if axes else {}
+    original = VoxelGrid(stored[1].array.shape, stored[1].affine)
+    return AlignedSubject(subject, target, original, to_followup, {**record, "register": facts}, repairs)
 
 
 def _subject(
-    cohort: Cohort, files: CaseFiles, visits: tuple[Image, ...], home: "_Home", facts: dict[str, Any]
+    cohort: Cohort, files: CaseFiles, visits: tuple[Image, ...], home: "_Home", facts: dict[str, Any], axes: str
 ) -> tuple[Subject, tuple[str, ...]]:
     """Bring the reference and the masks onto the target's grid; what was done goes into `facts`."""
     rule = cohort.layout.labels
@@ -132,8 +160,9 @@ def _subject(
     if files.reference is not None:
         binary = rule == LabelRule()
         volume: Volume[Any] = read_mask(files.reference) if binary else read_labels(files.reference)
-        labels, ignored = class_numbers(volume.array.astype(np.int32), rule, files)
         source, motion, facts["reference_of"] = home.of(volume)
+        volume = turned(volume, axes or orientation(volume.affine))
+        labels, ignored = class_numbers(volume.array, rule, files)
         reference, count = move_labels(labels, source, home.target, motion)
         ignore = None if ignored is None else move_nearest(ignored, source, home.target, motion)
         facts |= {"lesions_before": count.before, "lesions_after": count.after, "kept_by_centre": count.kept_by_centre}
@@ -144,6 +173,7 @@ def _subject(
     if files.brain is not None:
         mask = read_mask(files.brain)
         source, motion, _ = home.of(mask)
+        mask = turned(mask, axes or orientation(mask.affine))
         brain = move_nearest(mask.array, source, home.target, motion)
         if not mask.array.any():
             raise DataError(f"{files.brain}: the brain mask is empty; make it again or remove the file")
@@ -153,7 +183,10 @@ def _subject(
 
 @dataclass(frozen=True, eq=False)
 class _Home:
-    """Where masks can come from: the follow-up's grid or the baseline's, and how each gets to the target."""
+    """Where masks can come from: the follow-up's grid or the baseline's, and how each gets to the target.
+
+    The visits are as they are stored, as masks are; the grids are turned as the recipe says.
+    """
 
     fixed: VoxelGrid
     moving: VoxelGrid

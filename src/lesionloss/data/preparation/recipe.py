@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lesionloss.core.errors import UsageError
 from lesionloss.core.validation_errors import explain_validation_error
 
-STEPS = ("register", "n4", "brain", "resample", "crop", "normalise", "subtract")
-Step = Literal["register", "n4", "brain", "resample", "crop", "normalise", "subtract"]
+STEPS = ("orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract")
+Step = Literal["orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract"]
 FORMER_STEPS = {"difference": "subtract"}  # steps of version 0.1
 Edge = Annotated[float, Field(ge=0.05, le=50)]
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -22,6 +22,20 @@ class StepSettings(BaseModel):
     """Base of the settings of one step: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class OrientSettings(StepSettings):
+    """Axes permuted and flipped, without interpolation: `to` names where each of the three runs, e.g. RAS or LPS."""
+
+    to: str = "RAS"
+
+    @model_validator(mode="after")
+    def _three_directions(self) -> "OrientSettings":
+        if sorted(self.to.translate(str.maketrans("LPI", "RAS"))) != ["A", "R", "S"] or len(self.to) != 3:
+            raise ValueError(
+                f"to must name three directions, one each of R/L, A/P and S/I, such as RAS; got {self.to!r}"
+            )
+        return self
 
 
 class RegisterSettings(StepSettings):
@@ -84,7 +98,8 @@ HD_BET = BrainSettings(
 class PreparationRecipe(StepSettings):
     """The steps in their order, and the settings of each; a step that is not named is not done."""
 
-    steps: tuple[Step, ...] = ("brain", "crop", "normalise", "subtract")
+    steps: tuple[Step, ...] = ("orient", "brain", "crop", "normalise", "subtract")
+    orient: OrientSettings = OrientSettings()
     register_: Annotated[RegisterSettings, Field(alias="register")] = RegisterSettings()
     n4: N4Settings = N4Settings()
     brain: BrainSettings = BrainSettings()
@@ -96,8 +111,10 @@ class PreparationRecipe(StepSettings):
         twice = sorted({step for step in self.steps if self.steps.count(step) > 1})
         if twice:
             raise ValueError(f"steps names {', '.join(twice)} twice")
-        if "register" in self.steps and self.steps[0] != "register":
-            raise ValueError("register must be the first of steps: all others need the visits on one grid")
+        if "orient" in self.steps and self.steps[0] != "orient":
+            raise ValueError("orient must be the first of steps: all others count axes and voxels")
+        if "register" in self.steps and set(self.steps[: self.steps.index("register")]) - {"orient"}:
+            raise ValueError("register must be the first of steps, or follow orient: all others need one grid")
         if "resample" in self.steps and bool(self.resample.spacing_mm) == bool(self.resample.size):
             raise ValueError("the step resample needs resample.spacing_mm, e.g. [0.5, 0.75, 0.75], or resample.size")
         if "resample" in self.steps and "crop" in self.steps[: self.steps.index("resample")]:
@@ -105,6 +122,11 @@ class PreparationRecipe(StepSettings):
         if "subtract" in self.steps and self.steps[-1] != "subtract":
             raise ValueError("subtract must be the last of steps: it needs the results of all others")
         return self
+
+    @property
+    def axes(self) -> str:
+        """The orientation that images are brought to, such as RAS; empty where they stay as they are."""
+        return self.orient.to if "orient" in self.steps else ""
 
     def settings(self) -> dict[str, Any]:
         """Return what determines the result: the steps, and the settings of those that are done."""
@@ -125,7 +147,7 @@ def load_recipe(path: Path) -> PreparationRecipe:
     if not path.is_file():
         raise UsageError(f"{path}: no such plan; give a TOML file with the steps, or leave out --plan")
     try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
+        record = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     return make_recipe(record, str(path))

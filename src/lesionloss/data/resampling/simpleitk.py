@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.core.errors import DataError
-from lesionloss.data.volume import Affine
+from lesionloss.data.volume import Affine, check_right_angles
 
 # SimpleITK counts x to the left and y to the back, NIfTI to the right and to the front.
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Cosine between two axes above which voxels are no bricks and SimpleITK would misplace them.
-SHEARED = 1e-3
 
 
 def itk_module() -> Any:
@@ -50,10 +47,8 @@ def itk_image(array: npt.NDArray[Any], affine: Affine, what: str) -> Any:
     """
     lps = TO_LPS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    direction = lps[:3, :3] / spacing
-    if np.abs(direction.T @ direction - np.eye(3)).max() > SHEARED:
-        raise DataError(f"{what}: the axes of the affine are not at right angles; resample the image onto a plain grid")
-    left, _, right = np.linalg.svd(direction)
+    check_right_angles(affine, what)
+    left, _, right = np.linalg.svd(lps[:3, :3] / spacing)
     image = itk_module().GetImageFromArray(np.ascontiguousarray(array.T))
     image.SetSpacing([float(edge) for edge in spacing])
     image.SetOrigin([float(x) for x in lps[:3, 3]])

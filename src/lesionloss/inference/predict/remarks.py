@@ -1,6 +1,7 @@
 """Remarks on how the images of a prediction were prepared, for those who look at it, one line each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,15 @@ def of_grid(case: PreparedCase, training: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"the axes of the images run {orientation(case.affine)}, those that the model was trained on {axes}: "
             "expect worse results; store the images in the same order"
+        )
+
+
+def of_headers(unplaced: Sequence[Path]) -> Iterator[str]:
+    """Images whose header does not say where they lie."""
+    if unplaced:
+        yield (
+            f"no orientation in the header of {', '.join(path.name for path in unplaced)} (qform and sform codes are "
+            "0): which side is left is a guess; copy qform and sform from the images that these were made from"
         )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.layouts.records import CaseFiles
+from lesionloss.data.nifti import header_orientation
 from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
 from lesionloss.data.preparation.read_case import on_one_grid, read_case
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe, RegisterSettings, make_recipe
@@ -17,7 +18,7 @@ from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, to_original_grid
 from lesionloss.data.volume import Affine
 from lesionloss.inference.predict.predict_inputs import CaseSource
-from lesionloss.inference.predict.remarks import of_grid, of_prepared, of_steps
+from lesionloss.inference.predict.remarks import of_grid, of_headers, of_prepared, of_steps
 from lesionloss.networks.bundle import BundleRecord
 
 
@@ -104,7 +105,7 @@ def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecor
     of_nifti = source.cohort.layout.read is None
     registration, why = _registration(source.files, recipe, register) if of_nifti else (None, "")
     try:
-        reading = read_case(source.cohort, source.files, registration)
+        reading = read_case(source.cohort, source.files, registration, recipe.axes)
     except DataError as error:
         if register is not False or not of_nifti or on_one_grid(source.files):
             raise
@@ -113,7 +114,8 @@ def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecor
     case = finish_preparation(work)
     affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
     shape = case.original_shape if case.origin is None else case.origin.shape
-    notes = (*of_steps(work, why), *of_grid(case, record.training))
+    unplaced = [path for visit in source.files.visits for path in visit if of_nifti and not header_orientation(path)]
+    notes = (*of_steps(work, why), *of_grid(case, record.training), *of_headers(unplaced))
     return ReadyCase(case, shape, affine, reading.subject.reference is not None, work.record, notes)
 
 

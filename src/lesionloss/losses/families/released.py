@@ -29,7 +29,7 @@ def hytver_released(v: Voxels) -> Tensor:
     term = -0.7 * clipped * target.log() + 0.3 * (1 - clipped) * (1 - target).log()
     inside = t.new_ones(()) if v.valid is None else v.valid
     # The whole batch counts as one image, whatever the options; so every image gets the same value.
-    n = inside.sum() if v.valid is not None else float(t.numel())
+    n = inside.sum().clamp_min(1) if v.valid is not None else float(t.numel())
     tp, fp, fn = (p * t).sum(), (p * (1 - t) * inside).sum(), ((1 - p) * t).sum()
     value = (term * inside).sum() / n / 2 - (tp + 1) / (tp + 0.7 * fp + 0.3 * fn + 1) / 2
     return value.expand(v.n.shape[0])

@@ -15,8 +15,9 @@ from lesionloss.losses.voxels import Voxels
 
 
 def share_of(k: float, n: Tensor) -> Tensor:
-    """⌈k n / 100⌉, exact where k n / 100 is whole though k is not."""
-    return torch.ceil(n.double() * k / 100 - 1e-9)
+    """⌈k n / 100⌉ as whole numbers, exact also where k is none; k counts in millionths of a percent."""
+    whole = n.long() * max(1, round(k * 10**6))  # no float64, which MPS lacks
+    return -torch.div(-whole, 10**8, rounding_mode="floor")
 
 
 @loss("topk_cross_entropy", source="Wu 2016; Hosseini 2025")

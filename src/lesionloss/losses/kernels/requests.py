@@ -17,7 +17,7 @@ from lesionloss.losses.kernels.selection import Selection
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 
 Grads = tuple[Tensor | None, ...]
-PIECE = 1 << 18  # numbers that are worked on at a time on a CPU, so that they stay in its cache
+PIECE = 1 << 19  # numbers that are worked on at a time on a CPU, so that they stay in its cache
 CONFIDENT = 0.98  # above this q, 1 - q has too few digits for its logarithm
 LINEAR = 40.0  # above this logit, log(1 + e^z) is z in double precision too
 
@@ -160,8 +160,9 @@ class SingleCounts:
         """See above: p q (s fp p^(s - 1) - tn) of background, p q (tp - s fn q^(s - 1)) of lesions."""
         s, lesions, gradient = self.sharpen, part.lesions, torch.empty_like(part.wrong)
         tp, fp, fn, tn = (_or_zeros(grad, part.wrong) for grad in grads)
+        one = part.wrong.new_ones(())
         for p, out in _pieces(part.wrong, gradient):
-            torch.mul(1 - p, p, out=out)
+            torch.sub(one, p, out=out).mul_(p)
             if s == 1:
                 out.mul_((fp - tn)[:, :, None])
             elif grads[3] is None:

@@ -5,8 +5,10 @@ Values of picked voxels have the channels first: (C, n) if they are listed, (C, 
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -79,13 +81,24 @@ class Masked:
 
 
 Selection = Listed | Masked
+SHORT = 4096  # so few marks are looked at one by one
 
 
 def positions(marks: Tensor) -> Tensor:
     """(n,): the sorted positions of what is not 0 in a tensor of any shape, flat."""
     if marks.device.type != "cpu":
         return marks.reshape(-1).nonzero()[:, 0]
-    return torch.from_numpy(np.flatnonzero(marks.numpy() != 0))  # six times as quick as torch's
+    flat = marks.reshape(-1)
+    return torch.from_numpy(_positions((flat if flat.element_size() == 1 else flat != 0).contiguous().numpy()))
+
+
+def _positions(marks: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Positions of bytes that are not 0, eight at a time, because where lesions are rare nearly all words are 0."""
+    if marks.size % 8 or marks.size < SHORT:
+        return np.flatnonzero(marks)
+    words = _positions(marks.view(np.int64) != 0)
+    word, byte = np.nonzero(marks.reshape(-1, 8)[words])
+    return 8 * words[word] + byte
 
 
 def select(marks: Tensor, where: Tensor | None = None) -> Selection:
