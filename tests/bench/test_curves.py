@@ -17,6 +17,7 @@ from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.statistics import compare
 from lesionloss.training import checkpoint
 from make_cohort import write_cohort
+from make_run import seal_run
 from tiny_runs import tiny_plan, trial_folders
 
 CURVES = {"every_epochs": 1, "metrics": ["dice", "recall"], "patches": 3}
@@ -118,6 +119,7 @@ def test_only_the_chosen_weights_are_compared_and_the_curves_become_bands(curved
         table = pd.read_csv(folder / "scores.csv", dtype=str, keep_default_na=False)
         table.loc[(table["epoch"] != "last") & (table["value"] != ""), "value"] = "0.987"
         table.to_csv(folder / "scores.csv", index=False)
+    seal_run(other)
     assert compare(load(other), "dice") == compare(results, "dice")
     scores = results.scores
     assert np.isfinite(scores[scores["epoch"] < LAST_EPOCH]["value"]).any()

@@ -19,6 +19,7 @@ from lesionloss.bench.plan.run_folders import runs_of, store_plan
 from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
+from lesionloss.core.errors import DataError
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.losses import registry
 from lesionloss.metrics import Case, is_lesion, score
@@ -27,6 +28,7 @@ from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
 from lesionloss.training import loop
 from lesionloss.training.trial import Trial
+from make_run import seal_run
 from tiny_runs import METRICS, tiny_plan, trial_folders
 
 
@@ -46,7 +48,7 @@ def test_every_trial_leaves_a_whole_folder(finished: Path) -> None:
     for folder, record in zip(trial_folders(finished), records(finished), strict=True):
         assert folder.name == record["key"]
         names = {path.name for path in folder.iterdir()}
-        expected = {"trial.toml", "machine.json", "scores.csv", "predictions"}
+        expected = {"trial.toml", "machine.json", "scores.csv", "predictions", "manifest.json"}
         if record["method"] == "network":
             expected |= {"history.csv", "model.safetensors", "model.json", "log.txt"}
         assert names == expected
@@ -91,11 +93,15 @@ def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, t
         )
         value = tomllib.loads(record.read_text())[field]
         record.write_text(record.read_text().replace(f'{field} = "{value}"', f'{field} = "0000{value[4:]}"'))
+        with pytest.raises(DataError, match=r"trial\.toml is damaged or was edited"):
+            load(other)
+        seal_run(other)
         comparison = compare(load(other), "dice")
         (found,) = (d for d in comparison.differences if d.loss == "hytver")
         assert found.pairing == "patient"
         assert "do not share weights and batches in 1 of 2 training runs" in " ".join(comparison.warnings)
         record.write_text("\n".join(line for line in record.read_text().splitlines() if not line.startswith(field)))
+        seal_run(other)
         (found,) = (d for d in compare(load(other), "dice").differences if d.loss == "hytver")
         assert found.pairing == "patient"
 

@@ -114,12 +114,12 @@ def test_pictures_are_scored_compared_and_gathered_for_the_report(pictures: Path
     ("changes", "message"),
     [
         (
-            {"network": "plain_unet(inputs=2, filters=4, levels=3)"},
-            r"gives 1 maps, the data have 2 classes; say outputs=3",
+            {"network": "plain_unet(inputs=2, outputs=4, filters=4, levels=3)"},
+            r"gives 4 maps, the data have 2 classes; say outputs=3",
         ),
         (
-            {"network": "plain_unet(outputs=3, filters=4, levels=3)"},
-            r"takes 3 channels, the data have 2 \(contrast1, contrast2\); say inputs=2",
+            {"network": "plain_unet(inputs=5, outputs=3, filters=4, levels=3)"},
+            r"takes 5 channels, the data have 2 \(contrast1, contrast2\); say inputs=2",
         ),
         (
             {"training": TRAINING | {"patch": [24, 24]}, "inference": {"window": [24, 24]}},

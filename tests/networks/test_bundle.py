@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 def changed(folder: Path, changes: dict[str, Any]) -> None:
     record = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(record | changes))
+    (folder / "model.json").write_text(json.dumps(record | {"sha256": ""} | changes))
 
 
 def reweighed(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:

@@ -99,6 +99,26 @@ def test_the_commands_run(folder: Path) -> None:
     assert (folder / "runs" / "mine" / "report.html").is_file()
 
 
+def test_the_printed_plan_needs_two_edits_for_a_table(folder: Path) -> None:
+    """As the page says, with the layout csv; every other layout: tests/bench/test_data_check.py."""
+    table, patients = folder / "cohort.csv", sorted((folder / "FOLDER" / "training").iterdir())
+    names = ("flair_time01_on_middle_space.nii.gz", "flair_time02_on_middle_space.nii.gz", "ground_truth.nii.gz")
+    rows = [",".join([patient.name, *(str(patient / name) for name in names)]) for patient in patients]
+    table.write_text("\n".join(["patient,visit1_flair,visit2_flair,reference", *rows]) + "\n")
+    (plan,) = run([PLAN.partition(" >")[0]], folder)
+    for before, wanted in {'source = "synth"': 'source = ""', 'layout = ""': 'layout = "csv"', **TINY}.items():
+        plan = plan.replace(before, wanted, 1)
+    (folder / "csv_plan.toml").write_text(plan)
+    run(
+        [
+            "lesionloss bench csv_plan.toml --data cohort.csv --dry-run",
+            "lesionloss bench csv_plan.toml --data cohort.csv --out runs/csv",
+        ],
+        folder,
+    )
+    assert len(list((folder / "runs" / "csv" / "trials").iterdir())) == 2 * 4 + 2
+
+
 def run(commands: list[str], folder: Path) -> list[str]:
     """Run commands or what stands for them; all must end well. Returns what each prints."""
     lines = [shlex.split(INSTEAD.get(command, command))[1:] for command in commands]

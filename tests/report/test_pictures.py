@@ -10,7 +10,7 @@ import numpy as np
 import lesionloss as ll
 from lesionloss.data.prepared import load_prepared, save_prepared
 from lesionloss.report.case_views import views_of
-from make_run import TINY_CASES, Made, make_run
+from make_run import TINY_CASES, Made, make_run, seal_run
 
 PLANE = 4
 
@@ -45,7 +45,7 @@ def flattened(folder):
             writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    return folder
+    return seal_run(folder)
 
 
 def test_pictures_of_two_classes_get_the_same_page(tmp_path):

@@ -17,7 +17,7 @@ from lesionloss.core.slice_pictures import around, close_up, fullest_slice, over
 from lesionloss.report.pictures import case_in_pictures, median_case
 from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import compare
-from make_run import DIFFERENCE_THRESHOLD, TINY_CASES, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, TINY_CASES, Made, make_run, seal_run
 
 TINY: dict[str, Any] = {"metrics": ("dice", "hd95")} | TINY_CASES
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a$b$ & c_d%", "{{ 7 * 7 }}")
@@ -89,7 +89,7 @@ def test_two_processes_write_what_one_writes(run):
 
     alone = written()
     assert {Path(name).suffix for name in alone} >= {".html", ".json", ".csv", ".tex", ".svg", ".pdf", ".png"}
-    ll.write_report(ll.load(run), workers=2)
+    ll.write_report(ll.load(run), jobs=2)
     assert written() == alone
 
 
@@ -199,6 +199,7 @@ def test_wicked_names_are_inert(tmp_path):
     folder = make_run(tmp_path / "run", made)
     plan = (folder / "plan.toml").read_text().replace('name = "made-up"', "name = '</title><script>x()</script>'")
     (folder / "plan.toml").write_text(plan)
+    seal_run(folder)
     ll.write_report(ll.load(folder), formats=())
     page = page_of(folder)
     assert "blink" not in page.tags

@@ -5,7 +5,7 @@ import pytest
 
 import lesionloss as ll
 from lesionloss.core.errors import DataError, UsageError
-from make_run import DIFFERENCE_THRESHOLD, FULL, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, FULL, Made, make_run, seal_run
 
 SMALL = Made(
     patients=4,
@@ -48,6 +48,7 @@ def test_folds_that_are_numbered_from_one_are_not_missing(own_run):
     for file in (own_run / "trials").glob("*/trial.toml"):
         text = file.read_text()
         file.write_text(text.replace("fold = 1", "fold = 2").replace("fold = 0", "fold = 1"))
+    seal_run(own_run)
     assert [(t.loss, t.fold, t.seed) for t in ll.load(own_run).missing] == [("dice", 1, 1)]
 
 
@@ -97,12 +98,14 @@ def test_a_map_of_version_0_1_is_refused_in_one_line(own_run):
     case = trial.record["test"][0]
     levels = np.round(results.probability(trial.key, case) * 255).astype(np.uint8)
     np.savez_compressed(trial.folder / "predictions" / f"{case}.npz", probability=levels)
+    results = ll.load(seal_run(own_run))
     with pytest.raises(DataError, match=r"expected 'probability' as float32, got uint8, as version 0\.1 wrote it"):
         results.probability(trial.key, case)
 
 
 def test_loading_reads_no_table(own_run):
     scores_of_first_trial(own_run).write_text("rubbish")
+    seal_run(own_run)
     results = ll.load(own_run)
     with pytest.raises(DataError, match=r"scores\.csv: no column"):
         _ = results.scores
@@ -127,6 +130,7 @@ def test_folders_that_hold_no_run(tmp_path):
 def test_damaged_scores_name_file_and_line(own_run, old, new, message):
     file = scores_of_first_trial(own_run)
     file.write_text(file.read_text().replace(old, new, 1))
+    seal_run(own_run)
     with pytest.raises(DataError, match=message) as caught:
         _ = ll.load(own_run).scores
     assert str(file) in str(caught.value)

@@ -14,7 +14,7 @@ from lesionloss.report.wording import difference_sentence
 from lesionloss.runs.metric_scores import patient_values
 from lesionloss.statistics import Interval, best_loss, compare, paired_rows, summarise
 from lesionloss.statistics.comparison import patient_differences
-from make_run import DIFFERENCE_THRESHOLD, SMALL_RUN, Made, make_run
+from make_run import DIFFERENCE_THRESHOLD, SMALL_RUN, Made, make_run, seal_run
 
 
 def test_a_summary_averages_seeds_first_and_then_patients(messy):
@@ -141,10 +141,12 @@ def test_the_test_is_the_one_that_the_plan_declares(run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     plan = (folder / "plan.toml").read_text()
     (folder / "plan.toml").write_text('test = "signed_rank"\n' + plan)
+    seal_run(folder)
     declared, default = compare(ll.load(folder), "dice"), compare(ll.load(run), "dice")
     assert [d.p for d in declared.differences] == [d.p_signed_rank for d in default.differences]
     assert [d.p for d in default.differences] == [d.p_sign_flip for d in default.differences]
     (folder / "plan.toml").write_text('test = "sign_flop"\n' + plan)
+    seal_run(folder)
     with pytest.raises(UsageError, match=r"no test is named 'sign_flop'; did you mean 'sign_flip'"):
         compare(ll.load(folder), "dice")
 

@@ -9,6 +9,7 @@ from known import known
 from lesionloss.core.errors import UsageError
 from lesionloss.report.wording import power_sentences
 from lesionloss.statistics import analyse_power
+from make_run import seal_run
 
 
 def test_a_detectable_difference_is_detected_with_the_given_power(run):
@@ -33,5 +34,6 @@ def test_a_metric_that_describes_has_no_power(single, tmp_path):
     folder = shutil.copytree(single, tmp_path / "run")
     for path in (folder / "trials").glob("*/scores.csv"):
         path.write_text(path.read_text().replace("false_positive_lesion_volume_mm3", "volume_mm3"))
+    seal_run(folder)
     with pytest.raises(UsageError, match="no value of it is better"):
         analyse_power(ll.load(folder).metric_scores("volume_mm3"), 1.0)

@@ -22,7 +22,7 @@ from lesionloss.statistics import (
 from lesionloss.statistics.complete_blocks import FoldBlock, column_means, complete_blocks, loss_table
 from lesionloss.statistics.ranks import resampled_means
 from lesionloss.statistics.training_run_variance import interval_over_training_runs, training_run_weight
-from make_run import DIFFERENCE_THRESHOLD
+from make_run import DIFFERENCE_THRESHOLD, seal_run
 
 
 def rows_of(values, loss="a", method="network"):
@@ -137,6 +137,7 @@ def test_a_metric_that_describes_has_no_winner(single, tmp_path):
     folder = shutil.copytree(single, tmp_path / "run")
     for path in (folder / "trials").glob("*/scores.csv"):
         path.write_text(path.read_text().replace("false_positive_lesion_volume_mm3", "volume_mm3"))
+    seal_run(folder)
     comparison = compare(ll.load(folder), "volume_mm3")
     assert (comparison.ranks, comparison.seed_variability) == ((), None)
     assert all(d.p is None and d.p_rank_sum is None and d.rank_biserial is None for d in comparison.differences)

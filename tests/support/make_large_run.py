@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.runs.scores import COLUMNS
-from make_run import Made, anatomy, run_plan, trial_record, write_history, write_prepared_cohort
+from make_run import Made, anatomy, run_plan, seal_run, trial_record, write_history, write_prepared_cohort
 
 LOSSES = (
     *("dice_ce", "dice", "cross_entropy", "focal", "tversky", "focal_tversky", "hytver", "dice_plus_plus"),
@@ -53,7 +53,7 @@ def make_large_run(folder: Path, patients: int = 40, seeds: tuple[int, ...] = (1
             (place / "predictions" / f"{name}.npz").write_bytes(maps[name][number % len(maps[name])])
         _write_drawn_scores(place, record, metrics)
         write_history(place, made, trial)
-    return folder
+    return seal_run(folder)
 
 
 def _maps(name: str, arrays: dict[str, NDArray[Any]]) -> list[bytes]:

@@ -18,6 +18,7 @@ from scipy import ndimage
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase, channels_of, save_prepared
 from lesionloss.runs.scores import COLUMNS
+from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
 
 DIFFERENCE_THRESHOLD = "difference threshold (no training)"
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -85,6 +86,14 @@ def make_run(folder: Path, made: Made = FULL) -> Path:
             _write_failed(folder / "trials" / f"{number:016x}.failed", made, trial)
         elif trial not in made.missing:
             _write_trial(folder / "trials" / f"{number:016x}", made, trial, cases)
+    return seal_run(folder)
+
+
+def seal_run(folder: Path) -> Path:
+    """Write the manifests of all finished trials, as of files that are right as they are."""
+    for trial in (folder / "trials").glob("*[0-9a-f]"):
+        if trial.suffix == "":
+            (trial / MANIFEST).write_text(manifest_text(trial, trial.name, folder))
     return folder
 
 
@@ -317,7 +326,7 @@ def with_epochs(folder: Path, splits: dict[str, float]) -> Path:
             writer = csv.DictWriter(handle, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    return folder
+    return seal_run(folder)
 
 
 if __name__ == "__main__":

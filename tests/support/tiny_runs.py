@@ -24,3 +24,8 @@ def tiny_plan(folder: Path, losses: tuple[str, ...] = ("dice", "hytver"), **chan
 
 def trial_folders(out: Path) -> list[Path]:
     return sorted(path for path in (out / "trials").iterdir() if path.suffix == "")
+
+
+def network_folder(out: Path) -> Path:
+    """The first trial that trained a network."""
+    return next(folder for folder in trial_folders(out) if (folder / "model.json").is_file())

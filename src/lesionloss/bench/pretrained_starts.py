@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lesionloss.bench.one_trial.run_trial import pairing_hashes
-from lesionloss.bench.one_trial.trial_files import write_machine, write_model, write_trial
+from lesionloss.bench.one_trial.trial_files import write_machine, write_manifest, write_model, write_trial
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
 from lesionloss.bench.watcher import Watcher
@@ -91,4 +91,5 @@ def _pretrain(start: Trial, cohort: RunCohort, folder: Path, device: str, watche
         write_model(unfinished, start, result, cohort.cases[0], cohort.preparation)
         write_trial(unfinished, start, pairing_hashes(result) | {"dataset_content": cohort.dataset})
         write_machine(unfinished, {"training": result.history[-1].seconds}, device)
+        write_manifest(unfinished, start.key, folder)
     checkpoints.clear()

@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.bookkeeping.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
@@ -17,9 +16,10 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.run_cohort import ListedCohort, check_source, prepare_run_cohort
-from lesionloss.bench.trials import check_fit, difference_trials, fold_warnings, trials_of
+from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError, expect_type
+from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.data.prepared import load_channels
 from lesionloss.training.execution import execution_of, step_bytes
 
@@ -73,7 +73,9 @@ def run(
     with _exclusive(folder, "cohort", watcher):
         cohort = prepare_run_cohort(plan, folder, watcher)
     first = cohort.read([cohort.cases[0].name])
-    check_fit(plan, first)
+    case = first.cases[0]
+    plan = fit_network(plan, case.channels, case.classes, len(case.shape))
+    watcher.note(f"network: {plan.network.text}")
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
     trial_list = store_trial_list(folder, _trial_list(plan, cohort, device, engine, threads), threads)

@@ -11,8 +11,9 @@ from lesionloss.bench.plan.run_folders import link_cohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.cohort import Cohort, open_cohort
+from lesionloss.data.cohort import Cohort, UnknownTarget, open_cohort
 from lesionloss.data.cohort_index import CaseEntry, CohortIndex, load_index
+from lesionloss.data.layouts import layouts
 from lesionloss.data.preparation.import_prepared import import_prepared, is_prepared
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.prepared import PreparedCase, load_prepared
@@ -141,21 +142,37 @@ def _find_or_make(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
         shapes = ShapesSettings(data.shapes_axes, data.shapes_side, data.shapes_classes)
         written = write_shapes(folder / "synthetic", data.synth_patients, data.synth_seed, shapes)
         return open_cohort(written, data.target or None)
-    return _open_user_images(plan)
+    return user_cohort(plan)
 
 
 def check_source(plan: Plan) -> None:
     """Raise what `prepare_run_cohort` would raise for images of the user that can't be listed; write nothing."""
     if plan.data.source not in BUILT_IN_SOURCES and not is_prepared(plan.data.source):
-        _check_complete(_open_user_images(plan))
+        user_cohort(plan)
 
 
-def _open_user_images(plan: Plan) -> Cohort:
+def user_cohort(plan: Plan) -> Cohort:
+    """List the images that a plan names.
+
+    Raises:
+        UsageError: It names none, or a layout, target or patient that is not there; the message names the key.
+        DataError: No case is complete.
+    """
     data = plan.data
     if not data.source:
         raise UsageError(f"plan {plan.name} needs data: say where they are with --data FOLDER")
+    if data.layout and data.layout not in layouts.names():
+        raise UsageError(f"data.layout: no layout is named {data.layout!r}; {nearest(data.layout, layouts.names())}")
     text = f"{data.layout}:{data.source}" if data.layout else data.source
-    return _with_patients(open_cohort(text, data.target or None), data.patients)
+    try:
+        cohort = open_cohort(text, data.target or None)
+    except UnknownTarget as error:
+        raise UsageError(f'data.target: {error}; target = "" takes the first target of the layout') from error
+    except UsageError as error:
+        raise UsageError(f"data.source: {error}") from error
+    cohort = _with_patients(cohort, data.patients)
+    _check_complete(cohort)
+    return cohort
 
 
 def _check_complete(cohort: Cohort) -> None:

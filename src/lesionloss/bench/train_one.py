@@ -3,18 +3,23 @@
 import contextlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionloss.bench.one_trial.run_trial import run_network_trial
+from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.plan_model import with_used_files
 from lesionloss.bench.plan.run_folders import LOSSES, store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
-from lesionloss.bench.trials import check_fit, code_digest, trials_of
+from lesionloss.bench.trials import code_digest, fit_network, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
+from lesionloss.networks.bundle import annotate
+from lesionloss.runs.run_files import read_toml
+from lesionloss.runs.trial_manifest import MANIFEST
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER
@@ -26,6 +31,7 @@ ALL = -1  # as a fold: train on all patients, test on none
 WRITTEN = (
     *("plan.toml", "cohort", "synthetic", LOSSES, FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
     *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
+    MANIFEST,
 )
 
 
@@ -39,6 +45,8 @@ class TrainRequest:
         out: The folder of the training run.
         device: cpu or cuda:N.
         checkpoint_seconds: Time between two checkpoints.
+        licence: Licence of the model; None: not stated.
+        data_note: A note on the training data; None: their names.
     """
 
     plan: Plan
@@ -46,6 +54,8 @@ class TrainRequest:
     out: Path
     device: str
     checkpoint_seconds: float = 120.0
+    licence: str | None = None
+    data_note: str | None = None
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -92,9 +102,36 @@ def _clear(out: Path, names: Sequence[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def refuse_other_settings(request: TrainRequest) -> None:
+    """Check that a finished training run is the requested one.
+
+    It is not continued to more steps: the schedule of the learning rate depends on their number from the start.
+
+    Raises:
+        UsageError: It has another loss, fold, data or other settings; the message names them.
+        DataError: Its record can't be read.
+    """
+    out = request.out
+    changes = Plan.load(out / "plan.toml").changes(with_used_files(request.plan))
+    changes = {key: values for key, values in changes.items() if key not in ("baseline_loss", "name")}
+    fold = read_toml(out / "trial.toml").get("fold")
+    if fold != request.fold:
+        changes["fold"] = (_fold_name(fold), _fold_name(request.fold))
+    if changes:
+        words = [f"{key} is {then!r}, now {now!r}" for key, (then, now) in changes.items()]
+        raise UsageError(
+            f"{out} holds a finished training run with other settings ({'; '.join(words)}); "
+            "choose another --out, or --force trains it anew"
+        )
+
+
+def _fold_name(number: object) -> object:
+    return "all" if number == ALL else number
+
+
 def is_finished(out: Path) -> bool:
     """Return whether a folder holds a finished training run."""
-    return (out / "model.json").exists() and (out / "log.txt").exists() and not (out / CHECKPOINT).exists()
+    return (out / MANIFEST).exists() and not (out / CHECKPOINT).exists()
 
 
 def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
@@ -113,7 +150,9 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
         TrainingFailed: The loss became NaN or infinite.
     """
     cohort = load_run_cohort(request.plan, request.out, watcher)
-    check_fit(request.plan, cohort)
+    case = cohort.cases[0]
+    plan = fit_network(request.plan, case.channels, case.classes, len(case.shape))
+    request = replace(request, plan=plan)
     trial = _trial_of(request, cohort)
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())
@@ -122,6 +161,8 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     checkpoints = Checkpoints(request.out / CHECKPOINT, every_seconds=request.checkpoint_seconds, note=watcher.note)
     with EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events:
         run_network_trial(trial, request.out, cohort, request.plan, request.device, watcher, checkpoints, events)
+    annotate(request.out, licence=request.licence, data_note=request.data_note)
+    write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()
     watcher.ended(trial)
     return trial

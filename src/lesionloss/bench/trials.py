@@ -1,5 +1,6 @@
 """From a plan and a cohort to the list of trials, pair by pair."""
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,13 @@ from lesionloss.bench.one_trial.difference_threshold import NAME
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
+from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.errors import UsageError
 from lesionloss.data.fold_files import LoadedFolds, load_folds
 from lesionloss.data.folds import Fold, make_folds
 from lesionloss.losses.spec import user_files_of
-from lesionloss.networks import network_axes, network_channels
+from lesionloss.networks import check_network, network_axes, network_channels
+from lesionloss.networks.monai_networks import PREFIX
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.trial import Trial
 
@@ -90,29 +93,66 @@ def code_digest(loss: str) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def check_fit(plan: Plan, cohort: RunCohort) -> None:
+def fit_network(plan: Plan, channels: Sequence[str], classes: Sequence[str], image_axes: int) -> Plan:
+    """Return the plan with the inputs and outputs that the data need, where its network does not state its own.
+
+    Args:
+        plan: The plan.
+        channels: Names of the channels of the images.
+        classes: Names of the lesion classes.
+        image_axes: Axes of the images.
+
+    Raises:
+        UsageError: As `check_fit`.
+    """
+    network, (inputs, outputs) = plan.network, network_channels(plan.network.text)
+    name, values = parse_call(network.text.removeprefix(PREFIX), "network")
+    needed = {"inputs": len(channels)} if inputs and inputs != len(channels) else {}
+    needed |= {"outputs": len(classes) + 1} if outputs and not _has_outputs(outputs, classes) else {}
+    if needed and not network.text.startswith(PREFIX) and not set(needed) & set(values):
+        with contextlib.suppress(UsageError):  # the network has no such settings: check_fit says what it takes
+            text = check_network(format_call(name, {**values, **needed}))
+            plan = plan.model_copy(update={"network": network.model_copy(update={"text": text})})
+    check_fit(plan, channels, classes, image_axes)
+    return plan
+
+
+def _has_outputs(outputs: int, classes: Sequence[str]) -> bool:
+    return outputs == len(classes) + 1 or (len(classes), outputs) == (1, 1)
+
+
+def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image_axes: int) -> None:
     """Check that the network fits the data.
+
+    Args:
+        plan: The plan.
+        channels: Names of the channels of the images.
+        classes: Names of the lesion classes.
+        image_axes: Axes of the images.
 
     Raises:
         UsageError: Channels, classes or axes differ; the message says what to write.
     """
-    text, case = plan.network.text, cohort.cases[0]
+    text = plan.network.text
     axes, (inputs, outputs) = network_axes(text), network_channels(text)
-    channels, classes = len(case.channels), len(case.classes)
-    if inputs and inputs != channels:
+    if axes > image_axes:
         raise UsageError(
-            f"network.text: {text} takes {inputs} channels, the data have {channels} ({', '.join(case.channels)}); "
-            f"say inputs={channels}"
+            f"network.text: {text} is for volumes, the images have {image_axes} axes; take one for pictures, as "
+            "the plan dscpp-drive-small does"
         )
-    if outputs and outputs != classes + 1 and (classes, outputs) != (1, 1):
-        say = "outputs=1 or 2" if classes == 1 else f"outputs={classes + 1}: background, {', '.join(case.classes)}"
-        raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {classes} classes; say {say}")
+    if inputs and inputs != len(channels):
+        raise UsageError(
+            f"network.text: {text} takes {inputs} channels, the data have {len(channels)} ({', '.join(channels)}); "
+            f"say inputs={len(channels)}"
+        )
+    number = len(classes)
+    if outputs and not _has_outputs(outputs, classes):
+        say = "outputs=1 or 2" if number == 1 else f"outputs={number + 1}: background, {', '.join(classes)}"
+        raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {number} classes; say {say}")
     patch = plan.training.patch
-    if len(patch) != len(case.shape):
-        slices = ", or [x, y, 1] for a network for slices" if len(case.shape) == 3 else ""
+    if len(patch) != image_axes:
+        slices = ", or [x, y, 1] for a network for slices" if image_axes == 3 else ""
         raise UsageError(
-            f"training.patch: {list(patch)} has {len(patch)} numbers, the images have {len(case.shape)} axes; "
-            f"give {len(case.shape)}{slices}"
+            f"training.patch: {list(patch)} has {len(patch)} numbers, the images have {image_axes} axes; "
+            f"give {image_axes}{slices}"
         )
-    if axes > len(case.shape):
-        raise UsageError(f"network.text: {text} is for volumes, the images have {len(case.shape)} axes")

@@ -70,12 +70,12 @@ def threshold_in(path: Path) -> float:
     import json
 
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))["chosen"]["threshold"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        value = float(json.loads(path.read_text(encoding="utf-8"))["chosen"]["threshold"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"--threshold-from {path}: no chosen threshold in it; write one with --thresholds, --want-recall and --out"
         ) from error
-    return float(value)
+    return value
 
 
 def split_names(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.plan_options import chosen_plan, data_keys
+from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting, put_setting
 from lesionloss.cli.terminal import say
 from lesionloss.core.errors import LesionLossError, UsageError
 
@@ -70,10 +70,16 @@ def train(
     """Train one network with one loss; --resume continues a killed training run, to the same bits."""
     if out is None:
         raise UsageError("train needs a folder for its results: --out FOLDER")
-    from lesionloss.bench.train_one import TrainRequest, clear_refused, is_finished, prepare_folder, train_one
+    from lesionloss.bench.train_one import (
+        TrainRequest,
+        clear_refused,
+        is_finished,
+        prepare_folder,
+        refuse_other_settings,
+        train_one,
+    )
     from lesionloss.cli.progress import TerminalWatcher
     from lesionloss.core.devices import resolve_device
-    from lesionloss.networks.bundle import annotate
 
     training = {
         "steps": steps,
@@ -88,8 +94,11 @@ def train(
     if data is not None:
         given |= {f"data.{key}": value for key, value in data_keys(data).items()}
     chosen = one_trial(plan, loss, seed, given | dict(map(parse_setting, settings or [])))
-    request = TrainRequest(chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds)
-    if resume and is_finished(out):
+    request = TrainRequest(
+        chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds, licence, data_note
+    )
+    if resume and not force and is_finished(out):
+        refuse_other_settings(request)
         say(f"{out} is finished already")
         return
     started = prepare_folder(request, resume=resume, force=force)
@@ -100,7 +109,6 @@ def train(
         if started:
             clear_refused(out)
         raise
-    annotate(out, licence=licence, data_note=data_note)
     tested = f"; tested on {len(trial.test)} cases, see {out}/scores.csv" if trial.test else ""
     say(f"{out}: trained on {len(trial.train)} cases{tested}")
 
@@ -126,38 +134,8 @@ def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[
     changes["baseline_loss"] = changes["losses"][0]
     record = plan.model_dump() | changes
     for key, value in given.items():
-        _put(record, key, value)
+        put_setting(record, key, value)
     return plan.changed(record)
-
-
-def _put(record: dict[str, Any], key: str, value: Any) -> None:
-    """Set `part.key` or `key` in a plan's record; an unknown part is left for the plan to refuse."""
-    part, _, rest = key.rpartition(".")
-    if not part:
-        record[rest] = value
-    elif isinstance(record.get(part), dict):
-        record[part] = record[part] | {rest: value}
-    else:
-        raise UsageError(f"--set {key}: a plan has no part {part!r}; parts: data, network, training, inference")
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Read an option such as `training.steps=250` as key and value.
-
-    Raises:
-        UsageError: It is not KEY=VALUE with a value as in TOML.
-    """
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    try:
-        if not equals:
-            raise ValueError("no = in it")
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise UsageError(
-            f"--set needs KEY=VALUE with a value as in TOML (words in quotes), got {text!r}: {error}"
-        ) from error
 
 
 def parse_sides(text: str | None) -> list[int] | None:

@@ -6,8 +6,6 @@ computed again. The members of the .npz are stored uncompressed, each with a CRC
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import whole_file
+from lesionloss.core.npz_files import read_npz
 from lesionloss.data.stand_ins import stand_in
 
 # 1 had binary references of two visits only, 2 was compressed by zlib.
@@ -134,19 +133,20 @@ def read_members(path: Path, only_about: bool = False) -> tuple[dict[str, Array]
         with path.open("rb") as handle:
             if what := stand_in(handle.read(512)):
                 raise DataError(f"{path}: {what}")
-        with np.load(path, allow_pickle=False) as stored:
-            found = str(stored["format"]) if "format" in stored.files else "1"
-            if found != str(FORMAT):
-                raise DataError(
-                    f"{path}: a prepared case of format {found}, this program reads {FORMAT}; prepare the cohort again"
-                )
-            about: dict[str, Any] = json.loads(str(stored["about"]))
-            arrays = [] if only_about else [name for name in stored.files if name not in ("about", "format")]
-            return {name: stored[name] for name in arrays}, about
+        stored = read_npz(path, lambda name: not only_about or name in ("about", "format"))
+        found = str(stored.pop("format", "1"))
+        if found != str(FORMAT):
+            raise DataError(
+                f"{path}: a prepared case of format {found}, this program reads {FORMAT}; prepare the cohort again"
+            )
+        about = json.loads(str(stored.pop("about")))
+        if not isinstance(about, dict):
+            raise ValueError("its description is no table")
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path}: not a whole prepared case ({reason}); delete it and prepare the cohort again"
         ) from error
+    return stored, about

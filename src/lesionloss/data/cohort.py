@@ -27,7 +27,11 @@ SHOWN_CHARACTERS = 40
 DICOM_AT, DICOM_MAGIC = 128, b"DICM"
 DICOM_TRIED = 50
 
-__all__ = ["CaseFiles", "Cohort", "Incomplete", "load_subject", "open_cohort"]
+__all__ = ["CaseFiles", "Cohort", "Incomplete", "UnknownTarget", "load_subject", "open_cohort"]
+
+
+class UnknownTarget(UsageError):
+    """A layout has no target of a name."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def _target(layout: Layout, name: str | None) -> Target:
         if target.name == name:
             return target
     names = [target.name for target in layout.targets]
-    raise UsageError(f"the layout {layout.name} has no target named {name!r}; {nearest(name, names)}")
+    raise UnknownTarget(f"the layout {layout.name} has no target named {name!r}; {nearest(name, names)}")
 
 
 def load_subject(cohort: Cohort, files: CaseFiles) -> Subject:

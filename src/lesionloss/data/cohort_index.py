@@ -79,10 +79,16 @@ def load_index(folder: Path) -> CohortIndex:
             cases=tuple(entry_from(case) for case in stored["cases"]),
             incomplete=tuple(Incomplete(**patient) for patient in stored["incomplete"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: not the index of a prepared cohort ({error!r}); prepare the cohort again") from error
 
 
 def entry_from(stored: Mapping[str, Any]) -> CaseEntry:
-    """Make an entry from its plain values."""
+    """Make an entry from its plain values.
+
+    Raises:
+        ValueError: The name of the case is not the name of a file, so that it would lie in another folder.
+    """
+    if Path(str(stored["name"])).name != stored["name"]:
+        raise ValueError(f"case {stored['name']!r} is no name of a file")
     return CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})

@@ -77,7 +77,7 @@ def load_folds(path: Path, cases: Mapping[str, str]) -> LoadedFolds:
         raise UsageError(f"{path}: no such file; give a JSON file of folds or a text file of validation cases")
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a text file; give a JSON file of folds or a list of names") from error
     patients = tuple(sorted(set(cases.values())))
     folds = _from_json(path, text, cases) if path.suffix == ".json" else _from_list(path, text, cases, patients)
@@ -90,8 +90,8 @@ def load_folds(path: Path, cases: Mapping[str, str]) -> LoadedFolds:
 def _from_json(path: Path, text: str, cases: Mapping[str, str]) -> tuple[Fold, ...]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not JSON (line {error.lineno}: {error.msg}); save the folds again") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); save the folds again") from error
     if isinstance(content, dict) and content.get("format") == FORMAT:
         if content.get("version") != VERSION:
             raise DataError(

@@ -242,7 +242,7 @@ def load_prepared(path: Path) -> PreparedCase:
             classes=tuple(about["classes"]),
             origin=_origin(stored),
         )
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
         raise DataError(
             f"{path}: not a whole prepared case ({error!r}); delete it and prepare the cohort again"
         ) from error

@@ -19,6 +19,7 @@ from lesionloss.core.call_text import parse_call
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of, whole_file, write_text
 from lesionloss.core.randomness import torch_generator
+from lesionloss.core.sealed_json import SEAL, is_intact, seal
 from lesionloss.core.validation_errors import explain_validation_error
 from lesionloss.networks import blank_network, build_network, channels_last, check_network
 from lesionloss.networks.monai_networks import PREFIX
@@ -108,15 +109,15 @@ def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> Bundl
     Returns:
         The record as written, with the digest of the weights.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with whole_file(folder / WEIGHTS) as path:
-        save_file(weights, path)
+        path.write_bytes(save(weights))
     written = record.model_copy(
         update={"format": FORMAT, "weights": WEIGHTS, "weights_sha256": sha256_of(folder / WEIGHTS)}
     )
-    write_text(folder / RECORD, json.dumps(written.model_dump(mode="json"), indent=1) + "\n")
+    write_text(folder / RECORD, seal(written.model_dump(mode="json")))
     return written
 
 
@@ -130,7 +131,7 @@ def annotate(folder: Path, *, licence: str | None, data_note: str | None) -> Non
     record, path = read_record(folder)
     given = {"licence": licence, "data_note": data_note}
     changed = record.model_copy(update={key: text for key, text in given.items() if text is not None})
-    write_text(path, json.dumps(changed.model_dump(mode="json"), indent=1) + "\n")
+    write_text(path, seal(changed.model_dump(mode="json")))
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -194,11 +195,17 @@ def _json_of(path: Path) -> dict[str, Any]:
     if path.stat().st_size > LARGEST_RECORD:
         raise DataError(f"{path} has {path.stat().st_size} bytes, more than a record ever has; it is not opened")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not readable JSON ({type(error).__name__}); fetch the model again") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} holds a {type(found).__name__}, not the record of a model; fetch the model again")
+    if found.get(SEAL) and not is_intact(text, found):
+        raise DataError(
+            f"{path} is damaged or was edited; fetch the model again, or remove the value {SEAL!r} if the edit is yours"
+        )
+    found.pop(SEAL, None)
     return found
 
 

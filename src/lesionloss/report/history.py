@@ -16,6 +16,7 @@ from lesionloss.runs.scores import LAST_EPOCH
 if TYPE_CHECKING:
     import pandas as pd
 
+HISTORY = "history.csv"
 POINTS = 60
 SPLITS = {"train_patches": "training patches", "train_images": "training images", "test": "test images"}
 VANISHING_SHARE = 0.2  # of parameters or lesion voxels without gradient; training warns from here on
@@ -95,9 +96,9 @@ def vanishing_gradients(results: Results) -> tuple[VanishingGradient, ...]:
 def _read(trial: RunTrial) -> "pd.DataFrame | None":
     import pandas as pd
 
-    path = trial.folder / "history.csv"
-    if not path.is_file():
+    if HISTORY not in trial.files:
         return None
+    path = trial.file(HISTORY)
     try:
         table = pd.read_csv(path)
     except (ValueError, OSError) as error:

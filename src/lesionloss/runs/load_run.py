@@ -1,6 +1,7 @@
 """Read a run folder: its plan, its trial records and its cohort index."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from lesionloss.core.errors import DataError, UsageError, expect_type
 from lesionloss.runs.results import RUNS, Results
 from lesionloss.runs.run_files import read_json, read_toml, refuse_former_run
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
+from lesionloss.runs.trial_manifest import bound_files, read_manifest, verified
 
 
 def load(folder: str | Path) -> Results:
@@ -36,10 +38,11 @@ def load(folder: str | Path) -> Results:
         names = ", ".join(str(path) for path in inner)
         raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
     plan = read_toml(folder / "plan.toml")
-    trials = tuple(_trial(path) for path in _trial_folders(folder, failed=False))
-    done = {trial.key for trial in trials}
-    failed = tuple(_failed(path) for path in _trial_folders(folder, failed=True) if path.stem not in done)
     cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
+    bound = bound_files(folder)
+    trials = tuple(_finished(path, folder, bound) for path in trial_folders(folder, failed=False))
+    done = {trial.key for trial in trials}
+    failed = tuple(_failed(path) for path in trial_folders(folder, failed=True) if path.stem not in done)
     return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out)
 
 
@@ -49,10 +52,26 @@ def run_folders(folder: str | Path) -> list[Path]:
     return inner or [Path(folder)]
 
 
-def _trial_folders(folder: Path, *, failed: bool) -> list[Path]:
+def trial_folders(folder: Path, *, failed: bool) -> list[Path]:
+    """The folders of the trials of a run that failed, or of those that are finished."""
     found = sorted(path for path in (folder / "trials").glob("*") if path.is_dir() and path.suffix != ".partial")
     chosen = [path for path in found if (path.suffix == ".failed") == failed]
     return [path for path in chosen if not failed or (path / "trial.toml").is_file()]
+
+
+def _finished(folder: Path, run: Path, bound: Mapping[str, str]) -> RunTrial:
+    """A finished trial, which must be the one that its manifest describes, made with the plan and cohort of the run."""
+    trial = _trial(folder)
+    manifest = read_manifest(folder)
+    if manifest.key != folder.name:
+        raise DataError(f"{folder} holds the trial {manifest.key}; give the folder that name")
+    verified(folder, "trial.toml", manifest.files)
+    for name in manifest.changed(bound):
+        raise DataError(
+            f"{run / name} is not what trial {folder.name} was made with: damaged or edited; "
+            f"restore it, or bench into a new folder (lesionloss verify {run} lists all that changed)"
+        )
+    return replace(trial, files=manifest.files)
 
 
 def _trial(folder: Path) -> RunTrial:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
+MACHINE = "machine.json"
 DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its test
 
 
@@ -51,7 +52,7 @@ class Results:
 
         tables = []
         for trial in self.trials:
-            table = read_scores(trial.folder / "scores.csv")
+            table = read_scores(trial.file("scores.csv"), trial.record.get("test", ()))
             table.insert(0, "key", trial.key)
             table.insert(1, "method", trial.method)
             tables.append(table.assign(loss=trial.loss, fold=trial.fold, seed=trial.seed))
@@ -202,8 +203,14 @@ class Results:
         return None if found is None else found.astype(np.uint8)
 
     def machine(self, key: str) -> dict[str, Any]:
-        """The content of a trial's machine.json; empty if there is none."""
-        return read_json(self.folder / "trials" / Path(key).name / "machine.json")
+        """The content of a trial's machine.json; empty if there is none.
+
+        Raises:
+            UsageError: The trial is unknown.
+            DataError: The file is damaged.
+        """
+        trial = self._trial(key)
+        return read_json(trial.file(MACHINE)) if MACHINE in trial.files else {}
 
     def _trial(self, key: str) -> RunTrial:
         for trial in self.trials:
@@ -230,4 +237,4 @@ def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
 
 
 def _prediction(trial: RunTrial, case: str) -> Path:
-    return trial.folder / "predictions" / f"{Path(case).name}.npz"
+    return trial.file(f"predictions/{Path(case).name}.npz")

@@ -2,15 +2,13 @@
 
 import json
 import tomllib
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.npz_files import read_npz
 
 FORMER_TRIAL_LIST = "agenda.json"  # how version 0.1 called trial_list.json
 
@@ -31,7 +29,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file. Raises DataError naming it."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             f"{path} can't be read: {str(error).splitlines()[0]}; remove its folder and bench again"
         ) from error
@@ -43,7 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}; remove its folder and bench again") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
@@ -53,9 +51,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an .npz file, without pickles. Raises DataError naming it."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return read_npz(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} is absent; bench again to make it") from error
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except ValueError as error:
         raise DataError(f"{path} is damaged: {error}; remove it and bench again") from error

@@ -1,11 +1,13 @@
 """Records of a run: the cases of its cohort, the trials that ended well, failed or are missing."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from lesionloss.runs.trial_manifest import verified
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class RunTrial:
-    """A trial that ended well. `record` holds every field of its trial.toml."""
+    """A trial that ended well.
+
+    Attributes:
+        record: Every field of its trial.toml.
+        files: The checksum of each of its files, from its manifest.
+    """
 
     key: str
     loss: str
@@ -43,6 +50,15 @@ class RunTrial:
     seed: int
     folder: Path
     record: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def file(self, name: str) -> Path:
+        """A file of the trial, after its checksum was compared with the manifest.
+
+        Raises:
+            DataError: It is absent, damaged or edited.
+        """
+        return verified(self.folder, name, self.files)
 
     @property
     def threshold(self) -> float:

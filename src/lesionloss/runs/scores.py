@@ -1,5 +1,6 @@
 """Reading scores.csv: one long table per trial, believed only after it has been checked."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +29,15 @@ STATUSES = ("ok", "pred_empty", "ref_empty", "both_empty")
 REPAIR = "remove the trial's folder and bench again"
 
 
-def read_scores(path: Path | None) -> "pd.DataFrame":
+def read_scores(path: Path | None, test: Collection[str] = ()) -> "pd.DataFrame":
     """The table with `value` as float (NaN undefined, inf infinite) and `epoch` as int; all else text.
 
-    Without a path, the empty table. Raises DataError with file, line and what is wrong.
+    Args:
+        path: The file; None gives the empty table.
+        test: The test cases, which must all be in it, each with every metric.
+
+    Raises:
+        DataError: With file, line and what is wrong.
     """
     import pandas as pd
 
@@ -41,12 +47,25 @@ def read_scores(path: Path | None) -> "pd.DataFrame":
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise DataError(f"{path} is absent though its trial is complete; {REPAIR}") from error
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}; {REPAIR}") from error
     lacking = [name for name in COLUMNS if name not in table.columns]
     if lacking:
         raise DataError(f"{path}: no column {', '.join(lacking)}; expected {','.join(COLUMNS)}; {REPAIR}")
-    return _typed(table[list(COLUMNS)], path)
+    typed = _typed(table[list(COLUMNS)], path)
+    _check_complete(typed, path, test)
+    return typed
+
+
+def _check_complete(table: "pd.DataFrame", path: Path, test: Collection[str]) -> None:
+    """Raise DataError unless every test case has a row for every metric: means must not be over fewer patients."""
+    last = table[(table["split"] == "test") & (table["epoch"] == LAST_EPOCH)]
+    there = set(zip(last["case"], last["metric"], strict=True))
+    metrics = sorted(set(table["metric"])) or [""]
+    lacking = [(case, metric) for case in test for metric in metrics if (case, metric) not in there]
+    if lacking:
+        case, metric = lacking[0]
+        raise DataError(f"{path}: no row of test case {case}{metric and f' for {metric}'}: it is incomplete; {REPAIR}")
 
 
 def _typed(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":

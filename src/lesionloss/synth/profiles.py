@@ -151,7 +151,7 @@ def load_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Synth
         raise UsageError(f"{path}: no such file; `lesionloss synth --print-config` writes one to begin with")
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     name = record.pop("profile", "mixed")
     try:

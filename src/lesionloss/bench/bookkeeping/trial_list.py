@@ -4,7 +4,6 @@ A worker needs only the run folder and the key of a trial. The file also fixes t
 in another order differ in their last bits.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import create_text
+from lesionloss.core.sealed_json import is_intact, seal
 from lesionloss.runs.run_files import read_json, refuse_former_run
 from lesionloss.training.trial import TrainingRecipe, Trial
 
@@ -86,10 +86,12 @@ def read_trial_list(folder: Path) -> TrialList:
         trials = tuple(map(_trial_from, record["trials"]))
         trial_list = TrialList(trials, int(record["threads"]), int(record["step_bytes"]))
         keys = [entry["key"] for entry in record["trials"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error!r}); remove it and bench again") from error
     if keys != [trial.key for trial in trial_list.trials]:
         raise DataError(f"{path}: a trial does not agree with its key; remove the file and bench again")
+    if not is_intact(path.read_text(encoding="utf-8"), record):
+        raise DataError(f"{path} is damaged or was edited; remove it and bench again")
     return trial_list
 
 
@@ -106,7 +108,7 @@ def _tuples(value: Any) -> Any:
 def _text(trial_list: TrialList) -> str:
     trials = [{"key": trial.key} | asdict(trial) for trial in trial_list.trials]
     record = {"format": FORMAT, "threads": trial_list.threads, "step_bytes": trial_list.step_bytes, "trials": trials}
-    return json.dumps(record, indent=1) + "\n"
+    return seal(record)
 
 
 def _what_changed(stored: TrialList, wanted: TrialList) -> str:

@@ -1,4 +1,4 @@
-"""The small files of a trial's folder: trial.toml, machine.json, and the network as a bundle."""
+"""The small files of a trial's folder: trial.toml, machine.json, the network as a bundle, manifest.json."""
 
 import json
 import os
@@ -11,10 +11,12 @@ import numpy as np
 import tomli_w
 import torch
 
+from lesionloss.core.files import write_text
 from lesionloss.core.version import __version__
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import orientation
 from lesionloss.networks.bundle import BundleRecord, save_bundle
+from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
 from lesionloss.training.loop import TrainingResult
 from lesionloss.training.trial import Trial, flat_record
 
@@ -22,6 +24,17 @@ from lesionloss.training.trial import Trial, flat_record
 def write_trial(folder: Path, trial: Trial, hashes: Mapping[str, object]) -> None:
     """Write trial.toml: every field of the trial, and the hashes that prove its pairing."""
     (folder / "trial.toml").write_text(tomli_w.dumps(flat_record(trial) | dict(hashes)), encoding="utf-8")
+
+
+def write_manifest(folder: Path, key: str, run: Path) -> None:
+    """Write manifest.json, after everything else: with it the trial is finished.
+
+    Args:
+        folder: The trial's folder.
+        key: The trial.
+        run: The folder with plan and cohort.
+    """
+    write_text(folder / MANIFEST, manifest_text(folder, key, run))
 
 
 def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:

@@ -110,7 +110,7 @@ class Plan(PlanSection):
             raise UsageError(f"no plan {path}; give a TOML file or one of the presets {', '.join(list_presets())}")
         try:
             text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is not text in UTF-8: {error}") from error
         record = read_plan_text(text, str(path))
         files = record.get("losses_files")
@@ -161,9 +161,14 @@ class Plan(PlanSection):
         return record
 
     def changed_keys(self, other: "Plan") -> tuple[str, ...]:
-        """Return the keys in which two plans differ; files with losses are compared by content."""
-        ours, theirs = (plan.declared() | {"losses_files": plan.loss_file_hashes()} for plan in (self, other))
-        return tuple(key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key))
+        """Return the keys in which two plans differ, such as `seeds` or `training.steps`."""
+        return tuple(self.changes(other))
+
+    def changes(self, other: "Plan") -> dict[str, tuple[Any, Any]]:
+        """Return the values of both plans under each key in which they differ; files of losses by their content."""
+        ours, theirs = (_flat(plan.declared() | {"losses_files": plan.loss_file_hashes()}) for plan in (self, other))
+        both = {key: (ours.get(key), theirs.get(key)) for key in {**ours, **theirs}}
+        return {key: values for key, values in both.items() if values[0] != values[1]}
 
     def loss_file_hashes(self) -> list[str]:
         """Return the SHA-256 digests of the files with losses, sorted."""
@@ -186,6 +191,14 @@ class Plan(PlanSection):
                 zip(dataset_names, datasets, strict=True), zip(network_names, networks, strict=True)
             )
         }
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a record by dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in record.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _check_sides(network: str, training: TrainingSection, inference: InferenceSection) -> None:

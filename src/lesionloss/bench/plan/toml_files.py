@@ -49,7 +49,7 @@ def read_plan_text(text: str, where: str) -> dict[str, Any]:
     """
     try:
         record = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{where} is not valid TOML: {error}") from error
     base = record.pop(BASED_ON, None)
     return record if base is None else merge(read_preset(str(base)), record)

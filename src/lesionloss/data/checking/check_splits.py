@@ -43,7 +43,7 @@ def read_splits(path: Path) -> tuple[SplitFold, ...]:
         raise UsageError(f"{path}: no such file; give the JSON file of the splits")
     try:
         stored = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}); {WANTED}") from error
     folds = stored.get("folds") if isinstance(stored, dict) else stored
     if not isinstance(folds, list) or not folds:

@@ -51,7 +51,7 @@ def _sequences(root: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             return {row["frame_id"].strip(): row["sequence_id"].strip() for row in csv.DictReader(handle)}
-    except (KeyError, AttributeError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, AttributeError, ValueError, csv.Error) as error:
         raise DataError(
             f"{path}: expected a table with the columns frame_id and sequence_id; fetch it again"
         ) from error

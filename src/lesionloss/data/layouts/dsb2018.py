@@ -5,8 +5,6 @@ The training set of stage 1: a folder per image with a mask per nucleus, or one 
 each image counts as a patient. The images have several sizes.
 """
 
-import zipfile
-import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
+from lesionloss.core.npz_files import read_npz
 from lesionloss.data.layouts.find_files import folders_in
 from lesionloss.data.layouts.picture_folders import RGB, picture_case, picture_file, picture_stems, read_values
 from lesionloss.data.layouts.records import (
@@ -31,8 +30,6 @@ from lesionloss.data.layouts.records import (
 
 STAGE = "stage1_train"
 ENDING = ".npz"
-# What numpy and zipfile raise for damaged archives, and for arrays that would have to be unpickled.
-UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def _images(root: Path) -> list[Path]:
@@ -103,11 +100,11 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 @lru_cache(maxsize=1)
 def _arrays_as_of(path: Path, modified_ns: int, size: int) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in ("images", "masks", "ids")}
+        stored = read_npz(path, lambda name: name in ("images", "masks", "ids"))
+        arrays = {key: stored[key] for key in ("images", "masks", "ids")}
     except KeyError as error:
         raise DataError(f"{path}: not the nuclei file: it lacks an array: {error.args[0]}") from error
-    except UNREADABLE as error:
+    except ValueError as error:
         raise DataError(f"{path}: can't be read ({error}); fetch it again") from error
     shape = (len(arrays["ids"]), *arrays["images"].shape[1:3])
     if arrays["images"].ndim != 4 or arrays["images"].shape != (*shape, 3) or arrays["masks"].shape != shape:

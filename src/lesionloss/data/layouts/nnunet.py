@@ -87,7 +87,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: no such file; it says what the channels and labels mean")
     try:
         stored = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); correct or write it again") from error
     if not isinstance(stored, dict):
         raise DataError(f"{path}: expected an object in braces, got {type(stored).__name__}")

@@ -148,7 +148,7 @@ def load_recipe(path: Path) -> PreparationRecipe:
         raise UsageError(f"{path}: no such plan; give a TOML file with the steps, or leave out --plan")
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     return make_recipe(record, str(path))
 

@@ -1,4 +1,4 @@
-"""Locks: files that say which process works on a trial, on one machine or on several that share a disk.
+"""Locks: files that say which process works on a trial or case, on one machine or on several that share a disk.
 
 A lock names host, process and start time, and its holder touches the file while it works. Where the holder's end can be
 seen (same machine, same boot, same process namespace), another process takes the lock over at once; elsewhere after a
@@ -95,7 +95,7 @@ class Lock:
         """
         try:
             return bool(json.loads(self.path.read_text(encoding="utf-8"))["token"] == self.holder.token)
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
             return False
 
     def _touch_regularly(self) -> None:
@@ -152,7 +152,7 @@ def read_lock(path: Path) -> FoundLock | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         return FoundLock(LockHolder(**record), path.stat().st_mtime)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
