@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     if not (folder / "plan.toml").exists():
         make_large_run(folder)
     wall, work = time.perf_counter(), time.process_time()
-    page = ll.write_report(ll.load(folder), workers=2)
+    page = ll.write_report(ll.load(folder), jobs=2)
     took = {
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - work, 1),

@@ -40,7 +40,7 @@ def as_files(settings: SynthSettings, patients: int, workers: int) -> float:
     """Measure the wall-clock seconds for a cohort."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        write_cohort(Path(folder) / "cohort", patients, 1, settings, lambda name, done, total: None, workers=workers)
+        write_cohort(Path(folder) / "cohort", patients, 1, settings, lambda name, done, total: None, jobs=workers)
         return time.perf_counter() - begun
 
 

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from lesionloss import DataError, UsageError
 from lesionloss.bench.bookkeeping.failures import Failure, cause_of, failure_of_exit_code, write_failure
-from lesionloss.bench.bookkeeping.locks import new_holder
 from lesionloss.bench.bookkeeping.status import Status, last_step, read_status, status_json
 from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.run import run
 from lesionloss.cli.bench_tables import duration, print_forecast, print_status, size
+from lesionloss.core.locks import new_holder
 from lesionloss.runs.load_run import load
 from lesionloss.training.checkpoint import CheckpointError
 from lesionloss.training.loop import TrainingFailed

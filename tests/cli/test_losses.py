@@ -131,3 +131,15 @@ def test_explain_refuses_what_it_can_not_show(tmp_path: Path) -> None:
     ):
         result = CliRunner().invoke(app, ["explain", *arguments])
         assert words in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "words", [("losses", "root_tversky"), ("bench", "quickstart", "--loss", "root_tversky", "--print")]
+)
+def test_own_files_may_be_named_before_and_behind_every_command(own_file: Path, words: tuple[str, ...]) -> None:
+    own_file.write_text(ROOT_TVERSKY)
+    before = run("--with", str(own_file), *words)
+    LOSSES.remove("root_tversky")
+    assert run(*words, f"--with={own_file}") == before
+    LOSSES.remove("root_tversky")
+    assert run(words[0], "--with", str(own_file), *words[1:]) == before

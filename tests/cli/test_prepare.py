@@ -101,7 +101,7 @@ def test_every_problem_is_listed(tmp_path: Path) -> None:
 
 
 def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
-    shown = prepare(tmp_path, tmp_path, "--print", "--n4", "--brain", "hd-bet", "--register", "followup")
+    shown = prepare(tmp_path, tmp_path, "--print", "--n4", "--brain-from", "hd-bet", "--register", "followup")
     assert shown.exit_code == 0
     (tmp_path / "plan.toml").write_text(shown.output)
     recipe = chosen_recipe(tmp_path / "plan.toml", None, None, None, "0.5,0.75,0.75", 2)
@@ -121,7 +121,7 @@ def test_options_change_the_plan_and_keep_its_order(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (("halfwy", None, None, None), "--register: no 'halfwy'; did you mean 'halfway'"),
-        ((None, None, "hdbet", None), "--brain: no 'hdbet'; did you mean 'hd-bet'"),
+        ((None, None, "hdbet", None), "--brain-from: no 'hdbet'; did you mean 'hd-bet'"),
         ((None, None, None, "a,b"), "--spacing: expected millimetres"),
         ((None, None, None, "1"), "one number per axis"),
         ((None, None, None, "0,1,1"), "--spacing: expected edges of 0.05 to 50 mm, got '0,1,1'"),

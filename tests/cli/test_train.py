@@ -1,5 +1,6 @@
 """`lesionloss train`: one trial in a folder of its own, equal to the trial of a bench, killed and continued."""
 
+import io
 import os
 import signal
 import subprocess
@@ -8,14 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import app
-from lesionloss.cli.plan_options import chosen_plan, data_keys
-from lesionloss.cli.train import one_trial, parse_setting, parse_sides
+from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting
+from lesionloss.cli.progress import progress_bar
+from lesionloss.cli.train import one_trial, parse_sides
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.cohort_index import load_index
@@ -113,6 +116,7 @@ def test_data_may_name_its_layout(tmp_path: Path) -> None:
     assert data_keys(str(tmp_path)) == {"source": str(tmp_path)}
     assert chosen_plan("hytver", f"lit:{tmp_path}", []).data.layout == "lit"
     assert chosen_plan("hytver", str(tmp_path), []).data.layout == "msseg2"
+    assert chosen_plan("hytver", None, [], ["training.steps=7", "seeds=[4]"]).training.steps == 7
     with pytest.raises(UsageError, match="no dataset layout is named 'lot'"):
         data_keys("lot:somewhere")
 
@@ -273,3 +277,18 @@ def test_logs_hold_every_step(tmp_path: Path) -> None:
     found.Reload()
     assert [event.value for event in found.Scalars("loss")] == pytest.approx([1, 1 / 2, 1 / 3])
     assert "zero_gradient_lesion" not in found.Tags()["scalars"]
+
+
+def test_bars_keep_their_times_on_a_narrow_terminal() -> None:
+    for width in (80, 110):
+        shown = io.StringIO()
+        console = Console(file=shown, width=width, force_terminal=True, color_system=None)
+        bar = progress_bar(console)
+        title, detail = "0.5*dice + 0.5*focal(gamma=2), fold 0, seed 1", "loss 0.1234  12.1 steps/s"
+        bar.add_task(title, total=30_000, completed=12_000, detail=detail)
+        console.print(bar.get_renderable())
+        (line,) = shown.getvalue().splitlines()
+        assert len(line) <= width
+        assert line.count("━") + line.count("╸") >= 4
+        assert "12000/30000 loss 0.1234" in line
+        assert line.rstrip().endswith("-:--:--")

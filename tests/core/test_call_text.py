@@ -49,6 +49,24 @@ def test_the_same_mistake_has_the_same_message_everywhere(noun: str, text: str, 
     assert str(error.value).startswith(f"{noun} {text!r} can't be read: {reason}; write ")
 
 
+@pytest.mark.parametrize("noun", READERS)
+@pytest.mark.parametrize("value", ["{[]: 1}", "{[]}", "[{[]: 1}]", "-{[]: 1}", "1e999", "-" * 5000 + "1", "{**{}}"])
+def test_no_value_ends_in_another_error(noun: str, value: str) -> None:
+    read, name = READERS[noun]
+    for text in (f"{name}(x={value})", f"{name}({value})", f"{value}*{name}", f"{name}*{value}"):
+        with pytest.raises(UsageError) as error:
+            read(text)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("noun", READERS)
+@pytest.mark.parametrize("text", [None, 3, ["dice"]])
+def test_only_text_is_read(noun: str, text: object) -> None:
+    if noun != "augment":
+        with pytest.raises(UsageError):
+            READERS[noun][0](text)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("noun", "text", "message"),
     [

@@ -11,6 +11,8 @@ from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import sha256_of, whole_file, whole_folder, write_text
 from lesionloss.core.randomness import numpy_generator, torch_generator
+from lesionloss.losses.registry import LOSSES, loss
+from lesionloss.metrics.metric_registry import _CATALOGUE, Better, EmptyValues, choose, metric
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -66,3 +68,30 @@ def test_catalogue_refuses_clashes_and_explains_unknown_names() -> None:
     assert "dice" in shelf
     shelf.remove("dice")
     assert len(shelf) == 0
+
+
+def test_a_notebook_cell_that_runs_again_replaces_its_loss_and_its_metric() -> None:
+    def define(module: str, title: str) -> None:
+        def mine(v, *, power=1.0):
+            return v.tp
+
+        def my_metric(case):
+            return 0.0
+
+        for function in (mine, my_metric):
+            function.__module__, function.__doc__ = module, title
+        loss("cell", source="test")(mine)
+        metric("cell", title=title, unit="", direction=Better.HIGHER, source="test", empty=EmptyValues(1.0, 0.0, 0.0))(
+            my_metric
+        )
+
+    try:
+        define("__main__", "first")
+        define("__main__", "second")
+        assert LOSSES.get("cell").title == choose("cell").metric.title == "second"
+        with pytest.raises(UsageError, match="a loss named 'cell' exists already"):
+            define("other_module", "third")
+        assert LOSSES.get("cell").title == "second"
+    finally:
+        LOSSES.remove("cell")
+        _CATALOGUE.remove("cell")

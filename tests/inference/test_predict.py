@@ -3,6 +3,9 @@
 import csv
 import gzip
 import json
+import os
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +14,18 @@ import pytest
 from torch import Tensor, nn
 
 from lesionloss import UsageError
+from lesionloss.core.locks import acquire_lock
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.inference import SlidingWindow, WholeImage
-from lesionloss.inference.predict import PredictSettings, predict_cases, source_of_files, sources_in
+from lesionloss.inference.predict import (
+    CaseSource,
+    PredictedCase,
+    PredictSettings,
+    predict_cases,
+    source_of_files,
+    sources_in,
+)
 from lesionloss.inference.predict.output_files import bids_output_files
 from lesionloss.inference.predict.predict_in_memory import predict_ready
 from lesionloss.inference.predict.replay_preparation import make_ready
@@ -176,3 +187,60 @@ def test_prepared_cases_give_what_their_raw_files_give(tmp_path: Path) -> None:
         assert np.allclose(raw.affine, prepared.affine)
     (one,), _ = sources_in(str(tmp_path / "prepared" / "001.npz"))
     assert one.name == "001"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_two_calls_share_the_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources, _ = sources_in(f"msseg2:{write_cohort(tmp_path / 'data')}")
+    bundle, out, order = bundle_of(), tmp_path / "out", []
+
+    def predict(chosen: Sequence[CaseSource]) -> list[PredictedCase]:
+        done, failures = predict_cases(
+            bundle, chosen, out, PredictSettings(), folder_each=True, progress=lambda name, *_: order.append(name)
+        )
+        assert not failures
+        return done
+
+    lock = acquire_lock(out / "001" / "prediction.lock")
+    assert lock is not None
+
+    def other_call_ends(seconds: float) -> None:
+        lock.__exit__(None, None, None)
+        predict(sources[:1])
+
+    with monkeypatch.context() as patch:
+        lock.__enter__()
+        patch.setattr(time, "sleep", other_call_ends)
+        done = predict(sources)
+    assert order == ["002", "003", "004", "001", "001"]
+    assert [case.name for case in done] == ["001", "002", "003", "004"]
+    assert "there already" in done[0].notes[0]
+    assert not list(out.rglob("*.lock"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("moved", range(5))
+def test_a_kill_between_the_files_of_a_case_is_mended(
+    tmp_path: Path, visits: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    source, out = source_of_files([visits[0]], [visits[1]], visits[2]), tmp_path / "out"
+
+    def predict() -> None:
+        predict_cases(bundle_of(), [source], out, PredictSettings(), folder_each=False)
+
+    real, left = os.replace, [moved]
+
+    def move(source: Path, target: Path) -> None:
+        if Path(source).parent.parent == out and Path(source).parent != out:
+            if not left[0]:
+                raise SystemExit(137)
+            left[0] -= 1
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", move)
+        with pytest.raises(SystemExit):
+            predict()
+    predict()
+    assert "finished" not in json.loads((out / "prediction.json").read_text())
+    assert len(list(out.iterdir())) == 5

@@ -47,8 +47,8 @@ LEVELS = [Z, Z[..., ::2, ::2, ::2]]
         (lambda: DICE(Z, Y, weights=[1.0, 1.0]), "weights must be a tensor, got list; torch.as_tensor(weights)"),
         (lambda: DICE(Z, Y, valid=[[1]]), "valid must be a tensor, got list"),
         (lambda: DICE(Z, Y, reduce="none"), "reduce must be True (the mean) or False (one value for each image)"),
-        (lambda: DICE(Z.to("meta"), Y), "logits must hold values, got a tensor on the meta device"),
-        (lambda: DICE(Z, Y.to("meta")), "labels must hold values, got a tensor on the meta device"),
+        (lambda: DICE(Z.to("meta"), Y), "labels are on cpu, logits on meta; move one of them"),
+        (lambda: DICE(Z, Y, valid=(Y == 0).to("meta")), "valid is on meta, logits on cpu; move one of them"),
         (lambda: DICE(Z.to_sparse(), Y), "logits must be a dense tensor of real numbers"),
         (lambda: DICE(Z, Y * 1j), "labels must be a dense tensor of real numbers, got torch.complex64"),
         (lambda: DICE(Z, Y, valid=torch.full(Y.shape, 0.5)), "valid must be a mask of True and False (or 1 and 0)"),
@@ -62,16 +62,16 @@ LEVELS = [Z, Z[..., ::2, ::2, ::2]]
         (lambda: SUPERVISED(LEVELS, [Y, Y]), "labels must be a tensor, got list; DeepSupervision makes labels coarser"),
         (lambda: SUPERVISED([Z, [1]], Y), "logits must be a tensor, got list"),
         (lambda: SUPERVISED(LEVELS, Y, valid=torch.ones(2, 3, 3, 3)), "valid must be (2, 4, 4, 4), got (2, 3, 3, 3)"),
-        (lambda: ll.DeepSupervision(DICE, [1.0, float("inf")]), "weights of deep supervision must be finite numbers"),
-        (lambda: ll.DeepSupervision(DICE, [1.0, float("nan")]), "weights of deep supervision must be finite numbers"),
-        (lambda: ll.DeepSupervision(DICE, ["much"]), "weights of deep supervision must be finite numbers"),
+        (lambda: ll.DeepSupervision(DICE, [1.0, float("inf")]), "weights of deep supervision must be finite"),
+        (lambda: ll.DeepSupervision(DICE, [1.0, float("nan")]), "weights of deep supervision must be finite"),
+        (lambda: ll.DeepSupervision(DICE, "much"), "weights of deep supervision must be finite"),
         (lambda: ll.DeepSupervision("dice"), "pass what build(text) gives, got str 'dice'"),
         (lambda: ll.Loss("dice"), "use build(text), got str 'dice'"),
         (lambda: ll.build("dice", pooled="yes"), "pooled must be True or False, got 'yes'"),
         (lambda: ll.build("dice", ignore_index=1.5), "ignore_index must be a whole number or None, got 1.5"),
         (lambda: ll.build("dice", kernel="fast"), "kernel must be FAST or READABLE"),
         (lambda: ll.DiceLoss(squared=[]), "squared must be True or False; got []"),
-        (lambda: ll.loss("x", source=3)(len), "source of loss 'x': write a text, got int 3"),
+        (lambda: ll.loss("x", source=3)(topk.topk_dice), "source of loss 'x': write a text, got int 3"),
     ],
 )  # fmt: skip
 def test_what_a_loss_cannot_use_is_refused_in_one_line(call: Callable[[], object], message: str) -> None:
@@ -125,6 +125,13 @@ def test_a_batch_of_weight_0_costs_0_as_a_masked_one_does(name: str) -> None:
     for value in (masked, unweighted):
         (gradient,) = torch.autograd.grad(value, z, allow_unused=True, materialize_grads=True)
         assert not gradient.any()
+
+
+def test_on_the_meta_device_a_loss_has_a_shape_and_no_value() -> None:
+    z, y = Z.to("meta"), Y.to("meta")
+    assert DICE(z, y, valid=y, weights=torch.ones(2)).is_meta
+    assert DICE(z, y, reduce=False).shape == (2,)
+    assert SUPERVISED([z, z[..., ::2, ::2, ::2]], y).is_meta
 
 
 def test_weights_are_those_of_a_weighted_mean() -> None:

@@ -89,7 +89,7 @@ def test_two_processes_write_what_one_writes(run):
 
     alone = written()
     assert {Path(name).suffix for name in alone} >= {".html", ".json", ".csv", ".tex", ".svg", ".pdf", ".png"}
-    ll.write_report(ll.load(run), workers=2)
+    ll.write_report(ll.load(run), jobs=2)
     assert written() == alone
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from lesionloss.bench.bookkeeping.locks import LockHolder
+from lesionloss.core.locks import LockHolder
 
 
 def a_dead_process() -> int:

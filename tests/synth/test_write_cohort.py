@@ -201,13 +201,19 @@ def test_command_refuses_odd_preview(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_do_not_change_a_byte(cohort: Path, tmp_path: Path) -> None:
-    write_cohort(tmp_path / "many", 3, 4, COARSE, silent, workers=2)
+    write_cohort(tmp_path / "many", 3, 4, COARSE, silent, jobs=2)
     assert contents(tmp_path / "many") == contents(cohort)
 
 
 def test_no_workers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--workers is 0"):
-        write_cohort(tmp_path / "new", 1, 0, COARSE, silent, workers=0)
+    with pytest.raises(UsageError, match="--jobs is 0"):
+        write_cohort(tmp_path / "new", 1, 0, COARSE, silent, jobs=0)
+
+
+def test_a_cohort_that_no_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--patients is 1000000000000: they need at least .* GB, and .* GB free"):
+        write_cohort(tmp_path / "new", 10**12, 0, COARSE, silent)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:

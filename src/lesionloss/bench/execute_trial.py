@@ -14,7 +14,6 @@ import tomli_w
 import torch
 
 from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failure, remove_failure, write_failure
-from lesionloss.bench.bookkeeping.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.one_trial.run_trial import run_difference_trial, run_network_trial
 from lesionloss.bench.one_trial.trial_files import write_manifest
@@ -23,6 +22,7 @@ from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.files import whole_folder
+from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.checkpoint import Checkpoints
@@ -162,7 +162,7 @@ def execute_trial(
         try:
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
-            with whole_folder(context.folder / "trials" / key) as unfinished:
+            with whole_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished:
                 _run(context, trial, unfinished, checking, cases or CaseReader(read_run_cohort(context.folder)))
                 _add_notes(unfinished / "log.txt", checking.notes)
                 write_manifest(unfinished, key, context.folder)

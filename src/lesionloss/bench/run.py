@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.bookkeeping.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
@@ -20,6 +19,7 @@ from lesionloss.bench.run_cohort import ListedCohort, check_source, prepare_run_
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError, expect_type
+from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.data.prepared import load_channels
 from lesionloss.training.execution import execution_of, step_bytes
 

@@ -3,13 +3,29 @@
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lesionloss.cli.terminal import say
 
+
+class GroupWithFiles(TyperGroup):
+    """The commands; --with FILE behind a command is that before it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put every --with first."""
+        end = args.index("--") if "--" in args else len(args)
+        places = [place for place, word in enumerate(args[:end]) if word == "--with" or word.startswith("--with=")]
+        words = [place + step for place in places for step in ((0, 1) if args[place] == "--with" else (0,))]
+        first = [args[place] for place in words if place < end]
+        rest = [word for place, word in enumerate(args) if place not in words or place >= end]
+        return super().parse_args(ctx, first + rest)
+
+
 app = typer.Typer(
+    cls=GroupWithFiles,
     name="lesionloss",
     help="Is this loss really better for my lesions, or was it a lucky seed?",
     no_args_is_help=True,
@@ -44,7 +60,7 @@ def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     with_files: Annotated[
         list[Path] | None,
-        typer.Option("--with", metavar="FILE.py", help="A Python file with losses of your own; may be repeated."),
+        typer.Option("--with", metavar="FILE.py", help="A file with losses of your own; goes behind the command too."),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

@@ -1,10 +1,6 @@
 """`lesionloss bench`: run a plan, on one machine or many; forecast what it needs; show its status."""
 
-import contextlib
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,7 +35,7 @@ Examples:
 
   lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
 
-  lesionloss bench my_plan.toml --out /shared/mine --engine slurm --workers 8 --slurm partition=gpu
+  lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
 """
 ENGINES = ("local", "ray", "slurm")
 INTERRUPTED = 130
@@ -57,6 +53,10 @@ def bench(
     ] = None,
     losses: Annotated[
         list[str] | None, typer.Option("--loss", metavar="SPEC", help="Add a loss to the plan; may be repeated.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan, as in TOML; may be repeated."),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
     engine: Annotated[
@@ -76,7 +76,7 @@ def bench(
     gpus_per_trial: Annotated[
         float, typer.Option("--gpus-per-trial", min=0, help="Ray: share of a GPU that a trial gets, such as 0.5.")
     ] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Slurm: jobs of the array.")] = 4,
+    slurm_jobs: Annotated[int, typer.Option("--slurm-jobs", min=1, help="Slurm: jobs of the array.")] = 4,
     slurm: Annotated[
         list[str] | None,
         typer.Option("--slurm", metavar="KEY=VALUE", help="Slurm: an option of sbatch, such as partition=gpu; repeat."),
@@ -95,7 +95,7 @@ def bench(
     if status:
         show_status(out or Path(plan), as_json)
         return
-    chosen = chosen_plan(plan, data, losses or [])
+    chosen = chosen_plan(plan, data, losses or [], settings)
     if show:
         say(chosen.to_toml(), nl=False)
         return
@@ -110,14 +110,14 @@ def bench(
 
     uses_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
     where = "cuda:0" if uses_gpu and device == "auto" else resolve_device(device)
-    worker = chosen_engine(engine, number, device, address, gpus_per_trial, workers, slurm or [])
+    worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [])
     from lesionloss.bench.plan.run_folders import runs_of
     from lesionloss.bench.run import run
 
     failed = 0
     for part, folder in runs_of(chosen, out):
         try:
-            with _sigterm_as_interrupt(), TerminalWatcher(chosen.name) as watcher:
+            with TerminalWatcher(chosen.name) as watcher:
                 results = run(
                     part,
                     folder,
@@ -136,20 +136,6 @@ def bench(
         say(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
     if failed:
         raise typer.Exit(1)
-
-
-@contextlib.contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupted(out: Path) -> str:

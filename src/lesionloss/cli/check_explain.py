@@ -33,9 +33,6 @@ Examples:
 @app.command(epilog=CHECK_EXAMPLES)
 def check(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="A loss, or a sum of losses.")],
-    with_files: Annotated[
-        list[Path] | None, typer.Option("--with", metavar="FILE.py", help="A Python file with losses of your own.")
-    ] = None,
     kernel: Annotated[
         str | None, typer.Option("--kernel", help="Implementation of the sums: readable or fast.")
     ] = None,
@@ -44,10 +41,8 @@ def check(
     from rich.table import Table
     from rich.text import Text
 
-    from lesionloss.losses import kernels, laws, registry
+    from lesionloss.losses import kernels, laws
 
-    for file in with_files or []:
-        registry.load_user_file(file)
     chosen = kernels.by_name(kernel) if kernel else None
     styles = {"holds": "green", "BREAKS": "bold red", "exempt": "yellow", "does not apply": "dim"}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)

@@ -25,6 +25,8 @@ Examples:
 
 REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
 
+With --out FILE.html, numbers, tables and figures go to the folder FILE_files.
+
 The files of the report are always written anew. Another existing file is overwritten only with --force.
 
 Examples:
@@ -39,7 +41,7 @@ Examples:
 """
 
 
-MOST_WORKERS = 3  # drawing takes one process as long as two others need for the rest
+MOST_JOBS = 3  # drawing takes one process as long as two others need for the rest
 
 
 @app.command(help=COMPARE_HELP)
@@ -91,21 +93,22 @@ def report(
             "evenly from the worst to the best) or names, with commas between them.",
         ),
     ] = "worst,median,best",
-    workers: Annotated[int, typer.Option("--workers", min=0, help="Processes; 0: one per core, at most 3.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0: one per core, at most 3.")] = 0,
 ) -> None:
     """Write the report of a run."""
     from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
-    from lesionloss.report import write_report
+    from lesionloss.report import files_folder, write_report
     from lesionloss.runs.load_run import load, run_folders
 
     runs = run_folders(folder)
-    workers = workers or min(MOST_WORKERS, cores())
+    jobs = jobs or min(MOST_JOBS, cores())
     if out is not None and len(runs) > 1:
         raise UsageError(f"{folder} holds {len(runs)} runs; leave out --out, or name one of them: {runs[0]}")
     for run in runs:
-        path = write_report(load(run), out, force=force, volumes=volumes, workers=workers)
-        say(f"{path}  (numbers: {run / 'report.json'}, tables: {run / 'tables'}, figures: {run / 'figures'})")
+        path = write_report(load(run), out, force=force, volumes=volumes, jobs=jobs)
+        files = files_folder(path, own=out is None)
+        say(f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})")
 
 
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:

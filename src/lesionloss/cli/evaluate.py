@@ -9,7 +9,7 @@ import typer
 
 from lesionloss.cli.app import app
 from lesionloss.cli.evaluate_options import check_out, check_together, request_of, threshold_in
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.metrics.evaluation import EvaluationRequest
@@ -48,7 +48,7 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Probability maps beside masks, for the metrics of calibration.")
     ] = None,
     brain: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Brain masks, for calibration in the brain.")
+        Path | None, typer.Option(metavar="PATH", help="Brain masks, a file or a folder, for calibration in the brain.")
     ] = None,
     ignore: Annotated[Path | None, typer.Option(metavar="DIR", help="Masks of voxels that are ignored.")] = None,
     metrics: Annotated[
@@ -116,18 +116,25 @@ def _workers(jobs: int) -> int:
 
 def _progress(noun: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]:
     """A bar on a terminal's stderr."""
-    from rich.progress import track
+    from lesionloss.cli.progress import progress_bar
 
-    console = plain_console(stderr=True)
-    return lambda cases: track(cases, noun, total=total, console=console, disable=not console.is_terminal)
+    def shown(cases: Iterable[Any]) -> Iterable[Any]:
+        with progress_bar() as bar:
+            task = bar.add_task(noun, total=total, detail="")
+            for case in cases:
+                yield case
+                bar.advance(task)
+
+    return shown
 
 
 def _write(out: Path | None, table: str, summary: str) -> None:
-    from lesionloss.core.files import write_text
+    from lesionloss.core.files import whole_set, write_text
 
     if out is not None:
-        write_text(out, table)
-        write_text(out.with_suffix(".json"), summary)
+        with whole_set(out.parent, last=out.name) as folder:
+            write_text(folder / out.with_suffix(".json").name, summary)
+            write_text(folder / out.name, table)
         say(f"{out} and {out.with_suffix('.json')} written", err=True)
 
 

@@ -1,19 +1,22 @@
 """The plan that the options of a command give."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lesionloss.bench.plan import Plan
 
 
-def chosen_plan(name: str, data: str | None, losses: list[str]) -> "Plan":
+def chosen_plan(name: str, data: str | None, losses: list[str], settings: list[str] | None = None) -> "Plan":
     """Return a plan file or preset with the data and losses of the command line.
 
     Args:
         name: A TOML file or the name of a preset.
         data: PATH or LAYOUT:PATH; None: as in the plan.
         losses: Losses to add.
+        settings: Other keys, as KEY=VALUE.
 
     Raises:
         UsageError: The plan, the layout or a loss is wrong.
@@ -26,6 +29,11 @@ def chosen_plan(name: str, data: str | None, losses: list[str]) -> "Plan":
         changes["data"] = plan.data.model_dump() | data_keys(data)
     if losses:
         changes["losses"] = (*plan.losses, *losses)
+    if settings:
+        record = plan.model_dump() | changes
+        for key, value in map(parse_setting, settings):
+            put_setting(record, key, value)
+        return plan.changed(record)
     return plan.changed(changes) if changes else plan
 
 
@@ -39,3 +47,37 @@ def data_keys(text: str) -> dict[str, str]:
 
     layout, path = split_layout(text)
     return {"source": str(path.resolve())} | ({"layout": layout} if layout else {})
+
+
+def put_setting(record: dict[str, Any], key: str, value: Any) -> None:
+    """Set `part.key` or `key` in a plan's record; an unknown key is left for the plan to refuse.
+
+    Raises:
+        UsageError: A plan has no such part.
+    """
+    part, _, rest = key.rpartition(".")
+    if not part:
+        record[rest] = value
+    elif isinstance(record.get(part), dict):
+        record[part] = record[part] | {rest: value}
+    else:
+        raise UsageError(f"--set {key}: a plan has no part {part!r}; parts: data, network, training, inference")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read an option such as `training.steps=250` as key and value.
+
+    Raises:
+        UsageError: It is not KEY=VALUE with a value as in TOML.
+    """
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    try:
+        if not equals:
+            raise ValueError("no = in it")
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"--set needs KEY=VALUE with a value as in TOML (words in quotes), got {text!r}: {error}"
+        ) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say, text_column
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.inference import InferenceMode
@@ -174,24 +174,14 @@ def _predict(
     folder_each: bool,
     bids: bool,
 ) -> tuple[list["PredictedCase"], list[str]]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.inference.predict import predict_cases
 
-    columns = (text_column("cases"), BarColumn(), MofNCompleteColumn(), text_column("{task.fields[case]}"))
-    with Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=plain_console(stderr=True), transient=True
-    ) as bar:
-        task = bar.add_task("cases", total=len(sources), case=sources[0].name)
+    with progress_bar() as bar:
+        task = bar.add_task("cases", total=len(sources), detail=sources[0].name)
 
         def step(name: str, number: int, total: int) -> None:
-            bar.update(task, completed=number, total=total, case=name)
+            bar.update(task, completed=number, total=total, detail=name)
 
         return predict_cases(bundle, sources, out, settings, folder_each=folder_each, bids=bids, progress=step)
 

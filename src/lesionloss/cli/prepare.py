@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say, text_column
+from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
     from lesionloss.data.preparation.recipe import PreparationRecipe
@@ -20,7 +20,7 @@ Examples:
 
   lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
 
-  lesionloss prepare ~/msseg2 prepared --brain hd-bet --spacing 0.5,0.75,0.75
+  lesionloss prepare ~/msseg2 prepared --brain-from hd-bet --spacing 0.5,0.75,0.75
 
   lesionloss prepare ~/msseg2 prepared --print > plan.toml   (a first plan)
 
@@ -48,7 +48,9 @@ def prepare(
     n4: Annotated[bool | None, typer.Option("--n4/--no-n4", help="Correct the bias field (N4).")] = None,
     brain: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Brain mask: auto, given, builtin (a simple threshold) or hd-bet."),
+        typer.Option(
+            "--brain-from", metavar="SOURCE", help="Brain mask: auto, given, builtin (a threshold) or hd-bet."
+        ),
     ] = None,
     spacing: Annotated[
         str | None, typer.Option(metavar="MM", help="Voxel size, e.g. 0.5,0.75,0.75; none keeps it.")
@@ -64,8 +66,7 @@ def prepare(
     Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
     change is not prepared again; a run that was killed continues where it stopped.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.data.cohort import open_cohort
     from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 
@@ -74,13 +75,11 @@ def prepare(
         say(recipe.to_toml(), nl=False)
         return
     cohort = open_cohort(source, target)
-    errors = plain_console(stderr=True)
-    columns = (text_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, disable=not errors.is_terminal) as progress:
-        bar = progress.add_task("preparing", total=len(cohort.cases))
+    with progress_bar() as progress:
+        bar = progress.add_task("preparing", total=len(cohort.cases), detail="")
 
         def step(name: str, done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total, description=name)
+            progress.update(bar, completed=done, total=total, detail=name)
 
         outcome = prepare_cohort(
             cohort,
@@ -132,7 +131,7 @@ def chosen_recipe(
         known = ["auto", "given", "builtin", "hd-bet"]
         if brain not in known:
             raise UsageError(
-                f"--brain: no {brain!r}; {nearest(brain, known)}; for any other program use brain.command in a plan"
+                f"--brain-from: no {brain!r}; {nearest(brain, known)}; for other programs: brain.command in a plan"
             )
         _want(steps, "brain", True)
         record["brain"] = HD_BET.model_dump() if brain == "hd-bet" else {"source": brain}

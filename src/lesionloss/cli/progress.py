@@ -13,15 +13,35 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from lesionloss.cli.terminal import plain_console, text_column
-from lesionloss.training.loop import Step
-from lesionloss.training.trial import Trial
 
 if TYPE_CHECKING:
     from lesionloss.bench.bookkeeping.status import Status, TrialStatus
+    from lesionloss.training.loop import Step
+    from lesionloss.training.trial import Trial
 
+WIDE = 110  # columns of a terminal that hold everything
 _SMOOTH = 0.95  # of the running mean of the loss on display
+
+
+def progress_bar(console: Console | None = None) -> Progress:
+    """Bars with a title, a detail and times, by default on stderr; titles and details give way on a narrow terminal."""
+    console = console or plain_console(stderr=True)
+    wide = console.width >= WIDE
+    elapsed = (TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),)
+    return Progress(
+        text_column("{task.description}", 34 if wide else 20),
+        BarColumn(bar_width=30 if wide else 12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        text_column("{task.fields[detail]}", 24 if wide else 16),
+        *(elapsed if wide else ()),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 class TerminalWatcher:
@@ -30,16 +50,7 @@ class TerminalWatcher:
     def __init__(self, name: str, console: Console | None = None) -> None:
         """Prepare the bars of a plan named `name`; by default on stderr."""
         self.console = console or plain_console(stderr=True)
-        self.progress = Progress(
-            text_column("{task.description:<34}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            text_column("{task.fields[detail]:<24}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
+        self.progress = progress_bar(self.console)
         self.name = name
         self.cohort_task: TaskID | None = None
         self.trials_task: TaskID | None = None
@@ -68,7 +79,7 @@ class TerminalWatcher:
             self.cohort_task = self.progress.add_task("patients", total=total, detail="")
         self.progress.update(self.cohort_task, completed=done, total=total, detail=name)
 
-    def started(self, trial: Trial, index: int, total: int) -> None:
+    def started(self, trial: "Trial", index: int, total: int) -> None:
         """Begin the bar of a trial in this process."""
         if self.trials_task is None:
             self.trials_task = self.progress.add_task(f"{self.name}: trials", total=total, detail="")
@@ -79,7 +90,7 @@ class TerminalWatcher:
         self.steps_task = self.progress.add_task(title, total=trial.recipe.steps, detail="")
         self.mean_loss = float("nan")
 
-    def step(self, step: Step, steps: int) -> None:
+    def step(self, step: "Step", steps: int) -> None:
         """Advance the bar of the trial in this process."""
         fresh = self.mean_loss != self.mean_loss
         self.mean_loss = step.loss if fresh else _SMOOTH * self.mean_loss + (1 - _SMOOTH) * step.loss
@@ -116,7 +127,7 @@ class TerminalWatcher:
             ended = counts["done"] + counts["failed"]
             self.note(f"{trial.state}: {trial.title} ({ended} of {len(status.trials)}{end})")
 
-    def ended(self, trial: Trial) -> None:
+    def ended(self, trial: "Trial") -> None:
         """Advance the bar of all trials."""
         if self.trials_task is not None:
             self.progress.advance(self.trials_task)

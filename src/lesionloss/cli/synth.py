@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say, text_column
+from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.synth import SynthSettings
@@ -16,7 +16,7 @@ _EXAMPLES = """
 
   lesionloss synth cohort --patients 12 --seed 7 --preview cohort.png
 
-  lesionloss synth fine --patients 40 --spacing 1.0 --workers 4
+  lesionloss synth fine --patients 40 --spacing 1.0 --jobs 4
 
   lesionloss synth like-lit --patients 40 --profile lit --spacing scanner
 
@@ -44,7 +44,7 @@ def synth(
     spacing: Annotated[
         str | None, typer.Option("--spacing", metavar="MM", help="Isotropic voxel size in mm, or: scanner.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes; the patients are the same for any number.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes; the patients are the same for any number.")] = 1,
     preview: Annotated[
         Path | None, typer.Option("--preview", metavar="FILE.png", help="Also draw the first patients to this file.")
     ] = None,
@@ -75,7 +75,7 @@ def synth(
             raise UsageError(f"--preview is {preview}; its name must end in .png, .svg or .pdf")
         if preview.exists() and not force:
             raise UsageError(f"{preview} exists; choose another --preview, or add --force to replace it")
-    _print_table(out, _written(out, patients, seed, settings, force, workers))
+    _print_table(out, _written(out, patients, seed, settings, force, jobs))
     if preview is not None:
         from lesionloss.synth.preview import write_preview
 
@@ -103,17 +103,15 @@ def _spacing(text: str) -> float | str:
 
 
 def _written(
-    out: Path, patients: int, seed: int, settings: "SynthSettings", force: bool, workers: int
+    out: Path, patients: int, seed: int, settings: "SynthSettings", force: bool, jobs: int
 ) -> list[dict[str, Any]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.synth import write_cohort
 
-    columns = (text_column("patients"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as bar:
-        task = bar.add_task("patients", total=patients)
+    with progress_bar() as bar:
+        task = bar.add_task("patients", total=patients, detail="")
         return write_cohort(
-            out, patients, seed, settings, lambda _name, done, _all: bar.update(task, completed=done), force, workers
+            out, patients, seed, settings, lambda _name, done, _all: bar.update(task, completed=done), force, jobs
         )
 
 

@@ -61,8 +61,9 @@ def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console
     return PlainConsole(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
-def text_column(template: str) -> "TextColumn":
-    """A column of a progress bar, such as `text_column("{task.description}")`."""
+def text_column(template: str, width: int) -> "TextColumn":
+    """A column of a progress bar, such as `text_column("{task.description}", 20)`; longer texts are cut."""
     from rich.progress import TextColumn
+    from rich.table import Column
 
-    return TextColumn(template, markup=False)
+    return TextColumn(template, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=width))

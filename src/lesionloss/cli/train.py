@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lesionloss.cli.app import app
-from lesionloss.cli.plan_options import chosen_plan, data_keys
+from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting, put_setting
 from lesionloss.cli.terminal import say
 from lesionloss.core.errors import LesionLossError, UsageError
 
@@ -134,38 +134,8 @@ def one_trial(name: str | None, loss: str | None, seed: int | None, given: dict[
     changes["baseline_loss"] = changes["losses"][0]
     record = plan.model_dump() | changes
     for key, value in given.items():
-        _put(record, key, value)
+        put_setting(record, key, value)
     return plan.changed(record)
-
-
-def _put(record: dict[str, Any], key: str, value: Any) -> None:
-    """Set `part.key` or `key` in a plan's record; an unknown part is left for the plan to refuse."""
-    part, _, rest = key.rpartition(".")
-    if not part:
-        record[rest] = value
-    elif isinstance(record.get(part), dict):
-        record[part] = record[part] | {rest: value}
-    else:
-        raise UsageError(f"--set {key}: a plan has no part {part!r}; parts: data, network, training, inference")
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """Read an option such as `training.steps=250` as key and value.
-
-    Raises:
-        UsageError: It is not KEY=VALUE with a value as in TOML.
-    """
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    try:
-        if not equals:
-            raise ValueError("no = in it")
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"--set needs KEY=VALUE with a value as in TOML (words in quotes), got {text!r}: {error}"
-        ) from error
 
 
 def parse_sides(text: str | None) -> list[int] | None:

@@ -1,8 +1,8 @@
 """Catalogues: records by name, each registered once: losses, metrics, layouts, networks."""
 
 import difflib
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 from lesionloss.core.errors import UsageError
 
@@ -16,6 +16,12 @@ def nearest(name: str, known: list[str]) -> str:
     return f"{hint}known: {', '.join(known)}"
 
 
+def defined_again(function: Callable[..., Any], before: Callable[..., Any]) -> bool:
+    """Whether a function takes the place of one of a user's: its notebook cell was run or its module loaded again."""
+    place = (function.__module__, function.__qualname__)
+    return place == (before.__module__, before.__qualname__) and not place[0].startswith("lesionloss")
+
+
 class Catalogue(Generic[T]):
     """A mapping from names to records; a name can't be registered twice, and errors name the nearest known one."""
 
@@ -24,13 +30,13 @@ class Catalogue(Generic[T]):
         self.noun = noun
         self._records: dict[str, T] = {}
 
-    def add(self, name: str, record: T) -> None:
-        """Register a record.
+    def add(self, name: str, record: T, *, again: bool = False) -> None:
+        """Register a record; `again`: it may replace one of its name.
 
         Raises:
             UsageError: if the name is taken.
         """
-        if name in self._records:
+        if name in self._records and not again:
             raise UsageError(f"a {self.noun} named {name!r} exists already; choose another name")
         self._records[name] = record
 

@@ -13,8 +13,8 @@ UNFINISHED = ".writing-"  # prefix of temporary names, which a killed process le
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -29,29 +29,63 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(descriptor)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
+        with _errors_name(path, temporary):
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Write a folder atomically: yields `path.partial`, which is renamed to `path` on success, and stays on error."""
+def whole_set(folder: Path, last: str) -> Iterator[Path]:
+    """Write files that belong together: all of them or, on an error, none.
+
+    Yields a temporary folder in `folder`. At the end its files move to the same places under `folder`, the one named
+    `last` behind the others, so that where it is new, they are complete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as name:
+        temporary = Path(name)
+        with _errors_name(folder, temporary):
+            yield temporary
+            places = [file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()]
+            for place in sorted(places, key=lambda place: (place.as_posix() == last, place)):
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(temporary / place, folder / place)
+                _sync((folder / place).parent)
+
+
+@contextlib.contextmanager
+def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
+    """Let errors of the system name `path`, where they name its temporary place or nothing."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(error.filename or path).replace(str(temporary), str(path))
+        raise
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path, *, keep_on_error: bool = False) -> Iterator[Path]:
+    """Write a folder atomically: yields `path.partial`, which is renamed to `path`, or is removed on error."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
-    for file in partial.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    os.rename(partial, path)
-    _sync_folder(path.parent)
+    try:
+        with _errors_name(path, partial):
+            yield partial
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            os.rename(partial, path)
+            _sync(path.parent)
+    finally:
+        if not keep_on_error:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -117,7 +117,7 @@ class Loss(nn.Module):
 
     def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
         """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
-        if not torch.is_autocast_enabled(logits.device.type):
+        if logits.is_meta or not torch.is_autocast_enabled(logits.device.type):  # torch knows no autocast for meta
             return self._per_image(logits, labels, valid)
         with torch.autocast(logits.device.type, enabled=False):
             return self._per_image(logits, labels, valid)

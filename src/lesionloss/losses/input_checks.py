@@ -12,7 +12,7 @@ ONE_HOT_TOLERANCE = 1e-2  # half-precision shares of several classes add up to 1
 # torch has too few operations for these; the wider ones hold every class number.
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
-_NO_TENSOR = {
+_NO_TENSOR: dict[tuple[str, type], str] = {
     ("logits", list): "DeepSupervision takes the outputs of several levels",
     ("logits", dict): 'pass the logits in it, such as outputs["out"]',
     ("labels", list): "DeepSupervision makes labels coarser by itself, so pass those of the first output",
@@ -27,10 +27,10 @@ def plain_tensor(x: object, name: str) -> Tensor:
         name: the argument.
 
     Raises:
-        UsageError: it is no tensor, or holds no values.
+        UsageError: it is no tensor, or none of real numbers in one block.
     """
     if not isinstance(x, Tensor):
-        kind = type(x)
+        kind: type = type(x)
         place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         advice = _NO_TENSOR.get((name, list if kind is tuple else kind), f"torch.as_tensor({name}) makes one")
         raise UsageError(f"{name} must be a tensor, got {place}{kind.__name__}; {advice}")
@@ -38,8 +38,6 @@ def plain_tensor(x: object, name: str) -> Tensor:
         x = x.as_subclass(Tensor)
     if x.layout is not torch.strided or x.is_quantized or x.is_nested or (x.is_complex() and name != "logits"):
         raise UsageError(f"{name} must be a dense tensor of real numbers, got {x.dtype}, {x.layout}")
-    if x.device.type == "meta":
-        raise UsageError(f"{name} must hold values, got a tensor on the meta device; move it to cpu or cuda")
     return x
 
 

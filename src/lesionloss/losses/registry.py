@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from lesionloss.core.catalogue import Catalogue
+from lesionloss.core.catalogue import Catalogue, defined_again
 from lesionloss.core.errors import LesionLossError, UsageError, expect_type
 from lesionloss.core.files import sha256_of
 from lesionloss.core.parameters import Parameter, Value
@@ -70,7 +70,8 @@ def loss(name: str, *, source: str) -> Callable[[F], F]:
 
     Returns:
         A decorator. The function must return one value per image, (I,), or per image and class, (I, K). The first line
-        of its docstring becomes the title in lists, cards and reports.
+        of its docstring becomes the title in lists, cards and reports. A function of the same name and module, as from
+        a notebook's cell that runs again, replaces the loss.
 
     Raises:
         UsageError: if the name is taken or is no identifier, the docstring or the source is missing, or a
@@ -80,7 +81,8 @@ def loss(name: str, *, source: str) -> Callable[[F], F]:
     def register(function: F) -> F:
         if not function.__module__.startswith("lesionloss.losses.families"):
             load_built_in()  # so that a clash of names is reported here
-        LOSSES.add(name, make_record(name, source, function))
+        again = name in LOSSES and defined_again(function, LOSSES.get(name).function)
+        LOSSES.add(name, make_record(name, source, function), again=again)
         return function
 
     return register

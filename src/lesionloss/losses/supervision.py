@@ -83,7 +83,7 @@ def _level_weights(weights: Sequence[float]) -> tuple[float, ...]:
         found = ()
     if not found or min(found) < 0 or not 0 < sum(found) < math.inf:
         raise UsageError(
-            f"weights of deep supervision must be finite numbers, not negative, and not all 0; got {weights!r}"
+            f"weights of deep supervision must be finite, must not be negative, and not all 0; got {weights!r}"
         )
     return found
 

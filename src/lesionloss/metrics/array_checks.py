@@ -1,8 +1,7 @@
 """Checks of masks, probability maps and spacings. Legend: `*space` is 2-D or 3-D."""
 
 from collections.abc import Sequence
-from numbers import Real
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +70,13 @@ def as_probability(name: str, value: NDArray[Any]) -> NDArray[Any]:
     return value
 
 
-def as_threshold(threshold: float) -> float:
+def as_threshold(threshold: object) -> float:
     """A threshold as a plain float.
 
     Raises:
         DataError: outside [0, 1].
     """
-    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+    if not isinstance(threshold, SupportsFloat) or not 0 <= float(threshold) <= 1:
         raise DataError(f"threshold: expected a number from 0 to 1, got {threshold!r}")
     return float(threshold)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from lesionloss.core.call_text import parse_call
-from lesionloss.core.catalogue import Catalogue
+from lesionloss.core.catalogue import Catalogue, defined_again
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.metric_options import Option, checked_options
@@ -203,7 +203,8 @@ def metric(
             status=status,
             function=function,
         )
-        _CATALOGUE.add(name, record)
+        again = name in _CATALOGUE and defined_again(function, _CATALOGUE.get(name).function)
+        _CATALOGUE.add(name, record, again=again)
         return function
 
     return register

@@ -1,13 +1,11 @@
 """Do the same for the files of every case, in several processes."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_all_start_methods, get_context
-from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from lesionloss.core.errors import DataError
+from lesionloss.core.processes import process_pool
 from lesionloss.metrics.file_matching import EvaluatedFiles
 
 Outcome = TypeVar("Outcome")
@@ -23,15 +21,6 @@ def _guarded(task: tuple[Callable[[EvaluatedFiles, Any], Outcome], EvaluatedFile
         return work(files, argument)
     except DataError as error:
         return str(error)
-
-
-def _processes(shared: Sequence[str]) -> BaseContext:
-    """Processes that share modules imported once, where the system has them."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(list(shared))
-    return context
 
 
 def for_each_case(
@@ -66,7 +55,7 @@ def for_each_case(
         outcomes = list(progress(map(_guarded, tasks)))
     else:
         try:
-            with ProcessPoolExecutor(workers, mp_context=_processes(shared)) as pool:
+            with process_pool(workers, shared) as pool:
                 outcomes = list(progress(pool.map(_guarded, tasks)))
         except BrokenProcessPool as error:
             raise DataError(

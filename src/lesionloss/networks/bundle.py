@@ -109,11 +109,11 @@ def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> Bundl
     Returns:
         The record as written, with the digest of the weights.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with whole_file(folder / WEIGHTS) as path:
-        save_file(weights, path)
+        path.write_bytes(save(weights))
     written = record.model_copy(
         update={"format": FORMAT, "weights": WEIGHTS, "weights_sha256": sha256_of(folder / WEIGHTS)}
     )

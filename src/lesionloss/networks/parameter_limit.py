@@ -33,7 +33,7 @@ def parameters_without_memory(name: str) -> Iterator[None]:
             raise UsageError(f"network {name!r} has more than {MOST_LAYERS:,} layers; choose fewer")
         return None if parameter.is_meta else nn.Parameter(parameter.to("meta"), parameter.requires_grad)
 
-    handle = register_module_parameter_registration_hook(count)
+    handle = register_module_parameter_registration_hook(count)  # type: ignore[arg-type]  # a new one is allowed
     try:
         yield
     finally:

@@ -1,10 +1,12 @@
 """The report: one self-contained HTML page about a run, with its tables and figures beside it."""
 
+import errno
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from lesionloss.core.errors import UsageError, expect_type
-from lesionloss.core.files import write_text
+from lesionloss.core.files import whole_set, write_text
 from lesionloss.report.embedded_cases import DEFAULT
 from lesionloss.runs.results import Results
 
@@ -19,11 +21,12 @@ def write_report(
     force: bool = False,
     volumes: str | int = DEFAULT,
     formats: Sequence[str] = FORMATS,
-    workers: int = 1,
+    jobs: int = 1,
 ) -> Path:
     """Write the report of a run.
 
-    RUN/report.json, RUN/tables and RUN/figures belong to the report and are always written anew, as is RUN/report.html.
+    RUN/report.html, report.json, tables and figures are always written anew. With a `path` such as here/page.html,
+    report.json, tables and figures go to the folder here/page_files. An error leaves all files as they were.
 
     Args:
         results: A run, from `lesionloss.load`.
@@ -33,14 +36,15 @@ def write_report(
             number (spread evenly from the worst to the best) or names, with commas between them. All cases are shown
             as small pictures.
         formats: Formats of the figures beside SVG.
-        workers: The number of processes. More than one start Python anew, so a script that asks for them needs
+        jobs: The number of processes. More than one start Python anew, so a script that asks for them needs
             `if __name__ == "__main__"`.
 
     Returns:
         The path of the page.
 
     Raises:
-        UsageError: `path` is a folder or a file that no report wrote, or `volumes` names no case.
+        UsageError: `path` is a folder or a file that no report wrote, its folder can't be written to, or `volumes`
+            names no case.
         DataError: A file of the run is damaged.
     """
     from lesionloss.report.page import render
@@ -49,10 +53,31 @@ def write_report(
     expect_type(results, Results, "results", "pass lesionloss.load(folder)")
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
-    with report_workers(workers) as helpers:
-        html = render(results, volumes, formats, helpers)
-    write_text(out, html)
+    _require_writable(out)
+    with whole_set(out.parent, last=out.name) as folder, report_workers(jobs) as helpers:
+        page = folder / out.name
+        files = files_folder(page, own=path is None)
+        write_text(page, render(results, files, volumes, formats, helpers))
     return out
+
+
+def files_folder(page: Path, *, own: bool) -> Path:
+    """The folder of report.json, tables and figures of a page; `own`: the page is in its run folder."""
+    return page.parent if own else page.with_name(f"{page.stem}_files")
+
+
+def _require_writable(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise UsageError(
+            f"{out.parent} can't be written to ({error.strerror}); name a page elsewhere, --out FILE.html: "
+            "all files of the report go there"
+        ) from error
 
 
 def _refuse_to_overwrite(out: Path, *, own: bool, force: bool) -> None:

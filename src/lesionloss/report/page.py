@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -36,8 +37,8 @@ class PageTile:
     close: str
 
 
-def render(results: Results, volumes: str | int, formats: Sequence[str], workers: ReportWorkers) -> str:
-    """Write tables, figures and report.json into the run folder, and return the page.
+def render(results: Results, folder: Path, volumes: str | int, formats: Sequence[str], workers: ReportWorkers) -> str:
+    """Write tables, figures and report.json into a folder, and return the page.
 
     Raises:
         UsageError: `volumes` names no case.
@@ -45,9 +46,9 @@ def render(results: Results, volumes: str | int, formats: Sequence[str], workers
     """
     by_loss = choose_styles(results)
     content = collect_content(results, volumes, workers)
-    write_tables(content, results.folder / "tables")
-    write_text(results.folder / "report.json", as_json(json_record(content)))
-    figures = FigureFolder(results.folder / "figures", formats, workers)
+    write_tables(content, folder / "tables")
+    write_text(folder / "report.json", as_json(json_record(content)))
+    figures = FigureFolder(folder / "figures", formats, workers)
     with drawing_style():
         drawn = {
             "sections": metric_sections(content, by_loss, figures),

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import ParamSpec, TypeVar
+
+from lesionloss.core.processes import process_pool
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,5 +33,5 @@ def report_workers(workers: int) -> Iterator[ReportWorkers]:
     if workers < 2:
         yield ReportWorkers()
         return
-    with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers - 1) as pool:
         yield ReportWorkers(pool)

@@ -1,22 +1,25 @@
 """A cohort on disk in the MSSEG-2 folder layout; writes are atomic, so each patient is there whole or not at all."""
 
+import contextlib
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import whole_folder, write_text
+from lesionloss.core.processes import process_pool
 from lesionloss.synth.patient import synthesise
 from lesionloss.synth.patient_files import RECORD_FILE, write_patient
 from lesionloss.synth.settings import SynthSettings
 
 COHORT_FILE = "cohort.json"
+BYTES_PER_MM3 = 2.5e6  # of a patient's files for each voxel per mm3; most take more
+SCANNER_SPACING_MM = 1.5
 _PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
 
 
@@ -32,7 +35,7 @@ def write_cohort(
     settings: SynthSettings,
     progress: Callable[[str, int, int], None],
     force: bool = False,
-    workers: int = 1,
+    jobs: int = 1,
 ) -> list[dict[str, Any]]:
     """Write a synthetic cohort; an interrupted or smaller one of the same seed and settings is continued.
 
@@ -43,22 +46,24 @@ def write_cohort(
         settings: The ranges.
         progress: Called with (name of a finished patient, how many are done, of how many).
         force: Whether to replace a cohort of another seed or size, and to write beside foreign files.
-        workers: Processes that draw patients; the patients don't depend on it.
+        jobs: Processes that draw patients; the patients don't depend on it.
 
     Returns:
         The record of each patient, as read from its file.
 
     Raises:
-        UsageError: `patients` or `workers` is below 1, `seed` is negative, or the folder holds something else.
+        UsageError: `patients` or `jobs` is below 1, `seed` is negative, the folder holds something else, or the disk is
+            too small.
         DataError: The record of a patient written earlier can't be read.
     """
     if patients < 1:
         raise UsageError(f"--patients is {patients}; a cohort has at least 1 patient")
     if seed < 0:
         raise UsageError(f"--seed is {seed}; choose 0 or a positive whole number")
-    if workers < 1:
-        raise UsageError(f"--workers is {workers}; at least 1 process draws the patients")
+    if jobs < 1:
+        raise UsageError(f"--jobs is {jobs}; at least 1 process draws the patients")
     declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
+    _require_space(folder, patients, settings)
     _claim(folder, declared, force)
     try:
         write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
@@ -66,13 +71,14 @@ def write_cohort(
         raise UsageError(f"{folder} can't be written to ({error.strerror}); give a folder that can") from error
     names = [patient_folder(folder, index) for index in range(patients)]
     tasks = [_PatientTask(target, seed, index, settings) for index, target in enumerate(names)]
+    finished = [target.name for target in names if target.exists()]
     missing = [task for task in tasks if not task.target.exists()]
-    done = patients - len(missing)
-    for task in tasks:
-        if task not in missing:
-            progress(task.target.name, done, patients)
-    for count, name in enumerate(_write_patients(missing, min(workers, len(missing))), 1):
-        progress(name, done + count, patients)
+    done = len(finished)
+    if finished:
+        progress(finished[-1], done, patients)
+    with contextlib.closing(_write_patients(missing, min(jobs, len(missing)))) as written:
+        for count, name in enumerate(written, 1):
+            progress(name, done + count, patients)
     return [_read_record(target) for target in names]
 
 
@@ -92,17 +98,14 @@ class _PatientTask:
         return self.target.name
 
 
-def _write_patients(tasks: list[_PatientTask], workers: int) -> Iterator[str]:
+def _write_patients(tasks: list[_PatientTask], workers: int) -> Generator[str]:
     """Yield the names of the patients as they are finished, in this process or in several new ones."""
     if workers <= 1:
         yield from (task.write() for task in tasks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            for future in as_completed([pool.submit(task.write) for task in tasks]):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with process_pool(workers) as pool:
+        for future in as_completed([pool.submit(task.write) for task in tasks]):
+            yield future.result()
 
 
 def _read_record(patient: Path) -> dict[str, Any]:
@@ -112,6 +115,19 @@ def _read_record(patient: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} is missing or damaged; remove the folder {patient} and run again") from error
     return record
+
+
+def _require_space(folder: Path, patients: int, settings: SynthSettings) -> None:
+    """Refuse a cohort that can't fit on the disk; its first patients would fill it."""
+    spacing = settings.spacing_mm if isinstance(settings.spacing_mm, float) else SCANNER_SPACING_MM
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    written = len(list((folder / "training").glob("*")))
+    needed, free = (patients - written) * BYTES_PER_MM3 / spacing**3, shutil.disk_usage(place).free
+    if needed > free:
+        raise UsageError(
+            f"--patients is {patients}: they need at least {needed / 1e9:,.1f} GB, and {place} has "
+            f"{free / 1e9:,.1f} GB free; choose fewer, or another folder"
+        )
 
 
 def _claim(folder: Path, declared: dict[str, Any], force: bool) -> None:

@@ -150,7 +150,7 @@ def test_a_program_that_fails_is_named(tmp_path: Path, body: str, message: str) 
 
 
 def test_a_program_that_is_not_installed_is_named_with_the_remedy() -> None:
-    with pytest.raises(DataError, match=r"'no-such-bet', is not installed.*--brain builtin"):
+    with pytest.raises(DataError, match=r"'no-such-bet', is not installed.*--brain-from builtin"):
         tool_brain(subject().visits[0][0], AFFINE, ("no-such-bet",), "m.nii.gz")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionloss.bench.bookkeeping.locks import new_holder
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.files import whole_folder
+from lesionloss.core.locks import new_holder
 from lesionloss.runs.run_files import read_json
 
 FILE = "failed.json"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.bench.bookkeeping.failures import read_failure
-from lesionloss.bench.bookkeeping.locks import FoundLock, read_lock
 from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.core.errors import LesionLossError
+from lesionloss.core.locks import FoundLock, read_lock
 from lesionloss.runs.run_files import read_json
 from lesionloss.training.trial import Trial
 

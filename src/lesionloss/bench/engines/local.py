@@ -6,25 +6,23 @@ from one that has imported everything, so that a trial starts at once.
 
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import sys
-import threading
 from collections import deque
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess, SpawnProcess
-from types import FrameType
 
 import torch
 
 from lesionloss.bench.bookkeeping.failures import failure_of_exit_code
-from lesionloss.bench.bookkeeping.locks import acquire_lock, disk_time, read_lock
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
 from lesionloss.bench.execute_trial import Outcome, RunContext, execute_or_wait, record_failure, use_threads
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
+from lesionloss.core.locks import acquire_lock, disk_time, read_lock
+from lesionloss.core.processes import TERMINATE_SECONDS, TERMINATED, follow_parent
 
 Process = ForkServerProcess | SpawnProcess
 
@@ -34,8 +32,7 @@ PRELOAD = [
     *("torch._dynamo", "monai.inferers", "monai.transforms"),
 ]
 LOST = 255  # the exit code that multiprocessing gives a process whose end it could not see
-STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # ended from outside: the trial has not failed and stays open
-TERMINATE_SECONDS = 10.0  # for a process to end after SIGTERM
+STOPPED = (-signal.SIGTERM, TERMINATED)  # ended from outside: the trial has not failed and stays open
 
 
 @dataclass(frozen=True)
@@ -180,20 +177,9 @@ def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.co
 
 def run_in_process(context: RunContext, key: str, threads: int) -> None:
     """Execute one trial and end this process with the outcome as exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to every process of a terminal; the first one decides
-    signal.signal(signal.SIGTERM, _exit_on_signal)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with use_threads(threads):
-        sys.exit(execute_or_wait(context, key).value)
-
-
-def _exit_on_signal(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
-def _end_with_parent() -> None:
-    """End when the parent is killed, because nobody would record how the trial ends."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    follow_parent()
+    try:
+        with use_threads(threads):
+            sys.exit(execute_or_wait(context, key).value)
+    except OSError:  # not even the failure can be recorded; the parent tries again, and names the file
+        sys.exit(1)

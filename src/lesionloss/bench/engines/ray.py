@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesionloss.bench.bookkeeping.failures import Failure
-from lesionloss.bench.bookkeeping.locks import acquire_lock
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
 from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_failure, use_threads
@@ -15,6 +14,7 @@ from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, threads_pe
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
+from lesionloss.core.locks import acquire_lock
 
 RETRIES = 3  # of a trial whose worker was lost
 

@@ -89,7 +89,7 @@ def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) 
     if shutil.which(program) is None:
         raise DataError(
             f"the program for the brain mask, {program!r}, is not installed (not on PATH); "
-            "install it, name another under brain.command, or take --brain builtin"
+            "install it, name another under brain.command, or take --brain-from builtin"
         )
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "image.nii.gz"

@@ -2,12 +2,7 @@
 
 import json
 import math
-import multiprocessing
-import multiprocessing.connection
-import os
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -17,6 +12,7 @@ from typing import Any
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import sha256_of, write_text
+from lesionloss.core.processes import process_pool
 from lesionloss.data.cohort import Cohort
 from lesionloss.data.cohort_index import INDEX, CaseEntry, entry_from
 from lesionloss.data.layouts.records import CaseFiles, Layout, Target
@@ -98,30 +94,18 @@ def _digest(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
 
 
-def run_tasks(tasks: Sequence[PreparationTask], jobs: int) -> Iterator[TaskResult | str]:
+def run_tasks(tasks: Sequence[PreparationTask], jobs: int) -> Generator[TaskResult | str]:
     """Yield each task's result, or one line that says why there is none, in the order of the tasks."""
     if jobs <= 1 or len(tasks) <= 1:
         yield from map(run_task, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context, initializer=_end_with_parent) as pool:
+    with process_pool(min(jobs, len(tasks))) as pool:
         futures = [pool.submit(run_task, task) for task in tasks]
-        try:
-            for task, future in zip(tasks, futures, strict=True):
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    yield f"{task.files.name}: a process was ended from outside (memory?); try again with fewer --jobs"
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed; it would wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        sentinel = parent.sentinel
-        threading.Thread(target=lambda: (multiprocessing.connection.wait([sentinel]), os._exit(1)), daemon=True).start()
+        for task, future in zip(tasks, futures, strict=True):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield f"{task.files.name}: a process was ended from outside (memory?); try again with fewer --jobs"
 
 
 def run_task(task: PreparationTask) -> TaskResult | str:

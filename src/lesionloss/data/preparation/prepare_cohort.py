@@ -1,5 +1,6 @@
 """Whole cohorts prepared on disk: a file per case and an index."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -63,10 +64,11 @@ def prepare_cohort(
     ]
     failures = shared_images(cohort.cases)
     results: list[TaskResult | str] = []
-    for done, result in enumerate(run_tasks(tasks, jobs), start=1):
-        results.append(result)
-        if progress is not None:
-            progress(cohort.cases[done - 1].name, done, len(tasks))
+    with contextlib.closing(run_tasks(tasks, jobs)) as found:
+        for done, result in enumerate(found, start=1):
+            results.append(result)
+            if progress is not None:
+                progress(cohort.cases[done - 1].name, done, len(tasks))
     failures += [result for result in results if isinstance(result, str)]
     if failures:
         if failed is not None:

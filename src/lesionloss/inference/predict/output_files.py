@@ -26,6 +26,15 @@ class OutputFiles:
         """All five."""
         return (self.mask, self.probability, self.lesions, self.sheet, self.record)
 
+    @property
+    def lock(self) -> Path:
+        """The file that says which process works on the case."""
+        return self.record.with_suffix(".lock")
+
+    def inside(self, folder: Path) -> "OutputFiles":
+        """The same names in another folder."""
+        return OutputFiles(*(folder / path.name for path in self.all()))
+
     def probability_of(self, kind: str) -> Path:
         """The file of one class, where there are several."""
         label = re.sub(r"[^A-Za-z0-9]", "", kind)

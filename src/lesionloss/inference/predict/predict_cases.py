@@ -1,5 +1,6 @@
 """Predict one case after the other: read, prepare, predict, write. A case that is there already is not done again."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.errors import LesionLossError, UsageError
-from lesionloss.core.files import sha256_of
+from lesionloss.core.files import sha256_of, whole_set, write_text
+from lesionloss.core.locks import POLL_SECONDS, acquire_lock
 from lesionloss.inference import lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
 from lesionloss.inference.predict.output_files import (
@@ -32,6 +34,7 @@ from lesionloss.inference.predict.write_results import (
 from lesionloss.networks.bundle import Bundle
 
 Progress = Callable[[str, int, int], None]
+UNFINISHED = {"finished": False}  # in the record while files are replaced
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def predict_cases(
     bids: bool = False,
     progress: Progress | None = None,
 ) -> tuple[list[PredictedCase], list[str]]:
-    """Predict all cases.
+    """Predict all cases; several processes with the same `out` share them.
 
     Args:
         bundle: The trained network with its record.
@@ -90,18 +93,31 @@ def predict_cases(
     if bids:
         describe_dataset(out)
     bundle.network.to(settings.device)
-    predicted: list[PredictedCase] = []
+    predicted: dict[str, PredictedCase] = {}
     failures: list[str] = []
-    for number, (source, files) in enumerate(zip(sources, outputs, strict=True), start=1):
-        try:
-            predicted.append(predict_case(bundle, source, files, settings))
-        except LesionLossError as error:
-            if len(sources) == 1:
-                raise
-            failures.append(str(error) if source.name in str(error) else f"{source.name}: {error}")
-        if progress is not None:
-            progress(source.name, number, len(sources))
-    return predicted, failures
+    waiting = list(zip(sources, outputs, strict=True))
+    while waiting:
+        elsewhere = []  # another process works on them
+        for source, files in waiting:
+            lock = acquire_lock(files.lock)
+            if lock is None:
+                elsewhere.append((source, files))
+                continue
+            try:
+                with lock:
+                    predicted[source.name] = predict_case(bundle, source, files, settings)
+            except LesionLossError as error:
+                with contextlib.suppress(OSError):  # where it holds other files
+                    files.record.parent.rmdir()
+                if len(sources) == 1:
+                    raise
+                failures.append(str(error) if source.name in str(error) else f"{source.name}: {error}")
+            if progress is not None:
+                progress(source.name, len(predicted) + len(failures), len(sources))
+        if len(elsewhere) == len(waiting):
+            time.sleep(POLL_SECONDS)
+        waiting = elsewhere
+    return [predicted[source.name] for source in sources if source.name in predicted], failures
 
 
 def _output_files(source: CaseSource, out: Path, folder_each: bool, bids: bool) -> OutputFiles:
@@ -145,10 +161,13 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
         connectivity=rule.connectivity,
     )
     count = count_sentence(lesions, ready.is_pair)
-    write_results(files, ready, own, mask, lesions, bundle.record.classes)
-    write_picture(files.sheet, ready, probabilities, rule, f"{ready.case.name}: {count}", bundle.record.network)
-    seconds = time.perf_counter() - begun
-    write_record(files.record, inputs, bundle.record, ready, chosen, lesions, seconds)
+    with whole_set(files.record.parent, last=files.record.name) as folder:
+        new = files.inside(folder)
+        write_results(new, ready, own, mask, lesions, bundle.record.classes)
+        write_picture(new.sheet, ready, probabilities, rule, f"{ready.case.name}: {count}", bundle.record.network)
+        seconds = time.perf_counter() - begun
+        write_record(new.record, inputs, bundle.record, ready, chosen, lesions, seconds)
+        write_text(files.record, json.dumps(inputs | UNFINISHED) + "\n")  # in case of a kill between the files
     return PredictedCase(source.name, files, tuple(lesions), count, str(chosen), ready.notes, seconds)
 
 
@@ -175,8 +194,8 @@ def _is_done(files: OutputFiles, inputs: dict[str, Any]) -> bool:
     except (OSError, ValueError, RecursionError):
         stored = None
     same = isinstance(stored, dict) and all(stored.get(key) == value for key, value in inputs.items())
-    if same and all(path.is_file() for path in files.all()):
-        return True
+    if same:
+        return "finished" not in stored and all(path.is_file() for path in files.all())
     in_the_way = [path for path in files.all() if path.exists()]
     if in_the_way:
         raise UsageError(

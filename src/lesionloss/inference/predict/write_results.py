@@ -54,14 +54,13 @@ def write_results(
     """Write mask, probability of any lesion, that of each class where there are several, and the table of lesions.
 
     Args:
-        files: Where to; the record, which says that all are complete, is deleted first.
+        files: Where to.
         ready: The case.
         probabilities: (L, *space), on the follow-up's own grid.
         mask: Class numbers (*space), on the same grid.
         lesions: Of the mask.
         classes: Names of the L lesion classes.
     """
-    files.record.unlink(missing_ok=True)
     write_volume(files.mask, _volume(mask), ready.affine)
     write_volume(files.probability, _volume(lesion_probability(probabilities)), ready.affine)
     for kind, part in zip(classes, probabilities, strict=True):

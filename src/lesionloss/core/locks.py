@@ -1,4 +1,4 @@
-"""Locks: files that say which process works on a trial, on one machine or on several that share a disk.
+"""Locks: files that say which process works on a trial or case, on one machine or on several that share a disk.
 
 A lock names host, process and start time, and its holder touches the file while it works. Where the holder's end can be
 seen (same machine, same boot, same process namespace), another process takes the lock over at once; elsewhere after a

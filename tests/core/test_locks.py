@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lesionloss.bench.bookkeeping import locks
-from lesionloss.bench.bookkeeping.locks import (
+from lesionloss.core import locks
+from lesionloss.core.files import create_text
+from lesionloss.core.locks import (
     STALE_SECONDS,
     Lock,
     acquire_lock,
@@ -19,7 +20,6 @@ from lesionloss.bench.bookkeeping.locks import (
     remove_stale_lock,
     wait_until_free,
 )
-from lesionloss.core.files import create_text
 from lock_files import a_dead_process, write
 
 
@@ -145,7 +145,7 @@ def test_waiting_ends_when_the_holder_is_gone_or_seen_to_work(tmp_path: Path, mo
     assert wait_until_free(tmp_path / "absent")
     assert wait_until_free(write(tmp_path / "gone", replace(new_holder(), pid=a_dead_process())))
     path = write(tmp_path / "works", new_holder(), touched_ago=30)
-    monkeypatch.setattr("lesionloss.bench.bookkeeping.locks.time.sleep", lambda seconds: os.utime(path))
+    monkeypatch.setattr("lesionloss.core.locks.time.sleep", lambda seconds: os.utime(path))
     assert not wait_until_free(path)
 
 
