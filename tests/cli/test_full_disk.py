@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lesionloss.core.files import whole_file, whole_folder, whole_set, write_text
+from lesionloss.core.files import atomic_file, atomic_folder, whole_set, write_text
 from lesionloss.data.nifti import write_volume
 from make_run import TINY_CASES, Made, make_run
 
@@ -69,9 +69,9 @@ def test_files_are_whole_whatever_write_fails(error: BaseException, number: int)
             owner = {"os": os, "tempfile": tempfile, "pathlib.Path": pathlib.Path}[module]
             patch.setattr(owner, function, call.wrap(getattr(owner, function)))
         with contextlib.suppress(OSError, SystemExit):
-            with whole_file(folder / "single") as temporary:
+            with atomic_file(folder / "single") as temporary:
                 temporary.write_text("new")
-            with whole_folder(folder / "patient") as temporary:
+            with atomic_folder(folder / "patient") as temporary:
                 (temporary / "a").write_text("a")
                 (temporary / "b").write_text("b")
             with whole_set(folder, last="page") as temporary:

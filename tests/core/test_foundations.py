@@ -9,7 +9,7 @@ import pytest
 
 from lesionloss.core.catalogue import Catalogue
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import sha256_of, whole_file, whole_folder, write_text
+from lesionloss.core.files import atomic_file, atomic_folder, sha256_of, write_text
 from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.losses.registry import LOSSES, loss
 from lesionloss.metrics.metric_registry import _CATALOGUE, Better, EmptyValues, choose, metric
@@ -25,7 +25,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_a_file_is_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "table.csv"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="killed"), whole_file(path) as temporary:
+    with pytest.raises(RuntimeError, match="killed"), atomic_file(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError("killed")
     assert path.read_text() == "old"
@@ -35,11 +35,11 @@ def test_a_file_is_written_atomically(tmp_path: Path) -> None:
 
 def test_a_folder_is_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "trial"
-    with pytest.raises(RuntimeError, match="killed"), whole_folder(path) as partial:
+    with pytest.raises(RuntimeError, match="killed"), atomic_folder(path) as partial:
         (partial / "a.txt").write_text("half")
         raise RuntimeError("killed")
     assert not path.exists()
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         assert list(partial.iterdir()) == []
         (partial / "a.txt").write_text("all")
     assert (path / "a.txt").read_text() == "all"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lesionloss as ll
-from lesionloss.core.palette import FALSE_POSITIVE, MISSED, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE
 from lesionloss.report.answer import answer
 from lesionloss.report.history import epoch_bands
 from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
@@ -52,7 +52,7 @@ def test_thirteen_losses_differ_in_colour_or_mark(chosen, eye):
 
 @pytest.mark.parametrize("eye", EYES)
 def test_true_positives_false_positives_and_false_negatives_differ(eye):
-    for one, other in combinations((TRUE_POSITIVE, FALSE_POSITIVE, MISSED), 2):
+    for one, other in combinations((TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE), 2):
         assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_NOTICEABLE
 
 

@@ -4,12 +4,12 @@ import sys
 import time
 from pathlib import Path
 
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.core.processes import process_pool
 
 
 def write(path: Path) -> None:
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("half")
         time.sleep(60)
 

@@ -21,7 +21,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
-from lesionloss.core.files import whole_folder
+from lesionloss.core.files import atomic_folder
 from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
@@ -162,7 +162,7 @@ def execute_trial(
         try:
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
-            with whole_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished:
+            with atomic_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished:
                 _run(context, trial, unfinished, checking, cases or CaseReader(read_run_cohort(context.folder)))
                 _add_notes(unfinished / "log.txt", checking.notes)
                 write_manifest(unfinished, key, context.folder)

@@ -10,7 +10,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import whole_folder
+from lesionloss.core.files import atomic_folder
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import default_workers
@@ -78,7 +78,7 @@ def _synthetic_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
 
 def _pretrain(start: Trial, cohort: RunCohort, folder: Path, device: str, watcher: Watcher) -> None:
     checkpoints = Checkpoints(folder / "checkpoints" / start.key, note=watcher.note)
-    with whole_folder(folder / FOLDER / start.key) as unfinished:
+    with atomic_folder(folder / FOLDER / start.key) as unfinished:
         with HistoryFile(unfinished) as history:
             result = train(
                 start,

@@ -22,7 +22,7 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Write a file atomically: yields a temporary path beside `path`, which becomes `path`, or is removed on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
@@ -70,7 +70,7 @@ def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path, *, keep_on_error: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, keep_on_error: bool = False) -> Iterator[Path]:
     """Write a folder atomically: yields `path.partial`, which is renamed to `path`, or is removed on error."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -90,7 +90,7 @@ def whole_folder(path: Path, *, keep_on_error: bool = False) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

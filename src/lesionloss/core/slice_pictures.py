@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.components import largest_component
-from lesionloss.core.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
 
 Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
@@ -143,7 +143,7 @@ def overlay(picture: Pixels, prediction: Mask, reference: Mask, field: Field, pi
     picture = _painted(picture, predicted & true, TRUE_POSITIVE, 0.75)
     picture = _painted(picture, predicted & ~true & striped, FALSE_POSITIVE, 0.95)
     missed = true & ~predicted
-    return _painted(_painted(picture, missed, MISSED, 0.35), _outline(missed), MISSED, 1.0)
+    return _painted(_painted(picture, missed, FALSE_NEGATIVE, 0.35), _outline(missed), FALSE_NEGATIVE, 1.0)
 
 
 def with_reference(picture: Pixels, reference: Mask, field: Field, pixel_mm: float) -> Pixels:

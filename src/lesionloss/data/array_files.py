@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.core.npz_files import read_npz
 from lesionloss.data.stand_ins import stand_in
 
@@ -110,7 +110,7 @@ def unpack_labels(members: Mapping[str, Array], shape: tuple[int, ...]) -> npt.N
 def write_members(path: Path, members: Mapping[str, Array], about: Mapping[str, Any]) -> None:
     """Write arrays and plain values (`about`) as .npz, atomically."""
     texts = {"about": np.array(json.dumps(about, sort_keys=True)), "format": np.array(FORMAT)}
-    with whole_file(path) as temporary, temporary.open("wb") as handle:
+    with atomic_file(path) as temporary, temporary.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **members, **texts)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.data.stand_ins import missing_file, stand_in
 from lesionloss.data.volume import Affine, Volume, check_right_angles, corner_distance_mm, orientation, spacing_of
 
@@ -218,7 +218,7 @@ def write_volume(path: Path, array: npt.NDArray[Any], affine: Affine) -> None:
     image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
     image.header.set_xyzt_units("mm")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         nibabel.save(image, temporary)
 
 

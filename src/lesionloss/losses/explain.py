@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import whole_file, write_text
+from lesionloss.core.files import atomic_file, write_text
 from lesionloss.losses.criterion import build
 
 VOXELS = 10_000
@@ -127,6 +127,6 @@ def draw(curves: list[GradientAnalysis], path: Path) -> None:
     axes[0].plot([], [], color="0.3", linestyle="--", label="background voxels")
     figure.legend(loc="outside right center", fontsize=8)
     figure.suptitle(f"Gradients of the losses, {100 * curves[0].share:g} % lesion voxels")
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150, format=path.suffix[1:])
     pyplot.close(figure)

@@ -17,7 +17,7 @@ from torch import nn
 
 from lesionloss.core.call_text import parse_call
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.files import sha256_of, whole_file, write_text
+from lesionloss.core.files import atomic_file, sha256_of, write_text
 from lesionloss.core.randomness import torch_generator
 from lesionloss.core.sealed_json import SEAL, is_intact, seal
 from lesionloss.core.validation_errors import explain_validation_error
@@ -112,7 +112,7 @@ def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> Bundl
     from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    with whole_file(folder / WEIGHTS) as path:
+    with atomic_file(folder / WEIGHTS) as path:
         path.write_bytes(save(weights))
     written = record.model_copy(
         update={"format": FORMAT, "weights": WEIGHTS, "weights_sha256": sha256_of(folder / WEIGHTS)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from lesionloss.core.drawing import PNG_DPI, drawing_style
-from lesionloss.core.files import whole_file, write_text
+from lesionloss.core.files import atomic_file, write_text
 from lesionloss.core.palette import INK, LINE, MUTED
 from lesionloss.report.workers import ReportWorkers
 
@@ -52,10 +52,10 @@ class FigureFolder:
 def _save_as(formats: Sequence[str], figure: "Figure", stem: Path) -> None:
     with drawing_style():
         if "pdf" in formats:
-            with whole_file(stem.with_name(f"{stem.name}.pdf")) as path:
+            with atomic_file(stem.with_name(f"{stem.name}.pdf")) as path:
                 figure.savefig(path, format="pdf", transparent=True, metadata={"CreationDate": None})
         if "png" in formats:
-            with whole_file(stem.with_name(f"{stem.name}.png")) as path:
+            with atomic_file(stem.with_name(f"{stem.name}.png")) as path:
                 figure.savefig(path, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": 3})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, listed, plural
-from lesionloss.core.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
 from lesionloss.core.version import __version__
 from lesionloss.report.detection_chart import size_words
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
@@ -25,7 +25,7 @@ FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 COLOURS = {
     "true_positive": TRUE_POSITIVE,
     "false_positive": FALSE_POSITIVE,
-    "false_negative": MISSED,
+    "false_negative": FALSE_NEGATIVE,
     "reference": REFERENCE,
 }
 

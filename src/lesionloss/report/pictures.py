@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.number_text import number
-from lesionloss.core.palette import FALSE_POSITIVE, MISSED, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
 from lesionloss.core.slice_pictures import (
     CLOSE_PIXEL_MM,
     CLOSE_UP_MM,
@@ -197,7 +197,7 @@ def _explain_colours(figure: "Figure") -> None:
     keys = [
         Patch(facecolor=TRUE_POSITIVE, label="true positive"),
         Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false positive"),
-        Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="false negative"),
+        Patch(facecolor=FALSE_NEGATIVE + "59", edgecolor=FALSE_NEGATIVE, linewidth=1.5, label="false negative"),
         Patch(facecolor=REFERENCE, label="reference"),
     ]
     figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=7, frameon=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.synth.fields import Float, Mask
 from lesionloss.synth.patient_files import RECORD_FILE
 from lesionloss.synth.write_cohort import patient_folder
@@ -39,7 +39,7 @@ def write_preview(folder: Path, patients: int, file: Path, rows: int = 4) -> Non
     for axis, title in zip(axes[0], _TITLES, strict=True):
         axis.set_title(title, color="white", fontsize=10)
     _explain_colours(figure)
-    with whole_file(file) as temporary:
+    with atomic_file(file) as temporary:
         figure.savefig(temporary, dpi=110, facecolor="black")
 
 

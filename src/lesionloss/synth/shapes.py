@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import whole_file, whole_folder, write_text
+from lesionloss.core.files import atomic_file, atomic_folder, write_text
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.synth.patient_files import nifti_bytes
 
@@ -136,7 +136,7 @@ def _write_pictures(path: Path, images: Images) -> None:
     """Write pictures in 8-bit colours; the shapes are a little redder than the look-alikes."""
     pictures = np.stack([_coloured(image, labels) for image, labels in images])
     masks = np.stack([labels.T for _, labels in images])
-    with whole_file(path) as temporary, temporary.open("wb") as handle:
+    with atomic_file(path) as temporary, temporary.open("wb") as handle:
         ids = np.array([f"shape{number:03d}" for number in range(1, len(images) + 1)])
         np.savez_compressed(handle, allow_pickle=False, images=pictures, masks=masks, ids=ids)
 
@@ -151,7 +151,7 @@ def _coloured(image: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[
 
 def _write_volumes(folder: Path, images: Images, settings: ShapesSettings) -> None:
     """Write two contrasts; the second shows the ground inverted, as T1 does FLAIR."""
-    with whole_folder(folder) as partial:
+    with atomic_folder(folder) as partial:
         (partial / "imagesTr").mkdir()
         (partial / "labelsTr").mkdir()
         for number, (image, labels) in enumerate(images, 1):

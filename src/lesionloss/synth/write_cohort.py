@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.files import whole_folder, write_text
+from lesionloss.core.files import atomic_folder, write_text
 from lesionloss.core.processes import process_pool
 from lesionloss.synth.patient import synthesise
 from lesionloss.synth.patient_files import RECORD_FILE, write_patient
@@ -93,7 +93,7 @@ class _PatientTask:
 
     def write(self) -> str:
         """Draw the patient, write its folder and return its name."""
-        with whole_folder(self.target) as partial:
+        with atomic_folder(self.target) as partial:
             write_patient(partial, synthesise(self.seed, self.index, self.settings))
         return self.target.name
 

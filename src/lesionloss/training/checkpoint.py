@@ -19,14 +19,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.core.version import __version__
 from lesionloss.training.state import State, pack, unpack
 
 FORMAT = 2
 GENERATIONS = 2
 PATTERN = "step-*.safetensors"
-UNFINISHED = ".writing-*"  # what whole_file leaves behind when it is killed
+UNFINISHED = ".writing-*"  # what atomic_file leaves behind when it is killed
 
 
 class CheckpointError(LesionLossError):
@@ -99,7 +99,7 @@ def save(folder: Path, state: State, key: str) -> Path:
     text = json.dumps(record, sort_keys=True)
     path = folder / f"step-{state.step:08d}.safetensors"
     try:
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             save_file(tensors, temporary, metadata={"record": text, "sha256": checksum(text, tensors)})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.core.errors import LesionLossError
-from lesionloss.core.files import whole_folder
+from lesionloss.core.files import atomic_folder
 from lesionloss.core.locks import new_holder
 from lesionloss.runs.run_files import read_json
 
@@ -114,7 +114,7 @@ def write_failure(folder: Path, key: str, trial_toml: str, failure: Failure) -> 
     holder = new_holder()
     record: dict[str, str | float] = {"cause": failure.cause, "reason": failure.reason, "call": failure.call}
     record |= {"host": holder.host, "when": holder.since}
-    with whole_folder(failed_folder(folder, key)) as place:
+    with atomic_folder(failed_folder(folder, key)) as place:
         (place / "trial.toml").write_text(trial_toml, encoding="utf-8")
         (place / "failed.txt").write_text(failure.text.rstrip() + "\n", encoding="utf-8")
         (place / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lesionloss.bench.plan.plan_model import Plan, with_used_files
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import UNFINISHED, create_text, whole_file
+from lesionloss.core.files import UNFINISHED, atomic_file, create_text
 from lesionloss.runs.results import RUNS
 from lesionloss.runs.run_files import refuse_former_run
 
@@ -53,7 +53,7 @@ def _with_copied_losses(plan: Plan, folder: Path) -> Plan:
     for index, file in enumerate(plan.losses_files):
         path = Path(file)
         name = f"{LOSSES}/{path.name}" if f"{LOSSES}/{path.name}" not in names else f"{LOSSES}/{index}-{path.name}"
-        with whole_file(folder / name) as temporary:
+        with atomic_file(folder / name) as temporary:
             shutil.copyfile(path, temporary)
         names.append(name)
     return plan.model_copy(update={"losses_files": tuple(names)}) if names else plan

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.files import sha256_of, whole_file, write_text
+from lesionloss.core.files import atomic_file, sha256_of, write_text
 from lesionloss.data.cohort_index import INDEX, CohortIndex, load_index
 
 
@@ -59,5 +59,5 @@ def _copy(source: Path, target: Path) -> None:
         raise DataError(f"{source} is gone, but {INDEX} beside it names it; prepare the cohort again")
     if target.is_file() and sha256_of(target) == sha256_of(source):
         return
-    with whole_file(target) as temporary:
+    with atomic_file(target) as temporary:
         shutil.copyfile(source, temporary)

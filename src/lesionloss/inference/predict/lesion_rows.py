@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.data.volume import Affine
 from lesionloss.inference.masks import numbered_lesions
 
@@ -84,7 +84,7 @@ def _in_mm(index: NDArray[np.float64], affine: Affine) -> tuple[float, float, fl
 
 def write_lesions(path: Path, lesions: Sequence[FoundLesion]) -> None:
     """Write the table with a header line; tabs between columns if the name ends in .tsv, else commas."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
         writer.writerow(COLUMNS)
         for lesion in lesions:

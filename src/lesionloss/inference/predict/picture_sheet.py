@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.drawing import PNG_DPI, drawing_style
-from lesionloss.core.files import whole_file
-from lesionloss.core.palette import FALSE_POSITIVE, INK, MISSED, MUTED, TRUE_POSITIVE
+from lesionloss.core.files import atomic_file
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, INK, MUTED, TRUE_POSITIVE
 from lesionloss.core.slice_pictures import (
     CLOSE_PIXEL_MM,
     CLOSE_UP_MM,
@@ -65,7 +65,7 @@ class _SheetRow:
 
 def save_sheet(path: Path, content: SheetContent) -> None:
     """Draw the sheet as a PNG file, which is written completely or not at all."""
-    with drawing_style(), whole_file(path) as temporary:
+    with drawing_style(), atomic_file(path) as temporary:
         sheet_figure(content).savefig(
             temporary, format="png", dpi=PNG_DPI, facecolor="white", pil_kwargs={"compress_level": COMPRESSION}
         )
@@ -225,7 +225,7 @@ def _explain(figure: "Figure", last: "Axes", has_reference: bool, height: float)
     if has_reference:
         keys += [
             Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false positive"),
-            Patch(facecolor=MISSED + "59", edgecolor=MISSED, linewidth=1.5, label="false negative"),
+            Patch(facecolor=FALSE_NEGATIVE + "59", edgecolor=FALSE_NEGATIVE, linewidth=1.5, label="false negative"),
         ]
     place = (0.035, 0.16 / height)
     figure.legend(handles=keys, loc="lower left", bbox_to_anchor=place, ncols=3, fontsize=6.5, frameon=False)

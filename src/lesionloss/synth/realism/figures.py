@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.synth.realism.classifier import CasePatches
 from lesionloss.synth.realism.distances import QuantityDistance, pooled
 from lesionloss.synth.realism.measures import VOLUME, Measured, Values
@@ -51,7 +51,7 @@ def write_distributions(
         axes.set_axis_off()
     figure.suptitle("real (blue, filled) and synthetic (orange, line)", color=INK, fontsize=10)
     for file in files:
-        with whole_file(file) as temporary:
+        with atomic_file(file) as temporary:
             figure.savefig(temporary, dpi=110, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
@@ -107,7 +107,7 @@ def write_patches(patches: Sequence[CasePatches], file: Path, shown: int = 12) -
         for axes, image in zip(panels[line], images, strict=False):
             axes.imshow(image, cmap="gray", vmin=-2, vmax=2.5 if channel == 1 else 2, interpolation="nearest")
         panels[line][0].text(-0.1, 0.5, name, transform=panels[line][0].transAxes, fontsize=8, ha="right", va="center")
-    with whole_file(file) as temporary:
+    with atomic_file(file) as temporary:
         figure.savefig(temporary, dpi=110)
 
 

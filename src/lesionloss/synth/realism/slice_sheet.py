@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.files import whole_file
+from lesionloss.core.files import atomic_file
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.subject import Mask
@@ -73,5 +73,5 @@ def write_slices(slices: Sequence[Slice], file: Path) -> None:
         for axes, image, (low, high) in zip(column, shown.images, _WINDOWS, strict=True):
             axes.set_axis_off()
             axes.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=shown.aspect, interpolation="bilinear")
-    with whole_file(file) as temporary:
+    with atomic_file(file) as temporary:
         figure.savefig(temporary, dpi=80, facecolor="black")
