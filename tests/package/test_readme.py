@@ -99,6 +99,7 @@ def test_the_commands_run(folder: Path) -> None:
     assert (folder / "runs" / "mine" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_printed_plan_needs_two_edits_for_a_table(folder: Path) -> None:
     """As the page says, with the layout csv; every other layout: tests/bench/test_data_check.py."""
     table, patients = folder / "cohort.csv", sorted((folder / "FOLDER" / "training").iterdir())
@@ -108,6 +109,7 @@ def test_the_printed_plan_needs_two_edits_for_a_table(folder: Path) -> None:
     (plan,) = run([PLAN.partition(" >")[0]], folder)
     for before, wanted in {'source = "synth"': 'source = ""', 'layout = ""': 'layout = "csv"', **TINY}.items():
         plan = plan.replace(before, wanted, 1)
+    plan = re.sub(r"losses = \[.*?\]", 'losses = ["dice_ce"]', plan, count=1, flags=re.S)  # one, to be quick
     (folder / "csv_plan.toml").write_text(plan)
     run(
         [
@@ -116,7 +118,7 @@ def test_the_printed_plan_needs_two_edits_for_a_table(folder: Path) -> None:
         ],
         folder,
     )
-    assert len(list((folder / "runs" / "csv" / "trials").iterdir())) == 2 * 4 + 2
+    assert len(list((folder / "runs" / "csv" / "trials").iterdir())) == 2 + 2
 
 
 def run(commands: list[str], folder: Path) -> list[str]:
