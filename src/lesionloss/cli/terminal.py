@@ -10,8 +10,9 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.progress import TextColumn
+    from rich.progress import Task, TextColumn
     from rich.segment import Segment
+    from rich.text import Text
 
 # Control codes, characters that turn the direction of text, and bytes of a file name that are no text.
 _CODES = (*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -65,5 +66,12 @@ def text_column(template: str, width: int) -> "TextColumn":
     """A column of a progress bar, such as `text_column("{task.description}", 20)`; longer texts are cut."""
     from rich.progress import TextColumn
     from rich.table import Column
+    from rich.text import Text
 
-    return TextColumn(template, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=width))
+    class VisibleColumn(TextColumn):
+        def render(self, task: "Task") -> "Text":
+            return Text(one_line(super().render(task).plain), style=self.style)  # before its width is measured
+
+    return VisibleColumn(
+        template, markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", max_width=width)
+    )
