@@ -122,11 +122,11 @@ def _require_space(folder: Path, patients: int, settings: SynthSettings) -> None
     spacing = settings.spacing_mm if isinstance(settings.spacing_mm, float) else SCANNER_SPACING_MM
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
     written = len(list((folder / "training").glob("*")))
-    needed, free = (patients - written) * BYTES_PER_MM3 / spacing**3, shutil.disk_usage(place).free
-    if needed > free:
+    needed, disk = (patients - written) * BYTES_PER_MM3 / spacing**3, shutil.disk_usage(place)
+    if needed > disk.free and disk.total:  # 0: no disk, such as /proc
         raise UsageError(
             f"--patients is {patients}: they need at least {needed / 1e9:,.1f} GB, and {place} has "
-            f"{free / 1e9:,.1f} GB free; choose fewer, or another folder"
+            f"{disk.free / 1e9:,.1f} GB free; choose fewer, or another folder"
         )
 
 
