@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lesionloss.core.files import atomic_file, atomic_folder, whole_set, write_text
+from lesionloss.core.files import atomic_file, atomic_files, atomic_folder, write_text
 from lesionloss.data.nifti import write_volume
 from make_run import TINY_CASES, Made, make_run
 
@@ -74,7 +74,7 @@ def test_files_are_whole_whatever_write_fails(error: BaseException, number: int)
             with atomic_folder(folder / "patient") as temporary:
                 (temporary / "a").write_text("a")
                 (temporary / "b").write_text("b")
-            with whole_set(folder, last="page") as temporary:
+            with atomic_files(folder, last="page") as temporary:
                 write_text(temporary / "page", "page")
                 write_text(temporary / "figures" / "f", "f")
         patch.undo()

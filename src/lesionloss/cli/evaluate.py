@@ -129,10 +129,10 @@ def _progress(noun: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]
 
 
 def _write(out: Path | None, table: str, summary: str) -> None:
-    from lesionloss.core.files import whole_set, write_text
+    from lesionloss.core.files import atomic_files, write_text
 
     if out is not None:
-        with whole_set(out.parent, last=out.name) as folder:
+        with atomic_files(out.parent, last=out.name) as folder:
             write_text(folder / out.with_suffix(".json").name, summary)
             write_text(folder / out.name, table)
         say(f"{out} and {out.with_suffix('.json')} written", err=True)

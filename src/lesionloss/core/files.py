@@ -40,7 +40,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_set(folder: Path, last: str) -> Iterator[Path]:
+def atomic_files(folder: Path, last: str) -> Iterator[Path]:
     """Write files that belong together: all of them or, on an error, none.
 
     Yields a temporary folder in `folder`. At the end its files move to the same places under `folder`, the one named

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lesionloss.core.errors import UsageError, expect_type
-from lesionloss.core.files import whole_set, write_text
+from lesionloss.core.files import atomic_files, write_text
 from lesionloss.report.embedded_cases import DEFAULT
 from lesionloss.runs.results import Results
 
@@ -54,7 +54,7 @@ def write_report(
     out = Path(path) if path is not None else results.folder / "report.html"
     _refuse_to_overwrite(out, own=path is None, force=force)
     _require_writable(out)
-    with whole_set(out.parent, last=out.name) as folder, report_workers(jobs) as helpers:
+    with atomic_files(out.parent, last=out.name) as folder, report_workers(jobs) as helpers:
         page = folder / out.name
         files = files_folder(page, own=path is None)
         write_text(page, render(results, files, volumes, formats, helpers))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.errors import LesionLossError, UsageError
-from lesionloss.core.files import sha256_of, whole_set, write_text
+from lesionloss.core.files import atomic_files, sha256_of, write_text
 from lesionloss.core.locks import POLL_SECONDS, acquire_lock
 from lesionloss.inference import lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
@@ -161,7 +161,7 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
         connectivity=rule.connectivity,
     )
     count = count_sentence(lesions, ready.is_pair)
-    with whole_set(files.record.parent, last=files.record.name) as folder:
+    with atomic_files(files.record.parent, last=files.record.name) as folder:
         new = files.inside(folder)
         write_results(new, ready, own, mask, lesions, bundle.record.classes)
         write_picture(new.sheet, ready, probabilities, rule, f"{ready.case.name}: {count}", bundle.record.network)
