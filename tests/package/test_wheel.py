@@ -42,7 +42,7 @@ print("used")
 
 WITHOUT_EXTRAS = (
     *(["losses"], ["losses", "hytver"], ["networks"], ["layouts"], ["layouts", "csv"], ["data", "--help"]),
-    *(["explain", "dice"], ["check", "dice", "--kernel", "readable"]),
+    *(["verify", "--help"], ["explain", "dice"], ["check", "dice", "--kernel", "readable"]),
 )
 
 

@@ -103,7 +103,7 @@ def test_the_start_is_what_pretraining_left(finished: Path, data: Path) -> None:
     start = tomllib.loads(next((finished / "pretrained").glob("*/trial.toml")).read_text())
     folder = finished / "pretrained" / start["key"]
     assert {file.name for file in folder.iterdir()} == {
-        *("trial.toml", "history.csv", "machine.json", "model.safetensors", "model.json")
+        *("trial.toml", "history.csv", "machine.json", "model.safetensors", "model.json", "manifest.json")
     }
     network = start_network(a_trial(data), folder / "model.safetensors")
     assert weights_hash(network) == networks(finished)[0]["weights_hash"]

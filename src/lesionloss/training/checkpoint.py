@@ -102,8 +102,9 @@ def save(folder: Path, state: State, key: str) -> Path:
         with atomic_file(path) as temporary:
             save_file(tensors, temporary, metadata={"record": text, "sha256": checksum(text, tensors)})
     except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error  # the text of an OSError repeats the path
         raise CheckpointError(
-            f"{path} can't be written: {error}; make room, then continue with --resume from the checkpoint before"
+            f"{path} can't be written: {reason}; make room, then continue with --resume from the checkpoint before"
         ) from error
     for old in generations(folder)[GENERATIONS:]:
         old.unlink(missing_ok=True)
