@@ -217,3 +217,13 @@ def test_a_whole_step_is_compiled_with_its_loss(kernel: Kernel) -> None:
 def test_machine_code_gives_the_same() -> None:
     loss = ll.build("dice_ce")
     same_when_compiled(loss, torch.compile(loss, fullgraph=True), *small_batch((2, 4, 5)))
+
+
+def test_a_subclass_may_compute_the_loss_its_own_way() -> None:
+    class Doubled(type(ll.build("dice"))):  # type: ignore[misc]
+        def forward(self, *args: object) -> torch.Tensor:
+            return 2 * super().forward(*args)
+
+    criterion = ll.build("dice")
+    logits, labels = torch.zeros(1, 1, 4, 4), torch.ones(1, 4, 4)
+    assert Doubled(criterion.spec)(logits, labels) == 2 * criterion(logits, labels)

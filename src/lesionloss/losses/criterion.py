@@ -74,8 +74,9 @@ class Loss(nn.Module):
         self.kernel = kernel
         self._terms = tuple(_bind(term) for term in spec.terms)
         # torch.compile compiles a code object eight times at most, and all losses have this one: so each gets a copy.
-        own = FunctionType(Loss.forward.__code__.replace(), globals(), "forward", Loss.forward.__defaults__)
-        vars(self)["forward"] = MethodType(own, self)
+        if type(self).forward is Loss.forward:
+            own = FunctionType(Loss.forward.__code__.replace(), globals(), "forward", Loss.forward.__defaults__)
+            vars(self)["forward"] = MethodType(own, self)
         self._images = uncompiled(self.per_image) if kernel is FAST else self.per_image
 
     def forward(
