@@ -126,7 +126,7 @@ def _per_class(shares: Tensor, mask: Tensor | None) -> Tensor:
     """One map per class; one-hot labels in whole numbers become class numbers."""
     if not shares.is_floating_point():
         shares = shares.to(torch.uint8) if shares.dtype == torch.bool else shares
-        if may_look(shares):
+        if may_look(shares, *(() if mask is None else (mask,))):
             sums = shares.sum(1)
             refuse_sums((sums != 1) if mask is None else (sums != 1) & mask)
         return shares.argmax(1)

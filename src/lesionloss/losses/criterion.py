@@ -124,7 +124,8 @@ class Loss(nn.Module):
             return self._per_image(logits, labels, valid)
 
     def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        kernel = READABLE if traced() else self.kernel or FAST
+        given = (logits, labels) if valid is None else (logits, labels, valid)
+        kernel = READABLE if traced(*given) else self.kernel or FAST
         v = align(logits, labels, valid, self.options, kernel)
         poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid))
         rows = reduce(torch.add, [_times(term.weight, per_image(term, v)) for term in self._terms])

@@ -34,7 +34,7 @@ def plain_tensor(x: object, name: str) -> Tensor:
         place = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
         advice = _NO_TENSOR.get((name, list if kind is tuple else kind), f"torch.as_tensor({name}) makes one")
         raise UsageError(f"{name} must be a tensor, got {place}{kind.__name__}; {advice}")
-    if type(x) is not Tensor and not traced():
+    if type(x) is not Tensor and not traced(x):
         x = x.as_subclass(Tensor)
     if x.layout is not torch.strided or x.is_quantized or x.is_nested or (x.is_complex() and name != "logits"):
         raise UsageError(f"{name} must be a dense tensor of real numbers, got {x.dtype}, {x.layout}")
@@ -122,15 +122,15 @@ def refuse_sums(wrong: Tensor) -> None:
         )
 
 
-def may_look(x: Tensor) -> bool:
-    """Whether reading a value needs no waiting: on the CPU, and not while torch.compile or torch.func traces."""
-    return x.device.type == "cpu" and not traced()
+def may_look(*tensors: Tensor) -> bool:
+    """Whether reading their values needs no waiting: on the CPU, and where nothing follows what is done with them."""
+    return all(x.device.type == "cpu" for x in tensors) and not traced(*tensors)
 
 
-def traced() -> bool:
+def traced(*tensors: Tensor) -> bool:
     """Whether torch.compile, or a transform of torch.func such as `vmap`, follows what is done with tensors."""
-    # torch has no public name for the transforms that are under way.
-    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    # A transform wraps the tensors that it follows; what is inside is only compared, never used.
+    return torch.compiler.is_compiling() or any(torch.func.debug_unwrap(x, recurse=False) is not x for x in tensors)
 
 
 def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
@@ -155,7 +155,7 @@ def look(logits: Tensor, labels: Tensor, mask: Tensor | None) -> Tensor | None:
         numbers = labels.dim() == 2
         most = max(2, logits.shape[1]) - 1 if numbers else 1 + ONE_HOT_TOLERANCE
         sums_wrong = None if numbers else _wrong_sums(labels, mask)
-        if not may_look(logits):
+        if not may_look(logits, labels):
             good = torch.isfinite(total) & (low >= 0) & (high <= most)
             good = good if sums_wrong is None else good & ~sums_wrong.any()
             return torch.where(good, 0.0, torch.nan).to(logits.dtype)

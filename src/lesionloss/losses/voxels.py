@@ -70,7 +70,7 @@ class Voxels(Batch):
         Raises:
             UsageError: there is such a voxel; the message begins with `why`.
         """
-        if self.soft and not traced():
+        if self.soft and not traced(self.labels):
             parts = (self.labels > 0) & (self.labels < 1)
             if bool(parts.any()):
                 raise UsageError(f"{why}, so labels must be class numbers or one-hot; got shares such as 0.5")

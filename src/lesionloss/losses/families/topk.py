@@ -33,7 +33,7 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     Example: topk_cross_entropy(k=10)
     """
     kept = share_of(k, v.n).clamp_min(1)
-    if may_look(v.logits) and not v.soft:
+    if may_look(v.logits, v.labels) and not v.soft:
         return _listed_sums(v, kept.int().tolist()) / kept.to(v.logits.dtype)
     ce = v.per_voxel(v.cross_entropy)
     if v.valid is not None:
@@ -95,7 +95,7 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
     Example: topk_dice(k=30)
     """
     v.refuse_parts("topk_dice ranks the voxels of a class")
-    if may_look(v.logits) and not v.soft and not v.options.average_background:
+    if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background:
         return _of_lesions(v, k)
     first = 0 if v.options.average_background else 1
     return torch.stack([_without_easiest(v, number, k) for number in range(first, v.classes)], dim=1)
