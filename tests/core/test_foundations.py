@@ -95,3 +95,16 @@ def test_a_notebook_cell_that_runs_again_replaces_its_loss_and_its_metric() -> N
     finally:
         LOSSES.remove("cell")
         _CATALOGUE.remove("cell")
+
+
+def test_a_signal_right_after_the_file_exists_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch = Path.touch
+
+    def stopped(self: Path, mode: int = 0o666, exist_ok: bool = True) -> None:
+        touch(self, mode, exist_ok)
+        raise SystemExit
+
+    monkeypatch.setattr(Path, "touch", stopped)
+    with pytest.raises(SystemExit):
+        write_text(tmp_path / "file.txt", "text")
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,15 +22,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _temporary_name(path: Path) -> Path:
+    """A new name beside `path`, known before the file exists, so that a signal in between leaves nothing behind."""
+    return path.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Write a file atomically: yields a temporary path beside `path`, which becomes `path`, or is removed on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = _temporary_name(path)
     try:
         with _errors_name(path, temporary):
+            temporary.touch(mode=0o600, exist_ok=False)
             yield temporary
             _sync(temporary)
             temporary.chmod(0o644)
@@ -74,9 +79,9 @@ def atomic_folder(path: Path, *, keep_on_error: bool = False) -> Iterator[Path]:
     """Write a folder atomically: yields `path.partial`, which is renamed to `path`, or is removed on error."""
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
         with _errors_name(path, partial):
+            partial.mkdir(parents=True)
             yield partial
             for file in partial.rglob("*"):
                 if file.is_file():
@@ -103,10 +108,9 @@ def create_text(path: Path, text: str) -> bool:
         Whether this call created the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED, suffix="-" + path.name)
-    temporary = Path(name)
+    temporary = _temporary_name(path)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        with temporary.open("x", encoding="utf-8") as handle:
             handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
