@@ -160,15 +160,13 @@ class SingleCounts:
         """See above: p q (s fp p^(s - 1) - tn) of background, p q (tp - s fn q^(s - 1)) of lesions."""
         s, lesions, gradient = self.sharpen, part.lesions, torch.empty_like(part.wrong)
         tp, fp, fn, tn = (_or_zeros(grad, part.wrong) for grad in grads)
-        one = part.wrong.new_ones(())
         for p, out in _pieces(part.wrong, gradient):
-            torch.sub(one, p, out=out).mul_(p)
             if s == 1:
-                out.mul_((fp - tn)[:, :, None])
-            elif grads[3] is None:
-                out.mul_(_raised(p, s - 1)).mul_((s * fp)[:, :, None])
+                slope = (fp - tn)[:, :, None].expand_as(p)
             else:
-                out.mul_((_raised(p, s - 1) * (s * fp)[:, :, None]).sub_(tn[:, :, None]))
+                slope = torch.mul(_raised(p, s - 1), (s * fp)[:, :, None], out=out)
+                slope = slope if grads[3] is None else slope.sub_(tn[:, :, None])
+            torch.ops.aten.sigmoid_backward.grad_input(slope, p, grad_input=out)  # slope p q, in one pass
         z = lesions.take(part.logits)
         q = torch.sigmoid(-z)
         slope = lesions.spread(tp) - lesions.spread(s * fn) * (_raised(q, s - 1) if s != 1 else 1)
