@@ -13,7 +13,7 @@ from lesionloss.core.drawing import drawing_style, png_data
 from lesionloss.core.files import write_text
 from lesionloss.report.figure_files import FigureFolder
 from lesionloss.report.json_record import as_json, json_record
-from lesionloss.report.loss_panels import epoch_panels, loss_panels, save_detection
+from lesionloss.report.loss_panels import epoch_charts, epoch_panels, loss_panels, save_detection
 from lesionloss.report.loss_styles import choose_styles
 from lesionloss.report.metric_sections import metric_sections
 from lesionloss.report.number_html import breakable, tied
@@ -54,6 +54,7 @@ def render(results: Results, folder: Path, volumes: str | int, formats: Sequence
             "sections": metric_sections(content, by_loss, figures),
             "panels": loss_panels(content, by_loss, figures),
             "epochs": epoch_panels(content, by_loss, figures),
+            "epoch_charts": epoch_charts(content, by_loss, figures),
             "pictures": _pictures(content, figures),
         }
         save_detection(content, by_loss, figures)
