@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from lesionloss.core.number_text import NOTHING, decimals_for, interval, number, unit_text
+from lesionloss.core.number_text import NOTHING, decimals_for, interval, number
 from lesionloss.report.class_means import mean_over_classes
 from lesionloss.report.history import SHORT_SPLITS
-from lesionloss.report.report_content import MetricResult
+from lesionloss.report.report_content import MetricResult, any_of
 from lesionloss.report.training_runs import BestResult
 from lesionloss.report.wording import TEST_TITLES
 from lesionloss.runs.metric_facts import metric_facts
@@ -36,8 +36,7 @@ _LATEX = {
 
 def summary_latex(metrics: Sequence[MetricResult]) -> str:
     """Losses by metrics: mean, interval and n in each cell."""
-    units = [unit_text(metric.comparison.unit) for metric in metrics]
-    heads = [_latex(metric.title + (f" [{unit}]" if unit else "")) for metric, unit in zip(metrics, units, strict=True)]
+    heads = [_latex(metric.axis_title) for metric in metrics]
     lines = []
     for index, summary in enumerate(metrics[0].comparison.summaries if metrics else ()):
         cells = [_summary_cell(metric.comparison, index) for metric in metrics]
@@ -69,6 +68,21 @@ def differences_latex(metrics: Sequence[MetricResult]) -> str:
         f"two-sided {test}, Holm over losses"
     )
     return _table(note, "llcccc", [_row("Metric", "Loss", "Difference", "$n$", "Better in", "$p$")], lines)
+
+
+def joint_latex(runs: Sequence[tuple[str, Sequence[MetricResult]]]) -> str:
+    """Runs and losses by metrics: mean and interval in each cell; a dash where a run lacks a metric."""
+    columns = any_of(metrics for _, metrics in runs)
+    lines: list[str] = []
+    for name, metrics in runs:
+        lines += [r"\midrule"] if lines else []
+        known = {metric.comparison.metric: metric.comparison for metric in metrics}
+        for index, summary in enumerate(metrics[0].comparison.summaries if metrics else ()):
+            cells = [_summary_cell(known[each], index) if each in known else _latex(NOTHING) for each in columns]
+            lines.append(_row(_latex(name) if index == 0 else "", _loss(summary.loss), *cells))
+    heads = [_latex(metric.axis_title) for metric in columns.values()]
+    note = "Mean over patients, 95\\,\\% interval, $n$ defined of $N$ patients; runs are not compared with each other"
+    return _table(note, "ll" + "c" * len(heads), [_row("Run", "Loss", *heads)], lines)
 
 
 def variation_latex(metrics: Sequence[MetricResult]) -> str:
@@ -125,7 +139,9 @@ def best_epochs_latex(found: Sequence[BestResult]) -> str:
         lines.append(rf"\multicolumn{{{1 + columns}}}{{l}}{{\emph{{{words}}}}} \\")
         texts = _best_texts(found, which)
         wanted = [(metric, split) for metric in metrics for split in splits]
-        lines += [_row(_loss(loss), *(texts.get((loss, *place), NOTHING) for place in wanted)) for loss in losses]
+        lines += [
+            _row(_loss(loss), *(texts.get((loss, *place), _latex(NOTHING)) for place in wanted)) for loss in losses
+        ]
     note = (
         "Means over folds. Above, the best epoch and seed of each fold are chosen on the scores that are printed, each "
         "column for itself: they are optimistic. Below, the last epoch: means over folds and seeds"

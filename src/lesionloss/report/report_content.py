@@ -1,6 +1,7 @@
 """Everything that the page shows, collected once from a run: page, tables and report.json are written from it."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +110,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     order = first.worst_first if first else ()
     in_viewer = embedded(order, [case.name for case in results.cohort], volumes)
     reading = (workers or ReportWorkers()).later(read_case_maps, results, first, in_viewer)
-    metrics = tuple(_metric(results, name) for name in results.metrics)
+    metrics = metric_results(results)
     cards = loss_cards(results)
     thresholds = {trial.loss: trial.threshold for trial in results.trials}
     maps = reading.result()
@@ -137,6 +138,19 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         methods=methods(results, cards, paired=_all_paired(results, metrics)),
         sources=sources(results, cards),
     )
+
+
+def metric_results(results: Results) -> tuple[MetricResult, ...]:
+    """Every metric of a run, the primary one first."""
+    return tuple(_metric(results, name) for name in results.metrics)
+
+
+def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:
+    """Every metric that a run has, by name, each as in the first run that has it."""
+    found: dict[str, MetricResult] = {}
+    for metric in itertools.chain.from_iterable(runs):
+        found.setdefault(metric.comparison.metric, metric)
+    return found
 
 
 def _metric(results: Results, name: str) -> MetricResult:

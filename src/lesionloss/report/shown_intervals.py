@@ -4,13 +4,13 @@ Only Student's interval, of fewer than six patients, can reach beyond them.
 """
 
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lesionloss.runs.metric_facts import MetricFacts
 from lesionloss.statistics import Comparison, Interval, LossSummary, PairedDifference
 
 Record = TypeVar("Record", LossSummary, PairedDifference)
-CUT_WORDS = "An interval ends at the lowest and highest value that the metric can have."
+CUT_WORDS = "Intervals are cut at the lowest and the highest value that the metric can have."
 
 
 def within(interval: Interval | None, limits: tuple[float, float]) -> Interval | None:
@@ -34,6 +34,6 @@ def within_limits(comparison: Comparison, facts: MetricFacts) -> Comparison:
 
 
 def _cut(record: Record, limits: tuple[float, float]) -> Record:
-    values = {each.name: getattr(record, each.name) for each in fields(record)}
-    intervals = {name: value for name, value in values.items() if isinstance(value, Interval)}
-    return replace(record, **{name: within(value, limits) for name, value in intervals.items()})
+    values: dict[str, Any] = {each.name: getattr(record, each.name) for each in fields(record)}
+    cut: dict[str, Any] = {name: within(x, limits) for name, x in values.items() if isinstance(x, Interval)}
+    return replace(record, **cut)

@@ -67,7 +67,8 @@ def _mean_of_defined(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]
     values = np.stack(rows)
     known = ~np.isnan(values)
     total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    means: NDArray[np.float64] = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return means
 
 
 def _mean_score(values: NDArray[np.float64]) -> MeanScore:

@@ -103,4 +103,5 @@ def _compared(results: Results, metric: str) -> "pd.DataFrame":
     rows = results.metric_scores(metric).rows
     rows = rows[np.isfinite(rows["value"]) & ~rows["loss"].isin(results.untrained)]
     grouped = rows.groupby(["split", "loss", "fold", "seed", "key"])["value"].agg(["mean", "size"])
-    return grouped.reset_index().rename(columns={"size": "cases"})
+    means: pd.DataFrame = grouped.reset_index().rename(columns={"size": "cases"})
+    return means

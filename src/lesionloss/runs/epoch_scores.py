@@ -27,5 +27,6 @@ def epoch_means(scores: "pd.DataFrame", metrics: Sequence[str]) -> "pd.DataFrame
     rows = scores[(scores["epoch"] < LAST_EPOCH) & scores["lesion"].isin(WHOLE_IMAGE) & np.isfinite(scores["value"])]
     need_lesions = [metric for metric in metrics if metric_facts(metric).needs_lesions]
     rows = rows[~(rows["metric"].isin(need_lesions) & rows["status"].isin(REFERENCE_EMPTY))]
-    grouped = rows.groupby(list(COLUMNS))["value"]
-    return grouped.agg(["mean", "size"]).reset_index().rename(columns={"size": "cases"})
+    grouped = rows.groupby(list(COLUMNS))["value"].agg(["mean", "size"])
+    means: pd.DataFrame = grouped.reset_index().rename(columns={"size": "cases"})
+    return means
