@@ -14,7 +14,7 @@ from lesionloss.training.precision import resolve_precision
 from lesionloss.training.pretraining import config_of, with_loss
 from lesionloss.training.samplers import sampler_of
 from lesionloss.training.trial import TrainingRecipe
-from lesionloss.training.validation import number_of_validation_patients
+from lesionloss.training.validation import number_of_validation_patients, unit_of
 
 
 def recipe_of(plan: Plan, device: str, cases: Sequence[PreparedCase] = ()) -> TrainingRecipe:
@@ -57,7 +57,7 @@ def steps_per_epoch(training: TrainingSection, recipe: TrainingRecipe, cases: Se
         cases: All training cases, those for validation included.
     """
     patches = training.epoch_patches or _patches_of_sampler(recipe, cases) or len(cases)
-    patients = len({case.patient for case in cases})
+    patients = len({unit_of(case, recipe.split_by) for case in cases})
     validation = number_of_validation_patients(patients, recipe.validation_share) if recipe.validation_share else 0
     if not training.epoch_patches:
         patches = -(-patches * (patients - validation) // patients)
@@ -83,6 +83,8 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         window=plan.inference.window or training.patch[: network_axes(network.text)],
         overlap=plan.inference.overlap,
         threshold=plan.inference.threshold,
+        merge=plan.inference.merge,
+        merge_of=plan.inference.merge_of,
         optimiser=training.optimiser,
         schedule=training.schedule,
         sampler=training.sampler,
@@ -93,6 +95,10 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         validation_share=training.validation_share,
         check_every=training.check_every,
         patience=training.patience,
+        monitor=training.monitor,
+        keep=training.keep,
+        split_by=plan.split_by,
+        initial=network.initial,
         start_from=network.start_from,
         start_layout=network.start_layout,
         start_sha256=_digest_of_file(network.start_from or config_of(training.pretrain)),

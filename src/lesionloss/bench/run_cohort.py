@@ -31,6 +31,7 @@ class RunCohort:
         loads: Lesion load of each patient in mm³.
         cases: The cases.
         preparation: The preparation steps and their settings, as in the index.
+        case_loads: Lesion load of each case in mm³.
     """
 
     dataset: str
@@ -38,6 +39,7 @@ class RunCohort:
     loads: Mapping[str, float]
     cases: tuple[PreparedCase, ...]
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    case_loads: Mapping[str, float] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         """Return the cases of these names, in this order."""
@@ -55,6 +57,7 @@ class ListedCohort:
     cases: tuple[CaseEntry, ...]
     folder: Path
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    case_loads: Mapping[str, float] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         """Read the cases of these names.
@@ -72,7 +75,7 @@ class ListedCohort:
         """
         wanted = set(names)
         read = self.named([entry.name for entry in self.cases if entry.name in wanted])
-        return RunCohort(self.dataset, self.target, self.loads, tuple(read), self.preparation)
+        return RunCohort(self.dataset, self.target, self.loads, tuple(read), self.preparation, self.case_loads)
 
 
 def load_run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
@@ -110,8 +113,9 @@ def _listed(place: Path, index: CohortIndex) -> ListedCohort:
     """The cohort of an index, its name of the data set with a digest of all content."""
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    loads = index.patient_loads()
-    return ListedCohort(f"{index.layout}-{digest}", index.target, loads, index.cases, place, index.preparation)
+    dataset, loads = f"{index.layout}-{digest}", index.patient_loads()
+    case_loads = {entry.name: entry.reference_mm3 for entry in index.cases}
+    return ListedCohort(dataset, index.target, loads, index.cases, place, index.preparation, case_loads)
 
 
 def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> CohortIndex:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 # The digests know some fields by the names they had first: a new name of a field must not change any random draw.
 DIGEST_NAMES = {
@@ -33,6 +33,8 @@ class TrainingRecipe:
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
         threshold: A voxel is lesion where its probability is at least this.
+        merge: Weights of overlapping windows: gaussian (the middle counts most) or mean (all voxels alike).
+        merge_of: What is averaged where windows overlap: logits or probabilities.
         optimiser: Text, see `training.optimisers`.
         schedule: Text, see `training.schedules`.
         sampler: Text, see `training.samplers`.
@@ -43,6 +45,10 @@ class TrainingRecipe:
         validation_share: Share of the training patients set aside to choose the best weights.
         check_every: Steps between two validations (without validation patients, of the mean loss).
         patience: Validations without a better score before training stops early; 0: never.
+        monitor: What a validation measures: dice (the mean Dice) or loss (the mean loss).
+        keep: Which weights are tested where there is validation: best or last.
+        split_by: Who is set aside for validation, and was for the test: a whole patient, or a case.
+        initial: Random weights, see `networks.initial_weights`.
         start_from: A file of weights to start from.
         start_layout: How its names are mapped.
         start_sha256: Digest of that file, or of the settings file of pretraining.
@@ -62,6 +68,8 @@ class TrainingRecipe:
     window: tuple[int, ...]
     overlap: float
     threshold: float
+    merge: Literal["gaussian", "mean"] = "gaussian"
+    merge_of: Literal["logits", "probabilities"] = "logits"
     optimiser: str = "adam"
     schedule: str = "polynomial"
     sampler: str = "weighted"
@@ -72,6 +80,10 @@ class TrainingRecipe:
     validation_share: float = 0.0
     check_every: int = 50
     patience: int = 0
+    monitor: Literal["dice", "loss"] = "dice"
+    keep: Literal["best", "last"] = "best"
+    split_by: Literal["patient", "case"] = "patient"
+    initial: str = "lesion_prior"
     start_from: str = ""
     start_layout: str = ""
     start_sha256: str = ""

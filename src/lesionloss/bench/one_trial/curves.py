@@ -27,7 +27,7 @@ def curves_observer(plan: Plan, trial: Trial, cohort: RunCohort, device: str) ->
     if not curves.every_epochs:
         return None
     cases = cohort.named(trial.train)
-    training, _ = validation_split(cases, trial.recipe.validation_share, (trial.pair,))
+    training, _ = validation_split(cases, trial.recipe.validation_share, (trial.pair,), trial.recipe.split_by)
     epoch_steps = steps_per_epoch(plan.training, trial.recipe, cases)
     metrics = curves.metrics or (plan.primary_metric,)
     images = {TRAIN_IMAGES: training if curves.training_images else []}

@@ -97,6 +97,8 @@ def write_model(
         preparation=dict(preparation),
         window=recipe.window,
         overlap=recipe.overlap,
+        merge=recipe.merge,
+        merge_of=recipe.merge_of,
         threshold=recipe.threshold,
         training=training,
         licence="not stated; see lesionloss train --licence",

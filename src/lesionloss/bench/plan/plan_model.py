@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -31,6 +31,8 @@ class Plan(PlanSection):
 
     Attributes:
         losses_files: Python files with losses of the user's own, relative to the plan.
+        split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
+            one patient are trained on and tested.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
@@ -47,6 +49,7 @@ class Plan(PlanSection):
     test: TestName = "sign_flip"
     folds: Positive
     fold_seed: int = 0
+    split_by: Literal["patient", "case"] = "patient"
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     data: DataSection = DataSection()
