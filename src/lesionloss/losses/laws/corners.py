@@ -15,8 +15,8 @@ from lesionloss.losses.laws.law_batches import (
     perfect_logits,
 )
 
-# In an empty image the smoothing of 1e-5 competes with false positives alone, and some losses take roots of p: p must be
-# far below its square.
+# In an empty image the smoothing of 1e-5 competes with false positives alone, and some losses take roots of p: p must
+# be far below its square.
 CERTAIN = 100.0
 GRADIENT_SCALE = 65536.0  # where gradient scalers start: 1 / n alone underflows in float16
 
