@@ -1,4 +1,4 @@
-"""The sections of a plan: loss options, data, network, training, inference, curves. docs/plans.md explains every key."""
+"""The sections of a plan: loss options, data, network, training, inference, curves. docs/plans.md has every key."""
 
 from typing import Annotated, Any, Literal
 
