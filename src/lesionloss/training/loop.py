@@ -21,12 +21,11 @@ from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.checkpoint_names import same_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.forward import forward, loss_of, outputs_of, split_batch
+from lesionloss.training.forward import criterion_of, forward, loss_of, outputs_of, split_batch
 from lesionloss.training.gradient_health import gradient_health
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.optimisers import read_optimiser
@@ -113,7 +112,7 @@ def train(
     training_cases, validation_cases = validation_split(cases, recipe.validation_share, stream, recipe.split_by)
     if recipe.patience and not validation_cases:
         raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
-    criterion = build(trial.loss)
+    criterion = criterion_of(trial.loss, recipe)
     score = validation_score(validation_cases, recipe, criterion, device) if validation_cases else None
 
     # network and optimiser; initial weights from the pair's own generator or a file

@@ -54,6 +54,7 @@ class TrainingRecipe:
         start_sha256: Digest of that file, or of the settings file of pretraining.
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
+        empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
     """
 
     steps: int
@@ -89,6 +90,9 @@ class TrainingRecipe:
     start_sha256: str = ""
     freeze: tuple[str, ...] = ()
     pretrain: str = ""
+    empty: Literal["count", "skip"] = "count"
+    average_background: bool = False
+    pooled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
