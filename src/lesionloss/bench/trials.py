@@ -59,7 +59,9 @@ def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
     """
     folds = folds_of(plan, cohort)
     training = [[case.name for case in cohort.cases if case.patient in fold.train] for fold in folds]
-    recipes = [recipe_of(plan, device, cohort.named(names) if counts_epochs(plan) else ()) for names in training]
+    training = [[*names, *cohort.mixed_names] for names in training]
+    read = [cohort.named(names) if counts_epochs(plan) else () for names in training]
+    recipes = [recipe_of(plan, device, cases, cohort.mixtures) for cases in read]
     code = {loss: code_digest(loss) for loss in plan.losses}
     return tuple(
         Trial(

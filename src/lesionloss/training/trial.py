@@ -48,6 +48,7 @@ class TrainingRecipe:
         start_sha256: Digest of that file, or of the settings file of pretraining.
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
+        mix: Cases of other cohorts among the training cases, see `training.mixture`.
     """
 
     steps: int
@@ -77,6 +78,7 @@ class TrainingRecipe:
     start_sha256: str = ""
     freeze: tuple[str, ...] = ()
     pretrain: str = ""
+    mix: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ class Trial:
     """One loss, one network, training and test cases, and a seed.
 
     Attributes:
-        train: Names of the training cases.
+        train: Names of the training cases, those of mixtures at the end.
         test: Names of the test cases.
         method: `network`, or `difference_threshold`.
         loss_sha256: Digest of the user's files that define the loss; empty for losses of the package. The key depends

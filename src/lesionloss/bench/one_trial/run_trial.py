@@ -119,7 +119,7 @@ def _write_and_score(
     trial: Trial, case: PreparedCase, prediction: Prediction, folder: Path, plan: Plan
 ) -> list[dict[str, object]]:
     write_prediction(folder, case, prediction)
-    return score_rows(ScoreContext(trial), case, prediction, plan.metrics)
+    return score_rows(ScoreContext(trial, plan.data.shown_dataset(trial.dataset)), case, prediction, plan.metrics)
 
 
 def pairing_hashes(result: TrainingResult) -> dict[str, object]:

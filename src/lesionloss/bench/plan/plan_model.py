@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
-from lesionloss.bench.plan.folder_names import dataset_folder, folder_name, number_repeated
+from lesionloss.bench.plan.folder_names import folder_name, number_repeated, source_folder
 from lesionloss.bench.plan.sections import (
     CurvesSection,
     DataSection,
@@ -182,7 +182,7 @@ class Plan(PlanSection):
         datasets, networks = self.datasets or (self.data,), self.networks or (self.network,)
         if not self.datasets and not self.networks:
             return {"": self}
-        dataset_names = number_repeated([dataset_folder(dataset) for dataset in datasets])
+        dataset_names = number_repeated([source_folder(data.name, data.layout, data.source) for data in datasets])
         network_names = number_repeated([folder_name(network.text) for network in networks])
         single = {"datasets": (), "networks": ()}
         return {
