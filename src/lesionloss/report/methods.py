@@ -6,6 +6,7 @@ from lesionloss.report.facts_of_run import distinct
 from lesionloss.report.loss_cards import LossCard
 from lesionloss.report.run_settings import (
     data_words,
+    mixed_words,
     plan_section,
     preparation_sentence,
     section_sentence,
@@ -69,7 +70,10 @@ def _data(results: Results) -> str:
     )
     left_out = f" {plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
     unseen = " Each patient was predicted only by networks that were not trained on it." if _held_out(results) else ""
-    return f"{text}.{grid}{unseen}{left_out} {section_sentence(results, 'data')}{preparation_sentence(results)}".strip()
+    mixed = mixed_words(results)
+    added = f" Mixed into the training folds only, never into validation or test: {'; '.join(mixed)}." if mixed else ""
+    settings = f"{section_sentence(results, 'data')}{preparation_sentence(results)}"
+    return f"{text}.{grid}{unseen}{left_out}{added} {settings}".strip()
 
 
 def _held_out(results: Results) -> bool:

@@ -42,11 +42,10 @@ def curves_observer(plan: Plan, trial: Trial, cohort: RunCohort, device: str) ->
         epoch = str(step // epoch_steps)
         if curves.training_patches:
             steps = range(step - epoch_steps + 1, step + 1)
+            context = ScoreContext(trial, dataset, epoch, TRAIN_PATCHES)
             patches = predict_patches(network, trial, drawn_from, steps, device)
             for patch, prediction in islice(patches, curves.patches or None):
-                rows += score_rows(
-                    ScoreContext(trial, dataset, epoch, TRAIN_PATCHES), patch, prediction, metrics, classes=False
-                )
+                rows += score_rows(context, patch, prediction, metrics, classes=False)
         for split, split_cases in images.items():
             for case in split_cases:
                 prediction = predict_test_case(network, trial, case, device)

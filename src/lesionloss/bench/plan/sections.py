@@ -108,7 +108,7 @@ class MixSection(SourceSection):
         }
         words = built_in.get(self.source)
         what = f"{words}, seed {self.synth_seed})" if words else f"the cases of {self.source}"
-        how = f"{self.share:.0%} of the training patches" if self.share else "each as one more training case"
+        how = f"{100 * self.share:.3g} % of the training patches" if self.share else "each as one more training case"
         return f"{self.name}: {what}, {how}"
 
 
