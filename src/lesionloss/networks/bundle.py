@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -66,6 +66,7 @@ class BundleRecord(BaseModel):
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
         threshold: A voxel is lesion where its probability is at least this.
+        decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
         training: Where the network comes from.
         not_a_medical_device: A warning for whoever finds the file.
@@ -81,6 +82,7 @@ class BundleRecord(BaseModel):
     window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     overlap: Share = 0.5
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     training: dict[str, Any] = {}
     licence: Words = ""

@@ -98,6 +98,7 @@ def write_model(
         window=recipe.window,
         overlap=recipe.overlap,
         threshold=recipe.threshold,
+        decision=recipe.decision,
         training=training,
         licence="not stated; see lesionloss train --licence",
         data_note=f"{len(trial.train)} cases of {trial.dataset}, {trial.target}; their terms of use cover the weights",
