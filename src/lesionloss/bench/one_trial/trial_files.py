@@ -100,6 +100,7 @@ def write_model(
         merge=recipe.merge,
         merge_of=recipe.merge_of,
         threshold=recipe.threshold,
+        decision=recipe.decision,
         training=training,
         licence="not stated; see lesionloss train --licence",
         data_note=f"{len(trial.train)} cases of {trial.dataset}, {trial.target}; their terms of use cover the weights",

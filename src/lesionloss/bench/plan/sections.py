@@ -122,6 +122,7 @@ class TrainingSection(PlanSection):
         patch: Sides of a patch in voxels.
         jitter: Largest random shift of a patch's centre in voxels.
         foreground_share: Share of patches centred on a lesion voxel.
+        deep_upsampling: Up-sample deep outputs to full resolution and add the losses up, instead of coarser labels.
         poly_power: The learning rate falls as (1 - done/steps)^poly_power; 0: constant.
         precision: `auto` uses bf16 where the hardware is fast at it.
         check_every: Steps between two validations; 0: once an epoch.
@@ -146,6 +147,7 @@ class TrainingSection(PlanSection):
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     accumulate: Positive = 1
     deep_weights: Weights = ()
+    deep_upsampling: bool = False
     consistency_from: Natural = 0
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     check_every: Natural = 50
@@ -174,6 +176,7 @@ class InferenceSection(PlanSection):
         merge: Weights of overlapping windows: most in the middle of a window, or all voxels alike.
         merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
+        decision: `threshold`, or `argmax`: the most probable of all classes, background included.
     """
 
     window: Sides | tuple[()] = ()
@@ -181,6 +184,7 @@ class InferenceSection(PlanSection):
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5
+    decision: Literal["threshold", "argmax"] = "threshold"
 
 
 class CurvesSection(PlanSection):
