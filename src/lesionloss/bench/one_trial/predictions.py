@@ -47,7 +47,6 @@ def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, devi
     recipe = trial.recipe
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
     probabilities = predict_probabilities(network, case, window_of(recipe), arithmetic=arithmetic, device=device)
-    labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0)
     labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
     return Prediction(probabilities, labels)
 

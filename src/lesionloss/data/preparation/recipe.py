@@ -75,8 +75,8 @@ class ResampleSettings(StepSettings):
     """The edge lengths of the voxels in mm; empty keeps them. [0.5, 0.75, 0.75] are those of the HyTver paper.
 
     `size` replaces them: the number of voxels along each axis, whatever the edge lengths become (pictures of many
-    sizes). Two numbers for a volume are those of its slices: the last axis stays as it is. `interpolation` of the images:
-    cubic B-splines, or linear between neighbours, without smoothing before.
+    sizes). Two numbers for a volume are those of its slices: the last axis stays as it is. `interpolation` of the
+    images: cubic B-splines, or linear between neighbours, without smoothing before.
     """
 
     spacing_mm: tuple[Edge, Edge, Edge] | tuple[Edge, Edge] | tuple[()] = ()
