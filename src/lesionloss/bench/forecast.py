@@ -20,14 +20,14 @@ from lesionloss.core.number_text import plural
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
-from lesionloss.inference import Arithmetic, SlidingWindow, predict_probabilities
-from lesionloss.losses.criterion import build
+from lesionloss.inference import Arithmetic, predict_probabilities
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, network_axes, network_channels, seed_dropout
 from lesionloss.networks.cost import network_cost
 from lesionloss.training.execution import GROWTH, step_bytes
-from lesionloss.training.forward import outputs_of
+from lesionloss.training.forward import criterion_of, outputs_of
 from lesionloss.training.trial import TrainingRecipe
+from lesionloss.training.validation import window_of
 
 TIMED_STEPS = 3  # after one that is not timed
 CHANNELS = 3  # of two visits with one contrast: assumed where nothing is prepared yet
@@ -182,7 +182,7 @@ def _seconds_of_step(recipe: TrainingRecipe, plan: Plan, channels: int, device: 
     if device == "cpu" and GROWTH * step_bytes(recipe, plan.network.text, channels) <= free_memory():
         keep_freed_memory()
     network = channels_last(build_network(plan.network.text, torch_generator("forecast"))).to(device).train()
-    criterion, optimiser = build(plan.losses[0]), torch.optim.Adam(network.parameters())
+    criterion, optimiser = criterion_of(plan.losses[0], recipe), torch.optim.Adam(network.parameters())
     shape = _input_shape(plan, recipe, recipe.batch, channels)
     images = torch.randn(shape, generator=torch_generator("forecast images")).to(device)
     drawn = torch.rand((recipe.batch, *shape[2:]), generator=torch_generator("forecast labels"))
@@ -207,9 +207,7 @@ def _seconds_of_scoring(plan: Plan, recipe: TrainingRecipe, cohort: ListedCohort
     network = channels_last(build_network(plan.network.text, torch_generator("forecast"))).to(device).eval()
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
     start_time = time.perf_counter()
-    predict_probabilities(
-        network, case, SlidingWindow(recipe.window, overlap=recipe.overlap), arithmetic=arithmetic, device=device
-    )
+    predict_probabilities(network, case, window_of(recipe), arithmetic=arithmetic, device=device)
     score(Case(case.lesion, case.lesion, spacing_mm=case.spacing_mm), plan.metrics)
     seconds = time.perf_counter() - start_time
     return seconds * sum(map(_voxels, cohort.cases)) / _voxels(entry) / plan.folds

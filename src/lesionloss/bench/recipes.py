@@ -17,7 +17,7 @@ from lesionloss.training.precision import resolve_precision
 from lesionloss.training.pretraining import config_of, with_loss
 from lesionloss.training.samplers import sampler_of
 from lesionloss.training.trial import TrainingRecipe
-from lesionloss.training.validation import number_of_validation_patients
+from lesionloss.training.validation import number_of_validation_patients, unit_of
 
 
 def recipe_of(
@@ -64,7 +64,7 @@ def steps_per_epoch(training: TrainingSection, recipe: TrainingRecipe, cases: Se
         cases: All training cases, those for validation and those of mixtures included.
     """
     own, joined, _ = split_mixed(cases, recipe.mix)
-    patients = len({case.patient for case in own})
+    patients = len({unit_of(case, recipe.split_by) for case in own})
     validation = number_of_validation_patients(patients, recipe.validation_share) if recipe.validation_share else 0
     patches = training.epoch_patches
     if not patches:
@@ -81,7 +81,7 @@ def _patches(recipe: TrainingRecipe, cases: Sequence[PreparedCase]) -> int:
 
 
 def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
-    training, network = plan.training, plan.network
+    training, network, options = plan.training, plan.network, plan.loss_options
     return TrainingRecipe(
         steps=training.steps,
         batch=training.batch,
@@ -95,21 +95,32 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         window=plan.inference.window or training.patch[: network_axes(network.text)],
         overlap=plan.inference.overlap,
         threshold=plan.inference.threshold,
+        merge=plan.inference.merge,
+        merge_of=plan.inference.merge_of,
+        decision=plan.inference.decision,
         optimiser=training.optimiser,
         schedule=training.schedule,
         sampler=training.sampler,
         clip_norm=training.clip_norm,
         accumulate=training.accumulate,
         deep_weights=training.deep_weights,
+        deep_upsampling=training.deep_upsampling,
         consistency_from=training.consistency_from,
         validation_share=training.validation_share,
         check_every=training.check_every,
         patience=training.patience,
+        monitor=training.monitor,
+        keep=training.keep,
+        split_by=plan.split_by,
+        initial=network.initial,
         start_from=network.start_from,
         start_layout=network.start_layout,
         start_sha256=_digest_of_file(network.start_from or config_of(training.pretrain)),
         freeze=network.freeze,
         pretrain=with_loss(training.pretrain, plan.baseline_loss),
+        empty=options.empty,
+        average_background=options.average_background,
+        pooled=options.pooled,
     )
 
 

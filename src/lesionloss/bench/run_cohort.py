@@ -25,6 +25,7 @@ class RunCohort:
         loads: Lesion load of each patient in mm³.
         cases: The cases.
         preparation: The preparation steps and their settings, as in the index.
+        case_loads: Lesion load of each case in mm³.
         mixtures: Texts of what is mixed into the training cases.
         mixed: The cases of the mixtures; never tested or validated on.
     """
@@ -34,6 +35,7 @@ class RunCohort:
     loads: Mapping[str, float]
     cases: tuple[PreparedCase, ...]
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    case_loads: Mapping[str, float] = field(default_factory=dict)
     mixtures: tuple[str, ...] = ()
     mixed: tuple[PreparedCase, ...] = ()
 
@@ -58,6 +60,7 @@ class ListedCohort:
     cases: tuple[CaseEntry, ...]
     folder: Path
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    case_loads: Mapping[str, float] = field(default_factory=dict)
     mixed: "tuple[MixedCohort, ...]" = ()
 
     @property
@@ -108,7 +111,8 @@ class ListedCohort:
             tuple((load or self.load)(name) for name in there if name in wanted)
             for there in ([entry.name for entry in self.cases], self.mixed_names)
         )
-        return RunCohort(self.dataset, self.target, self.loads, own, self.preparation, self.mixtures, mixed)
+        about = (self.dataset, self.target, self.loads, own, self.preparation, self.case_loads)
+        return RunCohort(*about, self.mixtures, mixed)
 
 
 @dataclass(frozen=True)
@@ -154,5 +158,6 @@ def list_cohort(place: Path) -> ListedCohort:
     index = load_index(place)
     content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    loads = index.patient_loads()
-    return ListedCohort(f"{index.layout}-{digest}", index.target, loads, index.cases, place, index.preparation)
+    dataset, loads = f"{index.layout}-{digest}", index.patient_loads()
+    case_loads = {entry.name: entry.reference_mm3 for entry in index.cases}
+    return ListedCohort(dataset, index.target, loads, index.cases, place, index.preparation, case_loads)

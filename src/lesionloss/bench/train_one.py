@@ -15,7 +15,7 @@ from lesionloss.bench.plan.run_folders import LOSSES, store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run_cohort import RunCohort
-from lesionloss.bench.trials import code_digest, fit_network, trials_of
+from lesionloss.bench.trials import code_digest, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import annotate
@@ -165,7 +165,7 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     case = cohort.cases[0]
     plan = fit_network(request.plan, case.channels, case.classes, len(case.shape))
     request = replace(request, plan=plan)
-    trial = _trial_of(request, cohort)
+    trial = _trial_of(request, cohort, watcher)
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())
     pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
@@ -180,7 +180,7 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     return trial
 
 
-def _trial_of(request: TrainRequest, cohort: RunCohort) -> Trial:
+def _trial_of(request: TrainRequest, cohort: RunCohort, watcher: Watcher) -> Trial:
     plan = request.plan
     if request.fold == ALL:
         return Trial(
@@ -197,5 +197,7 @@ def _trial_of(request: TrainRequest, cohort: RunCohort) -> Trial:
         )
     if request.fold >= plan.folds:
         raise UsageError(f"--fold must be all or a number from 0 to {plan.folds - 1}, got {request.fold}")
+    for warning in fold_warnings(plan, cohort):
+        watcher.note(warning)
     trials = trials_of(plan, cohort, request.device)
     return next(trial for trial in trials if trial.fold == request.fold)

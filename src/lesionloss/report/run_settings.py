@@ -28,7 +28,7 @@ def data_words(results: Results) -> str:
 
 
 def mixed_words(results: Results) -> list[str]:
-    """What was mixed into the training cases: `synth: 20 cases (...), 50 % of the training patches` for each mixture."""
+    """What was mixed into the training cases: `synth: 20 cases (...), 50 % of the training patches` and so on."""
     found = []
     for section in plan_section(results, "data").get("mix", []):
         cases = read_json(results.folder / MIXED / str(section.get("name")) / COHORT_INDEX).get("cases", [])

@@ -29,7 +29,7 @@ def curves_observer(plan: Plan, trial: Trial, cohort: RunCohort, device: str) ->
         return None
     cases = cohort.named(trial.train)
     own, *mixed = split_mixed(cases, trial.recipe.mix)
-    training, _ = validation_split(own, trial.recipe.validation_share, (trial.pair,))
+    training, _ = validation_split(own, trial.recipe.validation_share, (trial.pair,), trial.recipe.split_by)
     drawn_from = {case.name: case for group in (training, *mixed) for case in group}
     epoch_steps = steps_per_epoch(plan.training, trial.recipe, cases)
     dataset = plan.data.shown_dataset(trial.dataset)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -15,6 +15,7 @@ from lesionloss.bench.plan.sections import (
     CurvesSection,
     DataSection,
     InferenceSection,
+    LossOptionsSection,
     NetworkSection,
     PlanSection,
     TrainingSection,
@@ -31,6 +32,8 @@ class Plan(PlanSection):
 
     Attributes:
         losses_files: Python files with losses of the user's own, relative to the plan.
+        split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
+            one patient are trained on and tested.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
@@ -42,11 +45,13 @@ class Plan(PlanSection):
     losses: Annotated[tuple[LossText, ...], Field(min_length=1)]
     losses_files: tuple[str, ...] = ()
     baseline_loss: LossText
+    loss_options: LossOptionsSection = LossOptionsSection()
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
     folds: Positive
     fold_seed: int = 0
+    split_by: Literal["patient", "case"] = "patient"
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     data: DataSection = DataSection()

@@ -1,4 +1,4 @@
-"""The sections of a plan: data, network, training, inference, curves. docs/plans.md explains every key."""
+"""The sections of a plan: loss options, data, network, training, inference, curves. docs/plans.md has every key."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lesionloss.bench.plan.field_types import (
     Augmentation,
+    InitialName,
     MetricName,
     NetworkText,
     OptimiserText,
@@ -32,6 +33,21 @@ class PlanSection(BaseModel):
     """A table of a plan; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossOptionsSection(PlanSection):
+    """The options of `lesionloss.build` for all losses of the plan.
+
+    Attributes:
+        empty: `count` penalises false positives of classes that an image does not hold; `skip` averages over those that
+            it holds.
+        average_background: Overlap losses average over class 0 too.
+        pooled: The batch counts as one image.
+    """
+
+    empty: Literal["count", "skip"] = "count"
+    average_background: bool = False
+    pooled: bool = False
 
 
 class SourceSection(PlanSection):
@@ -148,12 +164,14 @@ class NetworkSection(PlanSection):
     """The network and its initial weights.
 
     Attributes:
+        initial: Random weights, see `networks.initial_weights`.
         start_from: A file of weights to start from; empty: random weights.
         start_layout: How the names in that file are mapped.
         freeze: Glob patterns of parameters that are not trained.
     """
 
     text: NetworkText = "unet3d"
+    initial: InitialName = "lesion_prior"
     start_from: str = ""
     start_layout: str = ""
     freeze: tuple[str, ...] = ()
@@ -162,6 +180,12 @@ class NetworkSection(PlanSection):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"text": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_initial(self) -> "NetworkSection":
+        if self.initial == "xavier" and self.text.startswith("monai:"):
+            raise ValueError('initial: a network of MONAI starts as its class does; write "torch" or "lesion_prior"')
+        return self
 
 
 class TrainingSection(PlanSection):
@@ -173,9 +197,12 @@ class TrainingSection(PlanSection):
         patch: Sides of a patch in voxels.
         jitter: Largest random shift of a patch's centre in voxels.
         foreground_share: Share of patches centred on a lesion voxel.
+        deep_upsampling: Up-sample deep outputs to full resolution and add the losses up, instead of coarser labels.
         poly_power: The learning rate falls as (1 - done/steps)^poly_power; 0: constant.
         precision: `auto` uses bf16 where the hardware is fast at it.
         check_every: Steps between two validations; 0: once an epoch.
+        monitor: What a validation measures: the mean Dice or the mean loss of the validation cases.
+        keep: Which weights are tested where there is validation.
     """
 
     steps: Positive = DEFAULT_STEPS
@@ -195,10 +222,13 @@ class TrainingSection(PlanSection):
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     accumulate: Positive = 1
     deep_weights: Weights = ()
+    deep_upsampling: bool = False
     consistency_from: Natural = 0
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     check_every: Natural = 50
     patience: Natural = 0
+    monitor: Literal["dice", "loss"] = "dice"
+    keep: Literal["best", "last"] = "best"
     pretrain: PretrainingText = ""
 
     @model_validator(mode="after")
@@ -207,6 +237,8 @@ class TrainingSection(PlanSection):
             raise ValueError(f"give steps or epochs, not both; got steps {self.steps} and epochs {self.epochs}")
         if self.patience and not self.validation_share:
             raise ValueError("patience needs validation patients: give validation_share too, such as 0.2")
+        if self.monitor == "loss" and not self.validation_share:
+            raise ValueError('monitor = "loss" needs validation patients: give validation_share too, such as 0.2')
         return self
 
 
@@ -216,12 +248,18 @@ class InferenceSection(PlanSection):
     Attributes:
         window: Sides of the window in voxels; empty: those of a training patch.
         overlap: Overlap of neighbouring windows as a share of their side.
+        merge: Weights of overlapping windows: most in the middle of a window, or all voxels alike.
+        merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
+        decision: `threshold`, or `argmax`: the most probable of all classes, background included.
     """
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    merge: Literal["gaussian", "mean"] = "gaussian"
+    merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5
+    decision: Literal["threshold", "argmax"] = "threshold"
 
 
 class CurvesSection(PlanSection):
