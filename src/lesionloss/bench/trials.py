@@ -13,8 +13,9 @@ from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.errors import UsageError
+from lesionloss.core.number_text import plural
 from lesionloss.data.fold_files import LoadedFolds, load_folds
-from lesionloss.data.folds import Fold, make_folds
+from lesionloss.data.folds import Fold, make_folds, make_split
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import check_network, network_axes, network_channels
 from lesionloss.networks.monai_networks import PREFIX
@@ -25,12 +26,15 @@ Cohort = RunCohort | ListedCohort
 
 
 def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
-    """Return the folds by patient: those of the plan's file, or made here, stratified by lesion load.
+    """Return the folds by patient: those of the plan's file, or made here, stratified by lesion load; or one split.
 
     Raises:
-        UsageError: There are fewer patients than folds, or the file holds another number of folds.
+        UsageError: There are fewer patients than folds or than the split needs, or the file holds another number of
+            folds.
         DataError: As `load_folds`.
     """
+    if plan.split:
+        return (make_split(cohort.loads, *plan.split, plan.fold_seed),)
     if not plan.folds_file:
         return make_folds(cohort.loads, plan.folds, plan.fold_seed)
     folds = _folds_in_file(plan, cohort).folds
@@ -42,7 +46,10 @@ def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
 
 
 def fold_warnings(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
-    """Return warnings about the plan's file of folds, such as patients in no fold."""
+    """Return warnings about the plan's file of folds or its split, such as patients in no fold."""
+    if plan.split:
+        left = len(cohort.loads) - sum(plan.split)
+        return (f"split = {list(plan.split)}: {plural(left, 'patient')} in neither part",) if left else ()
     return _folds_in_file(plan, cohort).warnings if plan.folds_file else ()
 
 
