@@ -34,7 +34,8 @@ class Plan(PlanSection):
         losses_files: Python files with losses of the user's own, relative to the plan.
         split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
             one patient are trained on and tested.
-        split: Patients (or cases) to train on and to test, drawn by `fold_seed`: one fold of these sizes instead of `folds`.
+        split: Patients (or cases) to train on and to test, drawn by `fold_seed`: one fold of these sizes instead of
+            `folds`.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
