@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 UNFINISHED = ".writing-"  # prefix of temporary names, which a killed process leaves behind
+LONGEST_NAME_BYTES = 230  # file systems take 255; an ending is still to come
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -134,6 +135,13 @@ def _opened_first(path: Path, text: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def is_file_name(name: object) -> bool:
+    """Whether a value from outside is the name of a file inside a folder: a short text without slash and NUL."""
+    if not isinstance(name, str) or Path(name).name != name or "\0" in name:
+        return False
+    return len(os.fsencode(name)) <= LONGEST_NAME_BYTES
 
 
 def sha256_of(path: Path) -> str:

@@ -138,7 +138,8 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
         )
     if is_mask:
         array = np.asarray(image.dataobj, dtype=np.float64)
-        off = float(np.abs(array - np.rint(array)).max())
+        with np.errstate(invalid="ignore"):  # of infinite values
+            off = float(np.abs(array - np.rint(array)).max())
         if off > 0:
             lines.append(
                 f"{path}: values up to {off:.2g} from a whole number (integers saved with a scale?) are rounded; "
