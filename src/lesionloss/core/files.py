@@ -84,11 +84,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_files(folder: Path, last: str) -> Iterator[Path]:
+def atomic_files(folder: Path, last: str, meanwhile: str = "") -> Iterator[Path]:
     """Write files that belong together: all of them or, on an error, none.
 
     Yields a temporary folder in `folder`. At the end its files move to the same places under `folder`, the one named
-    `last` behind the others, so that where it is new, they are complete.
+    `last` behind the others, so that where it is new, they are complete. `meanwhile` is the text of `last` while the
+    others move, for those who read it after a kill.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_unfinished(folder)
@@ -97,10 +98,41 @@ def atomic_files(folder: Path, last: str) -> Iterator[Path]:
         with _errors_name(folder, temporary):
             yield temporary
             places = [file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()]
-            for place in sorted(places, key=lambda place: (place.as_posix() == last, place)):
-                (folder / place).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary / place, folder / place)
-                _sync((folder / place).parent)
+            places.sort(key=lambda place: (place.as_posix() == last, place))
+            moves = [(temporary / place, folder / place) for place in places]
+            if meanwhile:
+                note = temporary / "meanwhile"
+                write_text(note, meanwhile)
+                moves.insert(0, (note, folder / last))
+            _move(moves, temporary / "before")
+
+
+def _move(moves: list[tuple[Path, Path]], before: Path) -> None:
+    """Move files to their places; on an error, all that was there is put back."""
+    before.mkdir()
+    earlier: dict[Path, Path] = {}
+    try:
+        for number, (file, place) in enumerate(moves):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place not in earlier:
+                _keep(place, before / str(number))
+                earlier[place] = before / str(number)
+            os.replace(file, place)
+            _sync(place.parent)
+    except BaseException:
+        for place, kept in earlier.items():
+            os.replace(kept, place) if kept.exists() else place.unlink(missing_ok=True)
+        raise
+
+
+def _keep(file: Path, name: Path) -> None:
+    """Give a file, if there is one, a second name; copy it where there are no links."""
+    if not file.exists():
+        return
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copy2(file, name)
 
 
 @contextlib.contextmanager
