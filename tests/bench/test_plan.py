@@ -148,6 +148,22 @@ def test_a_list_of_validation_cases_is_one_fold(tmp_path: Path) -> None:
     assert fold_warnings(plan, patients("abcd")) == ()
 
 
+def test_a_split_is_one_fold_of_its_sizes(tmp_path: Path) -> None:
+    plan = load(tmp_path, f"split = [4, 2]\n{GOOD}")
+    assert (plan.folds, plan.split) == (1, (4, 2))
+    assert load(tmp_path, plan.to_toml()) == plan
+    (fold,) = folds_of(plan, patients("abcdefgh"))
+    assert (len(fold.train), len(fold.test)) == (4, 2)
+    assert fold_warnings(plan, patients("abcdefgh")) == ("split = [4, 2]: 2 patients in neither part",)
+    assert fold_warnings(plan, patients("abcdef")) == ()
+    assert len(trials_of(plan, patients("abcdefgh"), "cpu")) == 4  # two losses, two seeds
+    with pytest.raises(UsageError, match=r"split = \[4, 2\] needs 6 patients, there are 5"):
+        folds_of(plan, patients("abcde"))
+    with pytest.raises(UsageError, match="split and folds_file both say who is tested"):
+        load(tmp_path, f'split = [4, 2]\nfolds_file = "f.json"\n{GOOD}')
+    assert Plan.preset("topk-synapse").changed({"split": (18, 12)}).folds == 1
+
+
 def test_patients_in_no_fold_of_a_file_are_named(tmp_path: Path) -> None:
     save_folds(folds_of(load(tmp_path, GOOD), patients("abcd")), tmp_path / "folds.json")
     plan = load(tmp_path, f'folds_file = "{tmp_path}/folds.json"\n{GOOD}')

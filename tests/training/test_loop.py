@@ -214,14 +214,19 @@ def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedC
     coarse = [labels, labels[:, ::2, ::2, ::2], labels[:, ::4, ::4, ::4].clone()]
     coarse[2][0, 0, 0, 0] = 1  # the lesion lies under this coarse voxel, but not at its corner
     values = [float(criterion(level, label)) for level, label in zip(levels, coarse, strict=True)]
-    found = [float(loss_of(criterion, outputs, labels, None, recipe, 1)) for recipe in (RECIPE, ONLY_FINE)]
+    recipes = (RECIPE, ONLY_FINE, UPSAMPLED)
+    found = [float(loss_of(criterion, outputs, labels, None, recipe, 1)) for recipe in recipes]
     assert found[0] == pytest.approx((4 * values[0] + 2 * values[1] + values[2]) / 7)
     assert found[1] == pytest.approx(values[0])
+    fine = [torch.nn.functional.interpolate(level, size=(8, 8, 8), mode="trilinear") for level in levels]
+    assert found[2] == pytest.approx(sum(float(criterion(level, labels)) for level in fine))
     with pytest.raises(UsageError, match="deep_weights are given, but the network has one output only"):
         train(with_recipe(deep_weights=(1.0, 0.5)), cases)
+    with pytest.raises(UsageError, match="deep_upsampling is given, but the network has one output only"):
+        train(with_recipe(deep_upsampling=True), cases)
 
 
-ONLY_FINE = replace(RECIPE, deep_weights=(1.0, 0.0, 0.0))
+ONLY_FINE, UPSAMPLED = replace(RECIPE, deep_weights=(1.0, 0.0, 0.0)), replace(RECIPE, deep_upsampling=True)
 
 
 def test_the_consistency_of_the_visits_is_added_from_its_step_on(cases: list[PreparedCase]) -> None:

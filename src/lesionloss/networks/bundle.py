@@ -68,6 +68,7 @@ class BundleRecord(BaseModel):
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
+        decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
         training: Where the network comes from.
         not_a_medical_device: A warning for whoever finds the file.
@@ -85,6 +86,7 @@ class BundleRecord(BaseModel):
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     training: dict[str, Any] = {}
     licence: Words = ""

@@ -107,7 +107,7 @@ for _design in (
     Design(
         "resnet34_unet",
         ResNet34UNet,
-        "U-Net with a ResNet-34 encoder, heads at 1, 1/4, 1/8, 1/16",
+        "U-Net with a ResNet-34 encoder, heads at 1/4, 1/8, 1/16",
         "Hosseini 2025 (TopK Dice); He 2016",
     ),
 ):

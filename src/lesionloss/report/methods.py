@@ -6,6 +6,7 @@ from lesionloss.report.facts_of_run import distinct
 from lesionloss.report.loss_cards import LossCard
 from lesionloss.report.run_settings import (
     data_words,
+    mixed_words,
     plan_section,
     preparation_sentence,
     section_sentence,
@@ -81,7 +82,10 @@ def _data(results: Results) -> str:
     unseen = " Each patient was predicted only by networks that were not trained on it."
     if shared := shared_patients_warning(results.shared_patients):
         unseen = f" {shared[0].upper()}{shared[1:]}."
-    return f"{text}.{grid}{unseen}{left_out} {section_sentence(results, 'data')}{preparation_sentence(results)}".strip()
+    mixed = mixed_words(results)
+    added = f" Mixed into the training folds only, never into validation or test: {'; '.join(mixed)}." if mixed else ""
+    settings = f"{section_sentence(results, 'data')}{preparation_sentence(results)}"
+    return f"{text}.{grid}{unseen}{left_out}{added} {settings}".strip()
 
 
 def _training(results: Results, paired: bool) -> str:

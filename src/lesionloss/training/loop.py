@@ -27,6 +27,7 @@ from lesionloss.networks.pretrained_weights import freeze, load_weights, name_ma
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.forward import criterion_of, forward, loss_of, outputs_of, split_batch
 from lesionloss.training.gradient_health import gradient_health
+from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.samplers import augmentation_of, sampler_of
@@ -109,7 +110,9 @@ def train(
         UsageError: The recipe does not fit the network or the cases.
     """
     recipe, stream = trial.recipe, (trial.pair,)
-    training_cases, validation_cases = validation_split(cases, recipe.validation_share, stream, recipe.split_by)
+    own, *mixed = split_mixed(cases, recipe.mix)
+    training_cases, validation_cases = validation_split(own, recipe.validation_share, stream, recipe.split_by)
+    training_cases += [case for group in mixed for case in group]
     if recipe.patience and not validation_cases:
         raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
     criterion = criterion_of(trial.loss, recipe)

@@ -47,7 +47,7 @@ def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, devi
     recipe = trial.recipe
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
     probabilities = predict_probabilities(network, case, window_of(recipe), arithmetic=arithmetic, device=device)
-    labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0)
+    labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
     return Prediction(probabilities, labels)
 
 
@@ -73,7 +73,7 @@ def predict_patches(
             for index, maps in enumerate(lesions):
                 source = cases[next(names)]
                 name = f"{source.name}:{step}:{number * recipe.batch + index}"
-                labels = lesion_mask(maps, threshold=recipe.threshold, voxel_mm3=1.0)
+                labels = lesion_mask(maps, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
                 yield _patch_as_case(source, name, references[index], known[index]), Prediction(maps, labels)
 
 

@@ -78,7 +78,7 @@ def run_network_trial(
     if warning:
         watcher.note(warning)
     owners = {case.name: case.patient for case in cohort.cases}
-    shared = {owners[name] for name in trial.train} & {owners[name] for name in trial.test}
+    shared = {owners.get(name) for name in trial.train} & {owners[name] for name in trial.test}
     write_scores(folder, rows)
     write_model(folder, trial, result, cohort.cases[0], cohort.preparation)
     write_trial(folder, trial, pairing_hashes(result))
@@ -124,7 +124,7 @@ def _write_and_score(
     trial: Trial, case: PreparedCase, prediction: Prediction, folder: Path, plan: Plan
 ) -> list[dict[str, object]]:
     write_prediction(folder, case, prediction)
-    return score_rows(ScoreContext(trial), case, prediction, plan.metrics)
+    return score_rows(ScoreContext(trial, plan.data.shown_dataset(trial.dataset)), case, prediction, plan.metrics)
 
 
 def pairing_hashes(result: TrainingResult) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from lesionloss.data.batches.intensity import Brightness, Contrast, Gamma, IntensityTransform, Noise
+from lesionloss.data.batches.intensity import Blur, Brightness, IntensityTransform
 from lesionloss.data.batches.transforms import Elastic, Flip, PointTransform, Rotate, Rotate90, Scale, VoxelTransform
 
 Step = PointTransform | VoxelTransform | IntensityTransform
@@ -46,18 +46,17 @@ def dscpp() -> Steps:
 
 
 def topk() -> Steps:
-    """Build the steps of Hosseini 2025 (TopK Dice): no code was released, so these are the usual ones of nnU-Net.
+    """Build the steps of Hosseini 2025 (TopK Dice) for Synapse, in the plane of the slices.
 
-    They have nnU-Net's ranges. Blurring and the simulation of low resolution are left out.
+    Flips, rotation, zoom, elastic deformation and Gaussian blur are printed (ACDC: without blur; MSSEG: rotation and
+    zoom only); their ranges are not: those of rotation, zoom and blur are nnU-Net's.
     """
     return (
-        Rotate(degrees=30, probability=0.2),
+        Flip(axes=(0, 1)),
+        Rotate(degrees=30, axes=(0, 1), probability=0.2),
         Scale(low=0.7, high=1.4, probability=0.2),
-        Flip(),
-        Noise(sd=0.3, probability=0.1),
-        Brightness(low=0.75, high=1.25, probability=0.15),
-        Contrast(low=0.75, high=1.25, probability=0.15),
-        Gamma(low=0.7, high=1.5, probability=0.3),
+        Elastic(displacement=4.0, sigma=16.0, axes=(0, 1), probability=0.2),
+        Blur(low=0.5, high=1.0, probability=0.2),
     )
 
 
