@@ -16,6 +16,7 @@ from lesionloss.report.answer import answer
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import SEED_DEPENDENT, TEST_TITLES, components_sentence, difference_sentence, verdict
 from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.results import shared_patients_warning
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -188,7 +189,8 @@ def _name(loss: str, baseline: str) -> Text:
 
 
 def _warnings(results: "Results", comparison: "Comparison") -> list[str]:
-    lines = [f"Warning: {warning}." for warning in comparison.warnings]
+    shared = shared_patients_warning(results.shared_patients)
+    lines = [f"Warning: {warning}." for warning in (*([shared] if shared else []), *comparison.warnings)]
     if comparison.empty_references:
         counts = [f"{empty.loss} {empty.correct_empty} of {empty.predictions}" for empty in comparison.empty_references]
         cases = plural(max(empty.cases for empty in comparison.empty_references), "case")

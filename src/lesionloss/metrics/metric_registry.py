@@ -120,6 +120,11 @@ class ChosenMetric:
         """The metric's name in tables and charts, with the options that the text gave."""
         return f"{self.metric.short_title} {self.text.strip().removeprefix(self.metric.name)}".rstrip()
 
+    @property
+    def unit(self) -> str:
+        """The unit of the values: that of the metric, or voxels where its option says so."""
+        return "voxels" if self.options.get("voxels") else self.metric.unit
+
     def value(self, case: Case) -> float:
         """The raw value.
 
@@ -137,7 +142,7 @@ class ChosenMetric:
         """The value, or the worst one for a missed case; NaN stays where there is no lesion."""
         worst = self.metric.worst
         missed = math.isinf(value) or (math.isnan(value) and self.status(case) is CaseStatus.PRED_EMPTY)
-        return worst(case) if missed and worst is not None else value
+        return worst(case.in_voxels if self.unit == "voxels" else case) if missed and worst is not None else value
 
 
 _CATALOGUE: Catalogue[Metric] = Catalogue("metric")

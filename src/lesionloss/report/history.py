@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HISTORY = "history.csv"
+VANISHING = ("zero_gradient_tensors", "zero_gradient_lesion")
+NUMBERS = {"step", "loss", *VANISHING}
+LAST_STEP = 2**53
 POINTS = 60
 SPLITS = {"train_patches": "training patches", "train_images": "training images", "test": "test images"}
 SHORT_SPLITS = {"train_patches": "Patch", "train_images": "Train", "test": "Test"}  # as in the tables of papers
@@ -92,9 +95,9 @@ def vanishing_gradients(results: Results) -> tuple[VanishingGradient, ...]:
     found = []
     for trial in results.trials:
         table = _read(trial)
-        if table is None or "zero_gradient_tensors" not in table or not len(table):
+        if table is None or not set(VANISHING) <= set(table.columns):
             continue
-        tensors, voxels = (float(table[f"zero_gradient_{what}"].iloc[-1]) for what in ("tensors", "lesion"))
+        tensors, voxels = (float(table[name].iloc[-1]) for name in VANISHING)
         if tensors > VANISHING_SHARE or voxels > VANISHING_SHARE:
             found.append(VanishingGradient(trial.loss, trial.fold, trial.seed, tensors, voxels))
     return tuple(found)
@@ -108,7 +111,11 @@ def _read(trial: RunTrial) -> "pd.DataFrame | None":
     path = trial.file(HISTORY)
     try:
         table = pd.read_csv(path)
-    except (ValueError, OSError) as error:
+        for name in NUMBERS & set(table.columns):
+            table[name] = pd.to_numeric(table[name]).astype(float)
+        if "step" in table and not table["step"].between(0, LAST_STEP).all():
+            raise ValueError("a step is no number of a step")
+    except (ValueError, TypeError, OverflowError, OSError) as error:
         raise DataError(
             f"{path} is damaged: {str(error).splitlines()[0]}; remove its folder and bench again"
         ) from error

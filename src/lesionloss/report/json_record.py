@@ -49,6 +49,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "problems": g.case_maps.problems,
         "in_short": short_run_facts(results),
         "run": run_facts(results),
+        "patients_in_training_and_test": sorted(results.shared_patients),
         "methods": g.methods,
         "sources": g.sources,
     }

@@ -19,7 +19,7 @@ from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES
-from lesionloss.runs.results import Results
+from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 COLOURS = {
@@ -101,7 +101,9 @@ def _notices(content: ReportContent) -> list[tuple[str, str, bool]]:
 
 def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     unpaired = dict.fromkeys(warning for comparison in content.comparisons for warning in comparison.warnings)
-    found = [("Not paired.", f"{warning}.") for warning in unpaired]
+    shared = shared_patients_warning(content.results.shared_patients)
+    found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
+    found += [("Not paired.", f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {
