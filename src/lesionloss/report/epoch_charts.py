@@ -23,7 +23,7 @@ from lesionloss.report.row_charts import (
     spread,
     violin,
 )
-from lesionloss.report.small_multiples import RANGE_KEY, LegendKey, add_legend, panel_axes
+from lesionloss.report.small_multiples import RANGE_KEY, LegendKey, add_legend, number_steps, panel_axes
 from lesionloss.report.training_runs import TrainingRunScore
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def epochs_chart(bands: Sequence[CurveBand], styles: Mapping[str, LossStyle], ti
             mine = [band for band in bands if band.split == split and band.fold == fold]
             for shift, band in enumerate(mine):
                 _curve(axes, band, styles[band.loss], shift)
-            axes.set_xlim(left=0)
+            number_steps(axes)
             axes.set_ylim(low - room, high + room)
             axes.set_xlabel("epoch")
             axes.set_ylabel(title if fold is None else f"{title}, fold {fold}")
