@@ -146,6 +146,7 @@ def test_dscpp_and_cabezas_have_what_their_papers_print() -> None:
     assert (prepare.resample.interpolation, prepare.brain.source) == ("linear", "whole")
     assert (drive.network.initial, drive.training.monitor, drive.training.keep) == ("xavier", "loss", "last")
     assert drive.loss_options.average_background
+    assert isinstance(drive.training.augment, tuple)
     assert "flip(probability=0.15)" in drive.training.augment
     assert (lit.network.initial, lit.inference.merge, lit.inference.merge_of) == ("torch", "mean", "probabilities")
     assert lit.curves.patches == Plan.preset("cabezas-wmh").curves.patches == 0
