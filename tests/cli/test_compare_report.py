@@ -152,6 +152,22 @@ def test_report_writes_the_page_and_keeps_what_is_not_its_own(run, cli, tmp_path
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
 
 
+def test_several_runs_get_their_reports_and_one_table(cli, tmp_path, monkeypatch):
+    made = Made(patients=2, losses=("dice", "dice_ce"), difference=False, metrics=("dice",), **TINY_CASES)
+    folders = [make_run(tmp_path / "plan" / "runs" / name, made) for name in ("drive", "isic")]
+    written: list[object] = []
+    monkeypatch.setattr("lesionloss.report.write_report", lambda run, out, **_: written.append(out) or run.folder)
+    code, _, err = cli("report", *folders)
+    assert (code, "--out FILE.html" in err, written) == (2, True, [])
+    code, out, _ = cli("report", *folders, "--out", tmp_path / "all.html")
+    assert (code, written) == (0, [None, None])
+    assert "one table over 2 runs" in out
+    assert (tmp_path / "all_files" / "tables" / "runs.tex").is_file()
+    for _ in range(2):  # a plan of several data sets has a place for the table
+        assert cli("report", tmp_path / "plan")[0] == 0
+    assert "drive" in (tmp_path / "plan" / "report.html").read_text()
+
+
 def test_damaged_scores_are_a_finding(run, cli, tmp_path):
     broken = shutil.copytree(run, tmp_path / "run")
     scores = next((broken / "trials").glob("*/scores.csv"))
