@@ -68,9 +68,9 @@ def test_the_recipes_are_those_of_the_papers() -> None:
     assert t.optimiser.startswith("sgd")
     assert t.schedule.startswith("plateau")
     assert {"nll", "brier"} <= set(dscpp.metrics)
-    for family in ("tversky", "focal_tversky", "combo", "asymmetric_unified_focal"):
+    for family in ("tversky", "focal_tversky", "combo"):
         assert {family, f"{family}_plus_plus"} <= set(dscpp.losses)
-    assert sum(loss.startswith("dice_plus_plus") for loss in dscpp.losses) == 8
+    assert sum(loss.startswith("dice_plus_plus") for loss in dscpp.losses) == 9
 
 
 TOPK = {  # Hosseini 2025, sections 3.1 and 3.2: network, epochs, side of slices, steps of augmentation, k
@@ -127,6 +127,70 @@ def test_topk_dice_starts_in_the_layout_of_its_data_with_the_printed_split(name:
     assert case.shape == (side, side, 5)
     assert (float(case.image.min()), float(case.image.max())) == (0, 1)
     assert to_original_grid(case.reference, case).shape == miniature.SHAPE
+
+
+def test_dscpp_and_cabezas_have_what_their_papers_print() -> None:
+    drive, lit = Plan.preset("dscpp-drive"), Plan.preset("cabezas-lit")
+    grid = [f"dice_plus_plus(gamma={gamma:g})" for gamma in (0.5, 1.5, 2.5, 3, 3.5, 4, 4.5, 5)]
+    unified = [f"asymmetric_unified_focal{form}(gamma=0.1)" for form in ("", "_plus_plus")]
+    assert {*grid, "dice", "dice_plus_plus", "cross_entropy", *unified} <= set(drive.losses)  # dice: gamma = 1
+    assert len(drive.losses) == 19
+    for name in ("dscpp-bus2017", "dscpp-dsb2018", "dscpp-isic2018", "dscpp-cvc"):
+        assert Plan.preset(name).losses == ("dice", "cross_entropy", "dice_plus_plus")
+    prepare = drive.data.preparation
+    assert (prepare.resample.interpolation, prepare.brain.source) == ("linear", "whole")
+    assert (drive.network.initial, drive.training.monitor, drive.training.keep) == ("xavier", "loss", "last")
+    assert drive.loss_options.average_background
+    assert "flip(probability=0.15)" in drive.training.augment
+    assert (lit.network.initial, lit.inference.merge, lit.inference.merge_of) == ("torch", "mean", "probabilities")
+    assert lit.curves.patches == Plan.preset("cabezas-wmh").curves.patches == 0
+
+
+MINIATURES = {  # frames or images beside those of `miniature`, so that there are some to set aside
+    "dscpp-drive": ("drive", "training/images/{:02d}_training.tif", "training/1st_manual/{:02d}_manual1.gif"),
+    "dscpp-bus2017": ("bus2017", "original/{:06d}.png", "GT/{:06d}.png"),
+    "dscpp-dsb2018": ("dsb2018", "stage1_train/{0:04d}/images/{0:04d}.png", "stage1_train/{0:04d}/masks/n1.png"),
+    "dscpp-isic2018": (
+        "isic2018",
+        "ISIC2018_Task1-2_Training_Input/ISIC_{:07d}.jpg",
+        "ISIC2018_Task1_Training_GroundTruth/ISIC_{:07d}_segmentation.png",
+    ),
+    "dscpp-cvc": ("cvc-clinicdb", "PNG/Original/{}.png", "PNG/Ground Truth/{}.png"),
+    "cabezas-lit": ("lit", "", ""),
+    "cabezas-wmh": ("wmh2017", "", ""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_preset_starts_on_a_folder_in_its_layout(name: str, tmp_path: Path) -> None:
+    """One epoch of one loss and seed, all else as the preset says."""
+    layout, image, reference = MINIATURES[name]
+    folder = miniature.WRITERS[layout](tmp_path / "data")
+    for number in (31, 32, 33) if image else ():
+        miniature.picture(folder / image.format(number), number, channels=1 if name == "dscpp-bus2017" else 3)
+        miniature.mask(folder / reference.format(number), (1, 2))
+        if name == "dscpp-drive":
+            miniature.mask(folder / "training" / "mask" / f"{number}_training_mask.gif", (1, 1))
+        if name == "dscpp-cvc":
+            with (folder / "metadata.csv").open("a") as table:
+                table.write(f"{number},{number}\n")
+    plan = Plan.preset(name)
+    training = plan.training.model_dump() | {"epochs": 1}
+    results = run(
+        plan.changed(
+            {
+                "losses": [plan.baseline_loss],
+                "seeds": [1],
+                "folds": 2,
+                "data": plan.data.model_dump() | {"source": str(folder)},
+                "training": training,
+            }
+        ),
+        tmp_path / "run",
+    )
+    assert results.failed == results.missing == ()
+    assert set(results.metrics) == set(plan.metrics)
 
 
 @pytest.mark.slow

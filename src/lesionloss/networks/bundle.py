@@ -65,6 +65,8 @@ class BundleRecord(BaseModel):
         preparation: The settings by which its images were prepared.
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
+        merge: Weights of overlapping windows.
+        merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
         decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
@@ -81,6 +83,8 @@ class BundleRecord(BaseModel):
     preparation: dict[str, Any] = {}
     window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     overlap: Share = 0.5
+    merge: Literal["gaussian", "mean"] = "gaussian"
+    merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

@@ -8,7 +8,9 @@ from lesionloss.core.ranges import Range
 from lesionloss.data.batches.augmentation import CHEAP, parse_augmentation
 from lesionloss.data.batches.augmentation_presets import Steps
 from lesionloss.data.batches.patch_samplers import PositiveNegative, Sampler, WeightedCrop, WholeImages, WholeSlices
+from lesionloss.data.batches.shared_pools import Pool, SharedPools
 from lesionloss.data.batches.sliding_grid import SlidingGrid
+from lesionloss.training.mixture import read_mixture
 from lesionloss.training.setting_texts import format_setting, read_setting
 from lesionloss.training.trial import TrainingRecipe
 
@@ -87,7 +89,9 @@ def sampler_of(recipe: TrainingRecipe) -> Sampler:
         UsageError: Unknown name or setting, or a value out of range.
     """
     sampler: Sampler = read_setting(recipe.sampler, SAMPLERS, "sampler").of(recipe)
-    return sampler
+    mixtures = map(read_mixture, recipe.mix)
+    pools = tuple(Pool(mixture.prefix, mixture.share) for mixture in mixtures if mixture.share)
+    return SharedPools(sampler, pools) if pools else sampler
 
 
 def check_sampler(text: str) -> str:

@@ -151,6 +151,27 @@ def test_a_plan_reads_back(tmp_path: Path) -> None:
     assert "crop" not in make_recipe({"steps": ["normalise"]}, "x").settings()
 
 
+def test_the_interpolation_of_images_is_a_setting_that_older_recipes_do_not_have() -> None:
+    resample = {"spacing_mm": [0.8, 0.8, 1.2], "interpolation": "linear"}
+    plain, linear = make_recipe(FINE, "x"), make_recipe({**FINE, "resample": resample}, "x")
+    assert "interpolation" not in plain.settings()["resample"]  # so that nothing is prepared again
+    assert linear.settings()["resample"]["interpolation"] == "linear"
+    assert make_recipe(linear.settings(), "x") == linear  # as predict replays it
+    cubic, straight = (prepared({**recipe.settings()}, boxes((8, 9, 5))) for recipe in (plain, linear))
+    np.testing.assert_array_equal(cubic.reference, straight.reference)
+    assert np.abs(cubic.image - straight.image).max() > 0
+
+
+def test_a_given_mask_can_be_left_unused() -> None:
+    recipe = {"steps": ["brain", "normalise"], "brain": {"source": "whole"}}
+    masked, whole = prepared({"steps": ["normalise"]}), prepared(recipe)
+    assert not masked.brain.all()
+    assert whole.brain.all()
+    assert not (whole.image == 0).any()
+    for channel in whole.image:
+        assert (channel.mean(), channel.std()) == pytest.approx((0, 1), abs=1e-3)
+
+
 def tool(tmp_path: Path, body: str) -> str:
     """A program that stands for an external one: it gets the image's and the folder's name."""
     path = tmp_path / "my-bet"

@@ -29,17 +29,18 @@ def cabezas() -> Steps:
 
 
 def dscpp() -> Steps:
-    """Build the steps of Yeung 2023 (DSC++), as its DRIVE notebook sets them.
+    """Build the steps of Yeung 2023 (DSC++), each with the printed probability of 0.15.
 
-    Scaling, rotation, elastic deformation, mirroring and brightness. Ranges and probabilities are the defaults of the
-    framework used there, MIScnn. Its elastic strength, alpha up to 900 with sigma 9 to 13, displaces by up to 13 pixels
-    (standard deviation) in two dimensions: hence 13 and 11 here.
+    Scaling, rotation, elastic deformation, mirroring and brightness, with the printed ranges. The framework used there,
+    MIScnn, scales coordinates by 0.85 to 1.25, so objects become 1 / 1.25 = 0.8 to 1 / 0.85 = 1.18 times as large. (It
+    mirrors each axis with probability 0.5.) Its elastic strength, alpha up to 900 with sigma 9 to 13, displaces by up
+    to 13 pixels (standard deviation) in two dimensions: hence 13 and 11 here.
     """
     return (
         Scale(low=0.8, high=1.18, probability=0.15),
         Rotate(degrees=15, probability=0.15),
         Elastic(displacement=13.0, sigma=11.0, probability=0.15),
-        Flip(),
+        Flip(probability=0.15),
         Brightness(low=0.5, high=2.0, probability=0.15),
     )
 

@@ -53,14 +53,14 @@ class N4Settings(StepSettings):
 
 
 class BrainSettings(StepSettings):
-    """The brain mask: the given one, one made by a simple threshold, or an external program's.
+    """The brain mask: the given one, one made by a simple threshold, an external program's, or the whole image.
 
-    `auto` takes the given mask, and makes a simple one where there is none. `tool` runs `command` on the first contrast
-    of each visit: {image} stands for the image, {folder} for an empty folder; `mask` is the file that the program
-    writes.
+    `auto` takes the given mask, and makes a simple one where there is none; `whole` ignores a given one. `tool` runs
+    `command` on the first contrast of each visit: {image} stands for the image, {folder} for an empty folder; `mask` is
+    the file that the program writes.
     """
 
-    source: Literal["auto", "given", "builtin", "tool"] = "auto"
+    source: Literal["auto", "given", "builtin", "tool", "whole"] = "auto"
     command: tuple[str, ...] = ()
     mask: str = ""
 
@@ -75,11 +75,13 @@ class ResampleSettings(StepSettings):
     """The edge lengths of the voxels in mm; empty keeps them. [0.5, 0.75, 0.75] are those of the HyTver paper.
 
     `size` replaces them: the number of voxels along each axis, whatever the edge lengths become (pictures of many
-    sizes). Two numbers for a volume are those of its slices: the last axis stays as it is.
+    sizes). Two numbers for a volume are those of its slices: the last axis stays as it is. `interpolation` of the
+    images: cubic B-splines, or linear between neighbours, without smoothing before.
     """
 
     spacing_mm: tuple[Edge, Edge, Edge] | tuple[Edge, Edge] | tuple[()] = ()
     size: tuple[Side, Side, Side] | tuple[Side, Side] | tuple[()] = ()
+    interpolation: Literal["cubic", "linear"] = "cubic"
 
 
 class CropSettings(StepSettings):
@@ -141,6 +143,8 @@ class PreparationRecipe(StepSettings):
     def settings(self) -> dict[str, Any]:
         """Return what determines the result: the steps, and the settings of those that are done."""
         whole = self.model_dump(mode="json", by_alias=True)
+        if self.resample.interpolation == "cubic":
+            del whole["resample"]["interpolation"]  # so that what was prepared before this setting is not made again
         return {"steps": whole["steps"], **{step: whole[step] for step in whole["steps"] if step in whole}}
 
     def to_toml(self) -> str:

@@ -99,7 +99,7 @@ def brain(state: PreparationState, settings: BrainSettings) -> PreparationState:
                 f"{state.name}: {settings.command[0]} marks no brain that both visits share; check the images"
             )
         return replace(state, brain=mask, brain_from=name).noted("brain", {"from": name})
-    if len(state.grid.shape) != 3:
+    if settings.source == "whole" or len(state.grid.shape) != 3:
         everywhere = np.ones(state.grid.shape, dtype=np.bool_)
         return replace(state, brain=everywhere, brain_from="whole image").noted("brain", {"from": "whole image"})
     repair = f"{state.name}: no brain mask; a simple one was made by threshold, which keeps parts of the skull"
@@ -117,7 +117,7 @@ def _simple(state: PreparationState) -> Mask:
 
 
 def resample(state: PreparationState, settings: ResampleSettings, then: CropSettings | None = None) -> PreparationState:
-    """Resample images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes.
+    """Resample images as the settings say, masks by nearest neighbour, labels so that no lesion vanishes.
 
     Args:
         state: The case.
@@ -161,7 +161,8 @@ def resample(state: PreparationState, settings: ResampleSettings, then: CropSett
     ).noted("resample", facts, *repairs)
     made = made if then is None else crop(made, then)
     visits = tuple(
-        np.stack([resample_image(contrast, state.grid, made.grid) for contrast in visit]) for visit in state.visits
+        np.stack([resample_image(contrast, state.grid, made.grid, settings.interpolation) for contrast in visit])
+        for visit in state.visits
     )
     return replace(made, visits=visits)
 
