@@ -25,7 +25,8 @@ from lesionloss.training.forward import loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import validation_split
+from lesionloss.training.validation import validation_score, validation_split
+from patch_cases import random_case
 
 SMALL = replace(TRIAL, network="unet3d(filters=2, levels=2)", recipe=replace(RECIPE, patch=(8, 8, 8)))
 
@@ -153,6 +154,55 @@ def test_the_validation_score_is_the_dice_of_whole_cases(cases: list[PreparedCas
     assert 0 <= trained.best_score <= 1
     with pytest.raises(UsageError, match="patience needs validation patients"):
         train(with_recipe(patience=2), cases)
+
+
+class Echo(nn.Module):
+    """Logits: the second channel."""
+
+    axes, multiple = 3, 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:2]
+
+
+def test_the_monitored_loss_is_that_of_whole_cases_without_ignored_voxels(cases: list[PreparedCase]) -> None:
+    ignore = np.zeros(cases[0].shape, dtype=bool)
+    ignore[:, ::2] = True
+    case = replace(cases[0], ignore=ignore)
+    recipe = replace(RECIPE, window=case.shape, monitor="loss")
+    found = validation_score([case], recipe, build("dice_ce"), "cpu")(Echo())
+    logits, reference = torch.from_numpy(case.image[1:2])[None], torch.from_numpy(case.reference)[None]
+    expected = build("dice_ce")(logits, reference, valid=torch.from_numpy(~ignore)[None])
+    assert found == pytest.approx(-float(expected), abs=1e-6)
+    trained = train(with_recipe(steps=4, validation_share=0.3, check_every=2, monitor="loss"), cases)
+    assert trained.best_score < 0
+    assert trained.best_step in (2, 4)
+
+
+def test_the_last_weights_can_be_kept_whatever_validation_says(
+    cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def falling(*arguments: object) -> object:
+        def score(network: nn.Module) -> float:
+            seen.append(weights_hash(network))
+            return -float(len(seen))
+
+        return score
+
+    monkeypatch.setattr(loop, "validation_score", falling)
+    trained = train(with_recipe(steps=6, validation_share=0.3, check_every=2, keep="last"), cases)
+    assert (trained.best_step, weights_hash(trained.network)) == (6, seen[-1])
+    assert math.isnan(trained.best_score)
+
+
+def test_validation_may_be_split_by_case() -> None:
+    frames = [replace(random_case(name), patient="one video") for name in "abcdef"]
+    with pytest.raises(UsageError, match="leaves no patient to train on"):
+        validation_split(frames, 0.3, ("x",))
+    learn, aside = validation_split(frames, 0.3, ("x",), "case")
+    assert (len(learn), len(aside)) == (4, 2)
 
 
 def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedCase]) -> None:

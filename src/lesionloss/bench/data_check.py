@@ -10,6 +10,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.data.cohort import load_subject
 from lesionloss.data.cohort_index import load_index
 from lesionloss.data.fold_files import load_folds
+from lesionloss.data.folds import make_split
 from lesionloss.data.preparation.import_prepared import is_prepared
 from lesionloss.data.prepared import channels_of, load_prepared
 
@@ -61,7 +62,9 @@ def _built_in_channels(plan: Plan) -> tuple[str, ...]:
 
 def _check_folds(plan: Plan, patients: dict[str, str]) -> None:
     number = len(set(patients.values()))
-    if plan.folds_file:
+    if plan.split:
+        make_split(patients.values(), *plan.split, plan.fold_seed)
+    elif plan.folds_file:
         load_folds(Path(plan.folds_file), patients)
     elif plan.folds > number:
         raise UsageError(f"folds must be at most the number of patients, {number}, got {plan.folds}")

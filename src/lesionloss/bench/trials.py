@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,8 +13,9 @@ from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.errors import UsageError
+from lesionloss.core.number_text import plural
 from lesionloss.data.fold_files import LoadedFolds, load_folds
-from lesionloss.data.folds import Fold, make_folds
+from lesionloss.data.folds import Fold, make_folds, make_split
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import check_network, network_axes, network_channels
 from lesionloss.networks.monai_networks import PREFIX
@@ -26,17 +27,19 @@ Cohort = RunCohort | ListedCohort
 
 
 def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
-    """Return the folds: those of the plan's file, or made here, stratified by lesion load.
+    """Return the folds: those of the plan's file, or made here, stratified by lesion load; or one split.
 
     They hold patients or, where the plan splits by case, cases.
 
     Raises:
-        UsageError: There are fewer patients than folds, or the file holds another number of folds.
+        UsageError: There are fewer patients than folds or than the split needs, or the file holds another number of
+            folds.
         DataError: As `load_folds`.
     """
+    if plan.split:
+        return (make_split(_loads(plan, cohort), *plan.split, plan.fold_seed),)
     if not plan.folds_file:
-        loads = cohort.case_loads if plan.split_by == "case" else cohort.loads
-        return make_folds(loads, plan.folds, plan.fold_seed)
+        return make_folds(_loads(plan, cohort), plan.folds, plan.fold_seed)
     folds = _folds_in_file(plan, cohort).folds
     if len(folds) != plan.folds:
         raise UsageError(
@@ -46,9 +49,18 @@ def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
 
 
 def fold_warnings(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
-    """Return warnings about the folds: patients in no fold of a file, patients that are trained on and tested."""
-    in_file = _folds_in_file(plan, cohort).warnings if plan.folds_file else ()
-    return (*in_file, *_shared_patients(plan, cohort)) if plan.split_by == "case" else in_file
+    """Return warnings: patients in no fold of a file or of a split, patients that are trained on and tested."""
+    shared = tuple(_shared_patients(plan, cohort)) if plan.split_by == "case" else ()
+    if plan.split:
+        left = len(_loads(plan, cohort)) - sum(plan.split)
+        rest = (f"split = {list(plan.split)}: {plural(left, plan.split_by)} in neither part",) if left else ()
+        return (*rest, *shared)
+    return (*_folds_in_file(plan, cohort).warnings, *shared) if plan.folds_file else shared
+
+
+def _loads(plan: Plan, cohort: Cohort) -> Mapping[str, float]:
+    """Lesion load of what the folds hold: patients or cases."""
+    return cohort.case_loads if plan.split_by == "case" else cohort.loads
 
 
 def _folds_in_file(plan: Plan, cohort: Cohort) -> LoadedFolds:

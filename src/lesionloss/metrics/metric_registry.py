@@ -53,6 +53,7 @@ class EmptyValues:
 
 
 COMPUTED = EmptyValues(None, None, None)
+SHARE, NOT_NEGATIVE = (0.0, 1.0), (0.0, INF)  # limits of values
 
 
 def status_of_masks(case: Case, options: Mapping[str, Option]) -> CaseStatus:
@@ -80,6 +81,7 @@ class Metric:
     needs: frozenset[RequiredMap]
     options: dict[str, Option]
     status: StatusOf
+    limits: tuple[float, float]
     function: Function
 
     @property
@@ -168,6 +170,7 @@ def metric(
     worst: Callable[[Case], float] | None = None,
     needs: Sequence[RequiredMap] = (),
     status: StatusOf = status_of_masks,
+    limits: tuple[float, float] = (-INF, INF),
 ) -> Callable[[Function], Function]:
     """Register a function of a Case as a metric. Its further parameters are options and need defaults.
 
@@ -182,6 +185,7 @@ def metric(
         worst: The penalised value of a missed case; None if there is no worst value.
         needs: Maps that a case must have.
         status: Which mask is empty to this metric.
+        limits: The lowest and the highest possible value.
 
     Raises:
         UsageError: if the name is taken or an option has no default.
@@ -206,6 +210,7 @@ def metric(
             needs=needed,
             options=options,
             status=status,
+            limits=limits,
             function=function,
         )
         again = name in _CATALOGUE and defined_again(function, _CATALOGUE.get(name).function)

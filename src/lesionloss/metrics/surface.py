@@ -12,14 +12,34 @@ import numpy as np
 from lesionloss.metrics.array_checks import Floats
 from lesionloss.metrics.borders import ROUNDING, SurfaceDistances
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import INF, NAN, Better, EmptyValues, diagonal_mm, metric, zero
+from lesionloss.metrics.metric_registry import (
+    INF,
+    NAN,
+    NOT_NEGATIVE,
+    SHARE,
+    Better,
+    EmptyValues,
+    diagonal_mm,
+    metric,
+    zero,
+)
 from lesionloss.metrics.surfels import area_percentile
 
 _distance = partial(
-    metric, unit="mm", direction=Better.LOWER, empty=EmptyValues(pred=INF, ref=INF, both=NAN), worst=diagonal_mm
+    metric,
+    unit="mm",
+    direction=Better.LOWER,
+    empty=EmptyValues(pred=INF, ref=INF, both=NAN),
+    worst=diagonal_mm,
+    limits=NOT_NEGATIVE,
 )
 _agreement = partial(
-    metric, unit="", direction=Better.HIGHER, empty=EmptyValues(pred=0.0, ref=0.0, both=NAN), worst=zero
+    metric,
+    unit="",
+    direction=Better.HIGHER,
+    empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
+    worst=zero,
+    limits=SHARE,
 )
 
 

@@ -42,6 +42,8 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "baseline": metrics[0].comparison.baseline if metrics else "",
         "columns": [column(metric) for metric in metrics],
         "rows": loss_rows(metrics, styles),
+        "variation": _variation(metrics),
+        "best_epochs": _best_epochs(content),
         "few": _few_patients(metrics),
         "interval_method": INTERVAL_METHOD,
         "test": TEST_TITLES[results.declared_test],
@@ -112,6 +114,47 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
         runs = plural(len(own), "training run")
         found.append(("Vanishing gradients.", f"{loss}: {runs} ended with up to {listed(parts)} without gradient."))
     return found
+
+
+def _variation(metrics: Sequence[MetricResult]) -> list[tuple[str, list[tuple[str, NumberText]]]]:
+    """The coefficient of variation of each loss and metric, with its sort key."""
+    rows: dict[str, list[tuple[str, NumberText]]] = {}
+    for place, metric in enumerate(metrics):
+        for index, s in enumerate(metric.comparison.summaries):
+            value, path = s.coefficient_of_variation, f"metrics.{place}.summaries.{index}.coefficient_of_variation"
+            rows.setdefault(s.loss, []).append(("" if value is None else repr(value), number_text(value, path)))
+    return list(rows.items())
+
+
+def _best_epochs(content: ReportContent) -> dict[str, object] | None:
+    """Headings, and for each loss best and last mean of every metric and split that has curves."""
+    found = content.best_results
+    if not found:
+        return None
+    places = {(each.loss, each.metric, each.split): n for n, each in enumerate(found)}
+    columns = list(dict.fromkeys((each.metric, each.split) for each in found))
+    titles = {metric.comparison.metric: metric.axis_title for metric in content.metrics}
+    decimals = {
+        name: decimals_for(x for each in found if each.metric == name for x in (each.best, each.last))
+        for name in titles
+    }
+
+    def cell(loss: str, metric: str, split: str) -> tuple[NumberText, NumberText] | None:
+        n = places.get((loss, metric, split))
+        if n is None:
+            return None
+        best, last = (getattr(found[n], which) for which in ("best", "last"))
+        path = f"best_epochs.{n}"
+        return (
+            number_text(best, f"{path}.best", decimals[metric]),
+            number_text(last, f"{path}.last", decimals[metric]),
+        )
+
+    losses = dict.fromkeys(each.loss for each in found)
+    return {
+        "heads": [(titles[metric], SPLITS.get(split, split)) for metric, split in columns],
+        "rows": [(loss, [cell(loss, *column) for column in columns]) for loss in losses],
+    }
 
 
 def _few_patients(metrics: Sequence[MetricResult]) -> int | None:

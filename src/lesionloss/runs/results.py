@@ -14,6 +14,7 @@ from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.number_text import plural
 from lesionloss.data.prepared import load_prepared
+from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.metric_scores import MetricScores, split_rows
 from lesionloss.runs.run_files import read_arrays, read_json
@@ -97,6 +98,11 @@ class Results:
     def _held_out(self) -> "Mapping[str, pd.DataFrame]":
         table = self.scores[self.scores["split"] == "test"]
         return {str(metric): rows for metric, rows in table.groupby("metric", sort=False)}
+
+    @cached_property
+    def epoch_means(self) -> "pd.DataFrame":
+        """Mean scores of each training run during training, by metric, split and epoch; empty without curves."""
+        return epoch_means(self.scores, self.metrics)
 
     @cached_property
     def losses(self) -> tuple[str, ...]:

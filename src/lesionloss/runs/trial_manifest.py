@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.files import sha256_of
+from lesionloss.core.files import is_file_name, sha256_of
 from lesionloss.core.sealed_json import is_intact, seal
 from lesionloss.runs.run_files import read_json
 
@@ -76,7 +76,8 @@ def read_manifest(trial: Path) -> Manifest:
     try:
         intact = is_intact(path.read_text(encoding="utf-8"), record)
         manifest = Manifest(record["key"], dict(record["bound"]), dict(record["files"]))
-    except (KeyError, TypeError, ValueError):
+        intact = intact and all(map(_is_inside, manifest.files))
+    except (KeyError, TypeError, ValueError, RecursionError):
         intact = False
     if not intact:
         raise DataError(f"{path} is damaged or was edited; {REPAIR}")
@@ -85,6 +86,11 @@ def read_manifest(trial: Path) -> Manifest:
             f"{path}: format {record.get('format')}, this version reads {FORMAT}; install a newer lesionloss"
         )
     return manifest
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name in a manifest is that of a file of the trial."""
+    return name.count("/") <= 1 and all(map(is_file_name, name.split("/")))
 
 
 def verified(trial: Path, name: str, files: Mapping[str, str]) -> Path:
@@ -99,10 +105,11 @@ def verified(trial: Path, name: str, files: Mapping[str, str]) -> Path:
         DataError: It is absent, not part of the trial, damaged or edited.
     """
     path = trial / name
+    if name not in files:
+        absent = "" if is_file_name(path.name) and path.is_file() else "is absent, and "
+        raise DataError(f"{path} {absent}is not in {MANIFEST}, so the trial did not write it; {REPAIR}")
     if not path.is_file():
         raise DataError(f"{path} is absent; {REPAIR}")
-    if name not in files:
-        raise DataError(f"{path} is not in {MANIFEST}, so the trial did not write it; {REPAIR}")
     if sha256_of(path) != files[name]:
         raise DataError(f"{path} is damaged or was edited since the trial ended; {REPAIR}")
     return path

@@ -9,7 +9,7 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of
 from lesionloss.data.cohort_index import INDEX, load_index
 from lesionloss.data.prepared import load_prepared, load_record
-from lesionloss.runs.load_run import run_folders, trial_folders
+from lesionloss.runs.load_run import read_trial_record, run_folders, trial_folders
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
 from lesionloss.runs.scores import read_scores
 from lesionloss.runs.trial_manifest import MANIFEST, MIXED, PLAN, Manifest, bound_files, files_of, read_manifest
@@ -101,7 +101,7 @@ def _scores(trial: Path, manifest: Manifest, place: Path) -> Iterator[Finding]:
     if any(sha256_of(trial / name) != manifest.files[name] for name in names):
         return
     try:
-        read_scores(trial / "scores.csv", read_toml(trial / "trial.toml").get("test", ()))
+        read_scores(trial / "scores.csv", read_trial_record(trial).get("test", ()))
     except DataError as error:
         yield Finding((place / "scores.csv").as_posix(), DAMAGED, _reason(error))
 

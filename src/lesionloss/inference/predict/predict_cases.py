@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.errors import LesionLossError, UsageError
-from lesionloss.core.files import atomic_files, sha256_of, write_text
+from lesionloss.core.files import atomic_files, sha256_of
 from lesionloss.core.locks import POLL_SECONDS, acquire_lock
 from lesionloss.inference import lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
@@ -163,13 +163,13 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
         connectivity=rule.connectivity,
     )
     count = count_sentence(lesions, ready.is_pair)
-    with atomic_files(files.record.parent, last=files.record.name) as folder:
+    unfinished = json.dumps(inputs | UNFINISHED) + "\n"
+    with atomic_files(files.record.parent, last=files.record.name, meanwhile=unfinished) as folder:
         new = files.inside(folder)
         write_results(new, ready, own, mask, lesions, bundle.record.classes)
         write_picture(new.sheet, ready, probabilities, rule, f"{ready.case.name}: {count}", bundle.record.network)
         seconds = time.perf_counter() - begun
         write_record(new.record, inputs, bundle.record, ready, chosen, lesions, seconds)
-        write_text(files.record, json.dumps(inputs | UNFINISHED) + "\n")  # in case of a kill between the files
     return PredictedCase(source.name, files, tuple(lesions), count, str(chosen), ready.notes, seconds)
 
 
