@@ -193,21 +193,25 @@ def show_forecast(
         if name and not as_json:
             say(f"{name}:")
 
-        with progress_bar() as bar:
-            timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
-            known = partial(_show_known, as_json)
+        bar = progress_bar()
+        timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
+        known = partial(_show_known, bar, as_json)
+        try:
             found = forecast(part, folder, resolve_device(device), jobs, threads, known=known, timed=timed)
+        finally:
+            bar.stop()
         if as_json:
             say(forecast_json(found))
         else:
             print_time(found, plain_console())
 
 
-def _show_known(as_json: bool, found: "Forecast") -> None:
+def _show_known(bar: "Progress", as_json: bool, found: "Forecast") -> None:
     from lesionloss.cli.bench_tables import print_known
 
     if not as_json:
         print_known(found, plain_console())
+    bar.start()  # below what was printed
 
 
 def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:

@@ -61,6 +61,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "cards": content.cards,
         "differences_of": _differences_of(content),
         "empties": _without_lesions(content, styles),
+        "gradient_norms": _gradient_norms(content),
         "failed": results.failed,
         "missing": results.missing,
         "left_out": results.left_out,
@@ -97,6 +98,15 @@ def _notices(content: ReportContent) -> list[tuple[str, str, bool]]:
         many = len(results.left_out)
         notices.append((str(many), f"{'case' if many == 1 else 'cases'} left out", False))
     return notices
+
+
+def _gradient_norms(content: ReportContent) -> list[tuple[str, NumberText]]:
+    """For each loss, how much the norm of its gradient varies over steps."""
+    decimals = decimals_for(norm.variation for norm in content.gradient_norms)
+    return [
+        (norm.loss, number_text(norm.variation, f"gradient_norms.{place}.variation", decimals))
+        for place, norm in enumerate(content.gradient_norms)
+    ]
 
 
 def _warnings(content: ReportContent) -> list[tuple[str, str]]:
