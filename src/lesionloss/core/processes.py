@@ -21,7 +21,12 @@ class _Pool(ProcessPoolExecutor):
     """Its tasks end their process on SIGTERM; the executor of Python would take the next task."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        return super().submit(_run, fn, *args, **kwargs)
+        # New processes inherit the mask: Python prints a traceback where Ctrl-C comes before `follow_parent` is called.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(_run, fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -67,6 +72,7 @@ def _end(workers: "Sequence[multiprocessing.process.BaseProcess]") -> None:
 def follow_parent() -> None:
     """Let this process ignore Ctrl-C, which its parent decides on, and end on SIGTERM and when its parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, _exit)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
