@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.inference import (
     Arithmetic,
@@ -51,6 +52,7 @@ class PredictSettings:
     force: bool = False
 
 
+@with_checked_types
 def own_sliding_window(bundle: Bundle) -> SlidingWindow:
     """The sliding window with which a model was evaluated: as large as its training patches."""
     axes = int(getattr(bundle.network, "axes", len(bundle.record.window)))
