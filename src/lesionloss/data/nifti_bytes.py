@@ -166,7 +166,8 @@ def checked_affine(path: Path, image: Any) -> Affine:
     if not (np.abs(affine) <= FARTHEST_MM).all():
         raise DataError(f"{path}: the affine holds NaN or infinite numbers, or some above {FARTHEST_MM:g}; {fix}")
     spacing = spacing_of(affine)
-    volume = abs(float(np.linalg.det(affine[:3, :3])))
+    with np.errstate(all="ignore"):  # of axes that nearly lie in a plane
+        volume = abs(float(np.linalg.det(affine[:3, :3])))
     if volume <= FLAT_AXES * math.prod(spacing):
         raise DataError(f"{path}: the affine can't be inverted (zero, or its axes lie in a plane); {fix}")
     low, high = PLAUSIBLE_SPACING_MM

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lesionloss.core.argument_types import with_checked_types
+from lesionloss.core.argument_types import check_field_types, with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.inference import (
     Arithmetic,
@@ -50,6 +50,10 @@ class PredictSettings:
     precision: str = "float32"
     device: str = "cpu"
     force: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value of another type."""
+        check_field_types(self)
 
 
 @with_checked_types
