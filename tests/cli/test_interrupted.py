@@ -51,7 +51,7 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 @linux
-@pytest.mark.parametrize("wait", [0.0, 0.5])
+@pytest.mark.parametrize("wait", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_sigterm_of_report_is_one_line(started, tmp_path: Path, wait: float) -> None:
     """Also from its workers, which import NumPy at first."""
     process = started("report", make_run(tmp_path / "run", RUN), "--jobs", 2)
@@ -62,6 +62,7 @@ def test_sigterm_of_report_is_one_line(started, tmp_path: Path, wait: float) -> 
     assert unfinished(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_report_after_a_kill_removes_what_it_left(cli, started, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", RUN)
     process = started("report", run, "--jobs", 1)
