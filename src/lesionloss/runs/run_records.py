@@ -37,6 +37,11 @@ class CohortCase:
         """The longest distance within the grid: it replaces an infinite distance."""
         return float(np.linalg.norm(np.asarray(self.shape) * np.asarray(self.spacing_mm)))
 
+    @property
+    def diagonal_voxels(self) -> float:
+        """The same in voxels."""
+        return float(np.linalg.norm(self.shape))
+
 
 @dataclass(frozen=True)
 class LeftOut:

@@ -18,6 +18,7 @@ FILES = (
     *("trial.toml", "machine.json", "history.csv", "scores.csv", "log.txt", "model.json", "model.safetensors"),
     "predictions/*.npz",
 )
+MIXED = "mixed"  # the folder of cohorts whose cases are mixed into the training cases
 REPAIR = "remove the trial's folder and bench again"
 
 
@@ -115,13 +116,15 @@ def verified(trial: Path, name: str, files: Mapping[str, str]) -> Path:
 
 
 def bound_files(run: Path) -> dict[str, str]:
-    """Return the checksums of what all trials of a run were made with, plan and cohort.
+    """Return the checksums of what all trials of a run were made with: plan, cohort, and what was mixed into it.
 
     Raises:
         DataError: One of them is absent or damaged.
     """
     try:
-        return {PLAN: sha256_of(run / PLAN), COHORT_INDEX: _cohort_digest(run / COHORT_INDEX)}
+        indices = [run / COHORT_INDEX, *sorted(run.glob(f"{MIXED}/*/{COHORT_INDEX}"))]
+        cohorts = {index.relative_to(run).as_posix(): _cohort_digest(index) for index in indices}
+        return {PLAN: sha256_of(run / PLAN)} | cohorts
     except OSError as error:
         raise DataError(f"{run / PLAN} can't be read: {error.strerror}") from error
 

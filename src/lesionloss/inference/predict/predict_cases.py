@@ -149,7 +149,9 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
     inputs = _inputs(bundle, source, settings)
     if not settings.force and _is_done(files, inputs):
         return PredictedCase(source.name, files, (), "", "", ("there already, from the same files and settings",), 0.0)
-    rule = LesionRule(inputs["threshold"], inputs["min_volume_mm3"], settings.connectivity)
+    rule = LesionRule(
+        inputs["threshold"], inputs["min_volume_mm3"], settings.connectivity, inputs.get("decision", "threshold")
+    )
     ready = make_ready(source, bundle.record, settings.register)
     probabilities, chosen = predict_ready(bundle, ready, settings)
     own = np.stack([ready.on_own_grid(part) for part in probabilities])
@@ -174,9 +176,10 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
 
 
 def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> dict[str, Any]:
-    """Everything that determines the result, as plain values."""
+    """Everything that determines the result, as plain values; a threshold of the user's replaces the arg max."""
     record = bundle.record
-    return {
+    by_argmax = record.decision == "argmax" and settings.threshold is None
+    return ({"decision": "argmax"} if by_argmax else {}) | {
         "model": {"network": record.network, "weights_sha256": record.weights_sha256},
         "files": [[path.name, sha256_of(path)] for path in source.paths() if path.is_file()],
         "threshold": record.threshold if settings.threshold is None else settings.threshold,
