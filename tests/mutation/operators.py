@@ -1,6 +1,6 @@
 """The small faults that are put into a module, one at a time.
 
-Annotations, texts and what stands in a `raise` are left as they are: only messages follow from them.
+Annotations, texts, what stands in a `raise`, and `strict=` of zip are left as they are: no number follows from them.
 """
 
 import ast
@@ -34,7 +34,7 @@ def sites(
     node: ast.AST, function: ast.FunctionDef | None = None, inside: bool = False, condition: bool = False
 ) -> Iterator[Site]:
     """All places from a node on that may be mutated, in the order of the file."""
-    if isinstance(node, ast.Raise | ast.JoinedStr):
+    if isinstance(node, ast.Raise | ast.JoinedStr) or (isinstance(node, ast.keyword) and node.arg == "strict"):
         return
     yield Site(node, function, inside, condition)
     typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"

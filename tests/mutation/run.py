@@ -153,6 +153,9 @@ class Mutation:
         recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
         tests = [(*recorded[item.nodeid], item) for item in session.items if item.nodeid in recorded]
         tests.sort(key=lambda test: test[0])
+        gc.unfreeze()
+        functions = [each for each in gc.get_objects() if type(each) is FunctionType]
+        gc.freeze()  # else each collection in a forked process would copy all memory
         for module, mutants in self.tries.items():
             for mutant in mutants:
                 total, chosen = 0.0, []
@@ -162,23 +165,24 @@ class Mutation:
                         total += seconds
                         if total < self.longest:
                             chosen.append(item)
-                if not (chosen and is_killed(mutant, session, chosen, 60 + 5 * self.longest)):
+                if not (chosen and is_killed(mutant, functions, session, chosen, 60 + 5 * self.longest)):
                     self.survivors[module] += 1
                     print(f"survives {len(chosen)} tests, {mutant.text} (line {mutant.line})", flush=True)
         return True
 
 
-def is_killed(mutant: Mutant, session: pytest.Session, items: list[pytest.Item], cpu_seconds: float) -> bool:
+def is_killed(
+    mutant: Mutant, functions: list[FunctionType], session: pytest.Session, items: list[pytest.Item], seconds: float
+) -> bool:
     """Whether one of the tests fails with the fault."""
     code, path, load = mutant.code(), str(mutant.path), SourceFileLoader.get_code
-    items = sorted(items, key=lambda item: item.path)  # fixtures are made once for a file
 
     def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
         return code if loader.path == path else load(loader, name)
 
     def work() -> int:
         if mutant.inside:
-            put_in(code, path)
+            put_in(code, [function for function in functions if function.__code__.co_filename == path])
             return run_tests(session, items, to_the_end=False)
         for name, module in list(sys.modules.items()):
             if (getattr(module, "__file__", None) or "").startswith(str(ROOT)):
@@ -186,20 +190,19 @@ def is_killed(mutant: Mutant, session: pytest.Session, items: list[pytest.Item],
         with patch.object(SourceFileLoader, "get_code", get_code):
             return int(pytest.main([*PYTEST, "-x", *(item.nodeid for item in items)]))
 
-    return forked(work, cpu_seconds) != 0
+    return forked(work, seconds) != 0
 
 
-def put_in(code: CodeType, path: str) -> None:
-    """Give the functions of a file the code that a compiled module has for them."""
+def put_in(code: CodeType, functions: list[FunctionType]) -> None:
+    """Give functions of a module the code that the compiled module has for them."""
     codes, left = {}, [code]
     while left:
         inner = left.pop()
         codes[inner.co_qualname, inner.co_firstlineno] = inner
         left += [constant for constant in inner.co_consts if isinstance(constant, CodeType)]
-    for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__code__.co_filename == path:
-            own = function.__code__
-            function.__code__ = codes.get((own.co_qualname, own.co_firstlineno), own)
+    for function in functions:
+        own = function.__code__
+        function.__code__ = codes.get((own.co_qualname, own.co_firstlineno), own)
 
 
 def main() -> None:

@@ -55,6 +55,7 @@ def test_empty_references_leave_metrics_that_need_lesions_only():
     found, without, _ = split_rows(rows, metric_facts("dice"), cohort_of(*"abcd"))
     assert found["case"].tolist() == ["a", "d"]
     assert found.index.tolist() == [0, 1]
+    assert [*found.columns] == [*rows.columns, "penalised"]
     assert without["case"].tolist() == ["b", "c"]
     found, without, _ = split_rows(rows, metric_facts("brier"), cohort_of(*"abcd"))
     assert found["case"].tolist() == ["a", "b", "c", "d"]
@@ -86,6 +87,11 @@ def test_a_patient_has_the_mean_of_its_cases_and_a_case_that_of_its_seeds():
     )
     assert per_patient(rows).to_dict() == pytest.approx({"p": 0.6})
     assert patient_values(rows.assign(other=rows["value"] * 10), "other").tolist() == pytest.approx([6])
+
+
+def test_the_rows_of_one_loss():
+    rows = table(("a", 0.2, "ok"), ("b", 0.4, "ok")).assign(loss=["dice", "focal"])
+    assert scores_of(rows, metric_facts("dice")).of_loss("focal")["case"].tolist() == ["b"]
 
 
 def test_cases_are_ordered_from_the_worst_mean():
