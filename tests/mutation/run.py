@@ -55,7 +55,8 @@ class Mutant:
         tree = ast.parse(self.path.read_text(encoding="utf-8"))
         site = list(sites(tree))[self.site]
         new = ast.copy_location(list(variants(site))[self.variant], site.node)
-        return compile(ast.fix_missing_locations(Swap(site.node, new).visit(tree)), str(self.path), "exec")
+        Swap(site.node, new).visit(tree)
+        return compile(ast.fix_missing_locations(tree), str(self.path), "exec")
 
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
