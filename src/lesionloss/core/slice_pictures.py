@@ -102,14 +102,31 @@ def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
 def close_up(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
     """A square of `size_mm` around the largest part of a mask, moved inside the slice where it would leave it."""
     inside = np.argwhere(largest_component(mask, 6))
-    centre = inside.mean(axis=0) if len(inside) else np.array(mask.shape) / 2
+    centre = inside.mean(axis=0) + 0.5 if len(inside) else np.array(mask.shape) / 2 + 0.5
+    rows, columns = (
+        _span(float(middle), size_mm / mm, voxels)
+        for middle, mm, voxels in zip(centre, spacing_mm, mask.shape, strict=True)
+    )
+    return Field(rows, columns, spacing_mm)
 
-    def span(axis: int) -> slice:
-        length = min(mask.shape[axis], max(1, round(size_mm / spacing_mm[axis])))
-        start = min(max(0, round(float(centre[axis]) - length / 2 + 0.5)), mask.shape[axis] - length)
-        return slice(start, start + length)
 
-    return Field(span(0), span(1), spacing_mm)
+def covering(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
+    """A square of `size_mm` or more around all parts of a mask, with a small margin, moved inside the slice."""
+    inside = np.argwhere(mask) if mask.any() else np.array([[0, 0], mask.shape]) - [[0, 0], [1, 1]]
+    low, high = inside.min(axis=0), inside.max(axis=0) + 1
+    side = max(size_mm, *((high - low + 2 * MARGIN_VOXELS) * spacing_mm))
+    rows, columns = (
+        _span(float(middle), side / mm, voxels)
+        for middle, mm, voxels in zip((low + high) / 2, spacing_mm, mask.shape, strict=True)
+    )
+    return Field(rows, columns, spacing_mm)
+
+
+def _span(middle: float, length: float, voxels: int) -> slice:
+    """So many of `voxels` around the middle, moved inside."""
+    whole = min(voxels, max(1, round(length)))
+    start = min(max(0, round(middle - whole / 2)), voxels - whole)
+    return slice(start, start + whole)
 
 
 def grey(plane: NDArray[np.float32], field: Field, window: Window, pixel_mm: float) -> Pixels:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from lesionloss.core.slice_pictures import (
     CLOSE_PIXEL_MM,
     CLOSE_UP_MM,
-    WHOLE_PIXEL_MM,
     Field,
     Pixels,
     around,
     close_up,
+    covering,
     fullest_slice,
     grey,
     overlay,
@@ -98,11 +98,12 @@ class CaseSlice:
     @cached_property
     def frames(self) -> tuple[Frame, ...]:
         """The whole slice and a close-up of its largest lesion; of a two-dimensional picture only the whole."""
-        whole = around(self.brain, self.plane_mm)
-        if self.flat:  # keeps about its own pixels
-            return (Frame("picture", whole, max(whole.size_mm) / PICTURE_PIXELS),)
+        field = around(self.brain | (self.reference > 0), self.plane_mm)
+        whole = Frame("picture" if self.flat else "axial slice", field, max(field.size_mm) / PICTURE_PIXELS)
+        if self.flat:
+            return (whole,)
         close = close_up(self.reference > 0, self.plane_mm, CLOSE_UP_MM)
-        return Frame("axial slice", whole, WHOLE_PIXEL_MM), Frame("close-up", close, CLOSE_PIXEL_MM)
+        return whole, Frame("close-up", close, CLOSE_PIXEL_MM)
 
     @property
     def whole(self) -> str:
@@ -111,8 +112,16 @@ class CaseSlice:
 
     @property
     def detail(self) -> Frame:
-        """Where to look for details: the close-up of lesions, the whole slice of several classes."""
+        """Where to look for details: the close-up of the largest lesion, the whole slice of several classes."""
         return self.frames[0] if self.several else self.frames[-1]
+
+    @property
+    def all_lesions(self) -> Frame:
+        """Where all lesions of the slice are seen: as near as possible, the whole slice of several classes."""
+        if self.flat or self.several:
+            return self.frames[0]
+        field = covering(self.reference > 0, self.plane_mm, CLOSE_UP_MM)
+        return Frame("all lesions", field, max(field.size_mm) / PICTURE_PIXELS)
 
     @property
     def several(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lesionloss.core.drawing import PNG_DPI, png_data, webp_data
+from lesionloss.core.drawing import png_data, webp_data
 from lesionloss.report.case_slices import CaseSlice
 from lesionloss.report.class_pictures import class_figure, class_words
 from lesionloss.report.figure_files import FigureFolder
@@ -36,6 +36,8 @@ from lesionloss.report.topk_pictures import (
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+PAGE_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def picture_section(
     if not slices:
         return None
     for role, shown in slices.items():
-        figures.save(case_figure(shown), f"case-{role}")
+        if role != "best":
+            figures.save(case_figure(shown), f"case-{role}")
     folded = []
     for each in _folded(content, styles, slices):
         figures.save(each.figure, each.name)
@@ -119,7 +122,9 @@ def _page_tile(tile: PictureTile) -> PageTile:
 
 def _image(figure: "Figure") -> str:
     """The figure as a WebP picture, on white."""
+    from PIL import Image
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="rgba", dpi=PNG_DPI * 0.75, facecolor="white")
-    width, height = (int(inches * PNG_DPI * 0.75) for inches in figure.get_size_inches())
-    return webp_data(np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)[..., :3])
+    figure.savefig(buffer, format="png", dpi=PAGE_DPI, facecolor="white", pil_kwargs={"compress_level": 0})
+    with Image.open(buffer) as picture:
+        return webp_data(np.asarray(picture.convert("RGB")))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Painter = Callable[["Axes"], None]
 
 COLUMN, GAP, MOST_COLUMNS = 1.5, 0.05, 6  # inches; more columns go below
+TALLEST = 2.1  # a picture that is taller is narrower than its column
 CHART = 0.8  # height of a painted cell
 TITLE_LINE, NOTE_LINE = 0.13, 0.115
 TITLE_SIZE, NOTE_SIZE = 7.5, 6.5
@@ -131,10 +132,13 @@ def picture_sheet(columns: Sequence[Column], words: SheetWords) -> "Figure":
     shapes = [_Block.of(columns[start : start + wide]) for start in range(0, len(columns), wide)]
     height = below + sum(shape.height for shape in shapes)
     figure = Figure(figsize=(width, height))
+    canvas = figure.add_axes((0, 0, 1, 1))
+    canvas.set_axis_off()
     top = height
     for shape in shapes:
-        _draw_block(figure, shape, words, left, top)
+        _draw_block(canvas, shape, words, left, top)
         top -= shape.height
+    canvas.set(xlim=(0, width), ylim=(0, height))
     at = write_caption(figure, caption)
     if words.keys:
         anchor = (0.5, (at + 0.02) / height)
@@ -197,7 +201,7 @@ class _Block:
 
 def _height(cell: Cell) -> float:
     if isinstance(cell.picture, np.ndarray):
-        return COLUMN * cell.picture.shape[0] / cell.picture.shape[1]
+        return min(TALLEST, COLUMN * cell.picture.shape[0] / cell.picture.shape[1])
     return 0.0 if cell.picture is None else CHART
 
 
@@ -205,45 +209,43 @@ def _lines(text: str, letters: int) -> list[str]:
     return textwrap.wrap(text, letters) if text else []
 
 
-def _draw_block(figure: "Figure", block: _Block, words: SheetWords, left: float, top: float) -> None:
-    width, height = figure.get_size_inches()
-    for place, column in enumerate(block.columns):
-        x = left + place * (COLUMN + GAP)
-        title = "\n".join(_lines(column.name, TITLE_LETTERS))
-        middle = (x + COLUMN / 2) / width
-        figure.text(middle, (top - block.titles + 0.04) / height, title, size=TITLE_SIZE, ha="center", color=INK)
+def _draw_block(canvas: "Axes", block: _Block, words: SheetWords, left: float, top: float) -> None:
+    """Draw a block below `top`; the coordinates of `canvas` are inches of the figure."""
     y = top - block.titles
+    for place, column in enumerate(block.columns):
+        title = "\n".join(_lines(column.name, TITLE_LETTERS))
+        x = left + place * (COLUMN + GAP) + COLUMN / 2
+        canvas.text(x, y + 0.04, title, size=TITLE_SIZE, ha="center", color=INK)
     for row, (cell_height, note_height) in enumerate(zip(block.cells, block.notes, strict=True)):
         if row < len(words.rows) and cell_height:
-            middle = (y - cell_height / 2) / height
-            figure.text(0.12 / width, middle, words.rows[row], size=NOTE_SIZE, rotation=90, ha="center", va="center")
+            middle = y - cell_height / 2
+            canvas.text(0.12, middle, words.rows[row], size=NOTE_SIZE, rotation=90, ha="center", va="center")
         for place, column in enumerate(block.columns):
             cell = column.cells[row] if row < len(column.cells) else Cell()
-            x = left + place * (COLUMN + GAP)
-            _draw_cell(figure, cell, words, (x, y - cell_height, COLUMN, cell_height))
-            note = "\n".join(_lines(cell.note, NOTE_LETTERS))
-            middle = (x + COLUMN / 2) / width
-            figure.text(middle, (y - cell_height - 0.03) / height, note, size=NOTE_SIZE, ha="center", va="top")
-        y -= cell_height + note_height + 0.06
+            _draw_cell(canvas, cell, left + place * (COLUMN + GAP), y, sides=words.sides)
+        y -= cell_height
+        for place, column in enumerate(block.columns):
+            note = "\n".join(_lines(column.cells[row].note if row < len(column.cells) else "", NOTE_LETTERS))
+            x = left + place * (COLUMN + GAP) + COLUMN / 2
+            canvas.text(x, y - 0.03, note, size=NOTE_SIZE, ha="center", va="top")
+        y -= note_height + 0.06
 
 
-def _draw_cell(figure: "Figure", cell: Cell, words: SheetWords, place: tuple[float, float, float, float]) -> None:
+def _draw_cell(canvas: "Axes", cell: Cell, left: float, top: float, *, sides: bool) -> None:
     if cell.picture is None:
         return
-    width, height = figure.get_size_inches()
-    x, y, wide, high = place
+    height = _height(cell)
+    bottom, right = top - height, left + COLUMN
     if isinstance(cell.picture, np.ndarray):
-        high = COLUMN * cell.picture.shape[0] / cell.picture.shape[1]
-        y = place[1] + place[3] - high
-        axes = figure.add_axes((x / width, y / height, wide / width, high / height))
-        axes.imshow(cell.picture, interpolation="none", aspect="auto")
-        axes.set_axis_off()
-        for at, side in ((0.03, "R"), (0.97, "L")) if words.sides else ():
-            align = "left" if side == "R" else "right"
-            axes.text(at, 0.5, side, transform=axes.transAxes, color="white", size=6.5, ha=align, va="center")
+        free = COLUMN - height * cell.picture.shape[1] / cell.picture.shape[0]
+        left, right = left + free / 2, right - free / 2
+        canvas.imshow(cell.picture, interpolation="none", aspect="auto", extent=(left, right, bottom, top))
+        for at, side, align in ((left + 0.04, "R", "left"), (right - 0.04, "L", "right")) if sides else ():
+            canvas.text(at, (top + bottom) / 2, side, color="white", size=NOTE_SIZE, ha=align, va="center")
         return
-    inside = ((x + 0.26) / width, (y + 0.24) / height, (wide - 0.32) / width, (high - 0.3) / height)
-    cell.picture(figure.add_axes(inside))
+    wide, high = canvas.figure.get_size_inches()
+    inside = ((left + 0.26) / wide, (bottom + 0.24) / high, (COLUMN - 0.32) / wide, (height - 0.3) / high)
+    cell.picture(canvas.figure.add_axes(inside))
 
 
 def _colour_bar(figure: "Figure", title: str, bottom: float) -> None:

@@ -117,13 +117,14 @@ def left_out_words(shown: CaseSlice, k: float) -> str:
     """The caption of the voxels left out."""
     return (
         f"{shown.chosen} Above, in white: the voxels of the reference that top-k Dice with k = {k:g} % leaves out, "
-        f"because the prediction gives them the highest probabilities of their class in the {shown.whole}. Below: what stays."
+        f"because the prediction gives them the highest probabilities of their class in the {shown.whole}. "
+        "Below: what stays."
     )
 
 
 def left_out_figure(shown: CaseSlice, k: float) -> "Figure":
     """Image and reference, then for each loss the ignore map and the reference without it."""
-    frame = shown.detail
+    frame = shown.all_lesions
     columns = [
         Column(
             shown.images[-1][0], (Cell(shown.grey(frame)), Cell(_marked(shown, shown.reference, frame), "Reference"))
@@ -142,9 +143,9 @@ def left_out_figure(shown: CaseSlice, k: float) -> "Figure":
 def _what_dice(shown: CaseSlice) -> str:
     mean = ", mean over the classes" if shown.several else ""
     return (
-        f"Of the reference{' of each class' if shown.several else ''}, only the k % of voxels with the lowest predicted "
-        f"probability stay. Dice: squared Dice of the probabilities over all voxels of the {shown.whole} but those left "
-        f"out{mean}."
+        f"Of {'each class of ' if shown.several else ''}the reference, only the k % of voxels with the lowest "
+        "predicted probability stay. Dice: squared Dice of the probabilities over all voxels of the "
+        f"{shown.whole} but those left out{mean}."
     )
 
 
@@ -160,7 +161,7 @@ def curve_words(shown: CaseSlice) -> str:
 
 def hardest_figure(shown: CaseSlice) -> "Figure":
     """Image and reference, then for each loss what stays of the reference at five k, with Dice."""
-    frame = shown.detail
+    frame = shown.all_lesions
     first = Column(
         shown.images[-1][0], (Cell(shown.grey(frame)), Cell(_marked(shown, shown.reference, frame), "Reference"))
     )
