@@ -25,6 +25,7 @@ from lesionloss.report.case_views import CaseViews
 from lesionloss.report.probability_maps import Probability
 
 PICTURE_PIXELS = 300
+SMALL_SLICE = 0.5  # a close-up that would show more of the slice is not shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +98,12 @@ class CaseSlice:
 
     @cached_property
     def frames(self) -> tuple[Frame, ...]:
-        """The whole slice and a close-up of its largest lesion; of a two-dimensional picture only the whole."""
+        """The whole slice and a close-up of its largest lesion; the whole alone if it is small or two-dimensional."""
         field = around(self.brain | (self.reference > 0), self.plane_mm)
         whole = Frame("picture" if self.flat else "axial slice", field, max(field.size_mm) / PICTURE_PIXELS)
-        if self.flat:
-            return (whole,)
         close = close_up(self.reference > 0, self.plane_mm, CLOSE_UP_MM)
+        if self.flat or np.prod(close.size_mm) > SMALL_SLICE * np.prod(field.size_mm):
+            return (whole,)
         return whole, Frame("close-up", close, CLOSE_PIXEL_MM)
 
     @property

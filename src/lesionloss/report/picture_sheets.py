@@ -1,5 +1,6 @@
 """Sheets of pictures for a paper: a column for each loss, with names, notes, keys and a caption inside the file."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Callable, Sequence
@@ -136,7 +137,7 @@ def picture_sheet(columns: Sequence[Column], words: SheetWords) -> "Figure":
     canvas.set_axis_off()
     top = height
     for shape in shapes:
-        _draw_block(canvas, shape, words, left, top)
+        _draw_block(figure, canvas, shape, words, left, top)
         top -= shape.height
     canvas.set(xlim=(0, width), ylim=(0, height))
     at = write_caption(figure, caption)
@@ -176,32 +177,32 @@ def write_caption(figure: "Figure", lines: Sequence[str]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Columns beside each other, and the heights of their parts in inches."""
+    """Columns beside each other: their names, their rows of cells, and the heights of these parts in inches."""
 
-    columns: tuple[Column, ...]
-    titles: float
-    cells: tuple[float, ...]
-    notes: tuple[float, ...]
+    names: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    title_height: float
+    heights: tuple[tuple[float, float], ...]  # of the cells of a row, of their notes
 
     @classmethod
     def of(cls, columns: Sequence[Column]) -> "_Block":
-        rows = range(max(len(column.cells) for column in columns))
-        of_rows = [[column.cells[row] for column in columns if row < len(column.cells)] for row in rows]
+        rows = tuple(itertools.zip_longest(*(column.cells for column in columns), fillvalue=Cell()))
+        notes = [NOTE_LINE * max(len(_lines(cell.note, NOTE_LETTERS)) for cell in row) + 0.06 for row in rows]
         return cls(
-            columns=tuple(columns),
-            titles=TITLE_LINE * max(len(_lines(column.name, TITLE_LETTERS)) for column in columns) + 0.08,
-            cells=tuple(max(_height(cell) for cell in cells) for cells in of_rows),
-            notes=tuple(NOTE_LINE * max(len(_lines(cell.note, NOTE_LETTERS)) for cell in cells) for cells in of_rows),
+            names=tuple(column.name for column in columns),
+            rows=rows,
+            title_height=TITLE_LINE * max(len(_lines(column.name, TITLE_LETTERS)) for column in columns) + 0.08,
+            heights=tuple((max(map(_height, row)), note) for row, note in zip(rows, notes, strict=True)),
         )
 
     @property
     def height(self) -> float:
-        return self.titles + sum(self.cells) + sum(self.notes) + 0.06 * len(self.cells)
+        return self.title_height + sum(map(sum, self.heights))
 
 
 def _height(cell: Cell) -> float:
     if isinstance(cell.picture, np.ndarray):
-        return min(TALLEST, COLUMN * cell.picture.shape[0] / cell.picture.shape[1])
+        return min(TALLEST, float(COLUMN * cell.picture.shape[0] / cell.picture.shape[1]))
     return 0.0 if cell.picture is None else CHART
 
 
@@ -209,29 +210,25 @@ def _lines(text: str, letters: int) -> list[str]:
     return textwrap.wrap(text, letters) if text else []
 
 
-def _draw_block(canvas: "Axes", block: _Block, words: SheetWords, left: float, top: float) -> None:
+def _draw_block(figure: "Figure", canvas: "Axes", block: _Block, words: SheetWords, left: float, top: float) -> None:
     """Draw a block below `top`; the coordinates of `canvas` are inches of the figure."""
-    y = top - block.titles
-    for place, column in enumerate(block.columns):
-        title = "\n".join(_lines(column.name, TITLE_LETTERS))
-        x = left + place * (COLUMN + GAP) + COLUMN / 2
-        canvas.text(x, y + 0.04, title, size=TITLE_SIZE, ha="center", color=INK)
-    for row, (cell_height, note_height) in enumerate(zip(block.cells, block.notes, strict=True)):
-        if row < len(words.rows) and cell_height:
-            middle = y - cell_height / 2
+    lefts = [left + place * (COLUMN + GAP) for place in range(len(block.names))]
+    y = top - block.title_height
+    for x, name in zip(lefts, block.names, strict=True):
+        title = "\n".join(_lines(name, TITLE_LETTERS))
+        canvas.text(x + COLUMN / 2, y + 0.04, title, size=TITLE_SIZE, ha="center", color=INK)
+    for row, (height, note_height) in enumerate(block.heights):
+        if row < len(words.rows) and height:
+            middle = y - height / 2
             canvas.text(0.12, middle, words.rows[row], size=NOTE_SIZE, rotation=90, ha="center", va="center")
-        for place, column in enumerate(block.columns):
-            cell = column.cells[row] if row < len(column.cells) else Cell()
-            _draw_cell(canvas, cell, left + place * (COLUMN + GAP), y, sides=words.sides)
-        y -= cell_height
-        for place, column in enumerate(block.columns):
-            note = "\n".join(_lines(column.cells[row].note if row < len(column.cells) else "", NOTE_LETTERS))
-            x = left + place * (COLUMN + GAP) + COLUMN / 2
-            canvas.text(x, y - 0.03, note, size=NOTE_SIZE, ha="center", va="top")
-        y -= note_height + 0.06
+        for x, cell in zip(lefts, block.rows[row], strict=True):
+            _draw_cell(figure, canvas, cell, x, y, sides=words.sides)
+            note = "\n".join(_lines(cell.note, NOTE_LETTERS))
+            canvas.text(x + COLUMN / 2, y - height - 0.03, note, size=NOTE_SIZE, ha="center", va="top")
+        y -= height + note_height
 
 
-def _draw_cell(canvas: "Axes", cell: Cell, left: float, top: float, *, sides: bool) -> None:
+def _draw_cell(figure: "Figure", canvas: "Axes", cell: Cell, left: float, top: float, *, sides: bool) -> None:
     if cell.picture is None:
         return
     height = _height(cell)
@@ -243,9 +240,9 @@ def _draw_cell(canvas: "Axes", cell: Cell, left: float, top: float, *, sides: bo
         for at, side, align in ((left + 0.04, "R", "left"), (right - 0.04, "L", "right")) if sides else ():
             canvas.text(at, (top + bottom) / 2, side, color="white", size=NOTE_SIZE, ha=align, va="center")
         return
-    wide, high = canvas.figure.get_size_inches()
+    wide, high = figure.get_size_inches()
     inside = ((left + 0.26) / wide, (bottom + 0.24) / high, (COLUMN - 0.32) / wide, (height - 0.3) / high)
-    cell.picture(canvas.figure.add_axes(inside))
+    cell.picture(figure.add_axes(inside))
 
 
 def _colour_bar(figure: "Figure", title: str, bottom: float) -> None:

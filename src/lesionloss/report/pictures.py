@@ -11,7 +11,7 @@ from lesionloss.report.picture_sheets import Cell, Column, SheetWords, error_key
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NOTES = {"Baseline": "first visit", "Follow-up": "second visit, framed: close-up"}
+_NOTES = {"Baseline": "first visit", "Follow-up": "second visit"}
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ def image_tiles(shown: CaseSlice) -> tuple[PictureTile, ...]:
     last = shown.images[-1][0]
     tiles = []
     for title, _ in shown.images:
-        pictures = [shown.grey(frame, title) for frame in shown.frames]
+        note, pictures = _NOTES.get(title, ""), [shown.grey(frame, title) for frame in shown.frames]
         if title == last and len(shown.frames) == 2:
             whole, close = shown.frames
             pictures[0] = framed(pictures[0], whole.field, close.field, whole.pixel_mm)
-        tiles.append(PictureTile(title, _NOTES.get(title, ""), tuple(pictures)))
+            note = f"{note}, framed: close-up".removeprefix(", ")
+        tiles.append(PictureTile(title, note, tuple(pictures)))
     marked = [
         with_reference(shown.grey(frame), shown.reference > 0, frame.field, frame.pixel_mm) for frame in shown.frames
     ]
@@ -59,7 +60,7 @@ def error_words(shown: CaseSlice) -> str:
 
 def case_words(shown: CaseSlice) -> str:
     """The caption of one case."""
-    below = "" if shown.flat else " Below: a close-up of the largest lesion."
+    below = "" if len(shown.frames) == 1 else " Below: a close-up of the largest lesion."
     return f"{shown.chosen}{below} {error_words(shown)}"
 
 
@@ -69,7 +70,7 @@ def case_figure(shown: CaseSlice) -> "Figure":
     columns = [
         Column(tile.name, (*map(Cell, tile.pictures[:-1]), Cell(tile.pictures[-1], tile.note))) for tile in tiles
     ]
-    rows = () if shown.flat else tuple(frame.name for frame in shown.frames)
+    rows = tuple(frame.name for frame in shown.frames) if len(shown.frames) > 1 else ()
     words = SheetWords(case_words(shown), rows, error_keys(several=shown.several), sides=not shown.flat)
     return picture_sheet(columns, words)
 
@@ -77,12 +78,8 @@ def case_figure(shown: CaseSlice) -> "Figure":
 def cases_words(slices: Sequence[CaseSlice]) -> str:
     """The caption of several cases."""
     places = "; ".join(f"{shown.role}: {shown.place}" for shown in slices)
-    what = (
-        ""
-        if slices[0].flat
-        else " Of each the slice with most lesion"
-        + ("." if slices[0].several else ", a close-up of the largest lesion.")
-    )
+    close = "" if slices[0].several else " or a close-up of its largest lesion"
+    what = "" if slices[0].flat else f" Of each the slice with most lesion{close}."
     return f"{places[0].upper()}{places[1:]}, {slices[0].rule}.{what} {error_words(slices[0])}"
 
 
