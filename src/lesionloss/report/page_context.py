@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, listed, plural
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
 from lesionloss.core.version import __version__
 from lesionloss.report.detection_chart import size_words
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
@@ -28,6 +28,7 @@ COLOURS = {
     "false_positive": FALSE_POSITIVE,
     "false_negative": FALSE_NEGATIVE,
     "reference": REFERENCE,
+    "wrong_class": WRONG_CLASS,
 }
 
 
