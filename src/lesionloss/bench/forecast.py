@@ -21,12 +21,11 @@ from lesionloss.core.randomness import torch_generator
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.inference import Arithmetic, SlidingWindow, predict_probabilities
-from lesionloss.losses.criterion import build
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, network_axes, network_channels, seed_dropout
 from lesionloss.networks.cost import network_cost
 from lesionloss.training.execution import GROWTH, step_bytes
-from lesionloss.training.forward import outputs_of
+from lesionloss.training.forward import criterion_of, outputs_of
 from lesionloss.training.trial import TrainingRecipe
 
 TIMED_STEPS = 3  # after one that is not timed
@@ -182,7 +181,7 @@ def _seconds_of_step(recipe: TrainingRecipe, plan: Plan, channels: int, device: 
     if device == "cpu" and GROWTH * step_bytes(recipe, plan.network.text, channels) <= free_memory():
         keep_freed_memory()
     network = channels_last(build_network(plan.network.text, torch_generator("forecast"))).to(device).train()
-    criterion, optimiser = build(plan.losses[0]), torch.optim.Adam(network.parameters())
+    criterion, optimiser = criterion_of(plan.losses[0], recipe), torch.optim.Adam(network.parameters())
     shape = _input_shape(plan, recipe, recipe.batch, channels)
     images = torch.randn(shape, generator=torch_generator("forecast images")).to(device)
     drawn = torch.rand((recipe.batch, *shape[2:]), generator=torch_generator("forecast labels"))

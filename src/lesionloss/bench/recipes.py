@@ -69,7 +69,7 @@ def _patches_of_sampler(recipe: TrainingRecipe, cases: Sequence[PreparedCase]) -
 
 
 def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
-    training, network = plan.training, plan.network
+    training, network, options = plan.training, plan.network, plan.loss_options
     return TrainingRecipe(
         steps=training.steps,
         batch=training.batch,
@@ -98,6 +98,9 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         start_sha256=_digest_of_file(network.start_from or config_of(training.pretrain)),
         freeze=network.freeze,
         pretrain=with_loss(training.pretrain, plan.baseline_loss),
+        empty=options.empty,
+        average_background=options.average_background,
+        pooled=options.pooled,
     )
 
 

@@ -31,7 +31,13 @@ def methods(results: Results, cards: tuple[LossCard, ...], *, paired: bool) -> t
         cards: The cards of its losses.
         paired: Whether the hashes of all training runs prove that the losses shared weights and batches.
     """
-    parts = (_data(results), _training(results, paired), _losses(cards), _evaluation(results), _statistics(results))
+    parts = (
+        _data(results),
+        _training(results, paired),
+        _losses(results, cards),
+        _evaluation(results),
+        _statistics(results),
+    )
     return tuple(part for part in (*parts, _versions(results)) if part)
 
 
@@ -101,9 +107,13 @@ def _training(results: Results, paired: bool) -> str:
     return f"Training: {networks}; {settings or 'settings of the plan'}; seeds {seeds}. {pairs}{last} {network}".strip()
 
 
-def _losses(cards: tuple[LossCard, ...]) -> str:
+def _losses(results: Results, cards: tuple[LossCard, ...]) -> str:
     named = [f"{card.loss} ({'; '.join(term.source for term in card.terms)})" for card in cards if card.terms]
-    return f"Losses: {listed(named)}." if named else ""
+    chosen = {
+        key: value for key, value in plan_section(results, "loss_options").items() if value not in (False, "count")
+    }
+    options = f", all with {settings_words(chosen)}" if chosen else ""
+    return f"Losses: {listed(named)}{options}." if named else ""
 
 
 def _evaluation(results: Results) -> str:

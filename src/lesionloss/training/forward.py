@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.stream import TrainingBatch
-from lesionloss.losses.criterion import Loss
+from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
@@ -69,6 +69,11 @@ def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:
 def forward(network: nn.Module, x: Tensor, precision: str) -> Tensor:
     """Return the logits (B, C, *space) of images `x` (B, C, *space), in float32; see `outputs_of`."""
     return outputs_of(network, x, precision).logits
+
+
+def criterion_of(text: str, recipe: TrainingRecipe) -> Loss:
+    """Return the loss of a text with the options that the recipe gives to all losses."""
+    return build(text, recipe.pooled, recipe.empty, recipe.average_background)
 
 
 def loss_of(

@@ -21,12 +21,11 @@ from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.checkpoint_names import same_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.forward import forward, loss_of, outputs_of, split_batch
+from lesionloss.training.forward import criterion_of, forward, loss_of, outputs_of, split_batch
 from lesionloss.training.gradient_health import gradient_health
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.optimisers import read_optimiser
@@ -120,7 +119,7 @@ def train(
     initial_hash = weights_hash(network)
     network = channels_last(network).to(device).train()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    criterion = build(trial.loss)
+    criterion = criterion_of(trial.loss, recipe)
     schedule = read_schedule(recipe.schedule)
     optimiser = read_optimiser(recipe.optimiser).over(trained, recipe.learning_rate)
     scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=recipe.precision == "fp16")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 # The digests know some fields by the names they had first: a new name of a field must not change any random draw.
 DIGEST_NAMES = {
@@ -48,6 +48,7 @@ class TrainingRecipe:
         start_sha256: Digest of that file, or of the settings file of pretraining.
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
+        empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
     """
 
     steps: int
@@ -77,6 +78,9 @@ class TrainingRecipe:
     start_sha256: str = ""
     freeze: tuple[str, ...] = ()
     pretrain: str = ""
+    empty: Literal["count", "skip"] = "count"
+    average_background: bool = False
+    pooled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from lesionloss.bench.plan.sections import (
     CurvesSection,
     DataSection,
     InferenceSection,
+    LossOptionsSection,
     NetworkSection,
     PlanSection,
     TrainingSection,
@@ -42,6 +43,7 @@ class Plan(PlanSection):
     losses: Annotated[tuple[LossText, ...], Field(min_length=1)]
     losses_files: tuple[str, ...] = ()
     baseline_loss: LossText
+    loss_options: LossOptionsSection = LossOptionsSection()
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"

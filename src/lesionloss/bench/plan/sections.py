@@ -1,6 +1,6 @@
-"""The sections of a plan: data, network, training, inference, curves. docs/plans.md explains every key."""
+"""The sections of a plan: loss options, data, network, training, inference, curves. docs/plans.md has every key."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +28,21 @@ class PlanSection(BaseModel):
     """A table of a plan; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LossOptionsSection(PlanSection):
+    """The options of `lesionloss.build` for all losses of the plan.
+
+    Attributes:
+        empty: `count` penalises false positives of classes that an image does not hold; `skip` averages over those that
+            it holds.
+        average_background: Overlap losses average over class 0 too.
+        pooled: The batch counts as one image.
+    """
+
+    empty: Literal["count", "skip"] = "count"
+    average_background: bool = False
+    pooled: bool = False
 
 
 class DataSection(PlanSection):
