@@ -86,7 +86,7 @@ def loss_of(
         outputs: What the network gave.
         y: References (B, *space).
         valid: Mask (B, *space) of voxels that count; None: all.
-        recipe: Weights of deep supervision and the first step of the consistency term.
+        recipe: Settings of deep supervision and the first step of the consistency term.
         step: The training step, from 1.
 
     Returns:
@@ -95,15 +95,17 @@ def loss_of(
     Raises:
         UsageError: The recipe needs outputs that the network does not give.
     """
-    if recipe.deep_weights and not outputs.deep:
-        raise UsageError("deep_weights are given, but the network has one output only; leave them out")
+    for key, given in (("deep_weights are", recipe.deep_weights), ("deep_upsampling is", recipe.deep_upsampling)):
+        if given and not outputs.deep:
+            raise UsageError(f"{key} given, but the network has one output only; leave that out")
     if recipe.consistency_from and (outputs.baseline is None or outputs.followup is None):
         raise UsageError(
             "consistency_from needs a network with a head for each visit, such as longitudinal_vnet; leave it out"
         )
     if outputs.deep:
         levels = [outputs.logits, *outputs.deep]
-        loss: Tensor = DeepSupervision(criterion, recipe.deep_weights or None)(levels, y, valid=valid)
+        supervised = DeepSupervision(criterion, recipe.deep_weights or None, upsampled=recipe.deep_upsampling)
+        loss: Tensor = supervised(levels, y, valid=valid)
     else:
         loss = criterion(outputs.logits, y, valid=valid)
     if outputs.baseline is not None and outputs.followup is not None and 0 < recipe.consistency_from <= step:
