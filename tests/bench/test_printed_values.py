@@ -41,7 +41,16 @@ def test_a_preset_has_the_value_that_the_page_states(claim: tuple[str, str, str,
 
 def test_the_page_states_values_of_every_paper() -> None:
     presets = {preset for preset, *_ in CLAIMS}
-    assert {"hytver", "cabezas-lit", "cabezas-wmh", "dscpp-drive", "dscpp-cvc", "topk-synapse", "topk-acdc", "topk-msseg2016"} <= presets
+    assert {
+        "hytver",
+        "cabezas-lit",
+        "cabezas-wmh",
+        "dscpp-drive",
+        "dscpp-cvc",
+        "topk-synapse",
+        "topk-acdc",
+        "topk-msseg2016",
+    } <= presets
     assert len(CLAIMS) > 80
 
 
