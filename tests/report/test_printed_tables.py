@@ -1,4 +1,4 @@
-"""Printed tables of the papers beside a run: every row is a loss of the preset, every measured number one of the report."""
+"""Printed tables of the papers beside a run: rows are losses of the preset, measured numbers those of the report."""
 
 import json
 from pathlib import Path
