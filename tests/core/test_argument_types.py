@@ -106,8 +106,7 @@ DOORS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
         {
             "network": NETWORK,
             "case": PREPARED,
-            "window": (4, 4, 4),
-            "overlap": 0.5,
+            "mode": SlidingWindow((4,)),
             "precision": "float32",
             "device": "cpu",
         },
@@ -129,6 +128,7 @@ DOORS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
             "threshold": 0.5,
             "voxel_mm3": 1.0,
             "min_volume_mm3": 0.5,
+            "decision": "threshold",
             "connectivity": 6,
         },
     ),
