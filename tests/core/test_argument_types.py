@@ -143,10 +143,9 @@ DOORS: tuple[tuple[Callable[..., Any], dict[str, Any]], ...] = (
         {
             "network": NETWORK,
             "shape": (1, 4, 4, 4),
-            "window": (4, 4, 4),
+            "own": SlidingWindow((4, 4, 4)),
             "precision": "float32",
             "device": "cpu",
-            "overlap": 0.25,
             "free": None,
         },
     ),
