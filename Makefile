@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
-.PHONY: demo test test-slow test-lowest fuzz lint clean
+.PHONY: demo test test-slow test-lowest fuzz mutation lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ fuzz: $(STAMP)
 # In an environment of its own, with the lowest versions that pyproject.toml allows.
 test-lowest:
 	$(PYTHON) tests/package/lowest_versions.py .venv-lowest
+
+# Small faults in the modules that decide numbers: tests/mutation/run.py --help.
+mutation: $(STAMP)
+	$(BIN)/python tests/mutation/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks
