@@ -15,9 +15,11 @@ from lesionloss.report.class_means import ClassResult, class_results
 from lesionloss.report.embedded_cases import embedded, pictured
 from lesionloss.report.history import (
     CurveBand,
+    GradientNorm,
     VanishingGradient,
     epoch_bands,
     fold_bands,
+    gradient_norms,
     loss_bands,
     vanishing_gradients,
 )
@@ -83,6 +85,7 @@ class ReportContent:
     training_runs: tuple[TrainingRunScore, ...]
     best_results: tuple[BestResult, ...]
     vanishing: tuple[VanishingGradient, ...]
+    gradient_norms: tuple[GradientNorm, ...]
     cards: tuple[LossCard, ...]
     cases: tuple[CaseRow, ...]
     false_positive_mm3: dict[str, float | None]
@@ -133,6 +136,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         training_runs=training_run_scores(results),
         best_results=best_results(results),
         vanishing=vanishing_gradients(results),
+        gradient_norms=gradient_norms(results),
         cards=cards,
         cases=_cases(results, metrics, maps, order),
         false_positive_mm3={each.loss: false_positive_mm3(results, first, each.loss) for each in empties if first},
