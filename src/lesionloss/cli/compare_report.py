@@ -134,6 +134,7 @@ def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
         entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
         entry["share_improved"], entry["seeds_agree"] = difference.share_improved, difference.seeds_agree
         entry["holds_for_new_training_runs"] = difference.holds_for_new_training_runs
+    record["patients_in_training_and_test"] = sorted(results.shared_patients)
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]
     return record
