@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import atomic_file
-from lesionloss.data.nifti_bytes import checked_affine, checked_bytes, import_nibabel, parse_image
+from lesionloss.data.nifti_bytes import FARTHEST_MM, checked_affine, checked_bytes, import_nibabel, parse_image
 from lesionloss.data.volume import Affine, Volume, corner_distance_mm, orientation
 
 MASK_TOLERANCE = 1e-3
@@ -137,8 +137,9 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
             f"{path}: shape {tuple(image.shape)}: the trailing axes of length one are dropped; save three axes"
         )
     if is_mask:
-        array = np.asarray(image.dataobj, dtype=np.float64)
-        off = float(np.abs(array - np.rint(array)).max())
+        with np.errstate(all="ignore"):  # of infinite values
+            array = np.asarray(image.dataobj, dtype=np.float64)
+            off = float(np.abs(array - np.rint(array)).max())
         if off > 0:
             lines.append(
                 f"{path}: values up to {off:.2g} from a whole number (integers saved with a scale?) are rounded; "
@@ -171,7 +172,7 @@ def _forms_apart_mm(image: Any) -> float:
     if int(header["qform_code"]) <= 0 or int(header["sform_code"]) <= 0:
         return 0.0
     q, s = np.asarray(header.get_qform()), np.asarray(header.get_sform())
-    if not (np.isfinite(q).all() and np.isfinite(s).all()):
+    if not (np.abs((q, s)) <= FARTHEST_MM).all():
         return 0.0
     nothing = np.broadcast_to(np.bool_(False), (*image.shape, 1, 1)[:3])
     return corner_distance_mm(Volume(nothing, q, Path()), Volume(nothing, s, Path()))
@@ -213,7 +214,7 @@ def _read(path: Path, dtype: type[np.float32] | None = None, *, slices: bool = F
     if len(shape) != 3:
         raise DataError(f"{path}: expected 3 axes, found {len(shape)}, shape {shape}; save one volume per file")
     affine = checked_affine(path, image)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):  # what is not finite then is refused
         array = np.asarray(image.dataobj, dtype=dtype).reshape(shape)
     bad = ~np.isfinite(array)
     if bad.any():

@@ -8,6 +8,8 @@ checksum; only its length can be checked.
 import gzip
 import io
 import math
+import sys
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from lesionloss.data.volume import Affine, check_right_angles, spacing_of
 
 GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)
+FARTHEST_MM = 1e9
 # Below this share of the box spanned by their lengths, the three axes of an affine lie in a plane.
 FLAT_AXES = 1e-4
 # Bytes that may follow the image in a gzip stream: padding, the empty last member of bgzip.
@@ -82,7 +85,7 @@ def _unpack(path: Path, content: bytes) -> bytes:
     size, rest = 0, content
     while rest.startswith(GZIP_MAGIC):
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        parts.append(stream.decompress(rest, most - size + 1))
+        parts.append(stream.decompress(rest, min(most - size + 1, sys.maxsize)))
         size += len(parts[-1])
         if size > most:
             if not end:  # no header: reading the first bytes will say so
@@ -106,7 +109,7 @@ def _end_of_image(head: bytes) -> int:
     try:
         header = kind(head[: HEADER_BYTES[_is_nifti2(head)]], check=False)
         voxels = math.prod(int(length) for length in header.get_data_shape())
-        return max(0, int(header["vox_offset"])) + voxels * int(header.get_data_dtype().itemsize)
+        return max(0, int(header["vox_offset"])) + max(0, voxels) * int(header.get_data_dtype().itemsize)
     except Exception:  # whatever nibabel raises for a header of any content
         return 0
 
@@ -130,7 +133,9 @@ def parse_image(path: Path, content: bytes) -> Any:
     nifti2 = _is_nifti2(content)
     kind = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
     try:
-        image = kind.from_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of extensions, which are not used
+            image = kind.from_bytes(content)
         shape, dtype, offset = image.shape, image.get_data_dtype(), int(image.dataobj.offset)
     except (*refused, ValueError, OSError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -158,10 +163,11 @@ def checked_affine(path: Path, image: Any) -> Affine:
     """
     affine = np.asarray(image.affine, dtype=np.float64)
     fix = "correct the header (qform or sform) or export the image again"
-    if not np.isfinite(affine).all():
-        raise DataError(f"{path}: the affine holds NaN or infinite numbers; {fix}")
+    if not (np.abs(affine) <= FARTHEST_MM).all():
+        raise DataError(f"{path}: the affine holds NaN or infinite numbers, or some above {FARTHEST_MM:g}; {fix}")
     spacing = spacing_of(affine)
-    volume = abs(float(np.linalg.det(affine[:3, :3])))
+    with np.errstate(all="ignore"):  # of axes that nearly lie in a plane
+        volume = abs(float(np.linalg.det(affine[:3, :3])))
     if volume <= FLAT_AXES * math.prod(spacing):
         raise DataError(f"{path}: the affine can't be inverted (zero, or its axes lie in a plane); {fix}")
     low, high = PLAUSIBLE_SPACING_MM

@@ -1,5 +1,6 @@
 """The facts of a metric that statistics and report need, from the registry of metrics."""
 
+import math
 from dataclasses import dataclass
 
 from lesionloss.core.errors import UsageError
@@ -11,7 +12,8 @@ class MetricFacts:
 
     `needs_lesions`: it has no value where the reference is empty. `signed`: nearer to zero is better, so its absolute
     values are compared. `has_direction`: False for descriptions such as a volume, of which no value is better.
-    `zero_if_empty`: an empty prediction gets 0 where the metric itself is undefined.
+    `zero_if_empty`: an empty prediction gets 0 where the metric itself is undefined. `limits`: the lowest and the
+    highest value that is possible.
     """
 
     name: str
@@ -21,6 +23,7 @@ class MetricFacts:
     signed: bool = False
     has_direction: bool = True
     zero_if_empty: bool = False
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     def badness(self, value: float) -> float:
         """A number that is larger for a worse value."""
@@ -49,4 +52,5 @@ def metric_facts(metric: str) -> MetricFacts:
         signed=record.direction is Better.NEARER_ZERO,
         has_direction=record.direction is not Better.NONE,
         zero_if_empty=record.direction is Better.HIGHER and record.worst is not None,
+        limits=record.limits,
     )

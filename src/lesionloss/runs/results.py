@@ -1,7 +1,7 @@
 """The results of a run: its plan, its trials, its cohort. Scores, images and probability maps are read when needed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.number_text import plural
 from lesionloss.data.prepared import load_prepared
+from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.metric_scores import MetricScores, split_rows
 from lesionloss.runs.run_files import read_arrays, read_json
@@ -98,6 +100,11 @@ class Results:
         return {str(metric): rows for metric, rows in table.groupby("metric", sort=False)}
 
     @cached_property
+    def epoch_means(self) -> "pd.DataFrame":
+        """Mean scores of each training run during training, by metric, split and epoch; empty without curves."""
+        return epoch_means(self.scores, self.metrics)
+
+    @cached_property
     def losses(self) -> tuple[str, ...]:
         """Losses in the plan's order, then all others that were run (the difference threshold last)."""
         planned = [str(text) for text in self.plan.get("losses", [])]
@@ -145,6 +152,16 @@ class Results:
             raise UsageError(f"{self.folder}/plan.toml: no test is named {name!r}; {hint}")
         return name
 
+    @cached_property
+    def shared_patients(self) -> frozenset[str]:
+        """Patients of whom a network saw cases in training before it was tested on others of them."""
+        owners = {case.name: case.patient for case in self.cohort}
+        found: set[str] = set()
+        for record in {(tuple(t.record.get("train", ())), tuple(t.record.get("test", ()))) for t in self.trials}:
+            train, test = ({owners.get(name, name) for name in side} for side in record)
+            found |= train & test
+        return frozenset(found)
+
     def case(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays of a prepared case.
 
@@ -153,7 +170,7 @@ class Results:
 
         Returns:
             `image` (channels, *space); `reference`, `brain` and, if there is one, `ignore` (*space); `affine` (4, 4);
-            `channels`: their names as JSON.
+            `channels`, `classes`: their names as JSON.
 
         Raises:
             UsageError: The case is unknown.
@@ -170,7 +187,8 @@ class Results:
             "affine": case.affine,
         }
         ignore: dict[str, NDArray[Any]] = {} if case.ignore is None else {"ignore": case.ignore}
-        return {**arrays, **ignore, "channels": np.array(json.dumps(case.channels))}
+        names = {"channels": np.array(json.dumps(case.channels)), "classes": np.array(json.dumps(case.classes))}
+        return {**arrays, **ignore, **names}
 
     def has_probability(self, key: str, case: str) -> bool:
         """Whether the probability map of a held-out case was kept."""
@@ -199,8 +217,7 @@ class Results:
             UsageError: The trial is unknown.
             DataError: The file is absent or damaged.
         """
-        found = read_arrays(_prediction(self._trial(key), case)).get("classes")
-        return None if found is None else found.astype(np.uint8)
+        return read_prediction(self._trial(key), case).labels
 
     def machine(self, key: str) -> dict[str, Any]:
         """The content of a trial's machine.json; empty if there is none.
@@ -219,11 +236,46 @@ class Results:
         raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
 
 
+@dataclass(frozen=True, eq=False)
+class KeptPrediction:
+    """What a trial kept of a case.
+
+    Attributes:
+        probability: Of any lesion, float32 (*space).
+        labels: The class numbers that were scored, uint8 (*space); None if the run has one class.
+        in_slice: Probability of each class (L, rows, columns) in the slice with most lesion; None in runs of one class,
+            and in those that did not keep it.
+    """
+
+    probability: NDArray[np.float32]
+    labels: NDArray[np.uint8] | None
+    in_slice: NDArray[np.float32] | None
+
+
+def shared_patients_warning(patients: Collection[str]) -> str:
+    """What must be said of a run that trained on and tested cases of the same patients; empty where it did not."""
+    if not patients:
+        return ""
+    return (
+        f"cases of {plural(len(patients), 'patient')} are in training and in test at once, so scores are better than "
+        "they would be for new patients"
+    )
+
+
 def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
     """The probability map of a case that a trial kept, float32 (*space).
 
     Raises:
         DataError: The map is absent, damaged or not float32.
+    """
+    return read_prediction(trial, case).probability
+
+
+def read_prediction(trial: RunTrial, case: str) -> KeptPrediction:
+    """All that a trial kept of a case.
+
+    Raises:
+        DataError: The file is absent or damaged, or its map is not float32.
     """
     path = _prediction(trial, case)
     arrays = read_arrays(path)
@@ -233,7 +285,12 @@ def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
     if found.dtype != np.float32:
         hint = ", as version 0.1 wrote it" if found.dtype == np.uint8 else ""
         raise DataError(f"{path}: expected 'probability' as float32, got {found.dtype}{hint}; bench into a new folder")
-    return found
+    labels, in_slice = arrays.get("classes"), arrays.get("slice")
+    return KeptPrediction(
+        found,
+        None if labels is None else labels.astype(np.uint8),
+        None if in_slice is None else in_slice.astype(np.float32),
+    )
 
 
 def _prediction(trial: RunTrial, case: str) -> Path:

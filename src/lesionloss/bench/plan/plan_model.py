@@ -4,17 +4,18 @@ from collections.abc import Mapping
 from itertools import product
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
-from lesionloss.bench.plan.folder_names import dataset_folder, folder_name, number_repeated
+from lesionloss.bench.plan.folder_names import folder_name, number_repeated, source_folder
 from lesionloss.bench.plan.sections import (
     CurvesSection,
     DataSection,
     InferenceSection,
+    LossOptionsSection,
     NetworkSection,
     PlanSection,
     TrainingSection,
@@ -31,6 +32,10 @@ class Plan(PlanSection):
 
     Attributes:
         losses_files: Python files with losses of the user's own, relative to the plan.
+        split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
+            one patient are trained on and tested.
+        split: Patients (or cases) to train on and to test, drawn by `fold_seed`: one fold of these sizes instead of
+            `folds`.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
@@ -42,11 +47,14 @@ class Plan(PlanSection):
     losses: Annotated[tuple[LossText, ...], Field(min_length=1)]
     losses_files: tuple[str, ...] = ()
     baseline_loss: LossText
+    loss_options: LossOptionsSection = LossOptionsSection()
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
     folds: Positive
     fold_seed: int = 0
+    split_by: Literal["patient", "case"] = "patient"
+    split: tuple[Positive, Positive] | tuple[()] = ()
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     data: DataSection = DataSection()
@@ -69,13 +77,20 @@ class Plan(PlanSection):
                 load_user_file(Path(str(file)))
         return record
 
+    @model_validator(mode="before")
+    @classmethod
+    def _split_is_one_fold(cls, record: Any) -> Any:
+        return {**record, "folds": 1} if isinstance(record, Mapping) and record.get("split") else record
+
     @model_validator(mode="after")
     def _check_consistency(self) -> "Plan":
         if self.baseline_loss not in self.losses:
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
         if self.training.pretrain and self.network.start_from:
             raise ValueError("training.pretrain and network.start_from both give initial weights; leave one out")
-        if self.folds < 2 and not self.folds_file:
+        if self.split and self.folds_file:
+            raise ValueError("split and folds_file both say who is tested; leave one out")
+        if self.folds < 2 and not self.folds_file and not self.split:
             raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
         for name, metric in (("primary_metric", self.primary_metric), *(("curves", m) for m in self.curves.metrics)):
             if metric not in self.metrics:
@@ -182,7 +197,7 @@ class Plan(PlanSection):
         datasets, networks = self.datasets or (self.data,), self.networks or (self.network,)
         if not self.datasets and not self.networks:
             return {"": self}
-        dataset_names = number_repeated([dataset_folder(dataset) for dataset in datasets])
+        dataset_names = number_repeated([source_folder(data.name, data.layout, data.source) for data in datasets])
         network_names = number_repeated([folder_name(network.text) for network in networks])
         single = {"datasets": (), "networks": ()}
         return {

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lesionloss.core.argument_types import check_field_types, with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.inference import (
     Arithmetic,
@@ -50,11 +51,22 @@ class PredictSettings:
     device: str = "cpu"
     force: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value of another type."""
+        check_field_types(self)
 
+
+@with_checked_types
 def own_sliding_window(bundle: Bundle) -> SlidingWindow:
     """The sliding window with which a model was evaluated: as large as its training patches."""
-    axes = int(getattr(bundle.network, "axes", len(bundle.record.window)))
-    return SlidingWindow(bundle.record.window[:axes], overlap=bundle.record.overlap)
+    record = bundle.record
+    axes = int(getattr(bundle.network, "axes", len(record.window)))
+    return SlidingWindow(
+        record.window[:axes],
+        overlap=record.overlap,
+        gaussian=record.merge == "gaussian",
+        of_probabilities=record.merge_of == "probabilities",
+    )
 
 
 def predict_ready(
@@ -111,13 +123,7 @@ def _smaller(
 
 
 def _choose(bundle: Bundle, shape: tuple[int, ...], settings: PredictSettings, free: int | None = None) -> ChosenMode:
-    record = bundle.record
+    own = own_sliding_window(bundle)
     return choose_inference_mode(
-        bundle.network,
-        shape,
-        window=record.window,
-        precision=settings.precision,
-        device=settings.device,
-        overlap=record.overlap,
-        free=free,
+        bundle.network, shape, own=own, precision=settings.precision, device=settings.device, free=free
     )
