@@ -77,8 +77,8 @@ def test_report_json_is_the_statistics(run):
         assert [d["sentence"] for d in stored["differences"]] == [
             difference_sentence(d) for d in comparison.differences
         ]
-        assert [r["shares"] for r in stored["ranks"]] == [
-            list(rank.shares) for rank in rank_losses(results.metric_scores(metric))
+        assert [(r["rank"], r["low"], r["high"]) for r in stored["ranks"]] == [
+            (rank.rank, rank.low, rank.high) for rank in rank_losses(results.metric_scores(metric))
         ]
         assert [c["share"] for c in stored["components"]] == [
             c.share for c in estimate_components(results.metric_scores(metric))

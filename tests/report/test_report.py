@@ -218,9 +218,9 @@ def test_wicked_names_are_inert(tmp_path):
     ("changes", "words"),
     [
         ({"patients": 1, "folds": 1}, "With 1 patient there is no interval and no test"),
-        ({"patients": 3, "folds": 3}, "With 3 patients no test can reach"),
+        ({"patients": 3, "folds": 3}, "With 3 patients no test can show that these networks differ"),
         ({"patients": 2, "without_lesions": (0, 1)}, "There is no picture"),
-        ({"patients": 2, "undefined": True}, "have no patient in common"),
+        ({"patients": 2, "undefined": True}, "No patient has a defined value of both"),
         ({"patients": 2, "losses": ("dice",)}, "there is nothing to compare"),
         ({"patients": 4, "empty": tuple(("dice", n) for n in range(4))}, "4 of 8 predictions are empty"),
         ({"patients": 2, "unpaired": ("dice",)}, "Not paired."),

@@ -183,7 +183,7 @@ def _trial_of(request: TrainRequest, cohort: RunCohort) -> Trial:
             recipe=recipe_of(plan, request.device, cohort.cases),
             loss_sha256=code_digest(plan.losses[0]),
         )
-    if request.fold >= plan.folds:
-        raise UsageError(f"--fold must be all or a number from 0 to {plan.folds - 1}, got {request.fold}")
+    if request.fold >= plan.all_folds:
+        raise UsageError(f"--fold must be all or a number from 0 to {plan.all_folds - 1}, got {request.fold}")
     trials = trials_of(plan, cohort, request.device)
     return next(trial for trial in trials if trial.fold == request.fold)

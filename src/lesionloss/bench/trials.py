@@ -27,12 +27,15 @@ Cohort = RunCohort | ListedCohort
 def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
     """Return the folds by patient: those of the plan's file, or made here, stratified by lesion load.
 
+    The folds of a repeat follow those of the repeat before, which has another seed.
+
     Raises:
         UsageError: There are fewer patients than folds, or the file holds another number of folds.
         DataError: As `load_folds`.
     """
     if not plan.folds_file:
-        return make_folds(cohort.loads, plan.folds, plan.fold_seed)
+        repeats = range(plan.fold_seed, plan.fold_seed + plan.repeats)
+        return tuple(fold for seed in repeats for fold in make_folds(cohort.loads, plan.folds, seed))
     folds = _folds_in_file(plan, cohort).folds
     if len(folds) != plan.folds:
         raise UsageError(

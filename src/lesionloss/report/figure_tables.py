@@ -15,7 +15,7 @@ CsvTable = tuple[tuple[str, ...], CsvRows]
 def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
     """The tables by name; those without numbers in this run are empty."""
     return {
-        "ranks": (("metric", "loss", "rank", "low", "high", "first", "patients"), _ranks(g)),
+        "ranks": (("metric", "loss", "mean", "rank", "low", "high", "patients"), _ranks(g)),
         "variance": (("metric", "source", "variance", "sd", "share", "levels"), _variance(g)),
         "classes": (("metric", "class", "loss", "mean", "low", "high", "patients_defined", "patients"), _classes(g)),
         "cases": (("case", "patient", "reference_mm3", "lesions", *g.results.metrics), _cases(g)),
@@ -39,7 +39,7 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
 
 def _ranks(g: ReportContent) -> CsvRows:
     return [
-        (c.metric, rank.loss, rank.rank, rank.low, rank.high, rank.best, rank.patients)
+        (c.metric, rank.loss, rank.mean, rank.rank, rank.low, rank.high, rank.patients)
         for c in g.comparisons
         for rank in c.ranks
     ]

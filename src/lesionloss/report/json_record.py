@@ -62,7 +62,7 @@ def _metric(metric: MetricResult) -> dict[str, Any]:
     comparison = metric.comparison
     record = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
-        entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
+        entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
     return record | {"title": metric.title, "best": metric.best, "classes": metric.classes}
 
 

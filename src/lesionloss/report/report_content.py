@@ -119,7 +119,8 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
 
 def _metric(results: Results, name: str) -> MetricResult:
     scores = with_baseline(results.metric_scores(name), None)
-    return MetricResult(scores, compare_losses(scores), best_loss(scores), class_results(scores))
+    comparison = compare_losses(scores)
+    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores))
 
 
 def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:

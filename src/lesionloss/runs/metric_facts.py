@@ -21,6 +21,13 @@ class MetricFacts:
     signed: bool = False
     has_direction: bool = True
     zero_if_empty: bool = False
+    unit: str = ""
+
+    def possible(self, value: float) -> bool:
+        """Whether a score can have this value: shares lie from 0 to 1, distances and errors are not below 0."""
+        if self.zero_if_empty:
+            return not (value < 0 or value > 1)
+        return not (self.lower_is_better and not self.signed and value < 0)
 
     def badness(self, value: float) -> float:
         """A number that is larger for a worse value."""
@@ -49,4 +56,5 @@ def metric_facts(metric: str) -> MetricFacts:
         signed=record.direction is Better.NEARER_ZERO,
         has_direction=record.direction is not Better.NONE,
         zero_if_empty=record.direction is Better.HIGHER and record.worst is not None,
+        unit=record.unit,
     )
