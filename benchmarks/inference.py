@@ -132,7 +132,7 @@ def dice_of(network: nn.Module, case: PreparedCase, mode: InferenceMode, precisi
 def accuracy_table(network: nn.Module, cases: list[PreparedCase]) -> None:
     """Dice of each unseen patient by each mode, and the largest difference from the papers' loop."""
     default = choose_inference_mode(
-        network, cases[0].image.shape, window=(WINDOW,) * 3, precision="float32", device="cpu"
+        network, cases[0].image.shape, own=SlidingWindow((WINDOW,) * 3, overlap=0.25), precision="float32", device="cpu"
     ).mode
     modes: dict[str, InferenceMode] = {
         LOOP: PAPERS["coactseg"],

@@ -18,7 +18,14 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from lesionloss.core.randomness import torch_generator
-from lesionloss.inference import ChosenMode, WholeImage, choose_inference_mode, keep_memory_for, predict_logits
+from lesionloss.inference import (
+    ChosenMode,
+    SlidingWindow,
+    WholeImage,
+    choose_inference_mode,
+    keep_memory_for,
+    predict_logits,
+)
 from lesionloss.networks import build_network, channels_last, logits_of
 
 CHANNELS = ("baseline", "followup", "difference")
@@ -101,7 +108,12 @@ def measure(job: Job) -> dict[str, Any]:
     free = round(job.memory * 2**30) or None
     window = (WINDOW,) * 3
     chosen = choose_inference_mode(
-        network, tuple(image.shape), window=window, precision="float32", device="cpu", free=free
+        network,
+        tuple(image.shape),
+        own=SlidingWindow(window, overlap=0.25),
+        precision="float32",
+        device="cpu",
+        free=free,
     )
     forward = Timed(network, job.sample)
     before, remark = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, ""

@@ -34,7 +34,7 @@ from lesionloss.data.preparation.recipe import PreparationRecipe
 from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared
 from lesionloss.data.subject import Subject
 from lesionloss.data.visible_lesions import visible_only
-from lesionloss.inference import lesion_mask, predict_probability
+from lesionloss.inference import SlidingWindow, lesion_mask, predict_probability
 from lesionloss.metrics import Case, score
 from lesionloss.networks.bundle import BundleRecord, save_bundle
 from lesionloss.synth import SyntheticPatient, SynthSettings, load_settings, profile_settings, synthesise
@@ -209,7 +209,7 @@ def evaluate(network: torch.nn.Module, step: int, cases: TransferCases) -> dict[
 
 def probability(network: torch.nn.Module, case: PreparedCase) -> NDArray[np.float32]:
     """Predict the lesion probability of a case: (X, Y, Z)."""
-    return predict_probability(network, case, window=WINDOW, overlap=0.25, precision="float32", device="cpu")
+    return predict_probability(network, case, SlidingWindow(WINDOW, overlap=0.25), precision="float32", device="cpu")
 
 
 def choose(cases: Sequence[PreparedCase], probabilities: Sequence[NDArray[np.float32]]) -> ChosenThreshold:

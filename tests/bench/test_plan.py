@@ -37,7 +37,7 @@ def load(tmp_path: Path, text: str) -> Plan:
 def test_every_preset_is_a_valid_plan_that_survives_writing(name: str, tmp_path: Path) -> None:
     plan = Plan.preset(name)
     assert load(tmp_path, plan.to_toml()) == plan
-    assert len(plan.losses) >= (3 if name.endswith("-small") else 4)
+    assert len(plan.losses) >= 3
     assert plan.question
 
 
@@ -148,6 +148,22 @@ def test_a_list_of_validation_cases_is_one_fold(tmp_path: Path) -> None:
     assert fold_warnings(plan, patients("abcd")) == ()
 
 
+def test_a_split_is_one_fold_of_its_sizes(tmp_path: Path) -> None:
+    plan = load(tmp_path, f"split = [4, 2]\n{GOOD}")
+    assert (plan.folds, plan.split) == (1, (4, 2))
+    assert load(tmp_path, plan.to_toml()) == plan
+    (fold,) = folds_of(plan, patients("abcdefgh"))
+    assert (len(fold.train), len(fold.test)) == (4, 2)
+    assert fold_warnings(plan, patients("abcdefgh")) == ("split = [4, 2]: 2 patients in neither part",)
+    assert fold_warnings(plan, patients("abcdef")) == ()
+    assert len(trials_of(plan, patients("abcdefgh"), "cpu")) == 4  # two losses, two seeds
+    with pytest.raises(UsageError, match=r"split = \[4, 2\] needs 6 patients, there are 5"):
+        folds_of(plan, patients("abcde"))
+    with pytest.raises(UsageError, match="split and folds_file both say who is tested"):
+        load(tmp_path, f'split = [4, 2]\nfolds_file = "f.json"\n{GOOD}')
+    assert Plan.preset("topk-synapse").changed({"split": (18, 12)}).folds == 1
+
+
 def test_patients_in_no_fold_of_a_file_are_named(tmp_path: Path) -> None:
     save_folds(folds_of(load(tmp_path, GOOD), patients("abcd")), tmp_path / "folds.json")
     plan = load(tmp_path, f'folds_file = "{tmp_path}/folds.json"\n{GOOD}')
@@ -243,10 +259,13 @@ def test_curves_are_of_metrics_that_the_plan_scores(tmp_path: Path) -> None:
 
 
 def test_no_key_of_a_plan_chooses_weights_by_the_test_patients(tmp_path: Path) -> None:
-    for key in ("select", "selection", "validation", "choose_by", "monitor"):
+    for key in ("select", "selection", "validation", "choose_by"):
         for value in ('"test"', '"best_test"', "true"):
             with pytest.raises(UsageError, match=f"unknown key training.{key}"):
                 load(tmp_path, f"{GOOD}[training]\n{key} = {value}\n")
+    for key in ("monitor", "keep"):
+        with pytest.raises(UsageError, match=rf"training\.{key}: .*'test'"):
+            load(tmp_path, f'{GOOD}[training]\nvalidation_share = 0.2\n{key} = "test"\n')
     for share in ("1", "1.5", "-0.2"):
         with pytest.raises(UsageError, match=r"training\.validation_share"):
             load(tmp_path, f"{GOOD}[training]\nvalidation_share = {share}\n")

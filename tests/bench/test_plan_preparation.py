@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lesionloss.bench.make_cohort import load_run_cohort
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run_cohort import load_run_cohort
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.inference.predict.predict_inputs import sources_in
 from lesionloss.inference.predict.replay_preparation import make_ready

@@ -4,14 +4,19 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
+import miniature
 from lesionloss.bench.plan import Plan, list_presets
 from lesionloss.bench.run import run
-from lesionloss.networks import blank_network, network_channels
+from lesionloss.cli.plan_options import chosen_plan
+from lesionloss.data.prepared import load_prepared, to_original_grid
+from lesionloss.networks import as_outputs, blank_network, network_channels
 from lesionloss.report.history import epoch_bands
 from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
 from lesionloss.statistics import compare
+from lesionloss.training.optimisers import read_optimiser
 
 PAPERS = (
     *("hytver", "cabezas-lit", "cabezas-wmh"),
@@ -34,6 +39,9 @@ def test_a_small_form_has_the_recipe_of_its_paper(name: str) -> None:
     for key in ("optimiser", "consistency_from", "validation_share", "deep_weights", "foreground_share"):
         values = [getattr(plan.training, key) for plan in (whole, small)]
         assert bool(values[0]) == bool(values[1]), key
+    assert small.training.deep_upsampling == whole.training.deep_upsampling
+    assert small.loss_options == whole.loss_options
+    assert small.inference.decision == whole.inference.decision
     assert small.training.optimiser == whole.training.optimiser
     assert small.training.schedule.partition("(")[0] == whole.training.schedule.partition("(")[0]
     assert small.training.sampler.partition("(")[0] == whole.training.sampler.partition("(")[0]
@@ -43,7 +51,7 @@ def test_a_small_form_has_the_recipe_of_its_paper(name: str) -> None:
 
 
 def test_the_recipes_are_those_of_the_papers() -> None:
-    hytver, cabezas, dscpp, topk = (Plan.preset(name) for name in ("hytver", "cabezas-lit", "dscpp-drive", "topk-acdc"))
+    hytver, cabezas, dscpp = (Plan.preset(name) for name in ("hytver", "cabezas-lit", "dscpp-drive"))
     t = hytver.training
     assert (t.optimiser, t.learning_rate, t.batch, t.patch, t.steps) == ("adam", 1e-3, 4, (80, 80, 80), 250)
     assert len(hytver.losses) == 13
@@ -60,15 +68,134 @@ def test_the_recipes_are_those_of_the_papers() -> None:
     assert t.optimiser.startswith("sgd")
     assert t.schedule.startswith("plateau")
     assert {"nll", "brier"} <= set(dscpp.metrics)
-    for family in ("tversky", "focal_tversky", "combo", "asymmetric_unified_focal"):
+    for family in ("tversky", "focal_tversky", "combo"):
         assert {family, f"{family}_plus_plus"} <= set(dscpp.losses)
-    assert sum(loss.startswith("dice_plus_plus") for loss in dscpp.losses) == 8
-    t = topk.training
-    assert (t.optimiser, t.learning_rate, t.schedule, len(topk.losses)) == ("adam", 5e-4, "polynomial", 5)
-    assert {name: network_channels(Plan.preset(f"topk-{name}").network.text) for name in ("synapse", "acdc")} == {
-        "synapse": (1, 9),
-        "acdc": (1, 4),
+    assert sum(loss.startswith("dice_plus_plus") for loss in dscpp.losses) == 9
+
+
+TOPK = {  # Hosseini 2025, sections 3.1 and 3.2: network, epochs, side of slices, steps of augmentation, k
+    "topk-synapse": ("resnet34_unet", (1, 9), 300, 320, ("flip", "rotate", "scale", "elastic", "blur"), 50),
+    "topk-acdc": ("resnet34_unet", (1, 4), 300, 256, ("flip", "rotate", "scale", "elastic"), 50),
+    "topk-msseg2016": ("plain_unet", (5, 2), 100, 256, ("rotate", "scale"), 30),
+}
+
+
+@pytest.mark.parametrize("name", TOPK)
+def test_the_recipes_of_topk_dice_are_as_printed(name: str) -> None:
+    network, channels, epochs, side, augment, k = TOPK[name]
+    plan = Plan.preset(name)
+    t, prepare = plan.training, plan.data.preparation
+    assert plan.network.text.partition("(")[0] == network
+    assert network_channels(plan.network.text) == channels
+    optimiser = read_optimiser(t.optimiser)
+    assert (type(optimiser).__name__, t.learning_rate, optimiser.weight_decay) == ("AdamSettings", 5e-4, 1e-4)
+    assert (t.schedule, t.poly_power, t.epochs, t.sampler) == ("polynomial", 0.9, epochs, "slices")
+    assert (t.deep_upsampling, t.deep_weights) == (True, (1, 1, 1))
+    assert (t.patch, plan.inference.window, prepare.resample.size) == ((side, side, 1), (side, side), (side, side))
+    assert prepare.steps[-1] == "scale_to_unit"
+    assert ("clip" in prepare.steps) == (name == "topk-synapse")
+    assert Plan.preset("topk-synapse").data.preparation.clip.between == (-125, 275)
+    assert isinstance(t.augment, tuple)
+    assert tuple(step.partition("(")[0] for step in t.augment) == augment
+    assert plan.losses == (
+        *("dice_ce(squared=True)", "cross_entropy", "dice_focal(squared=True)"),
+        *(f"dice_topk(squared=True, k={k})", f"ce_topk_dice(k={k})"),
+    )
+    assert (plan.loss_options.empty, plan.inference.decision) == ("skip", "argmax")
+    heads = as_outputs(blank_network(plan.network.text).train()(torch.empty(2, channels[0], 64, 64, device="meta")))
+    assert heads.logits.shape == (2, channels[1], 64, 64)
+    wanted = (64 // 8, 64 // 16) if network == "resnet34_unet" else (64 // 2, 64 // 4)
+    assert tuple(level.shape[-1] for level in heads.deep) == wanted
+
+
+@pytest.mark.parametrize("name", TOPK)
+def test_topk_dice_starts_in_the_layout_of_its_data_with_the_printed_split(name: str, tmp_path: Path) -> None:
+    """One epoch of whole slices of a miniature folder, at the printed size, with a narrow network."""
+    layout = Plan.preset(name).data.layout
+    settings = ["split=[1, 1]", "seeds=[1]", "training.epochs=1", "training.batch=3", "training.precision='float32'"]
+    plan = chosen_plan(name, str(miniature.WRITERS[layout](tmp_path / "data")), [], settings)
+    proposed, text = plan.losses[-1], plan.network.text.removesuffix(")") + ", filters=4)"
+    plan = plan.changed({"losses": (proposed,), "baseline_loss": proposed, "network": {"text": text}})
+    results = run(plan, tmp_path / "run")
+    assert (results.failed, results.missing) == ((), ())
+    (trial,) = (trial.record for trial in results.trials)
+    slices = 5 * len(trial["train"])
+    assert trial["steps"] == -(-slices // 3)
+    assert {key: trial[key] for key in ("empty", "decision", "deep_upsampling", "sampler")} == {
+        "empty": "skip",
+        "decision": "argmax",
+        "deep_upsampling": True,
+        "sampler": "slices",
     }
+    side = TOPK[name][3]
+    case = load_prepared(tmp_path / "run" / "cohort" / f"{trial['test'][0]}.npz")
+    assert case.shape == (side, side, 5)
+    assert (float(case.image.min()), float(case.image.max())) == (0, 1)
+    assert to_original_grid(case.reference, case).shape == miniature.SHAPE
+
+
+def test_dscpp_and_cabezas_have_what_their_papers_print() -> None:
+    drive, lit = Plan.preset("dscpp-drive"), Plan.preset("cabezas-lit")
+    grid = [f"dice_plus_plus(gamma={gamma:g})" for gamma in (0.5, 1.5, 2.5, 3, 3.5, 4, 4.5, 5)]
+    unified = [f"asymmetric_unified_focal{form}(gamma=0.1)" for form in ("", "_plus_plus")]
+    assert {*grid, "dice", "dice_plus_plus", "cross_entropy", *unified} <= set(drive.losses)  # dice: gamma = 1
+    assert len(drive.losses) == 19
+    for name in ("dscpp-bus2017", "dscpp-dsb2018", "dscpp-isic2018", "dscpp-cvc"):
+        assert Plan.preset(name).losses == ("dice", "cross_entropy", "dice_plus_plus")
+    prepare = drive.data.preparation
+    assert (prepare.resample.interpolation, prepare.brain.source) == ("linear", "whole")
+    assert (drive.network.initial, drive.training.monitor, drive.training.keep) == ("xavier", "loss", "last")
+    assert drive.loss_options.average_background
+    assert "flip(probability=0.15)" in drive.training.augment
+    assert (lit.network.initial, lit.inference.merge, lit.inference.merge_of) == ("torch", "mean", "probabilities")
+    assert lit.curves.patches == Plan.preset("cabezas-wmh").curves.patches == 0
+
+
+MINIATURES = {  # frames or images beside those of `miniature`, so that there are some to set aside
+    "dscpp-drive": ("drive", "training/images/{:02d}_training.tif", "training/1st_manual/{:02d}_manual1.gif"),
+    "dscpp-bus2017": ("bus2017", "original/{:06d}.png", "GT/{:06d}.png"),
+    "dscpp-dsb2018": ("dsb2018", "stage1_train/{0:04d}/images/{0:04d}.png", "stage1_train/{0:04d}/masks/n1.png"),
+    "dscpp-isic2018": (
+        "isic2018",
+        "ISIC2018_Task1-2_Training_Input/ISIC_{:07d}.jpg",
+        "ISIC2018_Task1_Training_GroundTruth/ISIC_{:07d}_segmentation.png",
+    ),
+    "dscpp-cvc": ("cvc-clinicdb", "PNG/Original/{}.png", "PNG/Ground Truth/{}.png"),
+    "cabezas-lit": ("lit", "", ""),
+    "cabezas-wmh": ("wmh2017", "", ""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MINIATURES)
+def test_a_preset_starts_on_a_folder_in_its_layout(name: str, tmp_path: Path) -> None:
+    """One epoch of one loss and seed, all else as the preset says."""
+    layout, image, reference = MINIATURES[name]
+    folder = miniature.WRITERS[layout](tmp_path / "data")
+    for number in (31, 32, 33) if image else ():
+        miniature.picture(folder / image.format(number), number, channels=1 if name == "dscpp-bus2017" else 3)
+        miniature.mask(folder / reference.format(number), (1, 2))
+        if name == "dscpp-drive":
+            miniature.mask(folder / "training" / "mask" / f"{number}_training_mask.gif", (1, 1))
+        if name == "dscpp-cvc":
+            with (folder / "metadata.csv").open("a") as table:
+                table.write(f"{number},{number}\n")
+    plan = Plan.preset(name)
+    training = plan.training.model_dump() | {"epochs": 1}
+    results = run(
+        plan.changed(
+            {
+                "losses": [plan.baseline_loss],
+                "seeds": [1],
+                "folds": 2,
+                "data": plan.data.model_dump() | {"source": str(folder)},
+                "training": training,
+            }
+        ),
+        tmp_path / "run",
+    )
+    assert results.failed == results.missing == ()
+    assert set(results.metrics) == set(plan.metrics)
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ import pytest
 import lesionloss as ll
 from known import known
 from lesionloss.core.number_text import interval, number
+from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import difference_sentence, seed_variability_sentence
+from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import compare
 from make_run import TINY_CASES, Made, make_run
 
@@ -62,7 +64,10 @@ def test_compare_shows_what_a_person_needs(run, cli):
 def test_no_number_is_broken_by_a_narrow_window(columns, run, cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(columns))
     _, out, _ = cli("compare", run)
-    comparison = compare(ll.load(run), "dice")
+    raw = compare(ll.load(run), "dice")
+    comparison = within_limits(raw, metric_facts("dice"))
+    assert comparison != raw  # 5 patients: an interval of Student's t that ends above 1
+    assert CUT_WORDS in " ".join(out.split())
     for summary in comparison.summaries:
         assert interval(summary.interval) in out
     for difference in comparison.differences:
@@ -146,6 +151,22 @@ def test_report_writes_the_page_and_keeps_what_is_not_its_own(run, cli, tmp_path
     assert code == 0
     assert "page.html" in out
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_several_runs_get_their_reports_and_one_table(cli, tmp_path, monkeypatch):
+    made = Made(patients=2, losses=("dice", "dice_ce"), difference=False, metrics=("dice",), **TINY_CASES)
+    folders = [make_run(tmp_path / "plan" / "runs" / name, made) for name in ("drive", "isic")]
+    written: list[object] = []
+    monkeypatch.setattr("lesionloss.report.write_report", lambda run, out, **_: written.append(out) or run.folder)
+    code, _, err = cli("report", *folders)
+    assert (code, "--out FILE.html" in err, written) == (2, True, [])
+    code, out, _ = cli("report", *folders, "--out", tmp_path / "all.html")
+    assert (code, written) == (0, [None, None])
+    assert "one table over 2 runs" in out
+    assert (tmp_path / "all_files" / "tables" / "runs.tex").is_file()
+    for _ in range(2):  # a plan of several data sets has a place for the table
+        assert cli("report", tmp_path / "plan")[0] == 0
+    assert "drive" in (tmp_path / "plan" / "report.html").read_text()
 
 
 def test_damaged_scores_are_a_finding(run, cli, tmp_path):

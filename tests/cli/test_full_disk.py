@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import resource
 import shutil
 import tempfile
@@ -14,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lesionloss.core.files import atomic_file, atomic_files, atomic_folder, write_text
+from lesionloss.core.randomness import torch_generator
 from lesionloss.data.nifti import write_volume
+from lesionloss.networks import build_network
+from lesionloss.networks.bundle import BundleRecord, save_bundle
 from make_run import TINY_CASES, Made, make_run
 
 EXAMPLES = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -44,6 +48,12 @@ class Call:
     def __init__(self, number: int, error: BaseException) -> None:
         self.number, self.error = number, error
 
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        for place in self.NAMES:
+            module, _, function = place.rpartition(".")
+            owner = {"os": os, "tempfile": tempfile, "pathlib.Path": Path}[module]
+            patch.setattr(owner, function, self.wrap(getattr(owner, function)))
+
     def wrap(self, function):
         def called(*args, **kwargs):
             self.number -= 1
@@ -58,16 +68,10 @@ class Call:
 @settings(max_examples=40, deadline=None)
 @given(number=st.integers(1, 30))
 def test_files_are_whole_whatever_write_fails(error: BaseException, number: int) -> None:
-    import os
-    import pathlib
-
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder, call = Path(name), Call(number, error)
         write_text(folder / "single", "old")
-        for place in Call.NAMES:
-            module, _, function = place.rpartition(".")
-            owner = {"os": os, "tempfile": tempfile, "pathlib.Path": pathlib.Path}[module]
-            patch.setattr(owner, function, call.wrap(getattr(owner, function)))
+        call.install(patch)
         with contextlib.suppress(OSError, SystemExit):
             with atomic_file(folder / "single") as temporary:
                 temporary.write_text("new")
@@ -112,6 +116,67 @@ def test_prepare(cli, data: Path, tmp_path: Path, size: int) -> None:
     assert said.count("\n") == 1
     assert "prepared cases are kept; give the same command again to continue" in said
     assert contents(tmp_path / "out") == {}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained network for the visits of `data`."""
+    folder = tmp_path_factory.mktemp("model")
+    text = "unet3d(filters=2, levels=2, group=2, inputs=3)"
+    record = BundleRecord(network=text, channels=("baseline", "followup", "difference"), window=(8, 8, 8))
+    save_bundle(folder, build_network(text, torch_generator("full disk")), record)
+    return folder
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "lesionloss.inference.predict.picture_sheet.save_sheet", lambda path, _: path.write_bytes(b"sheet" * 1000)
+    )
+
+
+RESULTS = {"new_lesions.nii.gz", "probability.nii.gz", "lesions.csv", "pictures.png", "prediction.json"}
+
+
+def check_predicted(out: Path, said: str) -> None:
+    """One line; each case is there whole or not at all."""
+    assert said.count("\n") == 1
+    assert "finished cases are kept; give the same command again to continue" in said
+    for folder in (path for path in out.glob("*") if path.is_dir()):
+        assert {path.name for path in folder.iterdir()} in (set(), RESULTS)
+
+
+@EXAMPLES
+@pytest.mark.usefixtures("no_pictures")
+@given(size=st.integers(0, 4000))
+def test_predict(cli, data: Path, model: Path, tmp_path: Path, size: int) -> None:
+    command = ["predict", model, "--cohort", f"msseg2:{data}", "--out", tmp_path / "out"]
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    with files_up_to(size):
+        code, _, said = cli(*command)
+    assert code == 1
+    assert "File too large; free space there, or choose another place; " in said
+    check_predicted(tmp_path / "out", said)
+
+
+@settings(EXAMPLES, max_examples=5)
+@pytest.mark.usefixtures("no_pictures")
+@given(number=st.integers(1, 90), bids=st.booleans())
+def test_predict_whatever_write_fails(cli, data: Path, model: Path, tmp_path: Path, number: int, bids: bool) -> None:
+    out = tmp_path / "out"
+    command = ["predict", model, "--cohort", f"msseg2:{data}", "--out", out, *(["--bids"] if bids else [])]
+    shutil.rmtree(out, ignore_errors=True)
+    call = Call(number, OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.MonkeyPatch.context() as patch:
+        call.install(patch)
+        code, _, said = cli(*command)
+    assert (code, call.number > 0) in ((0, True), (1, False))
+    if code and not bids:
+        check_predicted(out, said)
+        assert "No space left on device; free space there" in said
+    assert cli(*command)[0] == 0
+    assert len(list(out.rglob("*mask.nii.gz" if bids else "new_lesions.nii.gz"))) == 4
+    assert not list(out.rglob(".writing-*"))
 
 
 def test_synth(cli, tmp_path: Path) -> None:

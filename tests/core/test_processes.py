@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lesionloss.core.locks import process_started
+from lesionloss.core.process_identity import process_started
 
 SCRIPT = Path(__file__).parent.parent / "support" / "interrupted_pool.py"
 

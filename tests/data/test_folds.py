@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionloss.core.errors import UsageError
-from lesionloss.data.folds import make_folds
+from lesionloss.data.folds import make_folds, make_split
 
 names = st.text(alphabet="abcdef0123456789", min_size=1, max_size=6)
 cohorts = st.dictionaries(names, st.floats(0, 1e5), min_size=2, max_size=40)
@@ -67,3 +67,13 @@ def test_seeds_differ_and_repeat() -> None:
 def test_impossible_folds_are_refused(loads: dict[str, float], n: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_folds(loads, n, 0)
+
+
+def test_a_split_has_its_sizes_and_depends_on_the_seed_alone() -> None:
+    people = [f"patient{number:03d}" for number in range(100)]
+    split = make_split(people, 70, 20, seed=0)
+    assert (len(split.train), len(split.test), len({*split.train, *split.test})) == (70, 20, 90)
+    assert make_split(reversed(people), 70, 20, seed=0) == split
+    assert make_split(people, 70, 20, seed=1) != split
+    with pytest.raises(UsageError, match=r"split = \[70, 40\] needs 110 patients, there are 100"):
+        make_split(people, 70, 40, seed=0)

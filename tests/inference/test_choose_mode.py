@@ -13,6 +13,8 @@ from lesionloss.inference import SlidingWindow, WholeImage, choose_inference_mod
 from lesionloss.inference.choose_mode import OVERLAP, ChosenMode, _decreasing_windows, is_local, keep_memory_for
 from lesionloss.networks import build_network
 
+OWN = SlidingWindow((32, 32, 32), overlap=0.25)
+
 
 def test_networks_that_are_not_local_get_windows_as_trained() -> None:
     local, general = build_network("vnet(filters=2)", torch_generator(1)), build_network("unet3d", torch_generator(1))
@@ -21,9 +23,7 @@ def test_networks_that_are_not_local_get_windows_as_trained() -> None:
     assert not is_local(build_network("unet2d(filters=4)", torch_generator(1)))
 
     def chosen_for(network: nn.Module) -> ChosenMode:
-        return choose_inference_mode(
-            network, (3, 60, 60, 60), window=(32, 32, 32), precision="float32", device="cpu", free=10**12
-        )
+        return choose_inference_mode(network, (3, 60, 60, 60), own=OWN, precision="float32", device="cpu", free=10**12)
 
     assert chosen_for(local).mode == WholeImage()
     chosen = chosen_for(general)
@@ -36,9 +36,7 @@ def test_less_memory_gives_smaller_windows_down_to_those_trained_on() -> None:
     network = build_network("vnet(filters=2)", torch_generator(1))
     sizes = []
     for free in (10**12, 3 * 10**8, 10**8, 1):
-        choice = choose_inference_mode(
-            network, (3, 96, 96, 96), window=(32, 32, 32), precision="float32", device="cpu", free=free
-        )
+        choice = choose_inference_mode(network, (3, 96, 96, 96), own=OWN, precision="float32", device="cpu", free=free)
         assert choice.needed_bytes is not None
         assert choice.needed_bytes <= free or "memory is short" in choice.reason
         sizes.append((96,) if isinstance(choice.mode, WholeImage) else choice.mode.size[:1])
@@ -81,6 +79,8 @@ def test_a_network_that_cannot_be_analysed_gets_windows() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return torch.from_numpy(x.numpy())
 
-    choice = choose_inference_mode(Odd(), (1, 9, 9), window=(4, 4), precision="float32", device="cpu")
+    choice = choose_inference_mode(
+        Odd(), (1, 9, 9), own=SlidingWindow((4, 4), overlap=0.25), precision="float32", device="cpu"
+    )
     assert choice.mode == SlidingWindow((4, 4), overlap=0.25)
     assert choice.needed_bytes is None

@@ -25,6 +25,16 @@ def test_every_mask_holds_the_voxels_from_the_threshold_on(threshold: float, kin
         assert (lesion_mask(probability[None], threshold=threshold, voxel_mm3=1.0) > 0).tolist() == wanted
 
 
+def test_arg_max_counts_the_background_as_a_class() -> None:
+    # background, first, second class: together 0.52 of lesion, but the background is the most probable of the three
+    columns = [(0.48, 0.26, 0.26), (0.3, 0.3, 0.4), (0.45, 0.5, 0.05), (0.9, 0.1, 0.0), (0.5, 0.5, 0.0)]
+    probabilities = np.array(columns, dtype=np.float32).T
+    lesions = probabilities[1:, None]
+    mask = lesion_mask(lesions, threshold=0.5, voxel_mm3=1.0, decision="argmax")
+    assert mask[0].tolist() == probabilities.argmax(0).tolist() == [0, 2, 1, 0, 0]
+    assert lesion_mask(lesions, threshold=0.5, voxel_mm3=1.0)[0].tolist() == [1, 2, 1, 0, 1]
+
+
 def test_masks_keep_large_lesions_and_the_most_probable_class() -> None:
     probabilities = np.zeros((2, 10, 10, 3), np.float32)
     probabilities[0, 1:4, 1:4, 1] = 0.6  # 9 voxels of the first class

@@ -42,6 +42,8 @@ def test_there_are_two_kernels() -> None:
         "focal(gamma=0.5)",
         "weighted_gradient(gamma=4, lesion=0.7)",
         "dice_plus_plus(gamma=1.5)",
+        "dice_plus_plus(gamma=0.5)",
+        "asymmetric_unified_focal_plus_plus(gamma=0.1, sharpen=0.5)",
         "weighted_cross_entropy(normalise=False)",
         "focal_tversky(exponent=1.3)",
     ],

@@ -35,7 +35,7 @@ def test_spacing_and_a_weight_of_one_are_made_canonical() -> None:
         ("tversky(fn=-0.1)", "fn must be a number >= 0; got -0.1"),
         ("tversky(fn=1e999)", "fn must be a number"),
         ("hytver(fn=1.5)", "fn must be a number from 0 to 1; got 1.5"),
-        ("dice_plus_plus(gamma=0.5)", ">= 1"),
+        ("dice_plus_plus(gamma=0.4)", ">= 0.5"),
         ("weighted_gradient(gamma=2.5)", "a whole number"),
         ("dice(squared=1)", "True or False"),
         ("tversky(fn=True)", "must be a number"),

@@ -65,6 +65,25 @@ def test_weights_halve_and_are_divided_by_their_sum() -> None:
     assert ll.DeepSupervision(loss)(levels, labels, reduce=False).shape == (2,)
 
 
+@pytest.mark.parametrize("text", ["dice(squared=True) + cross_entropy", "ce_topk_dice(k=50)"])
+@pytest.mark.parametrize(("full", "mode"), [((8, 8), "bilinear"), ((8, 8, 4), "trilinear")])
+def test_up_sampled_outputs_are_compared_at_full_resolution_and_added_up(
+    text: str, full: tuple[int, ...], mode: str
+) -> None:
+    loss = ll.build(text, empty="skip")
+    labels = (torch.rand((2, *full), generator=torch_generator("labels")) < 0.2).long()
+    valid = torch.rand((2, *full), generator=torch_generator("valid")) < 0.9
+    levels = outputs(3, full, *(tuple(side // scale for side in full) for scale in (2, 4)))
+    each = [
+        loss(torch.nn.functional.interpolate(level, size=full, mode=mode, align_corners=False), labels, valid=valid)
+        for level in levels
+    ]
+    summed = ll.DeepSupervision(loss, upsampled=True)(levels, labels, valid=valid)
+    torch.testing.assert_close(summed, each[0] + each[1] + each[2])
+    weighted = ll.DeepSupervision(loss, [1, 0, 3], upsampled=True)(levels, labels, valid=valid)
+    torch.testing.assert_close(weighted, each[0] + 3 * each[2])
+
+
 def test_multilabel_channels_stay_apart() -> None:
     loss = ll.build("dice", multilabel=True)
     labels = torch.zeros(1, 2, 4, 4)

@@ -49,7 +49,7 @@ def case(pred, ref):
         ("lesion_f1(min_volume_mm3=1e999)", "got inf"),
         ("ece(bins=0)", "bins must be a whole number from 1 to 100000; got 0"),
         ("nll(eps=0)", "eps must be a number from 1e-300 to 0.5; got 0"),
-        ("hd95(both_empty=0)", "metric hd95 has no options; got both_empty=0"),
+        ("hd95(both_empty=0)", "metric hd95 has no option 'both_empty'; known: voxels"),
         ("dice(both_empty=2)", "both_empty must be a number from 0 to 1; got 2"),
         ("lesion_f1(6)", "metric 'lesion_f1(6)' can't be read: the values of lesion_f1 have no names"),
         ("lesion_f1(**{})", "** is not allowed"),

@@ -130,8 +130,12 @@ def test_plain_unet_has_the_parameters_of_the_common_one_and_two_heads_more() ->
 def test_resnet34_unet_has_the_parameters_of_resnet34_and_of_the_common_decoder() -> None:
     network = built("resnet34_unet")
     assert parameters(network.encoder) == 21_797_672 - 513_000  # torchvision's resnet34 without its classifier
-    # 24,436,369: segmentation_models.pytorch's Unet("resnet34") with one class; the deep heads are ours
-    assert parameters(network) == 24_436_369 + (64 + 1) + (128 + 1) + (256 + 1)
+    # 24,436,369: segmentation_models.pytorch's Unet("resnet34") with one class; the heads at 1/4, 1/8 and 1/16 are ours
+    heads = (64 + 1) + (128 + 1) + (256 + 1)
+    assert parameters(built("resnet34_unet(full_resolution=True)")) == 24_436_369 + heads
+    # the printed network ends at 1/4: without stages of 32 and 16 filters (batch norms included) and the finest head
+    finest = 9 * ((64 + 64) * 32 + 32 * 32 + 32 * 16 + 16 * 16) + 4 * 32 + 4 * 16 + (9 * 16 + 1)
+    assert parameters(network) == 24_436_369 - finest + heads
     blocks = [len(network.encoder.get_submodule(f"layer{number}")) for number in (1, 2, 3, 4)]
     assert blocks == [3, 4, 6, 3]
     features = network.encoder(torch.zeros(1, 3, 64, 64))
@@ -143,8 +147,9 @@ def test_resnet34_unet_has_the_parameters_of_resnet34_and_of_the_common_decoder(
     [
         ("plain_unet(filters=2, outputs=3)", (32, 16), (2, 4)),
         ("plain_unet(filters=2, outputs=3, axes=3)", (32, 16, 16), (2, 4)),
-        ("resnet34_unet(filters=4, outputs=3)", (64, 32), (4, 8, 16)),
-        ("resnet34_unet(filters=4, outputs=3, axes=3)", (32, 32, 64), (4, 8, 16)),
+        ("resnet34_unet(filters=4, outputs=3)", (64, 32), (8, 16)),
+        ("resnet34_unet(filters=4, outputs=3, axes=3)", (32, 32, 64), (8, 16)),
+        ("resnet34_unet(filters=4, outputs=3, full_resolution=True)", (64, 32), (4, 8, 16)),
     ],
 )
 def test_deep_heads_have_their_resolutions_in_training_only(
@@ -159,6 +164,16 @@ def test_deep_heads_have_their_resolutions_in_training_only(
     assert network.eval()(x).deep == ()
 
 
+def test_resnet34_unet_predicts_from_its_head_at_a_quarter_as_topk_dice_prints() -> None:
+    network, x = built("resnet34_unet(filters=4, outputs=2)").eval(), torch.rand(1, 3, 64, 96)
+    maps: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _module, _inputs, output: maps.append(output))
+    logits = network(x).logits
+    assert maps[0].shape == (1, 2, 16, 24)
+    wanted = torch.nn.functional.interpolate(maps[0], size=(64, 96), mode="bilinear", align_corners=False)
+    assert torch.equal(logits, wanted)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -166,6 +181,7 @@ def test_deep_heads_have_their_resolutions_in_training_only(
         "unet2d(filters=2)",
         "plain_unet(filters=2)",
         "resnet34_unet(filters=4, outputs=2)",
+        "resnet34_unet(filters=4, outputs=2, full_resolution=True)",
     ],
 )
 def test_every_head_expects_few_lesions(text: str) -> None:

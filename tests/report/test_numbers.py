@@ -65,7 +65,7 @@ def test_every_number_of_the_page_is_that_of_report_json(run):
     wrong = [(path, text) for path, text in found if not rounded(look_up(record, path), text)]
     assert wrong == []
     kinds = {path.split(".")[0] for path, _ in found}
-    assert kinds == {"metrics", "detection", "cases", "without_lesions"}
+    assert kinds == {"metrics", "detection", "cases", "without_lesions", "best_epochs"}
 
 
 def test_report_json_is_the_statistics(run):
@@ -230,7 +230,7 @@ def test_every_list_of_numbers_lies_beside_the_page_as_csv(run):
 
 def test_latex_tables_are_whole(run, tmp_path):
     """Compiled where there is a LaTeX; else brackets, columns and ends are counted."""
-    for name in ("summary", "differences"):
+    for name in ("summary", "differences", "variation"):
         text = (run / "tables" / f"{name}.tex").read_text()
         columns = len(known(re.search(r"begin\{tabular\}\{(\w+)\}", text))[1])
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]

@@ -26,7 +26,7 @@ from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import main as main_of_lesionloss
 from lesionloss.core.errors import LesionLossError
-from lesionloss.core.locks import process_started
+from lesionloss.core.process_identity import process_started
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.losses.registry import load_user_file
 from lesionloss.training.loop import Step

@@ -25,7 +25,8 @@ from lesionloss.training.forward import loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import validation_split
+from lesionloss.training.validation import validation_score, validation_split
+from patch_cases import random_case
 
 SMALL = replace(TRIAL, network="unet3d(filters=2, levels=2)", recipe=replace(RECIPE, patch=(8, 8, 8)))
 
@@ -155,6 +156,55 @@ def test_the_validation_score_is_the_dice_of_whole_cases(cases: list[PreparedCas
         train(with_recipe(patience=2), cases)
 
 
+class Echo(nn.Module):
+    """Logits: the second channel."""
+
+    axes, multiple = 3, 1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:2]
+
+
+def test_the_monitored_loss_is_that_of_whole_cases_without_ignored_voxels(cases: list[PreparedCase]) -> None:
+    ignore = np.zeros(cases[0].shape, dtype=bool)
+    ignore[:, ::2] = True
+    case = replace(cases[0], ignore=ignore)
+    recipe = replace(RECIPE, window=case.shape, monitor="loss")
+    found = validation_score([case], recipe, build("dice_ce"), "cpu")(Echo())
+    logits, reference = torch.from_numpy(case.image[1:2])[None], torch.from_numpy(case.reference)[None]
+    expected = build("dice_ce")(logits, reference, valid=torch.from_numpy(~ignore)[None])
+    assert found == pytest.approx(-float(expected), abs=1e-6)
+    trained = train(with_recipe(steps=4, validation_share=0.3, check_every=2, monitor="loss"), cases)
+    assert trained.best_score < 0
+    assert trained.best_step in (2, 4)
+
+
+def test_the_last_weights_can_be_kept_whatever_validation_says(
+    cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def falling(*arguments: object) -> object:
+        def score(network: nn.Module) -> float:
+            seen.append(weights_hash(network))
+            return -float(len(seen))
+
+        return score
+
+    monkeypatch.setattr(loop, "validation_score", falling)
+    trained = train(with_recipe(steps=6, validation_share=0.3, check_every=2, keep="last"), cases)
+    assert (trained.best_step, weights_hash(trained.network)) == (6, seen[-1])
+    assert math.isnan(trained.best_score)
+
+
+def test_validation_may_be_split_by_case() -> None:
+    frames = [replace(random_case(name), patient="one video") for name in "abcdef"]
+    with pytest.raises(UsageError, match="leaves no patient to train on"):
+        validation_split(frames, 0.3, ("x",))
+    learn, aside = validation_split(frames, 0.3, ("x",), "case")
+    assert (len(learn), len(aside)) == (4, 2)
+
+
 def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedCase]) -> None:
     sides = (8, 4, 2)
     levels = [torch.randn((1, 1, side, side, side), generator=torch_generator("level", side)) for side in sides]
@@ -164,14 +214,19 @@ def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedC
     coarse = [labels, labels[:, ::2, ::2, ::2], labels[:, ::4, ::4, ::4].clone()]
     coarse[2][0, 0, 0, 0] = 1  # the lesion lies under this coarse voxel, but not at its corner
     values = [float(criterion(level, label)) for level, label in zip(levels, coarse, strict=True)]
-    found = [float(loss_of(criterion, outputs, labels, None, recipe, 1)) for recipe in (RECIPE, ONLY_FINE)]
+    recipes = (RECIPE, ONLY_FINE, UPSAMPLED)
+    found = [float(loss_of(criterion, outputs, labels, None, recipe, 1)) for recipe in recipes]
     assert found[0] == pytest.approx((4 * values[0] + 2 * values[1] + values[2]) / 7)
     assert found[1] == pytest.approx(values[0])
+    fine = [torch.nn.functional.interpolate(level, size=(8, 8, 8), mode="trilinear") for level in levels]
+    assert found[2] == pytest.approx(sum(float(criterion(level, labels)) for level in fine))
     with pytest.raises(UsageError, match="deep_weights are given, but the network has one output only"):
         train(with_recipe(deep_weights=(1.0, 0.5)), cases)
+    with pytest.raises(UsageError, match="deep_upsampling is given, but the network has one output only"):
+        train(with_recipe(deep_upsampling=True), cases)
 
 
-ONLY_FINE = replace(RECIPE, deep_weights=(1.0, 0.0, 0.0))
+ONLY_FINE, UPSAMPLED = replace(RECIPE, deep_weights=(1.0, 0.0, 0.0)), replace(RECIPE, deep_upsampling=True)
 
 
 def test_the_consistency_of_the_visits_is_added_from_its_step_on(cases: list[PreparedCase]) -> None:

@@ -143,7 +143,7 @@ def test_training_without_the_weights_it_asks_for_is_refused(data: Path, tmp_pat
 
 def test_cases_with_other_channels_are_refused(finished: Path, data: Path, tmp_path: Path) -> None:
     from lesionloss.bench import pretrained_starts
-    from lesionloss.bench.run_cohort import load_run_cohort
+    from lesionloss.bench.make_cohort import load_run_cohort
 
     cohort = load_run_cohort(plan(data), tmp_path / "other", SilentWatcher())
     single = replace(cohort, cases=tuple(replace(case, channels=("a", "b", "c")) for case in cohort.cases))

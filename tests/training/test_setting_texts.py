@@ -53,6 +53,17 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "freeze": ("x.*",),
         "pretrain": "synth(patients=1)",
         "augment": ("flip",),
+        "empty": "skip",
+        "average_background": True,
+        "pooled": True,
+        "deep_upsampling": True,
+        "decision": "argmax",
+        "merge": "mean",
+        "merge_of": "probabilities",
+        "monitor": "loss",
+        "keep": "last",
+        "split_by": "case",
+        "initial": "torch",
     }
     later = {
         field for field, value in vars(TrainingRecipe).items() if not field.startswith("_") and not callable(value)

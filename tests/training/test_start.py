@@ -12,7 +12,7 @@ from example_trials import RECIPE
 from lesionloss.core.allocator import keep_freed_memory
 from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import predict_probability
+from lesionloss.inference import SlidingWindow, predict_probability
 from lesionloss.networks import build_network
 from lesionloss.training.forward import forward
 from lesionloss.training.gradient_health import gradient_health
@@ -52,7 +52,7 @@ def test_windows_put_every_voxel_back_where_it_was(shape: tuple[int, int, int], 
         (0, 0, 0),
         shape,
     )
-    found = predict_probability(Echo(), case, window=(8, 8, 8), overlap=overlap, precision="float32", device="cpu")
+    found = predict_probability(Echo(), case, SlidingWindow((8, 8, 8), overlap), precision="float32", device="cpu")
     expected = np.where(brain, 1 / (1 + np.exp(-image[1])), 0)
     assert found.shape == shape
     assert np.abs(found - expected).max() < 1e-6

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from lesionloss.bench.make_cohort import as_data, check_mixed, user_cohort
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run_cohort import BUILT_IN_SOURCES, user_cohort
+from lesionloss.bench.plan.sections import BUILT_IN_SOURCES
 from lesionloss.bench.trials import fit_network
 from lesionloss.core.errors import UsageError
 from lesionloss.data.cohort import load_subject
 from lesionloss.data.cohort_index import load_index
 from lesionloss.data.fold_files import load_folds
+from lesionloss.data.folds import make_split
 from lesionloss.data.preparation.import_prepared import is_prepared
 from lesionloss.data.prepared import channels_of, load_prepared
 
@@ -23,29 +25,46 @@ def check_data(plan: Plan) -> Plan:
         UsageError: Layout, target, patients, folds, network or patch do not fit the data; the message names the key.
         DataError: A file is damaged, or no case is complete.
     """
-    source = plan.data.source
-    if not source or source in BUILT_IN_SOURCES:
+    if not plan.data.source or plan.data.source in BUILT_IN_SOURCES:
         return plan
-    if is_prepared(source):
-        folder = Path(source).expanduser()
-        index = load_index(folder)
-        patients = {entry.name: entry.patient for entry in index.cases}
-        case = load_prepared(folder / f"{index.cases[0].name}.npz")
-        channels, classes, axes = case.channels, case.classes, len(case.shape)
-    else:
-        cohort = user_cohort(plan)
-        patients = {files.name: files.patient for files in cohort.cases}
-        subject = load_subject(cohort, cohort.cases[0])
-        difference = "subtract" in plan.data.preparation.steps
-        channels = channels_of(len(subject.visits), len(subject.visits[0]), difference)
-        classes, axes = subject.classes, len(subject.space)
+    patients, channels, classes, axes = _first_case(plan)
     _check_folds(plan, patients)
+    for section in plan.data.mix:
+        mixed = plan.model_copy(update={"data": as_data(section, plan.data.preparation)})
+        if section.source in BUILT_IN_SOURCES:
+            theirs = _built_in_channels(mixed)
+        else:
+            _, theirs, their_classes, _ = _first_case(mixed)
+            check_mixed(section.name, "classes", their_classes, classes)
+        check_mixed(section.name, "channels", theirs, channels)
     return fit_network(plan, channels, classes, axes)
+
+
+def _first_case(plan: Plan) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...], int]:
+    """The patient of every case that a plan names; channels, classes and axes of the first."""
+    if is_prepared(plan.data.source):
+        folder = Path(plan.data.source).expanduser()
+        index = load_index(folder)
+        case = load_prepared(folder / f"{index.cases[0].name}.npz")
+        return {entry.name: entry.patient for entry in index.cases}, case.channels, case.classes, len(case.shape)
+    cohort = user_cohort(plan)
+    subject = load_subject(cohort, cohort.cases[0])
+    channels = channels_of(len(subject.visits), len(subject.visits[0]), "subtract" in plan.data.preparation.steps)
+    return {files.name: files.patient for files in cohort.cases}, channels, subject.classes, len(subject.space)
+
+
+def _built_in_channels(plan: Plan) -> tuple[str, ...]:
+    """The channels of synthetic patients, two visits with one contrast, or of shapes: colours or two contrasts."""
+    if plan.data.source == "synth":
+        return channels_of(2, 1, "subtract" in plan.data.preparation.steps)
+    return channels_of(1, 3 if plan.data.shapes_axes == 2 else 2)
 
 
 def _check_folds(plan: Plan, patients: dict[str, str]) -> None:
     number = len(set(patients.values()))
-    if plan.folds_file:
+    if plan.split:
+        make_split(patients.values(), *plan.split, plan.fold_seed)
+    elif plan.folds_file:
         load_folds(Path(plan.folds_file), patients)
     elif plan.folds > number:
         raise UsageError(f"folds must be at most the number of patients, {number}, got {plan.folds}")

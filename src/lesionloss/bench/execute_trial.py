@@ -23,7 +23,7 @@ from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.files import atomic_folder
 from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
-from lesionloss.data.prepared import PreparedCase, load_prepared
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
@@ -87,16 +87,14 @@ class CaseReader:
         Raises:
             DataError: A file is damaged or missing.
         """
-        listed, cases = self.listed, tuple(self._cases({*trial.train, *trial.test}))
-        return RunCohort(listed.dataset, listed.target, listed.loads, cases, listed.preparation)
+        return self.listed.read({*trial.train, *trial.test}, self._load)
 
-    def _cases(self, names: set[str]) -> Sequence[PreparedCase]:
-        known = self._read if self.keep else {}
-        wanted = [entry.name for entry in self.listed.cases if entry.name in names]
-        for name in wanted:
-            if name not in known:
-                known[name] = load_prepared(self.listed.folder / f"{name}.npz")
-        return [known[name] for name in wanted]
+    def _load(self, name: str) -> PreparedCase:
+        if not self.keep:
+            return self.listed.load(name)
+        if name not in self._read:
+            self._read[name] = self.listed.load(name)
+        return self._read[name]
 
 
 class LockLost(Exception):

@@ -1,12 +1,11 @@
 """What a plan will need before it is run: time, disk and memory, from finished trials or from a few training steps."""
 
 import math
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-
+from lesionloss.bench.batch_shares import BatchShares, batch_shares_of
 from lesionloss.bench.bookkeeping.status import Status, read_status, seconds_per_trial
 from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.execute_trial import use_threads
@@ -14,24 +13,18 @@ from lesionloss.bench.parallel_trials import MemoryNeed, cores, memory_need, par
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
-from lesionloss.core.allocator import free_memory, keep_freed_memory
+from lesionloss.bench.trial_timing import seconds_of_scoring, seconds_of_step
+from lesionloss.core.allocator import free_memory
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.number_text import plural
-from lesionloss.core.randomness import torch_generator
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
-from lesionloss.inference import Arithmetic, SlidingWindow, predict_probabilities
-from lesionloss.losses.criterion import build
-from lesionloss.metrics import Case, score
-from lesionloss.networks import build_network, channels_last, network_axes, network_channels, seed_dropout
+from lesionloss.networks import network_axes, network_channels
 from lesionloss.networks.cost import network_cost
-from lesionloss.training.execution import GROWTH, step_bytes
-from lesionloss.training.forward import outputs_of
+from lesionloss.training.execution import step_bytes
 from lesionloss.training.trial import TrainingRecipe
 
-TIMED_STEPS = 3  # after one that is not timed
 CHANNELS = 3  # of two visits with one contrast: assumed where nothing is prepared yet
-LESION_SHARE = 0.01  # of the voxels of random labels
 CHECKPOINT_COPIES = 2 * 4  # the last two; weights, their best copy, and two moments of each
 WEIGHT_BYTES = 4
 
@@ -52,6 +45,8 @@ class Forecast:
 
     Attributes:
         trials: All trials of networks.
+        mixed: What is mixed into the training folds, in words.
+        batches: The lesion share of training batches; None where nothing is prepared yet.
         source: Where the times come from.
         left_out: What they do not include.
         step_seconds: Of a training step, timed now; None where finished trials say more.
@@ -67,6 +62,8 @@ class Forecast:
     """
 
     trials: tuple[ForecastTrial, ...]
+    mixed: tuple[str, ...]
+    batches: BatchShares | None
     source: str
     left_out: tuple[str, ...]
     step_seconds: float | None
@@ -101,8 +98,19 @@ class TrialTime:
     seconds_each: float | None
 
 
-def forecast(plan: Plan, out: Path | None, device: str, jobs: int | None, threads: int | None) -> Forecast:
-    """Estimate what a plan will need; writes nothing, and takes a few training steps.
+def forecast(
+    plan: Plan,
+    out: Path | None,
+    device: str,
+    jobs: int | None,
+    threads: int | None,
+    *,
+    known: Callable[[Forecast], None] = lambda found: None,
+    timed: Callable[[int, int], None] = lambda done, steps: None,
+) -> Forecast:
+    """Estimate what a plan will need; writes nothing. Unless trials have finished, a few training steps are timed.
+
+    Timing takes about a minute at most: where a step takes long, smaller patches are timed.
 
     Args:
         plan: A plan of one data set and one network.
@@ -110,6 +118,8 @@ def forecast(plan: Plan, out: Path | None, device: str, jobs: int | None, thread
         device: cpu or cuda:N.
         jobs: Trials at a time; None: as cores and memory allow.
         threads: Threads of each; None: the cores divided among them.
+        known: Called before anything is timed, with all but the times.
+        timed: Called with (steps done, steps in all) while steps are timed.
 
     Raises:
         UsageError: The run folder can't be read.
@@ -125,16 +135,16 @@ def forecast(plan: Plan, out: Path | None, device: str, jobs: int | None, thread
     left = sum(trial.state != "done" for trial in trials)
     jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else 1)
     threads = threads or (status.threads if status else max(1, cores() // jobs))
-    with use_threads(threads):
-        trial_time = _trial_time(plan, recipe, status, cohort, channels, device)
     weights = network_cost(plan.network.text, _input_shape(plan, recipe, 1, channels)).parameters * WEIGHT_BYTES
-    return Forecast(
+    found = Forecast(
         trials=trials,
-        source=trial_time.source,
-        left_out=trial_time.left_out,
-        step_seconds=trial_time.step_seconds,
-        seconds_each=trial_time.seconds_each,
-        seconds=None if trial_time.seconds_each is None else trial_time.seconds_each * -(-left // jobs),
+        mixed=tuple(section.describe() for section in plan.data.mix),
+        batches=batch_shares_of(plan, cohort) if cohort else None,
+        source="",
+        left_out=(),
+        step_seconds=None,
+        seconds_each=None,
+        seconds=None,
         jobs=jobs,
         threads=threads,
         there_bytes=_size(out) if out is not None else 0,
@@ -143,22 +153,35 @@ def forecast(plan: Plan, out: Path | None, device: str, jobs: int | None, thread
         need_bytes=need.total,
         free_bytes=free_memory(),
     )
+    known(found)
+    with use_threads(threads):
+        time_of_trial = _trial_time(plan, recipe, status, cohort, channels, device, timed)
+    each = time_of_trial.seconds_each
+    return replace(found, **asdict(time_of_trial), seconds=None if each is None else each * -(-left // jobs))
 
 
 def _trial_time(
-    plan: Plan, recipe: TrainingRecipe, status: Status | None, cohort: ListedCohort | None, channels: int, device: str
+    plan: Plan,
+    recipe: TrainingRecipe,
+    status: Status | None,
+    cohort: ListedCohort | None,
+    channels: int,
+    device: str,
+    timed: Callable[[int, int], None],
 ) -> TrialTime:
     known = seconds_per_trial(status.of("done")) if status else None
     if known is not None and status is not None:
         return TrialTime(f"the mean of {plural(len(_finished_networks(status)), 'finished trial')}", (), None, known)
-    step = _seconds_of_step(recipe, plan, channels, device)
-    source = f"{TIMED_STEPS} training steps timed now, by one trial alone"
+    shape = _input_shape(plan, recipe, recipe.batch, channels)
+    step, what = seconds_of_step(recipe, plan, shape, device, timed)
+    source = f"{what} timed now, by one trial alone"
     left_out = [] if cohort else ["the scoring of whole images (nothing is prepared yet)"]
     left_out += ["curves"] if plan.curves.every_epochs else []
     left_out += ["pretraining"] if plan.training.pretrain else []
+    left_out += ["the preparation of what is mixed in"] if plan.data.mix and cohort is None else []
     if counts_epochs(plan) and cohort is None and plan.training.epochs:
         return TrialTime(source, tuple(left_out), step, None)
-    scoring = _seconds_of_scoring(plan, recipe, cohort, device) if cohort else 0.0
+    scoring = seconds_of_scoring(plan, recipe, cohort, device, step) if cohort else 0.0
     return TrialTime(source, tuple(left_out), step, step * recipe.steps * recipe.accumulate + scoring)
 
 
@@ -170,49 +193,12 @@ def _recipe(plan: Plan, device: str, cohort: ListedCohort | None) -> TrainingRec
         known = plan.training.model_dump() | {"epochs": 0, "steps": max(1, plan.training.epochs), "check_every": 1}
         return recipe_of(plan.changed({"training": known}), device)
     training = len(cohort.cases) - len(cohort.cases) // plan.folds
-    return recipe_of(plan, device, cohort.named([case.name for case in cohort.cases][: max(1, training)]))
+    names = [*[case.name for case in cohort.cases][: max(1, training)], *cohort.mixed_names]
+    return recipe_of(plan, device, cohort.named(names), cohort.mixtures)
 
 
 def _input_shape(plan: Plan, recipe: TrainingRecipe, images: int, channels: int) -> tuple[int, ...]:
     return (images, channels, *recipe.patch[: network_axes(plan.network.text)])
-
-
-def _seconds_of_step(recipe: TrainingRecipe, plan: Plan, channels: int, device: str) -> float:
-    """Seconds of a training step on random images, without the making of the batch."""
-    if device == "cpu" and GROWTH * step_bytes(recipe, plan.network.text, channels) <= free_memory():
-        keep_freed_memory()
-    network = channels_last(build_network(plan.network.text, torch_generator("forecast"))).to(device).train()
-    criterion, optimiser = build(plan.losses[0]), torch.optim.Adam(network.parameters())
-    shape = _input_shape(plan, recipe, recipe.batch, channels)
-    images = torch.randn(shape, generator=torch_generator("forecast images")).to(device)
-    drawn = torch.rand((recipe.batch, *shape[2:]), generator=torch_generator("forecast labels"))
-    labels = (drawn < LESION_SHARE).long().to(device)
-    start_time = 0.0
-    for step in range(TIMED_STEPS + 1):
-        if step == 1:
-            start_time = time.perf_counter()
-        seed_dropout(network, torch_generator("forecast", step))
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(criterion(outputs_of(network, images, recipe.precision).logits, labels))
-        optimiser.step()
-        if device != "cpu":
-            torch.cuda.synchronize()
-    return (time.perf_counter() - start_time) / TIMED_STEPS
-
-
-def _seconds_of_scoring(plan: Plan, recipe: TrainingRecipe, cohort: ListedCohort, device: str) -> float:
-    """Seconds for the test images of a fold, from the first case: its map by an untrained network, and its metrics."""
-    entry = cohort.cases[0]
-    (case,) = cohort.named([entry.name])
-    network = channels_last(build_network(plan.network.text, torch_generator("forecast"))).to(device).eval()
-    arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
-    start_time = time.perf_counter()
-    predict_probabilities(
-        network, case, SlidingWindow(recipe.window, overlap=recipe.overlap), arithmetic=arithmetic, device=device
-    )
-    score(Case(case.lesion, case.lesion, spacing_mm=case.spacing_mm), plan.metrics)
-    seconds = time.perf_counter() - start_time
-    return seconds * sum(map(_voxels, cohort.cases)) / _voxels(entry) / plan.folds
 
 
 def _voxels(entry: CaseEntry) -> int:

@@ -37,7 +37,7 @@ def memory_need(cohort: ListedCohort, trial_list: TrialList) -> MemoryNeed:
     """
     channels = len(load_channels(cohort.folder / f"{cohort.cases[0].name}.npz"))
     voxel_bytes = 4 * channels + 2 + INDEX_BYTES
-    size = {case.name: math.prod(case.shape) * voxel_bytes for case in cohort.cases}
+    size = {name: math.prod(shape) * voxel_bytes for name, shape in cohort.shapes.items()}
     largest = max(sum(size[name] for name in {*trial.train, *trial.test}) for trial in trial_list.trials)
     return MemoryNeed(trial_list.step_bytes, largest)
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lesionloss.bench.make_cohort import load_run_cohort
 from lesionloss.bench.one_trial.run_trial import pairing_hashes
 from lesionloss.bench.one_trial.trial_files import write_machine, write_manifest, write_model, write_trial
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
+from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import atomic_folder
@@ -69,7 +70,7 @@ def _synthetic_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
         settings = profile_settings(pretraining.profile, changes)
     place = folder / FOLDER / "synthetic"
     write_cohort(place, pretraining.patients, pretraining.seed, settings, watcher.cohort)
-    own = {"source": str(place), "layout": "msseg2", "target": "", "patients": ()}
+    own = {"source": str(place), "layout": "msseg2", "target": "", "patients": (), "mix": ()}
     cohort = load_run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
     if not pretraining.visible:
         return cohort

@@ -11,11 +11,12 @@ from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.execute_trial import RunContext, use_threads
+from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
-from lesionloss.bench.run_cohort import ListedCohort, check_source, prepare_run_cohort
+from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError, expect_type

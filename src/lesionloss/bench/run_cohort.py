@@ -1,24 +1,18 @@
-"""The patients of a run: found or made, prepared once, kept in RUN/cohort, shared by all trials."""
+"""The patients of a run as its trials see them: prepared cases in RUN/cohort, and those of mixtures in RUN/mixed."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lesionloss.bench.plan import Plan
-from lesionloss.bench.plan.run_folders import link_cohort
-from lesionloss.bench.watcher import Watcher
-from lesionloss.core.catalogue import nearest
-from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.cohort import Cohort, UnknownTarget, open_cohort
-from lesionloss.data.cohort_index import CaseEntry, CohortIndex, load_index
-from lesionloss.data.layouts import layouts
-from lesionloss.data.preparation.import_prepared import import_prepared, is_prepared
-from lesionloss.data.preparation.prepare_cohort import prepare_cohort
+from lesionloss.data.cohort_index import CaseEntry, load_index
 from lesionloss.data.prepared import PreparedCase, load_prepared
+from lesionloss.data.visible_lesions import visible_only
+from lesionloss.runs.trial_manifest import MIXED
+from lesionloss.training.mixture import Mixture, read_mixture
 
-BUILT_IN_SOURCES = ("synth", "shapes")
+MIXTURE = "mixture.txt"  # the text of a mixture, beside its cohort
 
 
 @dataclass(frozen=True)
@@ -31,6 +25,9 @@ class RunCohort:
         loads: Lesion load of each patient in mm³.
         cases: The cases.
         preparation: The preparation steps and their settings, as in the index.
+        case_loads: Lesion load of each case in mm³.
+        mixtures: Texts of what is mixed into the training cases.
+        mixed: The cases of the mixtures; never tested or validated on.
     """
 
     dataset: str
@@ -38,10 +35,18 @@ class RunCohort:
     loads: Mapping[str, float]
     cases: tuple[PreparedCase, ...]
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    case_loads: Mapping[str, float] = field(default_factory=dict)
+    mixtures: tuple[str, ...] = ()
+    mixed: tuple[PreparedCase, ...] = ()
+
+    @property
+    def mixed_names(self) -> tuple[str, ...]:
+        """Names of the cases of all mixtures."""
+        return tuple(case.name for case in self.mixed)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         """Return the cases of these names, in this order."""
-        by_name = {case.name: case for case in self.cases}
+        by_name = {case.name: case for case in (*self.cases, *self.mixed)}
         return [by_name[name] for name in names]
 
 
@@ -55,6 +60,33 @@ class ListedCohort:
     cases: tuple[CaseEntry, ...]
     folder: Path
     preparation: Mapping[str, Any] = field(default_factory=dict)
+    case_loads: Mapping[str, float] = field(default_factory=dict)
+    mixed: "tuple[MixedCohort, ...]" = ()
+
+    @property
+    def mixtures(self) -> tuple[str, ...]:
+        """Texts of what is mixed into the training cases."""
+        return tuple(mixed.mixture.text() for mixed in self.mixed)
+
+    @property
+    def mixed_names(self) -> tuple[str, ...]:
+        """Names of the cases of all mixtures."""
+        return tuple(name for mixed in self.mixed for name in mixed.shapes)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Voxels along each axis of every case, those of mixtures at the end."""
+        own = {entry.name: entry.shape for entry in self.cases}
+        return own | {name: shape for mixed in self.mixed for name, shape in mixed.shapes.items()}
+
+    def load(self, name: str) -> PreparedCase:
+        """Read one case.
+
+        Raises:
+            DataError: Its file is damaged or missing.
+        """
+        mixed = next((mixed for mixed in self.mixed if name in mixed.shapes), None)
+        return load_prepared(self.folder / f"{name}.npz") if mixed is None else mixed.load(name)
 
     def named(self, names: Sequence[str]) -> list[PreparedCase]:
         """Read the cases of these names.
@@ -62,133 +94,70 @@ class ListedCohort:
         Raises:
             DataError: A file is damaged or missing.
         """
-        return [load_prepared(self.folder / f"{name}.npz") for name in names]
+        return [self.load(name) for name in names]
 
-    def read(self, names: Sequence[str]) -> RunCohort:
+    def read(self, names: Collection[str], load: Callable[[str], PreparedCase] | None = None) -> RunCohort:
         """Read the cases of these names, in the order of the index.
+
+        Args:
+            names: Names of cases, those of mixtures too.
+            load: Reads a case; None: `load` of this cohort.
 
         Raises:
             DataError: A file is damaged or missing.
         """
         wanted = set(names)
-        read = self.named([entry.name for entry in self.cases if entry.name in wanted])
-        return RunCohort(self.dataset, self.target, self.loads, tuple(read), self.preparation)
+        own, mixed = (
+            tuple((load or self.load)(name) for name in there if name in wanted)
+            for there in ([entry.name for entry in self.cases], self.mixed_names)
+        )
+        about = (self.dataset, self.target, self.loads, own, self.preparation, self.case_loads)
+        return RunCohort(*about, self.mixtures, mixed)
 
 
-def load_run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
-    """Find or make the plan's patients, prepare and read them all.
+@dataclass(frozen=True)
+class MixedCohort:
+    """A cohort whose cases are mixed into the training cases of another one, under names of their own."""
 
-    Raises:
-        UsageError: As `prepare_run_cohort`.
-        DataError: As `prepare_run_cohort`.
-    """
-    listed = prepare_run_cohort(plan, folder, watcher)
-    return listed.read([entry.name for entry in listed.cases])
+    mixture: Mixture
+    listed: ListedCohort
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Voxels along each axis of each case, by the name that it has in the mixture."""
+        return {f"{self.mixture.prefix}{entry.name}": entry.shape for entry in self.listed.cases}
 
-def prepare_run_cohort(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
-    """Find or make the plan's patients and prepare them under `folder`/cohort; prepared ones are copied there.
+    def load(self, name: str) -> PreparedCase:
+        """Read the case of this name in the mixture.
 
-    Raises:
-        UsageError: The plan names no data.
-        DataError: A file is damaged, or no case is complete.
-    """
-    place = folder / "cohort"
-    return _listed(place, _index(plan, folder, place, watcher))
+        Raises:
+            DataError: Its file is damaged or missing, or has no difference to see a lesion in.
+        """
+        case = self.listed.load(name.removeprefix(self.mixture.prefix))
+        case = visible_only(case, self.mixture.visible) if self.mixture.visible else case
+        return replace(case, name=name, patient=f"{self.mixture.prefix}{case.patient}")
 
 
 def read_run_cohort(folder: Path) -> ListedCohort:
-    """Return the cohort that a run folder holds.
+    """Return the cohort that a run folder holds, and what is mixed into it.
 
     Raises:
         DataError: It holds none.
     """
-    return _listed(folder / "cohort", load_index(folder / "cohort"))
+    places = sorted((folder / MIXED).glob(f"*/{MIXTURE}"))
+    mixed = [(read_mixture(place.read_text(encoding="utf-8")), place.parent) for place in places]
+    return replace(list_cohort(folder / "cohort"), mixed=tuple(MixedCohort(m, read_run_cohort(at)) for m, at in mixed))
 
 
-def _listed(place: Path, index: CohortIndex) -> ListedCohort:
-    """The cohort of an index, its name of the data set with a digest of all content."""
-    content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
-    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    loads = index.patient_loads()
-    return ListedCohort(f"{index.layout}-{digest}", index.target, loads, index.cases, place, index.preparation)
-
-
-def _index(plan: Plan, folder: Path, place: Path, watcher: Watcher) -> CohortIndex:
-    if is_prepared(plan.data.source):
-        if plan.data.prepare is not None:
-            raise UsageError(f"data.prepare: {plan.data.source} is prepared already; leave it out, or name raw images")
-        return import_prepared(plan.data.source, place, plan.data.patients, plan.data.target)
-    cohort = _find_or_make(plan, folder, watcher)
-    for case in cohort.incomplete:
-        watcher.note(f"left out: {case.name}: {case.reason}")
-    _check_complete(cohort)
-    link_cohort(folder)
-    return prepare_cohort(cohort, place, plan.data.preparation, progress=watcher.cohort).index
-
-
-def _find_or_make(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:
-    data = plan.data
-    if data.source == "synth":
-        from lesionloss.synth import profile_settings, write_cohort
-
-        place = folder / "synthetic"
-        settings = profile_settings(data.synth_profile, {"spacing_mm": data.synth_spacing_mm})
-        write_cohort(place, data.synth_patients, data.synth_seed, settings, watcher.cohort)
-        return open_cohort(f"msseg2:{place}", data.target or None)
-    if data.source == "shapes":
-        from lesionloss.synth.shapes import ShapesSettings, write_shapes
-
-        shapes = ShapesSettings(data.shapes_axes, data.shapes_side, data.shapes_classes)
-        written = write_shapes(folder / "synthetic", data.synth_patients, data.synth_seed, shapes)
-        return open_cohort(written, data.target or None)
-    return user_cohort(plan)
-
-
-def check_source(plan: Plan) -> None:
-    """Raise what `prepare_run_cohort` would raise for images of the user that can't be listed; write nothing."""
-    if plan.data.source not in BUILT_IN_SOURCES and not is_prepared(plan.data.source):
-        user_cohort(plan)
-
-
-def user_cohort(plan: Plan) -> Cohort:
-    """List the images that a plan names.
+def list_cohort(place: Path) -> ListedCohort:
+    """Return the prepared cohort in a folder; the name of its data set has a digest of all content.
 
     Raises:
-        UsageError: It names none, or a layout, target or patient that is not there; the message names the key.
-        DataError: No case is complete.
+        DataError: The folder has no index.
     """
-    data = plan.data
-    if not data.source:
-        raise UsageError(f"plan {plan.name} needs data: say where they are with --data FOLDER")
-    if data.layout and data.layout not in layouts.names():
-        raise UsageError(f"data.layout: no layout is named {data.layout!r}; {nearest(data.layout, layouts.names())}")
-    text = f"{data.layout}:{data.source}" if data.layout else data.source
-    try:
-        cohort = open_cohort(text, data.target or None)
-    except UnknownTarget as error:
-        raise UsageError(f'data.target: {error}; target = "" takes the first target of the layout') from error
-    except UsageError as error:
-        raise UsageError(f"data.source: {error}") from error
-    cohort = _with_patients(cohort, data.patients)
-    _check_complete(cohort)
-    return cohort
-
-
-def _check_complete(cohort: Cohort) -> None:
-    if not cohort.cases:
-        raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
-
-
-def _with_patients(cohort: Cohort, patients: Sequence[str]) -> Cohort:
-    """The cohort with the patients that the plan names; all where it names none."""
-    if not patients:
-        return cohort
-    known = [files.patient for files in cohort.cases]
-    for patient in patients:
-        if patient not in known:
-            raise UsageError(
-                f"data.patients: no complete patient {patient!r} under {cohort.root}; {nearest(patient, known)}"
-            )
-    kept = tuple(files for files in cohort.cases if files.patient in patients)
-    return replace(cohort, cases=kept)
+    index = load_index(place)
+    content = " ".join(f"{entry.name} {entry.content_sha256}" for entry in index.cases)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    dataset, loads = f"{index.layout}-{digest}", index.patient_loads()
+    case_loads = {entry.name: entry.reference_mm3 for entry in index.cases}
+    return ListedCohort(dataset, index.target, loads, index.cases, place, index.preparation, case_loads)

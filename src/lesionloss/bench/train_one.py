@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lesionloss.bench.make_cohort import load_run_cohort
 from lesionloss.bench.one_trial.run_trial import run_network_trial
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
@@ -13,13 +14,13 @@ from lesionloss.bench.plan.plan_model import with_used_files
 from lesionloss.bench.plan.run_folders import LOSSES, store_plan
 from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.recipes import recipe_of
-from lesionloss.bench.run_cohort import RunCohort, load_run_cohort
-from lesionloss.bench.trials import code_digest, fit_network, trials_of
+from lesionloss.bench.run_cohort import RunCohort
+from lesionloss.bench.trials import code_digest, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import annotate
 from lesionloss.runs.run_files import read_toml
-from lesionloss.runs.trial_manifest import MANIFEST
+from lesionloss.runs.trial_manifest import MANIFEST, MIXED
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER
@@ -29,7 +30,18 @@ from lesionloss.training.trial import Trial
 CHECKPOINT = "checkpoint"
 ALL = -1  # as a fold: train on all patients, test on none
 WRITTEN = (
-    *("plan.toml", "cohort", "synthetic", LOSSES, FOLDER, "checkpoints", CHECKPOINT, "trial.toml", "machine.json"),
+    *(
+        "plan.toml",
+        "cohort",
+        "synthetic",
+        LOSSES,
+        FOLDER,
+        MIXED,
+        "checkpoints",
+        CHECKPOINT,
+        "trial.toml",
+        "machine.json",
+    ),
     *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
     MANIFEST,
 )
@@ -153,7 +165,7 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     case = cohort.cases[0]
     plan = fit_network(request.plan, case.channels, case.classes, len(case.shape))
     request = replace(request, plan=plan)
-    trial = _trial_of(request, cohort)
+    trial = _trial_of(request, cohort, watcher)
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())
     pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
@@ -168,7 +180,7 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     return trial
 
 
-def _trial_of(request: TrainRequest, cohort: RunCohort) -> Trial:
+def _trial_of(request: TrainRequest, cohort: RunCohort, watcher: Watcher) -> Trial:
     plan = request.plan
     if request.fold == ALL:
         return Trial(
@@ -178,12 +190,14 @@ def _trial_of(request: TrainRequest, cohort: RunCohort) -> Trial:
             network=plan.network.text,
             fold=ALL,
             seed=plan.seeds[0],
-            train=tuple(case.name for case in cohort.cases),
+            train=(*(case.name for case in cohort.cases), *cohort.mixed_names),
             test=(),
-            recipe=recipe_of(plan, request.device, cohort.cases),
+            recipe=recipe_of(plan, request.device, (*cohort.cases, *cohort.mixed), cohort.mixtures),
             loss_sha256=code_digest(plan.losses[0]),
         )
     if request.fold >= plan.all_folds:
         raise UsageError(f"--fold must be all or a number from 0 to {plan.all_folds - 1}, got {request.fold}")
+    for warning in fold_warnings(plan, cohort):
+        watcher.note(warning)
     trials = trials_of(plan, cohort, request.device)
     return next(trial for trial in trials if trial.fold == request.fold)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,29 +13,36 @@ from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.errors import UsageError
+from lesionloss.core.number_text import plural
 from lesionloss.data.fold_files import LoadedFolds, load_folds
-from lesionloss.data.folds import Fold, make_folds
+from lesionloss.data.folds import Fold, make_folds, make_split
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import check_network, network_axes, network_channels
 from lesionloss.networks.monai_networks import PREFIX
-from lesionloss.runs.results import DIFFERENCE_THRESHOLD
+from lesionloss.runs.results import DIFFERENCE_THRESHOLD, shared_patients_warning
 from lesionloss.training.trial import Trial
+from lesionloss.training.validation import unit_of
 
 Cohort = RunCohort | ListedCohort
 
 
 def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
-    """Return the folds by patient: those of the plan's file, or made here, stratified by lesion load.
+    """Return the folds: those of the plan's file, or made here, stratified by lesion load; or one split.
+
+    They hold patients or, where the plan splits by case, cases.
 
     The folds of a repeat follow those of the repeat before, which has another seed.
 
     Raises:
-        UsageError: There are fewer patients than folds, or the file holds another number of folds.
+        UsageError: There are fewer patients than folds or than the split needs, or the file holds another number of
+            folds.
         DataError: As `load_folds`.
     """
+    if plan.split:
+        return (make_split(_loads(plan, cohort), *plan.split, plan.fold_seed),)
     if not plan.folds_file:
         repeats = range(plan.fold_seed, plan.fold_seed + plan.repeats)
-        return tuple(fold for seed in repeats for fold in make_folds(cohort.loads, plan.folds, seed))
+        return tuple(fold for seed in repeats for fold in make_folds(_loads(plan, cohort), plan.folds, seed))
     folds = _folds_in_file(plan, cohort).folds
     if len(folds) != plan.folds:
         raise UsageError(
@@ -45,12 +52,34 @@ def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
 
 
 def fold_warnings(plan: Plan, cohort: Cohort) -> tuple[str, ...]:
-    """Return warnings about the plan's file of folds, such as patients in no fold."""
-    return _folds_in_file(plan, cohort).warnings if plan.folds_file else ()
+    """Return warnings: patients in no fold of a file or of a split, patients that are trained on and tested."""
+    shared = tuple(_shared_patients(plan, cohort)) if plan.split_by == "case" else ()
+    if plan.split:
+        left = len(_loads(plan, cohort)) - sum(plan.split)
+        rest = (f"split = {list(plan.split)}: {plural(left, plan.split_by)} in neither part",) if left else ()
+        return (*rest, *shared)
+    return (*_folds_in_file(plan, cohort).warnings, *shared) if plan.folds_file else shared
+
+
+def _loads(plan: Plan, cohort: Cohort) -> Mapping[str, float]:
+    """Lesion load of what the folds hold: patients or cases."""
+    return cohort.case_loads if plan.split_by == "case" else cohort.loads
 
 
 def _folds_in_file(plan: Plan, cohort: Cohort) -> LoadedFolds:
-    return load_folds(Path(plan.folds_file), {case.name: case.patient for case in cohort.cases})
+    return load_folds(Path(plan.folds_file), _units(plan, cohort))
+
+
+def _units(plan: Plan, cohort: Cohort) -> dict[str, str]:
+    """What the plan's folds keep together, by case."""
+    return {case.name: unit_of(case, plan.split_by) for case in cohort.cases}
+
+
+def _shared_patients(plan: Plan, cohort: Cohort) -> Iterator[str]:
+    owners = {case.name: case.patient for case in cohort.cases}
+    sides = [({owners[c] for c in fold.train}, {owners[c] for c in fold.test}) for fold in folds_of(plan, cohort)]
+    if warning := shared_patients_warning({patient for train, test in sides for patient in train & test}):
+        yield warning
 
 
 def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
@@ -60,9 +89,10 @@ def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
         UsageError: As `folds_of` and `recipe_of`.
         DataError: As `folds_of`.
     """
-    folds = folds_of(plan, cohort)
-    training = [[case.name for case in cohort.cases if case.patient in fold.train] for fold in folds]
-    recipes = [recipe_of(plan, device, cohort.named(names) if counts_epochs(plan) else ()) for names in training]
+    folds, units = folds_of(plan, cohort), _units(plan, cohort)
+    training = [[*(name for name, unit in units.items() if unit in fold.train), *cohort.mixed_names] for fold in folds]
+    read = [cohort.named(names) if counts_epochs(plan) else () for names in training]
+    recipes = [recipe_of(plan, device, cases, cohort.mixtures) for cases in read]
     code = {loss: code_digest(loss) for loss in plan.losses}
     return tuple(
         Trial(
@@ -73,7 +103,7 @@ def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
             fold=number,
             seed=seed,
             train=tuple(training[number]),
-            test=tuple(case.name for case in cohort.cases if case.patient in fold.test),
+            test=tuple(name for name, unit in units.items() if unit in fold.test),
             recipe=recipes[number],
             loss_sha256=code[loss],
         )

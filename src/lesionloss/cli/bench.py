@@ -1,5 +1,6 @@
 """`lesionloss bench`: run a plan, on one machine or many; forecast what it needs; show its status."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,10 @@ from lesionloss.cli.terminal import plain_console, say
 from lesionloss.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from lesionloss.bench.engines import TrialEngine
+    from lesionloss.bench.forecast import Forecast
     from lesionloss.bench.plan import Plan
 
 EXAMPLES = """
@@ -83,7 +87,12 @@ def bench(
     ] = None,
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the data; list trials, expected time, disk and memory and stop.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check the data; list trials, disk and memory; then time a few training steps, for about a minute at "
+            "most, to say the expected time; stop.",
+        ),
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Show the status of a run folder and stop.")] = False,
     checkpoint_seconds: Annotated[
@@ -173,20 +182,36 @@ def show_forecast(
     """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
     from lesionloss.bench.data_check import check_data
     from lesionloss.bench.forecast import forecast
-    from lesionloss.cli.bench_tables import forecast_json, print_forecast
+    from lesionloss.cli.bench_tables import forecast_json, print_time
+    from lesionloss.cli.progress import progress_bar
     from lesionloss.core.devices import resolve_device
     from lesionloss.runs.results import RUNS
 
     parts = {name: check_data(part) for name, part in plan.runs().items()}
     for name, part in parts.items():
         folder = out / RUNS / name if out is not None and name else out
-        found = forecast(part, folder, resolve_device(device), jobs, threads)
+        if name and not as_json:
+            say(f"{name}:")
+
+        with progress_bar() as bar:
+            timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
+            known = partial(_show_known, as_json)
+            found = forecast(part, folder, resolve_device(device), jobs, threads, known=known, timed=timed)
         if as_json:
             say(forecast_json(found))
-            continue
-        if name:
-            say(f"{name}:")
-        print_forecast(found, plain_console())
+        else:
+            print_time(found, plain_console())
+
+
+def _show_known(as_json: bool, found: "Forecast") -> None:
+    from lesionloss.cli.bench_tables import print_known
+
+    if not as_json:
+        print_known(found, plain_console())
+
+
+def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:
+    bar.update(task, completed=done, total=steps)
 
 
 def number_of_jobs(text: str) -> int | None:

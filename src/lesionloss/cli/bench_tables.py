@@ -11,6 +11,7 @@ from lesionloss.cli.progress import clock
 from lesionloss.core.number_text import listed, plural
 
 if TYPE_CHECKING:
+    from lesionloss.bench.batch_shares import BatchShares
     from lesionloss.bench.bookkeeping.status import Status, TrialStatus
     from lesionloss.bench.forecast import Forecast
 
@@ -44,7 +45,18 @@ def print_status(status: "Status", console: Console) -> None:
 
 
 def print_forecast(forecast: "Forecast", console: Console) -> None:
-    """Print the trials, and the time, disk and memory that they need."""
+    """Print the trials, and the disk, memory and time that they need."""
+    print_known(forecast, console)
+    print_time(forecast, console)
+
+
+def print_time(forecast: "Forecast", console: Console) -> None:
+    """Print the time that the trials need."""
+    console.print(f"time: {_time(forecast)}", highlight=False, markup=False)
+
+
+def print_known(forecast: "Forecast", console: Console) -> None:
+    """Print what is known without timing anything: trials, what is mixed in, lesion share of batches, disk, memory."""
     table = Table("loss", "fold", "seed", "state")
     for trial in forecast.trials[:MOST_ROWS]:
         table.add_row(trial.loss, str(trial.fold), str(trial.seed), trial.state)
@@ -53,13 +65,21 @@ def print_forecast(forecast: "Forecast", console: Console) -> None:
         console.print(f"... and {len(forecast.trials) - MOST_ROWS} more (all with --json)", highlight=False)
     lines = [
         f"{len(forecast.trials)} trials, {forecast.left} to do",
-        f"time: {_time(forecast)}",
+        *(f"mixed into training folds: {words}" for words in forecast.mixed),
+        *([f"lesion share of training batches: {batch_words(forecast.batches)}"] if forecast.batches else []),
         f"disk: {size(forecast.disk_bytes)} to come (at most {size(forecast.trial_bytes)} a trial), "
         f"{size(forecast.checkpoint_bytes)} of checkpoints meanwhile; {size(forecast.there_bytes)} used now",
         f"memory: about {size(forecast.need_bytes)} a trial, {size(forecast.free_bytes)} free",
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False)
+
+
+def batch_words(batches: "BatchShares") -> str:
+    """Return the lesion share of batches as papers print it: mean ± standard deviation [all together]."""
+    mean, sd = (f"{100 * batches.share[name]:.2f}" for name in ("mean", "sd"))
+    of = f"{batches.batches} batches of {batches.patches // batches.batches}"
+    return f"{mean} ± {sd} [{100 * batches.total_share:.2f}] % (mean ± SD [all together] of {of})"
 
 
 def _time(forecast: "Forecast") -> str:

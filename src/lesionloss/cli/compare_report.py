@@ -27,6 +27,9 @@ REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json)
 
 With --out FILE.html, numbers, tables and figures go to the folder FILE_files.
 
+Of several runs, each gets its report, and --out names a page with one table over all of them (default for a plan of
+several data sets or networks: DIR/report.html), with CSV and LaTeX in FILE_files/tables.
+
 The files of the report are always written anew. Another existing file is overwritten only with --force.
 
 Examples:
@@ -38,6 +41,8 @@ Examples:
     lesionloss report runs/x --volumes all             # every case in the viewer: a large file
 
     lesionloss report runs/x --volumes worst,patient07
+
+    lesionloss report runs/drive runs/isic --out runs/all.html  # and one table over both
 """
 
 
@@ -83,7 +88,9 @@ def compare(
 
 @app.command(help=REPORT_HELP)
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Run folders, as `lesionloss bench --out` wrote them.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.html", help="The page; default: DIR/report.html.")
     ] = None,
@@ -99,20 +106,26 @@ def report(
     ] = "worst,median,best",
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0: one per core, at most 3.")] = 0,
 ) -> None:
-    """Write the report of a run."""
+    """Write the reports of runs, and of several one table over all of them."""
     from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
-    from lesionloss.report import files_folder, write_report
+    from lesionloss.report import files_folder, write_joint_report, write_report
     from lesionloss.runs.load_run import load, run_folders
 
-    runs = run_folders(folder)
+    runs = [run for folder in folders for run in run_folders(folder)]
+    if len(folders) > 1 and out is None:
+        raise UsageError("several folders: name the page with the table over all of them, --out FILE.html")
     jobs = jobs or min(MOST_JOBS, cores())
-    if out is not None and len(runs) > 1:
-        raise UsageError(f"{folder} holds {len(runs)} runs; leave out --out, or name one of them: {runs[0]}")
-    for run in runs:
-        path = write_report(load(run), out, force=force, volumes=volumes, jobs=jobs)
-        files = files_folder(path, own=out is None)
+    results = [load(run) for run in runs]
+    for each in results:
+        own = out if len(runs) == 1 else None
+        path = write_report(each, own, force=force, volumes=volumes, jobs=jobs)
+        files = files_folder(path, own=own is None)
         say(f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})")
+    if len(runs) > 1:
+        path = write_joint_report(results, out or folders[0] / "report.html", force=force)
+        files = files_folder(path, own=False)
+        say(f"{path}  (one table over {len(runs)} runs; numbers: {files / 'report.json'}, tables: {files / 'tables'})")
 
 
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:

@@ -13,14 +13,17 @@ from rich.text import Text
 from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
+from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
 from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.results import shared_patients_warning
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
     from lesionloss.statistics import Comparison, LossSummary, PairedDifference
 
-MIDDLE, WIDE = 104, 122  # columns of a terminal that fit more columns of the tables, and all of them
+NARROW, MIDDLE, WIDE = 78, 104, 122  # columns of a terminal that fit more columns of the tables, and all of them
+COLUMN = 10  # width of one more
 PIPED = 150
 PAIRS = {"training run": "training runs", "patient": "patients"}
 STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold"}
@@ -28,6 +31,7 @@ STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold"}
 
 def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: bool) -> None:
     """Print the answer first, then the tables, then warnings and failed trials."""
+    raw, comparison = comparison, within_limits(comparison, metric_facts(comparison.metric))
     console = wide_console()
     console.print()
     for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
@@ -37,6 +41,8 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
     _losses(comparison, console.width).print(console)
     if comparison.differences:
         _differences(comparison, console.width, unpaired=unpaired).print(console)
+    if comparison != raw:
+        console.print(Text(CUT_WORDS, style="dim"))
     for difference in in_order(comparison):
         if difference.decided or difference.networks_differ:
             console.print(Text(f"{difference.loss}: {difference_sentence(difference)}"))
@@ -112,17 +118,23 @@ def _losses(comparison: "Comparison", width: int) -> Columns:
     columns.add("95 % interval", [interval(row.interval, decimals) for row in rows])
     columns.add("median", [number(row.median, decimals) for row in rows], needs=MIDDLE)
     columns.add("quartiles", quartiles, needs=WIDE)
-    columns.add("CV", [number(row.coefficient_of_variation, 2) for row in rows], needs=WIDE)
+    patients = [f"{row.patients_defined} of {row.patients}" for row in rows]
+    empty = [f"{row.empty_predictions} of {row.predictions}" for row in rows]
+    trials = [f"{row.trials} of {row.planned}" for row in rows]
+    penalised = any(row.penalised_mean != row.mean for row in rows)
+    more = penalised + sum(len(set(texts)) > 1 for texts in (patients, empty, trials))
+    columns.add("CV", [number(row.coefficient_of_variation) for row in rows], needs=NARROW + more * COLUMN)
     columns.add("seed\nsd", [number(row.seed_sd, decimals) for row in rows])
-    if any(row.penalised_mean != row.mean for row in rows):
+    if penalised:
         columns.add("penalised\nmean", [number(row.penalised_mean, decimals) for row in rows])
     _add_ranks(columns, comparison, rows)
-    columns.add_varying("patients", [f"{row.patients_defined} of {row.patients}" for row in rows], "{} patients")
-    empty = [f"{row.empty_predictions} of {row.predictions}" for row in rows]
+    columns.add_varying("patients", patients, "{} patients")
     columns.add_varying("empty", empty, "{} predictions are empty in cases with lesions")
     if len(set(empty)) > 1:
         columns.remarks.append("empty: empty predictions in cases with lesions")
-    columns.add_varying("trials", [f"{row.trials} of {row.planned}" for row in rows], "{} trials of each loss")
+    columns.add_varying("trials", trials, "{} trials of each loss")
+    if "CV" not in columns.left_out:
+        columns.remarks.append("CV: standard deviation over patients / mean")
     return columns
 
 
@@ -189,7 +201,8 @@ def _name(loss: str, baseline: str) -> Text:
 
 
 def _warnings(results: "Results", comparison: "Comparison") -> list[str]:
-    lines = [f"Warning: {warning}." for warning in comparison.warnings]
+    shared = shared_patients_warning(results.shared_patients)
+    lines = [f"Warning: {warning}." for warning in (*([shared] if shared else []), *comparison.warnings)]
     if comparison.empty_references:
         counts = [f"{empty.loss} {empty.correct_empty} of {empty.predictions}" for empty in comparison.empty_references]
         cases = plural(max(empty.cases for empty in comparison.empty_references), "case")

@@ -54,12 +54,12 @@ def show_scores(overview: Evaluation) -> None:
     for heading in ("median", "quartiles", "mean", "n of N", "penalised", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for (label, text), summary in summaries.items():
-        record = choose(text).metric
+        chosen = choose(text)
         table.add_row(
             *([label] if several else []),
             text,
-            record.unit,
-            ARROWS[record.direction],
+            chosen.unit,
+            ARROWS[chosen.metric.direction],
             number(summary.median),
             f"{number(summary.lower_quartile)} to {number(summary.upper_quartile)}",
             number(summary.mean),

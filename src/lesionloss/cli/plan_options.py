@@ -61,7 +61,9 @@ def put_setting(record: dict[str, Any], key: str, value: Any) -> None:
     elif isinstance(record.get(part), dict):
         record[part] = record[part] | {rest: value}
     else:
-        raise UsageError(f"--set {key}: a plan has no part {part!r}; parts: data, network, training, inference")
+        raise UsageError(
+            f"--set {key}: a plan has no part {part!r}; parts: loss_options, data, network, training, inference, curves"
+        )
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -12,7 +12,7 @@ from lesionloss.cli.terminal import say
 if TYPE_CHECKING:
     from lesionloss.data.preparation.recipe import PreparationRecipe
 
-ORDER = ("orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract")
+ORDER = ("orient", "register", "n4", "brain", "resample", "crop", "clip", "normalise", "scale_to_unit", "subtract")
 EXAMPLES = """
 Examples:
 
@@ -62,6 +62,8 @@ def prepare(
     show: Annotated[bool, typer.Option("--print", help="Print the whole plan as TOML and stop.")] = False,
 ) -> None:
     """Prepare raw visits: orient, register, N4, brain mask, resample, crop, normalise, subtract; each is optional.
+
+    A plan can also clip and scale intensities.
 
     Writes OUT/CASE.npz, OUT/CASE.json (how it was prepared) and OUT/index.json. A case whose files and settings did not
     change is not prepared again; a run that was killed continues where it stopped.

@@ -2,15 +2,23 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from lesionloss.core.process_identity import process_scope, process_started
+
 UNFINISHED = ".writing-"  # prefix of temporary names, which a killed process leaves behind
+FOREIGN_SECONDS = 86400.0
+_OWNER = re.compile(re.escape(UNFINISHED) + r"(?P<scope>[0-9a-f]{8})\.(?P<pid>\d{1,10})\.(?P<started>\d{1,20})-")
+LONGEST_NAME_BYTES = 230  # file systems take 255; an ending is still to come
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 
@@ -22,16 +30,47 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _temporary_name(path: Path) -> Path:
-    """A new name beside `path`, known before the file exists, so that a signal in between leaves nothing behind."""
-    return path.with_name(f"{UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+def temporary_name(path: Path) -> Path:
+    """A new name beside `path`, known before the file exists, so that a signal in between leaves nothing behind.
+
+    It names this process. What ended processes left in the folder is removed.
+    """
+    _remove_unfinished(path.parent)
+    return path.with_name(f"{_prefix()}{secrets.token_hex(4)}{''.join(path.suffixes[-2:])}")
+
+
+def _prefix() -> str:
+    """The beginning of the temporary names of this process: where it runs, its number, and when it started."""
+    pid = os.getpid()
+    return f"{UNFINISHED}{_scope()}.{pid}.{process_started(pid) or 0}-"
+
+
+@functools.cache
+def _scope() -> str:
+    return hashlib.sha256(process_scope().encode()).hexdigest()[:8]
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files and folders of ended processes."""
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            owner = _OWNER.match(entry.name)
+            if owner and _has_ended(owner, entry):
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
+
+
+def _has_ended(owner: re.Match[str], entry: "os.DirEntry[str]") -> bool:
+    """Whether a process of this machine runs no more; those elsewhere count as ended after a day."""
+    if owner["scope"] != _scope():
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > FOREIGN_SECONDS
+    return process_started(int(owner["pid"])) not in (int(owner["started"]), 0)
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Write a file atomically: yields a temporary path beside `path`, which becomes `path`, or is removed on error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     try:
         with _errors_name(path, temporary):
             temporary.touch(mode=0o600, exist_ok=False)
@@ -45,22 +84,55 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_files(folder: Path, last: str) -> Iterator[Path]:
+def atomic_files(folder: Path, last: str, meanwhile: str = "") -> Iterator[Path]:
     """Write files that belong together: all of them or, on an error, none.
 
     Yields a temporary folder in `folder`. At the end its files move to the same places under `folder`, the one named
-    `last` behind the others, so that where it is new, they are complete.
+    `last` behind the others, so that where it is new, they are complete. `meanwhile` is the text of `last` while the
+    others move, for those who read it after a kill.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as name:
+    _remove_unfinished(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=_prefix()) as name:
         temporary = Path(name)
         with _errors_name(folder, temporary):
             yield temporary
             places = [file.relative_to(temporary) for file in temporary.rglob("*") if file.is_file()]
-            for place in sorted(places, key=lambda place: (place.as_posix() == last, place)):
-                (folder / place).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(temporary / place, folder / place)
-                _sync((folder / place).parent)
+            places.sort(key=lambda place: (place.as_posix() == last, place))
+            moves = [(temporary / place, folder / place) for place in places]
+            if meanwhile:
+                note = temporary / "meanwhile"
+                write_text(note, meanwhile)
+                moves.insert(0, (note, folder / last))
+            _move(moves, temporary / "before")
+
+
+def _move(moves: list[tuple[Path, Path]], before: Path) -> None:
+    """Move files to their places; on an error, all that was there is put back."""
+    before.mkdir()
+    earlier: dict[Path, Path] = {}
+    try:
+        for number, (file, place) in enumerate(moves):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place not in earlier:
+                _keep(place, before / str(number))
+                earlier[place] = before / str(number)
+            os.replace(file, place)
+            _sync(place.parent)
+    except BaseException:
+        for place, kept in earlier.items():
+            os.replace(kept, place) if kept.exists() else place.unlink(missing_ok=True)
+        raise
+
+
+def _keep(file: Path, name: Path) -> None:
+    """Give a file, if there is one, a second name; copy it where there are no links."""
+    if not file.exists():
+        return
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copy2(file, name)
 
 
 @contextlib.contextmanager
@@ -108,7 +180,7 @@ def create_text(path: Path, text: str) -> bool:
         Whether this call created the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
+    temporary = temporary_name(path)
     try:
         with temporary.open("x", encoding="utf-8") as handle:
             handle.write(text)
@@ -134,6 +206,13 @@ def _opened_first(path: Path, text: str) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def is_file_name(name: object) -> bool:
+    """Whether a value from outside is the name of a file inside a folder: a short text without slash and NUL."""
+    if not isinstance(name, str) or Path(name).name != name or "\0" in name:
+        return False
+    return len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME_BYTES
 
 
 def sha256_of(path: Path) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lesionloss.core.files import create_text
+from lesionloss.core.files import create_text, temporary_name
+from lesionloss.core.process_identity import process_scope, process_started
 
 TOUCH_SECONDS = 10.0
 STALE_SECONDS = 60.0
@@ -158,7 +159,7 @@ def read_lock(path: Path) -> FoundLock | None:
 
 def disk_time(folder: Path) -> float:
     """Return the time by the clock of the disk that holds `folder`, in seconds of Unix time."""
-    probe = folder / f".writing-clock-{uuid.uuid4().hex}"
+    probe = temporary_name(folder / "clock")
     try:
         probe.touch()
         return probe.stat().st_mtime
@@ -202,33 +203,3 @@ def new_holder() -> LockHolder:
     return LockHolder(
         socket.gethostname(), process_scope(), pid, process_started(pid) or 0, time.time(), uuid.uuid4().hex
     )
-
-
-def process_scope() -> str:
-    """Return what process numbers are unique within: this boot of this machine, and the process namespace."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def process_started(pid: int) -> int | None:
-    """Return when a process started, in ticks since boot; 0: unknown, None: there is no such process."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else int(fields[19])
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() else _started_without_proc(pid)
-    except (OSError, IndexError, ValueError):
-        return None  # it ended meanwhile
-
-
-def _started_without_proc(pid: int) -> int | None:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        return 0
-    return 0

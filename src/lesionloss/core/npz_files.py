@@ -1,5 +1,6 @@
 """Read .npz files that may be damaged or from strangers: no pickle, every checksum tested, one kind of error."""
 
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,8 @@ def read_npz(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> d
     """
     found: dict[str, NDArray[Any]] = {}
     try:
-        with zipfile.ZipFile(path) as archive, np.errstate(all="ignore"):  # of a shape that overflows
+        with zipfile.ZipFile(path) as archive, np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old headers; errstate: of a shape that overflows
             for member in archive.namelist():
                 name = member.removesuffix(ENDING)
                 if not wanted(name):

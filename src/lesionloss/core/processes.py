@@ -72,6 +72,10 @@ def follow_parent() -> None:
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
+    """End in silence: code that is interrupted, such as an import of NumPy, prints errors of its own."""
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
     sys.exit(TERMINATED)
 
 

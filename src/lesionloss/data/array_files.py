@@ -6,6 +6,7 @@ computed again. The members of the .npz are stored uncompressed, each with a CRC
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lesionloss.data.stand_ins import stand_in
 
 # 1 had binary references of two visits only, 2 was compressed by zlib.
 FORMAT = 3
+MOST_CHANNELS = 256
 Array = npt.NDArray[Any]
 
 
@@ -44,6 +46,9 @@ def pack_image(image: npt.NDArray[np.float32], brain: npt.NDArray[np.bool_]) -> 
 def unpack_image(members: Mapping[str, Array], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     """Restore an image from its members.
 
+    Raises:
+        ValueError: They do not fit each other, or make too many channels.
+
     Args:
         members: What `pack_image` returned.
         brain: Brain mask (*space).
@@ -52,6 +57,10 @@ def unpack_image(members: Mapping[str, Array], brain: npt.NDArray[np.bool_]) -> 
         The image float32 (C, *space), bit for bit.
     """
     values, kept, minus = members["values"], members["kept"], members["minus"]
+    if values.dtype != np.float32 or {kept.dtype, minus.dtype} != {np.dtype(np.int64)}:
+        raise ValueError("arrays of another type")
+    if len(kept) != len(values) or minus.shape[1:] != (3,) or len(kept) + len(minus) > MOST_CHANNELS:
+        raise ValueError(f"{len(kept)} and {len(minus)} channels")
     image = np.zeros((len(kept) + len(minus), *brain.shape), dtype=np.float32)
     for row, channel in enumerate(kept):
         if values.ndim == image.ndim:
@@ -90,8 +99,14 @@ def pack_mask(mask: npt.NDArray[np.bool_]) -> Array:
 
 
 def unpack_mask(bits: Array, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Unpack the mask (*shape) that `pack_mask` was given."""
-    return np.unpackbits(bits, count=int(np.prod(shape))).astype(np.bool_).reshape(shape)
+    """Unpack the mask (*shape) that `pack_mask` was given.
+
+    Raises:
+        ValueError: There are more or fewer bits.
+    """
+    if min(shape, default=0) < 1 or bits.shape != (-(-math.prod(shape) // 8),):
+        raise ValueError(f"a mask of {bits.size} bytes for shape {shape}")
+    return np.unpackbits(bits, count=math.prod(shape)).astype(np.bool_).reshape(shape)
 
 
 def pack_labels(labels: Array) -> dict[str, Array]:
@@ -101,7 +116,13 @@ def pack_labels(labels: Array) -> dict[str, Array]:
 
 
 def unpack_labels(members: Mapping[str, Array], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Restore the class numbers (*shape) that `pack_labels` was given."""
+    """Restore the class numbers (*shape) that `pack_labels` was given.
+
+    Raises:
+        ValueError: They have another type.
+    """
+    if members["reference_is"].dtype != np.uint8:
+        raise ValueError(f"classes of type {members['reference_is'].dtype}")
     labels = np.zeros(int(np.prod(shape)), dtype=np.uint8)
     labels[members["reference_at"]] = members["reference_is"]
     return labels.reshape(shape)

@@ -4,12 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
-from lesionloss.core.errors import DataError
+from lesionloss.core.errors import DataError, shown
+from lesionloss.core.files import is_file_name
 from lesionloss.data.layouts.records import Incomplete
 
 INDEX = "index.json"
+TYPES: Mapping[str, type | UnionType] = {
+    "patient": str,
+    "reference_voxels": int,
+    "reference_mm3": int | float,
+    "reference_outside_brain": int,
+    "brain": str,
+    "sha256": Mapping,
+    "content_sha256": str,
+}
 
 
 @dataclass(frozen=True)
@@ -87,8 +98,16 @@ def entry_from(stored: Mapping[str, Any]) -> CaseEntry:
     """Make an entry from its plain values.
 
     Raises:
-        ValueError: The name of the case is not the name of a file, so that it would lie in another folder.
+        ValueError: A value has another type, or the name of the case is not the name of a file, so that it would lie in
+            another folder.
     """
-    if Path(str(stored["name"])).name != stored["name"]:
-        raise ValueError(f"case {stored['name']!r} is no name of a file")
-    return CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})
+    if not is_file_name(stored["name"]):
+        raise ValueError(f"case {shown(stored['name'])} is no name of a file")
+    entry = CaseEntry(**{**stored, "spacing_mm": tuple(stored["spacing_mm"]), "shape": tuple(stored["shape"])})
+    for key, kind in TYPES.items():
+        value = getattr(entry, key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{key} of case {entry.name} is {shown(value)}")
+    if not all(isinstance(side, int | float) and side > 0 for side in (*entry.shape, *entry.spacing_mm)):
+        raise ValueError(f"shape or spacing_mm of case {entry.name}")
+    return entry

@@ -1,7 +1,7 @@
 """Who is trained on and who is tested: split by patient, never by image."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lesionloss.core.errors import UsageError
@@ -53,3 +53,25 @@ def make_folds(patients: Mapping[str, float], n: int, seed: int) -> tuple[Fold, 
     return tuple(
         Fold(train=tuple(name for name in names if name not in test), test=tuple(sorted(test))) for test in tests
     )
+
+
+def make_split(patients: Iterable[str], train: int, test: int, seed: int) -> Fold:
+    """Draw one split of given sizes at random.
+
+    Args:
+        patients: Names of all patients; one may come several times.
+        train: Number of patients to train on.
+        test: Number of patients to test.
+        seed: Seed of the draw; the result depends on the arguments only.
+
+    Returns:
+        The split; patients beyond the two numbers are in neither part.
+
+    Raises:
+        UsageError: There are fewer patients.
+    """
+    names = sorted(set(patients))
+    if train + test > len(names):
+        raise UsageError(f"split = [{train}, {test}] needs {train + test} patients, there are {len(names)}")
+    drawn = [names[index] for index in numpy_generator("split", train, test, seed).permutation(len(names))]
+    return Fold(tuple(sorted(drawn[:train])), tuple(sorted(drawn[train : train + test])))

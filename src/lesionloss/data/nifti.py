@@ -137,8 +137,9 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
             f"{path}: shape {tuple(image.shape)}: the trailing axes of length one are dropped; save three axes"
         )
     if is_mask:
-        array = np.asarray(image.dataobj, dtype=np.float64)
-        off = float(np.abs(array - np.rint(array)).max())
+        with np.errstate(all="ignore"):  # of infinite values
+            array = np.asarray(image.dataobj, dtype=np.float64)
+            off = float(np.abs(array - np.rint(array)).max())
         if off > 0:
             lines.append(
                 f"{path}: values up to {off:.2g} from a whole number (integers saved with a scale?) are rounded; "
@@ -213,7 +214,7 @@ def _read(path: Path, dtype: type[np.float32] | None = None, *, slices: bool = F
     if len(shape) != 3:
         raise DataError(f"{path}: expected 3 axes, found {len(shape)}, shape {shape}; save one volume per file")
     affine = checked_affine(path, image)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):  # what is not finite then is refused
         array = np.asarray(image.dataobj, dtype=dtype).reshape(shape)
     bad = ~np.isfinite(array)
     if bad.any():

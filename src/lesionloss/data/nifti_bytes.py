@@ -8,6 +8,8 @@ checksum; only its length can be checked.
 import gzip
 import io
 import math
+import sys
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -82,7 +84,7 @@ def _unpack(path: Path, content: bytes) -> bytes:
     size, rest = 0, content
     while rest.startswith(GZIP_MAGIC):
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        parts.append(stream.decompress(rest, most - size + 1))
+        parts.append(stream.decompress(rest, min(most - size + 1, sys.maxsize)))
         size += len(parts[-1])
         if size > most:
             if not end:  # no header: reading the first bytes will say so
@@ -106,7 +108,7 @@ def _end_of_image(head: bytes) -> int:
     try:
         header = kind(head[: HEADER_BYTES[_is_nifti2(head)]], check=False)
         voxels = math.prod(int(length) for length in header.get_data_shape())
-        return max(0, int(header["vox_offset"])) + voxels * int(header.get_data_dtype().itemsize)
+        return max(0, int(header["vox_offset"])) + max(0, voxels) * int(header.get_data_dtype().itemsize)
     except Exception:  # whatever nibabel raises for a header of any content
         return 0
 
@@ -130,7 +132,9 @@ def parse_image(path: Path, content: bytes) -> Any:
     nifti2 = _is_nifti2(content)
     kind = nibabel.Nifti2Image if nifti2 else nibabel.Nifti1Image
     try:
-        image = kind.from_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of extensions, which are not used
+            image = kind.from_bytes(content)
         shape, dtype, offset = image.shape, image.get_data_dtype(), int(image.dataobj.offset)
     except (*refused, ValueError, OSError, OverflowError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -228,7 +228,7 @@ def load_prepared(path: Path) -> PreparedCase:
     try:
         shape = tuple(stored["shape"].tolist())
         brain = unpack_mask(stored["brain"], shape)
-        return PreparedCase(
+        case = PreparedCase(
             name=about["name"],
             patient=about["patient"],
             image=unpack_image(stored, brain),
@@ -242,10 +242,36 @@ def load_prepared(path: Path) -> PreparedCase:
             classes=tuple(about["classes"]),
             origin=_origin(stored),
         )
+        _check_parts(case)
+        return case
     except (KeyError, ValueError, TypeError, IndexError, OverflowError, MemoryError) as error:
         raise DataError(
             f"{path}: not a whole prepared case ({error!r}); delete it and prepare the cohort again"
         ) from error
+
+
+def _check_parts(case: PreparedCase) -> None:
+    """Raise ValueError for parts of another type, or that do not fit each other."""
+    grids = [(case.original_shape, case.affine)]
+    if case.origin is not None:
+        grids += [(case.origin.shape, case.origin.affine), (case.origin.shape, case.origin.motion)]
+    for shape, affine in grids:
+        if affine.shape != (4, 4) or affine.dtype != np.float64 or not np.isfinite(affine).all():
+            raise ValueError("an affine that is none")
+        if len(shape) != len(case.shape) or not all(isinstance(side, int) and side > 0 for side in shape):
+            raise ValueError(f"a grid of shape {shape}")
+    ends = [start + side for start, side in zip(case.offset, case.shape, strict=True)]
+    if not all(isinstance(end, int) for end in ends) or (
+        case.origin is None
+        and any(
+            not side <= end <= whole for side, end, whole in zip(case.shape, ends, case.original_shape, strict=True)
+        )
+    ):
+        raise ValueError(f"a crop from {case.offset} on")
+    if not all(isinstance(text, str) for text in (case.name, case.patient, *case.channels, *case.classes)):
+        raise ValueError("names that are no texts")
+    if len(case.channels) != len(case.image) or case.reference.max(initial=0) > len(case.classes):
+        raise ValueError(f"{len(case.image)} channels, {len(case.classes)} classes")
 
 
 def _origin(stored: Mapping[str, npt.NDArray[Any]]) -> Origin | None:

@@ -23,9 +23,33 @@ def z_score(image: Image, brain: Mask, what: str) -> Image:
         DataError: All brain voxels are equal.
     """
     inside = image[brain].astype(np.float64)
-    deviation = float(inside.std())
-    if not deviation > 0:
+    deviation = _positive(float(inside.std()), inside.size, what)
+    return np.asarray((image - np.float32(inside.mean())) / deviation, dtype=np.float32)
+
+
+def unit_range(image: Image, brain: Mask, what: str) -> Image:
+    """Scale the brain's voxels to [0, 1]: the lowest becomes 0, the highest 1.
+
+    Args:
+        image: Intensities (*space).
+        brain: Brain mask (*space).
+        what: The image in error messages.
+
+    Returns:
+        Intensities float32 (*space); voxels outside the brain are transformed in the same way.
+
+    Raises:
+        DataError: All brain voxels are equal.
+    """
+    inside = image[brain]
+    low, high = (inside.min(), inside.max()) if inside.size else (0.0, 0.0)
+    return np.asarray((image - low) / _positive(float(high) - float(low), inside.size, what), dtype=np.float32)
+
+
+def _positive(spread: float, voxels: int, what: str) -> np.float32:
+    """The spread of the brain's voxels. Raises DataError where they are equal."""
+    if not spread > 0:
         raise DataError(
-            f"{what}: all {inside.size} voxels inside the brain mask are equal; does the mask belong to this image?"
+            f"{what}: all {voxels} voxels inside the brain mask are equal; does the mask belong to this image?"
         )
-    return np.asarray((image - np.float32(inside.mean())) / np.float32(deviation), dtype=np.float32)
+    return np.float32(spread)

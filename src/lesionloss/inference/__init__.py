@@ -69,15 +69,14 @@ def predict_probabilities(
 
 
 def predict_probability(
-    network: nn.Module, case: PreparedCase, *, window: tuple[int, ...], overlap: float, precision: str, device: str
+    network: nn.Module, case: PreparedCase, mode: InferenceMode, *, precision: str, device: str
 ) -> NDArray[np.float32]:
     """Predict the probability of any lesion, bit for bit as a benchmark run does.
 
     Args:
         network: On `device`.
         case: Its image has the channels of the network.
-        window: Voxels of the sliding window along each axis; logits are averaged with Gaussian weights.
-        overlap: Of windows, as a share of their side.
+        mode: Of a benchmark run: the sliding window of its plan.
         precision: `float32`, or `bf16` inside the network.
         device: Where the network is.
 
@@ -86,9 +85,8 @@ def predict_probability(
 
     Raises:
         DataError: for values that are not finite.
-        UsageError: for a window that doesn't fit the axes or the network.
+        UsageError: for a mode that doesn't fit the axes or the network.
     """
-    mode = SlidingWindow(tuple(window), overlap=overlap)
     arithmetic = Arithmetic(precision, stitched=torch.float32, together=True)
     probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
     return lesion_probability(probabilities)

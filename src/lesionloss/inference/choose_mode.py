@@ -9,7 +9,7 @@ doesn't fit the memory, it is cut in as few windows as possible.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -62,10 +62,9 @@ def choose_inference_mode(
     network: nn.Module,
     shape: Sequence[int],
     *,
-    window: Sequence[int],
+    own: SlidingWindow,
     precision: str,
     device: str,
-    overlap: float = OVERLAP,
     free: int | None = None,
 ) -> ChosenMode:
     """Choose the fastest inference mode for an image.
@@ -73,10 +72,9 @@ def choose_inference_mode(
     Args:
         network: As it will be used; nothing is computed.
         shape: Of the image, (C, *space).
-        window: Voxels of the patches that the network was trained on.
+        own: The sliding window with which the network was evaluated, as large as its training patches.
         precision: `float32`, or `bf16` inside the network.
         device: Where the network will run.
-        overlap: Of a window of the patches' size, as a share of its side: that with which the model was evaluated.
         free: Bytes that may be used; None asks the device.
 
     Returns:
@@ -84,7 +82,7 @@ def choose_inference_mode(
     """
     free = free_bytes(device) if free is None else free
     last: ChosenMode | None = None
-    for mode, reason in _from_fast_to_frugal(network, shape[1:], tuple(window), overlap):
+    for mode, reason in _from_fast_to_frugal(network, shape[1:], own):
         needed = _needed(network, shape, mode, precision)
         last = ChosenMode(mode, reason, needed)
         fits = free is not None and needed is not None and needed <= USABLE_SHARE * free
@@ -96,20 +94,20 @@ def choose_inference_mode(
 
 
 def _from_fast_to_frugal(
-    network: nn.Module, space: Sequence[int], window: tuple[int, ...], overlap: float
+    network: nn.Module, space: Sequence[int], own: SlidingWindow
 ) -> Iterator[tuple[InferenceMode, str]]:
     axes = int(getattr(network, "axes", len(space)))
     multiple = int(getattr(network, "multiple", 1))
-    window = window[:axes]
+    own = replace(own, size=own.size[:axes])
     if is_local(network):
         yield WholeImage(), "every voxel is computed once"
-        for sides in _decreasing_windows(space[:axes], window, multiple):
-            yield SlidingWindow(sides, overlap=OVERLAP, batch=1), "largest window that fits the memory"
+        for sides in _decreasing_windows(space[:axes], own.size, multiple):
+            yield replace(own, size=sides, overlap=OVERLAP, batch=1), "largest window that fits the memory"
         why = "window of the model's own size: a larger one does not fit the memory"
     else:
         why = "window of the model's own size: its network normalises or attends over its whole input"
     for batch in (WINDOWS_PER_BATCH, 1):
-        yield SlidingWindow(window, overlap=overlap, batch=batch), why
+        yield replace(own, batch=batch), why
 
 
 def _decreasing_windows(space: Sequence[int], window: tuple[int, ...], multiple: int) -> Iterator[tuple[int, ...]]:

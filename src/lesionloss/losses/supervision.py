@@ -1,11 +1,17 @@
-"""One loss for a list of outputs: deep supervision, with labels made coarser so that no lesion is lost."""
+"""One loss for a list of outputs: deep supervision, with labels made coarser, or with outputs up-sampled."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool2d, adaptive_max_pool3d
+from torch.nn.functional import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    interpolate,
+)
 
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.losses.criterion import Loss
@@ -20,15 +26,19 @@ class DeepSupervision(nn.Module):
     it is; of several lesion classes the one with most voxels there wins. Soft labels keep the largest share of
     lesion under the coarse voxel, split over the classes as they are there on average. A coarse voxel is valid if any
     fine one is.
+
+    With `upsampled`, outputs are brought to the labels instead: logits are interpolated linearly to full resolution, as
+    Hosseini 2025 (TopK Dice) does, and the losses are added up.
     """
 
-    def __init__(self, loss: Loss, weights: Sequence[float] | None = None) -> None:
+    def __init__(self, loss: Loss, weights: Sequence[float] | None = None, *, upsampled: bool = False) -> None:
         """Supervise all outputs by one loss.
 
         Args:
             loss: what is computed for each output.
-            weights: one number for each output; None halves the weight from output to output. They are divided by
-                their sum.
+            weights: one number for each output, divided by their sum; None halves the weight from output to output.
+                With `upsampled` they are taken as they are; None is 1 for each.
+            upsampled: whether outputs are up-sampled and their losses added up.
 
         Raises:
             UsageError: the loss is none of ours, a weight is negative, not finite or no number, or all are 0.
@@ -37,11 +47,12 @@ class DeepSupervision(nn.Module):
         expect_type(loss, Loss, "loss of deep supervision", "pass what build(text) gives")
         self.loss = loss
         self.weights = None if weights is None else _level_weights(weights)
+        self.upsampled = upsampled
 
     def forward(
         self, outputs: Sequence[Tensor], labels: Tensor, valid: Tensor | None = None, reduce: bool = True
     ) -> Tensor:
-        """The weighted mean of the losses of the outputs.
+        """The weighted mean of the losses of the outputs; with `upsampled` their weighted sum.
 
         Args:
             outputs: (B, C, *space_i) each, highest resolution first.
@@ -54,7 +65,7 @@ class DeepSupervision(nn.Module):
         """
         if not isinstance(outputs, list | tuple) or not outputs:
             raise UsageError("deep supervision takes a list of outputs, highest resolution first")
-        weights = self.weights or tuple(0.5**level for level in range(len(outputs)))
+        weights = self.weights or tuple((1.0 if self.upsampled else 0.5) ** level for level in range(len(outputs)))
         if len(weights) != len(outputs):
             raise UsageError(f"deep supervision has {len(weights)} weights for {len(outputs)} outputs")
         outputs = [plain_tensor(output, "logits") for output in outputs]
@@ -71,9 +82,10 @@ class DeepSupervision(nn.Module):
         total: Tensor = outputs[0].new_zeros(())
         for weight, output in zip(weights, outputs, strict=True):
             if weight > 0:
-                coarse, kept = coarser(labels, valid, output, self.loss.options)
-                total = total + weight * self.loss(output, coarse, valid=kept, reduce=reduce)
-        return total / sum(weights)
+                fitting = upsample(output, full) if self.upsampled else output
+                known, kept = coarser(labels, valid, fitting, self.loss.options)
+                total = total + weight * self.loss(fitting, known, valid=kept, reduce=reduce)
+        return total if self.upsampled else total / sum(weights)
 
 
 def _level_weights(weights: Sequence[float]) -> tuple[float, ...]:
@@ -86,6 +98,13 @@ def _level_weights(weights: Sequence[float]) -> tuple[float, ...]:
             f"weights of deep supervision must be finite, must not be negative, and not all 0; got {weights!r}"
         )
     return found
+
+
+def upsample(output: Tensor, space: Sequence[int]) -> Tensor:
+    """Logits (B, C, *space_i) interpolated linearly to (B, C, *space)."""
+    if output.shape[2:] == tuple(space):
+        return output
+    return interpolate(output, size=tuple(space), mode="bilinear" if len(space) == 2 else "trilinear")
 
 
 def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, options: LossOptions) -> tuple[Tensor, Tensor | None]:

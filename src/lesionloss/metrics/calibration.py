@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from lesionloss.core.errors import UsageError
 from lesionloss.metrics.array_checks import Floats, Mask
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, RequiredMap, metric
+from lesionloss.metrics.metric_registry import (
+    COMPUTED,
+    NAN,
+    NOT_NEGATIVE,
+    SHARE,
+    Better,
+    EmptyValues,
+    RequiredMap,
+    metric,
+)
 
 NEAR_MM = 10.0
 SLAB_VOXELS = 1 << 19
@@ -133,6 +142,7 @@ def _register_scores(region: ImageRegion) -> None:
         short_title=_short("Negative log-likelihood", region),
         unit="nats",
         source="Good 1952",
+        limits=NOT_NEGATIVE,
     )
     def nll(case: Case, *, eps: float = EPS) -> float:
         """Mean of -log(p where lesion, 1 - p where background)."""
@@ -144,6 +154,7 @@ def _register_scores(region: ImageRegion) -> None:
         short_title=_short("Brier score", region),
         unit="",
         source="Brier 1950, one class; as Yeung et al. 2023 (DSC++)",
+        limits=SHARE,
     )
     def brier(case: Case) -> float:
         """Mean of (p - y)^2, y = 1 in the reference and 0 elsewhere."""
@@ -160,6 +171,7 @@ def _register_binned_errors(region: ImageRegion) -> None:
         short_title=_short("Expected calibration error", region),
         unit="",
         source="Naeini et al. 2015; as MONAI (expected)",
+        limits=SHARE,
     )
     def ece(case: Case, *, bins: int = 20) -> float:
         """Sum over bins of |mean p - share of lesion|, weighted by the share of voxels in the bin."""
@@ -173,6 +185,7 @@ def _register_binned_errors(region: ImageRegion) -> None:
         short_title=_short("Average calibration error", region),
         unit="",
         source="Neumann et al. 2018; Barfoot et al. 2025; as MONAI (average)",
+        limits=SHARE,
     )
     def ace(case: Case, *, bins: int = 20) -> float:
         """Mean over the bins that hold a voxel of |mean p - share of lesion|."""
@@ -194,6 +207,7 @@ for _region in (WHOLE, BRAIN, NEAR):
     source="Brier 1950",
     empty=COMPUTED,
     needs=(RequiredMap.PROBABILITY,),
+    limits=(0.0, 2.0),
 )
 def brier_two_class(case: Case) -> float:
     """Twice `brier`: the squared errors of lesion and background probability added up."""
@@ -209,6 +223,7 @@ def brier_two_class(case: Case) -> float:
     source="released code of Yeung et al. 2023 (DSC++), called NLL there",
     empty=COMPUTED,
     needs=(RequiredMap.PROBABILITY,),
+    limits=NOT_NEGATIVE,
 )
 def nll_lesion_term(case: Case, *, eps: float = EPS) -> float:
     """Sum of -log(p) over lesion voxels / all voxels; false positives do not change it."""

@@ -1,5 +1,6 @@
 """One prediction with its reference: the input of every metric. Counts, surfaces and lesions are computed once."""
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,6 +119,15 @@ class Case:
     def diagonal_mm(self) -> float:
         """Diagonal of the image in mm: no distance inside it is longer."""
         return math.hypot(*(size * step for size, step in zip(self.shape, self.spacing_mm, strict=True)))
+
+    @cached_property
+    def in_voxels(self) -> "Case":
+        """The same case with voxels whose edges are all 1, so that its distances are in voxels."""
+        twin = copy.copy(self)
+        for measured in ("distances", "surfels", "_near"):
+            twin.__dict__.pop(measured, None)
+        twin.spacing_mm = (1.0,) * len(self.shape)
+        return twin
 
     @cached_property
     def counts(self) -> VoxelCounts:

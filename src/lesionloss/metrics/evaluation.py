@@ -90,9 +90,7 @@ def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetr
             raw, penalised = (
                 mean_of_defined([getattr(v, kind) for v in values]).value for kind in ("raw", "penalised")
             )
-            yield ScoreRow(
-                name, MEAN, each.text, each.metric.unit, MetricValue(raw, penalised, status, math.isfinite(raw))
-            )
+            yield ScoreRow(name, MEAN, each.text, each.unit, MetricValue(raw, penalised, status, math.isfinite(raw)))
 
 
 def evaluate_case(files: EvaluatedFiles, request: EvaluationRequest) -> CaseScores:
@@ -104,7 +102,7 @@ def evaluate_case(files: EvaluatedFiles, request: EvaluationRequest) -> CaseScor
     cases = read_classes(files, request.classes) if request.classes else {"": read_case(files, request.threshold)}
     chosen = [choose(text) for text in request.names]
     rows = [
-        ScoreRow(files.name, label, each.text, each.metric.unit, value_of(each, case))
+        ScoreRow(files.name, label, each.text, each.unit, value_of(each, case))
         for label, case in cases.items()
         for each in chosen
     ]

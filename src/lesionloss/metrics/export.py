@@ -88,8 +88,9 @@ def summary_json(overview: Evaluation) -> str:
     """Summaries with the records of their metrics, cases with an empty mask, detection by size, unmatched files."""
     records = []
     for (label, text), summary in overview.summaries.items():
-        record = choose(text).metric
-        facts = {"unit": record.unit, "better": record.direction, "title": record.title, "source": record.source}
+        chosen = choose(text)
+        record = chosen.metric
+        facts = {"unit": chosen.unit, "better": record.direction, "title": record.title, "source": record.source}
         records.append({"class": label, "metric": text} | facts | asdict(summary))
     cases = [
         {"class": label} | asdict(counts) | {"specificity": counts.specificity}

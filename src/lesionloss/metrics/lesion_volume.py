@@ -1,7 +1,7 @@
 """Volumes in mm3 (areas in mm2 for 2-D images): descriptions of a case, and errors of the predicted volume."""
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, INF, NAN, Better, EmptyValues, metric
+from lesionloss.metrics.metric_registry import COMPUTED, INF, NAN, NOT_NEGATIVE, Better, EmptyValues, metric
 
 UNIT = "mm3"
 RELATIVE = EmptyValues(pred=-1.0, ref=INF, both=NAN)
@@ -22,6 +22,7 @@ def _reference_mm3(case: Case) -> float:
     direction=Better.NONE,
     source="voxels times their volume",
     empty=COMPUTED,
+    limits=NOT_NEGATIVE,
 )
 def volume_mm3(case: Case) -> float:
     """Predicted voxels times the volume of a voxel; in 2-D an area in mm2."""
@@ -35,6 +36,7 @@ def volume_mm3(case: Case) -> float:
     direction=Better.NONE,
     source="voxels times their volume",
     empty=COMPUTED,
+    limits=NOT_NEGATIVE,
 )
 def reference_volume_mm3(case: Case) -> float:
     """Reference voxels times the volume of a voxel; in 2-D an area in mm2."""
@@ -61,6 +63,7 @@ def volume_difference_mm3(case: Case) -> float:
     direction=Better.LOWER,
     source="Heimann et al. 2009",
     empty=COMPUTED,
+    limits=NOT_NEGATIVE,
 )
 def absolute_volume_difference_mm3(case: Case) -> float:
     """|predicted - reference volume|."""
@@ -74,6 +77,7 @@ def absolute_volume_difference_mm3(case: Case) -> float:
     direction=Better.NEARER_ZERO,
     source="Heimann et al. 2009",
     empty=RELATIVE,
+    limits=(-1.0, INF),
 )
 def relative_volume_difference(case: Case) -> float:
     """(predicted - reference volume) / reference volume."""

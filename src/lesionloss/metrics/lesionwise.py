@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.lesion_components import AnimaRule, LesionOverlap, detected, fewest_voxels, touched
 from lesionloss.metrics.metric_options import Option
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, metric, zero
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, NOT_NEGATIVE, SHARE, Better, EmptyValues, metric, zero
 
 MSSEG = "Commowick et al. 2018; animaSegPerfAnalyzer"
 F1_EMPTY = EmptyValues(pred=0.0, ref=0.0, both=NAN)
@@ -37,8 +37,15 @@ def status_of_lesions(case: Case, options: Mapping[str, Option]) -> CaseStatus:
     return CaseStatus.OK if table.ref_sizes.size else CaseStatus.REF_EMPTY
 
 
-_score = partial(metric, unit="", direction=Better.HIGHER, worst=zero, status=status_of_lesions)
-_count = partial(metric, direction=Better.LOWER, source="any shared voxel", empty=COMPUTED, status=status_of_lesions)
+_score = partial(metric, unit="", direction=Better.HIGHER, worst=zero, status=status_of_lesions, limits=SHARE)
+_count = partial(
+    metric,
+    direction=Better.LOWER,
+    source="any shared voxel",
+    empty=COMPUTED,
+    status=status_of_lesions,
+    limits=NOT_NEGATIVE,
+)
 
 
 def lesion_overlap(

@@ -24,6 +24,7 @@ MEANINGS = {
         "the distance below which so many per cent of the distances lie; 100 is the largest",
         Annotated[float, Range(0, 100)],
     ),
+    "voxels": OptionMeaning("distances in voxels, as if each edge of a voxel were 1, instead of mm", bool),
     "tolerance_mm": OptionMeaning("borders that are no further apart than this agree", NotNegative),
     "connectivity": OptionMeaning(
         "neighbours of a voxel: 6 faces, 18 with edges, 26 with corners", Annotated[int, Choice((6, 18, 26))]

@@ -53,6 +53,7 @@ class EmptyValues:
 
 
 COMPUTED = EmptyValues(None, None, None)
+SHARE, NOT_NEGATIVE = (0.0, 1.0), (0.0, INF)  # limits of values
 
 
 def status_of_masks(case: Case, options: Mapping[str, Option]) -> CaseStatus:
@@ -80,6 +81,7 @@ class Metric:
     needs: frozenset[RequiredMap]
     options: dict[str, Option]
     status: StatusOf
+    limits: tuple[float, float]
     function: Function
 
     @property
@@ -118,6 +120,11 @@ class ChosenMetric:
         """The metric's name in tables and charts, with the options that the text gave."""
         return f"{self.metric.short_title} {self.text.strip().removeprefix(self.metric.name)}".rstrip()
 
+    @property
+    def unit(self) -> str:
+        """The unit of the values: that of the metric, or voxels where its option says so."""
+        return "voxels" if self.options.get("voxels") else self.metric.unit
+
     def value(self, case: Case) -> float:
         """The raw value.
 
@@ -135,7 +142,7 @@ class ChosenMetric:
         """The value, or the worst one for a missed case; NaN stays where there is no lesion."""
         worst = self.metric.worst
         missed = math.isinf(value) or (math.isnan(value) and self.status(case) is CaseStatus.PRED_EMPTY)
-        return worst(case) if missed and worst is not None else value
+        return worst(case.in_voxels if self.unit == "voxels" else case) if missed and worst is not None else value
 
 
 _CATALOGUE: Catalogue[Metric] = Catalogue("metric")
@@ -163,6 +170,7 @@ def metric(
     worst: Callable[[Case], float] | None = None,
     needs: Sequence[RequiredMap] = (),
     status: StatusOf = status_of_masks,
+    limits: tuple[float, float] = (-INF, INF),
 ) -> Callable[[Function], Function]:
     """Register a function of a Case as a metric. Its further parameters are options and need defaults.
 
@@ -177,6 +185,7 @@ def metric(
         worst: The penalised value of a missed case; None if there is no worst value.
         needs: Maps that a case must have.
         status: Which mask is empty to this metric.
+        limits: The lowest and the highest possible value.
 
     Raises:
         UsageError: if the name is taken or an option has no default.
@@ -201,6 +210,7 @@ def metric(
             needs=needed,
             options=options,
             status=status,
+            limits=limits,
             function=function,
         )
         again = name in _CATALOGUE and defined_again(function, _CATALOGUE.get(name).function)

@@ -65,5 +65,5 @@ def for_each_case(
     problems = [outcome for outcome in outcomes if isinstance(outcome, str)]
     if problems:
         more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        raise DataError("\n".join([f"{len(problems)} of {len(tasks)} cases can't be read:", *problems[:SHOWN], *more]))
+        raise DataError(f"{len(problems)} of {len(tasks)} cases can't be read: {'; '.join([*problems[:SHOWN], *more])}")
     return [outcome for outcome in outcomes if not isinstance(outcome, str)]

@@ -1,4 +1,4 @@
-"""Metrics of the boundary, in mm. Where nothing is predicted, the distance is infinite, never zero.
+"""Metrics of the boundary, in mm, or voxels. Where nothing is predicted, the distance is infinite, never zero.
 
 Three families go by the same names elsewhere: distances between border voxels, the larger of the two directions (no
 suffix; MONAI, Metrics Reloaded); both directions pooled (`_pooled`; medpy); surface elements weighted by
@@ -10,17 +10,41 @@ from functools import partial
 import numpy as np
 
 from lesionloss.metrics.array_checks import Floats
-from lesionloss.metrics.borders import ROUNDING
+from lesionloss.metrics.borders import ROUNDING, SurfaceDistances
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import INF, NAN, Better, EmptyValues, diagonal_mm, metric, zero
+from lesionloss.metrics.metric_registry import (
+    INF,
+    NAN,
+    NOT_NEGATIVE,
+    SHARE,
+    Better,
+    EmptyValues,
+    diagonal_mm,
+    metric,
+    zero,
+)
 from lesionloss.metrics.surfels import area_percentile
 
 _distance = partial(
-    metric, unit="mm", direction=Better.LOWER, empty=EmptyValues(pred=INF, ref=INF, both=NAN), worst=diagonal_mm
+    metric,
+    unit="mm",
+    direction=Better.LOWER,
+    empty=EmptyValues(pred=INF, ref=INF, both=NAN),
+    worst=diagonal_mm,
+    limits=NOT_NEGATIVE,
 )
 _agreement = partial(
-    metric, unit="", direction=Better.HIGHER, empty=EmptyValues(pred=0.0, ref=0.0, both=NAN), worst=zero
+    metric,
+    unit="",
+    direction=Better.HIGHER,
+    empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
+    worst=zero,
+    limits=SHARE,
 )
+
+
+def _distances(case: Case, voxels: bool) -> SurfaceDistances:
+    return case.in_voxels.distances if voxels else case.distances
 
 
 def _percentile(distances_mm: Floats, percent: float) -> float:
@@ -32,9 +56,9 @@ def _area_mean(distances_mm: Floats, area: Floats) -> float:
 
 
 @_distance("hd", title="Hausdorff distance", source="Hausdorff 1914; Huttenlocher et al. 1993")
-def hd(case: Case, *, percent: float = 100.0) -> float:
+def hd(case: Case, *, percent: float = 100.0, voxels: bool = False) -> float:
     """The larger of the two directed percentiles, with linear interpolation."""
-    d = case.distances
+    d = _distances(case, voxels)
     return max(_percentile(d.pred_to_ref, percent), _percentile(d.ref_to_pred, percent))
 
 
@@ -44,15 +68,15 @@ def hd(case: Case, *, percent: float = 100.0) -> float:
     short_title="95 % Hausdorff distance",
     source="Huttenlocher et al. 1993; Maier-Hein et al. 2024 (Metrics Reloaded); as MONAI",
 )
-def hd95(case: Case) -> float:
+def hd95(case: Case, *, voxels: bool = False) -> float:
     """hd(percent=95)."""
-    return hd(case, percent=95.0)
+    return hd(case, percent=95.0, voxels=voxels)
 
 
 @_distance("hd95_pooled", title="95 % Hausdorff distance, both directions pooled", source="as medpy's hd95")
-def hd95_pooled(case: Case) -> float:
+def hd95_pooled(case: Case, *, voxels: bool = False) -> float:
     """The 95 % percentile of the distances of both directions together; a missed lesion may not change it."""
-    d = case.distances
+    d = _distances(case, voxels)
     return _percentile(np.concatenate([d.pred_to_ref, d.ref_to_pred]), 95)
 
 
@@ -62,9 +86,9 @@ def hd95_pooled(case: Case) -> float:
     short_title="Distance, prediction to reference",
     source="as medpy's asd(prediction, reference), MONAI's default",
 )
-def asd_pred_to_ref(case: Case) -> float:
+def asd_pred_to_ref(case: Case, *, voxels: bool = False) -> float:
     """Mean over the border voxels of the prediction of the distance to the nearest of the reference."""
-    return float(case.distances.pred_to_ref.mean())
+    return float(_distances(case, voxels).pred_to_ref.mean())
 
 
 @_distance(
@@ -73,9 +97,9 @@ def asd_pred_to_ref(case: Case) -> float:
     short_title="Distance, reference to prediction",
     source="as medpy's asd(reference, prediction)",
 )
-def asd_ref_to_pred(case: Case) -> float:
+def asd_ref_to_pred(case: Case, *, voxels: bool = False) -> float:
     """Mean over the border voxels of the reference of the distance to the nearest of the prediction."""
-    return float(case.distances.ref_to_pred.mean())
+    return float(_distances(case, voxels).ref_to_pred.mean())
 
 
 @_distance(
@@ -84,9 +108,9 @@ def asd_ref_to_pred(case: Case) -> float:
     short_title="Mean surface distance",
     source="Heimann et al. 2009; as medpy, MONAI (symmetric=True)",
 )
-def assd(case: Case) -> float:
+def assd(case: Case, *, voxels: bool = False) -> float:
     """Mean over the border voxels of both masks of the distance to the nearest of the other."""
-    d = case.distances
+    d = _distances(case, voxels)
     return float((d.pred_to_ref.sum() + d.ref_to_pred.sum()) / (d.pred_to_ref.size + d.ref_to_pred.size))
 
 

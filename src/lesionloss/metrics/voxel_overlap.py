@@ -1,7 +1,7 @@
 """Metrics of voxel overlap: arithmetic on four counts."""
 
 from lesionloss.metrics.case import Case
-from lesionloss.metrics.metric_registry import COMPUTED, NAN, Better, EmptyValues, metric, zero
+from lesionloss.metrics.metric_registry import COMPUTED, NAN, SHARE, Better, EmptyValues, metric, zero
 
 
 def _share(part: float, whole: float) -> float:
@@ -17,6 +17,7 @@ def _share(part: float, whole: float) -> float:
     source="Dice 1945; Zijdenbos et al. 1994",
     empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
     worst=zero,
+    limits=SHARE,
 )
 def dice(case: Case) -> float:
     """2 TP / (2 TP + FP + FN)."""
@@ -33,6 +34,7 @@ def dice(case: Case) -> float:
     source="Jaccard 1912",
     empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
     worst=zero,
+    limits=SHARE,
 )
 def jaccard(case: Case) -> float:
     """TP / (TP + FP + FN)."""
@@ -49,6 +51,7 @@ def jaccard(case: Case) -> float:
     source="van Rijsbergen 1979",
     empty=EmptyValues(pred=NAN, ref=0.0, both=NAN),
     worst=zero,
+    limits=SHARE,
 )
 def precision(case: Case) -> float:
     """TP / (TP + FP)."""
@@ -65,6 +68,7 @@ def precision(case: Case) -> float:
     source="van Rijsbergen 1979",
     empty=EmptyValues(pred=0.0, ref=NAN, both=NAN),
     worst=zero,
+    limits=SHARE,
 )
 def recall(case: Case) -> float:
     """TP / (TP + FN)."""
@@ -81,6 +85,7 @@ def recall(case: Case) -> float:
     source="Yerushalmy 1947",
     empty=COMPUTED,
     worst=zero,
+    limits=SHARE,
 )
 def specificity(case: Case) -> float:
     """TN / (TN + FP). Outside the brain nearly all voxels are TN, so that it is always near 1."""

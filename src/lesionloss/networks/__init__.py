@@ -10,7 +10,7 @@ from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.devices import without_default_device
 from lesionloss.core.errors import expect_type
 from lesionloss.networks.designs import NETWORKS, Design
-from lesionloss.networks.initial_weights import initialise
+from lesionloss.networks.initial_weights import check_initial, initialise
 from lesionloss.networks.layers import ChannelDropout
 from lesionloss.networks.monai_networks import PREFIX, MonaiDesign, MonaiNetwork, monai_design
 from lesionloss.networks.network_output import Outputs, as_outputs, logits_of
@@ -56,23 +56,26 @@ def check_network(text: str) -> str:
 
 
 @without_default_device
-def build_network(text: str, generator: torch.Generator) -> nn.Module:
+def build_network(text: str, generator: torch.Generator, *, initial: str = "lesion_prior") -> nn.Module:
     """Build a network with random initial weights.
 
     Args:
         text: The network, such as `unet3d(filters=8)` or `monai:UNet(spatial_dims=3, ...)`.
         generator: The only source of random numbers; no global random state is touched.
+        initial: "lesion_prior": the network's own rule (He-normal; unet2d: Xavier), and a lesion probability of 0.01
+            everywhere; "torch": the defaults of PyTorch's layers; "xavier": Xavier-uniform weights, biases of 0.
 
     Returns:
         A network on the CPU; its forward takes images (B, inputs, *space) and gives logits (B, outputs, *space) or
         `Outputs`.
 
     Raises:
-        UsageError: The text is wrong; the message has the nearest known name. Or there is no generator.
+        UsageError: The text is wrong, or `initial` is unknown; the message has the nearest known name. Or there is no
+            generator.
     """
     expect_type(generator, torch.Generator, "generator", "pass torch.Generator().manual_seed(1)")
     design, values = read_network(text)
-    return design.make(values, generator)
+    return design.make(values, generator, check_initial(initial))
 
 
 @functools.lru_cache(maxsize=64)

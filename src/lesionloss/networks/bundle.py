@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -65,7 +65,10 @@ class BundleRecord(BaseModel):
         preparation: The settings by which its images were prepared.
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
+        merge: Weights of overlapping windows.
+        merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
+        decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
         training: Where the network comes from.
         not_a_medical_device: A warning for whoever finds the file.
@@ -80,7 +83,10 @@ class BundleRecord(BaseModel):
     preparation: dict[str, Any] = {}
     window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     overlap: Share = 0.5
+    merge: Literal["gaussian", "mean"] = "gaussian"
+    merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     training: dict[str, Any] = {}
     licence: Words = ""

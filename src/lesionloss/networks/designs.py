@@ -11,7 +11,7 @@ from torch import nn
 from lesionloss.core.catalogue import Catalogue, nearest
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.double_unet import PlainUNet, UNet2d
-from lesionloss.networks.initial_weights import expect_few_lesions, initialise, initialise_xavier
+from lesionloss.networks.initial_weights import expect_few_lesions, initialise, initialise_torch, initialise_xavier
 from lesionloss.networks.longitudinal_vnet import LongitudinalVNet
 from lesionloss.networks.parameter_limit import parameters_without_memory
 from lesionloss.networks.resnet34_unet import ResNet34UNet
@@ -30,7 +30,7 @@ class Design:
         build: The class of the module.
         title: A short description.
         source: The paper.
-        initialise: Sets the initial weights, drawn from a generator alone.
+        initialise: Sets the initial weights, drawn from a generator alone, unless another rule is named.
     """
 
     name: str
@@ -71,12 +71,14 @@ class Design:
         with parameters_without_memory(self.name), torch.device("meta"):
             return self.build(**values)
 
-    def make(self, values: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
-        """Return the network with weights drawn from `generator`; its heads start at a low lesion probability."""
+    def make(self, values: Mapping[str, Any], generator: torch.Generator, initial: str = "lesion_prior") -> nn.Module:
+        """Return the network with weights drawn from `generator` by one of the rules of `initial_weights.INITIAL`."""
         network = self.blank(values).to_empty(device="cpu")
-        self.initialise(network, generator)
-        for head in tuple(getattr(network, "heads", ())):
-            expect_few_lesions(network.get_submodule(head))
+        rule = {"torch": initialise_torch, "xavier": initialise_xavier}.get(initial, self.initialise)
+        rule(network, generator)
+        if initial == "lesion_prior":
+            for head in tuple(getattr(network, "heads", ())):
+                expect_few_lesions(network.get_submodule(head))
         return network
 
 
@@ -105,7 +107,7 @@ for _design in (
     Design(
         "resnet34_unet",
         ResNet34UNet,
-        "U-Net with a ResNet-34 encoder, heads at 1, 1/4, 1/8, 1/16",
+        "U-Net with a ResNet-34 encoder, heads at 1/4, 1/8, 1/16",
         "Hosseini 2025 (TopK Dice); He 2016",
     ),
 ):

@@ -115,14 +115,22 @@ class MonaiDesign:
         given = self.defaults | dict(values)
         return MonaiNetwork(body, axes, probe_input(self.name, body, given, axes))
 
-    def make(self, values: Mapping[str, Any], generator: torch.Generator) -> MonaiNetwork:
+    def make(
+        self, values: Mapping[str, Any], generator: torch.Generator, initial: str = "lesion_prior"
+    ) -> MonaiNetwork:
         """Return the network with the class's own initialisation, drawn from `generator` alone.
 
-        Where a last layer with biases gives the logits, it starts at a low lesion probability, as in our own networks.
+        With `lesion_prior`, where a last layer with biases gives the logits, it starts at a low lesion probability, as
+        in our own networks.
+
+        Raises:
+            UsageError: `initial` is `xavier`, which not every class allows.
         """
+        if initial == "xavier":
+            raise UsageError(f"{self.name} starts as its class does: initial must be torch or lesion_prior, got xavier")
         network = self.blank(values)
         network.body = self._construct(values, generator)
-        for head in network.heads:
+        for head in network.heads if initial == "lesion_prior" else ():
             expect_few_lesions(network.get_submodule(head))
         return network
 

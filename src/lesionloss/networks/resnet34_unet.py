@@ -60,38 +60,56 @@ class ResNet34Encoder(nn.Module):
 
 
 class ResNet34UNet(nn.Module):
-    """ResNet-34 encoder; nearest upsampling, skips concatenated, two convolutions a level; `deep` at 1/4, 1/8, 1/16.
+    """ResNet-34 encoder; nearest upsampling, skips concatenated, two convolutions a level; heads at 1/4, 1/8, 1/16.
 
-    Input (B, C, *space) with `axes` axes; sides must be multiples of 32. Gives `Outputs`; `deep` only in training.
+    Input (B, C, *space) with `axes` axes; sides must be multiples of 32. Gives `Outputs`: `logits` are those of the
+    finest head on the input's grid, `deep` (only in training) those of the others on their own.
     """
 
     multiple = 32
-    heads = ("head", "deep_heads.0", "deep_heads.1", "deep_heads.2")
 
-    def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 64, axes: int = 2) -> None:
-        """Build the network; `filters` is the width of the encoder's first level."""
+    def __init__(
+        self, *, inputs: int = 3, outputs: int = 1, filters: int = 64, axes: int = 2, full_resolution: bool = False
+    ) -> None:
+        """Build the network.
+
+        Args:
+            inputs: Channels of the images.
+            outputs: Channels of the logits.
+            filters: Width of the encoder's first level.
+            axes: 2 or 3.
+            full_resolution: Go on to full resolution, with a head there too. Otherwise the decoder ends at 1/4, and the
+                logits of that head are up-sampled linearly, as TopK Dice has it.
+        """
         super().__init__()
         if filters % 4:
             raise UsageError(f"resnet34_unet: filters must be a multiple of 4, got {filters}")
         self.axes = axes
         layers = layers_for(axes)
         stage = batch_norm_then_relu(axes)
-        skips = [4 * filters, 2 * filters, filters, filters, 0]
-        widths = [4 * filters, 2 * filters, filters, filters // 2, filters // 4]
+        levels = 5 if full_resolution else 3
+        skips = [4 * filters, 2 * filters, filters, filters, 0][:levels]
+        widths = [4 * filters, 2 * filters, filters, filters // 2, filters // 4][:levels]
         self.encoder = ResNet34Encoder(layers, inputs, filters)
         before = [8 * filters, *widths]
         self.decoder = nn.ModuleList(stage(a + s, b) for a, s, b in zip(before, skips, widths, strict=False))
-        self.head = layers.convolution(widths[-1], outputs, 3, padding=1)
-        self.deep_heads = nn.ModuleList(layers.convolution(width, outputs, 1) for width in widths[2::-1])
+        coarse = [layers.convolution(width, outputs, 1) for width in widths[2::-1]]  # at 1/4, 1/8, 1/16
+        self.head = layers.convolution(widths[-1], outputs, 3, padding=1) if full_resolution else coarse.pop(0)
+        self.deep_heads = nn.ModuleList(coarse)
+        self.heads = ("head", *(f"deep_heads.{number}" for number in range(len(coarse))))
 
     def forward(self, x: Tensor) -> Outputs:
         """Return the outputs for images (B, inputs, *space)."""
+        space = x.shape[2:]
         *skips, x = self.encoder(x)
         found: list[Tensor] = []
         for stage in self.decoder:
             x = functional.interpolate(x, scale_factor=2)
             x = stage(torch.cat([x, skips.pop()], dim=1) if skips else x)
             found.append(x)
-        pairs = zip(self.deep_heads, found[2::-1], strict=True)
+        logits = self.head(x)
+        if logits.shape[2:] != space:
+            logits = functional.interpolate(logits, size=space, mode="bilinear" if self.axes == 2 else "trilinear")
+        pairs = zip(self.deep_heads, found[: len(self.deep_heads)][::-1], strict=True)
         deep = tuple(head(features) for head, features in pairs) if self.training else ()
-        return Outputs(self.head(x), deep)
+        return Outputs(logits, deep)

@@ -41,7 +41,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
     try:
         return load_file(path, device="cpu")
-    except (SafetensorError, ValueError, OSError) as error:
+    except (SafetensorError, ValueError, OSError, KeyError, AttributeError) as error:  # two for unknown types
         raise DataError(f"{path} is not a readable safetensors file ({error}); fetch or save it again") from error
 
 
@@ -63,12 +63,12 @@ def _read_pth(path: Path) -> Mapping[str, Any]:
 
 
 def _refuse_bombs(path: Path) -> None:
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError) as error:
+    except Exception as error:  # zipfile raises whatever its parsers meet
         raise DataError(f"{path} is a damaged archive; fetch or save it again") from error
     inside, outside = sum(entry.file_size for entry in entries), path.stat().st_size
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)

@@ -61,6 +61,36 @@ def write_report(
     return out
 
 
+def write_joint_report(runs: Sequence[Results], path: str | Path, *, force: bool = False) -> Path:
+    """Write one page with one table over several runs, with CSV and LaTeX.
+
+    report.json and tables go to a folder beside the page: here/page_files for here/page.html.
+
+    Args:
+        runs: Two runs or more, each from `lesionloss.load`.
+        path: The page.
+        force: Whether to overwrite an existing file at `path` that no report wrote.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: `path` is a folder or a file that no report wrote, or its folder can't be written to.
+        DataError: A file of a run is damaged.
+    """
+    from lesionloss.report.joint_report import render_joint
+
+    for results in runs:
+        expect_type(results, Results, "runs", "pass a list of lesionloss.load(folder)")
+    out = Path(path)
+    _refuse_to_overwrite(out, own=False, force=force)
+    _require_writable(out)
+    with atomic_files(out.parent, last=out.name) as folder:
+        page = folder / out.name
+        write_text(page, render_joint(runs, out, files_folder(page, own=False)))
+    return out
+
+
 def files_folder(page: Path, *, own: bool) -> Path:
     """The folder of report.json, tables and figures of a page; `own`: the page is in its run folder."""
     return page.parent if own else page.with_name(f"{page.stem}_files")
@@ -90,4 +120,4 @@ def _refuse_to_overwrite(out: Path, *, own: bool, force: bool) -> None:
             raise UsageError(f"{out} exists and no report wrote it; choose another --out, or --force to overwrite it")
 
 
-__all__ = ["write_report"]
+__all__ = ["write_joint_report", "write_report"]

@@ -23,7 +23,7 @@ def answer(comparison: Comparison, *, primary: bool) -> tuple[str, str]:
     facts = metric_facts(c.metric)
     title = facts.title + ("" if primary else " (not the primary metric of the plan)")
     if facts.signed:
-        title = f"absolute {title}"
+        title += " (mean absolute value)"
     compared = [d for d in c.differences if d.patients]
     if not compared:
         return _nothing_to_compare(c, title), ""

@@ -1,7 +1,10 @@
 """Runs with several classes: the mean of every loss in every class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
+from lesionloss.report.shown_intervals import within
 from lesionloss.runs.metric_scores import MetricScores, patient_values
 from lesionloss.statistics.evidence import Interval, mean, mean_interval
 
@@ -25,6 +28,13 @@ class ClassResult:
     losses: tuple[LossInClass, ...]
 
 
+def mean_over_classes(classes: Sequence[ClassResult], loss: str) -> float | None:
+    """The mean of a loss's class means, each class with the same weight; None if a class has none."""
+    means = [each.mean for one in classes for each in one.losses if each.loss == loss]
+    known = [mean for mean in means if mean is not None]
+    return fmean(known) if known and len(known) == len(means) else None
+
+
 def class_results(scores: MetricScores) -> tuple[ClassResult, ...]:
     """Every class in the order of scores.csv; empty for a run with one class."""
     rows = scores.classes
@@ -35,6 +45,7 @@ def class_results(scores: MetricScores) -> tuple[ClassResult, ...]:
             mine = rows[(rows["lesion"] == name) & (rows["loss"] == loss)]
             values = patient_values(mine)
             patients = int(mine["patient"].nunique())
-            means.append(LossInClass(loss, mean(values), mean_interval(values), len(values), patients))
+            interval = within(mean_interval(values), scores.facts.limits)
+            means.append(LossInClass(loss, mean(values), interval, len(values), patients))
         found.append(ClassResult(str(name), tuple(means)))
     return tuple(found)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.number_text import plural
-from lesionloss.report.run_settings import data_words, plan_section, settings_words
+from lesionloss.report.run_settings import data_words, mixed_words, plan_section, settings_words
 from lesionloss.runs.results import Results
 
 _SHOWN_OF_MACHINE = (
@@ -28,6 +28,7 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
         ("Data", data_words(results)),
         ("Target", distinct(record.get("target") for record in records)),
         ("Patients", _patients(results)),
+        ("Mixed into training folds", "; ".join(mixed_words(results))),
         ("Folds", distinct([results.plan.get("folds")])),
         ("Seeds", ", ".join(str(seed) for seed in results.plan.get("seeds", []))),
         ("Network", distinct(record.get("network") for record in records)),
@@ -47,6 +48,7 @@ def short_run_facts(results: Results) -> list[tuple[str, str]]:
     pairs = [
         ("Data", " ".join(filter(None, (data_words(results), _target(records))))),
         ("Patients", _patients_in_short(results)),
+        ("Mixed in", ", ".join(words.partition(" (")[0] for words in mixed_words(results))),
         ("Training runs", _training_runs(results)),
         ("Network", distinct(record.get("network") for record in records)),
         ("Steps", distinct(record.get("steps") for record in records)),

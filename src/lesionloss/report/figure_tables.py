@@ -5,6 +5,7 @@ from dataclasses import astuple
 
 from lesionloss.report.history import CurveBand
 from lesionloss.report.report_content import ReportContent
+from lesionloss.report.threshold_curves import SCORES, ThresholdPoint
 from lesionloss.statistics.evidence import Interval
 
 CsvValue = str | int | float | None
@@ -15,13 +16,14 @@ CsvTable = tuple[tuple[str, ...], CsvRows]
 def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
     """The tables by name; those without numbers in this run are empty."""
     return {
+        "variation": (("loss", *(c.metric for c in g.comparisons)), _variation(g)),
         "ranks": (("metric", "loss", "mean", "rank", "low", "high", "patients"), _ranks(g)),
         "variance": (("metric", "source", "variance", "sd", "share", "levels"), _variance(g)),
         "classes": (("metric", "class", "loss", "mean", "low", "high", "patients_defined", "patients"), _classes(g)),
         "cases": (("case", "patient", "reference_mm3", "lesions", *g.results.metrics), _cases(g)),
         "thresholds": (
-            ("loss", "threshold", "recall", "recall_n", "precision", "precision_n", "dice", "dice_n"),
-            [(loss, *map(_defined, astuple(point))) for loss, _, curve in g.thresholds for point in curve],
+            ("loss", "threshold", *(f"{name}{of}" for name in SCORES for of in ("", "_low", "_high", "_patients"))),
+            [_threshold(loss, point) for loss, _, curve in g.thresholds for point in curve],
         ),
         "calibration": (("loss", "above", "up_to", "voxels", "mean_probability", "lesion_share"), _calibration(g)),
         "detection-by-size": (
@@ -30,8 +32,16 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
         ),
         "training": (("loss", "step", "mean", "low", "high", "training_runs"), _bands(g.loss_bands, ())),
         "epochs": (
-            ("metric", "split", "loss", "epoch", "mean", "low", "high", "training_runs"),
-            _bands(g.epoch_bands, ("metric", "split")),
+            ("metric", "split", "fold", "loss", "epoch", "mean", "low", "high", "training_runs"),
+            _bands((*g.epoch_bands, *g.fold_bands), ("metric", "split", "fold")),
+        ),
+        "best-epochs": (
+            ("metric", "split", "loss", "fold", "best", "best_epoch", "best_seed", "last_epoch_all_seeds"),
+            _best_epochs(g),
+        ),
+        "training-runs": (
+            ("metric", "split", "loss", "fold", "seed", "epoch", "mean", "cases"),
+            [astuple(run) for run in g.training_runs],
         ),
         "gradients": (("loss", "probability", "lesion", "background"), _gradients(g)),
     }
@@ -49,6 +59,11 @@ def _variance(g: ReportContent) -> CsvRows:
     return [(c.metric, *astuple(component)) for c in g.comparisons for component in c.components]
 
 
+def _variation(g: ReportContent) -> CsvRows:
+    rows = zip(*(c.summaries for c in g.comparisons), strict=True)
+    return [(row[0].loss, *(summary.coefficient_of_variation for summary in row)) for row in rows]
+
+
 def _classes(g: ReportContent) -> CsvRows:
     return [
         (
@@ -63,6 +78,21 @@ def _classes(g: ReportContent) -> CsvRows:
 
 def _cases(g: ReportContent) -> CsvRows:
     return [(row.case, row.patient, row.reference_mm3, row.lesions, *row.values) for row in g.cases]
+
+
+def _threshold(loss: str, point: ThresholdPoint) -> tuple[CsvValue, ...]:
+    scores = (getattr(point, name) for name in SCORES)
+    return loss, point.threshold, *(x for s in scores for x in (s.mean, *bound_values(s.interval), s.patients))
+
+
+def _best_epochs(g: ReportContent) -> CsvRows:
+    """One row per fold, and one with their means, which names no fold."""
+    rows: CsvRows = []
+    for found in g.best_results:
+        start = (found.metric, found.split, found.loss)
+        rows += [(*start, each.fold, each.best, each.epoch, each.seed, each.last) for each in found.folds]
+        rows.append((*start, None, found.best, None, None, found.last))
+    return rows
 
 
 def _calibration(g: ReportContent) -> CsvRows:

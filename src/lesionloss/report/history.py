@@ -1,24 +1,26 @@
 """The course of training: the loss over steps and, if the plan has curves, scores over epochs."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.runs.metric_facts import metric_facts
-from lesionloss.runs.metric_scores import REFERENCE_EMPTY, WHOLE_IMAGE
 from lesionloss.runs.results import Results
 from lesionloss.runs.run_records import RunTrial
-from lesionloss.runs.scores import LAST_EPOCH
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HISTORY = "history.csv"
+VANISHING = ("zero_gradient_tensors", "zero_gradient_lesion")
+NUMBERS = {"step", "loss", *VANISHING}
+LAST_STEP = 2**53
 POINTS = 60
 SPLITS = {"train_patches": "training patches", "train_images": "training images", "test": "test images"}
+SHORT_SPLITS = {"train_patches": "Patch", "train_images": "Train", "test": "Test"}  # as in the tables of papers
 VANISHING_SHARE = 0.2  # of parameters or lesion voxels without gradient; training warns from here on
 
 
@@ -26,7 +28,7 @@ VANISHING_SHARE = 0.2  # of parameters or lesion voxels without gradient; traini
 class CurveBand:
     """Mean, lowest and highest value over `trials` training runs, at each step or epoch (`place`).
 
-    `metric` and `split` are empty for the value of the loss itself.
+    `metric` and `split` are empty for the value of the loss itself; `fold` is None for all folds together.
     """
 
     loss: str
@@ -37,6 +39,7 @@ class CurveBand:
     low: tuple[float, ...]
     high: tuple[float, ...]
     trials: int
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,23 +64,30 @@ def loss_bands(results: Results) -> tuple[CurveBand, ...]:
 
 
 def epoch_bands(results: Results) -> tuple[CurveBand, ...]:
-    """Every metric over epochs, for every split that was scored in more than one: training patches first, test last.
+    """Every metric over epochs, for every split that was scored in more than one: training patches first, test last."""
+    return tuple(_bands_of(results, results.epoch_means, None))
 
-    Patches and images without lesions are left out of metrics that need one.
-    """
-    table = results.scores
-    rows = table[(table["epoch"] < LAST_EPOCH) & table["lesion"].isin(WHOLE_IMAGE) & np.isfinite(table["value"])]
-    known = set(rows["split"])
-    splits = [*(split for split in SPLITS if split in known), *sorted(known - set(SPLITS))]
-    bands = []
-    for metric, loss, split in itertools.product(results.metrics, results.losses, splits):
-        part = rows[(rows["metric"] == metric) & (rows["loss"] == loss) & (rows["split"] == split)]
-        if metric_facts(metric).needs_lesions:
-            part = part[~part["status"].isin(REFERENCE_EMPTY)]
+
+def fold_bands(results: Results) -> tuple[CurveBand, ...]:
+    """The bands of `epoch_bands`, of each fold; empty for a run with one fold."""
+    means = results.epoch_means
+    folds = sorted(set(means["fold"]))
+    each = (_bands_of(results, means[means["fold"] == fold], int(fold)) for fold in folds if len(folds) > 1)
+    return tuple(itertools.chain.from_iterable(each))
+
+
+def _bands_of(results: Results, means: "pd.DataFrame", fold: int | None) -> Iterator[CurveBand]:
+    for metric, loss, split in itertools.product(results.metrics, results.losses, splits_of(means)):
+        part = means[(means["metric"] == metric) & (means["loss"] == loss) & (means["split"] == split)]
         if part["epoch"].nunique() > 1:
-            curves = [one.groupby("epoch")["value"].mean() for _, one in part.groupby("key")]
-            bands.append(_band(loss, metric, split, curves))
-    return tuple(bands)
+            curves = [one.set_index("epoch")["mean"] for _, one in part.groupby("key")]
+            yield _band(loss, metric, split, curves, fold)
+
+
+def splits_of(means: "pd.DataFrame") -> list[str]:
+    """The splits of a table of means: training patches, training images, test images, then any other."""
+    known = set(means["split"])
+    return [*(split for split in SPLITS if split in known), *sorted(known - set(SPLITS))]
 
 
 def vanishing_gradients(results: Results) -> tuple[VanishingGradient, ...]:
@@ -85,9 +95,9 @@ def vanishing_gradients(results: Results) -> tuple[VanishingGradient, ...]:
     found = []
     for trial in results.trials:
         table = _read(trial)
-        if table is None or "zero_gradient_tensors" not in table or not len(table):
+        if table is None or not set(VANISHING) <= set(table.columns):
             continue
-        tensors, voxels = (float(table[f"zero_gradient_{what}"].iloc[-1]) for what in ("tensors", "lesion"))
+        tensors, voxels = (float(table[name].iloc[-1]) for name in VANISHING)
         if tensors > VANISHING_SHARE or voxels > VANISHING_SHARE:
             found.append(VanishingGradient(trial.loss, trial.fold, trial.seed, tensors, voxels))
     return tuple(found)
@@ -101,7 +111,11 @@ def _read(trial: RunTrial) -> "pd.DataFrame | None":
     path = trial.file(HISTORY)
     try:
         table = pd.read_csv(path)
-    except (ValueError, OSError) as error:
+        for name in NUMBERS & set(table.columns):
+            table[name] = pd.to_numeric(table[name]).astype(float)
+        if "step" in table and not table["step"].between(0, LAST_STEP).all():
+            raise ValueError("a step is no number of a step")
+    except (ValueError, TypeError, OverflowError, OSError) as error:
         raise DataError(
             f"{path} is damaged: {str(error).splitlines()[0]}; remove its folder and bench again"
         ) from error
@@ -116,10 +130,11 @@ def _binned(table: "pd.DataFrame") -> "pd.Series[float]":
     return bins
 
 
-def _band(loss: str, metric: str, split: str, curves: "list[pd.Series[float]]") -> CurveBand:
+def _band(loss: str, metric: str, split: str, curves: "list[pd.Series[float]]", fold: int | None = None) -> CurveBand:
     import pandas as pd
 
     table = pd.concat(curves, axis=1).sort_index()
     values = table.to_numpy(dtype=np.float64)
     mean, low, high = (tuple(map(float, of(values, axis=1))) for of in (np.nanmean, np.nanmin, np.nanmax))
-    return CurveBand(loss, metric, split, tuple(float(place) for place in table.index), mean, low, high, len(curves))
+    places = tuple(float(place) for place in table.index)
+    return CurveBand(loss, metric, split, places, mean, low, high, len(curves), fold)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.version import __version__
+from lesionloss.report.class_means import mean_over_classes
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.wording import difference_sentence
@@ -28,14 +29,16 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "primary_metric": results.primary_metric,
         "losses": results.losses,
         "trials": {"ended": len(results.trials), "failed": len(results.failed), "missing": len(results.missing)},
-        "metrics": [_metric(metric) for metric in g.metrics],
+        "metrics": [metric_record(metric) for metric in g.metrics],
         "without_lesions": _without_lesions(g),
         "thresholds": [{"loss": loss, "used": used, "curve": curve} for loss, used, curve in g.thresholds],
         "calibration": [{"loss": loss, **asdict(measured)} for loss, measured in g.calibration],
         "detection": [{"loss": loss, "sizes": sizes} for loss, sizes in g.detection],
         "only_first_seeds_read": g.case_maps.seeds_left_out,
         "training_loss": g.loss_bands,
-        "epochs": g.epoch_bands,
+        "epochs": [*g.epoch_bands, *g.fold_bands],
+        "training_runs": g.training_runs,
+        "best_epochs": g.best_results,
         "vanishing_gradients": g.vanishing,
         "cases": [asdict(row) | {"values": dict(zip(results.metrics, row.values, strict=True))} for row in g.cases],
         "volumes": [volume.facts for volume in g.case_maps.volumes],
@@ -46,11 +49,11 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "problems": g.case_maps.problems,
         "in_short": short_run_facts(results),
         "run": run_facts(results),
+        "patients_in_training_and_test": sorted(results.shared_patients),
         "methods": g.methods,
         "sources": g.sources,
     }
-    plain: dict[str, Any] = _plain(fields)
-    return plain
+    return plain_record(fields)
 
 
 def as_json(record: dict[str, Any]) -> str:
@@ -58,17 +61,26 @@ def as_json(record: dict[str, Any]) -> str:
     return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _metric(metric: MetricResult) -> dict[str, Any]:
+def metric_record(metric: MetricResult) -> dict[str, Any]:
+    """One metric with all losses: summaries, differences with their sentences, ranks, classes."""
     comparison = metric.comparison
     record = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
-    return record | {"title": metric.title, "best": metric.best, "classes": metric.classes}
+    over_classes = {loss: mean_over_classes(metric.classes, loss) for loss in metric.scores.losses if metric.classes}
+    facts = {"title": metric.title, "best": metric.best, "classes": metric.classes}
+    return record | facts | {"means_over_classes": [*over_classes.values()]}
 
 
 def _without_lesions(g: ReportContent) -> list[dict[str, Any]]:
     empties = g.comparisons[0].empty_references if g.metrics else ()
     return [asdict(empty) | {"false_positive_mm3": g.false_positive_mm3[empty.loss]} for empty in empties]
+
+
+def plain_record(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields as values of JSON: None for an undefined number, "inf" for an infinite one."""
+    plain: dict[str, Any] = _plain(fields)
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -50,8 +50,8 @@ def column(metric: MetricResult) -> tuple[str, str, str]:
     return facts.title, unit_text(metric.comparison.unit), f"{facts.direction} is better" if facts.has_direction else ""
 
 
-def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle]) -> list[LossRow]:
-    """One row per loss, in the order of the plan."""
+def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle], path: str = "metrics") -> list[LossRow]:
+    """One row per loss, in the order of the plan; `path` is that of the metrics in report.json."""
     if not metrics:
         return []
     first = metrics[0].comparison
@@ -60,29 +60,29 @@ def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle]) 
             loss=summary.loss,
             colour=styles[summary.loss].colour,
             baseline=summary.loss == first.baseline,
-            trials=part_of(summary.trials, summary.planned, f"metrics.0.summaries.{index}", "trials", "planned"),
+            trials=part_of(summary.trials, summary.planned, f"{path}.0.summaries.{index}", "trials", "planned"),
             incomplete=summary.trials < summary.planned,
-            failures=_failures(summary, f"metrics.0.summaries.{index}"),
+            failures=_failures(summary, f"{path}.0.summaries.{index}"),
             empty=part_of(
                 summary.empty_predictions,
                 summary.predictions,
-                f"metrics.0.summaries.{index}",
+                f"{path}.0.summaries.{index}",
                 "empty_predictions",
                 "predictions",
             ),
             any_empty=summary.empty_predictions > 0,
-            cells=tuple(_cell(metric, place, index) for place, metric in enumerate(metrics)),
+            cells=tuple(_cell(metric, f"{path}.{place}", index) for place, metric in enumerate(metrics)),
         )
         for index, summary in enumerate(first.summaries)
     ]
 
 
-def _cell(metric: MetricResult, place: int, index: int) -> ScoreCell:
+def _cell(metric: MetricResult, place: str, index: int) -> ScoreCell:
     comparison = metric.comparison
     summary = comparison.summaries[index]
     decimals = decimals_for(s.mean for s in comparison.summaries)
     verdict = next((d.verdict for d in comparison.differences if d.loss == summary.loss), "")
-    path = f"metrics.{place}.summaries.{index}"
+    path = f"{place}.summaries.{index}"
     penalised = None if summary.penalised_mean == summary.mean else summary.penalised_mean
     return ScoreCell(
         metric=comparison.metric,

@@ -6,13 +6,14 @@ from lesionloss.report.facts_of_run import distinct
 from lesionloss.report.loss_cards import LossCard
 from lesionloss.report.run_settings import (
     data_words,
+    mixed_words,
     plan_section,
     preparation_sentence,
     section_sentence,
     settings_words,
 )
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
-from lesionloss.runs.results import Results
+from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_SPACINGS = 3
 _SOURCES_OF_STATISTICS = (
@@ -34,7 +35,13 @@ def methods(results: Results, cards: tuple[LossCard, ...], *, paired: bool) -> t
         cards: The cards of its losses.
         paired: Whether the hashes of all training runs prove that the losses shared weights and batches.
     """
-    parts = (_data(results), _training(results, paired), _losses(cards), _evaluation(results), _statistics(results))
+    parts = (
+        _data(results),
+        _training(results, paired),
+        _losses(results, cards),
+        _evaluation(results),
+        _statistics(results),
+    )
     return tuple(part for part in (*parts, _versions(results)) if part)
 
 
@@ -62,7 +69,11 @@ def _data(results: Results) -> str:
     text += f", {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
     text += f" ({without} without lesions in the reference)" if without else ""
     folds = results.plan.get("folds")
-    text += f", split by patient into {plural(folds, 'fold')}" if isinstance(folds, int) and folds > 1 else ""
+    text += (
+        f", split by {results.plan.get('split_by', 'patient')} into {plural(folds, 'fold')}"
+        if isinstance(folds, int) and folds > 1
+        else ""
+    )
     fold_seed = results.plan.get("fold_seed")
     text += f" (seed of the folds {fold_seed})" if fold_seed is not None and "folds" in text else ""
     repeats = results.plan.get("repeats", 1)
@@ -73,13 +84,13 @@ def _data(results: Results) -> str:
         f" Voxels: {voxels} mm." if len(spacings) <= FEW_SPACINGS else f" Voxels: {len(spacings)} different spacings."
     )
     left_out = f" {plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
-    unseen = " Each patient was predicted only by networks that were not trained on it." if _held_out(results) else ""
-    return f"{text}.{grid}{unseen}{left_out} {section_sentence(results, 'data')}{preparation_sentence(results)}".strip()
-
-
-def _held_out(results: Results) -> bool:
-    """Whether no trial was tested on its training cases."""
-    return all(not set(t.record.get("train", [])) & set(t.record.get("test", [])) for t in results.trials)
+    unseen = " Each patient was predicted only by networks that were not trained on it."
+    if shared := shared_patients_warning(results.shared_patients):
+        unseen = f" {shared[0].upper()}{shared[1:]}."
+    mixed = mixed_words(results)
+    added = f" Mixed into the training folds only, never into validation or test: {'; '.join(mixed)}." if mixed else ""
+    settings = f"{section_sentence(results, 'data')}{preparation_sentence(results)}"
+    return f"{text}.{grid}{unseen}{left_out}{added} {settings}".strip()
 
 
 def _training(results: Results, paired: bool) -> str:
@@ -96,19 +107,21 @@ def _training(results: Results, paired: bool) -> str:
         if paired
         else "Not all losses shared initial weights and batches."
     )
-    last = (
-        " Some training patients were set aside; the weights with the best score on them were evaluated."
-        if section.get("validation_share")
-        else " The weights of the last step were evaluated."
-    )
+    aside = " Some training data were set aside for validation." if section.get("validation_share") else ""
+    best = section.get("validation_share") and section.get("keep", "best") == "best"
+    last = f"{aside} The weights {'with the best score on them' if best else 'of the last step'} were evaluated."
     network = section_sentence(results, "network")
     networks = distinct(record.get("network") for record in records)
     return f"Training: {networks}; {settings or 'settings of the plan'}; seeds {seeds}. {pairs}{last} {network}".strip()
 
 
-def _losses(cards: tuple[LossCard, ...]) -> str:
+def _losses(results: Results, cards: tuple[LossCard, ...]) -> str:
     named = [f"{card.loss} ({'; '.join(term.source for term in card.terms)})" for card in cards if card.terms]
-    return f"Losses: {listed(named)}." if named else ""
+    chosen = {
+        key: value for key, value in plan_section(results, "loss_options").items() if value not in (False, "count")
+    }
+    options = f", all with {settings_words(chosen)}" if chosen else ""
+    return f"Losses: {listed(named)}{options}." if named else ""
 
 
 def _evaluation(results: Results) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, number, unit_text
-from lesionloss.report.class_means import ClassResult, LossInClass
+from lesionloss.report.class_means import ClassResult, LossInClass, mean_over_classes
 from lesionloss.report.figure_files import FigureFolder, file_names, for_the_page
 from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.number_html import NumberText, bounds, number_text, p_value, part_of
@@ -28,11 +28,11 @@ class DifferenceRow:
 
 
 @dataclass(frozen=True)
-class ClassRow:
-    """One class: loss, mean, interval, and patients with a value of those that have the class."""
+class ClassTable:
+    """Losses by classes: the mean over classes, then for each class mean, interval, and patients with a value."""
 
-    name: str
-    cells: tuple[tuple[str, NumberText, Markup, Markup], ...]
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, NumberText, tuple[tuple[NumberText, Markup, Markup], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MetricSection:
     seed_variability: str
     rows: tuple[DifferenceRow, ...]
     sentences: tuple[tuple[str, str], ...]
-    classes: tuple[ClassRow, ...]
+    classes: ClassTable | None
 
 
 def metric_sections(
@@ -90,7 +90,7 @@ def _section(
         seed_variability=seed_variability_sentence(variability) if variability else "",
         rows=_difference_rows(metric, f"metrics.{place}.differences"),
         sentences=tuple((d.loss, difference_sentence(d)) for d in comparison.differences),
-        classes=_classes(metric.classes, f"metrics.{place}.classes"),
+        classes=_classes(metric.classes, f"metrics.{place}"),
     )
 
 
@@ -136,20 +136,20 @@ def _sort_key(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
-def _classes(classes: Sequence[ClassResult], path: str) -> tuple[ClassRow, ...]:
+def _classes(classes: Sequence[ClassResult], path: str) -> ClassTable | None:
+    if not classes:
+        return None
     decimals = decimals_for(each.mean for one in classes for each in one.losses)
-    return tuple(
-        ClassRow(
-            one.name,
-            tuple(_class_cell(each, f"{path}.{row}.losses.{n}", decimals) for n, each in enumerate(one.losses)),
-        )
-        for row, one in enumerate(classes)
-    )
+    rows = []
+    for n, loss in enumerate(each.loss for each in classes[0].losses):
+        mean = number_text(mean_over_classes(classes, loss), f"{path}.means_over_classes.{n}", decimals)
+        cells = (_class_cell(c.losses[n], f"{path}.classes.{k}.losses.{n}", decimals) for k, c in enumerate(classes))
+        rows.append((loss, mean, tuple(cells)))
+    return ClassTable(tuple(one.name for one in classes), tuple(rows))
 
 
-def _class_cell(each: LossInClass, path: str, decimals: int) -> tuple[str, NumberText, Markup, Markup]:
+def _class_cell(each: LossInClass, path: str, decimals: int) -> tuple[NumberText, Markup, Markup]:
     return (
-        each.loss,
         number_text(each.mean, f"{path}.mean", decimals),
         bounds(each.interval, f"{path}.interval", decimals),
         part_of(each.patients_defined, each.patients, path, "patients_defined", "patients"),

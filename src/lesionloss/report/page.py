@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,14 +13,14 @@ from lesionloss.core.drawing import drawing_style, png_data
 from lesionloss.core.files import write_text
 from lesionloss.report.figure_files import FigureFolder
 from lesionloss.report.json_record import as_json, json_record
-from lesionloss.report.loss_panels import epoch_panels, loss_panels, save_detection
+from lesionloss.report.loss_panels import epoch_charts, epoch_panels, loss_panels, save_detection
 from lesionloss.report.loss_styles import choose_styles
 from lesionloss.report.metric_sections import metric_sections
-from lesionloss.report.number_html import breakable, tied
 from lesionloss.report.page_context import page_context
 from lesionloss.report.pictures import PictureTile, case_in_pictures, pictures_figure
 from lesionloss.report.report_content import ReportContent, collect_content
 from lesionloss.report.tables import write_tables
+from lesionloss.report.template_filling import fill_template
 from lesionloss.report.workers import ReportWorkers
 from lesionloss.runs.results import Results
 
@@ -54,6 +54,7 @@ def render(results: Results, folder: Path, volumes: str | int, formats: Sequence
             "sections": metric_sections(content, by_loss, figures),
             "panels": loss_panels(content, by_loss, figures),
             "epochs": epoch_panels(content, by_loss, figures),
+            "epoch_charts": epoch_charts(content, by_loss, figures),
             "pictures": _pictures(content, figures),
         }
         save_detection(content, by_loss, figures)
@@ -62,20 +63,10 @@ def render(results: Results, folder: Path, volumes: str | int, formats: Sequence
     return page
 
 
-def _template(context: Mapping[str, object]) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lesionloss.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"breakable": breakable, "tied": tied}
+def _template(context: dict[str, object]) -> str:
     script = "\n".join((files("lesionloss.report") / "templates" / name).read_text("utf-8") for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return environment.get_template("report.html.j2").render(context, script=Markup(script), script_sha256=digest)
+    return fill_template("report.html.j2", context | {"script": Markup(script), "script_sha256": digest})
 
 
 def _pictures(content: ReportContent, figures: FigureFolder) -> dict[str, object] | None:

@@ -19,7 +19,7 @@ from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
-from lesionloss.runs.results import Results
+from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 COLOURS = {
@@ -42,6 +42,8 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "baseline": metrics[0].comparison.baseline if metrics else "",
         "columns": [column(metric) for metric in metrics],
         "rows": loss_rows(metrics, styles),
+        "variation": _variation(metrics),
+        "best_epochs": _best_epochs(content),
         "few": _few_patients(metrics),
         "interval_method": INTERVAL_METHOD,
         "verdict_method": VERDICT_METHOD,
@@ -101,7 +103,9 @@ def _notices(content: ReportContent) -> list[tuple[str, str, bool]]:
 
 def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     unpaired = dict.fromkeys(warning for comparison in content.comparisons for warning in comparison.warnings)
-    found = [("Not paired.", f"{warning}.") for warning in unpaired]
+    shared = shared_patients_warning(content.results.shared_patients)
+    found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
+    found += [("Not paired.", f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {
@@ -112,6 +116,47 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
         runs = plural(len(own), "training run")
         found.append(("Vanishing gradients.", f"{loss}: {runs} ended with up to {listed(parts)} without gradient."))
     return found
+
+
+def _variation(metrics: Sequence[MetricResult]) -> list[tuple[str, list[tuple[str, NumberText]]]]:
+    """The coefficient of variation of each loss and metric, with its sort key."""
+    rows: dict[str, list[tuple[str, NumberText]]] = {}
+    for place, metric in enumerate(metrics):
+        for index, s in enumerate(metric.comparison.summaries):
+            value, path = s.coefficient_of_variation, f"metrics.{place}.summaries.{index}.coefficient_of_variation"
+            rows.setdefault(s.loss, []).append(("" if value is None else repr(value), number_text(value, path)))
+    return list(rows.items())
+
+
+def _best_epochs(content: ReportContent) -> dict[str, object] | None:
+    """Headings, and for each loss best and last mean of every metric and split that has curves."""
+    found = content.best_results
+    if not found:
+        return None
+    places = {(each.loss, each.metric, each.split): n for n, each in enumerate(found)}
+    columns = list(dict.fromkeys((each.metric, each.split) for each in found))
+    titles = {metric.comparison.metric: metric.axis_title for metric in content.metrics}
+    decimals = {
+        name: decimals_for(x for each in found if each.metric == name for x in (each.best, each.last))
+        for name in titles
+    }
+
+    def cell(loss: str, metric: str, split: str) -> tuple[NumberText, NumberText] | None:
+        n = places.get((loss, metric, split))
+        if n is None:
+            return None
+        best, last = (getattr(found[n], which) for which in ("best", "last"))
+        path = f"best_epochs.{n}"
+        return (
+            number_text(best, f"{path}.best", decimals[metric]),
+            number_text(last, f"{path}.last", decimals[metric]),
+        )
+
+    losses = dict.fromkeys(each.loss for each in found)
+    return {
+        "heads": [(titles[metric], SPLITS.get(split, split)) for metric, split in columns],
+        "rows": [(loss, [cell(loss, *column) for column in columns]) for loss in losses],
+    }
 
 
 def _few_patients(metrics: Sequence[MetricResult]) -> int | None:

@@ -1,21 +1,31 @@
 """Everything that the page shows, collected once from a run: page, tables and report.json are written from it."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.core.number_text import plural
+from lesionloss.core.number_text import plural, unit_text
 from lesionloss.metrics.lesion_table import SizeClass
-from lesionloss.metrics.thresholds import CurvePoint, mean_curve
 from lesionloss.report.answer import answer
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.class_means import ClassResult, class_results
 from lesionloss.report.embedded_cases import embedded
-from lesionloss.report.history import CurveBand, VanishingGradient, epoch_bands, loss_bands, vanishing_gradients
+from lesionloss.report.history import (
+    CurveBand,
+    VanishingGradient,
+    epoch_bands,
+    fold_bands,
+    loss_bands,
+    vanishing_gradients,
+)
 from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
+from lesionloss.report.shown_intervals import within_limits
+from lesionloss.report.threshold_curves import ThresholdPoint, threshold_curve
+from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_results, training_run_scores
 from lesionloss.report.workers import ReportWorkers
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
@@ -37,6 +47,12 @@ class MetricResult:
         """The metric's title in tables and charts."""
         return self.scores.facts.title
 
+    @property
+    def axis_title(self) -> str:
+        """The title with the unit."""
+        unit = unit_text(self.comparison.unit)
+        return f"{self.title} [{unit}]" if unit else self.title
+
 
 @dataclass(frozen=True)
 class CaseRow:
@@ -57,11 +73,14 @@ class ReportContent:
     headline: tuple[str, str]
     metrics: tuple[MetricResult, ...]
     case_maps: CaseMaps
-    thresholds: tuple[tuple[str, float, tuple[CurvePoint, ...]], ...]
+    thresholds: tuple[tuple[str, float, tuple[ThresholdPoint, ...]], ...]
     calibration: tuple[tuple[str, Calibration], ...]
     detection: tuple[tuple[str, tuple[SizeClass, ...]], ...]
     loss_bands: tuple[CurveBand, ...]
     epoch_bands: tuple[CurveBand, ...]
+    fold_bands: tuple[CurveBand, ...]
+    training_runs: tuple[TrainingRunScore, ...]
+    best_results: tuple[BestResult, ...]
     vanishing: tuple[VanishingGradient, ...]
     cards: tuple[LossCard, ...]
     cases: tuple[CaseRow, ...]
@@ -91,23 +110,27 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     order = first.worst_first if first else ()
     in_viewer = embedded(order, [case.name for case in results.cohort], volumes)
     reading = (workers or ReportWorkers()).later(read_case_maps, results, first, in_viewer)
-    metrics = tuple(_metric(results, name) for name in results.metrics)
+    metrics = metric_results(results)
     cards = loss_cards(results)
     thresholds = {trial.loss: trial.threshold for trial in results.trials}
     maps = reading.result()
     mapped = [loss for loss in results.losses if maps.of(loss)]
     trained = [loss for loss in mapped if loss not in results.untrained]
     empties = metrics[0].comparison.empty_references if metrics else ()
+    patient_of = {case.name: case.patient for case in results.cohort}
     return ReportContent(
         results=results,
         headline=_headline(results, metrics),
         metrics=metrics,
         case_maps=maps,
-        thresholds=tuple((loss, thresholds[loss], _curve(maps, loss)) for loss in trained),
+        thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),
         calibration=tuple((loss, calibration(maps.of(loss))) for loss in trained),
         detection=tuple((loss, tuple(maps.detected(loss, thresholds[loss]))) for loss in mapped),
         loss_bands=loss_bands(results),
-        epoch_bands=epoch_bands(results) if first else (),
+        epoch_bands=epoch_bands(results),
+        fold_bands=fold_bands(results),
+        training_runs=training_run_scores(results),
+        best_results=best_results(results),
         vanishing=vanishing_gradients(results),
         cards=cards,
         cases=_cases(results, metrics, maps, order),
@@ -117,9 +140,22 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     )
 
 
+def metric_results(results: Results) -> tuple[MetricResult, ...]:
+    """Every metric of a run, the primary one first."""
+    return tuple(_metric(results, name) for name in results.metrics)
+
+
+def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:
+    """Every metric that a run has, by name, each as in the first run that has it."""
+    found: dict[str, MetricResult] = {}
+    for metric in itertools.chain.from_iterable(runs):
+        found.setdefault(metric.comparison.metric, metric)
+    return found
+
+
 def _metric(results: Results, name: str) -> MetricResult:
     scores = with_baseline(results.metric_scores(name), None)
-    comparison = compare_losses(scores)
+    comparison = within_limits(compare_losses(scores), scores.facts)
     return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores))
 
 
@@ -137,12 +173,6 @@ def _headline(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, s
         )
     comparison = metrics[0].comparison
     return answer(comparison, primary=comparison.metric == results.primary_metric)
-
-
-def _curve(maps: CaseMaps, loss: str) -> tuple[CurvePoint, ...]:
-    """Means over the maps of cases with lesions; in the others recall is undefined and Dice is 0 or undefined."""
-    counts = [each.over_thresholds for each in maps.of(loss) if each.lesion_voxels]
-    return tuple(mean_curve(counts)) if counts else ()
 
 
 def _cases(

@@ -25,24 +25,35 @@ if TYPE_CHECKING:
 WIDTH_INCHES = 4.6
 ROW_INCHES = 0.56
 FRAME_INCHES = 0.62
+KEY_INCHES = 0.15  # a line of the key below a chart
 LONGEST_NAME = 38
 VIOLIN_FROM = 8  # values; the shape of fewer is that of the smoothing
 BAND = 0.17  # half the height of the points of a row, in rows
 THIN_ROW_INCHES = 0.4
 BAR = 0.22  # height, in rows
+PATIENTS_KEY = (
+    "Point: a patient (mean of its seeds). Box: quartiles and median, whiskers to\n"
+    f"1.5 times the box. Shape: density, from {VIOLIN_FROM} patients on. Text: mean [95 %]."
+)
+DIFFERENCES_KEY = (
+    "Point: a patient. Mark: mean. Thick line: 95 % for these networks.\n"
+    "Thin line: for new training runs, too. Filled: a verdict."
+)
+RANKS_KEY = "Mark: rank of the means. Band: ranks that the data leave possible (95 %)."
+COMPONENTS_KEY = "Dark: sources with the loss."
 
 
 def patients_chart(scores: MetricScores, comparison: Comparison, styles: Mapping[str, LossStyle]) -> "Figure":
     """Each patient's value as a point, over a box (quartiles, median; whiskers to 1.5 times the box) and a violin."""
     decimals = decimals_for(summary.mean for summary in comparison.summaries)
     figure, axes = empty_rows(
-        [s.loss for s in comparison.summaries], [_means(s, decimals) for s in comparison.summaries]
+        [s.loss for s in comparison.summaries], [_means(s, decimals) for s in comparison.summaries], PATIENTS_KEY
     )
     for row, summary in enumerate(comparison.summaries):
         values = patient_values(scores.of_loss(summary.loss))
         if len(values):
             if len(values) >= VIOLIN_FROM and np.ptp(values) > 0:
-                _violin(axes, row, values, styles[summary.loss])
+                violin(axes, row, values, styles[summary.loss])
             _box(axes, row, values, styles[summary.loss], scores.metric)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
     better = f", {scores.facts.direction} is better" if scores.facts.has_direction else ""
@@ -57,14 +68,14 @@ def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapp
     """
     shown = [difference for difference in comparison.differences if difference.patients]
     decimals = decimals_for(difference.mean for difference in shown)
-    figure, axes = empty_rows([d.loss for d in shown], [_difference(d, decimals) for d in shown])
+    figure, axes = empty_rows([d.loss for d in shown], [_difference(d, decimals) for d in shown], DIFFERENCES_KEY)
     axes.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
     for row, difference in enumerate(shown):
         pairs = paired_rows(scores, difference.loss, comparison.baseline)
         values = patient_values(pairs, "difference")
         style = styles[difference.loss]
         axes.plot(
-            values, row + _spread(len(values), comparison.metric), ".", color=style.colour, alpha=0.45, markersize=5
+            values, row + spread(len(values), comparison.metric), ".", color=style.colour, alpha=0.45, markersize=5
         )
         _interval(axes, row, difference, style)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
@@ -77,7 +88,7 @@ def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapp
 def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle]) -> "Figure":
     """A mark at the rank of the means, a line over the ranks that the data leave possible."""
     notes = [f"rank {rank.rank}, possible {rank.low} to {rank.high}" for rank in ranks]
-    figure, axes = empty_rows([rank.loss for rank in ranks], notes)
+    figure, axes = empty_rows([rank.loss for rank in ranks], notes, RANKS_KEY)
     places = np.arange(1, len(ranks) + 1)
     for row, rank in enumerate(ranks):
         style = styles[rank.loss]
@@ -92,7 +103,7 @@ def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle]) -> "
 def components_chart(components: Sequence[VarianceComponent]) -> "Figure":
     """Share of each source in the variance of a single score; sources with the loss are darker."""
     notes = ["unknown" if c.share is None else percent(c.share) for c in components]
-    figure, axes = empty_rows([source_words(c.source) for c in components], notes, THIN_ROW_INCHES)
+    figure, axes = empty_rows([source_words(c.source) for c in components], notes, COMPONENTS_KEY, THIN_ROW_INCHES)
     for row, component in enumerate(components):
         axes.barh(row + 0.1, 1.0, height=BAR, color=LINE, alpha=0.45, linewidth=0)
         dark = component.source.startswith("loss")
@@ -114,13 +125,37 @@ def _name_the_sides(axes: "Axes", comparison: Comparison, rows: int) -> None:
         axes.text(place, below, word, transform=axes.transAxes, color=INK, size=8.5, ha=align, va="center")
 
 
-def empty_rows(names: Sequence[str], notes: Sequence[str], row_inches: float = ROW_INCHES) -> tuple["Figure", "Axes"]:
-    """An empty chart with one labelled row per name; row 0 is on top."""
+def empty_rows(
+    names: Sequence[str], notes: Sequence[str], key: str = "", row_inches: float = ROW_INCHES
+) -> tuple["Figure", "Axes"]:
+    """An empty chart with one labelled row per name, the first on top, and the key of its marks below."""
     from matplotlib.figure import Figure
 
-    height = FRAME_INCHES + row_inches * max(len(names), 1)
+    lines = key.count("\n") + 1 if key else 0
+    height = FRAME_INCHES + row_inches * max(len(names), 1) + KEY_INCHES * lines
     figure = Figure(figsize=(WIDTH_INCHES, height))
-    axes = figure.add_axes((0.02, FRAME_INCHES * 0.9 / height, 0.96, 1 - FRAME_INCHES / height))
+    if key:
+        add_key(figure, key)
+    foot = KEY_INCHES * lines
+    return figure, row_axes(figure, (0.0, foot, WIDTH_INCHES, height - foot), names, notes)
+
+
+def add_key(figure: "Figure", key: str) -> None:
+    """What the marks of a chart mean, along its bottom edge."""
+    width, height = figure.get_size_inches()
+    figure.text(0.09 / width, 0.05 / height, key, color=MUTED, size=7.5, va="bottom", linespacing=1.25)
+
+
+def row_axes(
+    figure: "Figure", place: tuple[float, float, float, float], names: Sequence[str], notes: Sequence[str]
+) -> "Axes":
+    """Axes with one labelled row per name in a rectangle (left, bottom, width, height in inches) of a figure."""
+    wide, high = figure.get_size_inches()
+    left, bottom, width, height = place
+    foot = FRAME_INCHES * 0.9
+    axes = figure.add_axes(
+        ((left + 0.02 * width) / wide, (bottom + foot) / high, 0.96 * width / wide, (height - FRAME_INCHES) / high)
+    )
     axes.set_ylim(max(len(names), 1) - 0.6, -0.62)
     axes.set_yticks([])
     for side in ("left", "right", "top"):
@@ -133,15 +168,16 @@ def empty_rows(names: Sequence[str], notes: Sequence[str], row_inches: float = R
     for row, (name, note) in enumerate(zip(names, notes, strict=True)):
         along = axes.get_yaxis_transform()
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
-        axes.text(0.0, row - 0.36, _short(name), transform=along, color=INK, size=8.5, va="center", bbox=behind)
+        if name:
+            axes.text(0.0, row - 0.36, _short(name), transform=along, color=INK, size=8.5, va="center", bbox=behind)
         axes.text(1.0, row - 0.36, note, transform=along, color=MUTED, size=8, va="center", ha="right", bbox=behind)
-    return figure, axes
+    return axes
 
 
-def _violin(axes: "Axes", row: int, values: NDArray[np.float64], style: LossStyle) -> None:
+def violin(axes: "Axes", row: int, values: NDArray[np.float64], style: LossStyle) -> None:
     """The smoothed density of the values, cut at the lowest and the highest."""
     drawn = axes.violinplot(
-        [values], positions=[row + 0.08], widths=2 * BAND + 0.34, orientation="horizontal", showextrema=False, points=60
+        [values], positions=[row + 0.08], widths=2 * BAND + 0.2, orientation="horizontal", showextrema=False, points=60
     )
     bodies: Any = drawn["bodies"]
     for body in bodies:
@@ -162,7 +198,7 @@ def _box(axes: "Axes", row: int, values: NDArray[np.float64], style: LossStyle, 
         whiskerprops={"color": style.colour, "linewidth": 1.0},
         capprops={"linewidth": 0},
     )
-    heights = row + _spread(len(values), metric)
+    heights = row + spread(len(values), metric)
     axes.plot(values, heights, style.mark, color=style.colour, alpha=0.7, markersize=3.6, markeredgewidth=0)
 
 
@@ -184,8 +220,8 @@ def _interval(axes: "Axes", row: int, difference: PairedDifference, style: LossS
     )
 
 
-def _spread(count: int, metric: str) -> NDArray[np.float64]:
-    """Small reproducible shifts of the points of a row, so that equal values stay visible."""
+def spread(count: int, metric: str) -> NDArray[np.float64]:
+    """Small reproducible shifts (count,) of the points of a row, so that equal values stay visible."""
     return 0.08 + numpy_generator("spread", metric, count).uniform(-BAND, BAND, size=count)
 
 

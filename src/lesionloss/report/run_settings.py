@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lesionloss.core.number_text import plural
 from lesionloss.runs.results import Results
 from lesionloss.runs.run_files import read_json
+from lesionloss.runs.trial_manifest import COHORT_INDEX, MIXED
 
 
 def plan_section(results: Results, name: str) -> Mapping[str, Any]:
@@ -25,6 +27,21 @@ def data_words(results: Results) -> str:
     return ", ".join(sorted(names - {""}))
 
 
+def mixed_words(results: Results) -> list[str]:
+    """What was mixed into the training cases: `synth: 20 cases (...), 50 % of the training patches` and so on."""
+    found = []
+    for section in plan_section(results, "data").get("mix", []):
+        cases = read_json(results.folder / MIXED / str(section.get("name")) / COHORT_INDEX).get("cases", [])
+        share, source, seed = section.get("share"), section.get("source"), section.get("synth_seed")
+        how = f"{100 * share:.3g} % of the training patches" if share else "each as one more training case"
+        origins = {
+            "synth": f"synthetic, profile {section.get('synth_profile')}, seed {seed}",
+            "shapes": f"synthetic shapes, seed {seed}",
+        }
+        found.append(f"{section.get('name')}: {plural(len(cases), 'case')} ({origins.get(source, source)}), {how}")
+    return found
+
+
 def settings_words(settings: Mapping[str, Any], but: Sequence[str] = ()) -> str:
     """`steps 120, batch 4`; settings that are empty, and those named in `but`, are left out."""
     stated = ((name, value) for name, value in settings.items() if name not in but and value not in ("", [], None))
@@ -33,7 +50,7 @@ def settings_words(settings: Mapping[str, Any], but: Sequence[str] = ()) -> str:
 
 def section_sentence(results: Results, name: str) -> str:
     """A section of the plan as a sentence, without the text of the network."""
-    words = settings_words(plan_section(results, name), but=("text",))
+    words = settings_words(plan_section(results, name), but=("text", "mix"))
     return f"{name.capitalize()} settings: {words}." if words else ""
 
 

@@ -5,6 +5,7 @@ Each painter draws into a rectangle of a figure: alone for the page, or in a she
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy as np
 from lesionloss.core.number_text import MINUS
 from lesionloss.core.palette import INK, LINE, MUTED
 from lesionloss.losses.explain import GradientAnalysis
-from lesionloss.metrics.thresholds import CurvePoint
-from lesionloss.report.history import CurveBand
+from lesionloss.report.history import SPLITS, CurveBand
 from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.probability_maps import BINS, Calibration
+from lesionloss.report.threshold_curves import MeanScore, ThresholdPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,17 +25,56 @@ if TYPE_CHECKING:
 Rectangle = tuple[float, float, float, float]  # left, bottom, width, height in inches
 Painter = Callable[["Figure", Rectangle], None]
 
-PANEL_INCHES = (3.05, 2.3)
-COLUMNS = 4
+PANEL_INCHES = (3.2, 2.3)
+COLUMNS, LEGEND_COLUMNS = 4, 5
 FEW_VOXELS = 50  # the mark of a bin with fewer is hollow: its share is uncertain
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# Width and dashes of the lines; the page explains them.
+# Width and dashes of the lines; sheets have a legend of them, and the page explains them.
+DASHED: Any = (0, (5, 2))
+DOTTED: Any = (0, (1, 1.3))
 _SPLIT_LINES: dict[str, tuple[float, Any]] = {
-    "train_patches": (1.2, (0, (1, 1.3))),
-    "train_images": (1.2, (0, (5, 2))),
+    "train_patches": (1.2, DOTTED),
+    "train_images": (1.2, DASHED),
     "test": (2.2, "-"),
 }
-_INSIDE = (0.44, 0.42, 0.12, 0.12)  # left, bottom, right, top of a panel, in inches: room for numbers and titles
+_SCORE_LINES: dict[str, tuple[float, Any]] = {"dice": (2.2, "-"), "recall": (1.2, DASHED), "precision": (1.2, DOTTED)}
+_INSIDE = (0.6, 0.42, 0.12, 0.12)  # left, bottom, right, top of a panel, in inches: room for numbers and titles
+
+
+@dataclass(frozen=True)
+class LegendKey:
+    """A line or mark of a legend, and its words; a band is a wide pale line."""
+
+    words: str
+    width: float = 1.6
+    dashes: Any = "-"
+    colour: str = INK
+    alpha: float = 1.0
+    mark: str = ""
+    hollow: bool = False
+
+
+RANGE_KEY = LegendKey("range over training runs", 8, alpha=0.2)
+THRESHOLD_KEYS = (
+    LegendKey("Dice", *_SCORE_LINES["dice"]),
+    LegendKey("recall", *_SCORE_LINES["recall"]),
+    LegendKey("precision", *_SCORE_LINES["precision"]),
+    LegendKey("95 % interval over patients", 8, alpha=0.2),
+    LegendKey("threshold of the scores", 0.7, colour=MUTED),
+)
+RELIABILITY_KEYS = (
+    LegendKey("perfect calibration", 0.8, colour=MUTED),
+    LegendKey("20 bins of voxels", 1.4, mark="o"),
+    LegendKey(f"fewer than {FEW_VOXELS} voxels", 1.4, mark="o", hollow=True),
+)
+LOSS_KEYS = (LegendKey("mean over folds and seeds"), RANGE_KEY)
+GRADIENT_KEYS = (LegendKey("lesion voxel", 2.0), LegendKey("background voxel", 1.2, DASHED))
+
+
+def split_keys(splits: Sequence[str]) -> tuple[LegendKey, ...]:
+    """The legend of curves over epochs."""
+    lines = (LegendKey(SPLITS.get(split, split), *_SPLIT_LINES.get(split, (1.6, "-"))) for split in splits)
+    return (*lines, RANGE_KEY)
 
 
 def alone(paint: Painter) -> "Figure":
@@ -46,34 +86,73 @@ def alone(paint: Painter) -> "Figure":
     return figure
 
 
-def sheet(painters: Sequence[tuple[str, Painter]]) -> "Figure":
-    """All panels with their names, four in a row."""
+def sheet(painters: Sequence[tuple[str, Painter]], keys: Sequence[LegendKey]) -> "Figure":
+    """All panels with their names, four in a row, over a legend."""
     from matplotlib.figure import Figure
 
-    columns, gap = min(COLUMNS, len(painters)), 0.22
+    columns, gap, foot = min(COLUMNS, len(painters)), 0.22, 0.26 * math.ceil(len(keys) / LEGEND_COLUMNS) + 0.08
+    if len(painters) == 1:
+        foot = 0.2 * len(keys) + 0.1
     rows = math.ceil(len(painters) / columns)
     width, height = PANEL_INCHES
-    figure = Figure(figsize=(columns * width, rows * (height + gap)))
+    figure = Figure(figsize=(columns * width, rows * (height + gap) + foot))
     for number, (name, paint) in enumerate(painters):
-        left, bottom = number % columns * width, (rows - 1 - number // columns) * (height + gap)
+        left, bottom = number % columns * width, (rows - 1 - number // columns) * (height + gap) + foot
         paint(figure, (left, bottom, width, height))
         total = figure.get_size_inches()
         figure.text((left + _INSIDE[0]) / total[0], (bottom + height + 0.02) / total[1], name, size=8.5, color=INK)
+    add_legend(figure, keys, 1 if len(painters) == 1 else LEGEND_COLUMNS)
     return figure
 
 
-def threshold_panel(curve: Sequence[CurvePoint], style: LossStyle, used: float) -> Painter:
-    """Dice (bold), recall (dashed) and precision (dotted) over thresholds, means over cases."""
+def add_legend(figure: "Figure", keys: Sequence[LegendKey], columns: int) -> None:
+    """A legend along the bottom edge of a figure."""
+    from matplotlib.lines import Line2D
+
+    lines = [
+        Line2D(
+            [],
+            [],
+            color=key.colour,
+            linewidth=key.width,
+            linestyle=key.dashes,
+            alpha=key.alpha,
+            marker=key.mark,
+            markersize=5,
+            markerfacecolor="white" if key.hollow else key.colour,
+            solid_capstyle="butt",
+        )
+        for key in keys
+    ]
+    figure.legend(
+        lines,
+        [key.words for key in keys],
+        loc="lower center",
+        ncols=min(columns, len(keys)),
+        fontsize=7.5,
+        frameon=False,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        handlelength=2.6,
+    )
+
+
+def threshold_panel(curve: Sequence[ThresholdPoint], style: LossStyle, used: float) -> Painter:
+    """Dice (bold), recall (dashed) and precision (dotted) over thresholds: means over patients, 95 % intervals."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:
-        axes = _axes(figure, place)
+        axes = panel_axes(figure, place)
         at = [point.threshold for point in curve]
         axes.axvline(used, color=MUTED, linewidth=0.7)
-        axes.plot(at, [point.dice for point in curve], color=style.colour, linewidth=2.2)
-        axes.plot(at, [point.recall for point in curve], color=style.colour, linewidth=1.2, linestyle=(0, (5, 2)))
-        axes.plot(at, [point.precision for point in curve], color=style.colour, linewidth=1.2, linestyle=(0, (1, 1.3)))
+        for name, (width, dashes) in _SCORE_LINES.items():
+            scores: list[MeanScore] = [getattr(point, name) for point in curve]
+            bounds = [(s.interval.low, s.interval.high) if s.interval else (np.nan, np.nan) for s in scores]
+            means = np.array([s.mean for s in scores], dtype=np.float64)
+            axes.fill_between(at, *np.array(bounds).T, color=style.colour, alpha=0.13, linewidth=0)
+            axes.plot(at, means, color=style.colour, linewidth=width, linestyle=dashes)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        axes.set_xlabel("threshold")
+        axes.set_xlabel("probability threshold")
+        axes.set_ylabel("mean over patients")
 
     return paint
 
@@ -84,7 +163,7 @@ def reliability_panel(measured: Calibration, style: LossStyle) -> Painter:
     def paint(figure: "Figure", place: Rectangle) -> None:
         left, bottom, width, height = place
         share = 0.3 * (height - _INSIDE[1] - _INSIDE[3])
-        axes = _axes(figure, (left, bottom + share, width, height - share))
+        axes = panel_axes(figure, (left, bottom + share, width, height - share))
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8)
         filled = measured.voxels > 0
         axes.plot(measured.probability[filled], measured.lesion[filled], color=style.colour, linewidth=1.4)
@@ -94,7 +173,8 @@ def reliability_panel(measured: Calibration, style: LossStyle) -> Painter:
             axes.plot(*places, "o", color=style.colour, markerfacecolor=face, markersize=3.6)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.tick_params(labelbottom=False)
-        below = _axes(figure, (left, bottom, width, share + _INSIDE[1] + _INSIDE[3] - 0.15))
+        axes.set_ylabel("share of lesion voxels")
+        below = panel_axes(figure, (left, bottom, width, share + _INSIDE[1] + _INSIDE[3] - 0.15))
         _histogram(below, measured, style)
 
     return paint
@@ -109,22 +189,24 @@ def _histogram(axes: "Axes", measured: Calibration, style: LossStyle) -> None:
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(_power)
     axes.set_xlabel("predicted probability")
+    axes.set_ylabel("voxels")
 
 
 def gradient_panel(curve: GradientAnalysis, style: LossStyle) -> Painter:
     """The gradient of a loss on one voxel towards the reference: lesion (line) and background (dashed)."""
 
     def paint(figure: "Figure", place: Rectangle) -> None:
-        axes = _axes(figure, place)
+        axes = panel_axes(figure, place)
         axes.axhline(0, color=MUTED, linewidth=0.7)
         axes.plot(curve.probability, curve.lesion, color=style.colour, linewidth=2.0)
-        axes.plot(curve.probability, curve.background, color=style.colour, linewidth=1.2, linestyle=(0, (5, 2)))
+        axes.plot(curve.probability, curve.background, color=style.colour, linewidth=1.2, linestyle=DASHED)
         axes.set_yscale("symlog", linthresh=1e-2)
         axes.yaxis.set_minor_locator(_none())
         axes.set_xlim(0, 1)
         axes.yaxis.set_major_locator(_few_powers(axes))
         axes.yaxis.set_major_formatter(_power)
         axes.set_xlabel("predicted probability of lesion")
+        axes.set_ylabel("gradient × voxels")
 
     return paint
 
@@ -154,15 +236,20 @@ def _few_powers(axes: "Axes") -> Any:
 
 
 def band_panel(
-    bands: Sequence[CurveBand], style: LossStyle, what: str, limits: tuple[float, float] | None = None
+    bands: Sequence[CurveBand],
+    style: LossStyle,
+    what: str,
+    value: str,
+    limits: tuple[float, float] | None = None,
 ) -> Painter:
     """Mean over training runs as a line, with the range from lowest to highest; each split has its own dashes.
 
-    `limits`: of the vertical axis, the same for all losses if they can be compared.
+    `what` and `value` are the labels of the axes; `limits` are those of the vertical one, the same for all losses if
+    they can be compared.
     """
 
     def paint(figure: "Figure", place: Rectangle) -> None:
-        axes = _axes(figure, place)
+        axes = panel_axes(figure, place)
         for each in bands:
             width, dashes = _SPLIT_LINES.get(each.split, (1.6, "-"))
             axes.fill_between(each.place, each.low, each.high, color=style.colour, alpha=0.16, linewidth=0)
@@ -171,11 +258,13 @@ def band_panel(
         if limits is not None:
             axes.set_ylim(*limits)
         axes.set_xlabel(what)
+        axes.set_ylabel(value)
 
     return paint
 
 
-def _axes(figure: "Figure", place: Rectangle) -> "Axes":
+def panel_axes(figure: "Figure", place: Rectangle) -> "Axes":
+    """Empty axes in a rectangle of a figure."""
     wide, high = figure.get_size_inches()
     left, bottom, right, top = _INSIDE
     x, y, width, height = place
@@ -186,7 +275,8 @@ def _axes(figure: "Figure", place: Rectangle) -> "Axes":
     for side in ("left", "bottom"):
         axes.spines[side].set_color(MUTED)
     axes.tick_params(colors=MUTED, labelsize=7.5, length=2.5)
-    axes.xaxis.label.set(color=INK, size=8)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color=INK, size=8)
     axes.grid(color=LINE, linewidth=0.5)
     axes.set_axisbelow(True)
     return axes

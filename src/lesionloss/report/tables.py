@@ -7,13 +7,20 @@ from pathlib import Path
 
 from lesionloss.core.files import write_text
 from lesionloss.report.figure_tables import CsvRows, CsvValue, bound_values, figure_tables
-from lesionloss.report.latex_tables import classes_latex, differences_latex, summary_latex
+from lesionloss.report.latex_tables import (
+    best_epochs_latex,
+    classes_latex,
+    differences_latex,
+    summary_latex,
+    variation_latex,
+)
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import Comparison, PairedDifference
 
 SUMMARY_HEADER = (
     *("loss", "metric", "unit", "mean", "low", "high", "median", "quartile_1", "quartile_3"),
+    "coefficient_of_variation",
     *("patients_defined", "patients", "predictions_defined", "predictions", "empty_predictions"),
     *("penalised_mean", "penalised_low", "penalised_high", "failures", "failures_low", "failures_high"),
     *("seed_sd", "trials", "planned"),
@@ -30,7 +37,7 @@ VALUE_HEADER = ("metric", "unit", "loss", "patient", "case", "fold", "seed", "va
 def write_tables(content: ReportContent, folder: Path) -> tuple[Path, ...]:
     """Write all tables and methods.txt, and return their paths. Tables without a row are not written.
 
-    Summary, differences and classes are CSV and LaTeX, all other numbers of the page CSV only.
+    Summary, variation, differences, classes and best epochs are CSV and LaTeX, all other numbers of the page CSV only.
     """
     comparisons = content.comparisons
     texts = {
@@ -38,12 +45,15 @@ def write_tables(content: ReportContent, folder: Path) -> tuple[Path, ...]:
         "differences.csv": as_csv(DIFFERENCE_HEADER, difference_rows(comparisons)),
         "values.csv": as_csv(VALUE_HEADER, value_rows(content.metrics)),
         "summary.tex": summary_latex(content.metrics),
+        "variation.tex": variation_latex(content.metrics),
         "differences.tex": differences_latex(content.metrics),
         "methods.txt": "\n\n".join([*content.methods, "Sources:\n" + "\n".join(content.sources)]) + "\n",
     }
     texts |= {f"{name}.csv": as_csv(*table) for name, table in figure_tables(content).items() if table[1]}
     if any(metric.classes for metric in content.metrics):
         texts["classes.tex"] = classes_latex(content.metrics)
+    if content.best_results:
+        texts["best-epochs.tex"] = best_epochs_latex(content.best_results)
     for name, text in texts.items():
         write_text(folder / name, text)
     return tuple(folder / name for name in texts)
@@ -63,6 +73,7 @@ def summary_rows(comparisons: Sequence[Comparison]) -> CsvRows:
     return [
         (
             *(s.loss, s.metric, s.unit, s.mean, *bound_values(s.interval), s.median, *bound_values(s.quartiles)),
+            s.coefficient_of_variation,
             *(s.patients_defined, s.patients, s.predictions_defined, s.predictions, s.empty_predictions),
             *(s.penalised_mean, *bound_values(s.penalised_interval), s.failures, *bound_values(s.failure_interval)),
             *(s.seed_sd, s.trials, s.planned),

@@ -8,9 +8,23 @@ from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError, expect_type
 from lesionloss.runs.results import RUNS, Results
-from lesionloss.runs.run_files import read_json, read_toml, refuse_former_run
+from lesionloss.runs.run_files import Kind, check_types, read_json, read_toml, refuse_former_run
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 from lesionloss.runs.trial_manifest import bound_files, read_manifest, verified
+
+MOST_TRIALS = 1_000_000
+PLAN_TYPES: Mapping[str, Kind] = {"losses": [str], "metrics": [str], "seeds": [int]}
+TRIAL_TYPES: Mapping[str, Kind] = {
+    "loss": str,
+    "method": str,
+    "fold": int,
+    "seed": int,
+    "last_step": int,
+    "threshold": float,
+    "train": [str],
+    "test": [str],
+    "batches_hash_at": dict,
+}
 
 
 def load(folder: str | Path) -> Results:
@@ -37,13 +51,25 @@ def load(folder: str | Path) -> Results:
     if inner != [folder]:
         names = ", ".join(str(path) for path in inner)
         raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
-    plan = read_toml(folder / "plan.toml")
+    plan = _plan(folder / "plan.toml")
     cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
     bound = bound_files(folder)
     trials = tuple(_finished(path, folder, bound) for path in trial_folders(folder, failed=False))
     done = {trial.key for trial in trials}
     failed = tuple(_failed(path) for path in trial_folders(folder, failed=True) if path.stem not in done)
     return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out)
+
+
+def _plan(path: Path) -> dict[str, Any]:
+    """The plan, with losses, folds and seeds that are lists and numbers, and not too many."""
+    plan = read_toml(path)
+    folds = plan.get("folds", 0)
+    check_types(plan, {**PLAN_TYPES, "folds": [int] if isinstance(folds, list) else int}, path)
+    count = len(folds) if isinstance(folds, list) else folds
+    trials = count * len(plan.get("losses", [])) * len(plan.get("seeds", []))
+    if not 0 <= trials <= MOST_TRIALS:
+        raise DataError(f"{path}: {trials} trials by its losses, folds and seeds, expected 0 to {MOST_TRIALS}")
+    return plan
 
 
 def run_folders(folder: str | Path) -> list[Path]:
@@ -74,8 +100,19 @@ def _finished(folder: Path, run: Path, bound: Mapping[str, str]) -> RunTrial:
     return replace(trial, files=manifest.files)
 
 
-def _trial(folder: Path) -> RunTrial:
+def read_trial_record(folder: Path) -> dict[str, Any]:
+    """Read the trial.toml of a trial's folder.
+
+    Raises:
+        DataError: It is damaged, or a value that is read has another type.
+    """
     record = read_toml(folder / "trial.toml")
+    check_types(record, TRIAL_TYPES, folder / "trial.toml")
+    return record
+
+
+def _trial(folder: Path) -> RunTrial:
+    record = read_trial_record(folder)
     if record.get("method") == "difference":
         raise DataError(f"{folder}/trial.toml: method 'difference' is from version 0.1; bench into a new folder")
     try:
@@ -133,6 +170,6 @@ def _read_cohort(path: Path) -> tuple[tuple[CohortCase, ...], tuple[LeftOut, ...
             for entry in index.get("cases", [])
         )
         left_out = tuple(LeftOut(str(entry["name"]), str(entry["reason"])) for entry in index.get("incomplete", []))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: an entry has no usable {error}; prepare the cohort again") from error
     return cases, left_out

@@ -1,5 +1,6 @@
 """The facts of a metric that statistics and report need, from the registry of metrics."""
 
+import math
 from dataclasses import dataclass
 
 from lesionloss.core.errors import UsageError
@@ -11,7 +12,8 @@ class MetricFacts:
 
     `needs_lesions`: it has no value where the reference is empty. `signed`: nearer to zero is better, so its absolute
     values are compared. `has_direction`: False for descriptions such as a volume, of which no value is better.
-    `zero_if_empty`: an empty prediction gets 0 where the metric itself is undefined.
+    `zero_if_empty`: an empty prediction gets 0 where the metric itself is undefined. `limits`: the lowest and the
+    highest value that is possible.
     """
 
     name: str
@@ -22,12 +24,11 @@ class MetricFacts:
     has_direction: bool = True
     zero_if_empty: bool = False
     unit: str = ""
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     def possible(self, value: float) -> bool:
-        """Whether a score can have this value: shares lie from 0 to 1, distances and errors are not below 0."""
-        if self.zero_if_empty:
-            return not (value < 0 or value > 1)
-        return not (self.lower_is_better and not self.signed and value < 0)
+        """Whether a score can have this value, or none (NaN)."""
+        return not (value < self.limits[0] or value > self.limits[1])
 
     def badness(self, value: float) -> float:
         """A number that is larger for a worse value."""
@@ -57,4 +58,5 @@ def metric_facts(metric: str) -> MetricFacts:
         has_direction=record.direction is not Better.NONE,
         zero_if_empty=record.direction is Better.HIGHER and record.worst is not None,
         unit=record.unit,
+        limits=record.limits,
     )

@@ -147,8 +147,11 @@ def _last_epoch(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _penalised(rows: "pd.DataFrame", facts: MetricFacts, cohort: Sequence[CohortCase]) -> "pd.DataFrame":
-    diagonals = rows["case"].map({case.name: case.diagonal_mm for case in cohort})
-    finite = rows["value"].where(~np.isinf(rows["value"]), diagonals.where(rows["unit"] == "mm"))
+    in_voxels = (rows["unit"] == "voxels").any()  # the rows are of one metric, which has one unit
+    diagonals = rows["case"].map(
+        {case.name: case.diagonal_voxels if in_voxels else case.diagonal_mm for case in cohort}
+    )
+    finite = rows["value"].where(~np.isinf(rows["value"]), diagonals.where(rows["unit"].isin(["mm", "voxels"])))
     empty = rows["value"].isna() & (rows["status"] == "pred_empty") & facts.zero_if_empty
     return rows.assign(penalised=finite.mask(empty, 0.0))
 

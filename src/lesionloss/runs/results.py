@@ -1,7 +1,7 @@
 """The results of a run: its plan, its trials, its cohort. Scores, images and probability maps are read when needed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.number_text import plural
 from lesionloss.data.prepared import load_prepared
+from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
 from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, split_rows
 from lesionloss.runs.run_files import read_arrays, read_json
@@ -128,6 +130,11 @@ class Results:
         return {str(metric): rows for metric, rows in table.groupby("metric", sort=False)}
 
     @cached_property
+    def epoch_means(self) -> "pd.DataFrame":
+        """Mean scores of each training run during training, by metric, split and epoch; empty without curves."""
+        return epoch_means(self.scores, self.metrics)
+
+    @cached_property
     def losses(self) -> tuple[str, ...]:
         """Losses in the plan's order, then all others that were run (the difference threshold last)."""
         planned = [str(text) for text in self.plan.get("losses", [])]
@@ -174,6 +181,16 @@ class Results:
             hint = nearest(name, list(DECLARED_TESTS))
             raise UsageError(f"{self.folder}/plan.toml: no test is named {name!r}; {hint}")
         return name
+
+    @cached_property
+    def shared_patients(self) -> frozenset[str]:
+        """Patients of whom a network saw cases in training before it was tested on others of them."""
+        owners = {case.name: case.patient for case in self.cohort}
+        found: set[str] = set()
+        for record in {(tuple(t.record.get("train", ())), tuple(t.record.get("test", ()))) for t in self.trials}:
+            train, test = ({owners.get(name, name) for name in side} for side in record)
+            found |= train & test
+        return frozenset(found)
 
     def case(self, name: str) -> dict[str, NDArray[Any]]:
         """The arrays of a prepared case.
@@ -247,6 +264,16 @@ class Results:
             if trial.key == key:
                 return trial
         raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
+
+
+def shared_patients_warning(patients: Collection[str]) -> str:
+    """What must be said of a run that trained on and tested cases of the same patients; empty where it did not."""
+    if not patients:
+        return ""
+    return (
+        f"cases of {plural(len(patients), 'patient')} are in training and in test at once, so scores are better than "
+        "they would be for new patients"
+    )
 
 
 def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:

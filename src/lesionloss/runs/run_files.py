@@ -1,14 +1,18 @@
 """Small files of a run folder, read with one clear line where they are damaged."""
 
 import json
+import math
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.errors import DataError, UsageError, shown
 from lesionloss.core.npz_files import read_npz
+
+Kind = type | list[type]
 
 FORMER_TRIAL_LIST = "agenda.json"  # how version 0.1 called trial_list.json
 
@@ -46,6 +50,27 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def check_types(record: Mapping[str, Any], expected: Mapping[str, Kind], path: Path) -> None:
+    """Check the types of those values that are there; a type in a list stands for a list of it.
+
+    Raises:
+        DataError: A value has another one; names file and key.
+    """
+    for key, kind in expected.items():
+        value = record.get(key)
+        if value is not None and not _is_a(value, kind):
+            what = f"a list of {kind[0].__name__}" if isinstance(kind, list) else kind.__name__
+            raise DataError(f"{path}: {key} must be {what}, got {shown(value)}; restore the file, or bench again")
+
+
+def _is_a(value: object, kind: Kind) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_is_a(each, kind[0]) for each in value)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float) and math.isfinite(value) if kind is float else isinstance(value, kind)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.errors import shown
+from lesionloss.core.files import is_file_name
 from lesionloss.runs.trial_manifest import verified
+
+MOST = 1e6  # voxels along an axis, or mm of a voxel's edge
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,23 @@ class CohortCase:
     spacing_mm: tuple[float, ...]
     reference_mm3: float
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a name that leads to another folder, and for numbers that are no grid."""
+        if not is_file_name(self.name):
+            raise ValueError(f"name ({shown(self.name)} is no name of a file)")
+        sides = [side for side in (*self.shape, *self.spacing_mm) if 0 < side < MOST]
+        if len(self.shape) != len(self.spacing_mm) or len(sides) not in (4, 6) or not 0 <= self.reference_mm3 < MOST**3:
+            raise ValueError(f"shape, spacing_mm and reference_mm3 of {self.name}")
+
     @property
     def diagonal_mm(self) -> float:
         """The longest distance within the grid: it replaces an infinite distance."""
         return float(np.linalg.norm(np.asarray(self.shape) * np.asarray(self.spacing_mm)))
+
+    @property
+    def diagonal_voxels(self) -> float:
+        """The same in voxels."""
+        return float(np.linalg.norm(self.shape))
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,9 @@ def _typed(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     _refuse(values.isna() & ~table["value"].isin(["", "nan", "NaN"]), table["value"], path, "a number, inf or nothing")
     _refuse(~table["status"].isin(STATUSES), table["status"], path, f"a status among {', '.join(STATUSES)}")
     epochs = pd.to_numeric(table["epoch"].replace({"": "0", "last": str(LAST_EPOCH)}), errors="coerce")
-    _refuse(epochs.isna(), table["epoch"], path, "an epoch as a whole number or `last`")
+    _refuse(
+        ~epochs.between(0, LAST_EPOCH) | (epochs % 1 != 0), table["epoch"], path, "an epoch as a whole number or `last`"
+    )
     twice = table.duplicated(["epoch", "split", "case", "lesion", "metric"])
     _refuse(twice, table["case"] + " " + table["metric"], path, "each case and metric once")
     table["value"] = values.astype(float)

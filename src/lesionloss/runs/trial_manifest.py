@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.files import sha256_of
+from lesionloss.core.files import is_file_name, sha256_of
 from lesionloss.core.sealed_json import is_intact, seal
 from lesionloss.runs.run_files import read_json
 
@@ -18,6 +18,7 @@ FILES = (
     *("trial.toml", "machine.json", "history.csv", "scores.csv", "log.txt", "model.json", "model.safetensors"),
     "predictions/*.npz",
 )
+MIXED = "mixed"  # the folder of cohorts whose cases are mixed into the training cases
 REPAIR = "remove the trial's folder and bench again"
 
 
@@ -75,7 +76,8 @@ def read_manifest(trial: Path) -> Manifest:
     try:
         intact = is_intact(path.read_text(encoding="utf-8"), record)
         manifest = Manifest(record["key"], dict(record["bound"]), dict(record["files"]))
-    except (KeyError, TypeError, ValueError):
+        intact = intact and all(map(_is_inside, manifest.files))
+    except (KeyError, TypeError, ValueError, RecursionError):
         intact = False
     if not intact:
         raise DataError(f"{path} is damaged or was edited; {REPAIR}")
@@ -84,6 +86,11 @@ def read_manifest(trial: Path) -> Manifest:
             f"{path}: format {record.get('format')}, this version reads {FORMAT}; install a newer lesionloss"
         )
     return manifest
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a name in a manifest is that of a file of the trial."""
+    return name.count("/") <= 1 and all(map(is_file_name, name.split("/")))
 
 
 def verified(trial: Path, name: str, files: Mapping[str, str]) -> Path:
@@ -98,23 +105,26 @@ def verified(trial: Path, name: str, files: Mapping[str, str]) -> Path:
         DataError: It is absent, not part of the trial, damaged or edited.
     """
     path = trial / name
+    if name not in files:
+        absent = "" if is_file_name(path.name) and path.is_file() else "is absent, and "
+        raise DataError(f"{path} {absent}is not in {MANIFEST}, so the trial did not write it; {REPAIR}")
     if not path.is_file():
         raise DataError(f"{path} is absent; {REPAIR}")
-    if name not in files:
-        raise DataError(f"{path} is not in {MANIFEST}, so the trial did not write it; {REPAIR}")
     if sha256_of(path) != files[name]:
         raise DataError(f"{path} is damaged or was edited since the trial ended; {REPAIR}")
     return path
 
 
 def bound_files(run: Path) -> dict[str, str]:
-    """Return the checksums of what all trials of a run were made with, plan and cohort.
+    """Return the checksums of what all trials of a run were made with: plan, cohort, and what was mixed into it.
 
     Raises:
         DataError: One of them is absent or damaged.
     """
     try:
-        return {PLAN: sha256_of(run / PLAN), COHORT_INDEX: _cohort_digest(run / COHORT_INDEX)}
+        indices = [run / COHORT_INDEX, *sorted(run.glob(f"{MIXED}/*/{COHORT_INDEX}"))]
+        cohorts = {index.relative_to(run).as_posix(): _cohort_digest(index) for index in indices}
+        return {PLAN: sha256_of(run / PLAN)} | cohorts
     except OSError as error:
         raise DataError(f"{run / PLAN} can't be read: {error.strerror}") from error
 

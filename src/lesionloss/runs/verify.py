@@ -9,10 +9,10 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of
 from lesionloss.data.cohort_index import INDEX, load_index
 from lesionloss.data.prepared import load_prepared, load_record
-from lesionloss.runs.load_run import run_folders, trial_folders
+from lesionloss.runs.load_run import read_trial_record, run_folders, trial_folders
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
 from lesionloss.runs.scores import read_scores
-from lesionloss.runs.trial_manifest import MANIFEST, PLAN, Manifest, bound_files, files_of, read_manifest
+from lesionloss.runs.trial_manifest import MANIFEST, MIXED, PLAN, Manifest, bound_files, files_of, read_manifest
 
 ABSENT, DAMAGED, CHANGED, UNKNOWN = "absent", "damaged", "changed", "unknown"
 PRETRAINED = "pretrained"
@@ -65,7 +65,8 @@ def _verify_one(run: Path) -> Verification:
     own = [run] if (run / "trial.toml").is_file() or (run / MANIFEST).is_file() else []  # of `train`
     pretrained = [path for path in (run / PRETRAINED).glob("*") if len(path.name) == 16 and path.is_dir()]
     trials = [*own, *trial_folders(run, failed=False), *sorted(pretrained)]
-    cases, findings = _cohort(run)
+    cohorts = [_cohort(folder, run) for folder in (run / "cohort", *sorted(run.glob(f"{MIXED}/*/cohort")))]
+    cases, findings = sum(count for count, _ in cohorts), [finding for _, found in cohorts for finding in found]
     found = [finding for trial in trials for finding in _trial(trial, run)]
     return Verification(run, len(trials), cases, (*findings, *_bound(trials, run), *found))
 
@@ -100,7 +101,7 @@ def _scores(trial: Path, manifest: Manifest, place: Path) -> Iterator[Finding]:
     if any(sha256_of(trial / name) != manifest.files[name] for name in names):
         return
     try:
-        read_scores(trial / "scores.csv", read_toml(trial / "trial.toml").get("test", ()))
+        read_scores(trial / "scores.csv", read_trial_record(trial).get("test", ()))
     except DataError as error:
         yield Finding((place / "scores.csv").as_posix(), DAMAGED, _reason(error))
 
@@ -139,26 +140,26 @@ def _bound(trials: list[Path], run: Path) -> Iterator[Finding]:
             yield Finding(name, state, f"{len(changed)} of {len(manifests)} trials were made with another one")
 
 
-def _cohort(run: Path) -> tuple[int, list[Finding]]:
-    """The number of cases, and what is wrong with them."""
-    folder = run / "cohort"
+def _cohort(folder: Path, run: Path) -> tuple[int, list[Finding]]:
+    """The number of cases of a cohort of a run, and what is wrong with them."""
+    place = folder.relative_to(run).as_posix()
     if not (folder / INDEX).is_file():
         return 0, []
     try:
         index = load_index(folder)
     except DataError as error:
-        return 0, [Finding(f"cohort/{INDEX}", DAMAGED, _reason(error))]
+        return 0, [Finding(f"{place}/{INDEX}", DAMAGED, _reason(error))]
     findings = []
     for entry in index.cases:
         path = folder / f"{entry.name}.npz"
         try:
             if load_prepared(path).content_sha256 != entry.content_sha256:
-                findings.append(Finding(f"cohort/{path.name}", CHANGED, "not the case that the index lists"))
+                findings.append(Finding(f"{place}/{path.name}", CHANGED, "not the case that the index lists"))
             elif not _record_agrees(path):
-                findings.append(Finding(f"cohort/{entry.name}.json", CHANGED, "not the record inside the case"))
+                findings.append(Finding(f"{place}/{entry.name}.json", CHANGED, "not the record inside the case"))
         except DataError as error:
             state = DAMAGED if path.is_file() else ABSENT
-            findings.append(Finding(f"cohort/{path.name}", state, _reason(error)))
+            findings.append(Finding(f"{place}/{path.name}", state, _reason(error)))
     return len(index.cases), findings
 
 

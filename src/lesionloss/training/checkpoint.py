@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lesionloss.core.errors import DataError, LesionLossError, UsageError
+from lesionloss.core.errors import DataError, LesionLossError, UsageError, shown
 from lesionloss.core.files import atomic_file
 from lesionloss.core.version import __version__
 from lesionloss.training.state import State, pack, unpack
@@ -125,7 +125,7 @@ def restore(folder: Path, state: State, key: str, note: Callable[[str], None]) -
 
     Raises:
         UsageError: The checkpoints are of another trial or of another version.
-        DataError: All checkpoints are damaged.
+        DataError: All checkpoints are damaged, or the newest one has no version.
     """
     for left in folder.glob(UNFINISHED):
         left.unlink(missing_ok=True)
@@ -160,7 +160,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = stored.metadata() or {}
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
         record = json.loads(header["record"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, AttributeError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path} is not a complete checkpoint: {reason}") from error
     if not isinstance(record, dict) or checksum(header["record"], tensors) != header.get("sha256"):
@@ -180,6 +180,8 @@ def checksum(text: str, tensors: dict[str, Tensor]) -> str:
 
 def _check(path: Path, record: dict[str, Any], key: str) -> None:
     version = record.get("format", 0)
+    if not isinstance(version, int):
+        raise DataError(f"{path}: format must be a whole number, got {shown(version)}")
     if version < FORMAT:
         raise UsageError(f"{path} was written by lesionloss 0.1, which this version can't continue; start anew")
     if version > FORMAT:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.stream import TrainingBatch
-from lesionloss.losses.criterion import Loss
+from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
@@ -71,6 +71,11 @@ def forward(network: nn.Module, x: Tensor, precision: str) -> Tensor:
     return outputs_of(network, x, precision).logits
 
 
+def criterion_of(text: str, recipe: TrainingRecipe) -> Loss:
+    """Return the loss of a text with the options that the recipe gives to all losses."""
+    return build(text, recipe.pooled, recipe.empty, recipe.average_background)
+
+
 def loss_of(
     criterion: Loss, outputs: Outputs, y: Tensor, valid: Tensor | None, recipe: TrainingRecipe, step: int
 ) -> Tensor:
@@ -81,7 +86,7 @@ def loss_of(
         outputs: What the network gave.
         y: References (B, *space).
         valid: Mask (B, *space) of voxels that count; None: all.
-        recipe: Weights of deep supervision and the first step of the consistency term.
+        recipe: Settings of deep supervision and the first step of the consistency term.
         step: The training step, from 1.
 
     Returns:
@@ -90,15 +95,17 @@ def loss_of(
     Raises:
         UsageError: The recipe needs outputs that the network does not give.
     """
-    if recipe.deep_weights and not outputs.deep:
-        raise UsageError("deep_weights are given, but the network has one output only; leave them out")
+    for key, given in (("deep_weights are", recipe.deep_weights), ("deep_upsampling is", recipe.deep_upsampling)):
+        if given and not outputs.deep:
+            raise UsageError(f"{key} given, but the network has one output only; leave that out")
     if recipe.consistency_from and (outputs.baseline is None or outputs.followup is None):
         raise UsageError(
             "consistency_from needs a network with a head for each visit, such as longitudinal_vnet; leave it out"
         )
     if outputs.deep:
         levels = [outputs.logits, *outputs.deep]
-        loss: Tensor = DeepSupervision(criterion, recipe.deep_weights or None)(levels, y, valid=valid)
+        supervised = DeepSupervision(criterion, recipe.deep_weights or None, upsampled=recipe.deep_upsampling)
+        loss: Tensor = supervised(levels, y, valid=valid)
     else:
         loss = criterion(outputs.logits, y, valid=valid)
     if outputs.baseline is not None and outputs.followup is not None and 0 < recipe.consistency_from <= step:

@@ -21,13 +21,13 @@ from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.checkpoint_names import same_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.forward import forward, loss_of, outputs_of, split_batch
+from lesionloss.training.forward import criterion_of, forward, loss_of, outputs_of, split_batch
 from lesionloss.training.gradient_health import gradient_health
+from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.samplers import augmentation_of, sampler_of
@@ -53,8 +53,8 @@ class TrainingResult:
         history: All steps.
         weights_hash: Digest of the initial weights.
         batches_hash: Digest of all batches.
-        best_step: The last step, or with validation the step with the best score.
-        best_score: Mean Dice of the validation cases; NaN without validation.
+        best_step: The last step; where the best weights are kept, the step with the best score.
+        best_score: That score, see `validation_score`; NaN where the last weights are kept.
         observed: Rows of the observer.
         stop_points: Steps at which the run might have stopped early, each with the digest of the batches until there.
     """
@@ -110,17 +110,19 @@ def train(
         UsageError: The recipe does not fit the network or the cases.
     """
     recipe, stream = trial.recipe, (trial.pair,)
-    training_cases, validation_cases = validation_split(cases, recipe.validation_share, stream)
+    own, *mixed = split_mixed(cases, recipe.mix)
+    training_cases, validation_cases = validation_split(own, recipe.validation_share, stream, recipe.split_by)
+    training_cases += [case for group in mixed for case in group]
     if recipe.patience and not validation_cases:
         raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
-    score = validation_score(validation_cases, recipe, device) if validation_cases else None
+    criterion = criterion_of(trial.loss, recipe)
+    score = validation_score(validation_cases, recipe, criterion, device) if validation_cases else None
 
-    # network, criterion and optimiser; initial weights from the pair's own generator or a file
+    # network and optimiser; initial weights from the pair's own generator or a file
     network = start_network(trial, start)
     initial_hash = weights_hash(network)
     network = channels_last(network).to(device).train()
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    criterion = build(trial.loss)
     schedule = read_schedule(recipe.schedule)
     optimiser = read_optimiser(recipe.optimiser).over(trained, recipe.learning_rate)
     scaler = torch.amp.GradScaler(device.partition(":")[0], enabled=recipe.precision == "fp16")
@@ -186,7 +188,7 @@ def train(
             # validation decides which weights are best and whether to go on; then the checkpoint
             if score is not None and (check or last):
                 state.progress = state.progress.after(score(network), step, schedule)
-                if state.progress.best_step == step:
+                if state.progress.best_step == step and recipe.keep == "best":
                     state.best = weights_of(network)
             elif check:
                 mean = sum(numbers.loss for numbers in state.history[-recipe.check_every :]) / recipe.check_every
@@ -226,7 +228,7 @@ def start_network(trial: Trial, start: Path | None = None) -> nn.Module:
         UsageError: The recipe has `pretrain` and there is no `start`, or the other way round; or a file does not fit.
     """
     recipe = trial.recipe
-    network = build_network(trial.network, torch_generator(trial.pair, "weights"))
+    network = build_network(trial.network, torch_generator(trial.pair, "weights"), initial=recipe.initial)
     if recipe.start_from:
         mapping = name_map(recipe.start_layout) if recipe.start_layout else same_name
         load_weights(network, Path(recipe.start_from), mapping)

@@ -127,9 +127,9 @@ def pretraining_trial(trial: Trial) -> Trial:
 
 
 def _pretraining_recipe(recipe: TrainingRecipe, settings: Pretraining) -> TrainingRecipe:
-    """The trial's recipe with steps and rate of pretraining, without validation and frozen parts."""
+    """The trial's recipe with steps and rate of pretraining, without validation, frozen parts and mixtures."""
     rate = settings.learning_rate or recipe.learning_rate
-    own = replace(recipe, steps=settings.steps, learning_rate=rate, pretrain="", freeze=())
+    own = replace(recipe, steps=settings.steps, learning_rate=rate, pretrain="", freeze=(), mix=())
     return replace(own, validation_share=0.0, patience=0, check_every=50)
 
 

@@ -1,4 +1,4 @@
-"""Patch samplers by text: `weighted`, `positive_negative(negative=2)`, `grid(overlap=16)`, `whole`."""
+"""Patch samplers by text: `weighted`, `positive_negative(negative=2)`, `grid(overlap=16)`, `whole`, `slices`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from lesionloss.core.ranges import Range
 from lesionloss.data.batches.augmentation import CHEAP, parse_augmentation
 from lesionloss.data.batches.augmentation_presets import Steps
-from lesionloss.data.batches.patch_samplers import PositiveNegative, Sampler, WeightedCrop, WholeImages
+from lesionloss.data.batches.patch_samplers import PositiveNegative, Sampler, WeightedCrop, WholeImages, WholeSlices
+from lesionloss.data.batches.shared_pools import Pool, SharedPools
 from lesionloss.data.batches.sliding_grid import SlidingGrid
+from lesionloss.training.mixture import read_mixture
 from lesionloss.training.setting_texts import format_setting, read_setting
 from lesionloss.training.trial import TrainingRecipe
 
@@ -60,11 +62,23 @@ class WholeImageSampling:
         return WholeImages(recipe.patch, padding_counts=self.padding_counts)
 
 
+@dataclass(frozen=True)
+class WholeSliceSampling:
+    """`WholeSlices`, padded to the recipe's patch."""
+
+    padding_counts: bool = False
+
+    def of(self, recipe: TrainingRecipe) -> Sampler:
+        """Return the sampler for a recipe."""
+        return WholeSlices(recipe.patch, self.padding_counts)
+
+
 SAMPLERS: Mapping[str, type[Any]] = {
     "weighted": WeightedSampling,
     "positive_negative": RatioSampling,
     "grid": GridSampling,
     "whole": WholeImageSampling,
+    "slices": WholeSliceSampling,
 }
 
 
@@ -75,7 +89,9 @@ def sampler_of(recipe: TrainingRecipe) -> Sampler:
         UsageError: Unknown name or setting, or a value out of range.
     """
     sampler: Sampler = read_setting(recipe.sampler, SAMPLERS, "sampler").of(recipe)
-    return sampler
+    mixtures = map(read_mixture, recipe.mix)
+    pools = tuple(Pool(mixture.prefix, mixture.share) for mixture in mixtures if mixture.share)
+    return SharedPools(sampler, pools) if pools else sampler
 
 
 def check_sampler(text: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 # The digests know some fields by the names they had first: a new name of a field must not change any random draw.
 DIGEST_NAMES = {
@@ -33,21 +33,33 @@ class TrainingRecipe:
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
         threshold: A voxel is lesion where its probability is at least this.
+        merge: Weights of overlapping windows: gaussian (the middle counts most) or mean (all voxels alike).
+        merge_of: What is averaged where windows overlap: logits or probabilities.
+        decision: How classes follow from probabilities, see `inference.masks`.
         optimiser: Text, see `training.optimisers`.
         schedule: Text, see `training.schedules`.
         sampler: Text, see `training.samplers`.
         clip_norm: Largest norm of the whole gradient; 0: no limit.
         accumulate: Batches whose gradients make one step.
-        deep_weights: One weight for each output of deep supervision; empty: each half of the one before.
+        deep_weights: One weight for each output of deep supervision; empty: each half of the one before, or 1 for each
+            with `deep_upsampling`.
+        deep_upsampling: Up-sample all outputs to full resolution and add their losses up; else labels are made coarser,
+            and the weighted mean is taken.
         consistency_from: First step of the term that separates the single-visit heads; 0: never.
         validation_share: Share of the training patients set aside to choose the best weights.
         check_every: Steps between two validations (without validation patients, of the mean loss).
         patience: Validations without a better score before training stops early; 0: never.
+        monitor: What a validation measures: dice (the mean Dice) or loss (the mean loss).
+        keep: Which weights are tested where there is validation: best or last.
+        split_by: Who is set aside for validation, and was for the test: a whole patient, or a case.
+        initial: Random weights, see `networks.initial_weights`.
         start_from: A file of weights to start from.
         start_layout: How its names are mapped.
         start_sha256: Digest of that file, or of the settings file of pretraining.
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
+        empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
+        mix: Cases of other cohorts among the training cases, see `training.mixture`.
     """
 
     steps: int
@@ -62,21 +74,33 @@ class TrainingRecipe:
     window: tuple[int, ...]
     overlap: float
     threshold: float
+    merge: Literal["gaussian", "mean"] = "gaussian"
+    merge_of: Literal["logits", "probabilities"] = "logits"
     optimiser: str = "adam"
     schedule: str = "polynomial"
     sampler: str = "weighted"
     clip_norm: float = 0.0
     accumulate: int = 1
     deep_weights: tuple[float, ...] = ()
+    deep_upsampling: bool = False
     consistency_from: int = 0
     validation_share: float = 0.0
     check_every: int = 50
     patience: int = 0
+    monitor: Literal["dice", "loss"] = "dice"
+    keep: Literal["best", "last"] = "best"
+    split_by: Literal["patient", "case"] = "patient"
+    initial: str = "lesion_prior"
     start_from: str = ""
     start_layout: str = ""
     start_sha256: str = ""
     freeze: tuple[str, ...] = ()
     pretrain: str = ""
+    empty: Literal["count", "skip"] = "count"
+    average_background: bool = False
+    pooled: bool = False
+    decision: Literal["threshold", "argmax"] = "threshold"
+    mix: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +108,7 @@ class Trial:
     """One loss, one network, training and test cases, and a seed.
 
     Attributes:
-        train: Names of the training cases.
+        train: Names of the training cases, those of mixtures at the end.
         test: Names of the test cases.
         method: `network`, or `difference_threshold`.
         loss_sha256: Digest of the user's files that define the loss; empty for losses of the package. The key depends

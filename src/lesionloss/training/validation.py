@@ -1,22 +1,31 @@
-"""Validation: training patients set aside to choose the best weights, and the score on them."""
+"""Validation: training patients set aside, and the score on them for plateau, early stopping and best weights."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
+from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.inference import Arithmetic, SlidingWindow, predict_logits, predict_probability
+from lesionloss.losses.criterion import Loss
 from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.trial import TrainingRecipe
 
 Score = Callable[[nn.Module], float]
 
 
+def unit_of(case: PreparedCase | CaseEntry, split_by: str) -> str:
+    """Return what a split keeps together: the patient of a case, or the case alone."""
+    return case.name if split_by == "case" else case.patient
+
+
 def validation_split(
-    cases: Sequence[PreparedCase], share: float, stream: tuple[str | int, ...]
+    cases: Sequence[PreparedCase], share: float, stream: tuple[str | int, ...], split_by: str = "patient"
 ) -> tuple[list[PreparedCase], list[PreparedCase]]:
     """Split training cases by patient into training and validation.
 
@@ -26,6 +35,7 @@ def validation_split(
         cases: All training cases.
         share: Share of the patients for validation; 0: none.
         stream: Name of the random stream.
+        split_by: `case` splits by case as if each were a patient.
 
     Returns:
         The cases to train on and the cases to validate on, both in the order of `cases`.
@@ -35,8 +45,9 @@ def validation_split(
     """
     if share == 0:
         return list(cases), []
-    patients = sorted({case.patient for case in cases})
-    with_lesion = {case.patient for case in cases if case.reference.any()}
+    units = {case.name: unit_of(case, split_by) for case in cases}
+    patients = sorted(set(units.values()))
+    with_lesion = {units[case.name] for case in cases if case.reference.any()}
     wanted = number_of_validation_patients(len(patients), share)
     if wanted >= len(patients):
         raise UsageError(
@@ -47,7 +58,9 @@ def validation_split(
     lesion = [patient for patient in shuffled if patient in with_lesion]
     first, last = lesion[:1] if len(lesion) > 1 else [], lesion[-1:]
     chosen = {*first, *[patient for patient in shuffled if patient not in (*first, *last)][: wanted - len(first)]}
-    return [case for case in cases if case.patient not in chosen], [case for case in cases if case.patient in chosen]
+    aside = [units[case.name] in chosen for case in cases]
+    pairs = list(zip(cases, aside, strict=True))
+    return [case for case, chosen in pairs if not chosen], [case for case, chosen in pairs if chosen]
 
 
 def number_of_validation_patients(patients: int, share: float) -> int:
@@ -55,30 +68,46 @@ def number_of_validation_patients(patients: int, share: float) -> int:
     return max(1, round(share * patients))
 
 
-def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, device: str) -> Score:
-    """Return a function from a network to its mean Dice on whole validation cases.
+def window_of(recipe: TrainingRecipe) -> SlidingWindow:
+    """Return the sliding window by which networks of a recipe are applied to whole images."""
+    return SlidingWindow(
+        recipe.window,
+        overlap=recipe.overlap,
+        gaussian=recipe.merge == "gaussian",
+        of_probabilities=recipe.merge_of == "probabilities",
+    )
 
-    A case without lesions in reference and prediction has Dice 1.
+
+def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, criterion: Loss, device: str) -> Score:
+    """Return a function from a network to its score on whole validation cases; higher is better.
+
+    The score is the mean Dice (1 for a case without lesions in reference and prediction) or, where the recipe monitors
+    the loss, minus the mean loss of the network's main output.
 
     Args:
         cases: The validation cases.
-        recipe: Window, overlap, threshold and precision.
+        recipe: Window, threshold, precision, and what is monitored.
+        criterion: The loss.
         device: cpu or cuda:N.
     """
-    from lesionloss.inference import predict_probability
+    mode = window_of(recipe)
+
+    def dice(network: nn.Module, case: PreparedCase) -> float:
+        probability = predict_probability(network, case, mode, precision=recipe.precision, device=device)
+        return _dice(is_lesion(probability, recipe.threshold), case.reference > 0)
+
+    def minus_loss(network: nn.Module, case: PreparedCase) -> float:
+        arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
+        image, reference = torch.from_numpy(case.image).to(device), torch.from_numpy(case.reference).to(device)
+        known = None if case.ignore is None else torch.from_numpy(~case.ignore).to(device)[None]
+        logits = predict_logits(network, image, mode, arithmetic=arithmetic)
+        with torch.inference_mode():
+            return -float(criterion(logits[None], reference[None], valid=known))
+
+    of_case = minus_loss if recipe.monitor == "loss" else dice
 
     def score(network: nn.Module) -> float:
-        scores = []
-        for case in cases:
-            probability = predict_probability(
-                network,
-                case,
-                window=recipe.window,
-                overlap=recipe.overlap,
-                precision=recipe.precision,
-                device=device,
-            )
-            scores.append(_dice(is_lesion(probability, recipe.threshold), case.reference > 0))
+        scores = [of_case(network, case) for case in cases]
         network.train()
         return float(np.mean(scores))
 

@@ -1,6 +1,7 @@
 """Augmentation: geometry is shared, intensities are not, nothing global is drawn, and plans name the steps."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lesionloss.data.batches.augmentation import (
     parse_augmentation,
 )
 from lesionloss.data.batches.augmentation_presets import PRESETS, Step, Steps
-from lesionloss.data.batches.intensity import BiasField, Brightness, Contrast, Gamma, Noise, Rescale
+from lesionloss.data.batches.intensity import BiasField, Blur, Brightness, Contrast, Gamma, Noise, Rescale
 from lesionloss.data.batches.patch_samplers import Window
 from lesionloss.data.batches.patches import Patch, Size
 from lesionloss.data.batches.transformed_patch import cut_transformed
@@ -37,6 +38,7 @@ EVERYTHING: Steps = (
     Noise(probability=1),
     BiasField(probability=1),
 )
+INTENSITIES: Steps = (*EVERYTHING[5:], Blur(0.3, 0.6, probability=1))
 
 
 def run(case: PreparedCase, steps: Steps, seed: int = 0, size: Size | None = None, start: Size | None = None) -> Patch:
@@ -146,7 +148,7 @@ def test_the_displacement_field_has_the_promised_deviation_and_smoothness(size: 
     assert along == pytest.approx(np.exp(-0.25), abs=0.08)
 
 
-@pytest.mark.parametrize("step", EVERYTHING[5:], ids=lambda step: type(step).__name__)
+@pytest.mark.parametrize("step", INTENSITIES, ids=lambda step: type(step).__name__)
 @pytest.mark.parametrize("shape", [(12, 10, 8), (20, 16)])
 def test_intensity_transforms_change_visits_apart_and_leave_the_outside_at_zero(
     step: Step, shape: tuple[int, ...]
@@ -165,6 +167,28 @@ def test_intensity_transforms_change_visits_apart_and_leave_the_outside_at_zero(
     twins = run(same, (step,)).image
     assert np.abs(twins[0] - twins[1]).max() > 1e-3
     assert all(np.corrcoef(case.image[v][case.brain], patch.image[v][case.brain])[0, 1] > 0.9 for v in (0, 1))
+
+
+def test_blur_is_a_gaussian_in_the_plane_of_a_slice() -> None:
+    image = np.ones((1, 21, 21, 3), dtype=np.float32)
+    image[0, 10, 10, 1] = 101.0
+    case = case_of("b", image, np.zeros((21, 21, 3), np.uint8), np.ones((21, 21, 3), bool))
+    case = replace(case, channels=("contrast1",))
+    (blurred,) = run(case, (Blur(1.0, 1.0, probability=1),), size=(21, 21, 1), start=(0, 0, 1)).image - 1
+    assert float(blurred.sum()) == pytest.approx(100, rel=1e-4)
+    assert float(blurred[10, 10, 0] / blurred[10, 11, 0]) == pytest.approx(np.exp(0.5), rel=1e-3)
+
+
+def test_an_elastic_deformation_in_plane_keeps_slices_apart() -> None:
+    case = marked((24, 24, 9))
+    image = np.broadcast_to(np.arange(1, 10, dtype=np.float32), (1, 24, 24, 9)).copy()
+    case = replace(case, image=image, channels=("contrast1",))
+    for seed in range(3):
+        patch = run(case, (Elastic(3.0, 4.0, axes=(0, 1), probability=1),), seed, (24, 24, 1), (0, 0, 5))
+        np.testing.assert_allclose(patch.image[:, 9:-9, 9:-9], 6.0, rtol=1e-5)
+        assert not np.array_equal(patch.reference, case.reference[..., 5:6])
+    free = run(case, (Elastic(3.0, 4.0, probability=1),), 0, (24, 24, 1), (0, 0, 5))
+    assert np.ptp(free.image[:, 9:-9, 9:-9]) > 0.1
 
 
 def test_the_cheap_steps_are_flip_and_rescale() -> None:
@@ -253,6 +277,8 @@ def test_a_plan_names_steps_with_settings_in_order() -> None:
         ("flip(axes=1)", "axes are different numbers"),
         ("scale(low=2, high=1)", "scale: low must be at most high"),
         ("elastic(sigma=1)", "sigma must be"),
+        ("elastic(axes=(0,))", "axes are two different numbers"),
+        ("blur(low=2, high=1)", "blur: low must be at most high"),
         ("bias_field(degree=2.5)", "degree must be a whole number"),
         ("flip(0)", "write NAME"),
         ("__import__('os')", "write NAME"),

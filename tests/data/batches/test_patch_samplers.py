@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.augmentation import CHEAP
-from lesionloss.data.batches.patch_samplers import Draws, PositiveNegative, Sampler, WeightedCrop, WholeImages, Window
+from lesionloss.data.batches.patch_samplers import (
+    Draws,
+    PositiveNegative,
+    Sampler,
+    WeightedCrop,
+    WholeImages,
+    WholeSlices,
+    Window,
+)
 from lesionloss.data.batches.patches import cut
 from lesionloss.data.batches.sliding_grid import SlidingGrid, grid_starts
 from lesionloss.data.batches.stream import make_batch
@@ -124,7 +132,12 @@ def test_positive_and_negative_patches_come_in_turn() -> None:
 @pytest.mark.parametrize("batch", [1, 4, 7])
 @pytest.mark.parametrize(
     "sampler",
-    [SlidingGrid((8, 8, 8), overlap=4), WholeImages(), SlidingGrid((6, 9, 6), 2, flipped=None, only_lesion=False)],
+    [
+        SlidingGrid((8, 8, 8), overlap=4),
+        WholeImages(),
+        SlidingGrid((6, 9, 6), 2, flipped=None, only_lesion=False),
+        WholeSlices((32, 32, 1)),
+    ],
 )
 def test_an_epoch_visits_every_patch_once_in_an_order_of_its_own(sampler: Sampler, batch: int) -> None:
     draws = sampler.over(THREE)
@@ -189,6 +202,20 @@ def test_whole_images_are_padded_to_one_size(
         assert patch.reference.sum() == cases[window.case].reference.sum()
 
 
+def test_an_epoch_of_slices_holds_every_voxel_once() -> None:
+    cases = {f"x{index}": random_case(f"x{index}", shape) for index, shape in enumerate([(20, 13, 6), (9, 24, 4)])}
+    draws = WholeSlices((24, 24, 1)).over(cases)
+    assert (draws.size, draws.per_epoch, draws.padding_counts) == ((24, 24, 1), 10, False)
+    patches = [
+        cut(cases[window.case], window.start, draws.size, padding_counts=False)
+        for window in windows(draws, range(1, 6), 2)
+    ]
+    assert sum(int(patch.valid.sum()) for patch in patches) == sum(case.reference.size for case in cases.values())
+    assert sum(float(patch.image.sum()) for patch in patches) == pytest.approx(
+        sum(float(case.image.sum()) for case in cases.values()), rel=1e-4
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -203,6 +230,9 @@ def test_whole_images_are_padded_to_one_size(
         (lambda: SlidingGrid((8, 8, 8), overlap=2).over({"b": THREE["b"]}), "none of the 1 cases has a window"),
         (lambda: WholeImages(size=(8, 8, 8)).over(THREE), "a is .* does not fit in"),
         (lambda: WholeImages(multiple=0), "multiple"),
+        (lambda: WholeSlices((8, 8, 8)), r"slices are drawn for a patch \[x, y, 1\], got \[8, 8, 8\]"),
+        (lambda: WholeSlices((8, 8, 1)).over(THREE), "a is .* does not fit in"),
+        (lambda: WholeSlices((8, 8, 1)).over({"d": random_case("d", (8, 8))}), "2 axes.*give 2 numbers"),
         (lambda: WholeImages().over(THREE | {"d": random_case("d", (9, 9))}), "two axes and some three"),
     ],
 )

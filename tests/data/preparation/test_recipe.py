@@ -57,6 +57,41 @@ def test_steps_that_are_not_named_are_not_done() -> None:
     np.testing.assert_array_equal(case.image[0], subject().visits[0][0])
 
 
+def test_slices_are_resized_in_their_plane_and_back() -> None:
+    reference = boxes((8, 9, 5)) | boxes((13, 13, 7), edge=1)
+    recipe: dict[str, object] = {"steps": ["resample", "scale_to_unit"], "resample": {"size": [48, 64]}}
+    case = prepared(recipe, reference)
+    assert case.shape == (48, 64, SHAPE[2])
+    edges = [n * edge / wanted for n, edge, wanted in zip(SHAPE, subject().spacing_mm, (48, 64), strict=False)]
+    assert case.spacing_mm == pytest.approx((*edges, subject().spacing_mm[2]))
+    back = to_original_grid(case.reference, case)
+    assert back.shape == SHAPE
+    np.testing.assert_array_equal(back.any((0, 1)), reference.any((0, 1)))  # no slice gains or loses a lesion
+    assert 2 * (back.astype(bool) & reference).sum() / (back.sum() + reference.sum()) > 0.9
+    image = to_original_grid(case.image[0], case)
+    assert np.corrcoef(image[head(share=0.6)], subject().visits[0][0][head(share=0.6)])[0, 1] > 0.95
+    with pytest.raises(DataError, match=r"resample\.spacing_mm has 2 numbers, the image 3 axes"):
+        prepared({"steps": ["resample"], "resample": {"spacing_mm": [1, 1]}}, reference)
+
+
+def test_intensities_are_clipped_and_scaled_to_unit() -> None:
+    """As TopK Dice prints it for CT: [-125, 275] becomes [0, 1], values beyond lie at the ends."""
+    image = np.linspace(-1000, 1000, np.prod(SHAPE), dtype=np.float32).reshape(1, *SHAPE)
+    bare = replace(subject(), visits=(image,), brain=None)
+    recipe = make_recipe({"steps": ["clip", "scale_to_unit"], "clip": {"between": [-125, 275]}}, "x")
+    state = run_steps(start_preparation(without_registration(bare)), recipe)
+    (found,) = finish_preparation(state).image
+    np.testing.assert_allclose(found, ((image[0] + 125) / 400).clip(0, 1), atol=1e-6)
+    assert (float(found.min()), float(found.max())) == (0, 1)
+    assert state.record["scale_to_unit"] == {"inside": "image"}
+    inside = prepared({"steps": ["scale_to_unit"]}, boxes((8, 9, 5)))
+    assert not inside.image[:, ~inside.brain].any()
+    assert [(visit[inside.brain].min(), visit[inside.brain].max()) for visit in inside.image] == [(0, 1), (0, 1)]
+    constant = replace(bare, visits=(0 * image,))
+    with pytest.raises(DataError, match=r"a, visit 1: all \d+ voxels inside the brain mask are equal"):
+        run_steps(start_preparation(without_registration(constant)), make_recipe({"steps": ["scale_to_unit"]}, "x"))
+
+
 @pytest.mark.skipif(not REAL_LIT.is_dir(), reason="the Ljubljana longitudinal set is not beside the project")
 def test_no_reference_voxel_of_the_real_set_moves() -> None:
     cohort = open_cohort(REAL_LIT, "change")
@@ -87,6 +122,8 @@ def test_images_are_packed_bit_for_bit() -> None:
         ({"steps": ["brain", "brain"]}, "steps names brain twice"),
         ({"steps": ["brain", "register"]}, "register must be the first"),
         ({"steps": ["resample"]}, "resample.spacing_mm"),
+        ({"steps": ["clip"]}, "the step clip needs clip.between"),
+        ({"steps": ["clip"], "clip": {"between": [275, -125]}}, "the step clip needs clip.between"),
         ({"steps": ["crop", "resample"], "resample": {"spacing_mm": [1, 1, 1]}}, "crop must follow resample"),
         ({"steps": ["subtract", "crop"]}, "subtract must be the last"),
         ({"steps": ["crop", "difference"]}, "'difference' is called 'subtract' since 0.2"),
@@ -112,6 +149,27 @@ def test_a_plan_reads_back(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such plan"):
         load_recipe(tmp_path / "other.toml")
     assert "crop" not in make_recipe({"steps": ["normalise"]}, "x").settings()
+
+
+def test_the_interpolation_of_images_is_a_setting_that_older_recipes_do_not_have() -> None:
+    resample = {"spacing_mm": [0.8, 0.8, 1.2], "interpolation": "linear"}
+    plain, linear = make_recipe(FINE, "x"), make_recipe({**FINE, "resample": resample}, "x")
+    assert "interpolation" not in plain.settings()["resample"]  # so that nothing is prepared again
+    assert linear.settings()["resample"]["interpolation"] == "linear"
+    assert make_recipe(linear.settings(), "x") == linear  # as predict replays it
+    cubic, straight = (prepared({**recipe.settings()}, boxes((8, 9, 5))) for recipe in (plain, linear))
+    np.testing.assert_array_equal(cubic.reference, straight.reference)
+    assert np.abs(cubic.image - straight.image).max() > 0
+
+
+def test_a_given_mask_can_be_left_unused() -> None:
+    recipe = {"steps": ["brain", "normalise"], "brain": {"source": "whole"}}
+    masked, whole = prepared({"steps": ["normalise"]}), prepared(recipe)
+    assert not masked.brain.all()
+    assert whole.brain.all()
+    assert not (whole.image == 0).any()
+    for channel in whole.image:
+        assert (channel.mean(), channel.std()) == pytest.approx((0, 1), abs=1e-3)
 
 
 def tool(tmp_path: Path, body: str) -> str:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -34,6 +35,15 @@ def test_splines_are_those_of_simpleitk() -> None:
     assert ours.shape == target.shape == (43, 31, 80)
     inner = (slice(3, -3), slice(3, -3), slice(6, -6))
     np.testing.assert_allclose(ours[inner], theirs[inner], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (20, 24), (40, 31)])
+def test_linear_interpolation_is_bilinear_without_smoothing(size: tuple[int, int]) -> None:
+    source = VoxelGrid((20, 24), np.eye(4))
+    target = grid_with_spacing(source, tuple(n / wanted for n, wanted in zip(source.shape, size, strict=True)))
+    image = np.random.default_rng(1).normal(size=source.shape).astype(np.float32)
+    theirs = torch.nn.functional.interpolate(torch.from_numpy(image)[None, None], size, mode="bilinear")[0, 0].numpy()
+    np.testing.assert_allclose(resample_image(image, source, target, "linear"), theirs, atol=1e-5)
 
 
 def test_a_grid_of_another_spacing_covers_the_same_place() -> None:

@@ -80,13 +80,15 @@ def read_trial_list(folder: Path) -> TrialList:
     record = read_json(path)
     if not record:
         raise UsageError(f"{folder} has no {FILE}: its patients are not prepared yet, or it is no run of lesionloss")
-    if record.get("format", 0) > FORMAT:
-        raise UsageError(f"{path} is of format {record['format']}; install a newer lesionloss")
     try:
+        if record.get("format", 0) > FORMAT:
+            raise UsageError(f"{path} is of format {record['format']}; install a newer lesionloss")
         trials = tuple(map(_trial_from, record["trials"]))
         trial_list = TrialList(trials, int(record["threads"]), int(record["step_bytes"]))
         keys = [entry["key"] for entry in record["trials"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UsageError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error!r}); remove it and bench again") from error
     if keys != [trial.key for trial in trial_list.trials]:
         raise DataError(f"{path}: a trial does not agree with its key; remove the file and bench again")

@@ -14,6 +14,7 @@ from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import steps_per_epoch
 from lesionloss.bench.run_cohort import RunCohort
+from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import ObservedRows, TrainingObserver
 from lesionloss.training.trial import Trial
 from lesionloss.training.validation import validation_split
@@ -27,8 +28,11 @@ def curves_observer(plan: Plan, trial: Trial, cohort: RunCohort, device: str) ->
     if not curves.every_epochs:
         return None
     cases = cohort.named(trial.train)
-    training, _ = validation_split(cases, trial.recipe.validation_share, (trial.pair,))
+    own, *mixed = split_mixed(cases, trial.recipe.mix)
+    training, _ = validation_split(own, trial.recipe.validation_share, (trial.pair,), trial.recipe.split_by)
+    drawn_from = {case.name: case for group in (training, *mixed) for case in group}
     epoch_steps = steps_per_epoch(plan.training, trial.recipe, cases)
+    dataset = plan.data.shown_dataset(trial.dataset)
     metrics = curves.metrics or (plan.primary_metric,)
     images = {TRAIN_IMAGES: training if curves.training_images else []}
     images[TEST] = cohort.named(trial.test) if curves.test_images else []
@@ -38,13 +42,14 @@ def curves_observer(plan: Plan, trial: Trial, cohort: RunCohort, device: str) ->
         epoch = str(step // epoch_steps)
         if curves.training_patches:
             steps = range(step - epoch_steps + 1, step + 1)
-            patches = predict_patches(network, trial, {case.name: case for case in training}, steps, device)
+            context = ScoreContext(trial, dataset, epoch, TRAIN_PATCHES)
+            patches = predict_patches(network, trial, drawn_from, steps, device)
             for patch, prediction in islice(patches, curves.patches or None):
-                rows += score_rows(ScoreContext(trial, epoch, TRAIN_PATCHES), patch, prediction, metrics, classes=False)
+                rows += score_rows(context, patch, prediction, metrics, classes=False)
         for split, split_cases in images.items():
             for case in split_cases:
                 prediction = predict_test_case(network, trial, case, device)
-                rows += score_rows(ScoreContext(trial, epoch, split), case, prediction, metrics, classes=False)
+                rows += score_rows(ScoreContext(trial, dataset, epoch, split), case, prediction, metrics, classes=False)
         return rows
 
     return TrainingObserver(curves.every_epochs * epoch_steps, observe)

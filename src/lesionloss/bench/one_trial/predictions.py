@@ -13,12 +13,13 @@ from torch import nn
 from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import Arithmetic, SlidingWindow, lesion_mask, lesion_probability, predict_probabilities
+from lesionloss.inference import Arithmetic, lesion_mask, lesion_probability, predict_probabilities
 from lesionloss.inference.run_network import probabilities_of
 from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.forward import forward, split_batch
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
+from lesionloss.training.validation import window_of
 
 Mask = NDArray[np.bool_]
 
@@ -44,10 +45,9 @@ class Prediction:
 def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, device: str) -> Prediction:
     """Predict a whole image with the sliding window of the recipe."""
     recipe = trial.recipe
-    mode = SlidingWindow(recipe.window, overlap=recipe.overlap)
     arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
-    probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
-    labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0)
+    probabilities = predict_probabilities(network, case, window_of(recipe), arithmetic=arithmetic, device=device)
+    labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
     return Prediction(probabilities, labels)
 
 
@@ -73,7 +73,7 @@ def predict_patches(
             for index, maps in enumerate(lesions):
                 source = cases[next(names)]
                 name = f"{source.name}:{step}:{number * recipe.batch + index}"
-                labels = lesion_mask(maps, threshold=recipe.threshold, voxel_mm3=1.0)
+                labels = lesion_mask(maps, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
                 yield _patch_as_case(source, name, references[index], known[index]), Prediction(maps, labels)
 
 

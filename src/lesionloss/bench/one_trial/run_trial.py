@@ -16,6 +16,7 @@ from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.runs.results import shared_patients_warning
 from lesionloss.training.checkpoint import CheckpointError, Checkpoints
 from lesionloss.training.execution import default_workers
 from lesionloss.training.gradient_health import WARN_ABOVE
@@ -76,13 +77,17 @@ def run_network_trial(
     warning = gradient_warning(trial, result)
     if warning:
         watcher.note(warning)
+    owners = {case.name: case.patient for case in cohort.cases}
+    shared = {owners.get(name) for name in trial.train} & {owners[name] for name in trial.test}
     write_scores(folder, rows)
     write_model(folder, trial, result, cohort.cases[0], cohort.preparation)
     write_trial(folder, trial, pairing_hashes(result))
     now = time.perf_counter()
     seconds = {"training": trained_at - start_time, "scoring": now - trained_at, "total": now - start_time}
     write_machine(folder, seconds, device)
-    (folder / "log.txt").write_text(_log_text(trial, result, warning), encoding="utf-8")
+    (folder / "log.txt").write_text(
+        _log_text(trial, result, warning, shared_patients_warning(shared)), encoding="utf-8"
+    )
 
 
 def _train_with_history(
@@ -119,7 +124,7 @@ def _write_and_score(
     trial: Trial, case: PreparedCase, prediction: Prediction, folder: Path, plan: Plan
 ) -> list[dict[str, object]]:
     write_prediction(folder, case, prediction)
-    return score_rows(ScoreContext(trial), case, prediction, plan.metrics)
+    return score_rows(ScoreContext(trial, plan.data.shown_dataset(trial.dataset)), case, prediction, plan.metrics)
 
 
 def pairing_hashes(result: TrainingResult) -> dict[str, object]:
@@ -144,7 +149,7 @@ def gradient_warning(trial: Trial, result: TrainingResult) -> str:
     return f"warning: {trial.loss}, fold {trial.fold}, seed {trial.seed}: no gradient for {' and '.join(without)}"
 
 
-def _log_text(trial: Trial, result: TrainingResult, warning: str) -> str:
+def _log_text(trial: Trial, result: TrainingResult, *warnings: str) -> str:
     first, last = result.history[0], result.history[-1]
     lines = [
         f"{trial.loss} on {trial.dataset}, fold {trial.fold}, seed {trial.seed}, {trial.network}",
@@ -152,5 +157,6 @@ def _log_text(trial: Trial, result: TrainingResult, warning: str) -> str:
         f"loss {first.loss:.5g} at step {first.step}, {last.loss:.5g} at step {last.step}, {last.seconds:.1f} s",
     ]
     if not math.isnan(result.best_score):
-        lines.append(f"weights of step {result.best_step}, Dice {result.best_score:.3f} on validation patients")
-    return "\n".join([*lines, *([warning] if warning else [])]) + "\n"
+        score = f"{trial.recipe.monitor} {abs(result.best_score):.3f}"
+        lines.append(f"weights of step {result.best_step}, {score} on validation cases")
+    return "\n".join([*lines, *filter(None, warnings)]) + "\n"

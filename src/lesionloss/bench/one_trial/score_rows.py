@@ -23,9 +23,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class ScoreContext:
-    """What scores belong to: a trial, an epoch (`last`: the chosen weights), and a split."""
+    """What scores belong to: a trial, its data set, an epoch (`last`: the chosen weights), and a split."""
 
     trial: Trial
+    dataset: str
     epoch: str = "last"
     split: str = "test"
 
@@ -33,7 +34,7 @@ class ScoreContext:
         """Return a row of scores.csv; an undefined value is an empty cell, an infinite one reads `inf`."""
         return {
             "loss": self.trial.loss,
-            "dataset": self.trial.dataset,
+            "dataset": self.dataset,
             "fold": self.trial.fold,
             "seed": self.trial.seed,
             "epoch": self.epoch,
@@ -42,7 +43,7 @@ class ScoreContext:
             "lesion": lesion,
             "metric": metric,
             "value": "" if np.isnan(value) else repr(float(value)),
-            "unit": choose(metric).metric.unit,
+            "unit": choose(metric).unit,
             "patient": patient,
             "status": status,
         }

@@ -18,6 +18,7 @@ from lesionloss.data.volume import orientation
 from lesionloss.networks.bundle import BundleRecord, save_bundle
 from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
 from lesionloss.training.loop import TrainingResult
+from lesionloss.training.mixture import read_mixture
 from lesionloss.training.trial import Trial, flat_record
 
 
@@ -97,9 +98,20 @@ def write_model(
         preparation=dict(preparation),
         window=recipe.window,
         overlap=recipe.overlap,
+        merge=recipe.merge,
+        merge_of=recipe.merge_of,
         threshold=recipe.threshold,
+        decision=recipe.decision,
         training=training,
         licence="not stated; see lesionloss train --licence",
-        data_note=f"{len(trial.train)} cases of {trial.dataset}, {trial.target}; their terms of use cover the weights",
+        data_note=f"{_sources(trial)}, {trial.target}; their terms of use cover the weights",
     )
     save_bundle(folder, result.network, bundle)
+
+
+def _sources(trial: Trial) -> str:
+    """How many cases of which data sets a trial was trained on."""
+    mixtures = [read_mixture(text) for text in trial.recipe.mix]
+    counts = {mixture.dataset: sum(name.startswith(mixture.prefix) for name in trial.train) for mixture in mixtures}
+    counts = {trial.dataset: len(trial.train) - sum(counts.values()), **counts}
+    return " and ".join(f"{count} cases of {dataset}" for dataset, count in counts.items())

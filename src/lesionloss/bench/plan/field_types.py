@@ -24,6 +24,12 @@ def _checked_network(text: str) -> str:
     return check_network(text)
 
 
+def _checked_initial(name: str) -> str:
+    from lesionloss.networks.initial_weights import check_initial
+
+    return check_initial(name)
+
+
 def _checked_metric(name: str) -> str:
     from lesionloss.metrics import choose
 
@@ -86,6 +92,7 @@ def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ..
 
 LossText = Annotated[str, AfterValidator(_checked_loss)]
 NetworkText = Annotated[str, AfterValidator(_checked_network)]
+InitialName = Annotated[str, AfterValidator(_checked_initial)]
 MetricName = Annotated[str, AfterValidator(_checked_metric)]
 PrecisionName = Annotated[str, AfterValidator(_checked_precision)]
 OptimiserText = Annotated[str, AfterValidator(_checked_optimiser)]

@@ -4,8 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesionloss.bench.plan.sections import DataSection
-
 LONGEST = 40
 
 
@@ -14,9 +12,9 @@ def folder_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:LONGEST].strip("-.") or "unnamed"
 
 
-def dataset_folder(data: DataSection) -> str:
+def source_folder(name: str, layout: str, source: str) -> str:
     """Return the name of a data set's folder: its own name, that of its layout, or that of its source."""
-    return folder_name(data.name or data.layout or Path(data.source.partition(":")[2] or data.source).name or "data")
+    return folder_name(name or layout or Path(source.partition(":")[2] or source).name or "data")
 
 
 def number_repeated(names: Sequence[str]) -> list[str]:

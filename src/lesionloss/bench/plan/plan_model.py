@@ -10,11 +10,12 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
-from lesionloss.bench.plan.folder_names import dataset_folder, folder_name, number_repeated
+from lesionloss.bench.plan.folder_names import folder_name, number_repeated, source_folder
 from lesionloss.bench.plan.sections import (
     CurvesSection,
     DataSection,
     InferenceSection,
+    LossOptionsSection,
     NetworkSection,
     PlanSection,
     TrainingSection,
@@ -34,6 +35,10 @@ class Plan(PlanSection):
         margin: By metric, in its unit: the smallest difference that matters; 0: none. Of Dice .01 if it is not given.
         decision: What gives the verdicts: intervals and p values, or posterior probabilities.
         repeats: Repeats of the cross-validation; each divides the patients into other folds.
+        split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
+            one patient are trained on and tested.
+        split: Patients (or cases) to train on and to test, drawn by `fold_seed`: one fold of these sizes instead of
+            `folds`.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
@@ -45,6 +50,7 @@ class Plan(PlanSection):
     losses: Annotated[tuple[LossText, ...], Field(min_length=1)]
     losses_files: tuple[str, ...] = ()
     baseline_loss: LossText
+    loss_options: LossOptionsSection = LossOptionsSection()
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
@@ -53,6 +59,8 @@ class Plan(PlanSection):
     folds: Positive
     fold_seed: int = 0
     repeats: Positive = 1
+    split_by: Literal["patient", "case"] = "patient"
+    split: tuple[Positive, Positive] | tuple[()] = ()
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     data: DataSection = DataSection()
@@ -75,16 +83,23 @@ class Plan(PlanSection):
                 load_user_file(Path(str(file)))
         return record
 
+    @model_validator(mode="before")
+    @classmethod
+    def _split_is_one_fold(cls, record: Any) -> Any:
+        return {**record, "folds": 1} if isinstance(record, Mapping) and record.get("split") else record
+
     @model_validator(mode="after")
     def _check_consistency(self) -> "Plan":
         if self.baseline_loss not in self.losses:
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
         if self.training.pretrain and self.network.start_from:
             raise ValueError("training.pretrain and network.start_from both give initial weights; leave one out")
-        if self.folds < 2 and not self.folds_file:
+        if self.split and self.folds_file:
+            raise ValueError("split and folds_file both say who is tested; leave one out")
+        if self.folds < 2 and not self.folds_file and not self.split:
             raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
-        if self.repeats > 1 and self.folds_file:
-            raise ValueError("repeats needs folds made here: leave out folds_file")
+        if self.repeats > 1 and (self.folds_file or self.split):
+            raise ValueError("repeats needs folds made here: leave out folds_file and split")
         named = [("primary_metric", self.primary_metric), *(("curves", metric) for metric in self.curves.metrics)]
         for name, metric in [*named, *(("margin", metric) for metric in self.margin)]:
             if metric not in self.metrics:
@@ -196,7 +211,7 @@ class Plan(PlanSection):
         datasets, networks = self.datasets or (self.data,), self.networks or (self.network,)
         if not self.datasets and not self.networks:
             return {"": self}
-        dataset_names = number_repeated([dataset_folder(dataset) for dataset in datasets])
+        dataset_names = number_repeated([source_folder(data.name, data.layout, data.source) for data in datasets])
         network_names = number_repeated([folder_name(network.text) for network in networks])
         single = {"datasets": (), "networks": ()}
         return {

@@ -17,7 +17,16 @@ from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.parameters import Parameter, check_keywords, parameter
 from lesionloss.data.batches.augmentation_presets import PRESETS, Step, Steps
-from lesionloss.data.batches.intensity import BiasField, Brightness, Contrast, Gamma, IntensityTransform, Noise, Rescale
+from lesionloss.data.batches.intensity import (
+    BiasField,
+    Blur,
+    Brightness,
+    Contrast,
+    Gamma,
+    IntensityTransform,
+    Noise,
+    Rescale,
+)
 from lesionloss.data.batches.patch_samplers import Window
 from lesionloss.data.batches.patches import Patch, Size
 from lesionloss.data.batches.transformed_patch import cut_transformed
@@ -46,6 +55,7 @@ KINDS: Mapping[str, type[Any]] = {
     "contrast": Contrast,
     "gamma": Gamma,
     "noise": Noise,
+    "blur": Blur,
     "bias_field": BiasField,
 }
 CHEAP: Steps = (Flip(), Rescale())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from lesionloss.data.batches.intensity import Brightness, Contrast, Gamma, IntensityTransform, Noise
+from lesionloss.data.batches.intensity import Blur, Brightness, IntensityTransform
 from lesionloss.data.batches.transforms import Elastic, Flip, PointTransform, Rotate, Rotate90, Scale, VoxelTransform
 
 Step = PointTransform | VoxelTransform | IntensityTransform
@@ -29,34 +29,34 @@ def cabezas() -> Steps:
 
 
 def dscpp() -> Steps:
-    """Build the steps of Yeung 2023 (DSC++), as its DRIVE notebook sets them.
+    """Build the steps of Yeung 2023 (DSC++), each with the printed probability of 0.15.
 
-    Scaling, rotation, elastic deformation, mirroring and brightness. Ranges and probabilities are the defaults of the
-    framework used there, MIScnn. Its elastic strength, alpha up to 900 with sigma 9 to 13, displaces by up to 13 pixels
-    (standard deviation) in two dimensions: hence 13 and 11 here.
+    Scaling, rotation, elastic deformation, mirroring and brightness, with the printed ranges. The framework used there,
+    MIScnn, scales coordinates by 0.85 to 1.25, so objects become 1 / 1.25 = 0.8 to 1 / 0.85 = 1.18 times as large. (It
+    mirrors each axis with probability 0.5.) Its elastic strength, alpha up to 900 with sigma 9 to 13, displaces by up
+    to 13 pixels (standard deviation) in two dimensions: hence 13 and 11 here.
     """
     return (
         Scale(low=0.8, high=1.18, probability=0.15),
         Rotate(degrees=15, probability=0.15),
         Elastic(displacement=13.0, sigma=11.0, probability=0.15),
-        Flip(),
+        Flip(probability=0.15),
         Brightness(low=0.5, high=2.0, probability=0.15),
     )
 
 
 def topk() -> Steps:
-    """Build the steps of Hosseini 2025 (TopK Dice): no code was released, so these are the usual ones of nnU-Net.
+    """Build the steps of Hosseini 2025 (TopK Dice) for Synapse, in the plane of the slices.
 
-    They have nnU-Net's ranges. Blurring and the simulation of low resolution are left out.
+    Flips, rotation, zoom, elastic deformation and Gaussian blur are printed (ACDC: without blur; MSSEG: rotation and
+    zoom only); their ranges are not: those of rotation, zoom and blur are nnU-Net's.
     """
     return (
-        Rotate(degrees=30, probability=0.2),
+        Flip(axes=(0, 1)),
+        Rotate(degrees=30, axes=(0, 1), probability=0.2),
         Scale(low=0.7, high=1.4, probability=0.2),
-        Flip(),
-        Noise(sd=0.3, probability=0.1),
-        Brightness(low=0.75, high=1.25, probability=0.15),
-        Contrast(low=0.75, high=1.25, probability=0.15),
-        Gamma(low=0.7, high=1.5, probability=0.3),
+        Elastic(displacement=4.0, sigma=16.0, axes=(0, 1), probability=0.2),
+        Blur(low=0.5, high=1.0, probability=0.2),
     )
 
 

@@ -14,6 +14,7 @@ from lesionloss.data.subject import Image, Mask
 
 Factor = Annotated[float, Range(0, 10)]
 Deviations = Annotated[float, Range(0, 10)]
+Width = Annotated[float, Range(0, 20)]
 
 
 @runtime_checkable
@@ -132,6 +133,27 @@ class Noise:
         noise = RandGaussianNoise(prob=1.0, std=self.sd, sample_std=True)
         noise.set_random_state(state=legacy_state(rng))
         return np.stack([_array(noise(visit)) for visit in visits])
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Smooth each visit by a Gaussian; its standard deviation in voxels is drawn for each from `low` to `high`."""
+
+    low: Width = 0.5
+    high: Width = 1.0
+    probability: Share = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_low_high(self.low, self.high, "blur")
+
+    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+        """See `IntensityTransform`."""
+        if rng.random() >= self.probability:
+            return visits
+        from scipy.ndimage import gaussian_filter
+
+        return np.stack([np.asarray(gaussian_filter(visit, rng.uniform(self.low, self.high))) for visit in visits])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A sampler is a frozen record with one method, `over(cases)`. It reads once what 
 evaluating in between can't change it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -178,18 +178,60 @@ class WholeImages:
         Raises:
             UsageError: A case is larger than `size`.
         """
-        names = names_of(cases)
-        shapes = {name: cases[name].shape for name in names}
+        shapes = {name: cases[name].shape for name in names_of(cases)}
         size = self.size or _common_size(shapes, self.multiple)
-        for name, shape in shapes.items():
-            if len(shape) != len(size) or any(length > width for length, width in zip(shape, size, strict=True)):
-                raise UsageError(f"{name} is {shape}, which does not fit in {size}; give a larger size or leave it out")
+        windows = [Window(name, _middle(name, shape, size)) for name, shape in shapes.items()]
+        return _each_once(windows, size, self.padding_counts)
 
-        def window(stream: Stream, step: int, place: int, batch: int) -> Window:
-            name = names[shuffled_index(stream, len(names), (step - 1) * batch + place)]
-            return Window(name, tuple(-(-(n - w) // 2) for n, w in zip(shapes[name], size, strict=True)))
 
-        return Draws(size, window, len(names), self.padding_counts)
+@dataclass(frozen=True)
+class WholeSlices:
+    """Whole slices of volumes, each once in an epoch, in an order drawn from stream and epoch.
+
+    Slices lie across the last axis. Each is padded to `size`, (x, y, 1), and lies in its middle; padding is masked
+    unless `padding_counts`.
+    """
+
+    size: Size
+    padding_counts: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_size(self.size)
+        if self.size[2:] != (1,):
+            raise UsageError(
+                f"slices are drawn for a patch [x, y, 1], got {list(self.size)}; the sampler whole takes it"
+            )
+
+    def over(self, cases: Cases) -> Draws:
+        """Prepare draws by epochs; reads every case once.
+
+        Raises:
+            UsageError: A slice is larger than `size`, or a case is no volume.
+        """
+        windows = []
+        for name in names_of(cases):
+            check_fits(cases[name], self.size)
+            *plane, slices = cases[name].shape
+            x, y, _ = _middle(name, (*plane, 1), self.size)
+            windows += [Window(name, (x, y, number)) for number in range(slices)]
+        return _each_once(windows, self.size, self.padding_counts)
+
+
+def _middle(name: str, shape: Size, size: Size) -> Size:
+    """First voxel of the window that holds a whole image in its middle; raise UsageError where it is too small."""
+    if len(shape) != len(size) or any(length > width for length, width in zip(shape, size, strict=True)):
+        raise UsageError(f"{name} is {shape}, which does not fit in {size}; give a larger size or leave it out")
+    return tuple(-(-(length - width) // 2) for length, width in zip(shape, size, strict=True))
+
+
+def _each_once(windows: Sequence[Window], size: Size, padding_counts: bool) -> Draws:
+    """Draws that visit each window once in an epoch, in an order of its own."""
+
+    def window(stream: Stream, step: int, place: int, batch: int) -> Window:
+        return windows[shuffled_index(stream, len(windows), (step - 1) * batch + place)]
+
+    return Draws(size, window, len(windows), padding_counts)
 
 
 def names_of(cases: Cases) -> list[str]:

@@ -145,11 +145,13 @@ class Scale:
 class Elastic:
     """Displace by a smooth random field: each component is a Gaussian field smoothed by `sigma` voxels.
 
-    The standard deviation of a component, in voxels, is drawn uniformly from 0 to `displacement`.
+    The standard deviation of a component, in voxels, is drawn uniformly from 0 to `displacement`. With `axes`, points
+    move along these two only: slices of volumes keep to themselves.
     """
 
     displacement: Voxels = 2.0
     sigma: Annotated[float, Range(2)] = 10.0
+    axes: tuple[int, ...] | None = None
     probability: Share = 0.5
 
     def move_points(self, points: "Tensor", spacing_mm: Sequence[float], rng: np.random.Generator) -> "Tensor | None":
@@ -158,9 +160,10 @@ class Elastic:
             return None
         import torch
 
-        moved = points.clone()
+        moved, n = points.clone(), len(points) - 1
+        axes = list(axes_of(self.axes, n, "elastic"))
         deviation = float(rng.uniform(0, self.displacement))
-        moved[:-1] += deviation * torch.from_numpy(smooth_field(tuple(points.shape[1:]), self.sigma, rng))
+        moved[axes] += deviation * torch.from_numpy(smooth_field(tuple(points.shape[1:]), self.sigma, rng))[axes]
         return moved
 
 

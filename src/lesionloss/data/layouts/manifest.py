@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesionloss.core.catalogue import nearest
-from lesionloss.core.errors import DataError
+from lesionloss.core.errors import DataError, shown
 from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, LayoutGroup, Target, published
 
 NAME = "manifest.csv"
 FIXED = ("patient", "case", "reference", "brain")
-VISIT = re.compile(r"visit([1-9]\d*)(?:_(\w+))?")
+VISIT = re.compile(r"visit([1-9]\d{0,3})(?:_(\w+))?")
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,10 @@ def _case(path: Path, line: int, name: str, row: Mapping[str, str], columns: _Co
     if row.get("brain"):
         wanted.append("brain")
     files = {column: _inside(path, line, column, row[column]) for column in wanted}
-    absent = [str(files[column]) for column in wanted if not files[column].is_file()]
+    try:
+        absent = [str(files[column]) for column in wanted if not files[column].is_file()]
+    except OSError as error:
+        raise DataError(f"{path}, line {line}: {error.strerror}: {shown(error.filename)}; correct the path") from error
     if absent:
         return Incomplete(name, f"line {line} of {path.name} names files that are not there: {', '.join(absent)}")
     visits = tuple(tuple(files[column] for column in visit) for visit in columns.visits)

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lesionloss.core.errors import UsageError
 from lesionloss.core.validation_errors import explain_validation_error
 
-STEPS = ("orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract")
-Step = Literal["orient", "register", "n4", "brain", "resample", "crop", "normalise", "subtract"]
+Step = Literal[
+    "orient", "register", "n4", "brain", "resample", "crop", "clip", "normalise", "scale_to_unit", "subtract"
+]
 FORMER_STEPS = {"difference": "subtract"}  # steps of version 0.1
 Edge = Annotated[float, Field(ge=0.05, le=50)]
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -52,14 +53,14 @@ class N4Settings(StepSettings):
 
 
 class BrainSettings(StepSettings):
-    """The brain mask: the given one, one made by a simple threshold, or an external program's.
+    """The brain mask: the given one, one made by a simple threshold, an external program's, or the whole image.
 
-    `auto` takes the given mask, and makes a simple one where there is none. `tool` runs `command` on the first contrast
-    of each visit: {image} stands for the image, {folder} for an empty folder; `mask` is the file that the program
-    writes.
+    `auto` takes the given mask, and makes a simple one where there is none; `whole` ignores a given one. `tool` runs
+    `command` on the first contrast of each visit: {image} stands for the image, {folder} for an empty folder; `mask` is
+    the file that the program writes.
     """
 
-    source: Literal["auto", "given", "builtin", "tool"] = "auto"
+    source: Literal["auto", "given", "builtin", "tool", "whole"] = "auto"
     command: tuple[str, ...] = ()
     mask: str = ""
 
@@ -74,17 +75,25 @@ class ResampleSettings(StepSettings):
     """The edge lengths of the voxels in mm; empty keeps them. [0.5, 0.75, 0.75] are those of the HyTver paper.
 
     `size` replaces them: the number of voxels along each axis, whatever the edge lengths become (pictures of many
-    sizes).
+    sizes). Two numbers for a volume are those of its slices: the last axis stays as it is. `interpolation` of the
+    images: cubic B-splines, or linear between neighbours, without smoothing before.
     """
 
     spacing_mm: tuple[Edge, Edge, Edge] | tuple[Edge, Edge] | tuple[()] = ()
     size: tuple[Side, Side, Side] | tuple[Side, Side] | tuple[()] = ()
+    interpolation: Literal["cubic", "linear"] = "cubic"
 
 
 class CropSettings(StepSettings):
     """The box around brain and reference, with a margin on each side."""
 
     margin_voxels: Annotated[int, Field(ge=0)] = 4
+
+
+class ClipSettings(StepSettings):
+    """The lowest and the highest intensity: values beyond become these, e.g. [-125, 275] for abdominal CT."""
+
+    between: tuple[float, float] | tuple[()] = ()
 
 
 HD_BET = BrainSettings(
@@ -105,6 +114,7 @@ class PreparationRecipe(StepSettings):
     brain: BrainSettings = BrainSettings()
     resample: ResampleSettings = ResampleSettings()
     crop: CropSettings = CropSettings()
+    clip: ClipSettings = ClipSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "PreparationRecipe":
@@ -119,6 +129,8 @@ class PreparationRecipe(StepSettings):
             raise ValueError("the step resample needs resample.spacing_mm, e.g. [0.5, 0.75, 0.75], or resample.size")
         if "resample" in self.steps and "crop" in self.steps[: self.steps.index("resample")]:
             raise ValueError("crop must follow resample: the margin is counted in the voxels that are kept")
+        if "clip" in self.steps and not self.clip.between[:1] < self.clip.between[1:]:
+            raise ValueError("the step clip needs clip.between, the lowest and the highest value, e.g. [-125, 275]")
         if "subtract" in self.steps and self.steps[-1] != "subtract":
             raise ValueError("subtract must be the last of steps: it needs the results of all others")
         return self
@@ -131,6 +143,8 @@ class PreparationRecipe(StepSettings):
     def settings(self) -> dict[str, Any]:
         """Return what determines the result: the steps, and the settings of those that are done."""
         whole = self.model_dump(mode="json", by_alias=True)
+        if self.resample.interpolation == "cubic":
+            del whole["resample"]["interpolation"]  # so that what was prepared before this setting is not made again
         return {"steps": whole["steps"], **{step: whole[step] for step in whole["steps"] if step in whole}}
 
     def to_toml(self) -> str:

@@ -1,5 +1,6 @@
 """The steps of a preparation that work on visits of one grid, each from one `PreparationState` to the next."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from lesionloss.data.preparation.brain_mask import simple_brain, tool_brain
 from lesionloss.data.preparation.case_state import PreparationState
 from lesionloss.data.preparation.recipe import (
     BrainSettings,
+    ClipSettings,
     CropSettings,
     N4Settings,
     PreparationRecipe,
@@ -19,7 +21,7 @@ from lesionloss.data.preparation.recipe import (
 from lesionloss.data.resampling.along_axes import resample_image, resample_labels, resample_nearest
 from lesionloss.data.resampling.grid import VoxelGrid, crop_grid, grid_with_spacing
 from lesionloss.data.subject import Image, Mask
-from lesionloss.data.z_score import z_score
+from lesionloss.data.z_score import unit_range, z_score
 
 
 def run_steps(state: PreparationState, recipe: PreparationRecipe) -> PreparationState:
@@ -37,8 +39,12 @@ def run_steps(state: PreparationState, recipe: PreparationRecipe) -> Preparation
             state = resample(state, recipe.resample, recipe.crop if following == "crop" else None)
         elif step == "crop":
             state = state if state.cropped else crop(state, recipe.crop)
+        elif step == "clip":
+            state = clip(state, recipe.clip)
         elif step == "normalise":
             state = normalise(state)
+        elif step == "scale_to_unit":
+            state = scale_to_unit(state)
         elif step == "subtract":
             state = subtract(state)
     return state
@@ -93,7 +99,7 @@ def brain(state: PreparationState, settings: BrainSettings) -> PreparationState:
                 f"{state.name}: {settings.command[0]} marks no brain that both visits share; check the images"
             )
         return replace(state, brain=mask, brain_from=name).noted("brain", {"from": name})
-    if len(state.grid.shape) != 3:
+    if settings.source == "whole" or len(state.grid.shape) != 3:
         everywhere = np.ones(state.grid.shape, dtype=np.bool_)
         return replace(state, brain=everywhere, brain_from="whole image").noted("brain", {"from": "whole image"})
     repair = f"{state.name}: no brain mask; a simple one was made by threshold, which keeps parts of the skull"
@@ -111,11 +117,11 @@ def _simple(state: PreparationState) -> Mask:
 
 
 def resample(state: PreparationState, settings: ResampleSettings, then: CropSettings | None = None) -> PreparationState:
-    """Resample images by cubic B-splines, masks by nearest neighbour, labels so that no lesion vanishes.
+    """Resample images as the settings say, masks by nearest neighbour, labels so that no lesion vanishes.
 
     Args:
         state: The case.
-        settings: New spacing or size.
+        settings: New spacing or size; a size of two numbers is that of the slices of a volume.
         then: The crop that follows, if it does: images are then made inside its box only, which gives the same numbers
             in less time.
 
@@ -125,15 +131,16 @@ def resample(state: PreparationState, settings: ResampleSettings, then: CropSett
     Raises:
         DataError: The settings have another number of axes than the image.
     """
-    given, key = (settings.size, "size") if settings.size else (settings.spacing_mm, "spacing_mm")
+    size = (*settings.size, *state.grid.shape[len(settings.size) :]) if settings.size else ()
+    given, key = (size, "size") if size else (settings.spacing_mm, "spacing_mm")
     if len(given) != len(state.grid.shape):
         raise DataError(
             f"{state.name}: resample.{key} has {len(given)} numbers, "
             f"the image {len(state.grid.shape)} axes; give one for each"
         )
-    edges = zip(state.grid.spacing_mm, state.grid.shape, settings.size, strict=False)
+    edges = zip(state.grid.spacing_mm, state.grid.shape, size, strict=False)
     target = grid_with_spacing(
-        state.grid, tuple(edge * n / wanted for edge, n, wanted in edges) if settings.size else settings.spacing_mm
+        state.grid, tuple(edge * n / wanted for edge, n, wanted in edges) if size else settings.spacing_mm
     )
     facts: dict[str, object] = {"from_mm": [round(edge, 6) for edge in state.grid.spacing_mm]}
     facts["to_mm"] = [round(edge, 6) for edge in target.spacing_mm]
@@ -154,7 +161,8 @@ def resample(state: PreparationState, settings: ResampleSettings, then: CropSett
     ).noted("resample", facts, *repairs)
     made = made if then is None else crop(made, then)
     visits = tuple(
-        np.stack([resample_image(contrast, state.grid, made.grid) for contrast in visit]) for visit in state.visits
+        np.stack([resample_image(contrast, state.grid, made.grid, settings.interpolation) for contrast in visit])
+        for visit in state.visits
     )
     return replace(made, visits=visits)
 
@@ -191,18 +199,37 @@ def _box(mask: Mask, margin: int) -> tuple[slice, ...]:
     return tuple(extent(axis) for axis in range(mask.ndim))
 
 
+def clip(state: PreparationState, settings: ClipSettings) -> PreparationState:
+    """Replace intensities beyond the lowest and the highest value by these."""
+    low, high = (np.float32(value) for value in settings.between)
+    return replace(state, visits=tuple(visit.clip(low, high) for visit in state.visits))
+
+
 def normalise(state: PreparationState) -> PreparationState:
     """Z-score each contrast of each visit inside the brain, 0 outside; without a mask, over the whole image.
 
     Raises:
         DataError: A visit is constant inside the brain.
     """
+    return _rescaled(state, z_score, "normalise")
+
+
+def scale_to_unit(state: PreparationState) -> PreparationState:
+    """Scale each contrast of each visit to [0, 1] inside the brain, 0 outside; without a mask, over the whole image.
+
+    Raises:
+        DataError: A visit is constant inside the brain.
+    """
+    return _rescaled(state, unit_range, "scale_to_unit")
+
+
+def _rescaled(state: PreparationState, scale: Callable[[Image, Mask, str], Image], step: str) -> PreparationState:
     inside = state.brain if state.brain is not None else np.ones(state.grid.shape, dtype=np.bool_)
     visits = tuple(
-        np.stack([np.where(inside, z_score(image, inside, _named(state, index)), np.float32(0)) for image in visit])
+        np.stack([np.where(inside, scale(image, inside, _named(state, index)), np.float32(0)) for image in visit])
         for index, visit in enumerate(state.visits)
     )
-    return replace(state, visits=visits).noted("normalise", {"inside": "brain" if state.brain is not None else "image"})
+    return replace(state, visits=visits).noted(step, {"inside": "brain" if state.brain is not None else "image"})
 
 
 def subtract(state: PreparationState) -> PreparationState:

@@ -51,8 +51,16 @@ def _spline_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArr
     return np.asarray(weights @ coefficients, dtype=np.float32)
 
 
-def resample_image(image: npt.NDArray[np.float32], source: VoxelGrid, target: VoxelGrid) -> npt.NDArray[np.float32]:
-    """Resample an image onto a grid with parallel axes by cubic B-splines.
+def _linear_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float32]:
+    """(len(positions), length): linear interpolation of one axis between its two neighbours."""
+    inside = np.clip(positions, 0, length - 1)
+    return np.maximum(0, 1 - np.abs(inside[:, None] - np.arange(length))).astype(np.float32)
+
+
+def resample_image(
+    image: npt.NDArray[np.float32], source: VoxelGrid, target: VoxelGrid, interpolation: str = "cubic"
+) -> npt.NDArray[np.float32]:
+    """Resample an image onto a grid with parallel axes.
 
     Values stay within the range of the image, because splines ring at sharp edges. Beyond the border its edge
     continues.
@@ -61,18 +69,19 @@ def resample_image(image: npt.NDArray[np.float32], source: VoxelGrid, target: Vo
         image: Intensities (*space) on `source`.
         source: The grid of the image.
         target: A grid with axes parallel to those of `source`.
+        interpolation: `cubic`: B-splines; `linear`: between the two neighbours along each axis.
 
     Returns:
         Intensities (*space) on `target`.
     """
-    result = image
+    result, matrix_of = image, _linear_matrix if interpolation == "linear" else _spline_matrix
     # Axes that shrink go first: what follows has less to do.
     order = sorted(range(image.ndim), key=lambda axis: target.shape[axis] / source.shape[axis])
     for axis in order:
         positions = _positions(source, target, axis)
         if _unchanged(positions, source.shape[axis]):
             continue
-        matrix = _spline_matrix(positions, source.shape[axis])
+        matrix = matrix_of(positions, source.shape[axis])
         result = np.moveaxis(np.tensordot(matrix, result, axes=(1, axis)), 0, axis)
     if result is image:
         return image

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.errors import LesionLossError, UsageError
-from lesionloss.core.files import atomic_files, sha256_of, write_text
+from lesionloss.core.files import atomic_files, sha256_of
 from lesionloss.core.locks import POLL_SECONDS, acquire_lock
 from lesionloss.inference import lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
@@ -147,7 +147,9 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
     inputs = _inputs(bundle, source, settings)
     if not settings.force and _is_done(files, inputs):
         return PredictedCase(source.name, files, (), "", "", ("there already, from the same files and settings",), 0.0)
-    rule = LesionRule(inputs["threshold"], inputs["min_volume_mm3"], settings.connectivity)
+    rule = LesionRule(
+        inputs["threshold"], inputs["min_volume_mm3"], settings.connectivity, inputs.get("decision", "threshold")
+    )
     ready = make_ready(source, bundle.record, settings.register)
     probabilities, chosen = predict_ready(bundle, ready, settings)
     own = np.stack([ready.on_own_grid(part) for part in probabilities])
@@ -161,20 +163,21 @@ def predict_case(bundle: Bundle, source: CaseSource, files: OutputFiles, setting
         connectivity=rule.connectivity,
     )
     count = count_sentence(lesions, ready.is_pair)
-    with atomic_files(files.record.parent, last=files.record.name) as folder:
+    unfinished = json.dumps(inputs | UNFINISHED) + "\n"
+    with atomic_files(files.record.parent, last=files.record.name, meanwhile=unfinished) as folder:
         new = files.inside(folder)
         write_results(new, ready, own, mask, lesions, bundle.record.classes)
         write_picture(new.sheet, ready, probabilities, rule, f"{ready.case.name}: {count}", bundle.record.network)
         seconds = time.perf_counter() - begun
         write_record(new.record, inputs, bundle.record, ready, chosen, lesions, seconds)
-        write_text(files.record, json.dumps(inputs | UNFINISHED) + "\n")  # in case of a kill between the files
     return PredictedCase(source.name, files, tuple(lesions), count, str(chosen), ready.notes, seconds)
 
 
 def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> dict[str, Any]:
-    """Everything that determines the result, as plain values."""
+    """Everything that determines the result, as plain values; a threshold of the user's replaces the arg max."""
     record = bundle.record
-    return {
+    by_argmax = record.decision == "argmax" and settings.threshold is None
+    return ({"decision": "argmax"} if by_argmax else {}) | {
         "model": {"network": record.network, "weights_sha256": record.weights_sha256},
         "files": [[path.name, sha256_of(path)] for path in source.paths() if path.is_file()],
         "threshold": record.threshold if settings.threshold is None else settings.threshold,

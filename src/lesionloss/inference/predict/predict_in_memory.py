@@ -53,8 +53,14 @@ class PredictSettings:
 
 def own_sliding_window(bundle: Bundle) -> SlidingWindow:
     """The sliding window with which a model was evaluated: as large as its training patches."""
-    axes = int(getattr(bundle.network, "axes", len(bundle.record.window)))
-    return SlidingWindow(bundle.record.window[:axes], overlap=bundle.record.overlap)
+    record = bundle.record
+    axes = int(getattr(bundle.network, "axes", len(record.window)))
+    return SlidingWindow(
+        record.window[:axes],
+        overlap=record.overlap,
+        gaussian=record.merge == "gaussian",
+        of_probabilities=record.merge_of == "probabilities",
+    )
 
 
 def predict_ready(
@@ -111,13 +117,7 @@ def _smaller(
 
 
 def _choose(bundle: Bundle, shape: tuple[int, ...], settings: PredictSettings, free: int | None = None) -> ChosenMode:
-    record = bundle.record
+    own = own_sliding_window(bundle)
     return choose_inference_mode(
-        bundle.network,
-        shape,
-        window=record.window,
-        precision=settings.precision,
-        device=settings.device,
-        overlap=record.overlap,
-        free=free,
+        bundle.network, shape, own=own, precision=settings.precision, device=settings.device, free=free
     )

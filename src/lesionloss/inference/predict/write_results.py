@@ -21,11 +21,12 @@ from lesionloss.networks.bundle import BundleRecord
 
 @dataclass(frozen=True)
 class LesionRule:
-    """What a lesion is: voxels from a probability on, of more than a volume, connected by so many neighbours."""
+    """What a lesion is: voxels by a decision, of more than a volume, connected by so many neighbours."""
 
     threshold: float
     min_volume_mm3: float
     connectivity: int
+    decision: str = "threshold"
 
     def mask(self, probabilities: NDArray[np.float32], voxel_mm3: float) -> NDArray[np.uint8]:
         """Class numbers (*space) from probabilities (L, *space)."""
@@ -35,12 +36,16 @@ class LesionRule:
             min_volume_mm3=self.min_volume_mm3,
             connectivity=self.connectivity,
             voxel_mm3=voxel_mm3,
+            decision=self.decision,
         )
 
     def __str__(self) -> str:
         """The rule in words, for a caption."""
         volume = f", more than {self.min_volume_mm3:g} mm³" if self.min_volume_mm3 else ""
-        return f"probability of at least {self.threshold:g}{volume}"
+        return f"{_RULES[self.decision].format(self.threshold)}{volume}"
+
+
+_RULES = {"threshold": "probability of at least {:g}", "argmax": "more probable than the background"}
 
 
 def write_results(

@@ -40,7 +40,7 @@ def combo_plus_plus(v: Voxels, *, ce_share: Share = 0.5, lesion: Share = 0.5, ga
     Formula: ce_share·mCE + (1 - ce_share)·dice_plus_plus(gamma)
     ce_share: share of the cross-entropy (α)
     lesion: weight of lesion voxels (β); background voxels have 1 - lesion
-    gamma: how strongly uncertain errors are down-weighted (γ)
+    gamma: how strongly uncertain errors are down-weighted (γ); below 1: see dice_plus_plus
     Limits: gamma=1 is combo.
     Empty: as in its two parts: no special case in the cross-entropy, about 1 in Dice++ with false positives.
     Example: combo_plus_plus

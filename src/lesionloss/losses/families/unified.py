@@ -129,7 +129,7 @@ def symmetric_unified_focal_plus_plus(
     tversky_share: share of the overlap part (λ)
     delta: weight of lesion voxels and of false negatives (δ)
     gamma: focusing parameter of both parts (γ of the unified focal loss)
-    sharpen: how strongly uncertain errors are down-weighted (γ of DSC++)
+    sharpen: how strongly uncertain errors are down-weighted (γ of DSC++); below 1: see dice_plus_plus
     Limits: sharpen=1 is symmetric_unified_focal.
     Empty: as in its two parts.
     Example: symmetric_unified_focal_plus_plus
@@ -148,7 +148,7 @@ def asymmetric_unified_focal_plus_plus(
     tversky_share: share of the overlap part (λ)
     delta: weight of lesion voxels and of false negatives (δ)
     gamma: focusing parameter of both parts (γ of the unified focal loss)
-    sharpen: how strongly uncertain errors are down-weighted (γ of DSC++)
+    sharpen: how strongly uncertain errors are down-weighted (γ of DSC++); below 1: see dice_plus_plus
     Limits: sharpen=1 is asymmetric_unified_focal.
     Empty: as in its two parts.
     Example: asymmetric_unified_focal_plus_plus

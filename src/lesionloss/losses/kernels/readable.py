@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.losses.batch import Batch
-from lesionloss.losses.kernels.terms import Term
+from lesionloss.losses.kernels.terms import SMALLEST_WRONG, Term
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,10 @@ class Readable:
         fp, fn = p * others, (1 - p) * t
         if sharpen != 1:
             # The power acts on p and on t apart: t is constant, so no 0^x meets a gradient.
-            fp, fn = p.pow(sharpen) * others.pow(sharpen), (1 - p).pow(sharpen) * t.pow(sharpen)
+            wrong, missed = p, 1 - p
+            if sharpen < 1:  # the slope of the power is infinite at 0, where the slope of p by the logit is 0
+                wrong, missed = wrong.clamp_min(SMALLEST_WRONG), missed.clamp_min(SMALLEST_WRONG)
+            fp, fn = wrong.pow(sharpen) * others.pow(sharpen), missed.pow(sharpen) * t.pow(sharpen)
         return (p * t).sum(-1), fp.sum(-1), fn.sum(-1), ((1 - p) * others).sum(-1)
 
     def term_sums(self, batch: Batch, lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
