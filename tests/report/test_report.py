@@ -15,7 +15,9 @@ from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import decimals_for, interval, number
 from lesionloss.core.slice_pictures import around, close_up, fullest_slice, overlay, plane_spacing_mm, radiological
 from lesionloss.report.pictures import case_in_pictures, median_case
+from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.wording import difference_sentence
+from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import compare
 from make_run import DIFFERENCE_THRESHOLD, TINY_CASES, Made, make_run, seal_run
 
@@ -97,7 +99,7 @@ def test_numbers_in_the_page_are_those_of_the_statistics(run):
     results, page = ll.load(run), page_of(run)
     shown = 0
     for metric in results.metrics:
-        comparison = compare(results, metric)
+        comparison = within_limits(compare(results, metric), metric_facts(metric))
         decimals = decimals_for(summary.mean for summary in comparison.summaries)
         for summary in comparison.summaries:
             cell = "".join(page.cells[(summary.loss, metric)])
@@ -109,8 +111,10 @@ def test_numbers_in_the_page_are_those_of_the_statistics(run):
             width = decimals_for(d.mean for d in comparison.differences)
             assert number(difference.mean, width, sign=True) in page.text
             assert interval(difference.interval, width, sign=True) in page.tight
+            assert interval(difference.interval_new_training_runs, width, sign=True) in page.tight
     assert shown == 2 * 4
-    assert all(difference_sentence(difference) in page.text for difference in compare(results, "dice").differences)
+    shown_dice = within_limits(compare(results, "dice"), metric_facts("dice"))
+    assert all(difference_sentence(difference) in page.text for difference in shown_dice.differences)
 
 
 def test_tables_hold_full_precision(run):

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, quoted
 
 if TYPE_CHECKING:
-    from lesionloss.statistics import PairedDifference, PowerAnalysis, SeedVariability, VarianceComponent
+    from lesionloss.statistics import (
+        PairedDifference,
+        PowerAnalysis,
+        SeedVariability,
+        StudyDesign,
+        VarianceComponent,
+    )
 
 TEST_TITLES = {"sign_flip": "sign-flip test", "signed_rank": "Wilcoxon signed-rank test"}
 INTERVAL_METHOD = (
@@ -87,7 +93,7 @@ def _undecided(d: "PairedDifference") -> str:
             f" These networks differ on new patients ({_p_of(d.p_patients_holm, d)}), but with new training runs the "
             "difference may vanish."
         )
-    if d.freedom == 1:
+    if d.freedom < 1.5:
         found += " Two folds tell almost nothing about new training sets: take more folds or repeats."
     return found
 
@@ -171,6 +177,30 @@ def components_sentence(components: "Sequence[VarianceComponent]") -> str:
     unknown = [c.source for c in components if c.source == "seed" and c.share is None]
     end = ". With one seed, the share of the seed is unknown" if unknown else ""
     return f"Sources of the variance of a single score: {', '.join(parts)}{end}."
+
+
+def design_sentence(design: "StudyDesign", losses: int) -> str:
+    """What a design can show at best, before anything has run; empty where its number of patients is 0: unknown."""
+    from lesionloss.statistics import detectable_at_best
+
+    if losses < 2:
+        return "verdicts: none, there is one loss"
+    if design.seeds < 2:
+        return "verdicts: none on the losses with one seed, only on these networks; give two seeds or more"
+    if design.folds < 2:
+        return "verdicts: none on the losses with one division of the patients; give folds"
+    if not design.patients:
+        return ""
+    found = detectable_at_best(design, losses - 1)
+    design_words = f"{plural(design.patients, 'patient')}, {plural(design.folds, 'fold')}"
+    design_words += f", {design.repeats} repeats" if design.repeats > 1 else ""
+    if found is None:
+        return f"verdicts: none with {design_words} and {plural(losses - 1, 'comparison')}; take more patients"
+    return (
+        f"verdicts: with {design_words} and {plural(losses - 1, 'comparison')}, on a difference of "
+        f"{number(found, 1)} standard deviations between patients or more (80 % power), if training sets and seeds "
+        "add nothing; a pilot run and `lesionloss power` say what they add"
+    )
 
 
 def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:

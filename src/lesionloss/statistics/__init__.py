@@ -4,7 +4,13 @@ from lesionloss.statistics.comparison import Comparison, EmptyReference, compare
 from lesionloss.statistics.evidence import Interval
 from lesionloss.statistics.paired_differences import Chances, PairedDifference
 from lesionloss.statistics.pairs import paired_rows
-from lesionloss.statistics.power_analysis import PowerAnalysis, analyse_power, seeds_needed
+from lesionloss.statistics.power_analysis import (
+    PowerAnalysis,
+    StudyDesign,
+    analyse_power,
+    detectable_at_best,
+    seeds_needed,
+)
 from lesionloss.statistics.ranks import LossRank, best_loss, rank_losses
 from lesionloss.statistics.seed_variability import SeedVariability, measure_seed_variability
 from lesionloss.statistics.summaries import LossSummary, summarise
@@ -20,11 +26,13 @@ __all__ = [
     "PairedDifference",
     "PowerAnalysis",
     "SeedVariability",
+    "StudyDesign",
     "VarianceComponent",
     "analyse_power",
     "best_loss",
     "compare",
     "compare_losses",
+    "detectable_at_best",
     "estimate_components",
     "measure_seed_variability",
     "paired_rows",

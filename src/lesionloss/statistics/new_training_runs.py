@@ -26,35 +26,51 @@ class FoldSpread:
     """
 
     error: Values
-    freedom: int
+    freedom: float
     folds: int
 
 
 def fold_spread(repeats: Sequence[Sequence[Values]]) -> FoldSpread:
     """The spread of a mean between folds.
 
-    In one repeat, the error is exact if patients and training runs vary alike in all folds (for folds of one size that
-    is the test of a mixed model). Repeats split the same patients anew: the variance is the mean of theirs, as if one
-    repeat had been run, because the luck of a cohort does not average out; they add degrees of freedom.
+    With folds of one size this is the test of a mixed model. Repeats split the same patients anew: the variance is the
+    mean of theirs, as if one repeat had been run, because the luck of a cohort does not average out; they add degrees
+    of freedom.
 
     Args:
         repeats: For each repeat, for each of its folds, one value per patient (runs, patients).
     """
-    variances, freedom, patients = [], 0, 0
+    variances, freedom, patients = [], 0.0, 0
     for folds in repeats:
         sizes = np.array([fold.shape[-1] for fold in folds])
         if len(folds) < 2:
             continue
-        share = sizes / sizes.sum()
+        form, own_freedom = _variance_of(sizes)
         means = np.stack([fold.mean(axis=-1) for fold in folds], axis=-1)
-        around = means - (means @ share)[..., None]
-        variances.append((around**2) @ (share**2 / (1 - share)))
-        freedom += len(folds) - 1
+        variances.append(np.einsum("...i,ij,...j->...", means, form, means).clip(min=0.0))
+        freedom += own_freedom
         patients = max(patients, int(sizes.sum()))
     if not variances:
         return FoldSpread(np.array(np.inf), 0, 0)
     error = np.sqrt(np.mean(variances, axis=0))
     return FoldSpread(error, min(freedom, patients - 1), max(map(len, repeats)))
+
+
+def _variance_of(sizes: NDArray[np.int_]) -> tuple[Values, float]:
+    """The quadratic form of the folds' means that estimates the variance of their mean, and its degrees of freedom.
+
+    It is unbiased if only patients vary. If only training runs vary, folds of different sizes have too small a variance
+    and fewer degrees of freedom (Bell and McCaffrey 2002): the less favourable case counts.
+    """
+    share = sizes / sizes.sum()
+    centred = np.eye(len(sizes)) - share
+    form = centred.T @ np.diag(share**2 / (1 - share)) @ centred
+    bias, freedom = 1.0, float(len(sizes) - 1)
+    for varying in (np.ones(len(sizes)), 1 / sizes):
+        product = form * varying
+        bias = min(bias, float(np.trace(product) / (share**2 @ varying)))
+        freedom = min(freedom, float(np.trace(product) ** 2 / np.trace(product @ product)))
+    return form / bias, freedom
 
 
 def fold_ps(means: Values, spread: FoldSpread) -> Values:

@@ -88,7 +88,7 @@ class PairedDifference:
     interval: Interval | None
     interval_new_training_runs: Interval | None
     error: float | None
-    freedom: int
+    freedom: float
     patients: int
     pairs: int
     undefined: int

@@ -196,8 +196,8 @@ def power_new_training_runs(
     of_fold = spread.training_set**2 + spread.training_run**2 / design.seeds
     variance = (spread.patient**2 + spread.rest**2 / design.seeds) / design.patients + of_fold / design.folds
     freedom = min(design.repeats * (design.folds - 1), design.patients - 1)
-    over_folds = _power_of_t(difference, np.sqrt(variance), freedom, level)
-    return min(over_folds, power_same_training_runs(difference, spread, design, level))
+    over_patients = power_same_training_runs(difference, spread, design, level)
+    return min(over_patients, _power_of_t(difference, np.sqrt(variance), freedom, level)) if over_patients else 0.0
 
 
 def _among_patients(spread: DifferenceSpread, design: StudyDesign) -> float:
@@ -243,6 +243,18 @@ def _sample_sizes(
         )
         for each in designs
     )
+
+
+def detectable_at_best(design: StudyDesign, comparisons: int) -> float | None:
+    """The smallest difference, in standard deviations between patients, that gives a verdict with 80 % power.
+
+    At best: if training sets and seeds add nothing. None for a design without verdicts.
+    """
+
+    def power_of(difference: float, each: StudyDesign) -> float | None:
+        return power_new_training_runs(difference, DifferenceSpread(1.0, 0.0, 0.0), each, ALPHA / max(comparisons, 1))
+
+    return _detectable(power_of, design, USUAL_POWER)
 
 
 def seeds_needed(difference: PairedDifference) -> int | None:
