@@ -159,6 +159,11 @@ def corrected_variance(folds: Table) -> NDArray[np.float64]:
     return fold_ps(mean, FoldSpread(spread.error * np.sqrt(1 + k / (k - 1)), k - 1, k))
 
 
+def t_over_folds(folds: Table) -> NDArray[np.float64]:
+    """Student's t over the means of the folds."""
+    return fold_ps(np.concatenate(folds, axis=-1).mean(axis=-1), fold_spread([folds]))
+
+
 def share(found: NDArray[np.bool_]) -> str:
     """A rate in %."""
     return f"{100 * found.mean():.1f}"
@@ -166,12 +171,17 @@ def share(found: NDArray[np.bool_]) -> str:
 
 def table_of_verdicts() -> None:
     """Verdicts on equal losses, in % of families of 1 and of 12 comparisons, with three seeds."""
-    candidates = {"patients alone": of_patients, "mixed model": mixed_model, "corrected variance": corrected_variance}
+    candidates = {
+        "patients alone": of_patients,
+        "mixed model": mixed_model,
+        "corrected variance": corrected_variance,
+        "t over folds": t_over_folds,
+    }
     row("comparisons", "patients", "folds", "sd of seeds", "sd of training sets", *candidates, "verdict")
     row(*["---"] * (len(candidates) + 6))
     for comparisons, (patients, folds), (seed, fold) in product((1, 12), DESIGNS, SPREADS):
         design = SimulatedDesign(patients, folds, 3, 0.0, 0.9, seed, 0.75, fold)
-        tables = simulated_families(design, comparisons, 2000 if comparisons == 1 else 1000, "verdicts")
+        tables = simulated_families(design, comparisons, 4000 if comparisons == 1 else 1000, "verdicts")
         over_patients = of_patients(tables[0])
         others = [np.maximum(over_patients, other(tables[0])) for other in candidates.values()]
         cells = [share(any_verdict(ps)) for ps in (*others, verdict_ps(tables))]

@@ -99,23 +99,24 @@ def test_with_one_seed_and_no_difference_more_seeds_are_asked_for():
     assert re.search(r"run at least (\d+|20) seeds(, or more folds)?\.$", first)
 
 
-def test_two_folds_say_almost_nothing():
-    first, _, _ = said(dice(), dice(0.05, "a", luck=0.02, folds=2), folds=2)
-    assert "Undecided: +" in first
-    assert (
-        "These networks differ on new patients (p < .001), but with new training runs the difference may vanish."
-        in first
+def test_two_folds_say_almost_nothing_but_with_repeats():
+    two, three = (dice(), dice(0.05, "a")), (dice(), dice(0.05, "a"), dice(0.0, "b"))
+    first, second, comparison = said(*two, folds=2)
+    assert first.endswith(
+        "These networks differ from those of dice_ce on new patients: dice (p < .001); whether the losses do is "
+        "unknown with two folds: take five or more, or repeats."
     )
-    assert first.endswith("Two folds tell almost nothing about new training sets: take more folds or repeats.")
+    assert second == ""
+    assert comparison.differences[0].interval_new_training_runs is None
+    assert said(*two, folds=2, repeats=4)[2].differences[0].verdict == "better"
+    assert {(rank.low, rank.high) for rank in said(*three, folds=2)[2].ranks} == {(1, 3)}
 
 
 def test_one_split_says_nothing_about_new_training_sets():
-    first, second, _ = said(dice(), dice(0.1, "a"), folds=1)
-    assert first.endswith(
-        "whether the losses do is unknown: the patients were divided only once, and nothing is known about other "
-        "training sets."
-    )
+    first, second, comparison = said(dice(), dice(0.1, "a"), folds=1)
+    assert first.endswith("whether the losses do is unknown with one division of the patients: take folds.")
     assert second == ""
+    assert "the patients were divided only once" in difference_sentence(comparison.differences[0])
 
 
 def test_lucky_training_sets_are_named():
@@ -203,6 +204,7 @@ def test_five_patients_can_show_nothing():
     ("design", "losses", "words"),
     [
         (StudyDesign(20, 5, 1), 3, "none on the losses with one seed"),
+        (StudyDesign(20, 2, 3), 3, "none on the losses with two folds; give five or more, or repeats"),
         (StudyDesign(20, 1, 3), 3, "none on the losses with one division of the patients"),
         (StudyDesign(5, 5, 3), 2, "none with 5 patients, 5 folds and 1 comparison; take more patients"),
         (StudyDesign(20, 5, 3), 2, "on a difference of 0.8 standard deviations between patients or more"),

@@ -120,7 +120,7 @@ def test_repeats_keep_the_level(patients, folds, repeats):
     [
         (SimulatedDesign(20, 5, 3, 0.9, 0.9, 0.5, 0.75, 0.3), 1),
         (SimulatedDesign(40, 10, 2, 0.7, 0.9, 0.5, 0.75, 0.3), 1),
-        (SimulatedDesign(20, 2, 3, 3.0, 0.9, 0.5, 0.75, 0.3), 1),
+        (SimulatedDesign(20, 3, 3, 1.2, 0.9, 0.5, 0.75, 0.3), 1),
         (SimulatedDesign(20, 5, 2, 0.8, 0.9, 0.5, 0.75, 0.3), 3),
     ],
 )

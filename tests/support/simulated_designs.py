@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.statistics.evidence import ALPHA, sign_flip_ps
 from lesionloss.statistics.new_training_runs import fold_ps, fold_spread
+from lesionloss.statistics.paired_differences import FREEDOM_FOR_A_VERDICT
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ def verdict_ps(repeats: list[list[NDArray[np.float64]]]) -> NDArray[np.float64]:
     flat = values.reshape(-1, values.shape[-1])
     parts = [sign_flip_ps(flat[start : start + 500]) for start in range(0, len(flat), 500)]
     centre = np.mean([np.concatenate(folds, axis=-1).mean(axis=-1) for folds in repeats], axis=0)
-    return np.maximum(np.concatenate(parts).reshape(values.shape[:-1]), fold_ps(centre, fold_spread(repeats)))
+    spread = fold_spread(repeats)
+    if spread.freedom < FREEDOM_FOR_A_VERDICT:
+        return np.ones(centre.shape)
+    return np.maximum(np.concatenate(parts).reshape(values.shape[:-1]), fold_ps(centre, spread))
 
 
 def any_verdict(ps: NDArray[np.float64], level: float = ALPHA) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ from lesionloss.core.number_text import decimals_for, listed, number, plural, pr
 from lesionloss.report.wording import difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import Comparison, PairedDifference, seeds_needed
+from lesionloss.statistics.paired_differences import NETWORKS_ONLY
 
 SUPERLATIVES = {"higher": "highest", "lower": "lowest", "nearer 0": "nearest to 0"}
 
@@ -80,10 +81,16 @@ def _failed(c: Comparison) -> str:
 def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
     """What can be said of the losses: verdicts, or why there are none."""
     reasons = {d.unanswered for d in compared}
+    if all(d.interval is None for d in compared):
+        return ["With 1 patient there is no interval and no test."]
     if "interim" in reasons:
         return ["There are no verdicts before all trials have ended."]
     if reasons == {"one seed"}:
-        return [_one_seed(compared, "one seed left in a fold" if c.failed_of else "one seed")]
+        return [_networks(compared, "one seed left in a fold" if c.failed_of else "one seed", _seeds(compared))]
+    if reasons == {"two folds"}:
+        return [_networks(compared, "two folds", "take five or more, or repeats")]
+    if reasons == {"one split"}:
+        return [_networks(compared, "one division of the patients", "take folds")]
     if len(compared) == 1:
         return [difference_sentence(compared[0])]
     found = []
@@ -110,23 +117,27 @@ def _with_p(d: PairedDifference) -> str:
     return f"{quoted(d.loss)} ({probability(d.p_holm)}{' after Holm' if d.comparisons > 1 else ''})"
 
 
-def _one_seed(compared: Sequence[PairedDifference], with_what: str) -> str:
-    """With one seed, only these networks are known."""
+def _networks(compared: Sequence[PairedDifference], with_what: str, need: str) -> str:
+    """What is known where only these networks are known."""
     differing = [d for d in compared if d.networks_differ]
-    needed = [seeds_needed(d) for d in differing or compared]
-    known = [count for count in needed if count is not None]
-    seeds = f"{min(known)} seeds" if known else "20 seeds, or more folds"
     if differing:
         losses = listed(f"{quoted(d.loss)} ({probability(d.p_patients_holm)})" for d in differing)
         start = f"These networks differ from those of {quoted(differing[0].baseline)} on new patients: {losses}"
     else:
         start = "There is no evidence that these networks differ on new patients"
-    return f"{start}; whether the losses do is unknown with {with_what}: run at least {seeds}."
+    return f"{start}; whether the losses do is unknown with {with_what}: {need}."
+
+
+def _seeds(compared: Sequence[PairedDifference]) -> str:
+    """The fewest seeds that could lead to a verdict on any loss whose networks differ, else on any loss."""
+    needed = [seeds_needed(d) for d in compared if d.networks_differ] or [seeds_needed(d) for d in compared]
+    known = [count for count in needed if count is not None]
+    return f"run at least {min(known)} seeds" if known else "run at least 20 seeds, or more folds"
 
 
 def _new_training_runs(c: Comparison, d: PairedDifference) -> str:
     """The difference with its own standard error over training sets and seeds, and how often the winner changes."""
-    if d.error is None or d.mean is None or d.seeds < 2:
+    if d.error is None or d.mean is None or d.unanswered in NETWORKS_ONLY:
         return ""
     unit = f" {unit_text(c.unit)}" if c.unit else ""
     decimals = decimals_for([d.mean, d.error])

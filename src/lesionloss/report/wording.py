@@ -22,7 +22,7 @@ INTERVAL_METHOD = (
 VERDICT_METHOD = (
     "A verdict is on losses: it holds for new patients, new training sets and new seeds. Its p is the larger one of "
     "the test over patients and of Student's t over the means of the folds, corrected by Holm over all planned "
-    "comparisons. It needs two seeds, two folds and a finished run."
+    "comparisons. It needs two seeds, three folds (or repeats of two) and a finished run."
 )
 
 
@@ -60,6 +60,8 @@ def _without_verdict(d: "PairedDifference") -> str:
         return f"All trials of a fold failed, so there is no verdict. In the other folds: {_size(d)}."
     if d.unanswered == "one split":
         end = "the patients were divided only once, and nothing is known about other training sets"
+    elif d.unanswered == "two folds":
+        end = "two folds say almost nothing about new training sets; take five folds or more, or repeats"
     else:
         end = f"run at least {plural(needed, 'seed')}" if (needed := _seeds_needed(d)) else _MANY_SEEDS
     return f"{_networks(d)}; whether the losses do is unknown: {end}."
@@ -93,8 +95,6 @@ def _undecided(d: "PairedDifference") -> str:
             f" These networks differ on new patients ({_p_of(d.p_patients_holm, d)}), but with new training runs the "
             "difference may vanish."
         )
-    if d.freedom < 1.5:
-        found += " Two folds tell almost nothing about new training sets: take more folds or repeats."
     return found
 
 
@@ -189,6 +189,8 @@ def design_sentence(design: "StudyDesign", losses: int) -> str:
         return "verdicts: none on the losses with one seed, only on these networks; give two seeds or more"
     if design.folds < 2:
         return "verdicts: none on the losses with one division of the patients; give folds"
+    if design.folds == 2 and design.repeats == 1:
+        return "verdicts: none on the losses with two folds; give five or more, or repeats"
     if not design.patients:
         return ""
     found = detectable_at_best(design, losses - 1)
@@ -240,6 +242,9 @@ def _new_training_runs(a: "PowerAnalysis", decimals: int) -> str:
         if each.folds is not None
     ]
     needed = f"needs {', or '.join(options)}" if options else "cannot be found with these folds and up to 20 seeds"
+    if a.power_new_training_runs is None and a.design.folds == 2 and a.design.repeats == 1:
+        start = "The losses: two folds say almost nothing about new training sets."
+        return f"{start} A difference of {difference} {needed}."
     design = f"{plural(a.design.folds, 'fold')} and {plural(a.design.seeds, 'seed')}"
     if a.detectable_new_training_runs is None:
         return f"The losses: with {design}, no difference can be found. A difference of {difference} {needed}."

@@ -37,6 +37,8 @@ TESTS: Mapping[str, Callable[[NDArray[np.float64]], float | None]] = dict(
 )
 DECIDED = ("better", "worse", "equivalent")
 SEEDS_FOR_A_VERDICT = 2
+FREEDOM_FOR_A_VERDICT = 1.5  # two folds have 1: their interval is 12.7 standard errors to each side
+NETWORKS_ONLY = ("one seed", "one split", "two folds")  # reasons that leave nothing to say of the losses
 CREDIBLE = 0.95
 
 
@@ -61,7 +63,7 @@ class PairedDifference:
         loss_mean: The mean of the loss over the patients of the pairs; `mean` is its difference from `baseline_mean`.
         interval: For new patients and these networks; simultaneous over all comparisons.
         interval_new_training_runs: For new patients, training sets and seeds, simultaneous; it contains `interval`, as
-            the verdict needs both tests. None without two folds.
+            the verdict needs both tests. None where nothing is known of the losses.
         error: Standard error of the mean over new training runs, at least that over patients; `freedom` are the degrees
             of freedom of the folds.
         patients: Patients with a pair; `pairs` counts pairs, `undefined` those without a difference.
@@ -252,7 +254,8 @@ def _pairs(scores: MetricScores, loss: str, level: float) -> _Pairs:
     rows = paired_rows(scores, loss, scores.baseline)
     values = patient_values(rows, "difference")
     spread = fold_spread(values_by_fold(rows, scores.rules.folds, scores.rules.repeats))
-    reason = _unanswered(scores, (loss, scores.baseline), rows[np.isfinite(rows["difference"])], level)
+    finite = rows[np.isfinite(rows["difference"])]
+    reason = _unanswered(scores, (loss, scores.baseline), finite, spread.freedom, level)
     if not scores.facts.has_direction:
         return _Pairs(rows, values, spread, None, None, reason)
     by_folds = float(fold_ps(values.mean(), spread)) if spread.freedom else None
@@ -273,7 +276,8 @@ def _record(
     lower, has_direction = facts.lower_is_better, facts.has_direction
     centre = mean(values)
     interval = mean_interval(values, level / comparisons)
-    wider = None if centre is None else fold_interval(centre, found.spread, 1 - level / comparisons)
+    unknown = centre is None or found.unanswered in NETWORKS_ONLY
+    wider = None if unknown else fold_interval(centre or 0.0, found.spread, 1 - level / comparisons)
     if wider is not None and interval is not None:
         wider = Interval(min(wider.low, interval.low), max(wider.high, interval.high))
     if centre and corrected[1] is not None and corrected[1] < level:
@@ -335,7 +339,9 @@ def _chances(found: _Pairs, margin: float, lower: bool) -> Chances | None:
     return Chances(above, within, below) if lower else Chances(below, within, above)
 
 
-def _unanswered(scores: MetricScores, losses: Sequence[str], finite: "pd.DataFrame", level: float) -> str:
+def _unanswered(
+    scores: MetricScores, losses: Sequence[str], finite: "pd.DataFrame", freedom: float, level: float
+) -> str:
     """Why there can be no verdict on two losses, from the rows of their pairs; empty if there can."""
     lost = {trial.fold for trial in scores.failed if trial.loss in losses} - set(finite["fold"])
     reasons = {
@@ -344,7 +350,8 @@ def _unanswered(scores: MetricScores, losses: Sequence[str], finite: "pd.DataFra
         "interim": bool(scores.missing) and level == ALPHA,
         "one seed": fewest_seeds(finite) < SEEDS_FOR_A_VERDICT,
         "failed folds": bool(lost),
-        "one split": finite["fold"].nunique() < 2,
+        "one split": freedom == 0,
+        "two folds": freedom < FREEDOM_FOR_A_VERDICT,
     }
     return next((reason for reason, holds in reasons.items() if holds), "")
 

@@ -17,6 +17,7 @@ from lesionloss.statistics.anova import anova
 from lesionloss.statistics.complete_blocks import complete_blocks
 from lesionloss.statistics.evidence import ALPHA, attained_level
 from lesionloss.statistics.paired_differences import (
+    FREEDOM_FOR_A_VERDICT,
     SEEDS_FOR_A_VERDICT,
     PairedDifference,
     planned_comparisons,
@@ -187,15 +188,15 @@ def power_new_training_runs(
 ) -> float | None:
     """Probability of the right verdict: of the test over patients and the t over folds, the lower power of both.
 
-    None if the variability is unknown, or for a design without verdicts (one seed, one fold).
+    None if the variability is unknown, or for a design without verdicts (one seed, two folds without repeats).
     """
     if spread.training_run is None or spread.rest is None or spread.training_set is None:
         return None
-    if design.seeds < SEEDS_FOR_A_VERDICT or not 2 <= design.folds <= design.patients:
+    freedom = min(design.repeats * (design.folds - 1), design.patients - 1)
+    if design.seeds < SEEDS_FOR_A_VERDICT or freedom < FREEDOM_FOR_A_VERDICT or design.folds > design.patients:
         return None
     of_fold = spread.training_set**2 + spread.training_run**2 / design.seeds
     variance = (spread.patient**2 + spread.rest**2 / design.seeds) / design.patients + of_fold / design.folds
-    freedom = min(design.repeats * (design.folds - 1), design.patients - 1)
     over_patients = power_same_training_runs(difference, spread, design, level)
     return min(over_patients, _power_of_t(difference, np.sqrt(variance), freedom, level)) if over_patients else 0.0
 
@@ -264,7 +265,7 @@ def seeds_needed(difference: PairedDifference) -> int | None:
     What has to be found is the margin, or the difference that was seen if it is larger.
     """
     d, found = difference, max(abs(difference.mean or 0.0), difference.margin)
-    if d.error is None or found == 0:
+    if d.error is None or found == 0 or d.freedom < FREEDOM_FOR_A_VERDICT:
         return None
     seeds = range(SEEDS_FOR_A_VERDICT, MOST_SEEDS + 1)
     powers = {n: _power_of_t(found, d.error / np.sqrt(n), d.freedom, d.level / d.comparisons) for n in seeds}

@@ -15,7 +15,7 @@ from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.statistics.complete_blocks import LossBlocks, loss_blocks
 from lesionloss.statistics.evidence import ALPHA, holm, sign_flip_ps
 from lesionloss.statistics.new_training_runs import fold_ps, fold_spread
-from lesionloss.statistics.paired_differences import SEEDS_FOR_A_VERDICT, TESTS
+from lesionloss.statistics.paired_differences import FREEDOM_FOR_A_VERDICT, SEEDS_FOR_A_VERDICT, TESTS
 from lesionloss.statistics.pairs import ROUNDING, repeat_of
 
 
@@ -96,8 +96,10 @@ def _shown_better(scores: MetricScores, found: LossBlocks, sign: float, level: f
     for block in found.blocks:
         repeat = repeat_of(block.fold, rules.folds, rules.repeats)
         repeats.setdefault(repeat, []).append(differences(block.values.mean(axis=2)))
-    pairs = differences(patients_of_losses(found))
-    over_folds = fold_ps(pairs.mean(axis=1), fold_spread(list(repeats.values())))
+    pairs, spread = differences(patients_of_losses(found)), fold_spread(list(repeats.values()))
+    if spread.freedom < FREEDOM_FOR_A_VERDICT:
+        return better
+    over_folds = fold_ps(pairs.mean(axis=1), spread)
     ps = np.maximum(over_folds, _patient_ps(pairs, scores.test))
     corrected = holm({str(pair): float(p) for pair, p in enumerate(ps)}, rules.losses * (rules.losses - 1) // 2)
     for pair, (one, other) in enumerate(zip(first, second, strict=True)):
