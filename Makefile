@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
-.PHONY: demo test test-slow test-lowest lint clean
+.PHONY: demo test test-slow test-lowest fuzz mutation lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,9 +29,19 @@ test: $(BROWSER) lint
 test-slow: $(BROWSER)
 	$(BIN)/python -m pytest -n 2 -rs -m slow
 
+# Damaged files of all kinds for every reader; `make fuzz MINUTES=5 SEED=2`. Files that fail are kept in fuzz-failures/.
+MINUTES ?= 30
+SEED ?= 1
+fuzz: $(STAMP)
+	$(BIN)/python tests/support/fuzz.py --minutes $(MINUTES) --seed $(SEED) --out fuzz-failures
+
 # In an environment of its own, with the lowest versions that pyproject.toml allows.
 test-lowest:
 	$(PYTHON) tests/package/lowest_versions.py .venv-lowest
+
+# Small faults in the modules that decide numbers: tests/mutation/run.py --help.
+mutation: $(STAMP)
+	$(BIN)/python tests/mutation/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks
@@ -40,4 +50,4 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) .venv-lowest demo .*_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest demo .*_cache .hypothesis fuzz-failures

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
+from lesionloss.cli import app
 from lesionloss.cli.compare_tables import print_comparison
 from lesionloss.core.errors import DataError
 from lesionloss.report import write_report
@@ -83,8 +85,9 @@ def test_the_warning_is_in_output_record_comparison_and_report(
     assert page.count(f"C{SAID[1:]}") == 2  # among the warnings, and in the methods
     assert "only by networks that were not trained on it" not in page
     assert "split by case into 2 folds" in page
-    record = json.loads((folder / "report.json").read_text())
-    assert record["patients_in_training_and_test"] == ["sequence1", "sequence2"]
+    printed = CliRunner().invoke(app, ["compare", str(folder), "--json"]).stdout
+    for record in (json.loads((folder / "report.json").read_text()), json.loads(printed)):
+        assert record["patients_in_training_and_test"] == ["sequence1", "sequence2"]
 
 
 def test_a_file_of_folds_by_frame_needs_the_key(tmp_path: Path) -> None:

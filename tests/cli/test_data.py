@@ -65,3 +65,28 @@ def test_the_real_set() -> None:
     assert len(found["problems"]) == 17
     assert "patient03/gt.nii.gz: 72 reference voxels (2.6%)" in found["problems"][-1]
     assert found["sums"]["positive_cases"] == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("data", "DICOM"),
+        ("prepare", "DICOM", "OUT"),
+        ("train", "--data", "DICOM", "--out", "OUT"),
+        ("bench", "quickstart", "--data", "DICOM", "--out", "OUT"),
+        ("bench", "quickstart", "--data", "DICOM", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_of_dicom_files_is_one_line_in_every_command(cli, tmp_path: Path, command: tuple[str, ...]) -> None:
+    folder = tmp_path / "dicom" / "study"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"IM{number}").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    places = {"DICOM": str(tmp_path / "dicom"), "OUT": str(tmp_path / "out")}
+    code, out, said = cli(*(places.get(word, word) for word in command))
+    assert code in (1, 2)
+    assert said.count("\n") == 1, said
+    assert "a folder of DICOM files, which are not read; convert each series to NIfTI first" in said
+    assert out == ""
+    assert not (tmp_path / "out").exists()

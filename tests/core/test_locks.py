@@ -15,11 +15,11 @@ from lesionloss.core.locks import (
     Lock,
     acquire_lock,
     new_holder,
-    process_started,
     read_lock,
     remove_stale_lock,
     wait_until_free,
 )
+from lesionloss.core.process_identity import process_started
 from lock_files import a_dead_process, write
 
 

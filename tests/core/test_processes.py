@@ -1,5 +1,6 @@
 """Workers end with their parent, however it ends, and remove what they have not finished."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -38,3 +39,15 @@ def test_no_process_and_no_unfinished_file_is_left(tmp_path: Path, number: int, 
         assert process.wait() != 0
     wait_until(lambda: not any(process_started(worker) for worker in workers))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads the processes of Linux")
+def test_workers_that_start_ignore_ctrl_c(tmp_path: Path) -> None:
+    """A terminal sends it to all processes of a command; Python would print a traceback for each."""
+    command = [sys.executable, str(SCRIPT), str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        wait_until(lambda: len(children_of(process.pid)) >= 2)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1]
+    assert "KeyboardInterrupt" in said
+    assert 'File "<string>"' not in said

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lesionloss.core.validation_errors import explain_validation_error
 
+Side = Annotated[float, Field(ge=0.05)]
+
 
 class Inner(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -21,6 +23,7 @@ class Outer(BaseModel):
     edge: Annotated[float, Field(ge=0.5)] | Literal["scanner"] = 1.0
     inner: Inner | None = None
     many: tuple[Inner, ...] = ()
+    sides: tuple[Side, Side, Side] | tuple[Side, Side] | tuple[()] = ()
 
     @model_validator(mode="after")
     def _check(self) -> "Outer":
@@ -39,11 +42,17 @@ class Outer(BaseModel):
         ({"name": "a", "many": [{}, {"form": 2}]}, "unknown key many.1.form; did you mean 'from'? known: size, from"),
         (
             {"name": "a", "nam": 1},
-            "unknown key nam; did you mean 'name'? known: name, steps, edge, inner, many, based_on",
+            "unknown key nam; did you mean 'name'? known: name, steps, edge, inner, many, sides, based_on",
         ),
         ({"name": "a", "stop": 1}, "stop is called steps since 0.2"),
         ({"name": "a", "steps": ["corp"]}, "steps.0: unknown name 'corp'; did you mean 'crop'? known: crop, subtract"),
         ({"name": "a", "steps": ["difference"]}, "steps.0: 'difference' is called 'subtract' since 0.2"),
+        ({"name": "a", "sides": [0, 1, 1]}, "sides.0: Input should be greater than or equal to 0.05, got 0"),
+        (
+            {"name": "a", "sides": [1, 1, 1, 1]},
+            "sides: Tuple should have at most 3 items after validation, not 4, got [1, 1, 1, 1]",
+        ),
+        ({"name": "a", "sides": "b"}, "sides: Input should be a valid tuple, got 'b'"),
         (
             {"name": "a", "edge": 0.1},
             "edge: Input should be greater than or equal to 0.5, got 0.1; edge: Input should be 'scanner', got 0.1",

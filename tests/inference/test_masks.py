@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import DTypeLike
 
 from lesionloss.inference import lesion_mask
+from lesionloss.inference.masks import lesion_probability, numbered_lesions
 from lesionloss.metrics import Case, is_lesion
 from lesionloss.metrics.thresholds import count_thresholds
 
@@ -49,3 +50,25 @@ def test_masks_keep_large_lesions_and_the_most_probable_class() -> None:
     assert (large > 0).sum() == 9
     assert not lesion_mask(probabilities, threshold=0.5, voxel_mm3=2.0, min_volume_mm3=18.0).any()
     assert not lesion_mask(np.zeros((1, 4, 4, 4), np.float32), threshold=0.5, voxel_mm3=1.0, min_volume_mm3=3).any()
+
+
+def test_the_probability_of_any_lesion_is_the_sum_but_at_most_1() -> None:
+    of_classes = np.array([[[0.25, 0.75]], [[0.5, 0.5]]], np.float32)
+    assert lesion_probability(of_classes).tolist() == [[0.75, 1.0]]
+
+
+def test_without_a_smallest_volume_a_single_voxel_is_kept_and_a_volume_below_1_mm3_is_one() -> None:
+    probabilities = np.zeros((1, 3, 3), np.float32)
+    probabilities[0, 1, 1] = 1
+    assert lesion_mask(probabilities, threshold=0.5, voxel_mm3=0.5).sum() == 1
+    assert lesion_mask(probabilities, threshold=0.5, voxel_mm3=0.5, min_volume_mm3=0.25).sum() == 1
+    assert lesion_mask(probabilities, threshold=0.5, voxel_mm3=0.5, min_volume_mm3=0.5).sum() == 0
+
+
+def test_lesions_are_numbered_from_the_largest_and_touch_across_faces() -> None:
+    mask = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 1]], bool)
+    faces = numbered_lesions(mask)
+    assert (faces == numbered_lesions(mask, 6)).all()
+    assert faces[mask].tolist() == [2, 1, 1, 1, 3]
+    assert set(faces[~mask].tolist()) == {0}
+    assert numbered_lesions(mask, 26)[mask].tolist() == [1, 1, 1, 1, 1]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
 
 from lesionloss import UsageError
@@ -29,6 +30,7 @@ from lesionloss.inference.predict import (
 from lesionloss.inference.predict.output_files import bids_output_files
 from lesionloss.inference.predict.predict_in_memory import predict_ready
 from lesionloss.inference.predict.replay_preparation import make_ready
+from lesionloss.networks.bundle import Bundle
 from make_cohort import write_cohort
 from predict_cases import LESION, OBLIQUE, SHAPE, bundle_of, load
 
@@ -101,6 +103,27 @@ def test_several_classes_get_numbers_and_maps_of_their_own(visits: tuple[Path, P
     assert [lesion.kind for lesion in done.lesions] == ["new"]
     maps = [load(tmp_path / "out" / f"probability_{kind}.nii.gz").get_fdata() for kind in ("new", "growing")]
     assert np.allclose(sum(maps), load(done.files.probability).get_fdata(), atol=1e-6)
+
+
+class Undecided(nn.Module):
+    """Everywhere 0.48 of background and 0.26 of each of two classes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tensor([0.48, 0.26, 0.26]).log().reshape(1, 3, 1, 1, 1).expand(len(x), 3, *x.shape[2:]).clone()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_model_that_takes_the_most_probable_class_does_so_unless_a_threshold_is_given(
+    visits: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    source = source_of_files([visits[0]], [visits[1]], visits[2])
+    record = bundle_of(3, classes=("new", "growing"), decision="argmax").record
+    for threshold, marked in ((None, False), (0.5, True)):
+        out = tmp_path / str(threshold)
+        settings = PredictSettings(threshold=threshold)
+        (done,), _ = predict_cases(Bundle(Undecided(), record), [source], out, settings, folder_each=False)
+        assert load(done.files.mask).get_fdata().any() == marked
+        assert json.loads(done.files.record.read_text()).get("decision") == (None if marked else "argmax")
 
 
 def test_too_little_memory_leads_to_a_smaller_window(visits: tuple[Path, Path, Path]) -> None:

@@ -215,3 +215,31 @@ def test_torch_func_gives_the_gradient_of_each_sample(name: str) -> None:
 def test_numbers_of_numpy_are_no_hyperparameters() -> None:
     with pytest.raises(UsageError, match="fn must be a number from 0 to 1; got"):
         ll.HyTverLoss(fn=np.ones(3))
+
+
+@pytest.mark.parametrize(("total", "good"), [(0.9905, True), (1.0095, True), (0.9895, False), (1.0105, False)])
+def test_shares_of_classes_add_up_to_1_within_a_hundredth(total: float, good: bool) -> None:
+    shares = torch.tensor([0.5, 0.25, total - 0.75]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    loss, logits = ll.build("cross_entropy"), torch.zeros(1, 3, 2, 2)
+    if good:
+        assert loss(logits, shares).item() == pytest.approx(total * np.log(3), rel=1e-6)
+    else:
+        with pytest.raises(DataError, match="must add up to 1 over the class axis; they don't in 4 voxels"):
+            loss(logits, shares)
+        masked = torch.zeros(1, 2, 2, dtype=torch.bool)
+        assert loss(logits, shares, masked).item() == 0
+
+
+def test_labels_at_the_ends_of_their_range() -> None:
+    loss = ll.build("cross_entropy")
+    for channels, most in ((1, 1), (2, 1), (3, 2)):
+        logits = torch.zeros(1, channels, 1, 2)
+        assert loss(logits, torch.tensor([[[0, most]]])).item() == pytest.approx(np.log(max(2, channels)))
+        for wrong in (-1, most + 1):
+            with pytest.raises(DataError, match=f"labels must be class numbers 0 to {most}, whole, got"):
+                loss(logits, torch.tensor([[[0, wrong]]]))
+    soft = torch.tensor([[[[1.5]], [[-0.5]]]])
+    with pytest.raises(DataError, match=r"soft labels must lie in 0 to 1, got -0\.5 to 1\.5"):
+        loss(torch.zeros(1, 2, 1, 1), soft)
+    with pytest.raises(DataError, match=r"in 1 of 2 places"):
+        loss(torch.tensor([[[[0.0, torch.nan]]]]), torch.tensor([[[0, 1]]]))

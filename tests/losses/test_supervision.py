@@ -104,3 +104,57 @@ def test_what_is_refused() -> None:
         ll.DeepSupervision(loss)(levels[::-1], labels)
     with pytest.raises(UsageError, match="not be negative"):
         ll.DeepSupervision(loss, [1, -1])
+
+
+@pytest.mark.parametrize(("fine", "coarse"), [((4, 12), (2, 3)), ((4, 12, 10), (2, 3, 5))])
+def test_each_axis_is_made_coarser_by_its_own_factor(fine: tuple[int, ...], coarse: tuple[int, ...]) -> None:
+    labels = torch.zeros(1, *fine, dtype=torch.long)
+    labels[(0, 3, 5, 8)[: len(fine) + 1]] = 1
+    found, kept = coarser(labels, labels == 0, torch.zeros(1, 1, *coarse), LossOptions())
+    assert not found.any()
+    assert kept is not None
+    assert kept.shape == found.shape == (1, *coarse)
+    assert kept.all()
+    found, kept = coarser(labels, None, torch.zeros(1, 1, *coarse), LossOptions())
+    assert found.nonzero().tolist() == [[0, 1, 1, 4][: len(fine) + 1]]
+    assert kept is None
+    same, _ = coarser(labels, None, torch.zeros(1, 1, *fine), LossOptions())
+    assert same is labels
+
+
+def test_the_largest_share_of_lesion_is_split_as_on_average() -> None:
+    shares = torch.tensor([[[1, 0.3], [0.8, 1]], [[0, 0.5], [0, 0]], [[0, 0.2], [0.2, 0]]])[None]
+    coarse, _ = coarser(shares, None, torch.zeros(1, 3, 1, 1), LossOptions())
+    assert coarse.flatten().tolist() == pytest.approx([0.3, 0.7 * 5 / 9, 0.7 * 4 / 9])
+    empty, _ = coarser(torch.zeros(1, 3, 2, 2), None, torch.zeros(1, 3, 1, 1), LossOptions())
+    assert empty.flatten().tolist() == [1, 0, 0]
+
+
+def test_class_numbers_in_floating_point_stay_class_numbers() -> None:
+    numbers = torch.tensor([[[0.0, 2.0], [2.0, 1.0]]])
+    for labels in (numbers, numbers[:, None]):
+        assert coarser(labels, None, torch.zeros(1, 3, 1, 1), LossOptions())[0].tolist() == [[[2]]]
+    share = torch.tensor([[[0.0, 0.25], [0.5, 0.0]]])
+    for channels in (1, 2):
+        coarse, _ = coarser(share, None, torch.zeros(1, channels, 1, 1), LossOptions())
+        assert coarse.tolist() == [[[[0.5]]]]
+
+
+def test_a_mask_may_have_a_channel_and_no_other_size() -> None:
+    loss = ll.build("cross_entropy")
+    levels = outputs(1, (4, 4), (2, 2))
+    labels = torch.zeros(2, 4, 4, dtype=torch.long)
+    labels[:, 0, 0] = 1
+    valid = torch.ones(2, 4, 4, dtype=torch.bool)
+    valid[:, :2, :2] = False
+    masked = ll.DeepSupervision(loss)(tuple(levels), labels, valid)
+    torch.testing.assert_close(masked, ll.DeepSupervision(loss)(levels, labels, valid[:, None]))
+    torch.testing.assert_close(masked, ll.DeepSupervision(loss)(levels, labels * 0, valid))
+    with pytest.raises(UsageError, match=r"valid must be \(2, 4, 4\), got \(2, 4, 2\)"):
+        ll.DeepSupervision(loss)(levels, labels, valid[:, :, :2])
+
+
+@pytest.mark.parametrize("weights", [[], [0, 0], [1, float("inf")], [float("nan"), 1], ["much"], 3])
+def test_weights_that_make_no_mean_are_refused(weights) -> None:
+    with pytest.raises(UsageError, match="weights of deep supervision must be finite"):
+        ll.DeepSupervision(ll.build("dice"), weights)

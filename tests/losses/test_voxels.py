@@ -9,7 +9,7 @@ import lesionloss as ll
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.losses.alignment import align
-from lesionloss.losses.index import index, log_cosh, shortfall
+from lesionloss.losses.index import index, log_cosh, power, shortfall
 from lesionloss.losses.kernels import KERNELS, READABLE, Kernel
 from lesionloss.losses.kernels.terms import Focal, Tail
 from lesionloss.losses.voxels import Counts, LossOptions, Voxels
@@ -209,6 +209,19 @@ def test_log_cosh() -> None:
     x = torch.tensor([0.0, 1e-3, -0.5, 3.0, 1000.0], dtype=torch.float64)
     expected = [0.0, *(math.log(math.cosh(abs(float(y)))) for y in x[1:4]), 1000 - math.log(2)]
     assert log_cosh(x).tolist() == pytest.approx(expected, abs=1e-15)
+
+
+def test_powers_below_one_keep_their_base_above_a_ten_millionth() -> None:
+    base = torch.tensor([0.0, 0.25], dtype=torch.float64)
+    assert power(base, 0.5).tolist() == pytest.approx([1e-7**0.5, 0.5])
+    assert power(base, 1).tolist() == [0, 0.25]
+    assert power(base, 2).tolist() == [0, 0.0625]
+
+
+def test_the_smoothing_is_a_hundred_thousandth() -> None:
+    """One missed voxel: 0.5 / (0.5 + eps)."""
+    logits = torch.full((1, 1, 1, 1), -1e4, dtype=torch.float64)
+    assert ll.build("dice")(logits, torch.ones(1, 1, 1).long()).item() == pytest.approx(0.5 / 0.50001, rel=1e-9)
 
 
 def test_a_perfect_prediction_has_a_finite_gradient_under_powers_below_one() -> None:

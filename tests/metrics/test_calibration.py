@@ -116,3 +116,12 @@ def test_mistakes():
 def test_a_brain_without_a_voxel_has_no_score():
     case = case_of(brain=np.zeros(SHAPE, dtype=bool))
     assert all(math.isnan(value) for value in score(case, ["nll_brain", "ece_brain", "ace_brain"]).values())
+
+
+def test_near_is_ten_millimetres():
+    reference = np.zeros((1, 13), dtype=bool)
+    reference[0, 0] = True
+    probability = np.where(reference, 1.0, 0.0)
+    probability[0, 10], probability[0, 11] = 0.5, 1.0  # 10 and 11 mm away
+    case = Case(probability, reference, spacing_mm=(1, 1))
+    assert score(case, ["brier_near", "brier"]) == pytest.approx({"brier_near": 0.25 / 11, "brier": 1.25 / 13})

@@ -9,7 +9,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.metrics import Case, CaseStatus, choose, score
 from lesionloss.metrics.averages import value_of
 from lesionloss.metrics.lesion_components import AnimaRule, detected, fewest_voxels
-from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
+from lesionloss.metrics.lesion_table import LesionRow, detection_by_size, lesion_table
 from metrics_by_hand import anima_f1, components, random_pair
 
 PAIRS = 334  # three connectivities: 1,002 comparisons
@@ -218,3 +218,27 @@ def test_the_table_counts_what_the_metrics_count():
         assert got["missed_lesions"] == sum(row.in_reference and not row.found for row in rows)
         assert got["false_positive_lesions"] == sum(not row.in_reference and not row.found for row in rows)
         assert sum(each.lesions for each in detection_by_size(rows)) == sum(row.in_reference for row in rows)
+
+
+def test_the_size_classes_are_balls_of_3_5_and_10_mm():
+    volumes = (14.1, 14.2, 65.4, 65.5, 523.6, 523.7)
+    rows = [LesionRow(True, 1, 1, volume, (0,), volume > 60, None, 0) for volume in volumes]
+    classes = detection_by_size([*rows, LesionRow(False, 1, 1, 9, (0,), True, None, 0)])
+    assert [(each.above_mm3, each.lesions, each.found) for each in classes] == [
+        (0, 1, 0),
+        (14.1, 2, 1),
+        (65.4, 2, 2),
+        (523.6, 1, 1),
+    ]
+    assert classes[-1].up_to_mm3 == math.inf
+    for diameter, edge in ((3, 14.1), (5, 65.4), (10, 523.6)):
+        assert edge == round(math.pi / 6 * diameter**3, 1)
+
+
+def test_a_row_of_the_table_is_larger_than_three_cubic_millimetres_or_has_enough_voxels():
+    ref = empty()
+    ref[2, 2, 2:5] = ref[8, 8, 2:6] = True
+    case = Case(empty(), ref, spacing_mm=(1, 1, 1))
+    assert [row.voxels for row in lesion_table(case)] == [4]
+    assert [row.voxels for row in lesion_table(case, min_voxels=3)] == [4, 3]
+    assert [row.voxels for row in lesion_table(case, min_volume_mm3=2)] == [4, 3]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lesionloss.core.errors import DataError
-from lesionloss.metrics import Case, choose
-from lesionloss.metrics.averages import summarise, value_of
+from lesionloss.metrics import Case, CaseStatus, choose
+from lesionloss.metrics.averages import MetricValue, count_cases, summarise, value_of
 from lesionloss.metrics.several_classes import class_cases, class_mean, mdice, miou, score_classes
 
 PRED = np.array([[0, 1, 1, 2], [0, 1, 0, 2]])
@@ -81,3 +81,18 @@ def test_nothing_defined():
     assert math.isnan(nothing.mean)
     assert math.isnan(nothing.median)
     assert math.isnan(nothing.penalised_mean)
+
+
+def test_quartiles_are_interpolated_over_the_headline_cases():
+    values = [MetricValue(raw, raw, CaseStatus.OK, True) for raw in (3.0, 0.0, 2.0, 1.0)]
+    found = summarise([*values, MetricValue(90.0, math.nan, CaseStatus.REF_EMPTY, False)])
+    assert (found.lower_quartile, found.median, found.upper_quartile, found.mean) == (0.75, 1.5, 2.25, 1.5)
+    assert (found.n, found.n_defined, found.n_penalised, found.false_positive_cases) == (5, 4, 4, 1)
+
+
+def test_specificity_is_over_the_cases_without_a_lesion():
+    statuses = [CaseStatus.PRED_EMPTY, CaseStatus.REF_EMPTY, CaseStatus.BOTH_EMPTY, CaseStatus.BOTH_EMPTY]
+    counts = count_cases([*statuses, CaseStatus.OK])
+    assert (counts.n, counts.missed, counts.false_positive, counts.correctly_empty) == (5, 1, 1, 2)
+    assert (counts.without_lesion, counts.specificity) == (3, 2 / 3)
+    assert math.isnan(count_cases([CaseStatus.OK]).specificity)

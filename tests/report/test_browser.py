@@ -9,7 +9,7 @@ import lesionloss as ll
 from lesionloss.core.number_text import number
 from lesionloss.metrics.thresholds import count_thresholds
 from lesionloss.report.viewer_volumes import SLIDER_THRESHOLDS
-from make_run import TINY_CASES, Made, make_run
+from make_run import TINY_CASES, Made, make_run, with_epochs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
@@ -28,6 +28,7 @@ def run(tmp_path_factory):
         names={0: EVIL.replace("/", ""), 1: "</script><script>window.hacked=1</script>".replace("/", "∕")},
     )
     folder = make_run(tmp_path_factory.mktemp("browser") / "run", made)
+    with_epochs(folder, {"test": 0.5, "train_images": 0.7, "train_patches": 0.9})
     ll.write_report(ll.load(folder), formats=())
     return folder
 

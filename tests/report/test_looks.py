@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 import lesionloss as ll
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE
+from lesionloss.core.palette import (
+    CLASSES,
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    OUTLINE,
+    PROBABILITY,
+    TRUE_POSITIVE,
+    WRONG_CLASS,
+)
 from lesionloss.report.history import epoch_bands
 from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
 from make_run import TINY_CASES, Made, make_run, with_epochs
@@ -49,9 +57,20 @@ def test_thirteen_losses_differ_in_colour_or_mark(chosen, eye):
 
 
 @pytest.mark.parametrize("eye", EYES)
-def test_true_positives_false_positives_and_false_negatives_differ(eye):
-    for one, other in combinations((TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE), 2):
+@pytest.mark.parametrize("colours", [(TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE, WRONG_CLASS), CLASSES])
+def test_errors_and_classes_differ(eye, colours):
+    for one, other in combinations(colours, 2):
         assert np.linalg.norm(as_seen(one, eye) - as_seen(other, eye)) > 6 * JUST_NOTICEABLE
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_probabilities_get_lighter_and_differ_from_the_outline(eye):
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    colours = [as_seen(to_hex(colormaps[PROBABILITY](level)), eye) for level in np.linspace(0, 1, 51)]
+    assert all(np.diff([colour[0] for colour in colours]) > 0)
+    assert min(np.linalg.norm(colour - as_seen(OUTLINE, eye)) for colour in colours) > 12 * JUST_NOTICEABLE
 
 
 def test_curves_over_epochs_go_from_patches_to_test_images(tmp_path):

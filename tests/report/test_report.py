@@ -14,7 +14,9 @@ from known import known
 from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import decimals_for, interval, number
 from lesionloss.core.slice_pictures import around, close_up, fullest_slice, overlay, plane_spacing_mm, radiological
-from lesionloss.report.pictures import case_in_pictures, median_case
+from lesionloss.report.case_slices import CaseSlice
+from lesionloss.report.pictures import image_tiles, loss_tiles
+from lesionloss.report.report_content import collect_content
 from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.wording import difference_sentence
 from lesionloss.runs.metric_facts import metric_facts
@@ -268,11 +270,15 @@ def test_the_median_case_is_in_the_middle(run):
     results = ll.load(run)
     rows = results.scores.query("metric == 'dice' and status in ['ok', 'pred_empty']")
     means = rows.groupby("case")["value"].mean().sort_values()
-    assert median_case(results.metric_scores("dice")) == means.index[(len(means) - 1) // 2]
-    pictures = known(case_in_pictures(results, results.metric_scores("dice")))
-    assert [tile.name for tile in pictures.losses] == ["dice_ce", "hytver", "dice", DIFFERENCE_THRESHOLD]
-    assert [tile.name for tile in pictures.visits] == ["Baseline", "Follow-up", "Reference"]
-    assert all((known(tile.whole)[0, 0] == 0).all() for tile in pictures.visits)  # black outside the brain
+    slices: dict[str, CaseSlice] = {shown.role: shown for shown in collect_content(results, "none").case_maps.slices}
+    places = {"worst": 0, "median": (len(means) - 1) // 2, "best": -1}
+    assert {role: shown.case for role, shown in slices.items()} == {r: means.index[n] for r, n in places.items()}
+    assert "worst of 7 cases by Dice, averaged over all losses and seeds" in slices["worst"].chosen
+    tiles = loss_tiles(slices["median"])
+    assert [tile.name for tile in tiles] == ["dice_ce", "hytver", "dice", DIFFERENCE_THRESHOLD]
+    tiles = image_tiles(slices["median"])
+    assert [tile.name for tile in tiles] == ["Baseline", "Follow-up", "Reference"]
+    assert all((tile.pictures[0][0, 0] == 0).all() for tile in tiles)  # black outside the brain
 
 
 @pytest.mark.parametrize(

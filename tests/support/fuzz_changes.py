@@ -9,6 +9,7 @@ import json
 import re
 import struct
 import tomllib
+import warnings
 import zipfile
 from collections.abc import Callable
 from random import Random
@@ -216,9 +217,11 @@ def _array(content: bytes, draw: Random) -> bytes:
     elif action < 0.3:
         return draw.choice(OF_BYTES)(content, draw)
     elif action < 0.5:
-        kind = draw.choice((np.float32, np.int64, np.uint8, np.bool_, np.complex64, "U8", "S3", "M8[s]"))
-        with np.errstate(all="ignore"):
-            array = array.astype(kind)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array = array.astype(draw.choice((np.float32, np.int64, np.uint8, np.bool_, np.complex64)))
+    elif action < 0.55:
+        array = np.zeros(array.shape, draw.choice(("U8", "S3", "M8[s]", "f2", ">i4")))
     elif action < 0.7:
         array = array.reshape(-1)[: draw.choice((0, 1, 5))].reshape(draw.choice(((-1,), (1, -1), (-1, 1, 1))))
     elif action < 0.9 and array.size:

@@ -238,12 +238,14 @@ def write_history(folder: Path, made: Made, trial: tuple[str, int, int]) -> None
     loss, fold, seed = trial
     draw = numpy_generator("history", loss, fold, seed)
     vanishing = 0.6 if loss in made.vanishing else 0.0
+    columns = ("step", "loss", "learning_rate", "seconds", "zero_gradient_tensors", "zero_gradient_lesion")
     with (folder / "history.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(["step", "loss", "learning_rate", "seconds", "zero_gradient_tensors", "zero_gradient_lesion"])
+        writer.writerow([*columns, "gradient_norm"])
         for step in range(1, 151):
             value = 0.9 * np.exp(-step / 60) + 0.1 + 0.05 * draw.normal()
-            writer.writerow([step, round(float(value), 5), 0.001, round(0.4 * step, 3), 0.0, vanishing])
+            norm = round(0.1 + float(value) ** 2, 5)
+            writer.writerow([step, round(float(value), 5), 0.001, round(0.4 * step, 3), 0.0, vanishing, norm])
 
 
 def _predict(

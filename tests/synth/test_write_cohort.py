@@ -15,6 +15,8 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.synth import SynthSettings, synthesise, write_cohort
 from lesionloss.synth.patient_files import nifti_bytes
 from lesionloss.synth.patient_plan import KINDS
+from lesionloss.synth.profiles import profile_settings
+from lesionloss.synth.write_cohort import expected_bytes
 
 COARSE = SynthSettings(spacing_mm=3.0)
 NAMES = {
@@ -211,7 +213,7 @@ def test_no_workers_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_cohort_that_no_disk_holds_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--patients is 1000000000000: they need at least .* GB, and .* GB free"):
+    with pytest.raises(UsageError, match=r"--patients is 1000000000000: they need about .* GB, and .* GB free"):
         write_cohort(tmp_path / "new", 10**12, 0, COARSE, silent)
     assert not (tmp_path / "new").exists()
 
@@ -221,3 +223,12 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> 
     for folder in (tmp_path / "file" / "cohort", Path("/proc/nowhere")):
         with pytest.raises(UsageError, match=r"can't be written to \(.*\); give a folder that can"):
             write_cohort(folder, 1, 0, COARSE, silent)
+
+
+@pytest.mark.parametrize("spacing_mm", [4.0, "scanner"])
+def test_the_space_that_a_cohort_needs_is_that_of_its_files(tmp_path: Path, spacing_mm: float | str) -> None:
+    coarse = {"in_plane_mm": (1.9, 2.0), "slice_mm": (4.0, 6.0), "isotropic_share": 0.0}
+    settings = profile_settings("demo", {"spacing_mm": spacing_mm, "scanner": coarse})
+    write_cohort(tmp_path, 2, 1, settings, lambda *_: None)
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert 0.7 < 2 * expected_bytes(2, 1, settings) / written < 1.3

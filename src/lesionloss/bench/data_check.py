@@ -32,11 +32,10 @@ def check_data(plan: Plan) -> Plan:
     for section in plan.data.mix:
         mixed = plan.model_copy(update={"data": as_data(section, plan.data.preparation)})
         if section.source in BUILT_IN_SOURCES:
-            theirs = _built_in_channels(mixed)
+            theirs, their_classes = _built_in_channels(mixed), classes
         else:
             _, theirs, their_classes, _ = _first_case(mixed)
-            check_mixed(section.name, "classes", their_classes, classes)
-        check_mixed(section.name, "channels", theirs, channels)
+        check_mixed(section.name, theirs, channels, their_classes, classes)
     return fit_network(plan, channels, classes, axes)
 
 

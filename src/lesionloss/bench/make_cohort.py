@@ -91,20 +91,23 @@ def _check_mixture(mixture: Mixture, own: ListedCohort, mixed: ListedCohort) -> 
             "prepare both alike, or name raw images"
         )
     ours, theirs = (cohort.load(cohort.cases[0].name) for cohort in (own, mixed))
-    check_mixed(mixture.name, "channels", theirs.channels, ours.channels)
-    check_mixed(mixture.name, "classes", theirs.classes, ours.classes)
+    check_mixed(mixture.name, theirs.channels, ours.channels, theirs.classes, ours.classes)
 
 
-def check_mixed(name: str, what: str, theirs: Sequence[str], ours: Sequence[str]) -> None:
-    """Compare channels or classes of a mixture with those of the plan's data.
+def check_mixed(
+    name: str, channels: Sequence[str], own_channels: Sequence[str], classes: Sequence[str], own_classes: Sequence[str]
+) -> None:
+    """Compare the cases of a mixture with those of the plan's data; a single class may have any name.
 
     Raises:
-        UsageError: They differ.
+        UsageError: Their channels or classes differ.
     """
-    if tuple(theirs) != tuple(ours):
-        raise UsageError(
-            f"data.mix {name}: its cases have the {what} {', '.join(theirs)}, those of data {', '.join(ours)}"
-        )
+    single = len(classes) == len(own_classes) == 1
+    for what, theirs, ours in (("channels", channels, own_channels), ("classes", classes, own_classes)):
+        if tuple(theirs) != tuple(ours) and not (what == "classes" and single):
+            raise UsageError(
+                f"data.mix {name}: its cases have the {what} {', '.join(theirs)}, those of data {', '.join(ours)}"
+            )
 
 
 def _find_or_make(plan: Plan, folder: Path, watcher: Watcher) -> Cohort:

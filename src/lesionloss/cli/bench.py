@@ -37,6 +37,8 @@ Examples:
 
   lesionloss bench my_plan.toml --out runs/mine --jobs 4 --threads 2
 
+  lesionloss bench hytver --paper --out runs/hytver     (the printed tables of the paper, beside the run's numbers)
+
   lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
 
   lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
@@ -95,10 +97,14 @@ def bench(
         ),
     ] = False,
     status: Annotated[bool, typer.Option("--status", help="Show the status of a run folder and stop.")] = False,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Print the paper's tables, with --out beside the numbers of that run, and stop."),
+    ] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints of a trial.")
     ] = 120,
-    as_json: Annotated[bool, typer.Option("--json", help="--status and --dry-run: print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="--status, --dry-run and --paper: print JSON.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
     if status:
@@ -107,6 +113,11 @@ def bench(
     chosen = chosen_plan(plan, data, losses or [], settings)
     if show:
         say(chosen.to_toml(), nl=False)
+        return
+    if paper:
+        from lesionloss.cli.paper_tables import show_paper
+
+        show_paper(chosen.name, out, as_json)
         return
     number = number_of_jobs(jobs)
     if dry_run:
@@ -193,10 +204,13 @@ def show_forecast(
         if name and not as_json:
             say(f"{name}:")
 
-        with progress_bar() as bar:
-            timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
-            known = partial(_show_known, as_json)
+        bar = progress_bar()
+        timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
+        known = partial(_show_known, bar, as_json)
+        try:
             found = forecast(part, folder, resolve_device(device), jobs, threads, known=known, timed=timed)
+        finally:
+            bar.stop()
         if as_json:
             say(forecast_json(found))
         else:
@@ -216,11 +230,12 @@ def _verdicts_of(plan: "Plan") -> str:
     return design_sentence(StudyDesign(patients, plan.folds, len(plan.seeds), plan.repeats), len(plan.losses))
 
 
-def _show_known(as_json: bool, found: "Forecast") -> None:
+def _show_known(bar: "Progress", as_json: bool, found: "Forecast") -> None:
     from lesionloss.cli.bench_tables import print_known
 
     if not as_json:
         print_known(found, plain_console())
+    bar.start()  # below what was printed
 
 
 def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:

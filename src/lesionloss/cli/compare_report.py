@@ -137,6 +137,7 @@ def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
         entry["share_improved"], entry["not_inferior"] = difference.share_improved, difference.not_inferior
+    record["patients_in_training_and_test"] = sorted(results.shared_patients)
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]
     return record

@@ -1,6 +1,7 @@
 """`lesionloss data`: what a folder of images holds, and what is wrong with it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ PIPED_WIDTH = 200
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from lesionloss.bench.batch_shares import BatchShares
     from lesionloss.data.checking.survey import Survey
 
 
@@ -40,6 +42,14 @@ def data(
         Path | None,
         typer.Option(metavar="FILE.json", help="Folds to check: splits_final.json of nnU-Net, or a file of folds."),
     ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLAN|PRESET",
+            help="Prepare the cases as this plan does, in a temporary folder, draw training batches by its sampler, "
+            "and print their lesion share.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Read and check every case of a data set, and list all problems; exit code 1 if there are any.
@@ -54,6 +64,8 @@ def data(
 
         lesionloss data nnUNet_raw/Dataset001_MS --splits splits_final.json
 
+        lesionloss data wmh2017:~/WMH --plan cabezas-wmh
+
         lesionloss data cohort --json > cohort.json
     """
     from rich.progress import track
@@ -67,22 +79,39 @@ def data(
     errors = plain_console(stderr=True)
     quiet = as_json or not errors.is_terminal
     found = survey(cohort, lambda cases: track(cases, "reading", console=errors, disable=quiet), folds)
+    batches = None if plan is None else _batches(plan, path, target)
     if as_json:
-        say(json.dumps(found.as_record(), indent=2))
+        say(json.dumps(found.as_record() | ({"training_batches": asdict(batches)} if batches else {}), indent=2))
     else:
-        _show(found)
+        _show(found, batches)
     if found.problems:
         raise typer.Exit(1)
 
 
-def _show(found: "Survey") -> None:
+def _batches(name: str, path: str, target: str | None) -> "BatchShares":
+    """The lesion share of training batches on all cases, prepared in a temporary folder as the plan says."""
+    import tempfile
+
+    from lesionloss.bench.batch_shares import batch_shares_of
+    from lesionloss.bench.make_cohort import prepare_run_cohort
+    from lesionloss.cli.plan_options import chosen_plan
+    from lesionloss.cli.progress import TerminalWatcher
+
+    plan = chosen_plan(name, path, [])
+    if target is not None:
+        plan = plan.changed({"data": plan.data.model_dump() | {"target": target}})
+    with tempfile.TemporaryDirectory(prefix="lesionloss-") as folder, TerminalWatcher(plan.name) as watcher:
+        return batch_shares_of(plan, prepare_run_cohort(plan, Path(folder), watcher))
+
+
+def _show(found: "Survey", batches: "BatchShares | None") -> None:
     console = plain_console()
     if not console.is_terminal:
         console = plain_console(width=PIPED_WIDTH)
     console.print(f"{found.title} ({found.layout}); target: {found.target}", highlight=False, markup=False)
     if found.cases:
         console.print(_table(found))
-        for line in _sums(found.sums()):
+        for line in (*_sums(found.sums()), *_as_printed(found, batches)):
             console.print(line, highlight=False, markup=False)
     if found.pairings:
         console.print("visits in the order of time:")
@@ -98,6 +127,7 @@ SPREAD = ("mean", "sd", "median", "min", "max")
 SUMS = (
     ("lesions per case", "lesions_per_case", 1.0, ""),
     ("lesion size", "lesion_size_mm3", 1.0, " mm³"),
+    ("lesion size", "lesion_size_voxels", 1.0, " voxels"),
     ("lesion volume per case", "lesion_mm3_per_case", 1.0, " mm³"),
     ("lesion share of image", "lesion_share_of_image", 100.0, " %"),
     ("lesion share of brain", "lesion_share_of_brain", 100.0, " %"),
@@ -115,6 +145,36 @@ def _sums(sums: dict[str, Any]) -> list[str]:
             )
             lines.append(f"  {title + unit:28s} {mean} ± {sd}, {median} [{low}, {high}]")
     return lines
+
+
+def _as_printed(found: "Survey", batches: "BatchShares | None") -> list[str]:
+    """Write the columns of Table 1 of Cabezas & Diez 2024; shares are of the image where no case has a brain mask."""
+    sums = found.sums()
+    masked, cases = sums["cases_with_brain"], sums["cases"]
+    of = "brain" if masked else "image"
+    total = sums["lesion_share_of_all_brains"] if masked else sums["lesion_share"]
+    size, size_mm3 = sums["lesion_size_voxels"], sums["lesion_size_mm3"]
+    cells = (
+        ("Dataset", found.layout),
+        (f"% ({of})", _share(sums[f"lesion_share_of_{of}"], total)),
+        ("% (batch)", _share(batches.share, batches.total_share) if batches else "-"),
+        ("Mean lesion size", f"{size['mean']:.4g} ({size_mm3['mean']:.4g} mm³)" if size else "-"),
+        ("Lesion number", str(sums["lesions"])),
+    )
+    widths = [max(map(len, cell)) for cell in cells]
+    notes = ["" if masked == cases else f"{masked} of {cases} cases have a brain mask" if masked else "no brain mask"]
+    notes += [f"{batches.batches} batches of {batches.patches // batches.batches}"] if batches else []
+    note = "; ".join(filter(None, notes))
+    return [
+        f"as in Table 1 of Cabezas & Diez 2024: mean ± SD [all together]{'; ' if note else ''}{note}",
+        *("  " + "  ".join(cell[row].ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+          for row in (0, 1)),
+    ]  # fmt: skip
+
+
+def _share(spread: dict[str, float], total: float) -> str:
+    mean, sd = 100 * spread["mean"], 100 * spread["sd"]
+    return f"{mean:.2f} ± {sd:.2f} [{100 * total:.2f}]"
 
 
 def _table(found: "Survey") -> "Table":

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PNG_DPI = 200
+WEBP_QUALITY = 78
 
 
 @contextmanager
@@ -36,3 +37,12 @@ def png_data(pixels: NDArray[np.uint8]) -> str:
     buffer = io.BytesIO()
     imsave(buffer, pixels, format="png")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def webp_data(pixels: NDArray[np.uint8]) -> str:
+    """The `data:` URL (WebP, a fifth of the size) of an RGB picture, (rows, columns, 3)."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="webp", quality=WEBP_QUALITY, method=3)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

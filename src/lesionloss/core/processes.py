@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 TERMINATE_SECONDS = 10.0  # for a process to clean up after SIGTERM, before it is killed
+ENDING = {signal.SIGINT, signal.SIGTERM}
 TERMINATED = 128 + signal.SIGTERM  # exit code
 
 
@@ -21,7 +22,13 @@ class _Pool(ProcessPoolExecutor):
     """Its tasks end their process on SIGTERM; the executor of Python would take the next task."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        return super().submit(_run, fn, *args, **kwargs)
+        # New processes inherit the mask: Python prints a traceback where a signal comes before `follow_parent`, or
+        # where this process is interrupted before it has written what a new one reads.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            return super().submit(_run, fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _run(work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -68,6 +75,7 @@ def follow_parent() -> None:
     """Let this process ignore Ctrl-C, which its parent decides on, and end on SIGTERM and when its parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

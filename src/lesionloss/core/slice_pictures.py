@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.components import largest_component
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import CLASSES, FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
 
 Mask = NDArray[np.bool_]
+Labels = NDArray[np.uint8]
 Pixels = NDArray[np.uint8]
 Window = tuple[float, float]
 
@@ -59,6 +60,11 @@ def radiological(volume: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[A
     return np.ascontiguousarray(upright[::-1, ::-1].transpose(2, 1, 0))
 
 
+def upright(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """(X, Y, Z) in any orientation, or a picture (X, Y), as (planes, rows, columns)."""
+    return np.ascontiguousarray(array.T)[None] if array.ndim == 2 else radiological(array, affine)
+
+
 def plane_spacing_mm(affine: NDArray[np.float64]) -> tuple[float, float]:
     """The spacing in mm along (rows, columns) of the slices that `radiological` gives; affine (4, 4)."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
@@ -96,14 +102,31 @@ def around(mask: Mask, spacing_mm: tuple[float, float]) -> Field:
 def close_up(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
     """A square of `size_mm` around the largest part of a mask, moved inside the slice where it would leave it."""
     inside = np.argwhere(largest_component(mask, 6))
-    centre = inside.mean(axis=0) if len(inside) else np.array(mask.shape) / 2
+    centre = inside.mean(axis=0) + 0.5 if len(inside) else np.array(mask.shape) / 2 + 0.5
+    rows, columns = (
+        _span(float(middle), size_mm / mm, voxels)
+        for middle, mm, voxels in zip(centre, spacing_mm, mask.shape, strict=True)
+    )
+    return Field(rows, columns, spacing_mm)
 
-    def span(axis: int) -> slice:
-        length = min(mask.shape[axis], max(1, round(size_mm / spacing_mm[axis])))
-        start = min(max(0, round(float(centre[axis]) - length / 2 + 0.5)), mask.shape[axis] - length)
-        return slice(start, start + length)
 
-    return Field(span(0), span(1), spacing_mm)
+def covering(mask: Mask, spacing_mm: tuple[float, float], size_mm: float) -> Field:
+    """A square of `size_mm` or more around all parts of a mask, with a small margin, moved inside the slice."""
+    inside = np.argwhere(mask) if mask.any() else np.array([[0, 0], mask.shape]) - [[0, 0], [1, 1]]
+    low, high = inside.min(axis=0), inside.max(axis=0) + 1
+    side = max(size_mm, *((high - low + 2 * MARGIN_VOXELS) * spacing_mm))
+    rows, columns = (
+        _span(float(middle), side / mm, voxels)
+        for middle, mm, voxels in zip((low + high) / 2, spacing_mm, mask.shape, strict=True)
+    )
+    return Field(rows, columns, spacing_mm)
+
+
+def _span(middle: float, length: float, voxels: int) -> slice:
+    """So many of `voxels` around the middle, moved inside."""
+    whole = min(voxels, max(1, round(length)))
+    start = min(max(0, round(middle - whole / 2)), voxels - whole)
+    return slice(start, start + whole)
 
 
 def grey(plane: NDArray[np.float32], field: Field, window: Window, pixel_mm: float) -> Pixels:
@@ -124,31 +147,61 @@ def grey(plane: NDArray[np.float32], field: Field, window: Window, pixel_mm: flo
     return np.repeat(levels[..., None], 3, axis=2)
 
 
-def overlay(picture: Pixels, prediction: Mask, reference: Mask, field: Field, pixel_mm: float) -> Pixels:
+def overlay(
+    picture: Pixels, prediction: Mask | Labels, reference: Mask | Labels, field: Field, pixel_mm: float
+) -> Pixels:
     """Draw errors into a picture: true positives filled, false positives striped, false negatives outlined.
+
+    Lesion voxels with the number of another class are chequered.
 
     Args:
         picture: (rows, columns, 3), from `grey` with the same field and pixel size.
-        prediction: mask of the slice, (rows, columns) of voxels.
-        reference: mask of the slice, (rows, columns) of voxels.
+        prediction: mask or class numbers of the slice, (rows, columns) of voxels.
+        reference: mask or class numbers of the slice, (rows, columns) of voxels.
         field: the rectangle that the picture shows.
         pixel_mm: side of a pixel in mm.
 
     Returns:
         A new picture, (rows, columns, 3).
     """
-    predicted, true = (_enlarged(mask, field, pixel_mm) for mask in (prediction, reference))
-    rows, columns = np.indices(predicted.shape)
-    striped = (rows + columns) % STRIPE_PIXELS < STRIPE_PIXELS * 2 // 3
-    picture = _painted(picture, predicted & true, TRUE_POSITIVE, 0.75)
-    picture = _painted(picture, predicted & ~true & striped, FALSE_POSITIVE, 0.95)
+    number, right = (_enlarged(labels, field, pixel_mm) for labels in (prediction, reference))
+    predicted, true = number > 0, right > 0
+    picture = _painted(picture, true & (number == right), TRUE_POSITIVE, 0.75)
+    picture = _painted(picture, predicted & ~true & _stripes(predicted.shape), FALSE_POSITIVE, 0.95)
+    wrong = predicted & true & (number != right)
+    picture = _painted(_painted(picture, wrong, WRONG_CLASS, 0.45), wrong & _chequers(wrong.shape), WRONG_CLASS, 1.0)
     missed = true & ~predicted
     return _painted(_painted(picture, missed, FALSE_NEGATIVE, 0.35), _outline(missed), FALSE_NEGATIVE, 1.0)
 
 
+def label_map(picture: Pixels, labels: Labels, field: Field, pixel_mm: float) -> Pixels:
+    """The picture (rows, columns, 3) with each class of `labels` (rows, columns) of voxels in its own colour."""
+    numbers = _enlarged(labels, field, pixel_mm)
+    for number in np.unique(numbers[numbers > 0]):
+        turn, place = divmod(int(number) - 1, len(CLASSES))
+        where = numbers == number
+        picture = _painted(picture, where & _stripes(where.shape) if turn else where, CLASSES[place], 0.8)
+    return picture
+
+
+def outlined(picture: Pixels, mask: Mask, field: Field, pixel_mm: float, colour: str) -> Pixels:
+    """The picture (rows, columns, 3) with a thin line around a mask (rows, columns) of voxels, outside of it."""
+    from scipy import ndimage
+
+    inside = _enlarged(mask, field, pixel_mm) > 0
+    return _painted(picture, np.asarray(ndimage.binary_dilation(inside)) & ~inside, colour, 1.0)
+
+
+def filled(
+    picture: Pixels, mask: Mask, field: Field, pixel_mm: float, colour: str = REFERENCE, share: float = 0.75
+) -> Pixels:
+    """The picture (rows, columns, 3) with a mask (rows, columns) of voxels filled; `share`: 1 hides what is below."""
+    return _painted(picture, _enlarged(mask, field, pixel_mm) > 0, colour, share)
+
+
 def with_reference(picture: Pixels, reference: Mask, field: Field, pixel_mm: float) -> Pixels:
     """The picture (rows, columns, 3) with the reference mask filled."""
-    return _painted(picture, _enlarged(reference, field, pixel_mm), REFERENCE, 0.75)
+    return filled(picture, reference, field, pixel_mm)
 
 
 def framed(picture: Pixels, outer: Field, inner: Field, pixel_mm: float) -> Pixels:
@@ -171,8 +224,23 @@ def _resampled(plane: NDArray[np.float64], field: Field, pixel_mm: float, order:
     return np.asarray(ndimage.zoom(plane, (rows, columns), order=order, mode="nearest", grid_mode=True))
 
 
-def _enlarged(mask: Mask, field: Field, pixel_mm: float) -> Mask:
-    return _resampled(field.of(mask).astype(np.float64), field, pixel_mm, order=0) > 0.5
+def enlarged(plane: NDArray[Any], field: Field, pixel_mm: float) -> NDArray[np.float64]:
+    """The voxels of a slice (rows, columns) inside the field, each as large as its pixels in the picture."""
+    return _resampled(field.of(plane).astype(np.float64), field, pixel_mm, order=0)
+
+
+def _enlarged(labels: Mask | Labels, field: Field, pixel_mm: float) -> Labels:
+    return enlarged(labels, field, pixel_mm).round().astype(np.uint8)
+
+
+def _stripes(shape: tuple[int, ...]) -> Mask:
+    rows, columns = np.indices(shape)
+    return np.asarray((rows + columns) % STRIPE_PIXELS < STRIPE_PIXELS * 2 // 3)
+
+
+def _chequers(shape: tuple[int, ...]) -> Mask:
+    rows, columns = np.indices(shape) // 2
+    return np.asarray((rows + columns) % 2 == 0)
 
 
 def _outline(mask: Mask) -> Mask:

@@ -31,8 +31,36 @@ def explain_validation_error(
     Returns:
         The message of an error of ours, without a line break.
     """
-    lines = [_explain(dict(item), model, former_names, tuple(other_keys)) for item in error.errors()]
+    items = _of_one_branch([dict(item) for item in error.errors()], model)
+    lines = [_explain(item, model, former_names, tuple(other_keys)) for item in items]
     return f"{where}: " + "; ".join(dict.fromkeys(lines))
+
+
+def _of_one_branch(items: list[dict[str, Any]], model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The errors without those of other types that a value might have had: of these, the one that got furthest counts.
+
+    pydantic reports a value that may be, say, three numbers, two or none, once for each of the three types.
+    """
+    branches: dict[tuple[Any, ...], dict[Any, list[dict[str, Any]]]] = {}
+    for item in items:
+        key, branch = (item["loc"], None) if item["type"] == "extra_forbidden" else _branch(item["loc"], model)
+        branches.setdefault(key, {}).setdefault(branch, []).append(item)
+    return [item for each in branches.values() for item in max(each.values(), key=_depth)]
+
+
+def _branch(place: tuple[Any, ...], model: type[BaseModel]) -> tuple[tuple[Any, ...], Any]:
+    """Where the value of an error lies, and the type, of several, that it was tried as; None if there is one."""
+    for length, part in enumerate(place):
+        annotations = _annotations(model)
+        if part in annotations:
+            model = next(iter(_models_in(annotations[part])), model)
+        elif not isinstance(part, int) and "[" in str(part):
+            return place[:length], part
+    return place, None
+
+
+def _depth(items: list[dict[str, Any]]) -> int:
+    return max(len(item["loc"]) for item in items)
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import atomic_file
-from lesionloss.data.nifti_bytes import checked_affine, checked_bytes, import_nibabel, parse_image
+from lesionloss.data.nifti_bytes import FARTHEST_MM, checked_affine, checked_bytes, import_nibabel, parse_image
 from lesionloss.data.volume import Affine, Volume, corner_distance_mm, orientation
 
 MASK_TOLERANCE = 1e-3
@@ -172,7 +172,7 @@ def _forms_apart_mm(image: Any) -> float:
     if int(header["qform_code"]) <= 0 or int(header["sform_code"]) <= 0:
         return 0.0
     q, s = np.asarray(header.get_qform()), np.asarray(header.get_sform())
-    if not (np.isfinite(q).all() and np.isfinite(s).all()):
+    if not (np.abs((q, s)) <= FARTHEST_MM).all():
         return 0.0
     nothing = np.broadcast_to(np.bool_(False), (*image.shape, 1, 1)[:3])
     return corner_distance_mm(Volume(nothing, q, Path()), Volume(nothing, s, Path()))

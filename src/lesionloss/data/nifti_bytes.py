@@ -22,6 +22,7 @@ from lesionloss.data.volume import Affine, check_right_angles, spacing_of
 
 GZIP_MAGIC = b"\x1f\x8b"
 PLAUSIBLE_SPACING_MM = (0.01, 100.0)
+FARTHEST_MM = 1e9
 # Below this share of the box spanned by their lengths, the three axes of an affine lie in a plane.
 FLAT_AXES = 1e-4
 # Bytes that may follow the image in a gzip stream: padding, the empty last member of bgzip.
@@ -162,10 +163,11 @@ def checked_affine(path: Path, image: Any) -> Affine:
     """
     affine = np.asarray(image.affine, dtype=np.float64)
     fix = "correct the header (qform or sform) or export the image again"
-    if not np.isfinite(affine).all():
-        raise DataError(f"{path}: the affine holds NaN or infinite numbers; {fix}")
+    if not (np.abs(affine) <= FARTHEST_MM).all():
+        raise DataError(f"{path}: the affine holds NaN or infinite numbers, or some above {FARTHEST_MM:g}; {fix}")
     spacing = spacing_of(affine)
-    volume = abs(float(np.linalg.det(affine[:3, :3])))
+    with np.errstate(all="ignore"):  # of axes that nearly lie in a plane
+        volume = abs(float(np.linalg.det(affine[:3, :3])))
     if volume <= FLAT_AXES * math.prod(spacing):
         raise DataError(f"{path}: the affine can't be inverted (zero, or its axes lie in a plane); {fix}")
     low, high = PLAUSIBLE_SPACING_MM

@@ -21,6 +21,7 @@ from lesionloss.data.array_files import (
     unpack_mask,
     write_members,
 )
+from lesionloss.data.nifti_bytes import FARTHEST_MM
 from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.resampling.turn import put_back
 from lesionloss.data.subject import LESION, Image, Labels, Mask
@@ -256,7 +257,7 @@ def _check_parts(case: PreparedCase) -> None:
     if case.origin is not None:
         grids += [(case.origin.shape, case.origin.affine), (case.origin.shape, case.origin.motion)]
     for shape, affine in grids:
-        if affine.shape != (4, 4) or affine.dtype != np.float64 or not np.isfinite(affine).all():
+        if affine.shape != (4, 4) or affine.dtype != np.float64 or not (np.abs(affine) <= FARTHEST_MM).all():
             raise ValueError("an affine that is none")
         if len(shape) != len(case.shape) or not all(isinstance(side, int) and side > 0 for side in shape):
             raise ValueError(f"a grid of shape {shape}")

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lesionloss.core.argument_types import with_checked_types
+from lesionloss.core.devices import resolve_device
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.choose_mode import ChosenMode, choose_inference_mode, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 
+@with_checked_types
 def predict_probabilities(
     network: nn.Module,
     case: PreparedCase,
@@ -60,7 +63,7 @@ def predict_probabilities(
         DataError: for values that are not finite.
         UsageError: for a mode that doesn't fit the axes or the network.
     """
-    image = torch.from_numpy(case.image).to(device)
+    image = torch.from_numpy(case.image).to(resolve_device(device))
     logits = predict_logits(network, image, mode, mirrored=mirrored, arithmetic=arithmetic)
     check_finite(logits, case.name)
     probabilities = probabilities_of(logits)
@@ -68,6 +71,7 @@ def predict_probabilities(
     return np.where(case.brain, lesions.cpu().numpy(), np.float32(0))
 
 
+@with_checked_types
 def predict_probability(
     network: nn.Module, case: PreparedCase, mode: InferenceMode, *, precision: str, device: str
 ) -> NDArray[np.float32]:

@@ -8,12 +8,14 @@ doesn't fit the memory, it is cut in as few windows as possible.
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
 
 from lesionloss.core.allocator import keep_freed_memory
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.inference.memory import bytes_of_pass, free_bytes
 from lesionloss.inference.modes import WINDOWS_PER_BATCH, InferenceMode, SlidingWindow, WholeImage
 from lesionloss.networks.layers import ChannelDropout
@@ -58,6 +60,7 @@ def is_local(network: nn.Module) -> bool:
     )
 
 
+@with_checked_types
 def choose_inference_mode(
     network: nn.Module,
     shape: Sequence[int],
@@ -80,7 +83,7 @@ def choose_inference_mode(
     Returns:
         The mode and the reason; a sliding window where the memory or its need is not known.
     """
-    free = free_bytes(device) if free is None else free
+    free = free_bytes(device) if free is None else min(free, sys.maxsize)
     last: ChosenMode | None = None
     for mode, reason in _from_fast_to_frugal(network, shape[1:], own):
         needed = _needed(network, shape, mode, precision)

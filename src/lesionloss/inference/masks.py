@@ -5,12 +5,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.argument_types import with_checked_types
+from lesionloss.core.errors import DataError, UsageError, shown
 from lesionloss.metrics.lesion_components import fewest_voxels, find_lesions
 from lesionloss.metrics.thresholds import is_lesion
 
 
+@with_checked_types
 def lesion_probability(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probability (*space) of any lesion, from those of the lesion classes (L, *space)."""
+    """Probability (*space) of any lesion, from those of the lesion classes (L, *space).
+
+    Raises:
+        DataError: for another number of axes.
+    """
+    if probabilities.ndim not in (3, 4) or not len(probabilities):
+        raise DataError(f"probabilities: expected (classes, *space), got shape {probabilities.shape}")
     return probabilities[0] if len(probabilities) == 1 else np.asarray(probabilities.sum(axis=0).clip(0, 1))
 
 
@@ -31,6 +40,7 @@ DECISIONS: Mapping[str, Callable[[NDArray[np.float32], float], NDArray[np.bool_]
 }
 
 
+@with_checked_types
 def lesion_mask(
     probabilities: NDArray[np.float32],
     *,
@@ -57,8 +67,11 @@ def lesion_mask(
         (*space): 0 for background, from 1 on for the lesion classes.
 
     Raises:
-        UsageError: for another connectivity.
+        UsageError: for another connectivity or decision, and for volumes that are none.
+        DataError: for probabilities with another number of axes.
     """
+    if decision not in DECISIONS:
+        raise UsageError(f"decision must be one of {', '.join(DECISIONS)}, got {shown(decision)}")
     lesion = DECISIONS[decision](probabilities, threshold)
     if min_volume_mm3 > 0:
         lesion = _numbered(lesion, fewest_voxels(min_volume_mm3, voxel_mm3), connectivity) > 0

@@ -7,6 +7,7 @@ paper by its name, `coactseg` or `cabezas`.
 from dataclasses import dataclass, fields
 from typing import Any
 
+from lesionloss.core.argument_types import check_field_types
 from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import UsageError
@@ -40,6 +41,7 @@ class SlidingWindow:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_field_types(self)
         for key, sides in (("size", self.size), ("stride", self.stride)):
             if any(isinstance(side, bool) or not isinstance(side, int) or side < 1 for side in sides):
                 raise UsageError(f"sliding_window: {key} must be whole numbers of voxels, 1 or more, got {sides!r}")

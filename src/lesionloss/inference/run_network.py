@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lesionloss.core.argument_types import check_field_types, with_checked_types
 from lesionloss.core.devices import without_default_device
-from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.errors import DataError, UsageError, shown
 from lesionloss.inference.modes import WINDOWS_PER_BATCH, InferenceMode, WholeImage
 from lesionloss.networks.network_output import logits_of
 
 Forward = Callable[[Tensor], Tensor]
+PRECISIONS = ("float32", "bf16")
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -32,6 +34,12 @@ class Arithmetic:
     precision: str = "float32"
     stitched: torch.dtype = torch.float64
     together: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value of another type, and for another precision."""
+        check_field_types(self)
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision must be one of {', '.join(PRECISIONS)}, got {shown(self.precision)}")
 
 
 EXACT = Arithmetic()
@@ -59,6 +67,7 @@ def _shares_memory(a: Tensor, b: Tensor) -> bool:
     return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
 
 
+@with_checked_types
 @without_default_device
 def predict_logits(
     network: nn.Module,
@@ -84,8 +93,11 @@ def predict_logits(
         Logits (K, *space), float32.
 
     Raises:
+        DataError: for an image with another number of axes.
         UsageError: for a mode that doesn't fit the axes or the network.
     """
+    if image.ndim not in (3, 4):
+        raise DataError(f"image: expected (channels, *space), got shape {tuple(image.shape)}")
     axes = int(getattr(network, "axes", image.ndim - 1))
     batch = image[None] if axes == image.ndim - 1 else image.movedim(-1, 0)  # (B, C, *space of the network)
     batch = batch if isinstance(mode, WholeImage) else batch.to(arithmetic.stitched)

@@ -5,6 +5,7 @@ background at 0.1; in that of the background, all background voxels are predicte
 Source: Cabezas & Diez 2024, Appendix A.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import torch
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import atomic_file, write_text
 from lesionloss.losses.criterion import build
+from lesionloss.losses.dice_gradient import dice_terms, dice_weights
 
 VOXELS = 10_000
-STEPS = 99
+NEAR_END = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)  # probabilities of confident predictions, and 1 - these
 LESION_AT, BACKGROUND_AT = 0.5, 0.1
 LINEAR_BELOW = 1e-3  # the axis is linear below that and logarithmic above
+SHOWN = (0.0001, 0.01, 0.5, 0.99, 0.9999)  # of the probabilities, in tables and on the axis
 TICKS = [0.001, 0.01, 0.1, 1, 10, 100]
 
 Curve = npt.NDArray[np.float64]
@@ -50,7 +53,7 @@ def gradient_analysis(spec: str, share: float) -> GradientAnalysis:
         share: share of lesion voxels in the image, between 0 and 1.
 
     Returns:
-        Curves over 99 probabilities from 0.01 to 0.99.
+        Curves over 111 probabilities from 0.0001 to 0.9999.
 
     Raises:
         UsageError: for a share that leaves no lesion or no background voxel, or a text that is no loss.
@@ -60,7 +63,7 @@ def gradient_analysis(spec: str, share: float) -> GradientAnalysis:
         raise UsageError(
             f"the share of lesion voxels must be from 0.0001 to 0.9999, so that both classes have voxels; got {share:g}"
         )
-    p = torch.linspace(0.01, 0.99, STEPS, dtype=torch.float64)
+    p = probabilities()
     on_lesion = -_gradients(spec, lesions, p, torch.full_like(p, BACKGROUND_AT))[:, 0]
     on_background = _gradients(spec, lesions, torch.full_like(p, LESION_AT), p)[:, -1]
     return GradientAnalysis(
@@ -74,8 +77,55 @@ def gradient_analysis(spec: str, share: float) -> GradientAnalysis:
     )
 
 
+def term_analysis(spec: str, lesions: int, predictions: Sequence[float]) -> list[tuple[str, list[float]]]:
+    """The terms of the derivative of a Dice loss, where lesion voxels are predicted at p and the background at 0.1.
+
+    Args:
+        spec: `dice` or `generalised_dice(power=...)`.
+        lesions: lesion voxels among the 10,000 of the image.
+        predictions: the values of p.
+
+    Returns:
+        What each row is, and its value for each p.
+
+    Raises:
+        UsageError: for another loss.
+    """
+    weights = dice_weights(spec, VOXELS, lesions)
+    y = (torch.arange(VOXELS) < lesions).double()
+    columns = []
+    for prediction in predictions:
+        p = torch.where(y > 0, prediction, BACKGROUND_AT).double()
+        terms, slope = dice_terms(p, y, weights), p * (1 - p)
+        logits = torch.logit(p).requires_grad_()
+        (computed,) = torch.autograd.grad(build(spec)(logits[None, None, None], y.to(torch.uint8)[None, None]), logits)
+        of_logits = terms.derivative * slope
+        columns.append(
+            {
+                "normalising factor": terms.factor,
+                "global term": terms.shared,
+                "foreground term": terms.foreground[0],
+                "mixed term, lesion": terms.mixed[0],
+                "mixed term, background": terms.mixed[-1],
+                "d loss / d p, lesion": terms.derivative[0],
+                "d loss / d p, background": terms.derivative[-1],
+                "d loss / d logit, lesion": of_logits[0],
+                "by autograd, lesion": computed[0],
+                "d loss / d logit, background": of_logits[-1],
+                "by autograd, background": computed[-1],
+            }
+        )
+    return [(words, [float(column[words]) + 0.0 for column in columns]) for words in columns[0]]
+
+
+def probabilities() -> torch.Tensor:
+    """The predictions at which gradients are computed: 0.01 to 0.99 in equal steps, and some nearer to 0 and 1."""
+    ends = torch.tensor(NEAR_END, dtype=torch.float64)
+    return torch.cat([ends, torch.linspace(0.01, 0.99, 99, dtype=torch.float64), 1 - ends.flip(0)])
+
+
 def _gradients(spec: str, lesions: int, on_lesion: torch.Tensor, on_background: torch.Tensor) -> torch.Tensor:
-    """The gradient of one lesion voxel and of one background voxel for each prediction, (STEPS, 2)."""
+    """The gradient of one lesion voxel and of one background voxel for each prediction, (predictions, 2)."""
     labels = (torch.arange(VOXELS) < lesions).to(torch.uint8).view(1, 1, 1, VOXELS).expand(len(on_lesion), 1, 1, VOXELS)
     high, low = (torch.logit(p)[:, None, None, None] for p in (on_lesion, on_background))
     logits = torch.where(labels > 0, high, low).requires_grad_()
@@ -120,6 +170,9 @@ def draw(curves: list[GradientAnalysis], path: Path) -> None:
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.axhline(0, color="0.7", linewidth=0.8)
         axis.set_ylim(min(-LINEAR_BELOW / 5, 1.5 * axis.dataLim.y0), 1.5 * axis.dataLim.y1)
+        axis.set_xscale("logit")
+        axis.set_xticks(SHOWN, [f"{p:g}" for p in SHOWN])
+        axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel("predicted probability of lesion")
         axis.set_title(title, fontsize=10)
     axes[0].set_ylabel("gradient towards the reference")

@@ -1,12 +1,13 @@
 """Checks of masks, probability maps and spacings. Legend: `*space` is 2-D or 3-D."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.errors import DataError
+from lesionloss.core.errors import DataError, shown
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -20,7 +21,7 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     """
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever the object raises
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{name}: not an array ({reason}); pass a NumPy array, or tensor.detach().float().cpu().numpy()"
@@ -76,9 +77,13 @@ def as_threshold(threshold: object) -> float:
     Raises:
         DataError: outside [0, 1].
     """
-    if not isinstance(threshold, SupportsFloat) or not 0 <= float(threshold) <= 1:
-        raise DataError(f"threshold: expected a number from 0 to 1, got {threshold!r}")
-    return float(threshold)
+    try:
+        number = float(threshold) if isinstance(threshold, SupportsFloat) else math.nan
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # an array of several numbers
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise DataError(f"threshold: expected a number from 0 to 1, got {shown(threshold)}")
+    return number
 
 
 def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...]:
@@ -88,11 +93,11 @@ def as_spacing(spacing_mm: Sequence[float], dimensions: int) -> tuple[float, ...
         DataError: for another number of axes, or a value that is not a positive number.
     """
     try:
-        spacing = tuple(float(step) for step in spacing_mm)
-    except (TypeError, ValueError):
+        spacing = () if isinstance(spacing_mm, str | bytes) else tuple(float(step) for step in spacing_mm)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         spacing = ()
     if len(spacing) != dimensions or not all(np.isfinite(spacing)) or min(spacing) <= 0:
-        raise DataError(f"spacing_mm: expected {dimensions} positive numbers in mm, got {spacing or spacing_mm!r}")
+        raise DataError(f"spacing_mm: expected {dimensions} positive numbers in mm, got {shown(spacing or spacing_mm)}")
     return spacing
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.components import Integers, VoxelRuns, components_of_runs, find_runs, overlapping_pairs
+from lesionloss.core.errors import UsageError
 from lesionloss.metrics.array_checks import Mask
 
 # A header holds its spacing in float32: three voxels of 1.0000001 mm3 are no more than 3 mm3.
@@ -59,7 +60,13 @@ class AnimaRule:
 
 
 def fewest_voxels(min_volume_mm3: float, voxel_mm3: float) -> int:
-    """The smallest number of voxels whose volume is strictly larger than `min_volume_mm3` (animaSegPerfAnalyzer)."""
+    """The smallest number of voxels whose volume is strictly larger than `min_volume_mm3` (animaSegPerfAnalyzer).
+
+    Raises:
+        UsageError: for volumes that are none.
+    """
+    if not (0 <= min_volume_mm3 < math.inf and 0 < voxel_mm3 < math.inf):
+        raise UsageError(f"expected volumes in mm3 (a voxel's above 0), got {min_volume_mm3:g} and {voxel_mm3:g}")
     return math.floor(min_volume_mm3 / voxel_mm3 * HEADER_ROUNDING) + 1
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.lesion_components import LesionComponents, LesionOverlap, fewest_voxels
 
@@ -84,6 +85,7 @@ def _rows(case: Case, lesions: LesionComponents, overlap: LesionOverlap, in_refe
     return rows
 
 
+@with_checked_types
 def lesion_table(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
 ) -> list[LesionRow]:
@@ -103,6 +105,7 @@ def lesion_table(
     return _rows(case, ref, overlap, True) + _rows(case, pred, overlap.swapped(), False)
 
 
+@with_checked_types
 def detection_by_size(rows: Sequence[LesionRow], edges_mm3: Sequence[float] = SIZE_EDGES_MM3) -> list[SizeClass]:
     """How many reference lesions of each size class were found: (0, first edge], ..., (last edge, infinity) in mm3."""
     edges = [0.0, *edges_mm3, float("inf")]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.call_text import parse_call
 from lesionloss.core.catalogue import Catalogue, defined_again
 from lesionloss.core.errors import UsageError, expect_type
@@ -260,6 +261,7 @@ def score(case: Case, names: Sequence[str]) -> dict[str, float]:
     return {text: choose(text).value(case) for text in names}
 
 
+@with_checked_types
 def penalised(name: str, value: float, case: Case) -> float:
     """A raw value, or the worst one for a missed case: the image diagonal in mm for distances, 0 for scores.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.errors import DataError
 from lesionloss.metrics.array_checks import as_array
 from lesionloss.metrics.case import Case
@@ -22,6 +23,7 @@ class ClassMean:
     of: int
 
 
+@with_checked_types
 def class_cases(
     prediction: Any, reference: Any, *, spacing_mm: Sequence[float], classes: Sequence[int], ignore: Any = None
 ) -> dict[int, Case]:
@@ -47,6 +49,7 @@ def class_cases(
     }
 
 
+@with_checked_types
 def score_classes(cases: Mapping[int, Case], names: Sequence[str]) -> dict[int, dict[str, float]]:
     """Raw values of each metric in each class.
 
@@ -63,6 +66,7 @@ def mean_of_defined(values: Sequence[float]) -> ClassMean:
     return ClassMean(float(np.mean(defined)) if defined else math.nan, len(defined), len(values))
 
 
+@with_checked_types
 def class_mean(cases: Mapping[int, Case], name: str) -> ClassMean:
     """Mean of a metric over the classes where it is defined; an infinite value makes the mean infinite."""
     chosen = choose(name)

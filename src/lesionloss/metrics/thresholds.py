@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.metrics.array_checks import Floats, Mask, as_array, as_mask, as_probability, same_shape
 
 Counts = NDArray[np.int64]
 
 
+@with_checked_types
 def is_lesion(probability: NDArray[Any], threshold: float) -> Mask:
     """Decide which voxels are lesion: those whose probability is at least the threshold.
 
@@ -75,6 +77,7 @@ class CurvePoint:
     dice_n: int
 
 
+@with_checked_types
 def threshold_range(text: str) -> Floats:
     """Thresholds from a text such as "0.05:0.95:0.05" (from, up to and including, step).
 
@@ -90,6 +93,7 @@ def threshold_range(text: str) -> Floats:
     return np.round(np.arange(first, last + step / 2, step), 10)
 
 
+@with_checked_types
 def count_thresholds(
     probability: Any, reference: Any, thresholds: Sequence[float] | Floats, *, ignore: Any = None
 ) -> ThresholdCounts:
@@ -106,12 +110,14 @@ def count_thresholds(
         UsageError: for thresholds that don't ascend.
     """
     levels = np.asarray(thresholds, dtype=np.float64)
-    if levels.size == 0 or np.any(np.diff(levels) <= 0):
+    if levels.ndim != 1 or levels.size == 0 or np.any(np.diff(levels) <= 0):
         raise UsageError("thresholds: expected at least one, in ascending order")
     given = as_array("probability", probability)
     if given.dtype.kind != "f":
         raise DataError(f"probability: expected floats from 0 to 1, got dtype {given.dtype}; thresholds need the map")
     same_shape("reference", as_array("reference", reference), given.shape)
+    if ignore is not None:
+        same_shape("ignore", as_array("ignore", ignore), given.shape)
     counted = np.ones(given.shape, dtype=np.bool_) if ignore is None else ~as_mask("ignore", ignore)
     values = as_probability("probability", given)[counted]
     lesion = as_mask("reference", reference)[counted]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lesionloss.core.catalogue import Catalogue, nearest
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import UsageError, shown
 from lesionloss.networks.double_unet import PlainUNet, UNet2d
 from lesionloss.networks.initial_weights import expect_few_lesions, initialise, initialise_torch, initialise_xavier
 from lesionloss.networks.longitudinal_vnet import LongitudinalVNet
@@ -19,6 +19,8 @@ from lesionloss.networks.unet3d import UNet3d
 from lesionloss.networks.vnet import VNet
 
 SYNONYMS = {"in_channels": "inputs", "out_channels": "outputs"}
+
+LARGEST_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def _checked_value(network: str, key: str, value: object, default: object) -> ob
         raise UsageError(f"network {network!r}: {key} must be of type {kind.__name__}, got {value!r}")
     if isinstance(value, int | float) and not isinstance(value, bool) and (value < 0 or (kind is int and value == 0)):
         raise UsageError(f"network {network!r}: {key} must be positive, got {value!r}")
+    if isinstance(value, int) and value > LARGEST_NUMBER:  # torch would end in a traceback
+        raise UsageError(f"network {network!r}: {key} must be at most {LARGEST_NUMBER}, got {shown(value)}")
     return value
 
 

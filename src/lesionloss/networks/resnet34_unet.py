@@ -23,14 +23,19 @@ class BasicBlock(nn.Module):
         self.conv2 = layers.convolution(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = layers.batch_norm(outputs)
         self.downsample: nn.Module | None = None
+        self.stride = stride
         if stride != 1 or inputs != outputs:
-            shortcut = layers.convolution(inputs, outputs, 1, stride=stride, bias=False)
+            # The stride is taken before: oneDNN of torch 2.13 crashes in strided 1-convolutions of few channels.
+            shortcut = layers.convolution(inputs, outputs, 1, bias=False)
             self.downsample = nn.Sequential(shortcut, layers.batch_norm(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, outputs, *space / stride)."""
         inner = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
-        return functional.relu(inner + (x if self.downsample is None else self.downsample(x)))
+        if self.downsample is None:
+            return functional.relu(inner + x)
+        every = (slice(None), slice(None), *[slice(None, None, self.stride)] * (x.ndim - 2))
+        return functional.relu(inner + self.downsample(x[every]))
 
 
 class ResNet34Encoder(nn.Module):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
-from lesionloss.core.slice_pictures import WINDOW_PERCENT, plane_spacing_mm, radiological
+from lesionloss.core.slice_pictures import WINDOW_PERCENT, plane_spacing_mm, upright
 from lesionloss.runs.results import Results
 
 _VISITS = {"baseline": "Baseline", "followup": "Follow-up"}
@@ -21,8 +21,9 @@ _VISITS = {"baseline": "Baseline", "followup": "Follow-up"}
 class CaseViews:
     """Arrays (planes, rows, columns); `counted` holds 1 for lesion, 0 for background, 2 for ignored voxels.
 
-    `images`: title and array of each picture that is shown; `window`: the values shown as black and white;
-    `spacing_mm`: of planes, rows and columns; `space`: the shape of the case.
+    `images`: title and array of each picture that is shown; `window`: the values shown as black and white; `labels`:
+    class numbers of the reference, 0 in ignored voxels; `classes`: their names; `spacing_mm`: of planes, rows and
+    columns; `space`: the shape of the case.
     """
 
     case: str
@@ -30,6 +31,8 @@ class CaseViews:
     images: tuple[tuple[str, NDArray[np.float32]], ...]
     window: tuple[float, float]
     counted: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
     brain: NDArray[np.bool_]
     spacing_mm: tuple[float, float, float]
     affine: NDArray[np.float64]
@@ -53,11 +56,6 @@ class CaseViews:
     def turned(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array on the grid of the case, (*space), as (planes, rows, columns)."""
         return upright(array, self.affine)
-
-
-def upright(array: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
-    """(X, Y, Z) in any orientation, or a picture (X, Y), as (planes, rows, columns)."""
-    return np.ascontiguousarray(array.T)[None] if array.ndim == 2 else radiological(array, affine)
 
 
 def views_of(results: Results, name: str) -> CaseViews:
@@ -87,6 +85,8 @@ def views_of(results: Results, name: str) -> CaseViews:
         images=tuple(shown.items()),
         window=(low, high),
         counted=upright(counted, affine),
+        labels=upright(np.where(counted == 1, arrays["reference"], 0).astype(np.uint8), affine),
+        classes=tuple(json.loads(str(arrays["classes"]))),
         brain=brain,
         spacing_mm=_spacing_mm(affine, reference.ndim),
         affine=affine,

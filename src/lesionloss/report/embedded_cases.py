@@ -1,4 +1,4 @@
-"""Which cases go into the viewer of the page; the others are shown as small pictures only."""
+"""Which cases go into the viewer and the figures of the page; the others are shown as small pictures only."""
 
 from collections.abc import Sequence
 
@@ -45,6 +45,16 @@ def _named(word: str, ordered: Sequence[str], every: Sequence[str]) -> Sequence[
     raise UsageError(
         f"--volumes: expected worst, median, best, all, none, a number or a case, got {word!r}; {nearest(word, known)}"
     )
+
+
+def pictured(ordered: Sequence[str]) -> dict[str, str]:
+    """The cases of the figures: worst, median and best case (of an even number the worse of the two in the middle).
+
+    Of two cases the first is the median. `ordered`: cases with a value, from the worst to the best.
+    """
+    cases = evenly(ordered, 3)
+    roles = {1: ("median",), 2: ("median", "best")}.get(len(cases), ("worst", "median", "best"))
+    return dict(zip(roles, cases, strict=False))
 
 
 def evenly(ordered: Sequence[str], count: int) -> tuple[str, ...]:

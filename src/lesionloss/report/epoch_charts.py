@@ -16,13 +16,14 @@ from lesionloss.report.row_charts import (
     FRAME_INCHES,
     KEY_INCHES,
     ROW_INCHES,
+    SIDE_INCHES,
     VIOLIN_FROM,
     add_key,
     row_axes,
     spread,
     violin,
 )
-from lesionloss.report.small_multiples import RANGE_KEY, LegendKey, add_legend, panel_axes
+from lesionloss.report.small_multiples import RANGE_KEY, LegendKey, add_legend, number_steps, panel_axes
 from lesionloss.report.training_runs import TrainingRunScore
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ PANEL_INCHES = (3.3, 2.35)
 LEGEND_COLUMNS = 3
 FIRST_COLUMN_INCHES, COLUMN_INCHES = 4.0, 2.8  # the names of the losses are in the first
 RUNS_KEY = (
-    f"Point: a training run (fold and seed). Tick: mean. Shape: density, from {VIOLIN_FROM} runs on. "
-    "Text: mean (lowest to highest)."
+    "Point: a training run (fold and seed). Tick: mean.\n"
+    f"Text: mean (lowest to highest). Shape: density, from {VIOLIN_FROM} runs on."
 )
 MARKS = 6  # on each curve, to tell apart losses of the same colour
 
@@ -62,7 +63,7 @@ def epochs_chart(bands: Sequence[CurveBand], styles: Mapping[str, LossStyle], ti
             mine = [band for band in bands if band.split == split and band.fold == fold]
             for shift, band in enumerate(mine):
                 _curve(axes, band, styles[band.loss], shift)
-            axes.set_xlim(left=0)
+            number_steps(axes)
             axes.set_ylim(low - room, high + room)
             axes.set_xlabel("epoch")
             axes.set_ylabel(title if fold is None else f"{title}, fold {fold}")
@@ -93,7 +94,7 @@ def training_runs_chart(runs: Sequence[TrainingRunScore], styles: Mapping[str, L
 
     splits, losses = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("split", "loss"))
     head = 0.3
-    height = head + FRAME_INCHES + ROW_INCHES * len(losses) + KEY_INCHES
+    height = head + FRAME_INCHES + ROW_INCHES * len(losses) + 2 * KEY_INCHES
     lefts = [0.0] + [FIRST_COLUMN_INCHES + COLUMN_INCHES * n for n in range(len(splits))]
     figure = Figure(figsize=(lefts[-1], height))
     decimals = decimals_for(run.mean for run in runs)
@@ -102,14 +103,14 @@ def training_runs_chart(runs: Sequence[TrainingRunScore], styles: Mapping[str, L
     for split, (left, right) in zip(splits, pairwise(lefts), strict=True):
         of = {loss: np.array([r.mean for r in runs if (r.split, r.loss) == (split, loss)]) for loss in losses}
         names = losses if left == 0 else [""] * len(losses)
-        place = (left, KEY_INCHES, right - left, height - head - KEY_INCHES)
+        place = (left, 2 * KEY_INCHES, right - left, height - head - 2 * KEY_INCHES)
         axes = row_axes(figure, place, names, [_note(values, decimals) for values in of.values()])
         for row, (loss, values) in enumerate(of.items()):
             if len(values):
                 _runs(axes, row, values, styles[loss], f"{title} {split}")
         axes.set_xlim(low - room, high + room)
         axes.set_xlabel(title)
-        x, y = (left + 0.09) / lefts[-1], 1 - 0.16 / height
+        x, y = (left + SIDE_INCHES) / lefts[-1], 1 - 0.16 / height
         figure.text(x, y, SPLITS.get(split, split), size=9, color=INK)
     add_key(figure, RUNS_KEY)
     return figure

@@ -43,6 +43,10 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
             ("metric", "split", "loss", "fold", "seed", "epoch", "mean", "cases"),
             [astuple(run) for run in g.training_runs],
         ),
+        "gradient-norms": (
+            ("loss", "mean", "sd", "sd_over_mean", "training_runs"),
+            [astuple(norm) for norm in g.gradient_norms],
+        ),
         "gradients": (("loss", "probability", "lesion", "background"), _gradients(g)),
     }
 

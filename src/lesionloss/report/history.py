@@ -53,6 +53,20 @@ class VanishingGradient:
     lesion_voxels: float
 
 
+@dataclass(frozen=True)
+class GradientNorm:
+    """The norm of the gradient of one loss: mean and standard deviation over steps, each the mean over training runs.
+
+    `variation` is the standard deviation over the mean; `trials` is the number of training runs.
+    """
+
+    loss: str
+    mean: float
+    sd: float
+    variation: float
+    trials: int
+
+
 def loss_bands(results: Results) -> tuple[CurveBand, ...]:
     """The training loss of each loss function over steps, in at most 60 bins of steps."""
     bands = []
@@ -88,6 +102,19 @@ def splits_of(means: "pd.DataFrame") -> list[str]:
     """The splits of a table of means: training patches, training images, test images, then any other."""
     known = set(means["split"])
     return [*(split for split in SPLITS if split in known), *sorted(known - set(SPLITS))]
+
+
+def gradient_norms(results: Results) -> tuple[GradientNorm, ...]:
+    """The norm of the gradient over the steps of training, for losses whose runs have measured it."""
+    found = []
+    for loss in results.losses:
+        tables = [table for trial in results.trials if trial.loss == loss if (table := _read(trial)) is not None]
+        norms = [table["gradient_norm"] for table in tables if "gradient_norm" in table]
+        finite = [values for norm in norms if len(values := norm[np.isfinite(norm)]) > 1]
+        if finite:
+            mean, sd = (float(np.mean([getattr(values, of)() for values in finite])) for of in ("mean", "std"))
+            found.append(GradientNorm(loss, mean, sd, sd / mean if mean else 0.0, len(finite)))
+    return tuple(found)
 
 
 def vanishing_gradients(results: Results) -> tuple[VanishingGradient, ...]:

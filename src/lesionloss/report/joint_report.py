@@ -17,6 +17,7 @@ from lesionloss.report.latex_tables import joint_latex
 from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
 from lesionloss.report.main_table import LossRow, ScoreCell, column, loss_rows
 from lesionloss.report.report_content import MetricResult, any_of, metric_results
+from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.tables import as_csv
 from lesionloss.report.template_filling import fill_template
 from lesionloss.report.wording import INTERVAL_METHOD
@@ -63,7 +64,7 @@ def render_joint(runs: Sequence[Results], page: Path, files: Path) -> str:
         "columns": list(columns.values()),
         "runs": [_context(run, f"runs.{n}.metrics", list(columns), page) for n, run in enumerate(joint)],
         "shapes": MARK_SHAPES,
-        "interval_method": INTERVAL_METHOD,
+        "interval_method": f"{INTERVAL_METHOD} {CUT_WORDS}",
         "version": __version__,
     }
     return fill_template("joint.html.j2", context)

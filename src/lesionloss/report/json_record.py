@@ -40,6 +40,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "training_runs": g.training_runs,
         "best_epochs": g.best_results,
         "vanishing_gradients": g.vanishing,
+        "gradient_norms": g.gradient_norms,
         "cases": [asdict(row) | {"values": dict(zip(results.metrics, row.values, strict=True))} for row in g.cases],
         "volumes": [volume.facts for volume in g.case_maps.volumes],
         "gradients": [{"loss": card.loss, **asdict(card.gradients)} for card in g.cards if card.gradients is not None],

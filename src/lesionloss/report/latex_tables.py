@@ -153,11 +153,14 @@ def best_epochs_latex(found: Sequence[BestResult]) -> str:
 
 
 def _best_texts(found: Sequence[BestResult], which: str) -> dict[tuple[str, str, str], str]:
-    values = {(each.loss, each.metric, each.split): float(getattr(each, which)) for each in found}
-    decimals = {
-        name: decimals_for(x for (_, metric, _), x in values.items() if metric == name) for _, name, _ in values
+    of_metric = {
+        each.metric: [x for one in found if one.metric == each.metric for x in (one.best, one.last)] for each in found
     }
-    return {place: _latex(number(value, decimals[place[1]])) for place, value in values.items()}
+    decimals = {metric: decimals_for(values) for metric, values in of_metric.items()}
+    return {
+        (each.loss, each.metric, each.split): _latex(number(getattr(each, which), decimals[each.metric]))
+        for each in found
+    }
 
 
 def _summary_cell(comparison: Comparison, index: int) -> str:

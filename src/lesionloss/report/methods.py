@@ -129,10 +129,15 @@ def _evaluation(results: Results) -> str:
     if not metrics:
         return ""
     thresholds = distinct(trial.record.get("threshold") for trial in results.trials)
-    settings = settings_words(plan_section(results, "inference"), but=("threshold",))
+    section = plan_section(results, "inference")
+    settings = settings_words(section, but=("threshold", "decision"))
+    by_threshold = section.get("decision", "threshold") == "threshold"
+    decision = (
+        f"probability threshold {thresholds or '0.5'}" if by_threshold else "the most probable class of each voxel"
+    )
     windows = f", {settings}" if settings else ""
     return (
-        f"Evaluation: whole images, probability threshold {thresholds or '0.5'}{windows}; metrics {metrics}; "
+        f"Evaluation: whole images, {decision}{windows}; metrics {metrics}; "
         f"the primary metric {results.primary_metric} was declared before the run. Cases without lesions are not part "
         "of metrics that need lesions; they are reported separately. In distances, an empty prediction for a case with "
         "lesions counts as the diagonal of the image."

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, listed, plural
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
 from lesionloss.core.version import __version__
 from lesionloss.report.detection_chart import size_words
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
@@ -16,6 +16,7 @@ from lesionloss.report.loss_styles import MARK_SHAPES, LossStyle
 from lesionloss.report.main_table import column, loss_rows
 from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, part_of
 from lesionloss.report.report_content import MetricResult, ReportContent
+from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
@@ -27,6 +28,7 @@ COLOURS = {
     "false_positive": FALSE_POSITIVE,
     "false_negative": FALSE_NEGATIVE,
     "reference": REFERENCE,
+    "wrong_class": WRONG_CLASS,
 }
 
 
@@ -48,6 +50,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "interval_method": INTERVAL_METHOD,
         "verdict_method": VERDICT_METHOD,
         "failure_words": "Dice < .1" if metrics and metrics[0].scores.metric == "dice" else "empty",
+        "cut_words": CUT_WORDS,
         "test": TEST_TITLES[results.declared_test],
         "styles": styles,
         "shapes": MARK_SHAPES,
@@ -63,6 +66,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "cards": content.cards,
         "differences_of": _differences_of(content),
         "empties": _without_lesions(content, styles),
+        "gradient_norms": _gradient_norms(content),
         "failed": results.failed,
         "missing": results.missing,
         "left_out": results.left_out,
@@ -99,6 +103,15 @@ def _notices(content: ReportContent) -> list[tuple[str, str, bool]]:
         many = len(results.left_out)
         notices.append((str(many), f"{'case' if many == 1 else 'cases'} left out", False))
     return notices
+
+
+def _gradient_norms(content: ReportContent) -> list[tuple[str, NumberText]]:
+    """For each loss, how much the norm of its gradient varies over steps."""
+    decimals = decimals_for(norm.variation for norm in content.gradient_norms)
+    return [
+        (norm.loss, number_text(norm.variation, f"gradient_norms.{place}.variation", decimals))
+        for place, norm in enumerate(content.gradient_norms)
+    ]
 
 
 def _warnings(content: ReportContent) -> list[tuple[str, str]]:

@@ -1,207 +1,106 @@
-"""The median case in pictures: the same slice of the same patient for every loss."""
+"""Chosen cases in pictures: the same slice of the same case for every loss, with its errors."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lesionloss.core.errors import DataError
-from lesionloss.core.number_text import number
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE
-from lesionloss.core.slice_pictures import (
-    CLOSE_PIXEL_MM,
-    CLOSE_UP_MM,
-    WHOLE_PIXEL_MM,
-    Field,
-    Pixels,
-    around,
-    close_up,
-    framed,
-    fullest_slice,
-    grey,
-    overlay,
-    with_reference,
-)
-from lesionloss.metrics.thresholds import is_lesion
-from lesionloss.report.case_views import CaseViews, views_of
-from lesionloss.report.probability_maps import first_seeds, probability_map
-from lesionloss.runs.metric_scores import MetricScores
-from lesionloss.runs.results import Results
-from lesionloss.runs.run_records import RunTrial
+from lesionloss.core.slice_pictures import Pixels, framed, with_reference
+from lesionloss.report.case_slices import CaseSlice
+from lesionloss.report.picture_sheets import Cell, Column, SheetWords, error_keys, picture_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURE_PIXELS = 300
+_NOTES = {"Baseline": "first visit", "Follow-up": "second visit"}
 
 
 @dataclass(frozen=True)
 class PictureTile:
-    """A slice and its close-up, with a name and a note; without pictures, the note says why."""
+    """A picture for each frame of the slice, with a name and a note; without pictures, the note says why."""
 
     name: str
     note: str
-    whole: Pixels | None
-    close: Pixels | None
+    pictures: tuple[Pixels, ...]
 
 
-@dataclass(frozen=True)
-class CaseInPictures:
-    """The median case: its slice, counted from the feet, tiles of visits and reference, and tiles of losses."""
-
-    case: str
-    patient: str
-    slice_number: int
-    visits: tuple[PictureTile, ...]
-    losses: tuple[PictureTile, ...]
-    flat: bool = False
-
-
-def median_case(scores: MetricScores) -> str | None:
-    """The median case, ordered by the mean over all losses and seeds; None without any value."""
-    ordered = sorted((value, case) for case, value in scores.case_means.items())
-    return ordered[(len(ordered) - 1) // 2][1] if ordered else None
-
-
-def case_in_pictures(results: Results, scores: MetricScores) -> CaseInPictures | None:
-    """Pictures of the median case; None if there is no such case.
-
-    Args:
-        results: The run.
-        scores: Those of the metric that chooses the case.
-
-    Raises:
-        DataError: The file of the case is damaged.
-    """
-    name = median_case(scores)
-    if name is None or name not in {case.name for case in results.cohort}:
-        return None
-    views = views_of(results, name)
-    plane = fullest_slice(views.reference)
-    shown = _shown_slice(views, plane)
-    trials = {trial.loss: trial for trial in first_seeds([t for t in results.trials if t.tested(name)])}
-    losses = tuple(_loss_tile(shown, loss, trials.get(loss), views, scores, plane) for loss in results.losses)
-    return CaseInPictures(name, views.patient, plane + 1, _visit_tiles(shown, views), losses, views.flat)
-
-
-@dataclass(frozen=True)
-class _ShownSlice:
-    """The planes of the slice, and how they are shown."""
-
-    planes: Mapping[str, NDArray[Any]]
-    window: tuple[float, float]
-    whole: Field
-    close: Field
-    last: str
-    pixels_mm: tuple[float, float]
-
-    def background(self, key: str) -> tuple[Pixels, Pixels]:
-        return (
-            grey(self.planes[key], self.whole, self.window, self.pixels_mm[0]),
-            grey(self.planes[key], self.close, self.window, self.pixels_mm[1]),
-        )
-
-
-def _shown_slice(views: CaseViews, plane: int) -> _ShownSlice:
-    brain, reference, low = views.brain[plane], views.reference[plane], views.window[0]
-    planes: dict[str, NDArray[Any]] = {title: image[plane] for title, image in views.images}
-    if brain.any():
-        planes = {title: np.where(brain, pixels, low) for title, pixels in planes.items()}
-    planes["reference"] = reference
-    close = around(brain, views.plane_mm) if views.flat else close_up(reference, views.plane_mm, CLOSE_UP_MM)
-    last = views.images[-1][0]
-    pixels_mm = _pixels_mm(views, close)
-    return _ShownSlice(planes, views.window, around(brain, views.plane_mm), close, last, pixels_mm)
-
-
-def _pixels_mm(views: CaseViews, close: Field) -> tuple[float, float]:
-    """The size of a pixel of the slice and of the close-up; a two-dimensional picture keeps about its own pixels."""
-    if not views.flat:
-        return WHOLE_PIXEL_MM, CLOSE_PIXEL_MM
-    return (max(close.size_mm) / PICTURE_PIXELS,) * 2
-
-
-def _visit_tiles(shown: _ShownSlice, views: CaseViews) -> tuple[PictureTile, ...]:
-    notes = {"Baseline": "first visit", "Follow-up": "second visit, framed: close-up"}
+def image_tiles(shown: CaseSlice) -> tuple[PictureTile, ...]:
+    """The images of the case, and the reference on the last of them."""
+    last = shown.images[-1][0]
     tiles = []
-    for title, _ in views.images:
-        whole, close = shown.background(title)
-        if title == shown.last and not views.flat:
-            whole = framed(whole, shown.whole, shown.close, shown.pixels_mm[0])
-        tiles.append(PictureTile(title, notes.get(title, ""), whole, close))
-    whole, close = shown.background(shown.last)
-    reference = shown.planes["reference"]
-    marked = PictureTile(
-        "Reference",
-        f"on the {shown.last.lower()}",
-        with_reference(whole, reference, shown.whole, shown.pixels_mm[0]),
-        with_reference(close, reference, shown.close, shown.pixels_mm[1]),
-    )
-    return (*tiles, marked)
-
-
-def _loss_tile(
-    shown: _ShownSlice, loss: str, trial: RunTrial | None, views: CaseViews, scores: MetricScores, plane: int
-) -> PictureTile:
-    if trial is None:
-        return PictureTile(loss, "no trained network for this case", None, None)
-    try:
-        probability = probability_map(trial, views.case, views.space)
-    except DataError:
-        return PictureTile(loss, "its prediction was not kept or is damaged", None, None)
-    prediction = views.turned(is_lesion(probability, trial.threshold))[plane]
-    reference = shown.planes["reference"]
-    whole, close = shown.background(shown.last)
-    return PictureTile(
-        loss,
-        _score(trial, views.case, scores),
-        overlay(whole, prediction, reference, shown.whole, shown.pixels_mm[0]),
-        overlay(close, prediction, reference, shown.close, shown.pixels_mm[1]),
-    )
-
-
-def _score(trial: RunTrial, case: str, scores: MetricScores) -> str:
-    seed = f", seed {trial.seed}" if trial.loss not in scores.untrained else ""
-    value = scores.value(trial.key, case)
-    text = number(value) if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
-    return f"{scores.metric} {text}{seed}"
-
-
-def pictures_figure(pictures: CaseInPictures) -> "Figure":
-    """The tiles as one figure for a paper: slices above, close-ups below, sides and colours explained."""
-    from matplotlib.figure import Figure
-
-    tiles = [tile for tile in (*pictures.visits, *pictures.losses) if tile.whole is not None and tile.close is not None]
-    figure = Figure(figsize=(1.7 * len(tiles), 4.6))
-    axes = figure.subplots(2, len(tiles), squeeze=False)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.12, top=0.91, wspace=0.04, hspace=0.03)
-    for column, tile in enumerate(tiles):
-        for row, pixels in enumerate((tile.whole, tile.close)):
-            axes[row, column].imshow(np.asarray(pixels))
-            axes[row, column].set_axis_off()
-        for place, side in ((0.03, "R"), (0.97, "L")):
-            across = axes[0, column].transAxes
-            align = "left" if side == "R" else "right"
-            axes[0, column].text(place, 0.5, side, transform=across, color="white", size=7, ha=align, va="center")
-        axes[0, column].set_title(_broken(tile.name), size=7)
-        axes[1, column].text(0.5, -0.03, tile.note, transform=axes[1, column].transAxes, size=6, ha="center", va="top")
-    _explain_colours(figure)
-    return figure
-
-
-def _explain_colours(figure: "Figure") -> None:
-    from matplotlib.patches import Patch
-
-    keys = [
-        Patch(facecolor=TRUE_POSITIVE, label="true positive"),
-        Patch(facecolor="white", edgecolor=FALSE_POSITIVE, hatch="//////", label="false positive"),
-        Patch(facecolor=FALSE_NEGATIVE + "59", edgecolor=FALSE_NEGATIVE, linewidth=1.5, label="false negative"),
-        Patch(facecolor=REFERENCE, label="reference"),
+    for title, _ in shown.images:
+        note, pictures = _NOTES.get(title, ""), [shown.grey(frame, title) for frame in shown.frames]
+        if title == last and len(shown.frames) == 2:
+            whole, close = shown.frames
+            pictures[0] = framed(pictures[0], whole.field, close.field, whole.pixel_mm)
+            note = f"{note}, framed: close-up".removeprefix(", ")
+        tiles.append(PictureTile(title, note, tuple(pictures)))
+    marked = [
+        with_reference(shown.grey(frame), shown.reference > 0, frame.field, frame.pixel_mm) for frame in shown.frames
     ]
-    figure.legend(handles=keys, loc="lower center", ncols=len(keys), fontsize=7, frameon=False)
+    return (*tiles, PictureTile("Reference", f"on the {last.lower()}", tuple(marked)))
 
 
-def _broken(name: str) -> str:
-    return name.replace(" + ", "\n+ ")
+def loss_tiles(shown: CaseSlice) -> tuple[PictureTile, ...]:
+    """The errors of each loss; losses without a prediction come last."""
+    found = [
+        PictureTile(each.loss, each.note, tuple(shown.errors(each, frame) for frame in shown.frames))
+        for each in shown.losses
+    ]
+    return (*found, *(PictureTile(loss, reason, ()) for loss, reason in shown.absent.items()))
+
+
+def error_words(shown: CaseSlice) -> str:
+    """What the colours of errors mean, and the threshold."""
+    wrong = ", another class than in the reference chequered (purple)" if shown.several else ""
+    return (
+        f"True positives are filled (green), false positives striped (orange), false negatives outlined (blue){wrong}; "
+        f"{shown.thresholds}."
+    )
+
+
+def case_words(shown: CaseSlice) -> str:
+    """The caption of one case."""
+    below = "" if len(shown.frames) == 1 else " Below: a close-up of the largest lesion."
+    return f"{shown.chosen}{below} {error_words(shown)}"
+
+
+def case_figure(shown: CaseSlice) -> "Figure":
+    """Images, reference and the errors of all losses: whole slices above, close-ups below."""
+    tiles = [tile for tile in (*image_tiles(shown), *loss_tiles(shown)) if tile.pictures]
+    columns = [
+        Column(tile.name, (*map(Cell, tile.pictures[:-1]), Cell(tile.pictures[-1], tile.note))) for tile in tiles
+    ]
+    rows = tuple(frame.name for frame in shown.frames) if len(shown.frames) > 1 else ()
+    words = SheetWords(case_words(shown), rows, error_keys(several=shown.several), sides=not shown.flat)
+    return picture_sheet(columns, words)
+
+
+def cases_words(slices: Sequence[CaseSlice]) -> str:
+    """The caption of several cases."""
+    places = "; ".join(f"{shown.role}: {shown.place}" for shown in slices)
+    close = "" if slices[0].several else " or a close-up of its largest lesion"
+    what = "" if slices[0].flat else f" Of each the slice with most lesion{close}."
+    return f"{places[0].upper()}{places[1:]}, {slices[0].rule}.{what} {error_words(slices[0])}"
+
+
+def cases_figure(slices: Sequence[CaseSlice]) -> "Figure":
+    """A row for each case: image, reference, and the errors of each loss."""
+    first: list[list[Cell]] = [[], []]
+    losses: dict[str, list[Cell]] = {each.loss: [] for shown in slices for each in shown.losses}
+    for shown in slices:
+        frame, predicted = shown.detail, {each.loss: each for each in shown.losses}
+        marked = with_reference(shown.grey(frame), shown.reference > 0, frame.field, frame.pixel_mm)
+        for cells, picture in zip(first, (shown.grey(frame), marked), strict=True):
+            cells.append(Cell(picture))
+        for loss, cells in losses.items():
+            each = predicted.get(loss)
+            cells.append(Cell() if each is None else Cell(shown.errors(each, frame), each.note))
+    names = (slices[0].images[-1][0], "Reference", *losses)
+    columns = [Column(name, tuple(cells)) for name, cells in zip(names, (*first, *losses.values()), strict=True)]
+    words = SheetWords(
+        caption=cases_words(slices),
+        rows=tuple(shown.role for shown in slices),
+        keys=error_keys(several=slices[0].several),
+        sides=not slices[0].flat,
+    )
+    return picture_sheet(columns, words)

@@ -17,7 +17,7 @@ from lesionloss.metrics.lesion_components import fewest_voxels, find_lesions
 from lesionloss.metrics.lesion_table import SIZE_EDGES_MM3, SizeClass
 from lesionloss.metrics.thresholds import ThresholdCounts, is_lesion
 from lesionloss.runs.metric_scores import MetricScores
-from lesionloss.runs.results import Results, read_probability
+from lesionloss.runs.results import KeptPrediction, Results, read_prediction, read_probability
 from lesionloss.runs.run_records import RunTrial
 
 Probability = NDArray[np.float32]
@@ -65,17 +65,18 @@ class MapCounts:
     highest: Probability
 
 
-def probability_map(trial: RunTrial, case: str, space: tuple[int, ...]) -> Probability:
-    """The kept map of a case (*space).
+def kept_prediction(trial: RunTrial, case: str, space: tuple[int, ...], classes: int) -> KeptPrediction:
+    """What a trial kept of a case (*space).
 
     Raises:
-        DataError: The map is absent, damaged, not float32, or not on the grid of the case.
+        DataError: It is absent, damaged, not float32, not on the grid of the case, or lacks the labels of the classes.
     """
-    found = read_probability(trial, case)
-    if found.shape != space:
-        raise DataError(
-            f"{trial.folder}/predictions/{case}.npz: expected shape {space}, got {found.shape}; bench again"
-        )
+    found = read_prediction(trial, case)
+    path = f"{trial.folder}/predictions/{case}.npz"
+    if found.probability.shape != space:
+        raise DataError(f"{path}: expected shape {space}, got {found.probability.shape}; bench again")
+    if classes > 1 and (found.labels is None or found.labels.shape != space):
+        raise DataError(f"{path}: expected 'classes' {space} in a run of {classes} classes; bench again")
     return found
 
 

@@ -10,13 +10,16 @@ from lesionloss.core.number_text import plural, unit_text
 from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.report.answer import answer
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
+from lesionloss.report.case_slices import ChosenCase
 from lesionloss.report.class_means import ClassResult, class_results
-from lesionloss.report.embedded_cases import embedded
+from lesionloss.report.embedded_cases import embedded, pictured
 from lesionloss.report.history import (
     CurveBand,
+    GradientNorm,
     VanishingGradient,
     epoch_bands,
     fold_bands,
+    gradient_norms,
     loss_bands,
     vanishing_gradients,
 )
@@ -82,6 +85,7 @@ class ReportContent:
     training_runs: tuple[TrainingRunScore, ...]
     best_results: tuple[BestResult, ...]
     vanishing: tuple[VanishingGradient, ...]
+    gradient_norms: tuple[GradientNorm, ...]
     cards: tuple[LossCard, ...]
     cases: tuple[CaseRow, ...]
     false_positive_mm3: dict[str, float | None]
@@ -109,7 +113,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     first = results.metric_scores(results.metrics[0]) if results.metrics else None
     order = first.worst_first if first else ()
     in_viewer = embedded(order, [case.name for case in results.cohort], volumes)
-    reading = (workers or ReportWorkers()).later(read_case_maps, results, first, in_viewer)
+    reading = (workers or ReportWorkers()).later(read_case_maps, results, first, in_viewer, _chosen(first, results))
     metrics = metric_results(results)
     cards = loss_cards(results)
     thresholds = {trial.loss: trial.threshold for trial in results.trials}
@@ -132,12 +136,23 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         training_runs=training_run_scores(results),
         best_results=best_results(results),
         vanishing=vanishing_gradients(results),
+        gradient_norms=gradient_norms(results),
         cards=cards,
         cases=_cases(results, metrics, maps, order),
         false_positive_mm3={each.loss: false_positive_mm3(results, first, each.loss) for each in empties if first},
         methods=methods(results, cards, paired=_all_paired(results, metrics)),
         sources=sources(results, cards),
     )
+
+
+def _chosen(scores: MetricScores | None, results: Results) -> tuple[ChosenCase, ...]:
+    """The cases of the figures, chosen by one rule for all losses."""
+    if scores is None:
+        return ()
+    known = {case.name for case in results.cohort}
+    ordered = [case for case in scores.worst_first if case in known]
+    rule = f"of {len(ordered)} cases by {scores.facts.title}, averaged over all losses and seeds"
+    return tuple(ChosenCase(case, role, rule) for role, case in pictured(ordered).items())
 
 
 def metric_results(results: Results) -> tuple[MetricResult, ...]:

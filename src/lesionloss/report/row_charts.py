@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_INCHES = 4.6
+WIDTH_INCHES = 4.8
 ROW_INCHES = 0.56
 FRAME_INCHES = 0.62
+SIDE_INCHES = 0.2  # beside the axes, for half of the number at an end
 KEY_INCHES = 0.15  # a line of the key below a chart
 LONGEST_NAME = 38
 VIOLIN_FROM = 8  # values; the shape of fewer is that of the smoothing
@@ -110,7 +111,6 @@ def components_chart(components: Sequence[VarianceComponent]) -> "Figure":
         axes.barh(row + 0.1, component.share or 0.0, height=BAR, color=INK if dark else MUTED, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.set_xlabel("share of the variance of a single score")
     return figure
 
@@ -143,7 +143,7 @@ def empty_rows(
 def add_key(figure: "Figure", key: str) -> None:
     """What the marks of a chart mean, along its bottom edge."""
     width, height = figure.get_size_inches()
-    figure.text(0.09 / width, 0.05 / height, key, color=MUTED, size=7.5, va="bottom", linespacing=1.25)
+    figure.text(SIDE_INCHES / width, 0.05 / height, key, color=MUTED, size=7.5, va="bottom", linespacing=1.25)
 
 
 def row_axes(
@@ -154,7 +154,12 @@ def row_axes(
     left, bottom, width, height = place
     foot = FRAME_INCHES * 0.9
     axes = figure.add_axes(
-        ((left + 0.02 * width) / wide, (bottom + foot) / high, 0.96 * width / wide, (height - FRAME_INCHES) / high)
+        (
+            (left + SIDE_INCHES) / wide,
+            (bottom + foot) / high,
+            (width - 2 * SIDE_INCHES) / wide,
+            (height - FRAME_INCHES) / high,
+        )
     )
     axes.set_ylim(max(len(names), 1) - 0.6, -0.62)
     axes.set_yticks([])

@@ -254,13 +254,21 @@ def band_panel(
             width, dashes = _SPLIT_LINES.get(each.split, (1.6, "-"))
             axes.fill_between(each.place, each.low, each.high, color=style.colour, alpha=0.16, linewidth=0)
             axes.plot(each.place, each.mean, color=style.colour, linewidth=width, linestyle=dashes)
-        axes.set_xlim(left=0)
+        number_steps(axes)
         if limits is not None:
             axes.set_ylim(*limits)
         axes.set_xlabel(what)
         axes.set_ylabel(value)
 
     return paint
+
+
+def number_steps(axes: "Axes") -> None:
+    """A horizontal axis of epochs or steps: from 0, in whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def panel_axes(figure: "Figure", place: Rectangle) -> "Axes":

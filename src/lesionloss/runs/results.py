@@ -200,7 +200,7 @@ class Results:
 
         Returns:
             `image` (channels, *space); `reference`, `brain` and, if there is one, `ignore` (*space); `affine` (4, 4);
-            `channels`: their names as JSON.
+            `channels`, `classes`: their names as JSON.
 
         Raises:
             UsageError: The case is unknown.
@@ -217,7 +217,8 @@ class Results:
             "affine": case.affine,
         }
         ignore: dict[str, NDArray[Any]] = {} if case.ignore is None else {"ignore": case.ignore}
-        return {**arrays, **ignore, "channels": np.array(json.dumps(case.channels))}
+        names = {"channels": np.array(json.dumps(case.channels)), "classes": np.array(json.dumps(case.classes))}
+        return {**arrays, **ignore, **names}
 
     def has_probability(self, key: str, case: str) -> bool:
         """Whether the probability map of a held-out case was kept."""
@@ -246,8 +247,7 @@ class Results:
             UsageError: The trial is unknown.
             DataError: The file is absent or damaged.
         """
-        found = read_arrays(_prediction(self._trial(key), case)).get("classes")
-        return None if found is None else found.astype(np.uint8)
+        return read_prediction(self._trial(key), case).labels
 
     def machine(self, key: str) -> dict[str, Any]:
         """The content of a trial's machine.json; empty if there is none.
@@ -266,6 +266,22 @@ class Results:
         raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
 
 
+@dataclass(frozen=True, eq=False)
+class KeptPrediction:
+    """What a trial kept of a case.
+
+    Attributes:
+        probability: Of any lesion, float32 (*space).
+        labels: The class numbers that were scored, uint8 (*space); None if the run has one class.
+        in_slice: Probability of each class (L, rows, columns) in the slice with most lesion; None in runs of one class,
+            and in those that did not keep it.
+    """
+
+    probability: NDArray[np.float32]
+    labels: NDArray[np.uint8] | None
+    in_slice: NDArray[np.float32] | None
+
+
 def shared_patients_warning(patients: Collection[str]) -> str:
     """What must be said of a run that trained on and tested cases of the same patients; empty where it did not."""
     if not patients:
@@ -282,6 +298,15 @@ def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
     Raises:
         DataError: The map is absent, damaged or not float32.
     """
+    return read_prediction(trial, case).probability
+
+
+def read_prediction(trial: RunTrial, case: str) -> KeptPrediction:
+    """All that a trial kept of a case.
+
+    Raises:
+        DataError: The file is absent or damaged, or its map is not float32.
+    """
     path = _prediction(trial, case)
     arrays = read_arrays(path)
     if "probability" not in arrays:
@@ -290,7 +315,12 @@ def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
     if found.dtype != np.float32:
         hint = ", as version 0.1 wrote it" if found.dtype == np.uint8 else ""
         raise DataError(f"{path}: expected 'probability' as float32, got {found.dtype}{hint}; bench into a new folder")
-    return found
+    labels, in_slice = arrays.get("classes"), arrays.get("slice")
+    return KeptPrediction(
+        found,
+        None if labels is None else labels.astype(np.uint8),
+        None if in_slice is None else in_slice.astype(np.float32),
+    )
 
 
 def _prediction(trial: RunTrial, case: str) -> Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Generator
@@ -15,11 +16,14 @@ from lesionloss.core.files import atomic_folder, write_text
 from lesionloss.core.processes import process_pool
 from lesionloss.synth.patient import synthesise
 from lesionloss.synth.patient_files import RECORD_FILE, write_patient
+from lesionloss.synth.patient_plan import plan_patient
+from lesionloss.synth.scanner import sampling_of
 from lesionloss.synth.settings import SynthSettings
 
 COHORT_FILE = "cohort.json"
-BYTES_PER_MM3 = 2.5e6  # of a patient's files for each voxel per mm3; most take more
-SCANNER_SPACING_MM = 1.5
+# Of the files of a patient, at all voxel sizes and in all profiles to within a fifth; the voxels' part is for 1 mm3.
+RECORD_BYTES, VOXEL_BYTES = 40_000, 4.4e6
+PLANS_TRIED = 50  # patients whose protocols tell the mean voxel size of a cohort
 _PATIENT_FOLDER = re.compile(r"\d{3,}(\.partial)?")
 
 
@@ -63,7 +67,7 @@ def write_cohort(
     if jobs < 1:
         raise UsageError(f"--jobs is {jobs}; at least 1 process draws the patients")
     declared = {"seed": seed, "settings": settings.model_dump(mode="json"), "patients": patients}
-    _require_space(folder, patients, settings)
+    _require_space(folder, patients, seed, settings)
     _claim(folder, declared, force)
     try:
         write_text(folder / COHORT_FILE, json.dumps(declared, indent=2) + "\n")
@@ -117,15 +121,22 @@ def _read_record(patient: Path) -> dict[str, Any]:
     return record
 
 
-def _require_space(folder: Path, patients: int, settings: SynthSettings) -> None:
+def expected_bytes(patients: int, seed: int, settings: SynthSettings) -> float:
+    """Return about how many bytes the files of a patient take, as a mean over the cohort."""
+    plans = (plan_patient(seed, index, settings) for index in range(min(patients, PLANS_TRIED)))
+    grids = [sampling_of(settings.spacing_mm, plan.followup.protocol) for plan in plans]
+    voxels_mm3 = [math.prod(grid.spacing_mm) * math.prod(grid.pool) for grid in grids]
+    return RECORD_BYTES + VOXEL_BYTES * sum(1 / volume for volume in voxels_mm3) / len(voxels_mm3)
+
+
+def _require_space(folder: Path, patients: int, seed: int, settings: SynthSettings) -> None:
     """Refuse a cohort that can't fit on the disk; its first patients would fill it."""
-    spacing = settings.spacing_mm if isinstance(settings.spacing_mm, float) else SCANNER_SPACING_MM
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
     written = len(list((folder / "training").glob("*")))
-    needed, disk = (patients - written) * BYTES_PER_MM3 / spacing**3, shutil.disk_usage(place)
+    needed, disk = (patients - written) * expected_bytes(patients, seed, settings), shutil.disk_usage(place)
     if needed > disk.free and disk.total:  # 0: no disk, such as /proc
         raise UsageError(
-            f"--patients is {patients}: they need at least {needed / 1e9:,.1f} GB, and {place} has "
+            f"--patients is {patients}: they need about {needed / 1e9:,.1f} GB, and {place} has "
             f"{disk.free / 1e9:,.1f} GB free; choose fewer, or another folder"
         )
 

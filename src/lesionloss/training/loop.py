@@ -78,6 +78,7 @@ class PendingStep:
     rate: float
     seconds: float
     health: Tensor
+    norm: Tensor
     names: tuple[str, ...]
 
 
@@ -168,15 +169,16 @@ def train(
             rate = learning_rate(recipe, step, state.progress.drops)
             for group in optimiser.param_groups:
                 group["lr"] = rate
+            scaler.unscale_(optimiser)
+            norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
             if recipe.clip_norm:
-                scaler.unscale_(optimiser)
-                nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+                nn.utils.clip_grads_with_norm_(trained, recipe.clip_norm, norm)
             scaler.step(optimiser)
             scaler.update()
 
             # read the numbers: on a GPU only every few steps
             seconds = round(seconds_before + time.perf_counter() - start_time, 3)
-            pending.append(PendingStep(step, torch.stack(values).mean(), rate, seconds, health, batch.names))
+            pending.append(PendingStep(step, torch.stack(values).mean(), rate, seconds, health, norm, batch.names))
             check, last = step % recipe.check_every == 0, step == recipe.steps
             save = checkpoints is not None and (last or checkpoints.due(step))
             if device == "cpu" or check or last or save or len(pending) >= READ_EVERY:
@@ -251,11 +253,11 @@ def weights_hash(network: nn.Module) -> str:
 
 def _read(pending: Sequence[PendingStep], trial: Trial) -> Iterator[Step]:
     """The steps with their numbers. Raises TrainingFailed at the first loss that is not finite."""
-    losses = torch.stack([step.loss for step in pending]).tolist()
-    for step, loss in zip(pending, losses, strict=True):
+    losses, norms = (torch.stack(of).tolist() for of in zip(*((step.loss, step.norm) for step in pending), strict=True))
+    for step, loss, norm in zip(pending, losses, norms, strict=True):
         if not math.isfinite(loss):
             raise TrainingFailed(_failure(trial, step.step, step.names, str(loss)))
-        yield Step(step.step, loss, step.rate, step.seconds, *step.health.tolist())
+        yield Step(step.step, loss, step.rate, step.seconds, *step.health.tolist(), norm)
 
 
 @contextlib.contextmanager

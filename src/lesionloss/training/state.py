@@ -25,6 +25,7 @@ class Step:
         seconds: Since the training run started.
         zero_gradient_tensors: Share of parameter tensors without a gradient, when last measured.
         zero_gradient_lesion: Share of lesion voxels without a gradient, when last measured.
+        gradient_norm: Euclidean norm of the gradient of all trained parameters, before it is limited to `clip_norm`.
     """
 
     step: int
@@ -33,6 +34,7 @@ class Step:
     seconds: float
     zero_gradient_tensors: float
     zero_gradient_lesion: float
+    gradient_norm: float = math.nan  # checkpoints of earlier versions have none
 
 
 @dataclass

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
+from lesionloss.core.slice_pictures import fullest_slice, upright
 from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import Arithmetic, lesion_mask, lesion_probability, predict_probabilities
@@ -95,7 +96,10 @@ def _patch_as_case(source: PreparedCase, name: str, reference: NDArray[np.uint8]
 
 
 def write_prediction(folder: Path, case: PreparedCase, prediction: Prediction) -> None:
-    """Write the probability of any lesion on the cohort's grid; of several classes, the labels too.
+    """Write the probability of any lesion on the cohort's grid; of several classes, more.
+
+    That is the labels that were scored, and the probability of each class in the slice that the report shows: the axial
+    one with most lesion, in radiological view.
 
     Values from `LOWEST_THRESHOLD` on keep all digits of float32, so that every threshold a plan may have gives the mask
     that was scored. Lower ones become 0: most voxels of the brain have them, and files would be fifty times as large.
@@ -108,4 +112,13 @@ def write_prediction(folder: Path, case: PreparedCase, prediction: Prediction) -
     }
     if len(case.classes) > 1:
         arrays["classes"] = prediction.labels
+        arrays["slice"] = _in_slice(case, prediction.probabilities)
     np.savez_compressed(path, allow_pickle=False, **arrays)
+
+
+def _in_slice(case: PreparedCase, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (L, *space) in the slice with most lesion, (L, rows, columns); low ones are 0, to be small."""
+    lesion = case.lesion if case.ignore is None else case.lesion & ~case.ignore
+    plane = fullest_slice(upright(lesion, case.affine))
+    shown = np.stack([upright(each, case.affine)[plane] for each in probabilities])
+    return np.where(is_lesion(shown, LOWEST_THRESHOLD), shown, np.float32(0))

@@ -78,7 +78,7 @@ def run_network_trial(
     if warning:
         watcher.note(warning)
     owners = {case.name: case.patient for case in cohort.cases}
-    shared = {owners.get(name) for name in trial.train} & {owners[name] for name in trial.test}
+    shared = {owners.get(name, name) for name in trial.train} & {owners[name] for name in trial.test}
     write_scores(folder, rows)
     write_model(folder, trial, result, cohort.cases[0], cohort.preparation)
     write_trial(folder, trial, pairing_hashes(result))

@@ -70,7 +70,8 @@ def summarise_cohort(cases: Sequence[CaseSummary]) -> dict[str, Any]:
     """Compute counts, and the spread over cases or lesions.
 
     `positive_cases` hold at least one lesion voxel. Shares are of all voxels (`lesion_share`: of all cases together),
-    and of the brain mask's voxels where there is a mask.
+    and of the brain mask's voxels where there is a mask (`lesion_share_of_all_brains`: lesion voxels of these
+    `cases_with_brain` over their brain voxels, None without any).
 
     Args:
         cases: The figures of each case.
@@ -79,6 +80,8 @@ def summarise_cohort(cases: Sequence[CaseSummary]) -> dict[str, Any]:
         Plain values by name, for JSON.
     """
     voxels = sum(case.voxels for case in cases)
+    with_brain = [case for case in cases if case.brain_voxels]
+    brain_voxels = sum(case.brain_voxels for case in with_brain)
     lesion_voxels = sum(case.lesion_voxels for case in cases)
     return {
         "cases": len(cases),
@@ -91,10 +94,15 @@ def summarise_cohort(cases: Sequence[CaseSummary]) -> dict[str, Any]:
         "lesions_per_case": spread([float(case.lesions) for case in cases]),
         "lesion_mm3_per_case": spread([case.lesion_mm3 for case in cases]),
         "lesion_size_mm3": spread([size for case in cases for size in case.lesion_sizes_mm3]),
-        "lesion_share_of_image": spread([case.lesion_share for case in cases]),
-        "lesion_share_of_brain": spread(
-            [case.lesion_voxels / case.brain_voxels for case in cases if case.brain_voxels]
+        "lesion_size_voxels": spread(
+            [size / math.prod(case.spacing_mm) for case in cases for size in case.lesion_sizes_mm3]
         ),
+        "lesion_share_of_image": spread([case.lesion_share for case in cases]),
+        "lesion_share_of_brain": spread([case.lesion_voxels / case.brain_voxels for case in with_brain]),
+        "lesion_share_of_all_brains": (
+            sum(case.lesion_voxels for case in with_brain) / brain_voxels if brain_voxels else None
+        ),
+        "cases_with_brain": len(with_brain),
     }
 
 

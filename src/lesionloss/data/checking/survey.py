@@ -10,13 +10,14 @@ from lesionloss.data.checking.check_case import CheckedCase, check_case
 from lesionloss.data.checking.check_splits import ListedCase, SplitFold, split_problems
 from lesionloss.data.checking.duplicates import image_numbers, same_images, same_names, shared_references
 from lesionloss.data.cohort import Cohort
-from lesionloss.data.layouts.records import CaseFiles
+from lesionloss.data.layouts.records import CaseFiles, LayoutGroup
 
 __all__ = ["CaseSummary", "Survey", "survey"]
 
 # From this ratio of the longest to the shortest edge on, voxels are rods.
 ANISOTROPIC = 2.5
 NAMED = 6
+HEADS = (LayoutGroup.LONGITUDINAL, LayoutGroup.CROSS_SECTIONAL)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ def survey(
     problems += shared_references([mask for case in checked for mask in case.masks])
     problems += [line for case in checked for line in case.problems]
     summaries = tuple(case.summary for case in checked if case.summary is not None)
-    warnings = [*alike, *(line for case in checked for line in case.warnings), *_of_the_whole(summaries)]
+    warnings = [*alike, *(line for case in checked for line in case.warnings)]
+    warnings += _of_the_whole(summaries, cohort.layout.group)
     warnings += [*_orientations(summaries), *_unused_classes(cohort, summaries)]
     if splits is not None:
         found, open_ends = split_problems(*splits, _listed(cohort, checked))
@@ -112,8 +114,10 @@ def _listed(cohort: Cohort, checked: list[CheckedCase]) -> list[ListedCase]:
     return [ListedCase(files.name, files.patient, tuple(contents[files.name])) for files in cohort.cases]
 
 
-def _of_the_whole(cases: tuple[CaseSummary, ...]) -> list[str]:
-    """Write one line for each warning that many cases may share."""
+def _of_the_whole(cases: tuple[CaseSummary, ...], group: LayoutGroup) -> list[str]:
+    """Write one line for each warning that many cases may share; only heads have a skull."""
+    of_heads = "" if group in HEADS else " (if these are heads)"
+    may_be_heads = group in (*HEADS, LayoutGroup.GENERAL)
     flat = [case for case in cases if max(case.spacing_mm) / min(case.spacing_mm) >= ANISOTROPIC]
     worst = max((max(case.spacing_mm) / min(case.spacing_mm) for case in flat), default=0.0)
     tiny = [case for case in cases if case.tiny_lesions]
@@ -121,8 +125,8 @@ def _of_the_whole(cases: tuple[CaseSummary, ...]) -> list[str]:
         line
         for line, concerned in (
             ("no reference: nothing to train on or to score", [case for case in cases if not case.reference]),
-            ("no brain mask: prepare makes a simple one that keeps parts of the skull; supply masks or name a tool",
-             [case for case in cases if not case.brain_mask and len(case.shape) == 3]),
+            (f"no brain mask{of_heads}: prepare makes a simple one that keeps parts of the skull; supply masks or name "
+             "a tool", [case for case in cases if may_be_heads and not case.brain_mask and len(case.shape) == 3]),
             (f"anisotropic voxels, edges differ up to {worst:.1f} times: choose patches in mm", flat),
             (f"{sum(case.tiny_lesions for case in tiny)} lesions are no larger than a cube of the longest edge: plain "
              "resampling would lose some; prepare keeps one voxel of each", tiny),

@@ -54,7 +54,7 @@ def _spline_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArr
 def _linear_matrix(positions: npt.NDArray[np.float64], length: int) -> npt.NDArray[np.float32]:
     """(len(positions), length): linear interpolation of one axis between its two neighbours."""
     inside = np.clip(positions, 0, length - 1)
-    return np.maximum(0, 1 - np.abs(inside[:, None] - np.arange(length))).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - np.abs(inside[:, None] - np.arange(length))), dtype=np.float32)
 
 
 def resample_image(

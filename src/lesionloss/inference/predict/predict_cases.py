@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.errors import LesionLossError, UsageError
 from lesionloss.core.files import atomic_files, sha256_of
 from lesionloss.core.locks import POLL_SECONDS, acquire_lock
@@ -60,6 +61,7 @@ class PredictedCase:
     seconds: float
 
 
+@with_checked_types
 def predict_cases(
     bundle: Bundle,
     sources: Sequence[CaseSource],

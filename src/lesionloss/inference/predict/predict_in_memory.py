@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lesionloss.core.argument_types import check_field_types, with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.inference import (
     Arithmetic,
@@ -50,7 +51,12 @@ class PredictSettings:
     device: str = "cpu"
     force: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value of another type."""
+        check_field_types(self)
 
+
+@with_checked_types
 def own_sliding_window(bundle: Bundle) -> SlidingWindow:
     """The sliding window with which a model was evaluated: as large as its training patches."""
     record = bundle.record

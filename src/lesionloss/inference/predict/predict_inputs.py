@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.data.cohort import Cohort, open_cohort
 from lesionloss.data.cohort_index import INDEX, load_index
@@ -40,6 +41,7 @@ class CaseSource:
         return images if self.files.brain is None else (*images, self.files.brain)
 
 
+@with_checked_types
 def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: Path | None = None) -> CaseSource:
     """A case from the files of its visits.
 
@@ -65,6 +67,7 @@ def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: P
     return CaseSource(name, name, session, cohort, files)
 
 
+@with_checked_types
 def sources_in(place: str) -> tuple[tuple[CaseSource, ...], tuple[str, ...]]:
     """The cases of a dataset's folder (`PATH` or `layout:PATH`), of a folder of prepared cases, or of one .npz file.
 
