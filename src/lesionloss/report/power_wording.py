@@ -1,0 +1,98 @@
+"""Sentences of a power analysis. Brackets hold the 90 % range that the uncertain spread of a pilot run leaves."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lesionloss.core.number_text import decimals_for, number, percent, plural
+
+if TYPE_CHECKING:
+    from lesionloss.statistics import PowerAnalysis, PowerNumbers
+
+RANGES = "Brackets: 90 % ranges, because the spread of a run is uncertain itself."
+
+
+def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:
+    """What the run can detect and what the given difference needs: of these networks, then a verdict on the losses."""
+    a = analysis
+    decimals = decimals_for([a.difference, a.detectable_same_training_runs])
+    return _same_training_runs(a, decimals), _new_training_runs(a, decimals)
+
+
+def _same_training_runs(a: "PowerAnalysis", decimals: int) -> str:
+    start = f"These networks, new patients: with {plural(a.design.patients, 'patient')}"
+    place = next(n for n, size in enumerate(a.sample_sizes) if size.seeds == a.design.seeds)
+    needed = _counted(a, "patient", lambda numbers: numbers.sample_sizes[place].same_training_runs)
+    needs = f"A difference of {number(a.difference, decimals)} needs {needed}."
+    if a.detectable_same_training_runs is None:
+        return f"{start}, no difference can be detected. {needs}"
+    found = _measured(a, decimals, lambda numbers: numbers.detectable_same_training_runs)
+    chance = _chance(a, lambda numbers: numbers.power_same_training_runs)
+    detected = f"{found} is detected with {percent(a.power)} power and {number(a.difference, decimals)} with {chance}"
+    return f"{start}, {detected}. {needs}"
+
+
+def _new_training_runs(a: "PowerAnalysis", decimals: int) -> str:
+    if a.spread.training_run is None and a.design.seeds > 1:
+        return "The losses: unknown with one patient in every fold; the spread between training runs needs several."
+    if a.spread.training_run is None:
+        return "The losses: unknown with one seed per fold; add a second seed to the plan."
+    if a.spread.training_set is None:
+        return "The losses: unknown with one fold; the spread between training sets needs several."
+    needs = f"A difference of {number(a.difference, decimals)} {_needs(a)}."
+    if a.power_new_training_runs is None and a.design.folds == 2 and a.design.repeats == 1:
+        return f"The losses: two folds say almost nothing about new training sets. {needs}"
+    design = f"{plural(a.design.folds, 'fold')} and {plural(a.design.seeds, 'seed')}"
+    if a.detectable_new_training_runs is None:
+        return f"The losses: with {design}, no difference can be found. {needs}"
+    found = _measured(a, decimals, lambda numbers: numbers.detectable_new_training_runs)
+    chance = _chance(a, lambda numbers: numbers.power_new_training_runs)
+    return (
+        f"The losses: with {design}, {found} is found with {percent(a.power)} power and "
+        f"{number(a.difference, decimals)} with {chance}. {needs}"
+    )
+
+
+def _needs(a: "PowerAnalysis") -> str:
+    options = _options(a, a)
+    if options:
+        return f"needs {', or '.join(options)}"
+    start = f"cannot be found with these patients or these folds and up to {a.sample_sizes[-1].seeds} seeds"
+    best = _options(a, a.smallest_spread)
+    return f"{start}; if the spread is as small as it can be, it needs {best[0]}" if best else start
+
+
+def _options(a: "PowerAnalysis", numbers: "PowerNumbers") -> list[str]:
+    """Designs that are enough, if the spread is that of `numbers`; more seeds only where they save a fifth."""
+    found = []
+    if numbers.seeds is not None:
+        found.append(f"{_counted(a, 'seed', lambda each: each.seeds)} with these patients and folds")
+    fewest_patients = fewest_folds = float("inf")
+    has = a.design
+    for place, size in enumerate(numbers.sample_sizes):
+        end = f"with {plural(size.seeds, 'seed')}"
+        if size.new_training_runs and has.patients < size.new_training_runs < 0.8 * fewest_patients:
+            fewest_patients = size.new_training_runs
+            patients = _counted(a, "patient", lambda each, n=place: each.sample_sizes[n].new_training_runs)
+            found.append(f"{patients} in {plural(has.folds, 'fold')} {end}")
+        if size.folds and has.folds < size.folds < 0.8 * fewest_folds:
+            fewest_folds = size.folds
+            folds = _counted(a, "fold", lambda each, n=place: each.sample_sizes[n].folds)
+            found.append(f"{folds} of these patients {end}")
+    return found
+
+
+def _counted(a: "PowerAnalysis", noun: str, count: "Callable[[PowerNumbers], int | None]") -> str:
+    """`12 patients [8, 40]`; `never` where no number is enough."""
+    point, *ends = (count(each) for each in (a, a.smallest_spread, a.largest_spread))
+    low, high = ("never" if end is None else str(end) for end in ends)
+    return f"{'never' if point is None else plural(point, noun)} [{low}, {high}]"
+
+
+def _measured(a: "PowerAnalysis", decimals: int, value: "Callable[[PowerNumbers], float | None]") -> str:
+    point, low, high = (number(value(each), decimals) for each in (a, a.smallest_spread, a.largest_spread))
+    return f"{point} [{low}, {high}]"
+
+
+def _chance(a: "PowerAnalysis", value: "Callable[[PowerNumbers], float | None]") -> str:
+    point, high, low = (percent(value(each)) for each in (a, a.smallest_spread, a.largest_spread))
+    return f"{point} [{low}, {high}]"
