@@ -13,10 +13,12 @@ from rich.text import Text
 from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
+from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import shared_patients_warning
+from lesionloss.statistics.comparison import with_baseline
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -37,6 +39,9 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
     for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
         if sentence:
             console.print(Text(sentence, style="bold"))
+    scores = with_baseline(results.metric_scores(comparison.metric), comparison.baseline)
+    if robust := sensitivity_sentence(scores, level=comparison.level):
+        console.print(Text(robust))
     console.print()
     _losses(comparison, console.width).print(console)
     if comparison.differences:

@@ -26,6 +26,7 @@ from lesionloss.report.history import (
 from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
+from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.threshold_curves import ThresholdPoint, threshold_curve
 from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_results, training_run_scores
@@ -74,6 +75,7 @@ class ReportContent:
 
     results: Results
     headline: tuple[str, str]
+    sensitivity: str
     metrics: tuple[MetricResult, ...]
     case_maps: CaseMaps
     thresholds: tuple[tuple[str, float, tuple[ThresholdPoint, ...]], ...]
@@ -125,6 +127,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     return ReportContent(
         results=results,
         headline=_headline(results, metrics),
+        sensitivity=sensitivity_sentence(metrics[0].scores, maps.counts) if metrics else "",
         metrics=metrics,
         case_maps=maps,
         thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),
