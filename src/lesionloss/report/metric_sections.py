@@ -76,7 +76,7 @@ def _section(
     if comparison.ranks:
         svg = figures.save(ranks_chart(comparison.ranks, styles), f"ranks-{name}")
         ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks, and those that the data leave possible")
-    if any(component.share is not None for component in comparison.components):
+    if any(component.share for component in comparison.components):
         svg = figures.save(components_chart(comparison.components), f"components-{name}")
         components = for_the_page(svg, f"c-{name}", f"{title}: sources of the variance")
     return MetricSection(

@@ -165,7 +165,7 @@ def source_words(source: str) -> str:
 
 def components_sentence(components: "Sequence[VarianceComponent]") -> str:
     """The sources of the variance of a score, the largest first; empty if nothing is known."""
-    known = [(c.share, c.source) for c in components if c.share is not None]
+    known = [(c.share, c.source) for c in components if c.share]
     if not known:
         return ""
     parts = [

@@ -17,7 +17,7 @@ from lesionloss.data.prepared import load_prepared
 from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
 from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, split_rows
-from lesionloss.runs.run_files import read_arrays, read_json
+from lesionloss.runs.run_files import read_arrays
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 from lesionloss.runs.scores import read_scores
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
-MACHINE = "machine.json"
 DEFAULT_MARGINS = {"dice": 0.01}
 DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its test
 
@@ -256,8 +255,7 @@ class Results:
             UsageError: The trial is unknown.
             DataError: The file is damaged.
         """
-        trial = self._trial(key)
-        return read_json(trial.file(MACHINE)) if MACHINE in trial.files else {}
+        return self._trial(key).machine
 
     def _trial(self, key: str) -> RunTrial:
         for trial in self.trials:
