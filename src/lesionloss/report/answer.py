@@ -137,13 +137,12 @@ def _seeds(compared: Sequence[PairedDifference]) -> str:
 
 def _new_training_runs(c: Comparison, d: PairedDifference) -> str:
     """The difference with its own standard error over training sets and seeds, and how often the winner changes."""
-    if d.error is None or d.mean is None or d.unanswered in NETWORKS_ONLY:
-        return ""
-    unit = f" {unit_text(c.unit)}" if c.unit else ""
-    decimals = decimals_for([d.mean, d.error])
-    runs = f"{plural(d.folds, 'fold')} and {plural(d.seeds, 'seed')}"
-    found = (
-        f"Over training sets and seeds the difference is {number(d.mean, decimals, sign=True)}{unit} with a standard "
-        f"error of {number(d.error, decimals)} ({runs})."
-    )
-    return found + (f" {seed_variability_sentence(c.seed_variability)}" if c.seed_variability else "")
+    found = [seed_variability_sentence(c.seed_variability)] if c.seed_variability else []
+    if d.error is not None and d.mean is not None and d.unanswered not in NETWORKS_ONLY:
+        unit = f" {unit_text(c.unit)}" if c.unit else ""
+        decimals = decimals_for([d.mean, d.error])
+        runs = f"{plural(d.folds, 'fold')} and {plural(d.seeds, 'seed')}"
+        error = f"a standard error of {number(d.error, decimals)} ({runs})"
+        size = f"{number(d.mean, decimals, sign=True)}{unit}"
+        found.insert(0, f"Over training sets and seeds the difference is {size} with {error}.")
+    return " ".join(found)

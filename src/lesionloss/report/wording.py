@@ -174,6 +174,8 @@ def components_sentence(components: "Sequence[VarianceComponent]") -> str:
         for share, source in sorted(known, key=lambda entry: -entry[0])
         if share >= 0.005
     ]
+    if not parts:
+        return ""
     unknown = [c.source for c in components if c.source == "seed" and c.share is None]
     end = ". With one seed, the share of the seed is unknown" if unknown else ""
     return f"Sources of the variance of a single score: {', '.join(parts)}{end}."
