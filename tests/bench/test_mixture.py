@@ -141,7 +141,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path) -> Non
             tiny_plan(own).changed({"data": {"source": str(own), "mix": list(mix)}})
         assert "\n" not in str(refused.value)
     miniature.wmh2017(tmp_path / "wmh")
-    for mix, words in (
+    for mixture, words in (
         (
             {"source": f"wmh2017:{tmp_path / 'wmh'}"},
             "data.mix wmh: its cases have the channels contrast1, contrast2",
@@ -150,7 +150,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path) -> Non
         ({"source": str(tmp_path / "absent")}, "no such folder"),
     ):
         with pytest.raises(UsageError, match=words):
-            check_data(mixed_plan(own, mix))
+            check_data(mixed_plan(own, mixture))
     clash = write_cohort(tmp_path / "clash", (1, 1))
     (clash / "training" / "001").rename(clash / "training" / "others--001")
     with pytest.raises(UsageError, match="a case of data is named others--001; give the mixture another name"):
