@@ -10,9 +10,10 @@ from lesionloss.bench.plan import Plan
 from lesionloss.cli.app import app
 from lesionloss.core.errors import UsageError
 from lesionloss.report.printed_tables import all_printed_tables, measured_cells, printed_tables
+from lesionloss.report.training_runs import best_results
 from lesionloss.runs.load_run import load
 from lesionloss.statistics.summaries import summarise
-from make_run import TINY_CASES, Made, make_run
+from make_run import TINY_CASES, Made, make_run, with_epochs
 
 LOSSES = ("hytver", "tversky", "dice_ce")
 
@@ -27,8 +28,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_and_columns_are_those_of_the_presets(table) -> None:
     for preset in table.presets:
         plan = Plan.preset(preset)
-        assert {row.loss for row in table.rows} <= set(plan.losses)
-        assert {column.metric for column in table.columns} <= {*plan.metrics, *plan.curves.metrics}
+        assert {row.loss for row in table.rows} <= {"", *plan.losses}
+        assert {column.metric for column in table.columns} <= {"", *plan.metrics, *plan.curves.metrics}
     for row in table.rows:
         assert len(row.cells) == len(table.columns)
         for cell in row.cells:
@@ -55,6 +56,19 @@ def test_measured_numbers_are_those_of_the_report_rounded_as_printed(run: Path) 
         assert variation[loss][0] == f"{dice[loss].coefficient_of_variation:.4f}"
         assert cells[loss][1] == ""  # Jaccard was not scored
     assert cells["focal"] == ("",) * 6  # not in the run
+
+
+def test_best_results_are_those_of_the_table_of_best_epochs(tmp_path: Path) -> None:
+    losses = ("cross_entropy", "dice")
+    made = Made(patients=6, losses=losses, metrics=("dice",), difference=False, **TINY_CASES)
+    splits = {"test": 0.5, "train_images": 0.7, "train_patches": 0.9}
+    results = load(with_epochs(make_run(tmp_path / "run", made), splits))
+    table = printed_tables("cabezas-lit")[1]
+    best = {(each.loss, each.split): each.best for each in best_results(results)}
+    for loss in losses:
+        found = measured_cells(table, results)[loss][:3]
+        assert found == tuple(f"{best[loss, split]:.2f}" for split in ("train_patches", "train_images", "test"))
+    assert measured_cells(table, results)["focal"] == ("",) * 9
 
 
 def test_the_command_prints_both_and_writes_json(run: Path) -> None:

@@ -146,9 +146,10 @@ def scores_file(folder: Path, *rows: str) -> Path:
 
 
 def test_scores_are_typed(tmp_path):
-    rows = ("3,a,dice,0.5,p", ",a,hd95,inf,p", "last,a,dice,nan,p", "last,b,dice,,")
+    rows = ("3000000,a,dice,0.5,p", ",a,hd95,inf,p", "last,a,dice,nan,p", "last,b,dice,,")
     read = read_scores(scores_file(tmp_path, *rows))
-    assert read["epoch"].tolist() == [3, 0, LAST_EPOCH, LAST_EPOCH]
+    assert read["epoch"].tolist() == [3_000_000, 0, LAST_EPOCH, LAST_EPOCH]
+    assert LAST_EPOCH > 3_000_000
     assert read["value"].fillna(-1).tolist() == [0.5, INF, -1, -1]
     assert read["patient"].tolist() == ["p", "p", "p", "b"]
     assert read_scores(None).empty

@@ -46,8 +46,8 @@ def _print(table: "PrintedTable", results: "Results | None", console: Console) -
     shown = Table("loss", *(column.heading for column in table.columns))
     measured = measured_cells(table, results) if results is not None else {}
     for row in table.rows:
-        shown.add_row(f"{row.name}, printed", *row.cells)
-        if measured:
+        shown.add_row(f"{row.name}, printed" if measured else row.name, *row.cells)
+        if row.loss in measured:
             shown.add_row(row.loss, *(cell or "–" for cell in measured[row.loss]), style="bold", end_section=True)
     console.print(shown)
     if results is not None:

@@ -16,6 +16,7 @@ import numpy as np
 from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import listed
 from lesionloss.report.class_means import class_results
+from lesionloss.report.training_runs import best_results
 from lesionloss.runs.results import Results
 from lesionloss.statistics.evidence import mean
 from lesionloss.statistics.summaries import summarise
@@ -41,7 +42,7 @@ class PrintedColumn:
 
 @dataclass(frozen=True)
 class PrintedRow:
-    """A row of a printed table: the printed name, our loss, the printed cells."""
+    """A row of a printed table: the printed name, our loss (empty for a row of data), the printed cells."""
 
     name: str
     loss: str
@@ -127,6 +128,7 @@ def measured_cells(table: PrintedTable, results: Results) -> Mapping[str, tuple[
             for values, cell in zip(columns, row.cells, strict=True)
         )
         for row in table.rows
+        if row.loss
     }
 
 
@@ -141,7 +143,7 @@ def tables_json(tables: tuple[PrintedTable, ...], results: Results | None) -> st
                 "name": row.name,
                 "loss": row.loss,
                 "printed": dict(zip(headings, row.cells, strict=True)),
-                "measured": dict(zip(headings, measured[row.loss], strict=True)) if measured else None,
+                "measured": dict(zip(headings, measured[row.loss], strict=True)) if row.loss in measured else None,
             }
             for row in table.rows
         ]
@@ -151,6 +153,9 @@ def tables_json(tables: tuple[PrintedTable, ...], results: Results | None) -> st
 
 def _values(column: PrintedColumn, statistic: str, results: Results) -> Mapping[str, float | None]:
     """The scores of one column by loss."""
+    if statistic == "best":
+        found = best_results(results)
+        return {each.loss: each.best for each in found if (each.metric, each.split) == (column.metric, column.part)}
     if column.metric not in results.metrics:
         return {}
     scores = results.metric_scores(column.metric)
