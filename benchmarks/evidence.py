@@ -1,24 +1,34 @@
-"""Coverage of interval methods, levels of tests and power in simulated designs: the tables of docs/statistics.md.
+"""How often verdicts are wrong, intervals hold and effects are found, in simulated designs: docs/statistics.md.
 
-PYTHONPATH=tests/support python benchmarks/evidence.py
+PYTHONPATH=tests/support python benchmarks/evidence.py [TABLE ...]
 """
 
+import sys
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from lesionloss.core.randomness import numpy_generator
+from lesionloss.statistics.comparison import LOOKS
+from lesionloss.statistics.complete_blocks import FoldBlock
 from lesionloss.statistics.evidence import ALPHA, sign_flip_bounds, sign_flip_ps
-from lesionloss.statistics.power_analysis import (
-    DifferenceSpread,
-    StudyDesign,
-    power_new_training_runs,
-    power_same_training_runs,
+from lesionloss.statistics.new_training_runs import FoldSpread, fold_ps, fold_spread
+from lesionloss.statistics.power_analysis import DifferenceSpread, StudyDesign, power_new_training_runs
+from lesionloss.statistics.ranks import rank_losses
+from lesionloss.statistics.seed_variability import best_of_reruns, changes_interval
+from made_scores import made_scores
+from simulated_designs import (
+    DIFFERENCES,
+    SCORES,
+    Draw,
+    SimulatedDesign,
+    any_verdict,
+    simulated_families,
+    verdict_ps,
 )
-from lesionloss.statistics.training_run_variance import interval_over_training_runs
-from simulated_designs import DIFFERENCES, SCORES, Draw, SimulatedDesign, patient_means, simulated_differences
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
 RUNS, RESAMPLES = 2000, 999
@@ -119,53 +129,186 @@ def table_of_intervals() -> None:
             row(name, patients, *cells)
 
 
-def table_of_training_runs() -> None:
-    """Coverage of the intervals for the same and for new training runs."""
-    heads = ("sd of training runs", "same training runs", "new training runs", "width", "false positives")
-    row("patients", "folds", "seeds", *heads)
-    row(*["---"] * 8)
-    for patients, folds, seeds in [(8, 1, 2), (8, 2, 2), (8, 4, 2), (8, 2, 5), (20, 2, 2), (20, 5, 2), (20, 5, 5)]:
-        for training_run in (0.0, 0.25, 1.0):
-            design = SimulatedDesign(patients, folds, seeds, training_run=training_run, rest=1.0)
-            tables = simulated_differences(design, RUNS, "table")
-            means = patient_means(tables)
-            low, high = in_parts(sign_flip_bounds, means)
-            new = [
-                interval_over_training_runs([t[run] for t in tables], float(means[run].mean())) for run in range(RUNS)
-            ]
-            bounds = np.array([(found.low, found.high) for found in new if found is not None])
-            ps = np.concatenate([sign_flip_ps(means[start : start + 500]) for start in range(0, RUNS, 500)])
-            row(
-                *(patients, folds, seeds, training_run),
-                f"{100 * np.mean((low <= 0) & (high >= 0)):.1f}",
-                f"{100 * np.mean((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)):.1f}",
-                f"{np.median(bounds[:, 1] - bounds[:, 0]) / np.median(high - low):.2f}",
-                f"{100 * np.mean(ps < ALPHA):.1f}",
-            )
+DESIGNS = [(8, 2), (20, 2), (40, 2), (8, 5), (20, 5), (40, 5), (20, 10), (40, 10)]  # patients, folds
+SPREADS = [(0.0, 0.0), (1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (1.0, 1.0)]  # seeds, training sets
+Table = list[NDArray[np.float64]]
+
+
+def of_patients(folds: Table) -> NDArray[np.float64]:
+    """The test over patients alone, as if these networks were the losses."""
+    values = np.concatenate(folds, axis=-1)
+    flat = values.reshape(-1, values.shape[-1])
+    parts = [sign_flip_ps(flat[start : start + 500]) for start in range(0, len(flat), 500)]
+    return np.concatenate(parts).reshape(values.shape[:-1])
+
+
+def mixed_model(folds: Table) -> NDArray[np.float64]:
+    """A mixed model whose variance between folds is put at 0 where the estimate is negative (Satterthwaite's df)."""
+    values = np.concatenate(folds, axis=-1)
+    n, mean, spread = values.shape[-1], values.mean(axis=-1), fold_spread([folds])
+    pooled = values.std(axis=-1, ddof=1) / np.sqrt(n)
+    within = sum(((fold - fold.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1) for fold in folds) / (n - len(folds))
+    seen = 2 * stats.t.sf(np.abs(mean) / pooled, n - 1)
+    return np.where(spread.error**2 > within / n, fold_ps(mean, spread), seen)
+
+
+def corrected_variance(folds: Table) -> NDArray[np.float64]:
+    """The corrected resampled t of Nadeau and Bengio for k folds: 1 / k + 1 / (k - 1) instead of 1 / k."""
+    spread, k = fold_spread([folds]), len(folds)
+    mean = np.concatenate(folds, axis=-1).mean(axis=-1)
+    return fold_ps(mean, FoldSpread(spread.error * np.sqrt(1 + k / (k - 1)), k - 1, k))
+
+
+def t_over_folds(folds: Table) -> NDArray[np.float64]:
+    """Student's t over the means of the folds."""
+    return fold_ps(np.concatenate(folds, axis=-1).mean(axis=-1), fold_spread([folds]))
+
+
+def share(found: NDArray[np.bool_]) -> str:
+    """A rate in %."""
+    return f"{100 * found.mean():.1f}"
+
+
+def table_of_verdicts() -> None:
+    """Verdicts on equal losses, in % of families of 1 and of 12 comparisons, with three seeds."""
+    candidates = {
+        "patients alone": of_patients,
+        "mixed model": mixed_model,
+        "corrected variance": corrected_variance,
+        "t over folds": t_over_folds,
+    }
+    row("comparisons", "patients", "folds", "sd of seeds", "sd of training sets", *candidates, "verdict")
+    row(*["---"] * (len(candidates) + 6))
+    for comparisons, (patients, folds), (seed, fold) in product((1, 12), DESIGNS, SPREADS):
+        design = SimulatedDesign(patients, folds, 3, 0.0, 0.9, seed, 0.75, fold)
+        tables = simulated_families(design, comparisons, 4000 if comparisons == 1 else 1000, "verdicts")
+        over_patients = of_patients(tables[0])
+        others = [np.maximum(over_patients, other(tables[0])) for other in candidates.values()]
+        cells = [share(any_verdict(ps)) for ps in (*others, verdict_ps(tables))]
+        row(comparisons, patients, folds, seed, fold, *cells)
 
 
 def table_of_power() -> None:
-    """Predicted and observed power for the same and for new training runs."""
-    row("patients", "folds", "seeds", "effect", "same: predicted", "observed", "new: predicted", "observed")
-    row(*["---"] * 8)
-    for patients, folds, seeds, effect in [(8, 2, 3, 1.0), (20, 2, 3, 0.7), (20, 5, 2, 0.7), (20, 5, 5, 0.7)]:
-        spread, design = DifferenceSpread(1.0, 0.5, 0.7), StudyDesign(patients, folds, seeds)
-        without_variability = SimulatedDesign(patients, folds, seeds, effect, 1.0, 0.0, 0.7)
-        fixed = patient_means(simulated_differences(without_variability, RUNS, "fixed"))
-        ps = np.concatenate([sign_flip_ps(fixed[start : start + 500]) for start in range(0, RUNS, 500)])
-        tables = simulated_differences(SimulatedDesign(patients, folds, seeds, effect, 1.0, 0.5, 0.7), RUNS, "new")
-        means = patient_means(tables).mean(axis=1)
-        new = [interval_over_training_runs([t[run] for t in tables], float(means[run])) for run in range(RUNS)]
-        row(
-            *(patients, folds, seeds, effect),
-            f"{power_same_training_runs(effect, DifferenceSpread(1.0, 0.0, 0.7), design, ALPHA):.2f}",
-            f"{np.mean((ps < ALPHA) & (fixed.mean(axis=1) > 0)):.2f}",
-            f"{power_new_training_runs(effect, spread, design, ALPHA):.2f}",
-            f"{np.mean([found is not None and found.low > 0 for found in new]):.2f}",
-        )
+    """Power of one comparison in units of the patients' standard deviation: what folds, seeds and repeats buy."""
+    row(
+        "patients",
+        "folds",
+        "repeats",
+        "seeds",
+        "effect",
+        "predicted",
+        "verdict",
+        "patients alone",
+        "corrected variance",
+    )
+    row(*["---"] * 9)
+    designs = [
+        (20, 2, 1, 3),
+        (20, 2, 5, 3),
+        (20, 5, 1, 2),
+        (20, 5, 1, 5),
+        (20, 5, 3, 2),
+        (20, 10, 1, 3),
+        (40, 10, 1, 3),
+    ]
+    for patients, folds, repeats, seeds in designs:
+        design = SimulatedDesign(patients, folds, seeds, 0.8, 0.9, 0.5, 0.75, 0.3)
+        tables = simulated_families(design, 1, RUNS, "power", repeats=repeats)
+        spread = DifferenceSpread(0.9, 0.5, 0.75, 0.3)
+        predicted = power_new_training_runs(0.8, spread, StudyDesign(patients, folds, seeds, repeats), ALPHA)
+        cells = [verdict_ps(tables), of_patients(tables[0]), corrected_variance(tables[0])]
+        row(patients, folds, repeats, seeds, 0.8, f"{predicted:.2f}", *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
 
+
+def table_of_failures() -> None:
+    """Equal means, but one loss fails on 10 % of patients (Dice), or is charged the diagonal on 5 % (HD95)."""
+    row("metric", "patients", "called better", "patients alone", "of these with a warning")
+    row(*["---"] * 5)
+    for (metric, rate, cost), patients in product((("Dice", 0.1, 0.7), ("HD95", 0.05, 20.0)), (8, 20, 40)):
+        draw = numpy_generator("failures", metric, patients)
+        failed = draw.random((RUNS, patients)) < rate
+        values = np.where(failed, -cost, cost * rate / (1 - rate)) + 0.03 * cost * draw.normal(size=failed.shape)
+        tables = [np.array_split(values[:, None, :], 5, axis=-1)]
+        means = values.mean(axis=1)
+        found = (verdict_ps(tables)[:, 0] < ALPHA) & (means > 0)
+        alone = (of_patients(tables[0])[:, 0] < ALPHA) & (means > 0)
+        failures = failed.sum(axis=1)
+        unseen = stats.beta.ppf(0.95, failures + 1, patients - failures) - failures / patients
+        row(metric, patients, share(found), share(alone), share((means / cost < unseen)[found]))
+
+
+def table_of_interim_looks() -> None:
+    """Some verdict on the way or at the end, of 1 and of 12 equal losses: after each of five folds, three seeds."""
+    row("comparisons", "patients", "verdicts at every look", "looks that spend", "at the end")
+    row(*["---"] * 5)
+    for comparisons, patients in product((1, 12), (20, 40)):
+        design = SimulatedDesign(patients, 5, 3, 0.0, 0.9, 0.5, 0.75, 0.5)
+        folds = simulated_families(design, comparisons, RUNS, "looks")[0]
+        always, spending = np.zeros(RUNS, dtype=bool), np.zeros(RUNS, dtype=bool)
+        for done in (2, 3, 4, 5):
+            ps = verdict_ps([folds[:done]])
+            level = 2 * stats.norm.sf(stats.norm.isf(LOOKS / 2) / (done / 5) ** 0.5) if done < 5 else ALPHA
+            always |= any_verdict(ps)
+            spending |= any_verdict(ps, float(level))
+        row(comparisons, patients, share(always), share(spending), share(any_verdict(verdict_ps([folds]))))
+
+
+def table_of_ranks() -> None:
+    """Six losses: how often all intervals of the ranks hold, and how wide they are."""
+    row("patients", "folds", "distance of the losses", "all intervals hold", "mean width in ranks")
+    row(*["---"] * 5)
+    for (patients, folds), distance in product(((8, 5), (20, 2), (20, 5), (40, 10)), (0.0, 0.3, 1.0)):
+        held, width = [], []
+        for run in range(100):
+            draw = numpy_generator("ranks", patients, folds, run)
+            truth = distance * np.arange(6)
+            own = (
+                draw.normal(size=(6, patients, 1))
+                + 0.5 * draw.normal(size=(6, folds, 3))[:, np.arange(patients) % folds]
+            )
+            values = truth[:, None, None] + own + 0.5 * draw.normal(size=(6, patients, 3))
+            ranks = rank_losses(made_scores({f"loss {n}": values[n] for n in range(6)}, folds=folds, metric="brier"))
+            first = 1 + (truth[None, :] < truth[:, None]).sum(axis=1)
+            last = 6 - (truth[None, :] > truth[:, None]).sum(axis=1)
+            held.append(all(rank.low <= last[n] and rank.high >= first[n] for n, rank in enumerate(ranks)))
+            width.append(np.mean([rank.high - rank.low + 1 for rank in ranks]))
+        row(patients, folds, distance, share(np.array(held)), f"{np.mean(width):.1f}")
+
+
+def table_of_reruns() -> None:
+    """How often the interval of the share of re-runs with another winner holds; seven losses, seeds vary."""
+    row("seeds", "distance of the losses", "true share", "interval holds", "mean width")
+    row(*["---"] * 5)
+    for seeds, distance in product((3, 5, 10), (0.0, 0.3, 1.0)):
+        draw = numpy_generator("reruns", seeds)
+        truth = distance * np.arange(7) / 7
+
+        shape = (7, 5, 20_000)  # losses, folds, seeds
+        fresh = (truth[:, None, None] + 0.5 * draw.normal(size=shape)).mean(axis=1).argmax(axis=0)
+        change = float((fresh[::2] != fresh[1::2]).mean())
+        held, width = [], []
+        for _ in range(200):
+            tables = truth[:, None, None] + 0.5 * draw.normal(size=(7, 5, seeds))
+            blocks = tuple(FoldBlock(n, ("p",), tuple(range(seeds)), tables[:, n, None, :]) for n in range(5))
+            first, again = best_of_reruns(blocks, 1.0, draw)
+            bounds = changes_interval(float((first != again).mean()), seeds)
+            held.append(bounds.low <= change <= bounds.high)
+            width.append(bounds.high - bounds.low)
+        row(seeds, distance, f"{change:.2f}", share(np.array(held)), f"{np.mean(width):.2f}")
+
+
+TABLES = {
+    "intervals": table_of_intervals,
+    "verdicts": table_of_verdicts,
+    "power": table_of_power,
+    "failures": table_of_failures,
+    "looks": table_of_interim_looks,
+    "ranks": table_of_ranks,
+    "reruns": table_of_reruns,
+}
 
 if __name__ == "__main__":
-    for table in (table_of_intervals, table_of_training_runs, table_of_power):
-        table()
+    for name in sys.argv[1:] or TABLES:
+        print(f"{name}: {TABLES[name].__doc__}\n")
+        TABLES[name]()
         print()

@@ -179,6 +179,35 @@ def test_the_plan_declares_the_test(tmp_path: Path) -> None:
         load(tmp_path, f'test = "signed"\n{GOOD}')
 
 
+def test_a_plan_declares_margins_and_what_decides(tmp_path: Path) -> None:
+    plan = load(tmp_path, GOOD)
+    assert (plan.margin, plan.decision, plan.repeats) == ({}, "frequentist", 1)
+    changed = plan.changed({"margin": {"dice": 0.02}, "decision": "bayesian"})
+    assert tomllib.loads(changed.to_toml())["margin"] == {"dice": 0.02}
+    for changes, message in (
+        ({"margin": {"nsd": 0.1}}, "margin 'nsd' is not one of metrics"),
+        ({"margin": {"dice": -0.1}}, "margin"),
+        ({"decision": "bayes"}, "decision"),
+        ({"repeats": 2, "split": (4, 2)}, "repeats needs folds made here"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            plan.changed(changes)
+
+
+def test_repeats_divide_the_patients_anew_and_leave_the_first_division_alone(tmp_path: Path) -> None:
+    """Trials of a plan without repeats keep their keys; those of a repeat follow with their own fold numbers."""
+    plan, cohort = load(tmp_path, GOOD), patients("abcdefgh")
+    once, twice = (trials_of(each, cohort, "cpu") for each in (plan, plan.changed({"repeats": 2})))
+    folds = folds_of(plan.changed({"repeats": 2}), cohort)
+    assert len(folds) == 2 * plan.folds == plan.changed({"repeats": 2}).all_folds
+    assert folds[: plan.folds] == folds_of(plan, cohort)
+    assert set(folds[plan.folds :]) != set(folds[: plan.folds])
+    for repeat in (folds[: plan.folds], folds[plan.folds :]):
+        assert sorted(name for fold in repeat for name in fold.test) == list("abcdefgh")
+    assert {trial.key for trial in once} == {trial.key for trial in twice if trial.fold < plan.folds}
+    assert {trial.fold for trial in twice} == set(range(2 * plan.folds))
+
+
 def test_epochs_stand_instead_of_steps(tmp_path: Path) -> None:
     plan = load(tmp_path, GOOD + "[training]\nepochs = 3\ncheck_every = 0\nbatch = 4\n")
     assert "steps" not in tomllib.loads(plan.to_toml())["training"]

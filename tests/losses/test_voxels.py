@@ -51,6 +51,15 @@ def test_sharpened_counts_by_hand() -> None:
     assert c.fn.item() == pytest.approx(0.01 + 0.49)
 
 
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_counts_sharpened_by_three_by_hand(kernel: Kernel) -> None:
+    v = align(line(0.9, 0.6, 0.3, 0.2), torch.tensor([[[1, 0, 1, 0]]]), None, LossOptions(), kernel)
+    c = v.counts(sharpen=3)
+    assert (c.tp.item(), c.tn.item()) == pytest.approx((1.2, 1.2))
+    assert c.fp.item() == pytest.approx(0.216 + 0.008)
+    assert c.fn.item() == pytest.approx(0.001 + 0.343)
+
+
 def test_counts_add_and_serve_whole_numbers() -> None:
     a, b = Counts(*(torch.tensor([n]) for n in (1, 2, 3, 4))), Counts(*(torch.tensor([n]) for n in (10, 20, 30, 40)))
     assert [int(x) for x in a + b] == [11, 22, 33, 44]

@@ -17,7 +17,9 @@ from lesionloss.core.slice_pictures import around, close_up, fullest_slice, over
 from lesionloss.report.case_slices import CaseSlice
 from lesionloss.report.pictures import image_tiles, loss_tiles
 from lesionloss.report.report_content import collect_content
+from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.wording import difference_sentence
+from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import compare
 from make_run import DIFFERENCE_THRESHOLD, TINY_CASES, Made, make_run, seal_run
 
@@ -99,7 +101,7 @@ def test_numbers_in_the_page_are_those_of_the_statistics(run):
     results, page = ll.load(run), page_of(run)
     shown = 0
     for metric in results.metrics:
-        comparison = compare(results, metric)
+        comparison = within_limits(compare(results, metric), metric_facts(metric))
         decimals = decimals_for(summary.mean for summary in comparison.summaries)
         for summary in comparison.summaries:
             cell = "".join(page.cells[(summary.loss, metric)])
@@ -111,8 +113,10 @@ def test_numbers_in_the_page_are_those_of_the_statistics(run):
             width = decimals_for(d.mean for d in comparison.differences)
             assert number(difference.mean, width, sign=True) in page.text
             assert interval(difference.interval, width, sign=True) in page.tight
+            assert interval(difference.interval_new_training_runs, width, sign=True) in page.tight
     assert shown == 2 * 4
-    assert all(difference_sentence(difference) in page.text for difference in compare(results, "dice").differences)
+    shown_dice = within_limits(compare(results, "dice"), metric_facts("dice"))
+    assert all(difference_sentence(difference) in page.text for difference in shown_dice.differences)
 
 
 def test_tables_hold_full_precision(run):
@@ -220,9 +224,9 @@ def test_wicked_names_are_inert(tmp_path):
     ("changes", "words"),
     [
         ({"patients": 1, "folds": 1}, "With 1 patient there is no interval and no test"),
-        ({"patients": 3, "folds": 3}, "With 3 patients no test can reach"),
+        ({"patients": 3, "folds": 3}, "With 3 patients no test can show that these networks differ"),
         ({"patients": 2, "without_lesions": (0, 1)}, "There is no picture"),
-        ({"patients": 2, "undefined": True}, "have no patient in common"),
+        ({"patients": 2, "undefined": True}, "No patient has a defined value of both"),
         ({"patients": 2, "losses": ("dice",)}, "there is nothing to compare"),
         ({"patients": 4, "empty": tuple(("dice", n) for n in range(4))}, "4 of 8 predictions are empty"),
         ({"patients": 2, "unpaired": ("dice",)}, "Not paired."),

@@ -21,8 +21,9 @@ def messy(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture(scope="package")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight patients, three seeds; dice is clearly better."""
-    made = Made(patients=8, losses=LOSSES, skill={"dice": 0.6}, seeds=(1, 2, 3), metrics=("dice", "hd95"), **TINY_CASES)
+    """Eight patients in four folds, three seeds; dice is clearly better."""
+    metrics, skill = ("dice", "hd95"), {"dice": 0.6}
+    made = Made(patients=8, losses=LOSSES, skill=skill, folds=4, seeds=(1, 2, 3), metrics=metrics, **TINY_CASES)
     return make_run(tmp_path_factory.mktemp("runs") / "run", made)
 
 

@@ -10,10 +10,9 @@ import lesionloss as ll
 from known import known
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.runs.metric_scores import MetricScores
-from lesionloss.statistics import Interval, compare, rank_losses, summarise
+from lesionloss.statistics import Chances, Interval, compare, rank_losses, summarise
 from lesionloss.statistics.complete_blocks import FoldBlock, LossBlocks
 from lesionloss.statistics.paired_differences import paired_differences
-from lesionloss.statistics.ranks import resampled_means
 from lesionloss.statistics.summaries import seed_means
 from lesionloss.statistics.variance_components import components_of
 
@@ -73,10 +72,8 @@ def test_ranks_of_two_patients_with_a_tie(run, metric, ranks):
     levels = {"a": 0.2, "b": 0.6, "c": 0.6}
     values = {(loss, p, 1): level + shift for loss, level in levels.items() for p, shift in (("p", 0), ("q", 0.1))}
     found = rank_losses(scores_of(run, values, metric))
-    assert [(r.rank, r.low, r.high, r.patients) for r in found] == [(rank, rank, rank, 2) for rank in ranks]
-    assert [r.best for r in found] == ([0, 0.5, 0.5] if metric == "dice" else [1, 0, 0])
-    assert [r.shares[rank - 1] for r, rank in zip(found, ranks, strict=True)] == [1, 1, 1]
-    assert all(len(r.shares) == 3 for r in found)
+    assert [(r.rank, r.low, r.high, r.patients) for r in found] == [(rank, 1, 3, 2) for rank in ranks]
+    assert [r.mean for r in found] == pytest.approx([0.25, 0.65, 0.65])
 
 
 def test_two_losses_and_two_patients_have_ranks_and_less_has_none(run):
@@ -84,18 +81,6 @@ def test_two_losses_and_two_patients_have_ranks_and_less_has_none(run):
     assert [r.rank for r in rank_losses(scores_of(run, values))] == [2, 1]
     assert rank_losses(scores_of(run, {key: value for key, value in values.items() if key[0] == "a"})) == ()
     assert rank_losses(scores_of(run, {key: value for key, value in values.items() if key[1] == "p"})) == ()
-
-
-def test_resampled_means_add_the_folds_by_their_patients():
-    """Three patients have 1, one of another fold has 5; drawn k times of four, it makes the mean 1 + k."""
-    blocks = (
-        FoldBlock(0, tuple("pqr"), (1, 2), np.ones((2, 3, 2))),
-        FoldBlock(1, ("s",), (1,), np.full((2, 1, 1), 5.0)),
-    )
-    means = resampled_means(blocks, 2000, numpy_generator("folds"))
-    assert means.shape == (2000, 2)
-    assert set(means.ravel().tolist()) <= {1.0, 2.0, 3.0, 4.0, 5.0}
-    assert means.mean() == pytest.approx(2, abs=0.06)
 
 
 def test_a_summary_of_two_seeds_by_hand(run):
@@ -123,37 +108,42 @@ def test_trials_that_failed_or_are_missing_were_planned(messy):
     assert summaries["dice_ce"].planned == summaries["dice_ce"].trials
 
 
-def test_what_is_shown_and_what_is_evidence_at_the_limits(run):
-    results = ll.load(run)
-    clear = next(d for d in compare(results, "dice").differences if d.loss == "dice")
+def test_what_is_shown_and_what_is_decided_at_the_limits(run):
+    found = next(d for d in compare(ll.load(run), "dice").differences if d.loss == "dice")
+    clear = replace(found, margin=0.0, unanswered="", p_holm=0.01, mean=0.2)
     # The smallest p of six patients is 2 / 2^6 = 3.1 %; of two comparisons the least is twice that.
     assert replace(clear, patients=6, comparisons=1).can_be_shown
     assert not replace(clear, patients=6, comparisons=2).can_be_shown
     assert not replace(clear, patients=5, comparisons=1).can_be_shown
-    assert replace(clear, p_holm=0.049).significant
-    assert not replace(clear, p_holm=0.05).significant
-    assert not replace(clear, p_holm=None).significant
-    assert replace(clear, seed_means=((1, 0.1), (2, 0.2))).seeds_agree
-    assert not replace(clear, seed_means=((1, 0.1), (2, 0.0))).seeds_agree
-    assert replace(clear, interval_new_training_runs=Interval(0.0, 0.2)).holds_for_new_training_runs is False
-    assert replace(clear, interval_new_training_runs=Interval(-0.2, 0.0)).holds_for_new_training_runs is False
-    assert replace(clear, interval_new_training_runs=Interval(0.1, 0.2)).holds_for_new_training_runs is True
+    assert not replace(clear, patients=1, comparisons=0).can_be_shown
+    assert (clear.verdict, replace(clear, lower_is_better=True).verdict) == ("better", "worse")
+    below = replace(clear, mean=-0.2)
+    assert (below.verdict, replace(below, lower_is_better=True).verdict) == ("worse", "better")
+    assert replace(clear, p_holm=0.049).decided
+    for nothing in (replace(clear, p_holm=0.05), replace(clear, p_holm=None), replace(clear, mean=0.0)):
+        assert (nothing.verdict, nothing.decided) == ("undecided", False)
+    assert replace(clear, unanswered="one seed").verdict == "one seed"
+    assert replace(clear, p_patients_holm=0.049).networks_differ
+    assert not replace(clear, p_patients_holm=0.05).networks_differ
     assert replace(clear, improved=3, patients=4).share_improved == 0.75
     assert replace(clear, improved=0, patients=0).share_improved is None
 
 
-def test_evidence_needs_every_part_and_names_the_side(run):
+def test_a_margin_decides_at_its_limits(run):
     found = next(d for d in compare(ll.load(run), "dice").differences if d.loss == "dice")
-    clear = replace(found, p_holm=0.01, interval=Interval(0.1, 0.3), seed_means=((1, 0.2),))
-    clear = replace(clear, interval_new_training_runs=None)
-    assert (clear.evidence, replace(clear, lower_is_better=True).evidence) == ("better", "worse")
-    below = replace(clear, interval=Interval(-0.3, -0.1))
-    assert (below.evidence, replace(below, lower_is_better=True).evidence) == ("worse", "better")
-    for bounds in (Interval(0.0, 0.3), Interval(-0.3, 0.0)):
-        assert replace(clear, interval=bounds).evidence is None
-    assert replace(clear, seed_means=((1, 0.2), (2, -0.1))).evidence is None
-    assert replace(clear, p_holm=0.2).evidence is None
-    assert replace(clear, interval=None).evidence is None
+    clear = replace(found, margin=0.1, unanswered="", p_holm=0.01, mean=0.02)
+    inside = replace(clear, interval_new_training_runs=Interval(-0.09, 0.09))
+    assert (inside.verdict, inside.not_inferior) == ("equivalent", True)
+    for bounds, not_inferior in ((Interval(-0.1, 0.09), False), (Interval(-0.09, 0.1), True)):
+        wider = replace(clear, interval_new_training_runs=bounds)
+        assert (wider.verdict, wider.not_inferior) == ("better", not_inferior)
+        assert replace(wider, lower_is_better=True).not_inferior != not_inferior
+    assert not replace(inside, unanswered="interim").not_inferior
+    assert not replace(inside, margin=0.0).not_inferior
+    chances = Chances(worse=0.01, equivalent=0.03, better=0.96)
+    assert replace(clear, decision="bayesian", chances=chances).verdict == "better"
+    assert replace(clear, decision="bayesian", chances=Chances(0.01, 0.05, 0.94)).verdict == "undecided"
+    assert replace(clear, decision="bayesian", chances=None).verdict == "undecided"
 
 
 def test_an_unchanged_patient_is_neither_better_nor_worse(run):

@@ -226,7 +226,7 @@ def _trials(plan: Plan, status: Status | None) -> tuple[ForecastTrial, ...]:
     return tuple(
         ForecastTrial(loss, fold, seed, "open")
         for seed in plan.seeds
-        for fold in range(plan.folds)
+        for fold in range(plan.all_folds)
         for loss in plan.losses
     )
 

@@ -195,8 +195,8 @@ def _trial_of(request: TrainRequest, cohort: RunCohort, watcher: Watcher) -> Tri
             recipe=recipe_of(plan, request.device, (*cohort.cases, *cohort.mixed), cohort.mixtures),
             loss_sha256=code_digest(plan.losses[0]),
         )
-    if request.fold >= plan.folds:
-        raise UsageError(f"--fold must be all or a number from 0 to {plan.folds - 1}, got {request.fold}")
+    if request.fold >= plan.all_folds:
+        raise UsageError(f"--fold must be all or a number from 0 to {plan.all_folds - 1}, got {request.fold}")
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
     trials = trials_of(plan, cohort, request.device)

@@ -31,6 +31,8 @@ def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
 
     They hold patients or, where the plan splits by case, cases.
 
+    The folds of a repeat follow those of the repeat before, which has another seed.
+
     Raises:
         UsageError: There are fewer patients than folds or than the split needs, or the file holds another number of
             folds.
@@ -39,7 +41,8 @@ def folds_of(plan: Plan, cohort: Cohort) -> tuple[Fold, ...]:
     if plan.split:
         return (make_split(_loads(plan, cohort), *plan.split, plan.fold_seed),)
     if not plan.folds_file:
-        return make_folds(_loads(plan, cohort), plan.folds, plan.fold_seed)
+        repeats = range(plan.fold_seed, plan.fold_seed + plan.repeats)
+        return tuple(fold for seed in repeats for fold in make_folds(_loads(plan, cohort), plan.folds, seed))
     folds = _folds_in_file(plan, cohort).folds
     if len(folds) != plan.folds:
         raise UsageError(

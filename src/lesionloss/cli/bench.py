@@ -215,6 +215,19 @@ def show_forecast(
             say(forecast_json(found))
         else:
             print_time(found, plain_console())
+            if sentence := _verdicts_of(part):
+                say(sentence)
+
+
+def _verdicts_of(plan: "Plan") -> str:
+    """What the plan's design can show; empty where the number of patients is not known yet."""
+    from lesionloss.bench.plan.sections import BUILT_IN_SOURCES
+    from lesionloss.report.wording import design_sentence
+    from lesionloss.statistics import StudyDesign
+
+    built_in = plan.data.source in BUILT_IN_SOURCES
+    patients = len(plan.data.patients) or (plan.data.synth_patients if built_in else 0)
+    return design_sentence(StudyDesign(patients, plan.folds, len(plan.seeds), plan.repeats), len(plan.losses))
 
 
 def _show_known(bar: "Progress", as_json: bool, found: "Forecast") -> None:

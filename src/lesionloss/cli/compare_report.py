@@ -57,6 +57,10 @@ def compare(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="Also show the unpaired rank-sum p, the test of the DSC++ paper.")
     ] = False,
+    interim: Annotated[
+        bool,
+        typer.Option("--interim", help="Verdicts on an unfinished run, at the strict level of an interim look."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of tables.")] = False,
 ) -> None:
     """Print the comparison of all losses of a run."""
@@ -70,7 +74,7 @@ def compare(
     records = {}
     for run in runs:
         results = load(run)
-        comparison = compare_losses(results, metric or results.primary_metric, baseline or None)
+        comparison = compare_losses(results, metric or results.primary_metric, baseline or None, interim=interim)
         if as_json:
             records[run.name] = _record(results, comparison)
         else:
@@ -131,9 +135,8 @@ def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
 
     record: dict[str, Any] = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
-        entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
-        entry["share_improved"], entry["seeds_agree"] = difference.share_improved, difference.seeds_agree
-        entry["holds_for_new_training_runs"] = difference.holds_for_new_training_runs
+        entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
+        entry["share_improved"], entry["not_inferior"] = difference.share_improved, difference.not_inferior
     record["patients_in_training_and_test"] = sorted(results.shared_patients)
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]

@@ -14,7 +14,7 @@ from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
-from lesionloss.report.wording import SEED_DEPENDENT, TEST_TITLES, components_sentence, difference_sentence, verdict
+from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import shared_patients_warning
 
@@ -26,7 +26,7 @@ NARROW, MIDDLE, WIDE = 78, 104, 122  # columns of a terminal that fit more colum
 COLUMN = 10  # width of one more
 PIPED = 150
 PAIRS = {"training run": "training runs", "patient": "patients"}
-STYLES = {"better": "bold green", "worse": "bold red", SEED_DEPENDENT: "yellow"}
+STYLES = {"better": "bold green", "worse": "bold red", "equivalent": "bold"}
 
 
 def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: bool) -> None:
@@ -35,7 +35,8 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
     console = wide_console()
     console.print()
     for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
-        console.print(Text(sentence, style="bold"))
+        if sentence:
+            console.print(Text(sentence, style="bold"))
     console.print()
     _losses(comparison, console.width).print(console)
     if comparison.differences:
@@ -43,7 +44,7 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
     if comparison != raw:
         console.print(Text(CUT_WORDS, style="dim"))
     for difference in in_order(comparison):
-        if difference.significant:
+        if difference.decided or difference.networks_differ:
             console.print(Text(f"{difference.loss}: {difference_sentence(difference)}"))
     if sources := components_sentence(comparison.components):
         console.print(Text(sources))
@@ -108,7 +109,7 @@ def _losses(comparison: "Comparison", width: int) -> Columns:
     unit = f" in {unit_text(comparison.unit)}" if comparison.unit else ""
     direction = "lower" if comparison.lower_is_better else "higher"
     columns = Columns(
-        f"{metric_facts(comparison.metric).title}{unit} ({direction} is better)",
+        f"{metric_facts(comparison.metric).title}{unit} ({direction} is better), all patients of a loss",
         [_name(row.loss, comparison.baseline) for row in rows],
         width,
     )
@@ -138,14 +139,13 @@ def _losses(comparison: "Comparison", width: int) -> Columns:
 
 
 def _add_ranks(columns: Columns, comparison: "Comparison", rows: "Sequence[LossSummary]") -> None:
-    """Add the rank, its range and how often a loss ranks first when patients and seeds are resampled."""
+    """Add the rank and the ranks that the data leave possible."""
     if not comparison.ranks:
         return
     ranks = {rank.loss: rank for rank in comparison.ranks}
     found = [ranks.get(row.loss) for row in rows]
     columns.add("rank", [f"{rank.rank} ({rank.low}–{rank.high})" if rank else "–" for rank in found])
-    columns.add("first\nin", [percent(rank.best if rank else None) for rank in found])
-    columns.remarks.append("rank (95 % of ranks) and first in: when patients and seeds are resampled")
+    columns.remarks.append("rank (in brackets: those that the data leave possible, 95 % for all losses at once)")
     if comparison.seed_variability:
         wins = dict(comparison.seed_variability.winners)
         columns.add("first with\none seed in", [percent(wins.get(row.loss)) for row in rows], needs=MIDDLE)
@@ -155,24 +155,36 @@ def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Col
     rows = in_order(comparison)
     decimals = decimals_for(row.mean for row in rows)
     columns = Columns(
-        f"Paired difference from {comparison.baseline} (p: two-sided {TEST_TITLES[rows[0].test]}, Holm)",
+        f"Paired difference from {comparison.baseline} (p: {TEST_TITLES[rows[0].test]} and t over folds, Holm)",
         [Text(row.loss) for row in rows],
         width,
     )
     new_runs = [interval(row.interval_new_training_runs, decimals, sign=True) or "unknown" for row in rows]
     columns.add("mean", [number(row.mean, decimals, sign=True) for row in rows])
-    columns.add("95 %, same\ntraining runs", [interval(row.interval, decimals, sign=True) for row in rows])
-    columns.add("95 %, new\ntraining runs", new_runs, needs=MIDDLE)
+    columns.add("95 %, these\nnetworks", [interval(row.interval, decimals, sign=True) for row in rows], needs=MIDDLE)
+    columns.add("95 %, new\ntraining runs", new_runs)
     columns.add("better in", [f"{row.improved} of {row.patients}" for row in rows], needs=MIDDLE)
     columns.add("effect\nr", [number(row.rank_biserial, 2, sign=True) for row in rows], needs=WIDE)
-    columns.add("p", [probability(row.p_holm).removeprefix("p = ").removeprefix("p ") for row in rows])
+    columns.add("p", [_p(row) for row in rows])
     if unpaired:
         columns.add("p, unpaired\nrank-sum", [probability(row.p_rank_sum) for row in rows])
-    columns.add("verdict", [verdict(row) for row in rows], lambda text: STYLES.get(text, "dim"))
+    columns.add("verdict", [row.verdict for row in rows], lambda text: STYLES.get(text, "dim"))
+    if any(row.chances for row in rows):
+        columns.add("chance of worse /\nequivalent / better", [_chances(row) for row in rows], needs=WIDE)
+    columns.remarks.append("intervals: simultaneous for all losses")
     pairs = [PAIRS.get(row.pairing, row.pairing) for row in rows]
     proof = " (equal weights and batches)" if set(pairs) == {"training runs"} else ""
     columns.add_varying("pairs of", pairs, "pairs of {}" + proof)
     return columns
+
+
+def _p(row: "PairedDifference") -> str:
+    return "–" if row.unanswered else probability(row.p_holm).removeprefix("p = ").removeprefix("p ")
+
+
+def _chances(row: "PairedDifference") -> str:
+    c = row.chances
+    return "–" if c is None else " / ".join(number(chance, 2) for chance in (c.worse, c.equivalent, c.better))
 
 
 def in_order(comparison: "Comparison") -> "list[PairedDifference]":

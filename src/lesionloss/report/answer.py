@@ -1,118 +1,149 @@
-"""The answer of a run in two parts: the best loss with the evidence for it, and the seed-to-seed variability."""
+"""The answer of a run in two parts: the best loss with the verdicts, and what new training runs would change."""
 
 from collections.abc import Sequence
 
 from lesionloss.core.number_text import decimals_for, listed, number, plural, probability, quoted, unit_text
-from lesionloss.report.wording import seed_variability_sentence
+from lesionloss.report.wording import difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
-from lesionloss.runs.results import DIFFERENCE_THRESHOLD
-from lesionloss.statistics import Comparison, LossSummary, PairedDifference
+from lesionloss.statistics import Comparison, PairedDifference, seeds_needed
+from lesionloss.statistics.paired_differences import NETWORKS_ONLY
+
+SUPERLATIVES = {"higher": "highest", "lower": "lowest", "nearer 0": "nearest to 0"}
 
 
 def answer(comparison: Comparison, *, primary: bool) -> tuple[str, str]:
-    """Which loss is best and what the evidence is; how large the seed-to-seed variability is.
+    """Which loss is best, and what is known of the losses; what new training runs would change (may be empty).
+
+    Every number is of the patients on which two losses are compared, and of the quantity that is tested.
 
     Args:
         comparison: All losses in one metric.
         primary: Whether this is the plan's primary metric.
     """
-    return _evidence(comparison, primary=primary), _variability(comparison)
-
-
-def best_first(comparison: Comparison) -> list[LossSummary]:
-    """Losses with a score, the best penalised mean first; equal means in the plan's order."""
-    facts = metric_facts(comparison.metric)
-    scored = [summary for summary in comparison.summaries if summary.penalised_mean is not None]
-    return sorted(scored, key=lambda summary: facts.badness(summary.penalised_mean or 0.0))
-
-
-def _evidence(c: Comparison, *, primary: bool) -> str:
+    c = comparison
     facts = metric_facts(c.metric)
     title = facts.title + ("" if primary else " (not the primary metric of the plan)")
+    if facts.signed:
+        title += " (mean absolute value)"
     compared = [d for d in c.differences if d.patients]
     if not compared:
-        return (
-            f"No other loss was scored on the patients of {quoted(c.baseline)}, so there is nothing to compare in "
-            f"{title}."
-        )
-    patients = plural(max(d.patients for d in compared), "patient")
+        return _nothing_to_compare(c, title), ""
     if not facts.has_direction:
-        return f"{title} is a description, on {patients}: no value of it is better than another."
-    start = _best_loss(c, title)
-    if not any(d.can_be_shown for d in compared):
-        return f"{start}. With {patients} no test can show a difference."
-    return f"{start}. {' '.join(_test_sentences(compared, best_first(c)[0].loss, patients))}"
+        patients = plural(max(d.patients for d in compared), "patient")
+        return f"{title} is a description, on {patients}: no value of it is better than another.", ""
+    shown = _shown(c, compared)
+    parts = [_interim(c), _highest(c, shown, title), *_verdicts(c, compared), _failed(c)]
+    return " ".join(part for part in parts if part), _new_training_runs(c, shown)
 
 
-def _best_loss(c: Comparison, title: str) -> str:
-    ordered = best_first(c)
-    best, decimals = ordered[0], decimals_for(s.penalised_mean for s in ordered)
-    unit = f" {unit_text(c.unit)}" if c.unit else ""
-    values = {s.loss: f"{number(s.penalised_mean, decimals)}{unit}" for s in ordered}
-    is_baseline = best.loss == c.baseline
-    other = ordered[1].loss if is_baseline else c.baseline
-    against = f", against {values[other]} for {quoted(other)}" if other in values else ""
-    who = f"{quoted(best.loss)}, the baseline," if is_baseline else quoted(best.loss)
-    superlative = {"higher": "highest", "lower": "lowest", "nearer 0": "nearest to 0"}[metric_facts(c.metric).direction]
-    return f"{who} scored {superlative} in {title}: {values[best.loss]}{against}"
+def _nothing_to_compare(c: Comparison, title: str) -> str:
+    if c.differences:
+        start = f"No patient has a defined value of {quoted(c.baseline)} and of another loss in {title}."
+        return f"{start} {_failed(c)}".strip()
+    return f"There is no loss beside {quoted(c.baseline)}, so there is nothing to compare in {title}."
 
 
-def _test_sentences(compared: Sequence[PairedDifference], best: str, patients: str) -> list[str]:
-    """What the tests say: the best loss first, then the others."""
-    of_best = next((d for d in compared if d.loss == best), None)
-    others = [d for d in compared if d.loss != best]
-    better, worse, undecided = (
-        [quoted(d.loss) for d in others if d.evidence == evidence] for evidence in ("better", "worse", None)
-    )
+def _shown(c: Comparison, compared: Sequence[PairedDifference]) -> PairedDifference:
+    """The difference of the best loss; of the second best one, if the baseline is the best."""
+    places = {rank.loss: rank.rank for rank in c.ranks}
+    of_losses = [d for d in compared if d.loss in places] or list(compared)
+    return min(of_losses, key=lambda d: (places.get(d.loss, 0), -d.gain))
+
+
+def _highest(c: Comparison, d: PairedDifference, title: str) -> str:
+    facts, unit = metric_facts(c.metric), f" {unit_text(c.unit)}" if c.unit else ""
+    decimals = decimals_for([d.loss_mean, d.baseline_mean])
+    sides = [(d.loss, d.loss_mean), (d.baseline, d.baseline_mean)]
+    if d.gain < 0:
+        sides.reverse()
+    (best, value), (other, less) = ((loss, f"{number(mean, decimals)}{unit}") for loss, mean in sides)
+    who = f"{quoted(best)}, the baseline," if best == c.baseline else quoted(best)
+    on = f"on the {plural(d.patients, 'patient')} of both"
+    if d.gain == 0:
+        return f"{quoted(d.loss)} and {quoted(d.baseline)} have the same mean {title}, {value}, {on}."
+    superlative = SUPERLATIVES[facts.direction]
+    return f"{who} scored {superlative} in {title}: {value}, against {less} for {quoted(other)}, {on}."
+
+
+def _interim(c: Comparison) -> str:
+    if not c.interim:
+        return ""
+    look = f" Verdicts are at the level of this look, {number(c.level, 5)}." if c.level < 0.05 else ""
+    return f"Interim, {c.ended} of {plural(c.planned, 'trial')}.{look}"
+
+
+def _failed(c: Comparison) -> str:
+    if not c.failed_of:
+        return ""
+    return f"Failed trials: {listed(f'{count} of {quoted(loss)}' for loss, count in c.failed_of)}."
+
+
+def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
+    """What can be said of the losses: verdicts, or why there are none."""
+    reasons = {d.unanswered for d in compared}
+    if all(d.interval is None for d in compared):
+        return ["With 1 patient there is no interval and no test."]
+    if "interim" in reasons:
+        return ["There are no verdicts before all trials have ended."]
+    if reasons == {"one seed"}:
+        return [_networks(compared, "one seed left in a fold" if c.failed_of else "one seed", _seeds(compared))]
+    if reasons == {"two folds"}:
+        return [_networks(compared, "two folds", "take five or more, or repeats")]
+    if reasons == {"one split"}:
+        return [_networks(compared, "one division of the patients", "take folds")]
+    if len(compared) == 1:
+        return [difference_sentence(compared[0])]
     found = []
-    if of_best is not None and of_best.evidence == "better":
-        corrected = " after Holm" if of_best.comparisons > 1 else ""
-        found.append(f"It was better in {of_best.improved} of {patients} ({probability(of_best.p_holm)}{corrected}).")
-    elif of_best is not None:
-        found.append("There is no evidence that it is better.")
-    if better:
-        too = ", too" if of_best is not None and of_best.evidence == "better" else ""
-        found.append(f"{listed(better)} {_was(better)} better{too}.")
-    if worse:
-        found.append(f"{listed(worse)} {_was(worse)} worse.")
-    if undecided and not found:
-        found.append("There is no evidence that any other loss is worse.")
-    elif undecided and (better or worse or (of_best is not None and of_best.evidence)):
-        found.append(
-            f"For {undecided[0] if len(undecided) == 1 else 'the others'} there is no evidence of a difference."
-        )
+    for verdict in ("better", "worse", "equivalent"):
+        of_it = [d for d in compared if d.verdict == verdict]
+        if of_it:
+            losses = listed(_with_p(d) for d in of_it)
+            found.append(
+                f"{'Equivalent to' if verdict == 'equivalent' else verdict.capitalize() + ' than'} "
+                f"{quoted(c.baseline)}: {losses}."
+            )
+    if undone := [quoted(d.loss) for d in compared if d.undone_by]:
+        found.append(f"Failures too rare to be seen in so few patients could undo the verdict on {listed(undone)}.")
+    rest = [d for d in compared if not d.decided]
+    if rest:
+        who = "all losses" if len(rest) == len(compared) else listed(quoted(d.loss) for d in rest)
+        found.append(f"Undecided: {who}." if any(not d.unanswered for d in rest) else f"No verdict on {who}.")
     return found
 
 
-def _was(names: Sequence[str]) -> str:
-    return "was" if len(names) == 1 else "were"
+def _with_p(d: PairedDifference) -> str:
+    if d.verdict == "equivalent" or d.decision == "bayesian":
+        return quoted(d.loss)
+    return f"{quoted(d.loss)} ({probability(d.p_holm)}{' after Holm' if d.comparisons > 1 else ''})"
 
 
-def _variability(c: Comparison) -> str:
-    trained = {s.loss: s for s in best_first(c) if s.method != DIFFERENCE_THRESHOLD}
-    if not trained:
-        return "No trained network has a score."
-    ordered = list(trained.values())
-    baseline = trained.get(c.baseline)
-    if len(ordered) < 2 or baseline is None:
-        return "With one trained loss, there is no difference to compare with the seed-to-seed variability."
-    spreads = [s.seed_sd for s in ordered if s.seed_sd is not None]
-    if not spreads:
-        return "With one seed for each loss, the seed-to-seed variability is unknown."
-    best = ordered[0]
-    other = ordered[1] if best.loss == c.baseline else baseline
-    gap = abs((best.penalised_mean or 0.0) - (other.penalised_mean or 0.0))
-    size = "smaller" if gap < max(spreads) else "larger"
-    is_answer = best is best_first(c)[0]
-    which = "This difference" if is_answer else f"The difference of {quoted(best.loss)} and {quoted(other.loss)}"
-    amount = _amount(max(spreads), c)
-    sentence = f"{which} is {size} than the seed-to-seed variability (standard deviation up to {amount})."
-    return sentence + (f" {seed_variability_sentence(c.seed_variability)}" if c.seed_variability else "")
+def _networks(compared: Sequence[PairedDifference], with_what: str, need: str) -> str:
+    """What is known where only these networks are known."""
+    differing = [d for d in compared if d.networks_differ]
+    if differing:
+        losses = listed(f"{quoted(d.loss)} ({probability(d.p_patients_holm)})" for d in differing)
+        start = f"These networks differ from those of {quoted(differing[0].baseline)} on new patients: {losses}"
+    else:
+        start = "There is no evidence that these networks differ on new patients"
+    return f"{start}; whether the losses do is unknown with {with_what}: {need}."
 
 
-def _amount(value: float, c: Comparison) -> str:
-    """A difference with the decimals of the means, or more if it would be printed as zero."""
-    decimals = decimals_for(s.penalised_mean for s in c.summaries)
-    small = value and not number(value, decimals).strip(".0")
+def _seeds(compared: Sequence[PairedDifference]) -> str:
+    """The fewest seeds that could lead to a verdict on any loss whose networks differ, else on any loss."""
+    needed = [seeds_needed(d) for d in compared if d.networks_differ] or [seeds_needed(d) for d in compared]
+    known = [count for count in needed if count is not None]
+    return f"run at least {min(known)} seeds" if known else "run at least 20 seeds, or more folds"
+
+
+def _new_training_runs(c: Comparison, d: PairedDifference) -> str:
+    """The difference with its own standard error over training sets and seeds, and how often the winner changes."""
+    if d.error is None or d.mean is None or d.unanswered in NETWORKS_ONLY:
+        return ""
     unit = f" {unit_text(c.unit)}" if c.unit else ""
-    return f"{number(value, decimals_for([value]) if small else decimals)}{unit}"
+    decimals = decimals_for([d.mean, d.error])
+    runs = f"{plural(d.folds, 'fold')} and {plural(d.seeds, 'seed')}"
+    found = (
+        f"Over training sets and seeds the difference is {number(d.mean, decimals, sign=True)}{unit} with a standard "
+        f"error of {number(d.error, decimals)} ({runs})."
+    )
+    return found + (f" {seed_variability_sentence(c.seed_variability)}" if c.seed_variability else "")

@@ -17,7 +17,7 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
     """The tables by name; those without numbers in this run are empty."""
     return {
         "variation": (("loss", *(c.metric for c in g.comparisons)), _variation(g)),
-        "ranks": (("metric", "loss", "rank", "low", "high", "first", "patients"), _ranks(g)),
+        "ranks": (("metric", "loss", "mean", "rank", "low", "high", "patients"), _ranks(g)),
         "variance": (("metric", "source", "variance", "sd", "share", "levels"), _variance(g)),
         "classes": (("metric", "class", "loss", "mean", "low", "high", "patients_defined", "patients"), _classes(g)),
         "cases": (("case", "patient", "reference_mm3", "lesions", *g.results.metrics), _cases(g)),
@@ -53,7 +53,7 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
 
 def _ranks(g: ReportContent) -> CsvRows:
     return [
-        (c.metric, rank.loss, rank.rank, rank.low, rank.high, rank.best, rank.patients)
+        (c.metric, rank.loss, rank.mean, rank.rank, rank.low, rank.high, rank.patients)
         for c in g.comparisons
         for rank in c.ranks
     ]

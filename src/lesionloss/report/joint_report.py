@@ -25,7 +25,7 @@ from lesionloss.runs.results import Results
 
 HEADER = (
     *("run", "loss", "metric", "unit", "mean", "low", "high", "patients_defined", "patients"),
-    *("baseline", "evidence"),
+    *("baseline", "verdict"),
 )
 
 
@@ -97,11 +97,11 @@ def _csv_rows(joint: Sequence[JointRun]) -> CsvRows:
     rows: CsvRows = []
     for run in joint:
         for comparison in (metric.comparison for metric in run.metrics):
-            evidence = {d.loss: d.evidence for d in comparison.differences}
+            verdicts = {d.loss: d.verdict for d in comparison.differences}
             rows += [
                 (
                     *(run.name, s.loss, s.metric, s.unit, s.mean, *bound_values(s.interval)),
-                    *(s.patients_defined, s.patients, comparison.baseline, evidence.get(s.loss)),
+                    *(s.patients_defined, s.patients, comparison.baseline, verdicts.get(s.loss, "")),
                 )
                 for s in comparison.summaries
             ]

@@ -67,7 +67,7 @@ def metric_record(metric: MetricResult) -> dict[str, Any]:
     comparison = metric.comparison
     record = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
-        entry["evidence"], entry["sentence"] = difference.evidence, difference_sentence(difference)
+        entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
     over_classes = {loss: mean_over_classes(metric.classes, loss) for loss in metric.scores.losses if metric.classes}
     facts = {"title": metric.title, "best": metric.best, "classes": metric.classes}
     return record | facts | {"means_over_classes": [*over_classes.values()]}

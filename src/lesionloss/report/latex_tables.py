@@ -51,23 +51,26 @@ def differences_latex(metrics: Sequence[MetricResult]) -> str:
     for metric in metrics:
         decimals = decimals_for(d.mean for d in metric.comparison.differences)
         for d in metric.comparison.differences:
-            bounds = interval(d.interval, decimals, sign=True)
+            bounds = interval(d.interval_new_training_runs or d.interval, decimals, sign=True)
             cells = [
                 _latex(metric.title),
                 _loss(d.loss),
                 _latex(f"{number(d.mean, decimals, sign=True)} {bounds}"),
                 str(d.patients),
                 str(d.improved),
-                _latex("<.001" if d.p_holm is not None and d.p_holm < 0.001 else number(d.p_holm)),
+                _latex("–" if d.unanswered else "<.001" if (d.p_holm or 0.0) < 0.001 else number(d.p_holm)),
+                _latex(d.verdict),
             ]
             lines.append(_row(*cells))
     baseline = _loss(metrics[0].comparison.baseline) if metrics else ""
     test = TEST_TITLES[metrics[0].scores.test] if metrics else "test"
     note = (
-        rf"Paired differences from {baseline}: mean over patients, 95\,\% interval; "
-        f"two-sided {test}, Holm over losses"
+        rf"Paired differences from {baseline}: mean over patients, simultaneous 95\,\% interval for new "
+        rf"training runs (where it is unknown: for these networks); $p$: the larger one of the two-sided {test} over "
+        "patients and of $t$ over folds, Holm over all planned losses"
     )
-    return _table(note, "llcccc", [_row("Metric", "Loss", "Difference", "$n$", "Better in", "$p$")], lines)
+    heads = ["Metric", "Loss", "Difference", "$n$", "Better in", "$p$", "Verdict"]
+    return _table(note, "llccccl", [_row(*heads)], lines)
 
 
 def joint_latex(runs: Sequence[tuple[str, Sequence[MetricResult]]]) -> str:

@@ -9,11 +9,14 @@ from lesionloss.core.number_text import decimals_for, number, unit_text
 from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.number_html import NumberText, bounds, number_text, part_of
 from lesionloss.report.report_content import MetricResult
+from lesionloss.statistics import LossSummary
+
+MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈"}
 
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """One loss in one metric; `mark` is ▲ or ▼ if the loss differs from the baseline; `sort` is the raw mean."""
+    """One loss in one metric; `mark` is the verdict: ▲ better, ▼ worse, ≈ equivalent; `sort` is the raw mean."""
 
     metric: str
     sort: str
@@ -35,6 +38,7 @@ class LossRow:
     baseline: bool
     trials: Markup
     incomplete: bool
+    failures: Markup
     empty: Markup
     any_empty: bool
     cells: tuple[ScoreCell, ...]
@@ -58,6 +62,7 @@ def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle], 
             baseline=summary.loss == first.baseline,
             trials=part_of(summary.trials, summary.planned, f"{path}.0.summaries.{index}", "trials", "planned"),
             incomplete=summary.trials < summary.planned,
+            failures=_failures(summary, f"{path}.0.summaries.{index}"),
             empty=part_of(
                 summary.empty_predictions,
                 summary.predictions,
@@ -76,7 +81,7 @@ def _cell(metric: MetricResult, place: str, index: int) -> ScoreCell:
     comparison = metric.comparison
     summary = comparison.summaries[index]
     decimals = decimals_for(s.mean for s in comparison.summaries)
-    evidence = next((d.evidence for d in comparison.differences if d.loss == summary.loss), None)
+    verdict = next((d.verdict for d in comparison.differences if d.loss == summary.loss), "")
     path = f"{place}.summaries.{index}"
     penalised = None if summary.penalised_mean == summary.mean else summary.penalised_mean
     return ScoreCell(
@@ -87,9 +92,16 @@ def _cell(metric: MetricResult, place: str, index: int) -> ScoreCell:
         n=part_of(summary.patients_defined, summary.patients, path, "patients_defined", "patients"),
         penalised=None if penalised is None else number_text(penalised, f"{path}.penalised_mean", decimals),
         seed_sd=None if summary.seed_sd is None else _spread(summary.seed_sd, f"{path}.seed_sd", decimals),
-        mark={"better": "▲", "worse": "▼", None: ""}[evidence],
+        mark=MARKS.get(verdict, ""),
         best=summary.loss == metric.best,
     )
+
+
+def _failures(summary: LossSummary, path: str) -> Markup:
+    """Patients with a failed prediction, and the 95 % interval of their share."""
+    counted = part_of(summary.failures, summary.patients, path, "failures", "patients")
+    share = bounds(summary.failure_interval, f"{path}.failure_interval", 2)
+    return Markup("{}<small>{}</small>").format(counted, share)
 
 
 def _spread(seed_sd: float, path: str, decimals: int) -> NumberText:

@@ -12,7 +12,7 @@ from lesionloss.report.run_settings import (
     section_sentence,
     settings_words,
 )
-from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES
+from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
 from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_SPACINGS = 3
@@ -21,6 +21,9 @@ _SOURCES_OF_STATISTICS = (
     "Wilcoxon 1945 (signed-rank test)",
     "Holm 1979 (correction for several comparisons)",
     "Hartigan 1969 (intervals from means of subsets)",
+    "Nadeau and Bengio 2003; Bouckaert and Frank 2004 (variance over training sets)",
+    "Corani and Benavoli 2015; Benavoli et al. 2017 (posterior probabilities, region of practical equivalence)",
+    "Mohamad, Goeman and van Zwet 2019 (intervals of ranks)",
 )
 
 
@@ -73,6 +76,8 @@ def _data(results: Results) -> str:
     )
     fold_seed = results.plan.get("fold_seed")
     text += f" (seed of the folds {fold_seed})" if fold_seed is not None and "folds" in text else ""
+    repeats = results.plan.get("repeats", 1)
+    text += f", {repeats} times" if repeats > 1 else ""
     spacings = {case.spacing_mm for case in results.cohort}
     voxels = "; ".join(sorted(" × ".join(f"{mm:g}" for mm in spacing) for spacing in spacings))
     grid = (
@@ -142,11 +147,25 @@ def _evaluation(results: Results) -> str:
 def _statistics(results: Results) -> str:
     if not results.losses:
         return ""
+    rules = results.metric_scores(results.metrics[0]).rules if results.metrics else None
+    decision = (
+        "The plan declares that posterior probabilities above 95 % decide. "
+        if rules and rules.decision == "bayesian"
+        else ""
+    )
+    margin = (
+        f"Differences below {rules.margin:g} in {results.metrics[0]} do not matter"
+        f"{' (the default margin)' if rules.margin_is_default else ' (declared in the plan)'}: a loss is equivalent if "
+        "both simultaneous intervals lie within it. "
+        if rules and rules.margin
+        else ""
+    )
     return (
         "Statistics: the patient is the unit; values were averaged over seeds, then over the cases of a patient. "
         f"{INTERVAL_METHOD} "
-        f"Losses were compared with {results.baseline_loss} on the same case, fold and seed by the two-sided "
-        f"{TEST_TITLES[results.declared_test]}, with Holm's correction over losses."
+        f"Losses were compared with {results.baseline_loss} on the same case, fold and seed; the test over patients is "
+        f"the two-sided {TEST_TITLES[results.declared_test]}. {VERDICT_METHOD} {decision}{margin}"
+        "Intervals of differences are simultaneous (Bonferroni)."
     )
 
 

@@ -75,7 +75,7 @@ def _section(
         differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
     if comparison.ranks:
         svg = figures.save(ranks_chart(comparison.ranks, styles), f"ranks-{name}")
-        ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks in resamples of patients and seeds")
+        ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks, and those that the data leave possible")
     if any(component.share is not None for component in comparison.components):
         svg = figures.save(components_chart(comparison.components), f"components-{name}")
         components = for_the_page(svg, f"c-{name}", f"{title}: sources of the variance")
@@ -111,11 +111,25 @@ def _difference_row(d: PairedDifference, path: str, decimals: int) -> Difference
                 bounds(d.interval, f"{path}.interval", decimals, sign=True),
             ),
             (str(d.improved), part_of(d.improved, d.patients, path, "improved", "patients")),
-            (_sort_key(d.p_holm), p_value(d.p_holm, f"{path}.p_holm")),
+            (
+                _sort_key(d.interval_new_training_runs.low if d.interval_new_training_runs else None),
+                bounds(d.interval_new_training_runs, f"{path}.interval_new_training_runs", decimals, sign=True),
+            ),
+            (_sort_key(d.p_holm), "" if d.unanswered else p_value(d.p_holm, f"{path}.p_holm")),
+            (d.verdict, d.verdict),
+            ("", _chances(d, f"{path}.chances")),
             ("", seeds),
             ("", d.pairing),
         ),
     )
+
+
+def _chances(d: PairedDifference, path: str) -> Markup:
+    """Posterior probabilities of worse, equivalent, better."""
+    if d.chances is None:
+        return Markup("")
+    found = [number_text(getattr(d.chances, name), f"{path}.{name}", 2) for name in ("worse", "equivalent", "better")]
+    return Markup(" / ").join(found)
 
 
 def _sort_key(value: float | None) -> str:

@@ -14,12 +14,12 @@ from lesionloss.report.facts_of_run import run_facts, short_run_facts
 from lesionloss.report.history import SPLITS
 from lesionloss.report.loss_styles import MARK_SHAPES, LossStyle
 from lesionloss.report.main_table import column, loss_rows
-from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, p_value, part_of
+from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, part_of
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
-from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES
+from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
 from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
@@ -48,6 +48,8 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "best_epochs": _best_epochs(content),
         "few": _few_patients(metrics),
         "interval_method": INTERVAL_METHOD,
+        "verdict_method": VERDICT_METHOD,
+        "failure_words": "Dice < .1" if metrics and metrics[0].scores.metric == "dice" else "empty",
         "cut_words": CUT_WORDS,
         "test": TEST_TITLES[results.declared_test],
         "styles": styles,
@@ -222,16 +224,17 @@ def _volume(volume: ViewerVolume) -> tuple[str, Markup]:
     return str(volume.facts["case"]), Markup(text)
 
 
-def _differences_of(content: ReportContent) -> dict[str, list[tuple[str, NumberText, Markup, NumberText]]]:
-    """For the card of each loss: metric, mean difference, interval, test."""
-    found: dict[str, list[tuple[str, NumberText, Markup, NumberText]]] = {}
+def _differences_of(content: ReportContent) -> dict[str, list[tuple[str, NumberText, Markup, str]]]:
+    """For the card of each loss: metric, mean difference, the interval that decides, verdict."""
+    found: dict[str, list[tuple[str, NumberText, Markup, str]]] = {}
     for place, metric in enumerate(content.metrics):
         decimals = decimals_for(d.mean for d in metric.comparison.differences)
         for index, d in enumerate(metric.comparison.differences):
             path = f"metrics.{place}.differences.{index}"
             mean = number_text(d.mean, f"{path}.mean", decimals, sign=True)
-            interval = bounds(d.interval, f"{path}.interval", decimals, sign=True)
-            found.setdefault(d.loss, []).append((metric.title, mean, interval, p_value(d.p_holm, f"{path}.p_holm")))
+            name = "interval_new_training_runs"
+            interval = bounds(d.interval_new_training_runs, f"{path}.{name}", decimals, sign=True)
+            found.setdefault(d.loss, []).append((metric.title, mean, interval, d.verdict))
     return found
 
 

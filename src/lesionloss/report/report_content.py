@@ -171,7 +171,7 @@ def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:
 def _metric(results: Results, name: str) -> MetricResult:
     scores = with_baseline(results.metric_scores(name), None)
     comparison = within_limits(compare_losses(scores), scores.facts)
-    return MetricResult(scores, comparison, best_loss(scores), class_results(scores))
+    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores))
 
 
 def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:

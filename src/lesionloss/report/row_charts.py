@@ -32,13 +32,15 @@ VIOLIN_FROM = 8  # values; the shape of fewer is that of the smoothing
 BAND = 0.17  # half the height of the points of a row, in rows
 THIN_ROW_INCHES = 0.4
 BAR = 0.22  # height, in rows
-DISC_POINTS2 = 230  # area of the disc of a rank that every resample has
 PATIENTS_KEY = (
     "Point: a patient (mean of its seeds). Box: quartiles and median, whiskers to\n"
     f"1.5 times the box. Shape: density, from {VIOLIN_FROM} patients on. Text: mean [95 %]."
 )
-DIFFERENCES_KEY = "Point: a patient. Mark and line: mean and 95 % interval; filled: evidence."
-RANKS_KEY = "Area of a disc: share. Line: middle 95 %. Tick: rank of the means."
+DIFFERENCES_KEY = (
+    "Point: a patient. Mark: mean. Thick line: 95 % for these networks.\n"
+    "Thin line: for new training runs, too. Filled: a verdict."
+)
+RANKS_KEY = "Mark: rank of the means. Band: ranks that the data leave possible (95 %)."
 COMPONENTS_KEY = "Dark: sources with the loss."
 
 
@@ -61,7 +63,10 @@ def patients_chart(scores: MetricScores, comparison: Comparison, styles: Mapping
 
 
 def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapping[str, LossStyle]) -> "Figure":
-    """Mean difference with its 95 % interval, over the patients' differences; filled if there is evidence."""
+    """Mean difference with its intervals over the patients' differences; filled if there is a verdict.
+
+    The thick line is the interval for these networks, the thin one that for new training runs, which decides.
+    """
     shown = [difference for difference in comparison.differences if difference.patients]
     decimals = decimals_for(difference.mean for difference in shown)
     figure, axes = empty_rows([d.loss for d in shown], [_difference(d, decimals) for d in shown], DIFFERENCES_KEY)
@@ -82,21 +87,17 @@ def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapp
 
 
 def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle]) -> "Figure":
-    """Each rank's share of the bootstrap as the area of a disc; a line over the middle 95 %, a tick at the rank."""
-    notes = [f"rank {rank.rank} [{rank.low}, {rank.high}], first in {percent(rank.best)}" for rank in ranks]
+    """A mark at the rank of the means, a line over the ranks that the data leave possible."""
+    notes = [f"rank {rank.rank}, possible {rank.low} to {rank.high}" for rank in ranks]
     figure, axes = empty_rows([rank.loss for rank in ranks], notes, RANKS_KEY)
     places = np.arange(1, len(ranks) + 1)
     for row, rank in enumerate(ranks):
-        share, colour = np.array(rank.shares), styles[rank.loss].colour
-        seen = share > 0
-        axes.plot([rank.low, rank.high], [row + 0.1] * 2, color=colour, linewidth=1.4)
-        axes.scatter(
-            places[seen], np.full(int(seen.sum()), row + 0.1), s=DISC_POINTS2 * share[seen], color=colour, linewidth=0
-        )
-        axes.plot([rank.rank] * 2, [row - 0.12, row + 0.32], color=INK, linewidth=1.4)
+        style = styles[rank.loss]
+        axes.plot([rank.low, rank.high], [row + 0.1] * 2, color=style.colour, linewidth=5, alpha=0.35)
+        axes.plot([rank.rank], [row + 0.1], style.mark, color=style.colour, markersize=8)
     axes.set_xlim(0.5, len(ranks) + 0.5)
     axes.set_xticks(places)
-    axes.set_xlabel(f"rank, 1 is best ({ranks[0].patients} patients and seeds resampled)")
+    axes.set_xlabel(f"rank, 1 is best (means over {ranks[0].patients} patients)")
     return figure
 
 
@@ -210,7 +211,9 @@ def _interval(axes: "Axes", row: int, difference: PairedDifference, style: LossS
     if difference.interval is not None:
         bounds = [difference.interval.low, difference.interval.high]
         axes.plot(bounds, [row + 0.08] * 2, color=style.colour, linewidth=2.4, solid_capstyle="butt")
-    face = style.colour if difference.evidence else "white"
+    if (wider := difference.interval_new_training_runs) is not None:
+        axes.plot([wider.low, wider.high], [row + 0.08] * 2, color=style.colour, linewidth=1.0)
+    face = style.colour if difference.decided else "white"
     axes.plot(
         np.array([difference.mean], dtype=np.float64),
         [row + 0.08],
@@ -235,7 +238,7 @@ def _means(summary: LossSummary, decimals: int) -> str:
 
 
 def _difference(difference: PairedDifference, decimals: int) -> str:
-    bounds = interval(difference.interval, decimals, sign=True)
+    bounds = interval(difference.interval_new_training_runs or difference.interval, decimals, sign=True)
     return f"{number(difference.mean, decimals, sign=True)} {bounds}, n {difference.patients}"
 
 

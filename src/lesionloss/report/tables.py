@@ -16,17 +16,20 @@ from lesionloss.report.latex_tables import (
 )
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.wording import difference_sentence
-from lesionloss.statistics import Comparison
+from lesionloss.statistics import Comparison, PairedDifference
 
 SUMMARY_HEADER = (
     *("loss", "metric", "unit", "mean", "low", "high", "median", "quartile_1", "quartile_3"),
     "coefficient_of_variation",
     *("patients_defined", "patients", "predictions_defined", "predictions", "empty_predictions"),
-    *("penalised_mean", "penalised_low", "penalised_high", "seed_sd", "trials", "planned"),
+    *("penalised_mean", "penalised_low", "penalised_high", "failures", "failures_low", "failures_high"),
+    *("seed_sd", "trials", "planned"),
 )
 DIFFERENCE_HEADER = (
-    *("loss", "baseline", "metric", "unit", "mean", "low", "high", "patients", "pairs", "undefined"),
-    *("improved", "worsened", "p", "p_holm", "comparisons", "paired_by", "evidence", "sentence"),
+    *("loss", "baseline", "metric", "unit", "loss_mean", "baseline_mean", "mean", "low", "high"),
+    *("new_training_runs_low", "new_training_runs_high", "error", "freedom", "patients", "pairs", "undefined"),
+    *("improved", "worsened", "p_patients", "p_new_training_runs", "p", "p_holm", "comparisons", "level", "margin"),
+    *("chance_worse", "chance_equivalent", "chance_better", "decision", "paired_by", "verdict", "sentence"),
 )
 VALUE_HEADER = ("metric", "unit", "loss", "patient", "case", "fold", "seed", "value", "penalised", "status")
 
@@ -72,7 +75,8 @@ def summary_rows(comparisons: Sequence[Comparison]) -> CsvRows:
             *(s.loss, s.metric, s.unit, s.mean, *bound_values(s.interval), s.median, *bound_values(s.quartiles)),
             s.coefficient_of_variation,
             *(s.patients_defined, s.patients, s.predictions_defined, s.predictions, s.empty_predictions),
-            *(s.penalised_mean, *bound_values(s.penalised_interval), s.seed_sd, s.trials, s.planned),
+            *(s.penalised_mean, *bound_values(s.penalised_interval), s.failures, *bound_values(s.failure_interval)),
+            *(s.seed_sd, s.trials, s.planned),
         )
         for comparison in comparisons
         for s in comparison.summaries
@@ -83,13 +87,20 @@ def difference_rows(comparisons: Sequence[Comparison]) -> CsvRows:
     """One row per metric and loss that is not the baseline."""
     return [
         (
-            *(d.loss, d.baseline, d.metric, comparison.unit, d.mean, *bound_values(d.interval)),
-            *(d.patients, d.pairs, d.undefined),
-            *(d.improved, d.worsened, d.p, d.p_holm, d.comparisons, d.pairing, d.evidence, difference_sentence(d)),
+            *(d.loss, d.baseline, d.metric, comparison.unit, d.loss_mean, d.baseline_mean, d.mean),
+            *(*bound_values(d.interval), *bound_values(d.interval_new_training_runs), d.error, d.freedom),
+            *(d.patients, d.pairs, d.undefined, d.improved, d.worsened, d.p_patients, d.p_new_training_runs),
+            *(d.p, d.p_holm, d.comparisons, d.level, d.margin, *_chances(d)),
+            *(d.decision, d.pairing, d.verdict, difference_sentence(d)),
         )
         for comparison in comparisons
         for d in comparison.differences
     ]
+
+
+def _chances(d: PairedDifference) -> tuple[float | None, float | None, float | None]:
+    c = d.chances
+    return (None, None, None) if c is None else (c.worse, c.equivalent, c.better)
 
 
 def value_rows(metrics: Sequence[MetricResult]) -> CsvRows:

@@ -144,6 +144,7 @@ def _missing(
     have = {(t.loss, t.fold, t.seed) for t in trials} | {(t.loss, t.fold, t.seed) for t in failed}
     folds = plan.get("folds", 0)
     if isinstance(folds, int):
+        folds *= plan.get("repeats", 1)
         first = 1 if any(fold == folds for _, fold, _ in have) else 0
         folds = list(range(first, first + folds))
     return tuple(

@@ -23,7 +23,12 @@ class MetricFacts:
     signed: bool = False
     has_direction: bool = True
     zero_if_empty: bool = False
+    unit: str = ""
     limits: tuple[float, float] = (-math.inf, math.inf)
+
+    def possible(self, value: float) -> bool:
+        """Whether a score can have this value, or none (NaN)."""
+        return not (value < self.limits[0] or value > self.limits[1])
 
     def badness(self, value: float) -> float:
         """A number that is larger for a worse value."""
@@ -52,5 +57,6 @@ def metric_facts(metric: str) -> MetricFacts:
         signed=record.direction is Better.NEARER_ZERO,
         has_direction=record.direction is not Better.NONE,
         zero_if_empty=record.direction is Better.HIGHER and record.worst is not None,
+        unit=record.unit,
         limits=record.limits,
     )

@@ -28,6 +28,33 @@ WHOLE_IMAGE = ("", "all")
 REFERENCE_EMPTY = ("ref_empty", "both_empty")
 
 
+@dataclass(frozen=True)
+class DeclaredRules:
+    """What the plan declares before the run, and what decides about differences in one metric.
+
+    Attributes:
+        test: The test over patients.
+        decision: `frequentist` or `bayesian`.
+        margin: The smallest difference that matters, in the metric's unit; 0: none.
+        margin_is_default: Whether the plan does not give it.
+        baseline: The baseline loss.
+        losses: The number of losses.
+        trials: The number of trials.
+        folds: Folds of a repeat.
+        repeats: Repeats of the cross-validation.
+    """
+
+    test: str
+    decision: str
+    margin: float
+    margin_is_default: bool
+    baseline: str
+    losses: int
+    trials: int
+    folds: int
+    repeats: int
+
+
 @dataclass(frozen=True, eq=False)
 class MetricScores:
     """All scores of a run in one metric, from which statistics and report are computed.
@@ -35,7 +62,8 @@ class MetricScores:
     Tables have one row per held-out case and trial, at the last epoch, with `penalised` beside `value`. `rows` are the
     cases in which the metric is defined, `without_lesions` those with an empty reference; `classes` has one row per
     class, named in `lesion`. `losses` are in the plan's order; `untrained` are those without a training run, which have
-    no seed. `baseline` is the plan's baseline loss, `test` its statistical test.
+    no seed. `baseline` is the loss that the others are compared with: the plan's, unless another one was chosen.
+    `worst` is the value of a missed case (the mean diagonal, in mm), None if there is none.
     """
 
     facts: MetricFacts
@@ -45,7 +73,8 @@ class MetricScores:
     losses: tuple[str, ...]
     untrained: frozenset[str]
     baseline: str
-    test: str
+    rules: DeclaredRules
+    worst: float | None
     trials: tuple[RunTrial, ...]
     failed: tuple[FailedTrial, ...]
     missing: tuple[MissingTrial, ...]
@@ -55,6 +84,11 @@ class MetricScores:
     def metric(self) -> str:
         """The name of the metric, with its options."""
         return self.facts.name
+
+    @property
+    def test(self) -> str:
+        """The test over patients that the plan declares."""
+        return self.rules.test
 
     @cached_property
     def comparable(self) -> "pd.DataFrame":

@@ -15,8 +15,8 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.number_text import plural
 from lesionloss.data.prepared import load_prepared
 from lesionloss.runs.epoch_scores import epoch_means
-from lesionloss.runs.metric_facts import metric_facts
-from lesionloss.runs.metric_scores import MetricScores, split_rows
+from lesionloss.runs.metric_facts import MetricFacts, metric_facts
+from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, split_rows
 from lesionloss.runs.run_files import read_arrays, read_json
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 from lesionloss.runs.scores import read_scores
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
 MACHINE = "machine.json"
+DEFAULT_MARGINS = {"dice": 0.01}
 DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its test
 
 
@@ -65,7 +66,7 @@ class Results:
 
         Raises:
             UsageError: The metric was not scored, or the plan names an unknown test.
-            DataError: A table of scores is damaged.
+            DataError: A table of scores is damaged or holds an impossible value.
         """
         if metric not in self._prepared:
             self._prepared[metric] = self._prepare(metric)
@@ -79,6 +80,12 @@ class Results:
         rows, without_lesions, classes = split_rows(
             self._held_out.get(metric, self.scores.iloc[:0]), facts, self.cohort
         )
+        for key, case, value in zip(rows["key"], rows["case"], rows["value"], strict=True):
+            if not facts.possible(value):
+                raise DataError(
+                    f"{self.folder}/trials/{key}/scores.csv: {metric} of case {case} is {value:g}, which is not "
+                    "possible; remove the trial's folder and bench again"
+                )
         return MetricScores(
             facts=facts,
             rows=rows,
@@ -87,12 +94,35 @@ class Results:
             losses=self.losses,
             untrained=self.untrained,
             baseline=self.baseline_loss,
-            test=self.declared_test,
+            rules=self._rules(metric),
+            worst=self._worst(facts),
             trials=self.trials,
             failed=self.failed,
             missing=self.missing,
             folder=self.folder,
         )
+
+    def _rules(self, metric: str) -> DeclaredRules:
+        plan = self.plan
+        margins = dict(plan.get("margin", {}))
+        default = DEFAULT_MARGINS.get(metric, 0.0)
+        planned = [loss for loss in self.losses if loss not in self.untrained]
+        return DeclaredRules(
+            test=self.declared_test,
+            decision=str(plan.get("decision", "frequentist")),
+            margin=float(margins.get(metric, default)),
+            margin_is_default=metric not in margins and default > 0,
+            baseline=self.baseline_loss,
+            losses=len(planned),
+            trials=len(self.trials) + len(self.failed) + len(self.missing),
+            folds=plan["folds"] if isinstance(plan.get("folds"), int) else 0,
+            repeats=int(plan.get("repeats", 1)),
+        )
+
+    def _worst(self, facts: MetricFacts) -> float | None:
+        if facts.unit == "mm" and self.cohort:
+            return float(np.mean([case.diagonal_mm for case in self.cohort]))
+        return 0.0 if facts.zero_if_empty else None
 
     @cached_property
     def _held_out(self) -> "Mapping[str, pd.DataFrame]":

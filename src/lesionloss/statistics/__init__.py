@@ -1,15 +1,23 @@
 """What a run shows about its losses. The unit is the patient; tests and their sides are declared before the run."""
 
-from lesionloss.statistics.comparison import Comparison, EmptyReference, best_loss, compare, compare_losses
+from lesionloss.statistics.comparison import Comparison, EmptyReference, compare, compare_losses
 from lesionloss.statistics.evidence import Interval
-from lesionloss.statistics.paired_differences import PairedDifference, paired_rows
-from lesionloss.statistics.power_analysis import PowerAnalysis, analyse_power
-from lesionloss.statistics.ranks import LossRank, rank_losses
+from lesionloss.statistics.paired_differences import Chances, PairedDifference
+from lesionloss.statistics.pairs import paired_rows
+from lesionloss.statistics.power_analysis import (
+    PowerAnalysis,
+    StudyDesign,
+    analyse_power,
+    detectable_at_best,
+    seeds_needed,
+)
+from lesionloss.statistics.ranks import LossRank, best_loss, rank_losses
 from lesionloss.statistics.seed_variability import SeedVariability, measure_seed_variability
 from lesionloss.statistics.summaries import LossSummary, summarise
 from lesionloss.statistics.variance_components import VarianceComponent, estimate_components
 
 __all__ = [
+    "Chances",
     "Comparison",
     "EmptyReference",
     "Interval",
@@ -18,14 +26,17 @@ __all__ = [
     "PairedDifference",
     "PowerAnalysis",
     "SeedVariability",
+    "StudyDesign",
     "VarianceComponent",
     "analyse_power",
     "best_loss",
     "compare",
     "compare_losses",
+    "detectable_at_best",
     "estimate_components",
     "measure_seed_variability",
     "paired_rows",
     "rank_losses",
+    "seeds_needed",
     "summarise",
 ]

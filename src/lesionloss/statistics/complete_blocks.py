@@ -32,8 +32,8 @@ class LossBlocks:
 
     @property
     def patients(self) -> int:
-        """Patients of all folds."""
-        return sum(len(block.patients) for block in self.blocks)
+        """Patients of all folds; those of a repeat are those of the others."""
+        return len({patient for block in self.blocks for patient in block.patients})
 
 
 def loss_blocks(scores: MetricScores, *, trained_only: bool) -> LossBlocks:

@@ -46,37 +46,49 @@ def coefficient_of_variation(values: NDArray[np.float64]) -> float | None:
     return float(values.std(ddof=1) / abs(values.mean()))
 
 
-def mean_interval(values: NDArray[np.float64]) -> Interval | None:
-    """95 % interval of the mean of (n,) values, one per patient; None for fewer than two.
+def mean_interval(values: NDArray[np.float64], level: float = ALPHA) -> Interval | None:
+    """The interval (95 % if level is .05) of the mean of (n,) values, one per patient; None for fewer than two.
 
-    From 6 patients on, the sign-flip test inverted. With 2 to 5 no pattern of signs is rare enough for 95 %: Student's
-    t, which assumes a normal distribution. The number of patients decides, never the values.
+    The sign-flip test inverted. Where no pattern of signs is rare enough (95 %: 2 to 5 patients), Student's t, which
+    assumes a normal distribution. The number of patients and the level decide, never the values.
     """
     n = len(values)
     if n < 2:
         return None
-    if smallest_p(n) >= ALPHA:
-        return _t_interval(values)
-    low, high = sign_flip_bounds(values[None])
+    if attained_level(n, level) == 0:
+        return _t_interval(values, level)
+    low, high = sign_flip_bounds(values[None], level)
     return Interval(float(low[0]), float(high[0]))
 
 
-def _t_interval(values: NDArray[np.float64]) -> Interval:
+def _t_interval(values: NDArray[np.float64], level: float) -> Interval:
     from scipy import stats
 
     n = len(values)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(stats.t.ppf(1 - level / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
-def sign_flip_bounds(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bounds (runs,) of the 95 % intervals of the means of samples (runs, n); n is at least 6."""
-    flipped = _subsets(samples.shape[1])
-    outside = _rejecting(len(flipped), ALPHA)
-    means = np.partition(
-        samples @ (flipped / flipped.sum(axis=1, keepdims=True)).T, [outside - 1, len(flipped) - outside], axis=1
-    )
-    return means[:, outside - 1], means[:, len(flipped) - outside]
+def share_interval(count: int, n: int) -> Interval | None:
+    """95 % interval of a share, `count` of `n` (Clopper and Pearson 1934); None if n is 0."""
+    from scipy import stats
+
+    if n == 0:
+        return None
+    found = stats.binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
+    return Interval(float(found.low), float(found.high))
+
+
+def sign_flip_bounds(
+    samples: NDArray[np.float64], level: float = ALPHA
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bounds (runs,) of the intervals of the means of samples (runs, n); n is at least 6 for a level of .05."""
+    n, total = samples.shape[1], samples.sum(axis=1, keepdims=True)
+    sums, sizes = _subset_sums(samples), _subsets(n).sum(axis=1)
+    means = np.concatenate([sums / sizes, (total - sums) / (n - sizes)], axis=1)
+    outside = _rejecting(means.shape[1], level)
+    means = np.partition(means, [outside - 1, means.shape[1] - outside], axis=1)
+    return means[:, outside - 1], means[:, means.shape[1] - outside]
 
 
 def sign_flip_p(differences: NDArray[np.float64]) -> float | None:
@@ -89,25 +101,30 @@ def sign_flip_p(differences: NDArray[np.float64]) -> float | None:
 
 def sign_flip_ps(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """`sign_flip_p` of each row of samples (runs, n): p values (runs,)."""
-    flipped = _subsets(samples.shape[1])
     total = samples.sum(axis=1)
-    sums = np.abs(total[:, None] - 2 * (samples @ flipped.T))
+    sums = np.abs(total[:, None] - 2 * _subset_sums(samples))  # a pattern and its complement give the same
     rounding = 1e-9 * np.abs(samples).sum(axis=1)
-    as_large = (sums >= (np.abs(total) - rounding)[:, None]).sum(axis=1)
-    return np.asarray((as_large + 2) / (len(flipped) + 2), dtype=np.float64)
+    as_large = 2 * (sums >= (np.abs(total) - rounding)[:, None]).sum(axis=1)
+    return np.asarray((as_large + 2) / (2 * sums.shape[1] + 2), dtype=np.float64)
+
+
+def _subset_sums(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums (runs, patterns) over the flipped values of each pattern, of which few are held as floats at once."""
+    patterns = _subsets(samples.shape[1])
+    parts = [samples @ patterns[first : first + 500].T.astype(np.float64) for first in range(0, len(patterns), 500)]
+    return np.concatenate([np.zeros((len(samples), 0)), *parts], axis=1)
 
 
 @lru_cache(maxsize=8)
-def _subsets(n: int) -> NDArray[np.float64]:
-    """Which of n signs are flipped (patterns, n), without none and all; each pattern has its complement."""
+def _subsets(n: int) -> NDArray[np.int8]:
+    """Which of n signs are flipped (patterns, n), neither none nor all; the complements are patterns, too."""
     if n <= EXACT_UP_TO:
-        half = (np.arange(1, 2 ** (n - 1))[:, None] >> np.arange(n)) & 1
+        half = ((np.arange(1, 2 ** (n - 1))[:, None] >> np.arange(n)) & 1).astype(np.int8)
     else:
-        drawn = numpy_generator("sign flips", n).integers(0, 2, size=(PATTERNS // 2, n))
-        half = drawn[(drawn.sum(axis=1) % n) > 0]
-    both = np.concatenate([half, 1 - half]).astype(np.float64)
-    both.flags.writeable = False
-    return both
+        drawn = numpy_generator("sign flips", n).integers(0, 2, size=(PATTERNS // 2, n)).astype(np.int8)
+        half = drawn[(drawn.sum(axis=1, dtype=np.int64) % n) > 0]
+    half.flags.writeable = False
+    return half
 
 
 def _rejecting(patterns: int, alpha: float) -> int:
@@ -171,12 +188,13 @@ def smallest_p(patients: int) -> float:
     return min(1.0, 2.0 ** (1 - patients))
 
 
-def holm(ps: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Step-down correction (Holm 1979) over all p values; None stays None."""
+def holm(ps: Mapping[str, float | None], planned: int = 0) -> dict[str, float | None]:
+    """Step-down correction (Holm 1979) over all p values, of `planned` ones if there are more; None stays None."""
     tested = sorted((p, name) for name, p in ps.items() if p is not None)
+    family = max(planned, len(tested))
     corrected: dict[str, float | None] = dict.fromkeys(ps)
     largest = 0.0
     for rank, (p, name) in enumerate(tested):
-        largest = max(largest, min(1.0, p * (len(tested) - rank)))
+        largest = max(largest, min(1.0, p * (family - rank)))
         corrected[name] = largest
     return corrected

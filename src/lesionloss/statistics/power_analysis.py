@@ -1,24 +1,32 @@
 """Power: which differences a run can detect, and how many patients and seeds a given difference needs.
 
-There are two questions. *Same training runs, new patients*: the sign-flip test, whose power is that of Student's t at
-the level that so many patients can attain. *New training runs too*: the interval over patients and training runs; more
-patients alone cannot make it narrower than the seed-to-seed variability.
+There are two questions. *These networks, new patients*: the sign-flip test, whose power is that of Student's t at the
+level that so many patients can attain. *The losses*: a verdict, which needs that test and the t over folds; more
+patients alone cannot make its interval narrower than the spread between training sets and seeds.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.core.errors import UsageError
 from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.statistics.anova import anova
 from lesionloss.statistics.complete_blocks import complete_blocks
 from lesionloss.statistics.evidence import ALPHA, attained_level
-from lesionloss.statistics.paired_differences import paired_rows
-from lesionloss.statistics.training_run_variance import anova, training_run_weight
+from lesionloss.statistics.paired_differences import (
+    FREEDOM_FOR_A_VERDICT,
+    SEEDS_FOR_A_VERDICT,
+    PairedDifference,
+    planned_comparisons,
+)
+from lesionloss.statistics.pairs import paired_rows
 
-SEEDS = (1, 2, 3, 5, 10, 20)
+SEEDS = (2, 3, 5, 10, 20)
+MOST_SEEDS = 20
+USUAL_POWER = 0.8
 MOST_PATIENTS = 100_000
 
 PowerOf = Callable[[float, "StudyDesign"], float | None]
@@ -26,35 +34,40 @@ PowerOf = Callable[[float, "StudyDesign"], float | None]
 
 @dataclass(frozen=True)
 class DifferenceSpread:
-    """Standard deviations of a paired difference: between patients, between training runs, and the rest.
+    """Standard deviations of a paired difference: between patients, training sets (folds), seeds, and the rest.
 
-    `training_run` and `rest` are None with one seed per fold: `patient` then contains the rest.
+    `training_run` is the seed's. It and `rest` are None with one seed per fold: `patient` then contains the rest, and
+    `training_set` the seed. `training_set` is None with one fold.
     """
 
     patient: float
     training_run: float | None
     rest: float | None
+    training_set: float | None = 0.0
 
 
 @dataclass(frozen=True)
 class StudyDesign:
-    """The number of patients, of folds of equal size, and of seeds."""
+    """The number of patients, of folds of equal size, of seeds, and of repeats of the cross-validation."""
 
     patients: int
     folds: int
     seeds: int
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
 class SampleSize:
     """Patients that a difference needs with so many seeds; None: more than 100,000 or never.
 
-    `same_training_runs` is for a claim about the trained networks, `new_training_runs` for a claim about the losses.
+    `same_training_runs` is for a claim about the trained networks, `new_training_runs` for a verdict on the losses,
+    both with the folds of the run. `folds` are the folds that a verdict needs with the patients of the run.
     """
 
     seeds: int
     same_training_runs: int | None
     new_training_runs: int | None
+    folds: int | None
 
 
 @dataclass(frozen=True)
@@ -102,19 +115,21 @@ def analyse_power(scores: MetricScores, difference: float, *, power: float = 0.8
         raise UsageError(f"--power is {power}; it must lie between {ALPHA} and 1")
     if not scores.facts.has_direction:
         raise UsageError(f"{scores.metric} describes: no value of it is better, so no difference of it is tested")
-    spreads = {}
+    spreads, repeats = {}, scores.rules.repeats
     for loss in scores.losses:
         pairs = paired_rows(scores, loss, scores.baseline) if loss != scores.baseline else None
-        blocks = complete_blocks(pairs, ["difference"]) if pairs is not None else ()
+        blocks = complete_blocks(pairs, ["difference"]) if pairs is not None and "seed" in pairs else ()
         tables = [block.values[0] for block in blocks]
-        if sum(len(table) for table in tables) > 1:
-            design = StudyDesign(sum(map(len, tables)), len(tables), min(table.shape[1] for table in tables))
-            spreads[loss] = (design, spread_of(tables))
+        patients = len({patient for block in blocks for patient in block.patients})
+        if patients > 1:
+            folds, seeds = max(1, len(tables) // repeats), min(table.shape[1] for table in tables)
+            spreads[loss] = (StudyDesign(patients, folds, seeds, repeats), spread_of(tables))
     if not spreads:
         raise UsageError(
             f"{scores.folder}: no loss shares two patients with {scores.baseline!r}: the spread is unknown"
         )
-    return tuple(_analysis(scores, loss, difference, power, len(spreads), *spreads[loss]) for loss in spreads)
+    comparisons = max(planned_comparisons(scores), 1)
+    return tuple(_analysis(scores, loss, difference, power, comparisons, *spreads[loss]) for loss in spreads)
 
 
 def _analysis(
@@ -150,17 +165,14 @@ def spread_of(tables: list[NDArray[np.float64]]) -> DifferenceSpread:
     """From differences (patients, seeds), one table per fold; variances below 0 count as 0."""
     layout = anova([table[None] for table in tables])
     means = np.concatenate([table.mean(axis=1) for table in tables])
-    seeds = float(np.mean([table.shape[1] for table in tables]))
-    rest, run = layout.rest_variance, layout.training_run_variance
-    if rest is None or run is None:
-        return DifferenceSpread(float(means.std(ddof=1)), None, None)
-    sizes = [len(table) for table in tables]
-    share = np.asarray(sizes) / sum(sizes)
-    between = (
-        float(1 - (share**2).sum()) * sum(sizes) / (sum(sizes) - 1)
-    )  # of the variance of training runs, contained in the means
-    patient = float(means.var(ddof=1)) - rest / seeds - max(0.0, run) / seeds * between
-    return DifferenceSpread(*(float(np.sqrt(max(0.0, variance))) for variance in (patient, run, rest)))
+    rest, run, patient = layout.rest_variance, layout.training_run_variance, layout.patient_variance
+    fold, seen = layout.fold_variance, float(means.var(ddof=1))
+
+    def sd(variance: float | None) -> float | None:
+        return None if variance is None else float(np.sqrt(max(0.0, variance)))
+
+    of_patients = seen if patient is None else patient
+    return DifferenceSpread(sd(of_patients) or 0.0, sd(run) if rest is not None else None, sd(rest), sd(fold))
 
 
 def power_same_training_runs(difference: float, spread: DifferenceSpread, design: StudyDesign, level: float) -> float:
@@ -174,29 +186,28 @@ def power_same_training_runs(difference: float, spread: DifferenceSpread, design
 def power_new_training_runs(
     difference: float, spread: DifferenceSpread, design: StudyDesign, level: float
 ) -> float | None:
-    """The same for the interval over patients and training runs; None if their variability is unknown."""
-    if spread.training_run is None or spread.rest is None or design.seeds < 2 or design.patients <= design.folds:
+    """Probability of the right verdict: of the test over patients and the t over folds, the lower power of both.
+
+    None if the variability is unknown, or for a design without verdicts (one seed, two folds without repeats).
+    """
+    if spread.training_run is None or spread.rest is None or spread.training_set is None:
         return None
-    n, folds, seeds = design.patients, design.folds, design.seeds
-    among = _among_patients(spread, design)
-    weight = training_run_weight([n / folds] * folds, [seeds] * folds)
-    scale = weight * folds / n
-    of_seeds, of_rest = n / folds * spread.training_run**2 + spread.rest**2, spread.rest**2
-    variance = among + scale * (of_seeds - of_rest)
-    uncertainty = among**2 / (n - 1)
-    if spread.training_run > 0:
-        uncertainty += (scale * of_seeds) ** 2 / (folds * (seeds - 1))
-        uncertainty += (scale * of_rest) ** 2 / ((n - folds) * (seeds - 1))
-    freedom = max(1.0, variance**2 / uncertainty) if uncertainty else n - 1.0
-    return _power_of_t(difference, np.sqrt(variance), freedom, level)
+    freedom = min(design.repeats * (design.folds - 1), design.patients - 1)
+    if design.seeds < SEEDS_FOR_A_VERDICT or freedom < FREEDOM_FOR_A_VERDICT or design.folds > design.patients:
+        return None
+    of_fold = spread.training_set**2 + spread.training_run**2 / design.seeds
+    variance = (spread.patient**2 + spread.rest**2 / design.seeds) / design.patients + of_fold / design.folds
+    over_patients = power_same_training_runs(difference, spread, design, level)
+    return min(over_patients, _power_of_t(difference, np.sqrt(variance), freedom, level)) if over_patients else 0.0
 
 
 def _among_patients(spread: DifferenceSpread, design: StudyDesign) -> float:
     """Expected squared standard error from the spread between the patients' means."""
     n, seeds = design.patients, design.seeds
     of_one = spread.patient**2 + (spread.rest or 0.0) ** 2 / seeds
+    of_run = (spread.training_run or 0.0) ** 2 / seeds + (spread.training_set or 0.0) ** 2
     between = n / (n - 1) * (1 - 1 / design.folds) if n > 1 else 0.0
-    return float(of_one + (spread.training_run or 0.0) ** 2 / seeds * between) / n
+    return float(of_one + of_run * between) / n
 
 
 def _power_of_t(difference: float, error: float, freedom: float, level: float) -> float:
@@ -222,8 +233,49 @@ def _for_level(spread: DifferenceSpread, level: float) -> tuple[PowerOf, PowerOf
 def _sample_sizes(
     powers: tuple[PowerOf, PowerOf], difference: float, design: StudyDesign, spread: DifferenceSpread, power: float
 ) -> tuple[SampleSize, ...]:
-    seeds = [seeds for seeds in SEEDS if spread.training_run is not None or seeds == design.seeds]
-    return tuple(SampleSize(s, *(_patients(of, difference, design.folds, s, power) for of in powers)) for s in seeds)
+    seeds = [seeds for seeds in SEEDS if spread.training_run is not None] or [design.seeds]
+    designs = [replace(design, seeds=s) for s in seeds]
+    return tuple(
+        SampleSize(
+            seeds=each.seeds,
+            same_training_runs=_patients(powers[0], difference, each, power),
+            new_training_runs=_patients(powers[1], difference, each, power),
+            folds=_folds(powers[1], difference, each, power),
+        )
+        for each in designs
+    )
+
+
+def detectable_at_best(design: StudyDesign, comparisons: int) -> float | None:
+    """The smallest difference, in standard deviations between patients, that gives a verdict with 80 % power.
+
+    At best: if training sets and seeds add nothing. None for a design without verdicts.
+    """
+
+    def power_of(difference: float, each: StudyDesign) -> float | None:
+        return power_new_training_runs(difference, DifferenceSpread(1.0, 0.0, 0.0), each, ALPHA / max(comparisons, 1))
+
+    return _detectable(power_of, design, USUAL_POWER)
+
+
+def seeds_needed(difference: PairedDifference) -> int | None:
+    """The fewest seeds that could lead to a verdict, from a run with one seed; None: more than 20.
+
+    As if the seed were all that varies, so that the error falls with the root of their number: fewer are not enough.
+    What has to be found is the margin, or the difference that was seen if it is larger.
+    """
+    d, found = difference, max(abs(difference.mean or 0.0), difference.margin)
+    if d.error is None or found == 0 or d.freedom < FREEDOM_FOR_A_VERDICT:
+        return None
+    seeds = range(SEEDS_FOR_A_VERDICT, MOST_SEEDS + 1)
+    powers = {n: _power_of_t(found, d.error / np.sqrt(n), d.freedom, d.level / d.comparisons) for n in seeds}
+    return next((n for n, power in powers.items() if power >= USUAL_POWER), None)
+
+
+def _folds(power_of: PowerOf, difference: float, design: StudyDesign, power: float) -> int | None:
+    """The smallest number of folds of these patients that reaches this power."""
+    tried = range(2, design.patients + 1)
+    return next((k for k in tried if (power_of(difference, replace(design, folds=k)) or 0.0) >= power), None)
 
 
 def _detectable(power_of: PowerOf, design: StudyDesign, power: float) -> float | None:
@@ -242,13 +294,13 @@ def _detectable(power_of: PowerOf, design: StudyDesign, power: float) -> float |
     return high
 
 
-def _patients(power_of: PowerOf, difference: float, folds: int, seeds: int, power: float) -> int | None:
+def _patients(power_of: PowerOf, difference: float, design: StudyDesign, power: float) -> int | None:
     """The smallest number of patients that reaches this power: every number up to 60, then by bisection."""
 
     def enough(n: int) -> bool:
-        return (power_of(difference, StudyDesign(n, folds, seeds)) or 0.0) >= power
+        return (power_of(difference, replace(design, patients=n)) or 0.0) >= power
 
-    few = next((n for n in range(max(folds + 1, 2), 61) if enough(n)), None)
+    few = next((n for n in range(max(design.folds, 2), 61) if enough(n)), None)
     if few is not None or not enough(MOST_PATIENTS):
         return few
     low, high = 60, MOST_PATIENTS

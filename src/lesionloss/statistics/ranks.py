@@ -1,40 +1,46 @@
-"""The ranks of the losses, and their spread when patients and seeds are drawn again."""
+"""The ranks of the losses, with intervals that hold for all of them at once.
+
+A loss can't be better than rank 1 + the number of losses that are shown to be better than it, and not worse than the
+number of losses less those that it is shown to be better than (Mohamad, Goeman, van Zwet 2019). "Shown" is by the p of
+a verdict, with Holm's correction over all pairs of losses, because a rank compares every loss with every other one.
+"""
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.randomness import numpy_generator
 from lesionloss.runs.metric_scores import MetricScores
-from lesionloss.statistics.complete_blocks import FoldBlock, column_means, loss_blocks
-
-RESAMPLES = 4000
+from lesionloss.statistics.complete_blocks import LossBlocks, loss_blocks
+from lesionloss.statistics.evidence import ALPHA, holm, sign_flip_ps
+from lesionloss.statistics.new_training_runs import fold_ps, fold_spread
+from lesionloss.statistics.paired_differences import FREEDOM_FOR_A_VERDICT, SEEDS_FOR_A_VERDICT, TESTS
+from lesionloss.statistics.pairs import ROUNDING, repeat_of
 
 
 @dataclass(frozen=True)
 class LossRank:
-    """One loss: its rank by mean (1 is best) over `patients` patients with complete scores.
+    """One trained loss: its rank by `mean` (1 is best) over the `patients` that have complete scores of all losses.
 
-    `low` and `high` hold the middle 95 % of its ranks in the bootstrap over patients and seeds; `best` is the share in
-    which it ranked first (ties are shared); `shares[k]` is the share of rank k + 1. The bootstrap describes stability
-    and is not a test: with few patients or seeds its spread is too small.
+    With 95 % probability, the true ranks of all losses lie from `low` to `high`. Without a verdict (one seed, an
+    unfinished run) nothing is known of them: 1 to the number of losses.
     """
 
     loss: str
+    mean: float
     rank: int
     low: int
     high: int
-    best: float
-    shares: tuple[float, ...]
     patients: int
 
 
-def rank_losses(scores: MetricScores) -> tuple[LossRank, ...]:
-    """Rank the losses by their means.
+def rank_losses(scores: MetricScores, level: float = ALPHA) -> tuple[LossRank, ...]:
+    """Rank the trained losses by their means.
 
     Args:
         scores: What `Results.metric_scores` gives.
+        level: The probability that any of the intervals is wrong.
 
     Returns:
         One rank per loss, in the plan's order; empty for fewer than two losses or patients with complete scores, and
@@ -42,53 +48,80 @@ def rank_losses(scores: MetricScores) -> tuple[LossRank, ...]:
     """
     if not scores.facts.has_direction:
         return ()
-    found = loss_blocks(scores, trained_only=False)
+    found = loss_blocks(scores, trained_only=True)
     if len(found.losses) < 2 or found.patients < 2:
         return ()
+    values = patients_of_losses(found)
     sign = -1.0 if scores.facts.lower_is_better else 1.0
-    generator = numpy_generator("bootstrap", "ranks", scores.metric)
-    observed = _ranks(sign * column_means(found.blocks)[None])[0]
-    drawn = sign * resampled_means(found.blocks, RESAMPLES, generator)
-    places = _ranks(drawn)
-    first = np.isclose(drawn, drawn.max(axis=1, keepdims=True), rtol=0, atol=1e-12)
-    best = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
-    low, high = np.quantile(places, [0.025, 0.975], axis=0, method="nearest")
+    means = values.mean(axis=1)
+    places = _ranks(sign * means)
+    better = _shown_better(scores, found, sign, level)
     return tuple(
         LossRank(
             loss=loss,
-            rank=int(observed[index]),
-            low=int(low[index]),
-            high=int(high[index]),
-            best=float(best[index]),
-            shares=tuple(float((places[:, index] == place + 1).mean()) for place in range(len(found.losses))),
+            mean=float(means[index]),
+            rank=int(places[index]),
+            low=1 + int(better[:, index].sum()),
+            high=len(found.losses) - int(better[index].sum()),
             patients=found.patients,
         )
         for index, loss in enumerate(found.losses)
     )
 
 
-def resampled_means(
-    blocks: tuple[FoldBlock, ...], resamples: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Means (resamples, columns) after drawing patients, and in every fold its seeds, with replacement.
+def patients_of_losses(found: LossBlocks) -> NDArray[np.float64]:
+    """Values (losses, patients): means over seeds, then over repeats."""
+    by_patient: dict[str, list[NDArray[np.float64]]] = {}
+    for block in found.blocks:
+        for patient, column in zip(block.patients, block.values.mean(axis=2).T, strict=True):
+            by_patient.setdefault(patient, []).append(column)
+    return np.stack([np.mean(columns, axis=0) for columns in by_patient.values()], axis=1)
 
-    All losses get the same drawn patients and seeds, so they stay paired.
-    """
-    patients = sum(len(block.patients) for block in blocks)
-    taken = generator.multinomial(patients, [1 / patients] * patients, resamples) / patients
-    total = np.zeros((resamples, blocks[0].values.shape[0]))
-    start = 0
-    for block in blocks:
-        columns, n, seeds = block.values.shape
-        weights = generator.multinomial(seeds, [1 / seeds] * seeds, resamples) / seeds
-        by_patient = taken[:, start : start + n] @ block.values.transpose(1, 0, 2).reshape(n, columns * seeds)
-        total += (by_patient.reshape(resamples, columns, seeds) * weights[:, None, :]).sum(axis=2)
-        start += n
-    return total
+
+def _shown_better(scores: MetricScores, found: LossBlocks, sign: float, level: float) -> NDArray[np.bool_]:
+    """Whether the loss of a row is shown to be better than that of a column."""
+    count, rules = len(found.losses), scores.rules
+    better = np.zeros((count, count), dtype=bool)
+    seeds = min(len(block.seeds) for block in found.blocks)
+    lost = {trial.fold for trial in scores.failed} - {block.fold for block in found.blocks}
+    if (scores.missing and level == ALPHA) or lost or seeds < SEEDS_FOR_A_VERDICT:
+        return better
+    first, second = np.array(list(combinations(range(count), 2))).T
+
+    def differences(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        both = values[first] - values[second]
+        return np.where(np.abs(both) <= ROUNDING * np.abs(values[first]), 0.0, sign * both)
+
+    repeats: dict[int, list[NDArray[np.float64]]] = {}
+    for block in found.blocks:
+        repeat = repeat_of(block.fold, rules.folds, rules.repeats)
+        repeats.setdefault(repeat, []).append(differences(block.values.mean(axis=2)))
+    pairs, spread = differences(patients_of_losses(found)), fold_spread(list(repeats.values()))
+    if spread.freedom < FREEDOM_FOR_A_VERDICT:
+        return better
+    over_folds = fold_ps(pairs.mean(axis=1), spread)
+    ps = np.maximum(over_folds, _patient_ps(pairs, scores.test))
+    corrected = holm({str(pair): float(p) for pair, p in enumerate(ps)}, rules.losses * (rules.losses - 1) // 2)
+    for pair, (one, other) in enumerate(zip(first, second, strict=True)):
+        gain, p = pairs[pair].mean(), corrected[str(pair)]
+        if p is not None and p < level and gain != 0:
+            better[(one, other) if gain > 0 else (other, one)] = True
+    return better
+
+
+def _patient_ps(pairs: NDArray[np.float64], test: str) -> NDArray[np.float64]:
+    if test == "sign_flip":
+        return sign_flip_ps(pairs)
+    return np.array([1.0 if (p := TESTS[test](values)) is None else p for values in pairs])
 
 
 def _ranks(means: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Ranks (runs, columns) of means (runs, columns), the highest first; equal means share the better rank."""
+    """Ranks (losses,) of means (losses,), the highest first; equal means share the better rank."""
     from scipy import stats
 
-    return np.asarray(stats.rankdata(-means.round(12), method="min", axis=1), dtype=np.int64)
+    return np.asarray(stats.rankdata(-means.round(12), method="min"), dtype=np.int64)
+
+
+def best_loss(ranks: tuple[LossRank, ...]) -> str | None:
+    """The loss that is shown to be better than every other loss; usually there is none."""
+    return next((rank.loss for rank in ranks if rank.low == rank.high == 1), None)

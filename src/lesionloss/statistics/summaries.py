@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lesionloss.runs.metric_scores import MetricScores, patient_values, per_patient
-from lesionloss.statistics.evidence import Interval, coefficient_of_variation, mean, mean_interval, quartiles
+from lesionloss.statistics.evidence import (
+    Interval,
+    coefficient_of_variation,
+    mean,
+    mean_interval,
+    quartiles,
+    share_interval,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
+
+DICE_FLOOR = 0.1
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,7 @@ class LossSummary:
     that have a finite value; each value is the mean of its seeds. `predictions_defined` of `predictions` counts single
     predictions. `empty_predictions` are empty although the case has lesions. In `penalised_mean` they count with the
     diagonal of the image if the metric is in mm (else it equals the mean). `trials` of `planned` trials ended well.
+    `failures` counts patients with a failed prediction: Dice below .1, in other metrics an empty prediction.
     `seed_sd` is the standard deviation of the seeds' means over the cases that every seed has; None for one seed.
     """
 
@@ -39,6 +49,8 @@ class LossSummary:
     empty_predictions: int
     penalised_mean: float | None
     penalised_interval: Interval | None
+    failures: int
+    failure_interval: Interval | None
     seed_means: tuple[tuple[int, float], ...]
     seed_sd: float | None
     trials: int
@@ -81,11 +93,20 @@ def _summary(scores: MetricScores, loss: str) -> LossSummary:
         empty_predictions=int((rows["status"] == "pred_empty").sum()),
         penalised_mean=mean(penalised),
         penalised_interval=mean_interval(penalised),
+        failures=(failures := failed_patients(scores, loss)),
+        failure_interval=share_interval(failures, int(rows["patient"].nunique())),
         seed_means=seeds,
         seed_sd=float(np.std([value for _, value in seeds], ddof=1)) if len(seeds) > 1 else None,
         trials=len(trials),
         planned=len(trials) + unfinished,
     )
+
+
+def failed_patients(scores: MetricScores, loss: str) -> int:
+    """Patients with a failed prediction of a loss: Dice below .1, in other metrics an empty prediction."""
+    rows = scores.of_loss(loss)
+    failed = rows["penalised"] < DICE_FLOOR if scores.metric == "dice" else rows["status"] == "pred_empty"
+    return int(rows.loc[failed, "patient"].nunique())
 
 
 def seed_means(rows: "pd.DataFrame", column: str) -> tuple[tuple[int, float], ...]:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesionloss.runs.metric_scores import MetricScores
+from lesionloss.statistics.anova import Anova, anova
 from lesionloss.statistics.complete_blocks import LossBlocks, column_means, loss_blocks
-from lesionloss.statistics.training_run_variance import Anova, anova
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from lesionloss.bench.plan.sections import (
 from lesionloss.bench.plan.toml_files import BASED_ON, FORMER_NAMES, list_presets, read_plan_text, read_preset
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.files import sha256_of
-from lesionloss.core.ranges import Positive
+from lesionloss.core.ranges import Positive, Weight
 from lesionloss.core.validation_errors import explain_validation_error
 
 
@@ -32,6 +32,9 @@ class Plan(PlanSection):
 
     Attributes:
         losses_files: Python files with losses of the user's own, relative to the plan.
+        margin: By metric, in its unit: the smallest difference that matters; 0: none. Of Dice .01 if it is not given.
+        decision: What gives the verdicts: intervals and p values, or posterior probabilities.
+        repeats: Repeats of the cross-validation; each divides the patients into other folds.
         split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
             one patient are trained on and tested.
         split: Patients (or cases) to train on and to test, drawn by `fold_seed`: one fold of these sizes instead of
@@ -51,8 +54,11 @@ class Plan(PlanSection):
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
+    margin: dict[MetricName, Weight] = Field(default_factory=dict)
+    decision: Literal["frequentist", "bayesian"] = "frequentist"
     folds: Positive
     fold_seed: int = 0
+    repeats: Positive = 1
     split_by: Literal["patient", "case"] = "patient"
     split: tuple[Positive, Positive] | tuple[()] = ()
     folds_file: str = ""
@@ -92,7 +98,10 @@ class Plan(PlanSection):
             raise ValueError("split and folds_file both say who is tested; leave one out")
         if self.folds < 2 and not self.folds_file and not self.split:
             raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
-        for name, metric in (("primary_metric", self.primary_metric), *(("curves", m) for m in self.curves.metrics)):
+        if self.repeats > 1 and (self.folds_file or self.split):
+            raise ValueError("repeats needs folds made here: leave out folds_file and split")
+        named = [("primary_metric", self.primary_metric), *(("curves", metric) for metric in self.curves.metrics)]
+        for name, metric in [*named, *(("margin", metric) for metric in self.margin)]:
             if metric not in self.metrics:
                 raise ValueError(f"{name} {metric!r} is not one of metrics")
         for name, values in (("losses", self.losses), ("seeds", self.seeds), ("metrics", self.metrics)):
@@ -105,6 +114,11 @@ class Plan(PlanSection):
         for network in self.networks or (self.network,):
             _check_sides(network.text, self.training, self.inference)
         return self
+
+    @property
+    def all_folds(self) -> int:
+        """The number of folds in all repeats."""
+        return self.folds * self.repeats
 
     @staticmethod
     def load(path: str | Path) -> "Plan":

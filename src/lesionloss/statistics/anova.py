@@ -1,4 +1,4 @@
-"""What training runs add to the spread: analysis of variance of patients by seeds within folds, and its interval.
+"""What training runs add to the spread: analysis of variance of patients by seeds within folds.
 
 A fold and a seed make one training run, and all patients of the fold share its effect. Sums of squares and their
 expectations are those of the nested crossed layout (Searle, Casella, McCulloch, "Variance Components", 1992, ch. 4
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lesionloss.statistics.evidence import CONFIDENCE, Interval
 
 
 @dataclass(frozen=True)
@@ -114,59 +112,3 @@ def _within(table: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def _ratio(above: float, below: float) -> float:
     return float(above / below) if below else 0.0
-
-
-def training_run_weight(patients: Sequence[float], seeds: Sequence[int]) -> float:
-    """The part of a training run's variance that the spread between the patients' means does not contain yet.
-
-    With one fold it is all of it, divided by the seeds. With one patient per fold it is zero, because every patient
-    has training runs of its own.
-
-    Args:
-        patients: The number of patients of each fold.
-        seeds: The number of seeds of each fold.
-
-    Returns:
-        The weight, 0 to 1.
-    """
-    n = float(sum(patients))
-    share, s = np.asarray(patients) / n, np.asarray(seeds)
-    seen = float((share / s * (1 - share)).sum()) / (n - 1)
-    return max(0.0, float((share**2 / s).sum()) - seen)
-
-
-def interval_over_training_runs(tables: Sequence[NDArray[np.float64]], centre: float) -> Interval | None:
-    """95 % interval of a mean for new patients and new training runs.
-
-    Student's t with the variance of the patients' means plus the variance that the training runs add (never below
-    zero), with degrees of freedom after Satterthwaite (1946).
-
-    Args:
-        tables: Values (patients, seeds), one table per fold.
-        centre: The mean that the interval is for.
-
-    Returns:
-        The interval; None for fewer than two patients, or if one seed leaves the variance of training runs unknown.
-    """
-    from scipy import stats
-
-    means = np.concatenate([table.mean(axis=1) for table in tables]) if tables else np.zeros(0)
-    n = len(means)
-    if n < 2:
-        return None
-    among_patients = float(means.var(ddof=1)) / n
-    weight = training_run_weight([len(table) for table in tables], [table.shape[1] for table in tables])
-    layout = anova([table[None] for table in tables])
-    if weight > 1e-9 and layout.training_run_variance is None:
-        return None
-    added = weight * max(0.0, layout.training_run_variance or 0.0)
-    variance = among_patients + added
-    uncertainty = among_patients**2 / (n - 1)
-    if added > 0:
-        scale = weight / layout.training_run.factor
-        for squares in (layout.training_run, layout.rest):
-            uncertainty += (scale * squares.mean) ** 2 / squares.freedom
-    if variance == 0:
-        return Interval(centre, centre)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, max(1.0, variance**2 / uncertainty)) * np.sqrt(variance))
-    return Interval(centre - half, centre + half)
