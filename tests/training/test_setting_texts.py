@@ -58,6 +58,7 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "pooled": True,
         "deep_upsampling": True,
         "decision": "argmax",
+        "mix": ("synth x 2",),
         "merge": "mean",
         "merge_of": "probabilities",
         "monitor": "loss",
