@@ -261,3 +261,9 @@ def test_one_hot_labels_in_whole_numbers_are_class_numbers(kind: torch.dtype) ->
     if kind == torch.int64:
         with pytest.raises(DataError, match="must add up to 1"):
             DICE(logits, 257 * onehot)
+
+
+def test_one_channel_may_be_multilabel_with_one_map() -> None:
+    torch.testing.assert_close(ll.build("dice_ce", multilabel=True)(Z, Y), DICE(Z, Y))
+    with pytest.raises(UsageError, match=r"multilabel needs one map per channel, \(2, 3, 4, 4, 4\)"):
+        ll.build("dice_ce", multilabel=True)(batch(3)[0], Y)
