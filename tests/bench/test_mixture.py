@@ -13,6 +13,7 @@ from lesionloss.bench.batch_shares import draw_batch_shares
 from lesionloss.bench.data_check import check_data
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.sections import DataSection
 from lesionloss.bench.recipes import steps_per_epoch
 from lesionloss.bench.run import run
 from lesionloss.bench.run_cohort import read_run_cohort
@@ -28,7 +29,7 @@ from lesionloss.training.samplers import sampler_of
 from make_cohort import write_cohort
 from tiny_runs import tiny_plan
 
-SYNTH = {"synth_patients": 2, "synth_spacing_mm": 4.0, "synth_profile": "demo", "share": 0.5}
+SYNTH = {"synth_patients": 1, "synth_spacing_mm": 4.0, "synth_profile": "demo", "share": 0.5}
 
 
 def mixed_plan(folder: Path, *mix: dict[str, object], **changes: object) -> Plan:
@@ -45,8 +46,13 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def finished(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     own, others = places
-    training = {"epochs": 2, "batch": 2, "patch": [8, 8, 8], "precision": "float32", "validation_share": 0.5}
-    plan = mixed_plan(own, SYNTH, {"source": f"msseg2:{others}"}, training=training, curves={"every_epochs": 1})
+    training = {"epochs": 1, "batch": 2, "patch": [8, 8, 8], "precision": "float32", "validation_share": 0.5}
+    sections = {
+        "training": training,
+        "inference": {"window": [16, 16, 16], "overlap": 0.0},
+        "curves": {"every_epochs": 1},
+    }
+    plan = mixed_plan(own, SYNTH, {"source": f"msseg2:{others}"}, **sections)
     out = tmp_path_factory.mktemp("mixed run") / "run"
     results = run(plan, out)
     assert results.failed == ()
@@ -55,7 +61,7 @@ def finished(places: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 
 def test_mixed_cases_are_trained_on_and_never_tested_or_validated_on(finished: Path) -> None:
     results = load(finished)
-    mixed = {"synth--001", "synth--002", "others--001", "others--002"}
+    mixed = {"synth--001", "others--001", "others--002"}
     for trial in results.trials:
         assert mixed < set(trial.record["train"])
         assert not mixed & set(trial.record["test"])
@@ -78,15 +84,15 @@ def test_losses_of_a_pair_see_the_same_mixture(finished: Path) -> None:
 def test_report_verification_and_dry_run_know_the_mixture(finished: Path) -> None:
     results = load(finished)
     text = methods(results, (), paired=True)[0]
-    assert "synth: 2 cases (synthetic, profile demo, seed 1), 50 % of the training patches" in text
+    assert "synth: 1 case (synthetic, profile demo, seed 1), 50 % of the training patches" in text
     assert "others: 2 cases" in text
     assert "never into validation or test" in text
     (found,) = verify_run(finished)
-    assert (found.cases, found.findings) == (8, ())
+    assert (found.cases, found.findings) == (7, ())
     (finished / "mixed" / "synth" / "cohort" / "001.npz").write_bytes(b"damaged")
     assert [finding.file for finding in verify_run(finished)[0].findings] == ["mixed/synth/cohort/001.npz"]
     model = json.loads(next(finished.glob("trials/*/model.json")).read_text())
-    assert "2 cases of synth-" in json.dumps(model)
+    assert "1 case of synth-" in json.dumps(model)
 
 
 def test_every_batch_has_the_shares(cases: list[PreparedCase]) -> None:
@@ -136,7 +142,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path) -> Non
             tiny_plan(own).changed({"data": {"source": str(own), "mix": list(mix)}})
         assert "\n" not in str(refused.value)
     miniature.wmh2017(tmp_path / "wmh")
-    for mix, words in (
+    for mixture, words in (
         (
             {"source": f"wmh2017:{tmp_path / 'wmh'}"},
             "data.mix wmh: its cases have the channels contrast1, contrast2",
@@ -145,7 +151,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path) -> Non
         ({"source": str(tmp_path / "absent")}, "no such folder"),
     ):
         with pytest.raises(UsageError, match=words):
-            check_data(mixed_plan(own, mix))
+            check_data(mixed_plan(own, mixture))
     clash = write_cohort(tmp_path / "clash", (1, 1))
     (clash / "training" / "001").rename(clash / "training" / "others--001")
     with pytest.raises(UsageError, match="a case of data is named others--001; give the mixture another name"):
@@ -162,12 +168,12 @@ def test_the_dry_run_counts_it_and_prints_what_is_known_before_it_times_steps(
     )
     assert happened[0] == "known"
     assert happened.count("step") == 4
-    assert found.mixed == ("synth: 2 synthetic patients (profile demo, seed 1), 50 % of the training patches",)
+    assert found.mixed == ("synth: 1 synthetic patient (profile demo, seed 1), 50 % of the training patches",)
     assert "the preparation of what is mixed in" in found.left_out
     (tmp_path / "plan.toml").write_text(plan.to_toml())
     result = CliRunner().invoke(app, ["bench", str(tmp_path / "plan.toml"), "--dry-run"])
     assert result.exit_code == 0
-    assert "mixed into training folds: synth: 2 synthetic patients" in " ".join(result.output.split())
+    assert "mixed into training folds: synth: 1 synthetic patient" in " ".join(result.output.split())
 
 
 def test_a_step_that_takes_long_is_estimated_from_a_small_patch(
@@ -192,4 +198,10 @@ def test_the_lesion_share_of_batches_is_that_of_the_windows(cases: list[Prepared
     assert shares.share["mean"] == pytest.approx(sum(a / b for a, b in zip(lesion, voxels, strict=True)) / len(cases))
     assert draw_batch_shares(replace(RECIPE, steps=30), cases, most=20).batches == 20
     known = read_run_cohort(finished)
-    assert known.mixed_names == ("others--001", "others--002", "synth--001", "synth--002")
+    assert known.mixed_names == ("others--001", "others--002", "synth--001")
+
+
+def test_built_in_data_are_named_by_their_source() -> None:
+    assert DataSection(source="shapes").shown_dataset("dsb2018-1a2b3c4d") == "shapes-1a2b3c4d"
+    assert DataSection(source="synth").shown_dataset("msseg2-1a2b3c4d") == "synth-1a2b3c4d"
+    assert DataSection(source="folder").shown_dataset("msseg2-bids-1a2b3c4d") == "msseg2-bids-1a2b3c4d"

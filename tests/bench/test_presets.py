@@ -54,8 +54,12 @@ def test_the_recipes_are_those_of_the_papers() -> None:
     hytver, cabezas, dscpp = (Plan.preset(name) for name in ("hytver", "cabezas-lit", "dscpp-drive"))
     t = hytver.training
     assert (t.optimiser, t.learning_rate, t.batch, t.patch, t.steps) == ("adam", 1e-3, 4, (80, 80, 80), 250)
+    assert set(hytver.losses) == {  # the 13 rows of Tables I and II
+        *("dice", "cross_entropy", "focal", "tversky", "symmetric_unified_focal", "asymmetric_unified_focal"),
+        *("logcosh", "dice_ce", "dice_focal", "focal_tversky", "combo", "weighted_cross_entropy", "hytver"),
+    }
     assert len(hytver.losses) == 13
-    assert {"dice", "jaccard", "hd95", "assd", "precision", "lesion_f1"} <= set(hytver.metrics)
+    assert {"dice", "jaccard", "hd", "hd95", "asd_pred_to_ref", "precision", "lesion_f1"} <= set(hytver.metrics)
     t = cabezas.training
     assert (t.patch, t.batch, t.epochs, cabezas.folds, len(cabezas.seeds)) == ((32, 32, 32), 16, 25, 5, 5)
     assert len(cabezas.losses) == len(Plan.preset("cabezas-wmh").losses) == 7

@@ -9,6 +9,7 @@ import pytest
 from lesionloss import UsageError, write_report
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
+from lesionloss.core.slice_pictures import fullest_slice, upright
 from lesionloss.data.prepared import load_prepared
 from lesionloss.metrics.several_classes import class_cases, mdice
 from lesionloss.report.report_content import collect_content
@@ -71,8 +72,15 @@ def test_every_class_has_rows_and_the_headline_is_their_mean(classes: Path) -> N
         assert set(table["lesion"].fillna("")) == {"", "disc", "ring"}
         for case, rows in table[table["metric"] == "dice"].groupby("case"):
             with np.load(folder / "predictions" / f"{case}.npz") as stored:
-                labels, probability = stored["classes"], stored["probability"]
+                labels, probability, in_slice = stored["classes"], stored["probability"], stored["slice"]
             prepared = load_prepared(classes / "cohort" / f"{case}.npz")
+            plane = fullest_slice(upright(prepared.lesion, prepared.affine))
+            shown = upright(probability, prepared.affine)[plane]
+            assert in_slice.dtype == np.float32
+            assert np.allclose(in_slice.sum(axis=0).clip(0, 1), shown, atol=0.002)  # below .001 they are 0
+            assert np.array_equal(
+                np.where(shown >= 0.5, in_slice.argmax(0) + 1, 0), upright(labels, prepared.affine)[plane]
+            )
             assert labels.shape == probability.shape == prepared.shape
             judged = class_cases(labels, prepared.reference, spacing_mm=prepared.spacing_mm, classes=(1, 2))
             by_class = rows.set_index(rows["lesion"].fillna(""))["value"]
@@ -94,6 +102,9 @@ def test_several_classes_are_compared_and_reported(classes: Path, tmp_path: Path
     assert [each.name for each in table] == ["disc", "ring"]
     page = write_report(results, tmp_path / "page.html", formats=()).read_text()
     assert "ring" in page
+    figures = tmp_path / "page_files" / "figures"
+    assert "wrong class" in (figures / "case-classes.svg").read_text()
+    assert all((figures / f"{name}.svg").exists() for name in ("case-left-out", "case-hardest", "case-hardest-curves"))
 
 
 def test_pictures_are_scored_compared_and_gathered_for_the_report(pictures: Path) -> None:

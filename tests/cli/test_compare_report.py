@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from lesionloss.core.number_text import interval, number
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.results import Results
 from lesionloss.statistics import compare
 from make_run import TINY_CASES, Made, make_run
 
@@ -157,7 +159,12 @@ def test_several_runs_get_their_reports_and_one_table(cli, tmp_path, monkeypatch
     made = Made(patients=2, losses=("dice", "dice_ce"), difference=False, metrics=("dice",), **TINY_CASES)
     folders = [make_run(tmp_path / "plan" / "runs" / name, made) for name in ("drive", "isic")]
     written: list[object] = []
-    monkeypatch.setattr("lesionloss.report.write_report", lambda run, out, **_: written.append(out) or run.folder)
+
+    def write_report(run: Results, out: Path | None, **settings: object) -> Path:
+        written.append(out)
+        return run.folder
+
+    monkeypatch.setattr("lesionloss.report.write_report", write_report)
     code, _, err = cli("report", *folders)
     assert (code, "--out FILE.html" in err, written) == (2, True, [])
     code, out, _ = cli("report", *folders, "--out", tmp_path / "all.html")

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import miniature
 from data_cohorts import REAL_LIT, write_lit, write_msseg2
 from lesionloss.cli import app
+from tiny_runs import tiny_plan
 
 
 def data(*arguments: object) -> Result:
@@ -56,6 +58,39 @@ def test_the_target_changes_what_is_counted(tmp_path: Path) -> None:
     assert counts == [1, 2]
 
 
+def test_the_figures_of_a_table_in_print_with_batches_of_a_plan(tmp_path: Path) -> None:
+    root = write_msseg2(tmp_path / "data")
+    record = json.loads(data(root, "--json").stdout)
+    sums = record["sums"]
+    assert (sums["lesion_size_voxels"]["mean"], sums["lesion_size_mm3"]["mean"]) == pytest.approx((8, 24))
+    lesion, brain = (sum(case[name] for case in record["cases"]) for name in ("lesion_voxels", "brain_voxels"))
+    assert sums["lesion_share_of_all_brains"] == pytest.approx(lesion / brain)
+    lines = data(root).stdout.splitlines()
+    place = next(index for index, line in enumerate(lines) if line.startswith("as in Table 1 of Cabezas & Diez"))
+    assert "  Dataset  % (brain)" in lines[place + 1]
+    assert lines[place + 2].split()[-5:] == ["-", "8", "(24", "mm³)", "3"]
+    plan = tiny_plan(root).changed({"training": {"patch": [8, 8, 8], "batch": 2, "steps": 5}})
+    (tmp_path / "plan.toml").write_text(plan.to_toml())
+    drawn = json.loads(data(root, "--plan", tmp_path / "plan.toml", "--json").stdout)["training_batches"]
+    assert (drawn["batches"], drawn["patches"]) == (5, 10)
+    assert 0 < drawn["total_share"] < 0.1
+    assert "; 5 batches of 2" in data(root, "--plan", tmp_path / "plan.toml").stdout
+
+
+def test_without_brain_masks_shares_are_of_the_image_and_only_heads_have_skulls(tmp_path: Path) -> None:
+    miniature.acdc(tmp_path / "acdc")
+    miniature.nnunet(tmp_path / "nnunet")
+    root = write_msseg2(tmp_path / "msseg2")
+    for mask in root.rglob("brain_mask.nii.gz"):
+        mask.unlink()
+    heart, unknown, head = (data(f"{name}:{tmp_path / name}").stdout for name in ("acdc", "nnunet", "msseg2"))
+    assert "skull" not in heart
+    assert "no brain mask (if these are heads): prepare makes a simple one" in unknown
+    assert "no brain mask: prepare makes a simple one that keeps parts of the skull" in head
+    assert "[all together]; no brain mask" in head
+    assert "% (image)" in head
+
+
 @pytest.mark.skipif(not REAL_LIT.is_dir(), reason="the Ljubljana longitudinal set is not beside the project")
 def test_the_real_set() -> None:
     result = data(REAL_LIT, "--json")
@@ -72,7 +107,7 @@ def test_the_real_set() -> None:
     [
         ("data", "DICOM"),
         ("prepare", "DICOM", "OUT"),
-        ("train", "--data", "DICOM", "--out", "OUT"),
+        ("train", "--loss", "dice", "--data", "DICOM", "--out", "OUT"),
         ("bench", "quickstart", "--data", "DICOM", "--out", "OUT"),
         ("bench", "quickstart", "--data", "DICOM", "--dry-run"),
     ],

@@ -77,7 +77,7 @@ def test_another_place_or_size_is_not_called_a_turn() -> None:
 
 
 def values(path: Path, *first: float, kind: type = np.float32) -> Path:
-    array = np.zeros(SHAPE, kind)
+    array: np.ndarray = np.zeros(SHAPE, kind)
     array.flat[: len(first)] = first
     return save(path, array)
 

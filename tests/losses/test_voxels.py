@@ -51,6 +51,15 @@ def test_sharpened_counts_by_hand() -> None:
     assert c.fn.item() == pytest.approx(0.01 + 0.49)
 
 
+@pytest.mark.parametrize("kernel", list(KERNELS))
+def test_counts_sharpened_by_three_by_hand(kernel: Kernel) -> None:
+    v = align(line(0.9, 0.6, 0.3, 0.2), torch.tensor([[[1, 0, 1, 0]]]), None, LossOptions(), kernel)
+    c = v.counts(sharpen=3)
+    assert (c.tp.item(), c.tn.item()) == pytest.approx((1.2, 1.2))
+    assert c.fp.item() == pytest.approx(0.216 + 0.008)
+    assert c.fn.item() == pytest.approx(0.001 + 0.343)
+
+
 def test_counts_add_and_serve_whole_numbers() -> None:
     a, b = Counts(*(torch.tensor([n]) for n in (1, 2, 3, 4))), Counts(*(torch.tensor([n]) for n in (10, 20, 30, 40)))
     assert [int(x) for x in a + b] == [11, 22, 33, 44]
@@ -140,6 +149,18 @@ def test_multilabel_pooled() -> None:
 
 
 # --- numerics -----------------------------------------------------------------------------------------------------
+
+
+def test_the_voxels_of_a_pooled_batch_are_those_of_all_images() -> None:
+    logits, labels = torch.zeros(3, 2, 4, 5), torch.zeros(3, 2, 4, 5).long()
+    valid = torch.ones(3, 4, 5, dtype=torch.bool)
+    valid[0, 0] = False
+    assert voxels(logits[:, :1], labels[:, 0]).n.tolist() == [20, 20, 20]
+    assert voxels(logits[:, :1], labels[:, 0], valid).n.tolist() == [15, 20, 20]
+    assert voxels(logits[:, :1], labels[:, 0], pooled=True).n.tolist() == [60]
+    assert voxels(logits[:, :1], labels[:, 0], valid, pooled=True).n.tolist() == [55]
+    assert voxels(logits, labels, multilabel=True).n.tolist() == [20] * 6
+    assert voxels(logits, labels, pooled=True, multilabel=True).n.tolist() == [60, 60]
 
 
 def test_float32_inside_autocast() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.metrics import Case, score
+from lesionloss.metrics import Case, choose, score
 from lesionloss.metrics.borders import _border_by_gathers, _border_by_slices
+from lesionloss.metrics.metric_registry import penalised
 from metrics_by_hand import border, directed_mm, m1, percentile, random_pair, sparse_mask
 
 PAIRS = 1000
@@ -151,3 +152,19 @@ def test_m6_a_missed_case_is_infinitely_far(name):
     assert value(name, nothing, lesion) == math.inf
     assert value(name, lesion, nothing) == math.inf
     assert math.isnan(value(name, nothing, nothing))
+
+
+def test_distances_in_voxels_do_not_depend_on_the_spacing():
+    pred, ref, _ = random_pair(1)
+    for name in ("hd", "hd95", "hd95_pooled", "assd", "asd_pred_to_ref", "asd_ref_to_pred"):
+        in_voxels = f"{name}(voxels=True)"
+        expected = value(name, pred, ref)
+        assert value(in_voxels, pred, ref, (0.5, 0.75, 3.0)) == pytest.approx(expected)
+        assert value(name, pred, ref, (0.5, 0.75, 3.0)) != pytest.approx(expected)
+        assert (choose(in_voxels).unit, choose(name).unit) == ("voxels", "mm")
+
+
+def test_a_missed_case_costs_the_diagonal_in_voxels():
+    case = Case(np.zeros((3, 4, 12), bool), np.ones((3, 4, 12), bool), spacing_mm=(2, 2, 2))
+    assert penalised("hd(voxels=True)", choose("hd(voxels=True)").value(case), case) == 13
+    assert penalised("hd", math.inf, case) == 26

@@ -10,6 +10,7 @@ one (cosmic-ray) starts anew, with all imports, for each mutant.
 import argparse
 import ast
 import gc
+import importlib
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import signal
 import sys
 import time
 import tomllib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -33,8 +35,8 @@ from operators import Swap, sites, variants
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "lesionloss"
-RECORDED = ROOT / ".mutation_cache" / "tests.json"  # seconds of each test, and the functions that it calls
-PYTEST = ["-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+RECORDED = ROOT / ".mutation_cache" / "tests.json"  # seconds and called functions of each test, imports
+PYTEST = ["-q", "-n", "0", "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=no"]
 FAULTY = 99  # the exit status of a process that failed by itself
 
 
@@ -140,19 +142,25 @@ class Mutation:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run all tests without a fault, then some of them for each mutant."""
-        recorded = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
+        known = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {"tests": {}, "modules": []}
+        new = [item for item in session.items if item.nodeid not in known["tests"]]
 
         def record() -> int:
             recorder = Recorder()
             session.config.pluginmanager.register(recorder)
-            run_tests(session, [item for item in session.items if item.nodeid not in recorded], to_the_end=True)
+            run_tests(session, new, to_the_end=True)
+            modules = sorted({*known["modules"], *(name for name in sys.modules if not is_own(name))})
             RECORDED.parent.mkdir(exist_ok=True)
-            RECORDED.write_text(json.dumps(recorded | recorder.tests), encoding="utf-8")
+            RECORDED.write_text(json.dumps({"tests": known["tests"] | recorder.tests, "modules": modules}))
             return 0
 
-        forked(record, 3600)
+        if new:
+            forked(record, 3600)
         recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
-        tests = [(*recorded[item.nodeid], item) for item in session.items if item.nodeid in recorded]
+        for name in recorded["modules"]:  # what tests import late would be imported again for each mutant
+            with suppress(Exception), warnings.catch_warnings(action="ignore"):
+                importlib.import_module(name)
+        tests = [(*recorded["tests"][item.nodeid], item) for item in session.items if item.nodeid in recorded["tests"]]
         tests.sort(key=lambda test: test[0])
         gc.unfreeze()
         functions = [each for each in gc.get_objects() if type(each) is FunctionType]
@@ -172,6 +180,11 @@ class Mutation:
         return True
 
 
+def is_own(module: str) -> bool:
+    """Whether an imported module is one of the package or of its tests."""
+    return (getattr(sys.modules[module], "__file__", None) or "").startswith(str(ROOT))
+
+
 def is_killed(
     mutant: Mutant, functions: list[FunctionType], session: pytest.Session, items: list[pytest.Item], seconds: float
 ) -> bool:
@@ -185,9 +198,8 @@ def is_killed(
         if mutant.inside:
             put_in(code, [function for function in functions if function.__code__.co_filename == path])
             return run_tests(session, items, to_the_end=False)
-        for name, module in list(sys.modules.items()):
-            if (getattr(module, "__file__", None) or "").startswith(str(ROOT)):
-                del sys.modules[name]
+        for name in filter(is_own, list(sys.modules)):
+            del sys.modules[name]
         with patch.object(SourceFileLoader, "get_code", get_code):
             return int(pytest.main([*PYTEST, "-x", *(item.nodeid for item in items)]))
 
@@ -220,7 +232,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.chdir(ROOT)
     tries: dict[str, dict[str, list[Mutant]]] = {}
-    counts = {}
+    counts, low = {}, False
     for module in options.modules or modules:
         paths = sorted(path for files in modules[module]["files"].split() for path in PACKAGE.glob(files))
         every = [mutant for path in paths for mutant in mutants_of(path)]
@@ -230,11 +242,14 @@ def main() -> None:
         counts[module] = f"{len(every):5} mutants, sample of {len(sample):3}, {len(sample) - len(tried):2} equivalent"
     for tests, of_tests in tries.items():
         plugin = Mutation(of_tests, options.seconds)
-        pytest.main([*PYTEST, *shlex.split(tests)], plugins=[plugin])
+        if status := pytest.main([*PYTEST, *shlex.split(tests)], plugins=[plugin]):
+            sys.exit(f"mutants of {', '.join(of_tests)} were not all tried: pytest ended with {status!r}")
         for module, mutants in of_tests.items():
             survivors = plugin.survivors[module]
             score = 1 - survivors / max(1, len(mutants))
+            low |= score < settings["least_score"]
             print(f"{module:20}{counts[module]}, {survivors:2} survive, score {score:4.0%}", flush=True)
+    sys.exit(low)
 
 
 if __name__ == "__main__":

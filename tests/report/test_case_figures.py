@@ -162,10 +162,12 @@ def test_lesions_outside_the_close_up_are_seen_where_all_are():
 
 
 def test_flat_pictures_have_one_view_and_no_sides():
-    flat, volume = (case_figure(shown_slice(1, flat=flat)) for flat in (True, False))
+    large = replace(shown_slice(1), plane_mm=(2.0, 2.0))
+    flat, volume = (case_figure(replace(large, flat=flat)) for flat in (True, False))
     assert [len(figure.axes[0].images) for figure in (flat, volume)] == [4, 8]  # image, reference, two losses
     sides = [[t for t in figure.axes[0].texts if t.get_text() in ("R", "L")] for figure in (flat, volume)]
     assert [len(texts) for texts in sides] == [0, 16]
+    assert len(shown_slice(1).frames) == 1  # a close-up would show most of the slice
 
 
 def test_figures_explain_themselves():
@@ -214,7 +216,7 @@ def test_a_report_writes_the_figures_and_shows_them_folded(tmp_path: Path):
     assert written == CASE_FIGURES
     page = (folder / "report.html").read_text()
     for name in CASE_FIGURES - {"case-worst", "case-median"}:
-        assert f'<details class="sheet" id="{name}">' in page
+        assert f'<details class="sheet" id="figure-{name}">' in page
         drawn = (folder / "figures" / f"{name}.svg").read_text()
         assert "topk_dice(k=30)" in drawn
         assert ("<image" in drawn) == (name != "case-hardest-curves")

@@ -208,7 +208,15 @@ def test_curves_over_epochs_are_on_the_page_by_split(run):
 
 def test_figures_for_a_paper_come_in_three_formats(run):
     names = {path.stem for path in (run / "figures").glob("*.svg")}
-    kinds = {"patients-dice", "differences-dice", "ranks-dice", "components-dice", "case", "detection-by-size"}
+    kinds = {
+        "patients-dice",
+        "differences-dice",
+        "ranks-dice",
+        "components-dice",
+        "case-median",
+        "cases",
+        "detection-by-size",
+    }
     assert names >= kinds | {"thresholds", "reliability", "gradients", "training", "epochs-dice"}
     assert not list((run / "figures").glob("*.png"))
 

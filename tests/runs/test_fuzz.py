@@ -212,6 +212,17 @@ def test_a_header_with_odd_numbers_is_one_line(tmp_path: Path, ending: str, at: 
             reader(path)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_affine_of_almost_nothing_is_refused_in_silence(tmp_path: Path) -> None:
+    affine = np.diag([0.0, -1.0, 2.0, 1.0])
+    affine[0, 1], affine[1, 0] = 8e-320, 3e-310
+    image = nibabel.Nifti2Image(np.eye(4, dtype=np.uint8)[None], None)
+    image.header.set_sform(affine, 1)
+    image.to_filename(tmp_path / "a.nii")
+    with pytest.raises(DataError, match="can't be inverted"):
+        read_mask(tmp_path / "a.nii")
+
+
 def test_an_archive_in_parts_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     path.write_bytes(b"PK\x05\x06\xff\xff\xff\xff" + bytes(14))

@@ -31,7 +31,7 @@ def cohort_of(*names: str) -> list[CohortCase]:
 
 def scores_of(rows: pd.DataFrame, facts: MetricFacts) -> MetricScores:
     """Scores that hold these rows."""
-    rules = DeclaredRules("sign_flip", "frequentist", 0.0, False, "dice", 1, 0, 2, 1)
+    rules = DeclaredRules("sign_flip", "frequentist", 0.0, True, "dice", 2, 4, 2, 1)
     nothing = (), frozenset[str](), "dice", rules, None, (), (), (), Path()
     return MetricScores(facts, rows, rows[:0], rows[:0], *nothing)
 
@@ -147,9 +147,10 @@ def scores_file(folder: Path, *rows: str) -> Path:
 
 
 def test_scores_are_typed(tmp_path):
-    rows = ("3,a,dice,0.5,p", ",a,hd95,inf,p", "last,a,dice,nan,p", "last,b,dice,,")
+    rows = ("3000000,a,dice,0.5,p", ",a,hd95,inf,p", "last,a,dice,nan,p", "last,b,dice,,")
     read = read_scores(scores_file(tmp_path, *rows))
-    assert read["epoch"].tolist() == [3, 0, LAST_EPOCH, LAST_EPOCH]
+    assert read["epoch"].tolist() == [3_000_000, 0, LAST_EPOCH, LAST_EPOCH]
+    assert LAST_EPOCH > 3_000_000
     assert read["value"].fillna(-1).tolist() == [0.5, INF, -1, -1]
     assert read["patient"].tolist() == ["p", "p", "p", "b"]
     assert read_scores(None).empty

@@ -91,6 +91,11 @@ def targets(root: Path) -> dict[str, Target]:
     return {target.name: target for target in made}
 
 
+def _of(name: str, reader: Callable[..., object], *more: object) -> Reader:
+    """A reader of the folder that reads a file of it."""
+    return lambda folder: reader(folder / name, *more)
+
+
 def _images(folder: Path) -> list[Target]:
     folder.mkdir(parents=True)
     array = np.random.default_rng(0).normal(100, 9, (9, 8, 7)).astype(np.float32)
@@ -107,9 +112,9 @@ def _images(folder: Path) -> list[Target]:
             place = folder / f"{kind}{ending}"
             maker(content, affine).to_filename(place)
             names = (read_volume, read_mask, read_labels, read_probability)
-            readers = [lambda at, n=place.name, r=reader: r(at / n) for reader in names]
-            readers += [lambda at, n=place.name, m=is_mask: repairs_of(at / n, m) for is_mask in (True, False)]
-            readers += [lambda at, n=place.name: (read_labels(at / n), header_orientation(at / n))]
+            readers = [_of(place.name, reader) for reader in names]
+            readers += [_of(place.name, repairs_of, is_mask) for is_mask in (True, False)]
+            readers += [_of(place.name, lambda path: (read_labels(path), header_orientation(path)))]
             found.append(Target(f"{kind}{ending}", folder, place.name, tuple(readers)))
     return found
 
@@ -233,10 +238,8 @@ def _cohort(root: Path) -> list[Target]:
         lambda at: sources_in(str(at / "cohort")),
         copied,
     )
-    one = tuple(
-        lambda at, reader=reader: reader(at / "cohort" / case)
-        for reader in (load_channels, load_record, lambda path: load_prepared(path).content_sha256)
-    )
+    readers: tuple[Reader, ...] = (load_channels, load_record, lambda path: load_prepared(path).content_sha256)
+    one = tuple(_of(f"cohort/{case}", reader) for reader in readers)
     return [
         Target("index.json", folder.parent, "cohort/index.json", whole),
         Target("case.npz", folder.parent, f"cohort/{case}", one),
@@ -290,7 +293,7 @@ def _settings(folder: Path) -> list[Target]:
         json.dumps({"host": "h", "scope": "s", "pid": 1, "started": 1, "since": 1.5, "token": "t"})
     )
     store_trial_list(folder, TrialList((TRIAL,), 1, 10**6))
-    names = {
+    names: dict[str, tuple[Reader, ...]] = {
         "plan.toml": (Plan.load,),
         "recipe.toml": (load_recipe,),
         "synth.toml": (load_settings,),
@@ -301,8 +304,7 @@ def _settings(folder: Path) -> list[Target]:
         TRIAL_LIST: (lambda path: read_trial_list(path.parent),),
     }
     made = [
-        Target(name, folder, name, tuple(lambda at, n=name, r=reader: r(at / n) for reader in readers))
-        for name, readers in names.items()
+        Target(name, folder, name, tuple(_of(name, reader) for reader in readers)) for name, readers in names.items()
     ]
     readers = made[-1].readers
     return [*made, Target(f"{TRIAL_LIST}, sealed", folder, TRIAL_LIST, readers, _seal(TRIAL_LIST), (TRIAL_LIST,))]

@@ -56,6 +56,7 @@ def test_every_later_field_counts_once_it_is_not_at_its_default() -> None:
         "empty": "skip",
         "average_background": True,
         "pooled": True,
+        "mix": ("x",),
         "deep_upsampling": True,
         "decision": "argmax",
         "merge": "mean",

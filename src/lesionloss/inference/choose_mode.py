@@ -16,6 +16,7 @@ from torch import nn
 
 from lesionloss.core.allocator import keep_freed_memory
 from lesionloss.core.argument_types import with_checked_types
+from lesionloss.core.errors import UsageError
 from lesionloss.inference.memory import bytes_of_pass, free_bytes
 from lesionloss.inference.modes import WINDOWS_PER_BATCH, InferenceMode, SlidingWindow, WholeImage
 from lesionloss.networks.layers import ChannelDropout
@@ -82,7 +83,13 @@ def choose_inference_mode(
 
     Returns:
         The mode and the reason; a sliding window where the memory or its need is not known.
+
+    Raises:
+        UsageError: for a shape or window with another number of axes.
     """
+    if len(shape) not in (3, 4):
+        raise UsageError(f"shape: expected (channels, *space), got {tuple(shape)}")
+    own.sides(int(getattr(network, "axes", len(shape) - 1)))
     free = free_bytes(device) if free is None else min(free, sys.maxsize)
     last: ChosenMode | None = None
     for mode, reason in _from_fast_to_frugal(network, shape[1:], own):

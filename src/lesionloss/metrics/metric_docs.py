@@ -11,9 +11,9 @@ Written by `lesionloss metrics --markdown` from the registry of metrics.
 
 One case: prediction, reference, spacing in mm. TP, FP, FN, TN: voxels outside `ignore`. Border voxel: a foreground
 voxel with a background neighbour across a face; beyond the image is background; a volume of one slice has borders
-within the slice only. All distances are in mm between the centres of voxels. Lesion: a connected component that is
-large enough (options `connectivity`, `min_volume_mm3`, `min_voxels`). p: lesion probability; a voxel is predicted where
-p >= threshold.
+within the slice only. All distances are in mm between the centres of voxels, or in voxels with `voxels=True`. Lesion:
+a connected component that is large enough (options `connectivity`, `min_volume_mm3`, `min_voxels`). p: lesion
+probability; a voxel is predicted where p >= threshold.
 
 A metric gives one number for one case and never a mean. Where a mask is empty the raw value is that of the table:
 `computed` where the formula holds, `undefined` where there is no value (an empty cell, null in JSON), `infinite` for

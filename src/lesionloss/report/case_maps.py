@@ -146,8 +146,9 @@ def _read_case(
         counts.append(count_map(trial, name, probability, views.counted, lesions))
         if trial.loss in masks and masks[trial.loss].seed <= trial.seed:
             continue
-        several = kept.labels is not None and len(views.classes) > 1
-        labels = views.turned(kept.labels) if several else mask_labels(probability, trial.threshold)
+        labels = mask_labels(probability, trial.threshold)
+        if kept.labels is not None and len(views.classes) > 1:
+            labels = views.turned(kept.labels)
         masks[trial.loss] = LossMask(trial.loss, trial.seed, labels)
         if chosen is not None:
             slices[trial.loss] = _loss_slice(reader, trial, views, probability, labels, kept.in_slice)

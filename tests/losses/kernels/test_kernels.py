@@ -193,3 +193,22 @@ def test_cuda_has_the_values_and_gradients_of_the_cpu(text: str) -> None:
     moved = Case(of.logits.cuda(), of.labels.cuda(), None if of.valid is None else of.valid.cuda(), of.options)
     for fast, expected in zip(result(text, None, moved, torch.float32), slow, strict=True):
         agree(fast.cpu(), expected, 1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("text", ["focal", "dice_plus_plus", "dice_plus_plus(gamma=3)"])
+def test_pieces_of_the_voxels_add_up(text: str, channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = torch_generator("pieces", channels)
+    logits = torch.randn((2, channels, 4, 5), generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, max(2, channels), (2, 4, 5), generator=stream)
+    values, gradients = [], []
+    for piece in (1 << 19, 6 * channels, 1):  # all voxels, three, and one at a time
+        monkeypatch.setattr("lesionloss.losses.kernels.requests.PIECE", piece)
+        z = logits.clone().requires_grad_()
+        value = ll.build(text, kernel=FAST)(z, labels)
+        value.backward()
+        values.append(value.item())
+        gradients.append(z.grad)
+    assert values == pytest.approx([values[0]] * 3, rel=1e-12)
+    for gradient in gradients[1:]:
+        torch.testing.assert_close(gradient, gradients[0], rtol=1e-12, atol=1e-14)

@@ -12,6 +12,7 @@ import tomli_w
 import torch
 
 from lesionloss.core.files import write_text
+from lesionloss.core.number_text import plural
 from lesionloss.core.version import __version__
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import orientation
@@ -114,4 +115,4 @@ def _sources(trial: Trial) -> str:
     mixtures = [read_mixture(text) for text in trial.recipe.mix]
     counts = {mixture.dataset: sum(name.startswith(mixture.prefix) for name in trial.train) for mixture in mixtures}
     counts = {trial.dataset: len(trial.train) - sum(counts.values()), **counts}
-    return " and ".join(f"{count} cases of {dataset}" for dataset, count in counts.items())
+    return " and ".join(f"{plural(count, 'case')} of {dataset}" for dataset, count in counts.items())

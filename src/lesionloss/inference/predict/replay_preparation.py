@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.errors import DataError, UsageError, shown
 from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.nifti import header_orientation
 from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
 from lesionloss.data.preparation.read_case import on_one_grid, read_case
-from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe, RegisterSettings, make_recipe
+from lesionloss.data.preparation.recipe import HD_BET, CropSettings, PreparationRecipe, RegisterSettings, make_recipe
 from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, to_original_grid
 from lesionloss.data.volume import Affine
@@ -86,17 +86,23 @@ def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
     """The steps that a bundle's `preparation` names; with a margin alone (or nothing) the usual ones.
 
     Raises:
-        DataError: for settings that this version does not know.
+        DataError: for settings that this version does not know, and for a program other than HD-BET.
     """
     plain = set(stored) <= {"margin_voxels"}
     settings = {"crop": stored} if plain and stored else stored
     try:
-        return make_recipe(settings, "preparation") if settings else PreparationRecipe(crop=CropSettings())
+        recipe = make_recipe(settings, "preparation") if settings else PreparationRecipe(crop=CropSettings())
     except UsageError as error:
         raise DataError(
             f"the model's preparation {dict(stored)!r} is not known to this lesionloss ({error}); "
             "install the version it was trained with, or give cases that are prepared already"
         ) from error
+    if recipe.brain.source == "tool" and recipe.brain != HD_BET:
+        raise DataError(
+            f"the model's preparation names a program to run ({shown(recipe.brain.command)}), and models may come from "
+            "strangers, so it is not run; prepare the cases with a plan of your own and give those (--cohort)"
+        )
+    return recipe
 
 
 def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecord, register: bool | None) -> ReadyCase:
