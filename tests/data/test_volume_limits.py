@@ -117,9 +117,10 @@ def test_a_mask_of_0_and_1_needs_no_repair_and_a_scaled_one_is_named(tmp_path: P
 
 def test_compressed_bytes_without_a_header_are_no_image(tmp_path: Path) -> None:
     path = tmp_path / "image.nii.gz"
-    path.write_bytes(gzip.compress(bytes(3 * 2**20)))
-    with pytest.raises(DataError, match="not a single-file NIfTI image"):
-        read_volume(path)
+    for byte in (b"\0", b"\xff"):
+        path.write_bytes(gzip.compress(byte * (3 * 2**20)))
+        with pytest.raises(DataError, match="not a single-file NIfTI image"):
+            read_volume(path)
 
 
 def test_probabilities_may_be_a_thousandth_outside(tmp_path: Path) -> None:
