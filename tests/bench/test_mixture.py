@@ -13,6 +13,7 @@ from lesionloss.bench.batch_shares import draw_batch_shares
 from lesionloss.bench.data_check import check_data
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.sections import DataSection
 from lesionloss.bench.recipes import steps_per_epoch
 from lesionloss.bench.run import run
 from lesionloss.bench.run_cohort import read_run_cohort
@@ -141,7 +142,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path) -> Non
             tiny_plan(own).changed({"data": {"source": str(own), "mix": list(mix)}})
         assert "\n" not in str(refused.value)
     miniature.wmh2017(tmp_path / "wmh")
-    for mix, words in (
+    for mixture, words in (
         (
             {"source": f"wmh2017:{tmp_path / 'wmh'}"},
             "data.mix wmh: its cases have the channels contrast1, contrast2",
@@ -150,7 +151,7 @@ def test_mistakes_are_one_line(places: tuple[Path, Path], tmp_path: Path) -> Non
         ({"source": str(tmp_path / "absent")}, "no such folder"),
     ):
         with pytest.raises(UsageError, match=words):
-            check_data(mixed_plan(own, mix))
+            check_data(mixed_plan(own, mixture))
     clash = write_cohort(tmp_path / "clash", (1, 1))
     (clash / "training" / "001").rename(clash / "training" / "others--001")
     with pytest.raises(UsageError, match="a case of data is named others--001; give the mixture another name"):
@@ -198,3 +199,9 @@ def test_the_lesion_share_of_batches_is_that_of_the_windows(cases: list[Prepared
     assert draw_batch_shares(replace(RECIPE, steps=30), cases, most=20).batches == 20
     known = read_run_cohort(finished)
     assert known.mixed_names == ("others--001", "others--002", "synth--001")
+
+
+def test_built_in_data_are_named_by_their_source() -> None:
+    assert DataSection(source="shapes").shown_dataset("dsb2018-1a2b3c4d") == "shapes-1a2b3c4d"
+    assert DataSection(source="synth").shown_dataset("msseg2-1a2b3c4d") == "synth-1a2b3c4d"
+    assert DataSection(source="folder").shown_dataset("msseg2-bids-1a2b3c4d") == "msseg2-bids-1a2b3c4d"

@@ -107,7 +107,7 @@ def test_the_real_set() -> None:
     [
         ("data", "DICOM"),
         ("prepare", "DICOM", "OUT"),
-        ("train", "--data", "DICOM", "--out", "OUT"),
+        ("train", "--loss", "dice", "--data", "DICOM", "--out", "OUT"),
         ("bench", "quickstart", "--data", "DICOM", "--out", "OUT"),
         ("bench", "quickstart", "--data", "DICOM", "--dry-run"),
     ],

@@ -243,3 +243,27 @@ def test_labels_at_the_ends_of_their_range() -> None:
         loss(torch.zeros(1, 2, 1, 1), soft)
     with pytest.raises(DataError, match=r"in 1 of 2 places"):
         loss(torch.tensor([[[[0.0, torch.nan]]]]), torch.tensor([[[0, 1]]]))
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.uint8, torch.int64])
+def test_one_hot_labels_in_whole_numbers_are_class_numbers(kind: torch.dtype) -> None:
+    logits, numbers = batch(3)
+    onehot = torch.stack([numbers == number for number in range(3)], dim=1).to(kind)
+    valid = torch.ones_like(numbers, dtype=torch.bool)
+    valid[0, 0] = False
+    for mask in (None, valid):
+        torch.testing.assert_close(DICE(logits, onehot, valid=mask), DICE(logits, numbers, valid=mask))
+    twice = onehot.clone()
+    twice[0, :, 0] = 1
+    with pytest.raises(DataError, match="they don't in 16 voxels"):
+        DICE(logits, twice)
+    torch.testing.assert_close(DICE(logits, twice, valid=valid), DICE(logits, numbers, valid=valid))
+    if kind == torch.int64:
+        with pytest.raises(DataError, match="must add up to 1"):
+            DICE(logits, 257 * onehot)
+
+
+def test_one_channel_may_be_multilabel_with_one_map() -> None:
+    torch.testing.assert_close(ll.build("dice_ce", multilabel=True)(Z, Y), DICE(Z, Y))
+    with pytest.raises(UsageError, match=r"multilabel needs one map per channel, \(2, 3, 4, 4, 4\)"):
+        ll.build("dice_ce", multilabel=True)(batch(3)[0], Y)

@@ -151,6 +151,18 @@ def test_multilabel_pooled() -> None:
 # --- numerics -----------------------------------------------------------------------------------------------------
 
 
+def test_the_voxels_of_a_pooled_batch_are_those_of_all_images() -> None:
+    logits, labels = torch.zeros(3, 2, 4, 5), torch.zeros(3, 2, 4, 5).long()
+    valid = torch.ones(3, 4, 5, dtype=torch.bool)
+    valid[0, 0] = False
+    assert voxels(logits[:, :1], labels[:, 0]).n.tolist() == [20, 20, 20]
+    assert voxels(logits[:, :1], labels[:, 0], valid).n.tolist() == [15, 20, 20]
+    assert voxels(logits[:, :1], labels[:, 0], pooled=True).n.tolist() == [60]
+    assert voxels(logits[:, :1], labels[:, 0], valid, pooled=True).n.tolist() == [55]
+    assert voxels(logits, labels, multilabel=True).n.tolist() == [20] * 6
+    assert voxels(logits, labels, pooled=True, multilabel=True).n.tolist() == [60, 60]
+
+
 def test_float32_inside_autocast() -> None:
     logits = torch.randn((1, 1, 8, 8), generator=torch_generator("island")).to(torch.bfloat16)
     labels = torch.ones(1, 8, 8).long()

@@ -232,21 +232,25 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.chdir(ROOT)
     tries: dict[str, dict[str, list[Mutant]]] = {}
-    counts = {}
+    counts, low = {}, False
     for module in options.modules or modules:
         paths = sorted(path for files in modules[module]["files"].split() for path in PACKAGE.glob(files))
         every = [mutant for path in paths for mutant in mutants_of(path)]
         sample = random.Random(f"{options.seed} {module}").sample(every, min(options.sample, len(every)))
-        tried = [one for one in sample if options.match in one.text and one.text not in settings["equivalent"]]
+        sample = [one for one in sample if options.match in one.text]
+        tried = [one for one in sample if one.text not in settings["equivalent"]]
         tries.setdefault(modules[module]["tests"], {})[module] = tried
         counts[module] = f"{len(every):5} mutants, sample of {len(sample):3}, {len(sample) - len(tried):2} equivalent"
     for tests, of_tests in tries.items():
         plugin = Mutation(of_tests, options.seconds)
-        pytest.main([*PYTEST, *shlex.split(tests)], plugins=[plugin])
+        if status := pytest.main([*PYTEST, *shlex.split(tests)], plugins=[plugin]):
+            sys.exit(f"mutants of {', '.join(of_tests)} were not all tried: pytest ended with {status!r}")
         for module, mutants in of_tests.items():
             survivors = plugin.survivors[module]
             score = 1 - survivors / max(1, len(mutants))
+            low |= score < settings["least_score"]
             print(f"{module:20}{counts[module]}, {survivors:2} survive, score {score:4.0%}", flush=True)
+    sys.exit(low)
 
 
 if __name__ == "__main__":

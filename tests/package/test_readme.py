@@ -35,6 +35,7 @@ INSTEAD = {
     "lesionloss synth OUT --patients 20 --seed 1": "lesionloss synth OUT2 --patients 1 --seed 1",
     "lesionloss synth-check DATA OUT": "lesionloss synth-check --help",
     "lesionloss bench hytver --data DATA/msseg2 --out runs/hytver": "lesionloss bench hytver --print",
+    "lesionloss bench hytver --paper --out runs/hytver": "lesionloss bench hytver --paper",
     "lesionloss bench hytver-small --out runs/small --jobs 4": "lesionloss bench hytver-small --print",
     "lesionloss bench hytver-small --out runs/small --engine ray": "lesionloss bench hytver-small --print",
 }

@@ -10,7 +10,7 @@ import pytest
 
 from lesionloss.core.errors import DataError
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
-from lesionloss.runs.metric_scores import MetricScores, patient_values, per_patient, split_rows
+from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, patient_values, per_patient, split_rows
 from lesionloss.runs.run_records import CohortCase
 from lesionloss.runs.scores import COLUMNS, LAST_EPOCH, read_scores
 
@@ -31,7 +31,8 @@ def cohort_of(*names: str) -> list[CohortCase]:
 
 def scores_of(rows: pd.DataFrame, facts: MetricFacts) -> MetricScores:
     """Scores that hold these rows."""
-    nothing = (), frozenset[str](), "dice", "sign_flip", (), (), (), Path()
+    rules = DeclaredRules("sign_flip", "frequentist", 0.0, True, "dice", 2, 4, 2, 1)
+    nothing = (), frozenset[str](), "dice", rules, None, (), (), (), Path()
     return MetricScores(facts, rows, rows[:0], rows[:0], *nothing)
 
 

@@ -281,3 +281,12 @@ def test_a_loss_that_is_not_finite_names_step_and_cases(cases: list[PreparedCase
         train(SMALL, [replace(cases[0], image=poisoned)])
     assert "at step 1; cases of the batch: 001, 001" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_gradient_norm_is_that_before_the_limit(cases: list[PreparedCase]) -> None:
+    for limit in (0.0, 1e-6):
+        trained = train(replace(SMALL, recipe=replace(SMALL.recipe, steps=1, clip_norm=limit)), cases)
+        left = torch.nn.utils.get_total_norm([p.grad for p in trained.network.parameters() if p.grad is not None])
+        norm = trained.history[0].gradient_norm
+        assert norm > 1e-5
+        assert float(left) == pytest.approx(limit or norm, rel=0.02)

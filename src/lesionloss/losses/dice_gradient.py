@@ -85,6 +85,7 @@ def dice_weights(spec: str, voxels: int, lesions: int) -> DiceWeights:
         return DiceWeights(1.0, 0.0)
     if len(terms) == 1 and terms[0].name == "generalised_dice":
         counts = torch.tensor([lesions, voxels - lesions], dtype=torch.float64)
-        lesion, background = (counts.min() / counts).pow(float(given.get("power", 2.0))).tolist()
+        power = given.get("power")
+        lesion, background = (counts.min() / counts).pow(2.0 if power is None else float(power)).tolist()
         return DiceWeights(lesion, background)
     raise UsageError(f"{spec}: only dice and generalised_dice(power=...) have a derivative of these three terms")

@@ -1,4 +1,4 @@
-"""Sentences of a power analysis. Brackets hold the 90 % range that the uncertain spread of a pilot run leaves."""
+"""Sentences about power: what a plan can show, what a run can detect, and what a difference needs."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -6,9 +6,35 @@ from typing import TYPE_CHECKING
 from lesionloss.core.number_text import decimals_for, number, percent, plural
 
 if TYPE_CHECKING:
-    from lesionloss.statistics import PowerAnalysis, PowerNumbers
+    from lesionloss.statistics import PowerAnalysis, PowerNumbers, StudyDesign
 
 RANGES = "Brackets: 90 % ranges, because the spread of a run is uncertain itself."
+
+
+def design_sentence(design: "StudyDesign", losses: int) -> str:
+    """What a design can show at best, before anything has run; empty where its number of patients is 0: unknown."""
+    from lesionloss.statistics import detectable_at_best
+
+    if losses < 2:
+        return "verdicts: none, there is one loss"
+    if design.seeds < 2:
+        return "verdicts: none on the losses with one seed, only on these networks; give two seeds or more"
+    if design.folds < 2:
+        return "verdicts: none on the losses with one division of the patients; give folds"
+    if design.folds == 2 and design.repeats == 1:
+        return "verdicts: none on the losses with two folds; give five or more, or repeats"
+    if not design.patients:
+        return ""
+    found = detectable_at_best(design, losses - 1)
+    design_words = f"{plural(design.patients, 'patient')}, {plural(design.folds, 'fold')}"
+    design_words += f", {design.repeats} repeats" if design.repeats > 1 else ""
+    if found is None:
+        return f"verdicts: none with {design_words} and {plural(losses - 1, 'comparison')}; take more patients"
+    return (
+        f"verdicts: with {design_words} and {plural(losses - 1, 'comparison')}, on a difference of "
+        f"{number(found, 1)} standard deviations between patients or more (80 % power), if training sets and seeds "
+        "add nothing; a pilot run and `lesionloss power` say what they add"
+    )
 
 
 def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:

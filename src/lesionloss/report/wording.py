@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from lesionloss.statistics import (
         PairedDifference,
         SeedVariability,
-        StudyDesign,
         VarianceComponent,
     )
 
@@ -40,10 +39,7 @@ def difference_sentence(difference: "PairedDifference") -> str:
     if d.decision == "bayesian":
         return _of_chances(d)
     if d.verdict == "equivalent":
-        return (
-            f"Equivalent to {quoted(d.baseline)}: {_size(d)} lies within the margin of "
-            f"±{number(d.margin, _decimals(d))}."
-        )
+        return f"Equivalent to {quoted(d.baseline)}: {_size(d)} lies within the margin of ±{_margin(d)}."
     if d.decided:
         share = f"better in {d.improved} of {plural(d.patients, 'patient')}"
         return f"{d.verdict.capitalize()} than {quoted(d.baseline)}: {_size(d)}, {share}, {_p(d)}.{_failures(d)}"
@@ -88,7 +84,7 @@ def _undecided(d: "PairedDifference") -> str:
         return f"Undecided: equal in {plural(d.patients, 'patient')}."
     found = f"Undecided: {_size(d)}, {_p(d)}. Every value inside the interval remains possible."
     if d.not_inferior:
-        found = f"Undecided, but not worse by {number(d.margin, _decimals(d))} or more: {_size(d)}, {_p(d)}."
+        found = f"Undecided, but not worse by {_margin(d)} or more: {_size(d)}, {_p(d)}."
     if d.networks_differ:
         found += (
             f" These networks differ on new patients ({_p_of(d.p_patients_holm, d)}), but with new training runs the "
@@ -104,7 +100,7 @@ def _of_chances(d: "PairedDifference") -> str:
     sides = f"better {percent(c.better)}, equivalent {percent(c.equivalent)}, worse {percent(c.worse)}"
     start = f"{d.verdict.capitalize()}{' than' if d.verdict in ('better', 'worse') else ''}"
     against = f" {quoted(d.baseline)}" if d.verdict in ("better", "worse") else ""
-    return f"{start}{against}: {sides} (posterior probabilities, margin {number(d.margin, _decimals(d))}); {_size(d)}."
+    return f"{start}{against}: {sides} (posterior probabilities, margin {_margin(d)}); {_size(d)}."
 
 
 def _failures(d: "PairedDifference") -> str:
@@ -128,6 +124,10 @@ def _seeds_needed(d: "PairedDifference") -> int | None:
 def _decimals(d: "PairedDifference") -> int:
     bounds = d.interval_new_training_runs or d.interval
     return decimals_for([d.mean] if bounds is None else [d.mean, bounds.low, bounds.high])
+
+
+def _margin(d: "PairedDifference") -> str:
+    return f"{d.margin:g}".removeprefix("0")
 
 
 def _size(d: "PairedDifference") -> str:
@@ -176,29 +176,3 @@ def components_sentence(components: "Sequence[VarianceComponent]") -> str:
     unknown = [c.source for c in components if c.source == "seed" and c.share is None]
     end = ". With one seed, the share of the seed is unknown" if unknown else ""
     return f"Sources of the variance of a single score: {', '.join(parts)}{end}."
-
-
-def design_sentence(design: "StudyDesign", losses: int) -> str:
-    """What a design can show at best, before anything has run; empty where its number of patients is 0: unknown."""
-    from lesionloss.statistics import detectable_at_best
-
-    if losses < 2:
-        return "verdicts: none, there is one loss"
-    if design.seeds < 2:
-        return "verdicts: none on the losses with one seed, only on these networks; give two seeds or more"
-    if design.folds < 2:
-        return "verdicts: none on the losses with one division of the patients; give folds"
-    if design.folds == 2 and design.repeats == 1:
-        return "verdicts: none on the losses with two folds; give five or more, or repeats"
-    if not design.patients:
-        return ""
-    found = detectable_at_best(design, losses - 1)
-    design_words = f"{plural(design.patients, 'patient')}, {plural(design.folds, 'fold')}"
-    design_words += f", {design.repeats} repeats" if design.repeats > 1 else ""
-    if found is None:
-        return f"verdicts: none with {design_words} and {plural(losses - 1, 'comparison')}; take more patients"
-    return (
-        f"verdicts: with {design_words} and {plural(losses - 1, 'comparison')}, on a difference of "
-        f"{number(found, 1)} standard deviations between patients or more (80 % power), if training sets and seeds "
-        "add nothing; a pilot run and `lesionloss power` say what they add"
-    )

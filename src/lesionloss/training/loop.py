@@ -257,7 +257,8 @@ def _read(pending: Sequence[PendingStep], trial: Trial) -> Iterator[Step]:
     for step, loss, norm in zip(pending, losses, norms, strict=True):
         if not math.isfinite(loss):
             raise TrainingFailed(_failure(trial, step.step, step.names, str(loss)))
-        yield Step(step.step, loss, step.rate, step.seconds, *step.health.tolist(), norm)
+        tensors, lesion = step.health.tolist()
+        yield Step(step.step, loss, step.rate, step.seconds, tensors, lesion, norm)
 
 
 @contextlib.contextmanager
