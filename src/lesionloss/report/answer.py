@@ -127,7 +127,7 @@ def _losses(names: Sequence[str]) -> str:
 def _with_p(d: PairedDifference) -> str:
     if d.verdict == "equivalent" or d.decision == "bayesian":
         return quoted(d.loss)
-    return f"{quoted(d.loss)} ({probability(d.p_holm)}{' after Holm' if d.comparisons > 1 else ''})"
+    return f"{quoted(d.loss)} ({probability(d.p_holm)}{f' after {d.correction}' if d.comparisons > 1 else ''})"
 
 
 def _networks(compared: Sequence[PairedDifference], with_what: str, need: str) -> str:

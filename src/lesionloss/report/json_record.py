@@ -25,6 +25,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
         "headline": g.headline,
+        "declared_order": g.declared_order,
         "sensitivity": g.sensitivity,
         "baseline": g.comparisons[0].baseline if g.metrics else "",
         "primary_metric": results.primary_metric,

@@ -12,6 +12,7 @@ from lesionloss.report.answer import answer
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.case_slices import ChosenCase
 from lesionloss.report.class_means import ClassResult, class_results
+from lesionloss.report.declared_order import order_sentence
 from lesionloss.report.embedded_cases import embedded, pictured
 from lesionloss.report.history import (
     CurveBand,
@@ -76,6 +77,7 @@ class ReportContent:
     results: Results
     headline: tuple[str, str]
     sensitivity: str
+    declared_order: str
     metrics: tuple[MetricResult, ...]
     case_maps: CaseMaps
     thresholds: tuple[tuple[str, float, tuple[ThresholdPoint, ...]], ...]
@@ -127,6 +129,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     return ReportContent(
         results=results,
         headline=_headline(results, metrics),
+        declared_order=order_sentence(in_declared_order(results, metrics)),
         sensitivity=sensitivity_sentence(metrics[0].scores, maps.counts) if metrics else "",
         metrics=metrics,
         case_maps=maps,
@@ -161,6 +164,12 @@ def _chosen(scores: MetricScores | None, results: Results) -> tuple[ChosenCase, 
 def metric_results(results: Results) -> tuple[MetricResult, ...]:
     """Every metric of a run, the primary one first."""
     return tuple(_metric(results, name) for name in results.metrics)
+
+
+def in_declared_order(results: Results, metrics: Sequence[MetricResult]) -> list[Comparison]:
+    """The comparisons of several primary metrics in their order; empty for a plan with one."""
+    known = {metric.comparison.metric: metric.comparison for metric in metrics}
+    return [known[name] for name in results.ordered_metrics]
 
 
 def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:

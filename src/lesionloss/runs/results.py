@@ -116,6 +116,7 @@ class Results:
             trials=len(self.trials) + len(self.failed) + len(self.missing),
             folds=plan["folds"] if isinstance(plan.get("folds"), int) else 0,
             repeats=int(plan.get("repeats", 1)),
+            stepwise=metric not in self.ordered_metrics,
         )
 
     def _worst(self, facts: MetricFacts) -> float | None:
@@ -156,6 +157,12 @@ class Results:
     def primary_metric(self) -> str:
         """The metric that the plan declares as the deciding one."""
         return str(self.plan.get("primary_metric", "dice"))
+
+    @property
+    def ordered_metrics(self) -> tuple[str, ...]:
+        """Several primary metrics in their declared order, those that were scored; empty for a plan with one."""
+        declared = [str(metric) for metric in self.plan.get("primary_metrics", ())]
+        return tuple(metric for metric in declared if metric in self.metrics) if len(declared) > 1 else ()
 
     @property
     def baseline_loss(self) -> str:
