@@ -72,6 +72,7 @@ def metric_record(metric: MetricResult) -> dict[str, Any]:
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
     over_classes = {loss: mean_over_classes(metric.classes, loss) for loss in metric.scores.losses if metric.classes}
     facts = {"title": metric.title, "best": metric.best, "classes": metric.classes}
+    facts["rankings"] = metric.rankings
     return record | facts | {"means_over_classes": [*over_classes.values()]}
 
 

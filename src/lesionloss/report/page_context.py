@@ -40,6 +40,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "question": str(results.plan.get("question", "")),
         "headline": content.headline,
         "notes": [note for note in (content.declared_order, content.sensitivity) if note],
+        "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
         "warnings": _warnings(content),
         "baseline": metrics[0].comparison.baseline if metrics else "",
@@ -119,7 +120,8 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     unpaired = dict.fromkeys(warning for comparison in content.comparisons for warning in comparison.warnings)
     shared = shared_patients_warning(content.results.shared_patients)
     found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
-    found += [("Not paired.", f"{warning}.") for warning in unpaired]
+    titles = {True: "Not paired.", False: "Different machines."}
+    found += [(titles["paired by patient only" in warning], f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {

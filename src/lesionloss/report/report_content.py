@@ -36,16 +36,21 @@ from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
 from lesionloss.statistics import Comparison, best_loss, compare_losses
 from lesionloss.statistics.comparison import with_baseline
+from lesionloss.statistics.rankings import Rankings, rankings
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One metric: its scores, their comparison, the best loss; `classes` is empty for a run with one class."""
+    """One metric: its scores, their comparison, the best loss; `classes` is empty for a run with one class.
+
+    `rankings`: other views of a primary metric with three losses or more.
+    """
 
     scores: MetricScores
     comparison: Comparison
     best: str | None
     classes: tuple[ClassResult, ...]
+    rankings: Rankings | None = None
 
     @property
     def title(self) -> str:
@@ -183,7 +188,9 @@ def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:
 def _metric(results: Results, name: str) -> MetricResult:
     scores = with_baseline(results.metric_scores(name), None)
     comparison = within_limits(compare_losses(scores), scores.facts)
-    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores))
+    primary = name in (results.primary_metric, *results.ordered_metrics)
+    views = rankings(scores) if primary else None
+    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores), views)
 
 
 def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:
