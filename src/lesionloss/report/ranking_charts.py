@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-WIDTH_INCHES = 7.2
+WIDTH_INCHES = 7.6
 ROW_INCHES = 0.24
 BAR_INCHES = 0.13
 CELL_INCHES = 0.5
@@ -36,7 +36,7 @@ def critical_difference_chart(found: Rankings, styles: Mapping[str, LossStyle]) 
     above, bars, rows = 0.75, 0.1 + BAR_INCHES * len(found.groups), ROW_INCHES * left
     height = above + bars + rows + 0.15 + KEY_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, height))
-    axes = figure.add_axes((0.36, 0.0, 0.28, 1.0))
+    axes = figure.add_axes((0.32, 0.0, 0.36, 1.0))
     axes.set(xlim=(1, len(ordered)), ylim=(height, 0))
     axes.axis("off")
     axis = above - 0.2
