@@ -52,8 +52,8 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
         ),
         "calibration": (("loss", "above", "up_to", "voxels", "mean_probability", "lesion_share"), _calibration(g)),
         "detection-by-size": (
-            ("loss", "above_mm3", "up_to_mm3", "lesions", "found"),
-            [(loss, *astuple(size)) for loss, sizes in g.detection for size in sizes],
+            ("loss", "above_mm3", "up_to_mm3", "lesions", "found", "patients", "difference", "low", "high"),
+            _detection(g),
         ),
         "training": (("loss", "step", "mean", "low", "high", "training_runs"), _bands(g.loss_bands, ())),
         "epochs": (
@@ -78,6 +78,17 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
 
 def _rankings(g: ReportContent) -> list[Rankings]:
     return [metric.rankings for metric in g.metrics if metric.rankings is not None]
+
+
+def _detection(g: ReportContent) -> CsvRows:
+    """Lesions found by size; for all losses but the baseline, the difference of the patients' shares."""
+    differences = {(d.loss, d.up_to_mm3): (d.patients, d.mean, *bound_values(d.interval)) for d in g.size_differences}
+    nothing = (None, None, None, None)
+    return [
+        (loss, *astuple(size), *differences.get((loss, size.up_to_mm3), nothing))
+        for loss, sizes in g.detection
+        for size in sizes
+    ]
 
 
 def _ranks(g: ReportContent) -> CsvRows:

@@ -36,6 +36,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "thresholds": [{"loss": loss, "used": used, "curve": curve} for loss, used, curve in g.thresholds],
         "calibration": [{"loss": loss, **asdict(measured)} for loss, measured in g.calibration],
         "detection": [{"loss": loss, "sizes": sizes} for loss, sizes in g.detection],
+        "size_differences": g.size_differences,
         "only_first_seeds_read": g.case_maps.seeds_left_out,
         "training_loss": g.loss_bands,
         "epochs": [*g.epoch_bands, *g.fold_bands],

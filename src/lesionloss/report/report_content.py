@@ -24,6 +24,7 @@ from lesionloss.report.history import (
     loss_bands,
     vanishing_gradients,
 )
+from lesionloss.report.lesion_sizes import SizeDifference, size_differences
 from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
@@ -88,6 +89,7 @@ class ReportContent:
     thresholds: tuple[tuple[str, float, tuple[ThresholdPoint, ...]], ...]
     calibration: tuple[tuple[str, Calibration], ...]
     detection: tuple[tuple[str, tuple[SizeClass, ...]], ...]
+    size_differences: tuple[SizeDifference, ...]
     loss_bands: tuple[CurveBand, ...]
     epoch_bands: tuple[CurveBand, ...]
     fold_bands: tuple[CurveBand, ...]
@@ -141,6 +143,9 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),
         calibration=tuple((loss, calibration(maps.of(loss))) for loss in trained),
         detection=tuple((loss, tuple(maps.detected(loss, thresholds[loss]))) for loss in mapped),
+        size_differences=size_differences(maps, thresholds, mapped, results.baseline_loss, patient_of)
+        if mapped
+        else (),
         loss_bands=loss_bands(results),
         epoch_bands=epoch_bands(results),
         fold_bands=fold_bands(results),
