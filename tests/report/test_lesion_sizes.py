@@ -17,11 +17,9 @@ SMALL, LARGE = 10, 1000  # voxels of 1 mm3: the first and the last size
 
 def maps_of(highest, voxels):
     """One map per (loss, case, seed) with the highest probability in each lesion."""
+    nothing = ThresholdCounts(np.zeros(0), NONE, NONE, NONE), CalibrationCounts(NONE, NONE, np.zeros(0))
     counts = [
-        MapCounts(
-            *key, 1, ThresholdCounts(NONE, NONE, NONE, NONE), CalibrationCounts(NONE, NONE, NONE), np.float32(values)
-        )
-        for key, values in highest.items()
+        MapCounts(loss, case, seed, 1, *nothing, np.float32(values)) for (loss, case, seed), values in highest.items()
     ]
     sizes = {case: np.array(of_case) for case, of_case in voxels.items()}
     return CaseMaps(tuple(counts), sizes, dict.fromkeys(voxels, 1.0), (), (), (), (), seeds_left_out=False)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lesionloss.core.files import write_text
-from lesionloss.core.number_text import decimals_for, plural
+from lesionloss.core.number_text import plural
 from lesionloss.core.version import __version__
 from lesionloss.report.facts_of_run import short_run_facts
 from lesionloss.report.figure_tables import CsvRows, bound_values
@@ -16,23 +16,18 @@ from lesionloss.report.json_record import FORMAT, as_json, metric_record, plain_
 from lesionloss.report.latex_tables import joint_latex
 from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
 from lesionloss.report.main_table import LossRow, ScoreCell, column, loss_rows
-from lesionloss.report.number_html import bounds, count_text, number_text, p_value
+from lesionloss.report.over_runs import over_runs_context, over_runs_table
 from lesionloss.report.report_content import MetricResult, any_of, metric_results
 from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.tables import as_csv
 from lesionloss.report.template_filling import fill_template
 from lesionloss.report.wording import INTERVAL_METHOD
-from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import Results
 from lesionloss.statistics.across_runs import AcrossRuns, across_runs
 
 HEADER = (
     *("run", "loss", "metric", "unit", "mean", "low", "high", "patients_defined", "patients"),
     *("baseline", "verdict"),
-)
-OVER_RUNS = (
-    *("metric", "loss", "baseline", "runs", "mean", "low", "high", "sd_between_runs", "p", "p_holm"),
-    *("mean_rank", "friedman_p", "critical_difference"),
 )
 
 
@@ -66,12 +61,12 @@ def render_joint(runs: Sequence[Results], page: Path, files: Path) -> str:
     write_text(files / "tables" / "runs.tex", joint_latex([(run.name, run.metrics) for run in joint]))
     pooled = _over_runs(joint)
     write_text(files / "report.json", as_json(_record(joint, pooled)))
-    write_text(files / "tables" / "over-runs.csv", as_csv(OVER_RUNS, _pooled_rows(pooled)))
+    write_text(files / "tables" / "over-runs.csv", as_csv(*over_runs_table(pooled)))
     columns = {name: column(metric) for name, metric in any_of(run.metrics for run in joint).items()}
     context = {
         "title": f"{plural(len(joint), 'run')} side by side",
         "columns": list(columns.values()),
-        "over_runs": [_over_runs_context(each, f"over_runs.{n}") for n, each in enumerate(pooled)],
+        "over_runs": [over_runs_context(each, f"over_runs.{n}") for n, each in enumerate(pooled)],
         "runs": [_context(run, f"runs.{n}.metrics", list(columns), page) for n, run in enumerate(joint)],
         "shapes": MARK_SHAPES,
         "interval_method": f"{INTERVAL_METHOD} {CUT_WORDS}",
@@ -106,56 +101,6 @@ def _over_runs(joint: Sequence[JointRun]) -> list[AcrossRuns]:
         if len(comparisons) == len(joint) and (pooled := across_runs(comparisons)) is not None:
             found.append(pooled)
     return found
-
-
-def _over_runs_context(each: AcrossRuns, path: str) -> dict[str, Any]:
-    facts, ranks = metric_facts(each.metric), each.ranks
-    decimals = decimals_for(d.mean for d in each.differences)
-    places = {loss: n for n, loss in enumerate(ranks.losses)} if ranks else {}
-    pooled = {d.loss: n for n, d in enumerate(each.differences)}
-    rows = []
-    for loss in dict.fromkeys([*places, *pooled]):
-        place = places.get(loss)
-        known = ranks is not None and place is not None
-        rank = number_text(ranks.mean_ranks[place], f"{path}.ranks.mean_ranks.{place}", 2) if known else ""
-        n = pooled.get(loss)
-        if n is None:
-            rows.append((loss, "", "", "", "", "", rank))
-            continue
-        d, own = each.differences[n], f"{path}.differences.{n}"
-        rows.append(
-            (
-                loss,
-                number_text(d.mean, f"{own}.mean", decimals, sign=True),
-                bounds(d.interval, f"{own}.interval", decimals, sign=True),
-                number_text(d.between, f"{own}.between", decimals),
-                p_value(d.p_holm, f"{own}.p_holm"),
-                count_text(d.runs, f"{own}.runs"),
-                rank,
-            )
-        )
-    friedman = (
-        None
-        if ranks is None
-        else (
-            p_value(ranks.p, f"{path}.ranks.p"),
-            number_text(ranks.critical_difference, f"{path}.ranks.critical_difference", 2),
-        )
-    )
-    return {"title": facts.title, "baseline": each.baseline, "rows": rows, "friedman": friedman, "runs": each.runs}
-
-
-def _pooled_rows(pooled: Sequence[AcrossRuns]) -> CsvRows:
-    rows: CsvRows = []
-    for each in pooled:
-        ranks = dict(zip(each.ranks.losses, each.ranks.mean_ranks, strict=True)) if each.ranks else {}
-        of_ranks = (each.ranks.p, each.ranks.critical_difference) if each.ranks else (None, None)
-        known = {d.loss: d for d in each.differences}
-        for loss in dict.fromkeys([*ranks, *known]):
-            d = known.get(loss)
-            own = (d.runs, d.mean, *bound_values(d.interval), d.between, d.p, d.p_holm) if d else (None,) * 7
-            rows.append((each.metric, loss, each.baseline, *own, ranks.get(loss), *of_ranks))
-    return rows
 
 
 def _record(joint: Sequence[JointRun], pooled: Sequence[AcrossRuns]) -> dict[str, Any]:

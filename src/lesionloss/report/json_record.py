@@ -73,8 +73,7 @@ def metric_record(metric: MetricResult) -> dict[str, Any]:
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
     over_classes = {loss: mean_over_classes(metric.classes, loss) for loss in metric.scores.losses if metric.classes}
     facts = {"title": metric.title, "best": metric.best, "classes": metric.classes}
-    facts["rankings"] = metric.rankings
-    return record | facts | {"means_over_classes": [*over_classes.values()]}
+    return record | facts | {"rankings": metric.rankings} | {"means_over_classes": [*over_classes.values()]}
 
 
 def _without_lesions(g: ReportContent) -> list[dict[str, Any]]:

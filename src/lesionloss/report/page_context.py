@@ -195,10 +195,9 @@ def _sizes(content: ReportContent) -> dict[str, object] | None:
             text = part_of(sizes[n].found, sizes[n].lesions, f"detection.{place}.sizes.{n}", "found", "lesions")
             d, path = differences.get((loss, sizes[n].up_to_mm3), (None, ""))
             if d is not None and d.mean is not None:
+                interval = bounds(d.interval, f"{path}.interval", 2, sign=True)
                 minus = number_text(d.mean, f"{path}.mean", 2, sign=True)
-                text += Markup("<small>{} {}</small>").format(
-                    minus, bounds(d.interval, f"{path}.interval", 2, sign=True)
-                )
+                text += Markup("<small>{} {}</small>").format(minus, interval)
             cells.append((100 * sizes[n].found / max(1, sizes[n].lesions), text))
         table.append((loss, cells))
     return {"heads": [size_words(content.detection[0][1][n]) for n in used], "rows": table}

@@ -1,12 +1,16 @@
 """Sentences about power: what a plan can show, what a run can detect, and what a difference needs."""
 
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from lesionloss.core.number_text import decimals_for, number, percent, plural
 
 if TYPE_CHECKING:
     from lesionloss.statistics import PowerAnalysis, PowerNumbers, StudyDesign
+
+    CountOf = Callable[[PowerNumbers], int | None]
 
 RANGES = "Brackets: 90 % ranges, because the spread of a run is uncertain itself."
 
@@ -47,7 +51,7 @@ def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:
 def _same_training_runs(a: "PowerAnalysis", decimals: int) -> str:
     start = f"These networks, new patients: with {plural(a.design.patients, 'patient')}"
     place = next(n for n, size in enumerate(a.sample_sizes) if size.seeds == a.design.seeds)
-    needed = _counted(a, "patient", lambda numbers: numbers.sample_sizes[place].same_training_runs)
+    needed = _counted(a, "patient", partial(_of_size, place, "same_training_runs"))
     needs = f"A difference of {number(a.difference, decimals)} needs {needed}."
     if a.detectable_same_training_runs is None:
         return f"{start}, no difference can be detected. {needs}"
@@ -79,35 +83,38 @@ def _new_training_runs(a: "PowerAnalysis", decimals: int) -> str:
 
 
 def _needs(a: "PowerAnalysis") -> str:
-    options = _options(a, a)
+    options = _options(a, a, partial(_counted, a))
     if options:
         return f"needs {', or '.join(options)}"
     start = f"cannot be found with these patients or these folds and up to {a.sample_sizes[-1].seeds} seeds"
-    best = _options(a, a.smallest_spread)
-    return f"{start}; if the spread is as small as it can be, it needs {best[0]}" if best else start
+    best = _options(a, a.smallest_spread, lambda noun, count: plural(count(a.smallest_spread) or 0, noun))
+    return f"{start}; if the spread is as small as the range allows, it needs {best[0]}" if best else start
 
 
-def _options(a: "PowerAnalysis", numbers: "PowerNumbers") -> list[str]:
+def _options(a: "PowerAnalysis", numbers: "PowerNumbers", words: "Callable[[str, CountOf], str]") -> list[str]:
     """Designs that are enough, if the spread is that of `numbers`; more seeds only where they save a fifth."""
-    found = []
+    found, has = [], a.design
     if numbers.seeds is not None:
-        found.append(f"{_counted(a, 'seed', lambda each: each.seeds)} with these patients and folds")
+        found.append(f"{words('seed', attrgetter('seeds'))} with these patients and folds")
     fewest_patients = fewest_folds = float("inf")
-    has = a.design
     for place, size in enumerate(numbers.sample_sizes):
         end = f"with {plural(size.seeds, 'seed')}"
         if size.new_training_runs and has.patients < size.new_training_runs < 0.8 * fewest_patients:
             fewest_patients = size.new_training_runs
-            patients = _counted(a, "patient", lambda each, n=place: each.sample_sizes[n].new_training_runs)
+            patients = words("patient", partial(_of_size, place, "new_training_runs"))
             found.append(f"{patients} in {plural(has.folds, 'fold')} {end}")
         if size.folds and has.folds < size.folds < 0.8 * fewest_folds:
             fewest_folds = size.folds
-            folds = _counted(a, "fold", lambda each, n=place: each.sample_sizes[n].folds)
-            found.append(f"{folds} of these patients {end}")
+            found.append(f"{words('fold', partial(_of_size, place, 'folds'))} of these patients {end}")
     return found
 
 
-def _counted(a: "PowerAnalysis", noun: str, count: "Callable[[PowerNumbers], int | None]") -> str:
+def _of_size(place: int, name: str, numbers: "PowerNumbers") -> int | None:
+    count: int | None = getattr(numbers.sample_sizes[place], name)
+    return count
+
+
+def _counted(a: "PowerAnalysis", noun: str, count: "CountOf") -> str:
     """`12 patients [8, 40]`; `never` where no number is enough."""
     point, *ends = (count(each) for each in (a, a.smallest_spread, a.largest_spread))
     low, high = ("never" if end is None else str(end) for end in ends)

@@ -132,6 +132,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     mapped = [loss for loss in results.losses if maps.of(loss)]
     trained = [loss for loss in mapped if loss not in results.untrained]
     empties = metrics[0].comparison.empty_references if metrics else ()
+    baseline = results.baseline_loss if mapped else ""
     patient_of = {case.name: case.patient for case in results.cohort}
     return ReportContent(
         results=results,
@@ -143,9 +144,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),
         calibration=tuple((loss, calibration(maps.of(loss))) for loss in trained),
         detection=tuple((loss, tuple(maps.detected(loss, thresholds[loss]))) for loss in mapped),
-        size_differences=size_differences(maps, thresholds, mapped, results.baseline_loss, patient_of)
-        if mapped
-        else (),
+        size_differences=size_differences(maps, thresholds, mapped, baseline, patient_of),
         loss_bands=loss_bands(results),
         epoch_bands=epoch_bands(results),
         fold_bands=fold_bands(results),
