@@ -219,7 +219,8 @@ def table_of_power() -> None:
         spread = DifferenceSpread(0.9, 0.5, 0.75, 0.3)
         predicted = power_new_training_runs(0.8, spread, StudyDesign(patients, folds, seeds, repeats), ALPHA)
         cells = [verdict_ps(tables), of_patients(tables[0]), corrected_variance(tables[0])]
-        row(patients, folds, repeats, seeds, 0.8, f"{predicted:.2f}", *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
+        known = "none" if predicted is None else f"{predicted:.2f}"
+        row(patients, folds, repeats, seeds, 0.8, known, *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
 
 
 def table_of_failures() -> None:
