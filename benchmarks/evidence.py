@@ -223,6 +223,21 @@ def table_of_power() -> None:
         row(patients, folds, repeats, seeds, 0.8, known, *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
 
 
+def table_of_cohorts() -> None:
+    """Equal losses whose folds share the luck of their training sets (correlated by 1 / k): one cohort can't show it."""
+    row("patients", "folds", "sd of training sets", "t over folds", "corrected variance")
+    row(*["---"] * 5)
+    for (patients, folds), sd in product(((20, 5), (40, 10)), (0.3, 0.5, 1.0)):
+        draw, shape = numpy_generator("cohorts", patients, folds), (10_000, 1, 1)
+        shared, share_of_it = draw.normal(size=shape), 1 / folds
+        tables = []
+        for part in np.array_split(np.arange(patients), folds):
+            own = draw.normal(size=shape)
+            lucky = sd * (np.sqrt(share_of_it) * shared + np.sqrt(1 - share_of_it) * own)
+            tables.append(lucky + draw.normal(size=(*shape[:2], len(part))))
+        row(patients, folds, sd, *(share(method(tables) < ALPHA) for method in (t_over_folds, corrected_variance)))
+
+
 def table_of_failures() -> None:
     """Equal means, but one loss fails on 10 % of patients (Dice), or is charged the diagonal on 5 % (HD95)."""
     row("metric", "patients", "called better", "patients alone", "of these with a warning")
@@ -304,6 +319,7 @@ TABLES = {
     "intervals": table_of_intervals,
     "verdicts": table_of_verdicts,
     "power": table_of_power,
+    "cohorts": table_of_cohorts,
     "failures": table_of_failures,
     "looks": table_of_interim_looks,
     "ranks": table_of_ranks,
