@@ -224,7 +224,7 @@ def table_of_power() -> None:
 
 
 def table_of_cohorts() -> None:
-    """Equal losses whose folds share the luck of their training sets (correlated by 1 / k): one cohort can't show it."""
+    """Equal losses whose folds share luck (correlated by 1 / k), which one cohort can't show."""
     row("patients", "folds", "sd of training sets", "t over folds", "corrected variance")
     row(*["---"] * 5)
     for (patients, folds), sd in product(((20, 5), (40, 10)), (0.3, 0.5, 1.0)):
