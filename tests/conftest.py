@@ -1,9 +1,12 @@
 """Settings of every test process and shared fixtures. Each process has one thread, because several share the cores."""
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# A shell starts programs in the background with Ctrl-C ignored, and so would those that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pathlib import Path
 
