@@ -1,13 +1,11 @@
 """Settings of every test process and shared fixtures. Each process has one thread, because several share the cores."""
 
 import os
-import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# A shell starts programs in the background with Ctrl-C ignored, and so would those that the tests interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,11 @@ from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from make_cohort import write_cohort
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start be interrupted: a shell starts those in the background with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
