@@ -1,5 +1,6 @@
 """One pass: a batch to the device, through the network, into the loss. Losses are computed in float32."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,7 @@ from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
+from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 from lesionloss.training.trial import TrainingRecipe
 
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
@@ -60,7 +62,8 @@ def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:
         All outputs in float32.
     """
     half = torch.float16 if precision == "fp16" else torch.bfloat16
-    with torch.autocast(x.device.type, half, enabled=precision != "float32"):
+    small = SmallConvolutionsInFloat32() if precision != "float32" and x.device.type == "cpu" else nullcontext()
+    with torch.autocast(x.device.type, half, enabled=precision != "float32"), small:
         logits, deep, baseline, followup = as_outputs(network(x))
     visits = [None if visit is None else visit.float() for visit in (baseline, followup)]
     return Outputs(logits.float(), tuple(level.float() for level in deep), *visits)
