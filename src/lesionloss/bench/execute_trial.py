@@ -21,6 +21,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
+from lesionloss.core.devices import resolve_device
 from lesionloss.core.files import atomic_folder
 from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.data.prepared import PreparedCase
@@ -37,7 +38,7 @@ class RunContext:
 
     Attributes:
         folder: The run folder.
-        device: cpu or cuda:N of the worker.
+        device: cpu or cuda:N of the worker; auto: its first GPU if it has one.
         call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
         checkpoint_seconds: Time between two checkpoints.
     """
@@ -143,6 +144,7 @@ def execute_trial(
         UsageError: The run has no such trial.
         OSError: Not even a failure can be written.
     """
+    context = replace(context, device=resolve_device(context.device))
     trial_list = read_trial_list(context.folder)
     trial = trial_list.trial(key)
     if context.done(key):

@@ -9,7 +9,7 @@ from lesionloss.bench.batch_shares import BatchShares, batch_shares_of
 from lesionloss.bench.bookkeeping.status import Status, read_status, seconds_per_trial
 from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.execute_trial import use_threads
-from lesionloss.bench.parallel_trials import MemoryNeed, cores, memory_need, parallel_trials
+from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
@@ -17,6 +17,7 @@ from lesionloss.bench.trial_timing import seconds_of_scoring, seconds_of_step
 from lesionloss.core.allocator import free_memory
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.number_text import plural
+from lesionloss.core.processors import usable_cores
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.networks import network_axes, network_channels
@@ -134,7 +135,7 @@ def forecast(
     trials = _trials(plan, status)
     left = sum(trial.state != "done" for trial in trials)
     jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else 1)
-    threads = threads or (status.threads if status else max(1, cores() // jobs))
+    threads = threads or (status.threads if status else max(1, usable_cores() // jobs))
     weights = network_cost(plan.network.text, _input_shape(plan, recipe, 1, channels)).parameters * WEIGHT_BYTES
     found = Forecast(
         trials=trials,

@@ -1,13 +1,12 @@
 """How many trials this machine runs at once, and how many threads each gets."""
 
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.core.allocator import free_memory
+from lesionloss.core.processors import usable_cores
 from lesionloss.data.prepared import load_channels
 from lesionloss.training.execution import GIB, GROWTH
 
@@ -42,16 +41,6 @@ def memory_need(cohort: ListedCohort, trial_list: TrialList) -> MemoryNeed:
     return MemoryNeed(trial_list.step_bytes, largest)
 
 
-def cores() -> int:
-    """Return the number of processors that this process may use, within the quota of its control group."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return count
-
-
 def parallel_trials(need: MemoryNeed, trials: int, threads: int = 1) -> int:
     """Return how many trials run at once: as many as there are cores and memory for, at least one.
 
@@ -62,9 +51,9 @@ def parallel_trials(need: MemoryNeed, trials: int, threads: int = 1) -> int:
     """
     free = free_memory()
     by_memory = int(USED_SHARE * free) // need.total if free else 1
-    return max(1, min(trials, cores() // threads, by_memory))
+    return max(1, min(trials, usable_cores() // threads, by_memory))
 
 
 def threads_per_trial(need: MemoryNeed, trials: int) -> int:
     """Return the default threads of a trial: all cores divided among the trials that run at once."""
-    return max(1, cores() // parallel_trials(need, trials))
+    return max(1, usable_cores() // parallel_trials(need, trials))

@@ -126,10 +126,7 @@ def bench(
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
     from lesionloss.cli.progress import TerminalWatcher
-    from lesionloss.core.devices import resolve_device
 
-    uses_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
-    where = "cuda:0" if uses_gpu and device == "auto" else resolve_device(device)
     worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [])
     from lesionloss.bench.plan.run_folders import runs_of
     from lesionloss.bench.run import run
@@ -141,7 +138,7 @@ def bench(
                 results = run(
                     part,
                     folder,
-                    device=where,
+                    device=device,
                     watcher=watcher,
                     engine=worker,
                     threads=threads,
@@ -277,6 +274,7 @@ def chosen_engine(
         from lesionloss.bench.engines.slurm import SlurmEngine, parse_setting
 
         return SlurmEngine(workers, tuple(map(parse_setting, slurm)), jobs)
-    from lesionloss.bench.engines.local import LocalEngine, all_devices
+    from lesionloss.bench.engines.local import LocalEngine
+    from lesionloss.core.devices import all_devices
 
     return LocalEngine(jobs, all_devices() if device == "auto" else ())

@@ -25,7 +25,7 @@ from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.networks.checkpoint_names import same_name
 from lesionloss.networks.pretrained_weights import freeze, load_weights, name_map
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.forward import criterion_of, forward, loss_of, outputs_of, split_batch
+from lesionloss.training.forward import check_numbers, criterion_of, forward, loss_of, outputs_of, split_batch
 from lesionloss.training.gradient_health import gradient_health
 from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import TrainingObserver
@@ -135,7 +135,7 @@ def train(
     log_step = after_step or (lambda step: None)
     for done in state.history:
         log_step(done)
-    health = torch.tensor(state.health, dtype=torch.float64)
+    health = torch.tensor(state.health, dtype=torch.float64).to(device)
     seconds_before, start_time = state.seconds, time.perf_counter()
     pending: list[PendingStep] = []
     finished = state.step >= recipe.steps or state.progress.exhausted(recipe)
@@ -159,6 +159,8 @@ def train(
                 outputs = outputs_of(network, x, recipe.precision)
                 outputs.logits.retain_grad()
                 with _name_failure(trial, step, batch.names):
+                    if device != "cpu":  # where the loss would have to wait to see them
+                        check_numbers(batch, outputs.logits.shape[1])
                     loss = loss_of(criterion, outputs, y, valid, recipe, step)
                 torch.autograd.backward(scaler.scale(loss / recipe.accumulate))
                 values.append(loss.detach())
@@ -253,11 +255,10 @@ def weights_hash(network: nn.Module) -> str:
 
 def _read(pending: Sequence[PendingStep], trial: Trial) -> Iterator[Step]:
     """The steps with their numbers. Raises TrainingFailed at the first loss that is not finite."""
-    losses, norms = (torch.stack(of).tolist() for of in zip(*((step.loss, step.norm) for step in pending), strict=True))
-    for step, loss, norm in zip(pending, losses, norms, strict=True):
+    rows = [torch.stack([step.loss.double(), step.norm.double(), *step.health]) for step in pending]
+    for step, (loss, norm, tensors, lesion) in zip(pending, torch.stack(rows).tolist(), strict=True):
         if not math.isfinite(loss):
             raise TrainingFailed(_failure(trial, step.step, step.names, str(loss)))
-        tensors, lesion = step.health.tolist()
         yield Step(step.step, loss, step.rate, step.seconds, tensors, lesion, norm)
 
 

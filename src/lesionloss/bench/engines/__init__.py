@@ -20,6 +20,13 @@ from lesionloss.losses.spec import parse
 class TrialEngine(Protocol):
     """What every engine can do."""
 
+    def device(self, name: str) -> str:
+        """Return what a run's workers get as device: cpu or cuda:N, or `name` where they look it up on their node.
+
+        Raises:
+            UsageError: No device has that name, or this machine has not that GPU.
+        """
+
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return the CPU threads of each trial of a new run; a run that is continued keeps its own number."""
 

@@ -10,12 +10,17 @@ from lesionloss.bench.execute_trial import CaseReader, Outcome, RunContext, exec
 from lesionloss.bench.parallel_trials import MemoryNeed
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
+from lesionloss.core.devices import resolve_device
 from lesionloss.training.trial import Trial
 
 
 @dataclass(frozen=True)
 class InProcessEngine:
     """No other process: easy to follow and to stop, but a crash of one trial ends the run."""
+
+    def device(self, name: str) -> str:
+        """Return the device of this process."""
+        return resolve_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return the number that torch uses here already."""

@@ -6,13 +6,12 @@ from one that has imported everything, so that a trial starts at once.
 
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import sys
 from collections import deque
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess, SpawnProcess
-
-import torch
 
 from lesionloss.bench.bookkeeping.failures import failure_of_exit_code
 from lesionloss.bench.bookkeeping.trial_list import TrialList
@@ -21,6 +20,7 @@ from lesionloss.bench.execute_trial import Outcome, RunContext, execute_or_wait,
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
+from lesionloss.core.devices import resolve_device, see_one_device
 from lesionloss.core.locks import acquire_lock, disk_time, read_lock
 from lesionloss.core.processes import TERMINATE_SECONDS, TERMINATED, follow_parent
 
@@ -41,11 +41,15 @@ class LocalEngine:
 
     Attributes:
         jobs: Trials at a time; None: as many as cores and memory allow.
-        devices: Devices that trials get in turn; empty: that of the run.
+        devices: Devices that trials get in turn; empty: that of the run. A trial sees its own GPU only.
     """
 
     jobs: int | None = None
     devices: tuple[str, ...] = ()
+
+    def device(self, name: str) -> str:
+        """Return the device on this machine."""
+        return resolve_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return all cores divided among the trials that run at once."""
@@ -74,12 +78,6 @@ def _default_jobs(context: RunContext, trial_list: TrialList, cohort: ListedCoho
     if context.device != "cpu":
         return devices
     return parallel_trials(memory_need(cohort, trial_list), len(trial_list.trials), trial_list.threads)
-
-
-def all_devices() -> tuple[str, ...]:
-    """Return every GPU of this machine, or its processor."""
-    count = torch.cuda.device_count()
-    return tuple(f"cuda:{number}" for number in range(count)) or ("cpu",)
 
 
 def _open_trials(context: RunContext, trial_list: TrialList) -> list[str]:
@@ -171,6 +169,8 @@ def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.co
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
+    # An import that looks for GPUs must not open the driver: processes forked after that could not use it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     context.set_forkserver_preload(PRELOAD)
     return context
 
@@ -179,7 +179,8 @@ def run_in_process(context: RunContext, key: str, threads: int) -> None:
     """Execute one trial and end this process with the outcome as exit code."""
     follow_parent()
     try:
+        own = replace(context, device=see_one_device(context.device))
         with use_threads(threads):
-            sys.exit(execute_or_wait(context, key).value)
+            sys.exit(execute_or_wait(own, key).value)
     except OSError:  # not even the failure can be recorded; the parent tries again, and names the file
         sys.exit(1)

@@ -13,6 +13,7 @@ from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_f
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
+from lesionloss.core.devices import check_device
 from lesionloss.core.errors import UsageError
 from lesionloss.core.locks import acquire_lock
 
@@ -25,11 +26,15 @@ class RayEngine:
 
     Attributes:
         address: A running cluster, as `ray.init` takes it; None: one is started here.
-        gpus: The share of a GPU that a trial gets.
+        gpus: The share of a GPU that a trial gets; 0: a whole one where the cluster has GPUs and the run may use them.
     """
 
     address: str | None = None
     gpus: float = 0.0
+
+    def device(self, name: str) -> str:
+        """Return `name`: the nodes that run trials may have other devices than this one."""
+        return check_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return one on a cluster; on this machine, all cores divided among the trials that run at once."""
@@ -45,7 +50,7 @@ class RayEngine:
         follower = StatusFollower(context, trial_list, watcher)
         resources = {
             "num_cpus": trial_list.threads,
-            "num_gpus": self.gpus,
+            "num_gpus": self.gpus or float(context.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0),
             "memory": memory_need(cohort, trial_list).total,
         }
         task = ray.remote(run_in_worker).options(max_retries=RETRIES, retry_exceptions=False, **resources)

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -19,6 +19,7 @@ from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
+from lesionloss.core.devices import all_devices, check_device, resolve_device
 from lesionloss.core.errors import UsageError
 from lesionloss.training.execution import GIB
 
@@ -40,6 +41,10 @@ class SlurmEngine:
     settings: tuple[tuple[str, str | int], ...] = ()
     jobs: int | None = None
     cluster: str = "slurm"
+
+    def device(self, name: str) -> str:
+        """Return `name`: the nodes that run trials have other devices than the one that submits them."""
+        return check_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return the CPUs that the settings give each worker, divided among its trials; else one."""
@@ -111,8 +116,11 @@ class SlurmWorker:
         """
         signal.signal(signal.SIGTERM, _exit_on_signal)
         folder = self.context.folder
-        engine = LocalEngine(self.jobs)
-        engine.run_trials(self.context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
+        devices = all_devices() if self.context.device == "auto" else (resolve_device(self.context.device),)
+        context = replace(self.context, device=devices[0])
+        LocalEngine(self.jobs, devices).run_trials(
+            context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher()
+        )
         return os.getpid()
 
     def checkpoint(self, number: int) -> Any:
