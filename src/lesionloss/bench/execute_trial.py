@@ -26,6 +26,7 @@ from lesionloss.core.files import atomic_folder
 from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
+from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
 from lesionloss.training.loop import Step
@@ -41,12 +42,14 @@ class RunContext:
         device: cpu or cuda:N of the worker; auto: its first GPU if it has one.
         call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
         checkpoint_seconds: Time between two checkpoints.
+        deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
     """
 
     folder: Path
     device: str
     call: str
     checkpoint_seconds: float = 120.0
+    deterministic: bool = False
 
     def lock_path(self, key: str) -> Path:
         """Return the lock of a trial."""
@@ -162,7 +165,10 @@ def execute_trial(
         try:
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
-            with atomic_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished:
+            with (
+                atomic_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished,
+                set_arithmetic(context.device, context.deterministic),
+            ):
                 _run(context, trial, unfinished, checking, cases or CaseReader(read_run_cohort(context.folder)))
                 _add_notes(unfinished / "log.txt", checking.notes)
                 write_manifest(unfinished, key, context.folder)

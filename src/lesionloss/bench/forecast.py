@@ -13,8 +13,9 @@ from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_t
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
-from lesionloss.bench.trial_timing import seconds_of_scoring, seconds_of_step
+from lesionloss.bench.trial_timing import seconds_of_batch, seconds_of_scoring, seconds_of_step
 from lesionloss.core.allocator import free_memory
+from lesionloss.core.devices import all_devices, resolve_device
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.number_text import plural
 from lesionloss.core.processors import usable_cores
@@ -22,7 +23,7 @@ from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.networks.cost import network_cost
-from lesionloss.training.execution import step_bytes
+from lesionloss.training.execution import default_workers, step_bytes
 from lesionloss.training.trial import TrainingRecipe
 
 CHANNELS = 3  # of two visits with one contrast: assumed where nothing is prepared yet
@@ -116,8 +117,8 @@ def forecast(
     Args:
         plan: A plan of one data set and one network.
         out: The run folder, which may hold a part of the run; None: none.
-        device: cpu or cuda:N.
-        jobs: Trials at a time; None: as cores and memory allow.
+        device: auto (every GPU, or the processor), cpu or cuda:N.
+        jobs: Trials at a time; None: one on each GPU, or as cores and memory allow.
         threads: Threads of each; None: the cores divided among them.
         known: Called before anything is timed, with all but the times.
         timed: Called with (steps done, steps in all) while steps are timed.
@@ -126,6 +127,8 @@ def forecast(
         UsageError: The run folder can't be read.
         DataError: A file in it is damaged.
     """
+    devices = all_devices() if device == "auto" else (resolve_device(device),)
+    device = devices[0]
     status = read_status(out) if out is not None and (out / FILE).is_file() else None
     cohort = _cohort(out)
     recipe = _recipe(plan, device, cohort)
@@ -134,7 +137,7 @@ def forecast(
     need = memory_need(cohort, read_trial_list(out)) if status and cohort and out else MemoryNeed(needed, 0)
     trials = _trials(plan, status)
     left = sum(trial.state != "done" for trial in trials)
-    jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else 1)
+    jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else len(devices))
     threads = threads or (status.threads if status else max(1, usable_cores() // jobs))
     weights = network_cost(plan.network.text, _input_shape(plan, recipe, 1, channels)).parameters * WEIGHT_BYTES
     found = Forecast(
@@ -176,14 +179,17 @@ def _trial_time(
     shape = _input_shape(plan, recipe, recipe.batch, channels)
     step, what = seconds_of_step(recipe, plan, shape, device, timed)
     source = f"{what} timed now, by one trial alone"
-    left_out = [] if cohort else ["the scoring of whole images (nothing is prepared yet)"]
+    left_out = [] if cohort else ["the making of batches and the scoring of whole images (nothing is prepared yet)"]
     left_out += ["curves"] if plan.curves.every_epochs else []
     left_out += ["pretraining"] if plan.training.pretrain else []
     left_out += ["the preparation of what is mixed in"] if plan.data.mix and cohort is None else []
     if counts_epochs(plan) and cohort is None and plan.training.epochs:
         return TrialTime(source, tuple(left_out), step, None)
     scoring = seconds_of_scoring(plan, recipe, cohort, device, step) if cohort else 0.0
-    return TrialTime(source, tuple(left_out), step, step * recipe.steps * recipe.accumulate + scoring)
+    making = seconds_of_batch(recipe, cohort) if cohort else 0.0
+    workers = default_workers(device)
+    each = max(step, making / workers) if workers else step + making
+    return TrialTime(source, tuple(left_out), step, each * recipe.steps * recipe.accumulate + scoring)
 
 
 def _recipe(plan: Plan, device: str, cohort: ListedCohort | None) -> TrainingRecipe:

@@ -23,6 +23,7 @@ from lesionloss.core.devices import resolve_device
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.data.prepared import load_channels
+from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.execution import execution_of, step_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def run(
     engine: TrialEngine | None = None,
     threads: int | None = None,
     checkpoint_seconds: float = 120.0,
+    deterministic: bool = False,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -51,6 +53,7 @@ def run(
         engine: Where trials are executed; None: one after the other in this process.
         threads: CPU threads of each trial of a new run; None: the engine decides.
         checkpoint_seconds: Time between two checkpoints of a trial.
+        deterministic: Whether all bits must repeat on a GPU too, which is slower; recorded in machine.json.
 
     Returns:
         All results of the run folder.
@@ -65,7 +68,7 @@ def run(
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
-    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds)
+    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
@@ -85,9 +88,13 @@ def run(
     execution = execution_of(trial_list.trials[-1].recipe, device, trial_list.threads, trial_list.step_bytes)
     watcher.note(execution.describe())
     if plan.training.pretrain:
-        with _exclusive(folder, "pretrained", watcher), use_threads(trial_list.threads):
-            networks = [trial for trial in trial_list.trials if trial.method == "network"]
-            pretrain_starts(plan, networks, first, folder, resolve_device(device), watcher)
+        networks, here = [each for each in trial_list.trials if each.method == "network"], resolve_device(device)
+        with (
+            _exclusive(folder, "pretrained", watcher),
+            use_threads(trial_list.threads),
+            set_arithmetic(here, deterministic),
+        ):
+            pretrain_starts(plan, networks, first, folder, here, watcher)
     engine.run_trials(context, trial_list, cohort, watcher)
     for trial in trial_list.trials:
         if context.done(trial.key):

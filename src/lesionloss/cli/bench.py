@@ -104,6 +104,9 @@ def bench(
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints of a trial.")
     ] = 120,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="--status, --dry-run and --paper: print JSON.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
@@ -143,6 +146,7 @@ def bench(
                     engine=worker,
                     threads=threads,
                     checkpoint_seconds=checkpoint_seconds,
+                    deterministic=deterministic,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)
@@ -192,7 +196,6 @@ def show_forecast(
     from lesionloss.bench.forecast import forecast
     from lesionloss.cli.bench_tables import forecast_json, print_time
     from lesionloss.cli.progress import progress_bar
-    from lesionloss.core.devices import resolve_device
     from lesionloss.runs.results import RUNS
 
     parts = {name: check_data(part) for name, part in plan.runs().items()}
@@ -205,7 +208,7 @@ def show_forecast(
         timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
         known = partial(_show_known, bar, as_json)
         try:
-            found = forecast(part, folder, resolve_device(device), jobs, threads, known=known, timed=timed)
+            found = forecast(part, folder, device, jobs, threads, known=known, timed=timed)
         finally:
             bar.stop()
         if as_json:

@@ -16,7 +16,7 @@ from lesionloss.report.answer import answer
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
 from lesionloss.runs.metric_facts import metric_facts
-from lesionloss.runs.results import shared_patients_warning
+from lesionloss.runs.results import shared_patients_warning, split_pairs_warning
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -202,7 +202,8 @@ def _name(loss: str, baseline: str) -> Text:
 
 def _warnings(results: "Results", comparison: "Comparison") -> list[str]:
     shared = shared_patients_warning(results.shared_patients)
-    lines = [f"Warning: {warning}." for warning in (*([shared] if shared else []), *comparison.warnings)]
+    said = filter(None, (shared, split_pairs_warning(results), *comparison.warnings))
+    lines = [f"Warning: {warning}." for warning in said]
     if comparison.empty_references:
         counts = [f"{empty.loss} {empty.correct_empty} of {empty.predictions}" for empty in comparison.empty_references]
         cases = plural(max(empty.cases for empty in comparison.empty_references), "case")

@@ -20,7 +20,7 @@ from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
-from lesionloss.runs.results import Results, shared_patients_warning
+from lesionloss.runs.results import Results, shared_patients_warning, split_pairs_warning
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 COLOURS = {
@@ -118,6 +118,8 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     unpaired = dict.fromkeys(warning for comparison in content.comparisons for warning in comparison.warnings)
     shared = shared_patients_warning(content.results.shared_patients)
     found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
+    if split := split_pairs_warning(content.results):
+        found.append(("Different devices.", f"{split[0].upper()}{split[1:]}."))
     found += [("Not paired.", f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]

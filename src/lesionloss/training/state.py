@@ -127,7 +127,8 @@ def unpack(state: State, tensors: Mapping[str, Tensor], values: Mapping[str, Any
     for name, tensor in _with_prefix(tensors, "optimiser.").items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        state.optimiser.state[parameter][key] = _like(parameter, tensor)
+        fused = bool(state.optimiser.param_groups[0].get("fused"))
+        state.optimiser.state[parameter][key] = _like(parameter, tensor, fused)
     for number, key, value in values["optimiser"]:
         state.optimiser.state[parameters[number]][key] = value
     if values["scaler"]:
@@ -147,6 +148,11 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _like(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
-    """A moment in the memory layout and on the device of its parameter; a step counter unchanged in main memory."""
-    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape and tensor.ndim else tensor
+def _like(parameter: nn.Parameter, tensor: Tensor, fused: bool) -> Tensor:
+    """A moment in the memory layout and on the device of its parameter; a step counter as it is.
+
+    A fused optimiser has its step counter on the device, others have it in main memory.
+    """
+    if tensor.shape == parameter.shape and tensor.ndim:
+        return torch.empty_like(parameter).copy_(tensor)
+    return tensor.to(parameter.device) if fused else tensor

@@ -23,11 +23,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "skip": {"empty": "skip"},
     "background": {"average_background": True},
     "ignore": {"ignore_index": 1},
+    "multilabel": {"multilabel": True},
     "readable": {"kernel": READABLE},
 }
 ALL = list(product(NAMES, (1, 2, 4), FORMS, OPTIONS))
 # One loss after the other meets each number of channels, and in turn each form and option.
-SMALL = [(NAMES[i // 3], (1, 2, 4)[i % 3], FORMS[i % 7], list(OPTIONS)[(i // 2) % 7]) for i in range(3 * len(NAMES))]
+SMALL = [
+    (NAMES[i // 3], (1, 2, 4)[i % 3], FORMS[i % 7], list(OPTIONS)[i // 2 % len(OPTIONS)]) for i in range(3 * len(NAMES))
+]
 
 
 def logits_and_labels(channels: int, form: str) -> tuple[Tensor, Tensor]:
@@ -88,6 +91,27 @@ def check(gpu: Any, name: str, channels: int, form: str, option: str) -> None:
 @pytest.mark.parametrize(("name", "channels", "form", "option"), SMALL, ids=lambda value: str(value))
 def test_a_loss_in_one_setting(gpu: Any, name: str, channels: int, form: str, option: str) -> None:
     check(gpu, name, channels, form, option)
+
+
+def test_deep_supervision(gpu: Any) -> None:
+    logits, labels = logits_and_labels(2, "uint8")
+    levels = [logits, logits[..., :3, :3, :4].clone()]
+    criterion = ll.DeepSupervision(ll.build("hytver"))
+    expected = criterion(levels, labels)
+    there, numbers = [level.to(gpu.name) for level in levels], labels.to(gpu.name)
+    with gpu.log() as log:
+        found = criterion(there, numbers)
+    torch.testing.assert_close(gpu.values(found), expected, rtol=2e-5, atol=0)
+    assert log.waits == []
+
+
+def test_a_default_device_changes_nothing_for_later_calls(gpu: Any) -> None:
+    logits, labels = logits_and_labels(4, "uint8")
+    criterion = ll.build("hytver")
+    expected = criterion(logits, labels)
+    with torch.device(gpu.name):
+        assert criterion(logits, labels) == expected
+    assert criterion(logits, labels) == expected
 
 
 @pytest.mark.slow

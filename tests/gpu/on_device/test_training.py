@@ -24,7 +24,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "plain_unet(filters=2)": PICTURES,
     "resnet34_unet(filters=4)": PICTURES,
     "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,), dropout=0.2)": {},
-    "monai:DynUNet(spatial_dims=3, kernel_size=(3, 3), strides=(1, 2), upsample_kernel_size=(2,), filters=(4, 8))": {},
+    "monai:DynUNet(spatial_dims=3, kernel_size=(3, 3, 3), strides=(1, 2, 2), upsample_kernel_size=(2, 2), "
+    "filters=(4, 8, 8))": {},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},

@@ -36,8 +36,8 @@ current_device: Callable[[], int] = lambda: 0  # noqa: E731  replaced by that of
 class OnDevice(Tensor):
     """A tensor of a virtual GPU."""
 
-    values: Tensor  # in main memory
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    held: Tensor  # the values, in main memory
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls: type["OnDevice"], values: Tensor, device: torch.device) -> "OnDevice":
@@ -50,18 +50,18 @@ class OnDevice(Tensor):
             layout=values.layout,
             device=device,
         )
-        made.values = values
+        made.held = values
         return made
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         return compute(func, tuple(args), dict(kwargs or {}))
 
     def tolist(self) -> Any:
         note_wait("tolist")
-        return self.values.tolist()
+        return self.held.tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
         raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first.")
@@ -69,8 +69,8 @@ class OnDevice(Tensor):
     def __array__(self, *of: Any) -> Any:
         return self.numpy()
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return f"{self.values!r} on {self.device}"
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        return f"{self.held!r} on {self.device}"
 
 
 class DeviceMode(TorchDispatchMode):
@@ -84,7 +84,7 @@ class DeviceMode(TorchDispatchMode):
 
 def values_of(x: Any) -> Any:
     """The values of a tensor of any device in main memory; anything else as it is."""
-    return x.values if isinstance(x, OnDevice) else x
+    return x.held if isinstance(x, OnDevice) else x
 
 
 def compute(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -197,4 +197,4 @@ def forget_pinned() -> None:
 
 def _given_back(x: Any, there: list[OnDevice]) -> Any:
     """The argument that an operation in place returns."""
-    return next((each for each in there if isinstance(x, OnDevice) and each.values is x.values), x)
+    return next((each for each in there if isinstance(x, OnDevice) and each.held is x.held), x)
