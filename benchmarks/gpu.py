@@ -55,26 +55,22 @@ class Scale:
 
 
 WHOLE = Scale(
-    {name: case[2] for name, case in CASES.items()},
-    30,
-    80,
-    4,
-    (182, 218, 182),
-    100,
-    ("vnet", "longitudinal_vnet", "unet3d"),
-)
-    {name: case[2] for name, case in CASES.items()},
-    30,
-    80,
-    4,
-    (182, 218, 182),
-    100,
-    ("vnet", "longitudinal_vnet", "unet3d"),
+    edges={name: case[2] for name, case in CASES.items()},
+    rounds=30,
+    side=80,
+    batch=4,
+    volume=(182, 218, 182),
+    steps=100,
+    networks=("vnet", "longitudinal_vnet", "unet3d"),
 )
 QUICK = Scale(
-    dict.fromkeys(CASES, 12), 2, 16, 2, (40, 40, 40), 3, ("vnet(filters=2)", "unet3d(filters=4, levels=2, group=2)")
-)
-    dict.fromkeys(CASES, 12), 2, 16, 2, (40, 40, 40), 3, ("vnet(filters=2)", "unet3d(filters=4, levels=2, group=2)")
+    edges=dict.fromkeys(CASES, 12),
+    rounds=2,
+    side=16,
+    batch=2,
+    volume=(40, 40, 40),
+    steps=3,
+    networks=("vnet(filters=2)", "unet3d(filters=4, levels=2, group=2)"),
 )
 
 
