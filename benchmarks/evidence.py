@@ -219,7 +219,23 @@ def table_of_power() -> None:
         spread = DifferenceSpread(0.9, 0.5, 0.75, 0.3)
         predicted = power_new_training_runs(0.8, spread, StudyDesign(patients, folds, seeds, repeats), ALPHA)
         cells = [verdict_ps(tables), of_patients(tables[0]), corrected_variance(tables[0])]
-        row(patients, folds, repeats, seeds, 0.8, f"{predicted:.2f}", *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
+        known = "none" if predicted is None else f"{predicted:.2f}"
+        row(patients, folds, repeats, seeds, 0.8, known, *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
+
+
+def table_of_cohorts() -> None:
+    """Equal losses whose folds share luck (correlated by 1 / k), which one cohort can't show."""
+    row("patients", "folds", "sd of training sets", "t over folds", "corrected variance")
+    row(*["---"] * 5)
+    for (patients, folds), sd in product(((20, 5), (40, 10)), (0.3, 0.5, 1.0)):
+        draw, shape = numpy_generator("cohorts", patients, folds), (10_000, 1, 1)
+        shared, share_of_it = draw.normal(size=shape), 1 / folds
+        tables = []
+        for part in np.array_split(np.arange(patients), folds):
+            own = draw.normal(size=shape)
+            lucky = sd * (np.sqrt(share_of_it) * shared + np.sqrt(1 - share_of_it) * own)
+            tables.append(lucky + draw.normal(size=(*shape[:2], len(part))))
+        row(patients, folds, sd, *(share(method(tables) < ALPHA) for method in (t_over_folds, corrected_variance)))
 
 
 def table_of_failures() -> None:
@@ -303,6 +319,7 @@ TABLES = {
     "intervals": table_of_intervals,
     "verdicts": table_of_verdicts,
     "power": table_of_power,
+    "cohorts": table_of_cohorts,
     "failures": table_of_failures,
     "looks": table_of_interim_looks,
     "ranks": table_of_ranks,

@@ -78,9 +78,7 @@ def test_ranks_of_two_patients_with_a_tie(run, metric, ranks):
 
 def test_three_equal_losses_share_the_first_rank(run):
     values = {(loss, p, 1): 0.5 for loss in "abc" for p in "pq"}
-    found = rank_losses(scores_of(run, values))
-    assert [(r.rank, r.low, r.high, r.shares) for r in found] == [(1, 1, 1, (1, 0, 0))] * 3
-    assert [r.best for r in found] == pytest.approx([1 / 3] * 3)
+    assert [r.rank for r in rank_losses(scores_of(run, values))] == [1, 1, 1]
 
 
 def test_two_losses_and_two_patients_have_ranks_and_less_has_none(run):

@@ -18,9 +18,9 @@ INTERVAL_METHOD = (
     "Where there are too few patients for that, it is the interval of Student's t."
 )
 VERDICT_METHOD = (
-    "A verdict is on losses: it holds for new patients, new training sets and new seeds. Its p is the larger one of "
-    "the test over patients and of Student's t over the means of the folds, corrected by Holm over all planned "
-    "comparisons. It needs two seeds, three folds (or repeats of two) and a finished run."
+    "A verdict is on losses: it holds for new patients, new training sets of this cohort and new seeds. Its p is the "
+    "larger one of the test over patients and of Student's t over the means of the folds, corrected by Holm over all "
+    "planned comparisons. It needs two seeds, three folds (or repeats of two) and a finished run."
 )
 
 
