@@ -15,7 +15,7 @@ from lesionloss.training.loop import TrainingFailed, TrainingResult, train
 from lesionloss.training.trial import Trial
 from named_reads import NAMED_READS
 
-MOST_OPERATIONS = 1200  # of a step of the V-Net; each costs the host some 5 microseconds
+MOST_OPERATIONS = 600  # of a step of the V-Net; each costs the host some 5 microseconds
 PICTURES = {"patch": (32, 32, 1), "window": (32, 32)}
 NETWORKS: dict[str, dict[str, Any]] = {
     "unet3d(filters=2, levels=2, group=2)": {},

@@ -13,7 +13,7 @@ from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_f
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.watcher import Watcher
-from lesionloss.core.devices import check_device
+from lesionloss.core.devices import check_device, resolve_device
 from lesionloss.core.errors import UsageError
 from lesionloss.core.locks import acquire_lock
 
@@ -33,8 +33,8 @@ class RayEngine:
     gpus: float = 0.0
 
     def device(self, name: str) -> str:
-        """Return `name`: the nodes that run trials may have other devices than this one."""
-        return check_device(name)
+        """Return `name` where a cluster's nodes may have other devices than this machine, else the device here."""
+        return check_device(name) if self.address else resolve_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return one on a cluster; on this machine, all cores divided among the trials that run at once."""
