@@ -150,7 +150,7 @@ def test_a_forecast_comes_from_finished_trials_or_from_a_few_steps(half: Path, d
     fresh = forecast(plan, None, "cpu", jobs=2, threads=1)
     assert len(fresh.trials) == fresh.left == 4
     assert "timed now" in fresh.source
-    assert fresh.left_out == ("the scoring of whole images (nothing is prepared yet)",)
+    assert fresh.left_out == ("the making of batches and the scoring of whole images (nothing is prepared yet)",)
     assert fresh.seconds is not None
     assert fresh.seconds_each is not None
     assert fresh.seconds == pytest.approx(2 * fresh.seconds_each)

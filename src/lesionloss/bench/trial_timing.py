@@ -87,7 +87,7 @@ def _timed_steps(
         torch.autograd.backward(criterion(outputs_of(network, images, recipe.precision).logits, labels))
         optimiser.step()
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         timed(step + 1, steps + 1)
     return (time.perf_counter() - start_time) / steps
 

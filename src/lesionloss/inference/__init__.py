@@ -81,7 +81,7 @@ def predict_probability(
         network: On `device`.
         case: Its image has the channels of the network.
         mode: Of a benchmark run: the sliding window of its plan.
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Where the network is.
 
     Returns:

@@ -57,7 +57,7 @@ def bytes_of_pass(network: nn.Module, shape: Sequence[int], precision: str) -> i
     Args:
         network: On any device; nothing is computed.
         shape: Of the input, (B, C, *space).
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
 
     Returns:
         Bytes.
