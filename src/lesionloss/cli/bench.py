@@ -69,7 +69,15 @@ def bench(
         str, typer.Option("--engine", help="local: processes of this machine; ray; slurm: a cluster.")
     ] = "local",
     jobs: Annotated[
-        str, typer.Option("--jobs", metavar="auto|N", help="Trials at a time: as cores and memory allow, or N.")
+        str, typer.Option("--jobs", metavar="auto|N", help="Processes at a time: as cores and memory allow, or N.")
+    ] = "auto",
+    together: Annotated[
+        str,
+        typer.Option(
+            "--together",
+            metavar="auto|N",
+            help="Losses of a pair that train side by side in a process, on the same batches: as memory allows, or N.",
+        ),
     ] = "auto",
     threads: Annotated[
         int | None,
@@ -119,9 +127,9 @@ def bench(
 
         show_paper(chosen.name, out, as_json)
         return
-    number = number_of_jobs(jobs)
+    number, beside = number_or_auto("--jobs", jobs), number_or_auto("--together", together)
     if dry_run:
-        show_forecast(chosen, out, device, number, threads, as_json)
+        show_forecast(chosen, out, device, number, threads, beside, as_json)
         return
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
@@ -130,7 +138,7 @@ def bench(
 
     uses_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
     where = "cuda:0" if uses_gpu and device == "auto" else resolve_device(device)
-    worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [])
+    worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [], beside)
     from lesionloss.bench.plan.run_folders import runs_of
     from lesionloss.bench.run import run
 
@@ -188,7 +196,13 @@ def show_status(folder: Path, as_json: bool) -> None:
 
 
 def show_forecast(
-    plan: "Plan", out: Path | None, device: str, jobs: int | None, threads: int | None, as_json: bool
+    plan: "Plan",
+    out: Path | None,
+    device: str,
+    jobs: int | None,
+    threads: int | None,
+    together: int | None,
+    as_json: bool,
 ) -> None:
     """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
     from lesionloss.bench.data_check import check_data
@@ -208,7 +222,9 @@ def show_forecast(
         timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
         known = partial(_show_known, bar, as_json)
         try:
-            found = forecast(part, folder, resolve_device(device), jobs, threads, known=known, timed=timed)
+            found = forecast(
+                part, folder, resolve_device(device), jobs, threads, together=together, known=known, timed=timed
+            )
         finally:
             bar.stop()
         if as_json:
@@ -242,8 +258,12 @@ def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:
     bar.update(task, completed=done, total=steps)
 
 
-def number_of_jobs(text: str) -> int | None:
+def number_or_auto(option: str, text: str) -> int | None:
     """Read `auto` (None) or a number from 1.
+
+    Args:
+        option: Its name, for the message.
+        text: What the user gave.
 
     Raises:
         UsageError: The text is anything else.
@@ -251,12 +271,19 @@ def number_of_jobs(text: str) -> int | None:
     if text == "auto":
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--jobs must be auto or a number from 1, got {text!r}")
+        raise UsageError(f"{option} must be auto or a number from 1, got {text!r}")
     return int(text)
 
 
 def chosen_engine(
-    name: str, jobs: int | None, device: str, address: str | None, gpus: float, workers: int, slurm: list[str]
+    name: str,
+    jobs: int | None,
+    device: str,
+    address: str | None,
+    gpus: float,
+    workers: int,
+    slurm: list[str],
+    together: int | None,
 ) -> "TrialEngine":
     """Return the engine that the options name.
 
@@ -272,11 +299,11 @@ def chosen_engine(
     if name == "ray":
         from lesionloss.bench.engines.ray import RayEngine
 
-        return RayEngine(address, gpus)
+        return RayEngine(address, gpus, together)
     if name == "slurm":
         from lesionloss.bench.engines.slurm import SlurmEngine, parse_setting
 
-        return SlurmEngine(workers, tuple(map(parse_setting, slurm)), jobs)
+        return SlurmEngine(workers, tuple(map(parse_setting, slurm)), jobs, together)
     from lesionloss.bench.engines.local import LocalEngine, all_devices
 
-    return LocalEngine(jobs, all_devices() if device == "auto" else ())
+    return LocalEngine(jobs, all_devices() if device == "auto" else (), together)

@@ -92,7 +92,8 @@ def _time(forecast: "Forecast") -> str:
             f"the patients, which are not prepared yet{without}"
         )
     return (
-        f"{duration(forecast.seconds)} with {forecast.jobs} at a time and {threads} each; one takes "
+        f"{duration(forecast.seconds)} with {plural(forecast.jobs, 'process')} of {threads}, "
+        f"{plural(forecast.together, 'loss')} side by side in each; one trial takes "
         f"{duration(forecast.seconds_each)} (from {forecast.source}{without})"
     )
 

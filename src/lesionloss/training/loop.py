@@ -1,8 +1,9 @@
 """The training loop: one stream of batches, and one or several runs that train on them.
 
 All losses of a pair differ in nothing but the loss, so they can train side by side, each on its own network, on the
-very same batches. Each ends with the bits of a run that is trained alone: every random draw comes from a generator named
-by the trial's `pair` and the step, and no run sees another. A killed run continues from its checkpoint to the same bits.
+very same batches. Each ends with the bits of a run that is trained alone: every random draw comes from a generator
+named by the trial's `pair` and the step, and no run sees another. A killed run continues from its checkpoint to the
+same bits.
 There are no callbacks and no trainer class: whoever wants another loop copies this one.
 """
 
