@@ -108,7 +108,8 @@ def _step(trial: "TrialStatus") -> str:
 
 
 def _end(trial: "TrialStatus", status: "Status") -> str:
-    return "" if trial.seconds is None else clock(status.now + trial.seconds, status.now)
+    left = status.seconds_left_of(trial)
+    return "" if left is None else clock(status.now + left, status.now)
 
 
 def duration(seconds: float) -> str:
