@@ -170,22 +170,24 @@ def share(found: NDArray[np.bool_]) -> str:
 
 
 def table_of_verdicts() -> None:
-    """Verdicts on equal losses, in % of families of 1 and of 12 comparisons, with three seeds."""
+    """Verdicts on equal losses in %, in families of 1 and 12 comparisons: lowest and highest rate of five spreads."""
     candidates = {
         "patients alone": of_patients,
         "mixed model": mixed_model,
         "corrected variance": corrected_variance,
         "t over folds": t_over_folds,
     }
-    row("comparisons", "patients", "folds", "sd of seeds", "sd of training sets", *candidates, "verdict")
-    row(*["---"] * (len(candidates) + 6))
-    for comparisons, (patients, folds), (seed, fold) in product((1, 12), DESIGNS, SPREADS):
-        design = SimulatedDesign(patients, folds, 3, 0.0, 0.9, seed, 0.75, fold)
-        tables = simulated_families(design, comparisons, 4000 if comparisons == 1 else 1000, "verdicts")
-        over_patients = of_patients(tables[0])
-        others = [np.maximum(over_patients, other(tables[0])) for other in candidates.values()]
-        cells = [share(any_verdict(ps)) for ps in (*others, verdict_ps(tables))]
-        row(comparisons, patients, folds, seed, fold, *cells)
+    row("comparisons", "patients", "folds", *candidates, "verdict")
+    row(*["---"] * (len(candidates) + 4))
+    for comparisons, (patients, folds) in product((1, 12), DESIGNS):
+        rates = []
+        for seed, fold in SPREADS:
+            design = SimulatedDesign(patients, folds, 3, 0.0, 0.9, seed, 0.75, fold)
+            tables = simulated_families(design, comparisons, 4000 if comparisons == 1 else 1000, "verdicts")
+            over_patients = of_patients(tables[0])
+            others = [np.maximum(over_patients, other(tables[0])) for other in candidates.values()]
+            rates.append([100 * any_verdict(ps).mean() for ps in (*others, verdict_ps(tables))])
+        row(comparisons, patients, folds, *(f"{min(found):.1f} to {max(found):.1f}" for found in np.transpose(rates)))
 
 
 def table_of_power() -> None:
@@ -217,7 +219,23 @@ def table_of_power() -> None:
         spread = DifferenceSpread(0.9, 0.5, 0.75, 0.3)
         predicted = power_new_training_runs(0.8, spread, StudyDesign(patients, folds, seeds, repeats), ALPHA)
         cells = [verdict_ps(tables), of_patients(tables[0]), corrected_variance(tables[0])]
-        row(patients, folds, repeats, seeds, 0.8, f"{predicted:.2f}", *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
+        known = "none" if predicted is None else f"{predicted:.2f}"
+        row(patients, folds, repeats, seeds, 0.8, known, *(f"{(ps < ALPHA).mean():.2f}" for ps in cells))
+
+
+def table_of_cohorts() -> None:
+    """Equal losses whose folds share luck (correlated by 1 / k), which one cohort can't show."""
+    row("patients", "folds", "sd of training sets", "t over folds", "corrected variance")
+    row(*["---"] * 5)
+    for (patients, folds), sd in product(((20, 5), (40, 10)), (0.3, 0.5, 1.0)):
+        draw, shape = numpy_generator("cohorts", patients, folds), (10_000, 1, 1)
+        shared, share_of_it = draw.normal(size=shape), 1 / folds
+        tables = []
+        for part in np.array_split(np.arange(patients), folds):
+            own = draw.normal(size=shape)
+            lucky = sd * (np.sqrt(share_of_it) * shared + np.sqrt(1 - share_of_it) * own)
+            tables.append(lucky + draw.normal(size=(*shape[:2], len(part))))
+        row(patients, folds, sd, *(share(method(tables) < ALPHA) for method in (t_over_folds, corrected_variance)))
 
 
 def table_of_failures() -> None:
@@ -301,6 +319,7 @@ TABLES = {
     "intervals": table_of_intervals,
     "verdicts": table_of_verdicts,
     "power": table_of_power,
+    "cohorts": table_of_cohorts,
     "failures": table_of_failures,
     "looks": table_of_interim_looks,
     "ranks": table_of_ranks,

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import lesionloss as ll
-from lesionloss.report.wording import power_sentences
+from lesionloss.report.power_wording import power_sentences
 from lesionloss.statistics import analyse_power
 from make_run import TINY_CASES, Made, make_run
 

@@ -1,5 +1,6 @@
 """The limits from which on a grid, an affine or a value is another one."""
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -37,6 +38,18 @@ def test_a_tenth_of_a_degree_is_still_a_right_angle() -> None:
     for degrees in (0.1001, -0.1001, 60):
         with pytest.raises(DataError, match=rf"it: the affine is sheared: its axes are {abs(degrees):.3g} degrees"):
             check_right_angles(sheared(degrees), "it")
+
+
+def test_parallel_axes_are_90_degrees_off_whatever_the_rounding() -> None:
+    cosines = []
+    for number in range(1, 40):
+        affine = np.eye(4)
+        affine[:3, 1] = affine[:3, 0] = [1, number, number / 7]
+        unit = affine[:3, 0] / np.linalg.norm(affine[:3, 0])
+        cosines.append(unit @ unit)
+        with pytest.raises(DataError, match="90 degrees off right angles"):
+            check_right_angles(affine, "it")
+    assert max(cosines) > 1
 
 
 def test_the_distance_of_grids_is_that_of_their_farthest_corners() -> None:
@@ -92,6 +105,22 @@ def test_masks_and_labels_may_be_a_thousandth_off(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"a label map holds whole numbers; here 1 voxels don't, e\.g\."):
             read_labels(values(tmp_path / "bad.nii", value, 1))
     assert read_labels(values(tmp_path / "more.nii", 2.9995, 7)).array.flat[:2].tolist() == [3, 7]
+
+
+def test_a_mask_of_0_and_1_needs_no_repair_and_a_scaled_one_is_named(tmp_path: Path) -> None:
+    assert repairs_of(values(tmp_path / "good.nii", 1, 0, 1), is_mask=True) == ()
+    off = values(tmp_path / "off.nii", 1.0005, 0, 1)
+    assert repairs_of(off, is_mask=False) == ()
+    (line,) = repairs_of(off, is_mask=True)
+    assert "values up to 0.0005 from a whole number" in line
+
+
+def test_compressed_bytes_without_a_header_are_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "image.nii.gz"
+    for byte in (b"\0", b"\xff"):
+        path.write_bytes(gzip.compress(byte * (3 * 2**20)))
+        with pytest.raises(DataError, match="not a single-file NIfTI image"):
+            read_volume(path)
 
 
 def test_probabilities_may_be_a_thousandth_outside(tmp_path: Path) -> None:

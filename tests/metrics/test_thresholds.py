@@ -83,3 +83,20 @@ def test_unreachable_values_are_refused():
         counts(0, [0.5, 0.4])
     with pytest.raises(DataError, match="thresholds need the map"):
         count_thresholds(maps(0)[1], maps(0)[1], [0.5])
+
+
+def test_ignored_voxels_lie_on_the_grid_of_the_map():
+    probability, reference = np.array([[0.2, 0.8]]), np.array([[False, True]])
+    with pytest.raises(DataError, match=r"ignore: shape \(2, 1\) differs from the prediction's \(1, 2\)"):
+        count_thresholds(probability, reference, [0.5], ignore=np.zeros((2, 1), bool))
+    counts = count_thresholds(probability, reference, [0.5], ignore=np.array([[False, True]]))
+    assert (counts.tp.tolist(), counts.fp.tolist(), counts.fn.tolist()) == ([0], [0], [0])
+
+
+def test_a_threshold_may_be_0_or_1():
+    probability, reference = np.array([[0.0, 1.0]]), np.array([[False, True]])
+    for threshold, voxels in ((0, 2), (1, 1)):
+        assert Case(probability, reference, spacing_mm=(1, 1), threshold=threshold).prediction.sum() == voxels
+    for threshold in (-0.01, 1.01):
+        with pytest.raises(DataError, match="threshold: expected a number from 0 to 1"):
+            Case(probability, reference, spacing_mm=(1, 1), threshold=threshold)

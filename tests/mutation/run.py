@@ -237,7 +237,8 @@ def main() -> None:
         paths = sorted(path for files in modules[module]["files"].split() for path in PACKAGE.glob(files))
         every = [mutant for path in paths for mutant in mutants_of(path)]
         sample = random.Random(f"{options.seed} {module}").sample(every, min(options.sample, len(every)))
-        tried = [one for one in sample if options.match in one.text and one.text not in settings["equivalent"]]
+        sample = [one for one in sample if options.match in one.text]
+        tried = [one for one in sample if one.text not in settings["equivalent"]]
         tries.setdefault(modules[module]["tests"], {})[module] = tried
         counts[module] = f"{len(every):5} mutants, sample of {len(sample):3}, {len(sample) - len(tried):2} equivalent"
     for tests, of_tests in tries.items():

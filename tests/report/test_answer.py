@@ -8,7 +8,8 @@ import pytest
 from lesionloss.core.number_text import number
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.report.answer import answer
-from lesionloss.report.wording import design_sentence, difference_sentence
+from lesionloss.report.power_wording import design_sentence
+from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import StudyDesign, compare_losses
 from lesionloss.statistics.comparison import interim_level
 from made_scores import made_scores
@@ -69,12 +70,12 @@ def test_nothing_is_claimed_of_equal_losses():
 
 def test_equivalent_losses_are_called_so_with_the_margin():
     first, _, _ = said(dice(), dice(0.001, "a", sd=0.002), margin=0.02)
-    assert re.search(r"Equivalent to dice_ce: [+−]\.\d+ \[−\.\d+, \+\.\d+\] lies within the margin of ±\.02", first)
+    assert re.search(r"Equivalent to dice_ce: [+−]\.\d+ \[−\.\d+, \+\.\d+\] lies within the margin of ±\.02\.", first)
 
 
 def test_a_loss_that_cannot_be_much_worse_is_called_not_worse():
     first, _, _ = said(dice(), dice(0.0, "a", sd=0.02), margin=0.01)
-    assert re.search(r"Undecided, but not worse by \.01\d* or more: [+−]\.\d+ \[", first)
+    assert re.search(r"Undecided, but not worse by \.01 or more: [+−]\.\d+ \[", first)
 
 
 @pytest.mark.parametrize("folds", [5, 20])
@@ -106,7 +107,7 @@ def test_two_folds_say_almost_nothing_but_with_repeats():
         "These networks differ from those of dice_ce on new patients: dice (p < .001); whether the losses do is "
         "unknown with two folds: take five or more, or repeats."
     )
-    assert second == ""
+    assert second.startswith("Two runs with one seed each")
     assert comparison.differences[0].interval_new_training_runs is None
     assert said(*two, folds=2, repeats=4)[2].differences[0].verdict == "better"
     assert {(rank.low, rank.high) for rank in said(*three, folds=2)[2].ranks} == {(1, 3)}
@@ -115,7 +116,7 @@ def test_two_folds_say_almost_nothing_but_with_repeats():
 def test_one_split_says_nothing_about_new_training_sets():
     first, second, comparison = said(dice(), dice(0.1, "a"), folds=1)
     assert first.endswith("whether the losses do is unknown with one division of the patients: take folds.")
-    assert second == ""
+    assert "difference" not in second
     assert "the patients were divided only once" in difference_sentence(comparison.differences[0])
 
 
@@ -161,7 +162,7 @@ def test_failed_trials_are_named():
 
 def test_failures_too_rare_to_be_seen_are_named():
     first, _, comparison = said(dice(), dice(0.05, "a"), dice(-0.3, "b"))
-    assert "Failures too rare to be seen in so few patients could undo the verdict on dice." in first
+    assert "Failures too rare to be seen in 20 patients could undo the verdict on dice." in first
     assert re.search(
         r"dice never failed, which leaves failures on up to 14 % possible; [67] % would undo this\.$",
         difference_sentence(comparison.differences[0]),
@@ -171,7 +172,7 @@ def test_failures_too_rare_to_be_seen_are_named():
 def test_posterior_probabilities_are_said_where_they_decide():
     first, _, _ = said(dice(), dice(0.1, "a"), margin=0.01, decision="bayesian")
     assert re.search(
-        r"Better than dice_ce: better > 99 %, equivalent < 1 %, worse < 1 % \(posterior prob.*, margin \.01\d*\)",
+        r"Better than dice_ce: better > 99 %, equivalent < 1 %, worse < 1 % \(posterior prob.*, margin \.01\)",
         first,
     )
 

@@ -196,7 +196,7 @@ def test_every_exported_sheet_has_a_legend_and_labels(run):
         "gradients": ("lesion voxel", "background voxel", "gradient × voxels"),
         "training": ("step", "loss", "mean over folds and seeds"),
         "epochs-hd95": ("epoch", "95 % Hausdorff distance [mm]", "training patches", "range over training runs"),
-        "ranks-dice": ("Area of a disc: share. Line: middle 95 %. Tick: rank of the means.",),
+        "ranks-dice": ("Mark: rank of the means. Band: ranks that the data leave possible (95 %).",),
     }
     for name, words in wanted.items():
         svg = (run / "figures" / f"{name}.svg").read_text()

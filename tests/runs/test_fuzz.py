@@ -14,6 +14,7 @@ from fuzz import attempt
 from fuzz_targets import RUN, Target, targets
 from lesionloss import DataError, LesionLossError, UsageError
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
+from lesionloss.cli.evaluate_options import threshold_in
 from lesionloss.core.npz_files import read_npz
 from lesionloss.data.array_files import unpack_image, unpack_mask
 from lesionloss.data.cohort import open_cohort
@@ -24,6 +25,7 @@ from lesionloss.networks import check_network
 from lesionloss.networks.tensor_files import read_tensors
 from lesionloss.report.history import loss_bands, vanishing_gradients
 from lesionloss.runs.load_run import load
+from lesionloss.runs.run_files import check_types
 from lesionloss.runs.scores import read_scores
 from lesionloss.runs.verify import verify_run
 from make_run import make_run, seal_run
@@ -98,6 +100,15 @@ def test_a_case_of_a_run_that_is_none_is_refused(run: Path, change: tuple[str, o
     index.write_text(json.dumps(record))
     with pytest.raises(DataError, match=change[0]):
         load(run)
+
+
+def test_a_number_beyond_all_floats_is_refused(tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    with pytest.raises(DataError, match="threshold must be float"):
+        check_types({"threshold": 10**400}, {"threshold": float}, record)
+    record.write_text(f'{{"chosen": {{"threshold": 1{"0" * 400}}}}}')
+    with pytest.raises(UsageError, match="no chosen threshold in it"):
+        threshold_in(record)
 
 
 @pytest.mark.parametrize("text", ["step,loss\n1,a\n", "step,loss\nb,0.5\n", "step,loss\n1e300,0.5\n"])

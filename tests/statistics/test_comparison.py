@@ -4,11 +4,12 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import lesionloss as ll
 from known import known
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import DataError, UsageError
 from lesionloss.report.wording import difference_sentence
 from lesionloss.runs.metric_scores import patient_values
 from lesionloss.statistics import best_loss, compare, paired_rows, rank_losses, summarise
@@ -140,3 +141,14 @@ def test_effect_sizes_point_to_the_better_side(run):
         better = next(d for d in compare(results, metric).differences if d.loss == "dice")
         assert known(better.rank_biserial) > least
         assert known(better.share_improved) == better.improved / better.patients > least
+
+
+def test_a_score_that_is_not_possible_is_damage(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = next(path for path in (folder / "trials").glob("*/scores.csv") if "dice" in path.read_text())
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[table.index[table["metric"] == "dice"][0], "value"] = "1.12"
+    table.to_csv(path, index=False)
+    seal_run(folder)
+    with pytest.raises(DataError, match=r"scores\.csv: dice of case patient.* is 1\.12, which is not possible"):
+        compare(ll.load(folder), "dice")

@@ -76,6 +76,11 @@ def test_ranks_of_two_patients_with_a_tie(run, metric, ranks):
     assert [r.mean for r in found] == pytest.approx([0.25, 0.65, 0.65])
 
 
+def test_three_equal_losses_share_the_first_rank(run):
+    values = {(loss, p, 1): 0.5 for loss in "abc" for p in "pq"}
+    assert [r.rank for r in rank_losses(scores_of(run, values))] == [1, 1, 1]
+
+
 def test_two_losses_and_two_patients_have_ranks_and_less_has_none(run):
     values = {(loss, p, 1): level for loss, level in (("a", 0.2), ("b", 0.6)) for p in "pq"}
     assert [r.rank for r in rank_losses(scores_of(run, values))] == [2, 1]

@@ -7,7 +7,7 @@ import pytest
 import lesionloss as ll
 from known import known
 from lesionloss.core.errors import UsageError
-from lesionloss.report.wording import power_sentences
+from lesionloss.report.power_wording import power_sentences
 from lesionloss.statistics import analyse_power
 from make_run import seal_run
 

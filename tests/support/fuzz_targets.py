@@ -169,7 +169,7 @@ def _whole_run(at: Path) -> object:
         found.case(case.name)
     for trial in found.trials[:1]:
         found.machine(trial.key)
-        found.probability(trial.key, trial.record["test"][0])
+        found.probability(trial.key, next(iter(trial.record.get("test", ["none"])), "none"))
     return found.baseline_loss, found.declared_test, loss_bands(found), epoch_bands(found), vanishing_gradients(found)
 
 

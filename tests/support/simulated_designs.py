@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.statistics.evidence import ALPHA, sign_flip_ps
 from lesionloss.statistics.new_training_runs import fold_ps, fold_spread
-from lesionloss.statistics.paired_differences import FREEDOM_FOR_A_VERDICT
+from lesionloss.statistics.verdicts import FREEDOM_FOR_A_VERDICT
 
 
 @dataclass(frozen=True)

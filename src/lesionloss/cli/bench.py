@@ -238,7 +238,7 @@ def show_forecast(
 def _verdicts_of(plan: "Plan") -> str:
     """What the plan's design can show; empty where the number of patients is not known yet."""
     from lesionloss.bench.plan.sections import BUILT_IN_SOURCES
-    from lesionloss.report.wording import design_sentence
+    from lesionloss.report.power_wording import design_sentence
     from lesionloss.statistics import StudyDesign
 
     built_in = plan.data.source in BUILT_IN_SOURCES

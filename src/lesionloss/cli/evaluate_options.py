@@ -71,7 +71,7 @@ def threshold_in(path: Path) -> float:
 
     try:
         value = float(json.loads(path.read_text(encoding="utf-8"))["chosen"]["threshold"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"--threshold-from {path}: no chosen threshold in it; write one with --thresholds, --want-recall and --out"
         ) from error

@@ -55,7 +55,7 @@ def _print(analyses: "tuple[PowerAnalysis, ...]") -> None:
     from rich.text import Text
 
     from lesionloss.core.number_text import number, plural
-    from lesionloss.report.wording import power_sentences
+    from lesionloss.report.power_wording import power_sentences
     from lesionloss.runs.metric_facts import metric_facts
 
     first = analyses[0]

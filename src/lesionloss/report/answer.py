@@ -6,8 +6,9 @@ from lesionloss.core.number_text import decimals_for, listed, number, plural, pr
 from lesionloss.report.wording import difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import Comparison, PairedDifference, seeds_needed
-from lesionloss.statistics.paired_differences import NETWORKS_ONLY
+from lesionloss.statistics.verdicts import NETWORKS_ONLY
 
+MOST_NAMES = 4  # in the answer
 SUPERLATIVES = {"higher": "highest", "lower": "lowest", "nearer 0": "nearest to 0"}
 
 
@@ -97,18 +98,24 @@ def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
     for verdict in ("better", "worse", "equivalent"):
         of_it = [d for d in compared if d.verdict == verdict]
         if of_it:
-            losses = listed(_with_p(d) for d in of_it)
+            losses = _losses([_with_p(d) for d in of_it])
             found.append(
                 f"{'Equivalent to' if verdict == 'equivalent' else verdict.capitalize() + ' than'} "
                 f"{quoted(c.baseline)}: {losses}."
             )
     if undone := [quoted(d.loss) for d in compared if d.undone_by]:
-        found.append(f"Failures too rare to be seen in so few patients could undo the verdict on {listed(undone)}.")
+        patients = plural(max(d.patients for d in compared), "patient")
+        found.append(f"Failures too rare to be seen in {patients} could undo the verdict on {_losses(undone)}.")
     rest = [d for d in compared if not d.decided]
     if rest:
-        who = "all losses" if len(rest) == len(compared) else listed(quoted(d.loss) for d in rest)
+        who = "all losses" if len(rest) == len(compared) else _losses([quoted(d.loss) for d in rest])
         found.append(f"Undecided: {who}." if any(not d.unanswered for d in rest) else f"No verdict on {who}.")
     return found
+
+
+def _losses(names: Sequence[str]) -> str:
+    """Few names; of more, their number."""
+    return listed(names) if len(names) <= MOST_NAMES else f"{len(names)} losses"
 
 
 def _with_p(d: PairedDifference) -> str:
@@ -137,13 +144,12 @@ def _seeds(compared: Sequence[PairedDifference]) -> str:
 
 def _new_training_runs(c: Comparison, d: PairedDifference) -> str:
     """The difference with its own standard error over training sets and seeds, and how often the winner changes."""
-    if d.error is None or d.mean is None or d.unanswered in NETWORKS_ONLY:
-        return ""
-    unit = f" {unit_text(c.unit)}" if c.unit else ""
-    decimals = decimals_for([d.mean, d.error])
-    runs = f"{plural(d.folds, 'fold')} and {plural(d.seeds, 'seed')}"
-    found = (
-        f"Over training sets and seeds the difference is {number(d.mean, decimals, sign=True)}{unit} with a standard "
-        f"error of {number(d.error, decimals)} ({runs})."
-    )
-    return found + (f" {seed_variability_sentence(c.seed_variability)}" if c.seed_variability else "")
+    found = [seed_variability_sentence(c.seed_variability)] if c.seed_variability else []
+    if d.error is not None and d.mean is not None and d.unanswered not in NETWORKS_ONLY:
+        unit = f" {unit_text(c.unit)}" if c.unit else ""
+        decimals = decimals_for([d.mean, d.error])
+        runs = f"{plural(d.folds, 'fold')} and {plural(d.seeds, 'seed')}"
+        error = f"a standard error of {number(d.error, decimals)} ({runs})"
+        size = f"{number(d.mean, decimals, sign=True)}{unit}"
+        found.insert(0, f"Over training sets and seeds the difference is {size} with {error}.")
+    return " ".join(found)

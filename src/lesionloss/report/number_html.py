@@ -31,8 +31,8 @@ def breakable(name: str) -> Markup:
 
 
 def tied(sentence: str) -> str:
-    """A sentence whose `p = .031` stays on one line."""
-    return re.sub(r"\bp ([=<]) \.", "p\u00a0\\1\u00a0.", sentence)
+    """A sentence whose `p = .031` and `5 %` stay on one line."""
+    return re.sub(r"(\d) %", "\\1\u00a0%", re.sub(r"\bp ([=<]) \.", "p\u00a0\\1\u00a0.", sentence))
 
 
 def look_up(record: Any, path: str) -> Any:

@@ -1,7 +1,7 @@
 """Small files of a run folder, read with one clear line where they are damaged."""
 
 import json
-import math
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,7 +70,9 @@ def _is_a(value: object, kind: Kind) -> bool:
         return isinstance(value, list) and all(_is_a(each, kind[0]) for each in value)
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, int | float) and math.isfinite(value) if kind is float else isinstance(value, kind)
+    if kind is float:
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, kind)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -2,7 +2,6 @@
 
 from lesionloss.statistics.comparison import Comparison, EmptyReference, compare, compare_losses
 from lesionloss.statistics.evidence import Interval
-from lesionloss.statistics.paired_differences import Chances, PairedDifference
 from lesionloss.statistics.pairs import paired_rows
 from lesionloss.statistics.power_analysis import (
     PowerAnalysis,
@@ -15,6 +14,7 @@ from lesionloss.statistics.ranks import LossRank, best_loss, rank_losses
 from lesionloss.statistics.seed_variability import SeedVariability, measure_seed_variability
 from lesionloss.statistics.summaries import LossSummary, summarise
 from lesionloss.statistics.variance_components import VarianceComponent, estimate_components
+from lesionloss.statistics.verdicts import Chances, PairedDifference
 
 __all__ = [
     "Chances",

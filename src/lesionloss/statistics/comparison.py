@@ -8,12 +8,13 @@ from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
 from lesionloss.statistics.evidence import ALPHA
-from lesionloss.statistics.paired_differences import PairedDifference, paired_differences
+from lesionloss.statistics.paired_differences import paired_differences
 from lesionloss.statistics.pairs import pairing_of
 from lesionloss.statistics.ranks import LossRank, rank_losses
 from lesionloss.statistics.seed_variability import SeedVariability, measure_seed_variability
 from lesionloss.statistics.summaries import LossSummary, summarise
 from lesionloss.statistics.variance_components import VarianceComponent, estimate_components
+from lesionloss.statistics.verdicts import PairedDifference
 
 LOOKS = 0.01  # what all interim looks together may spend
 

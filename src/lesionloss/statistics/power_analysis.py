@@ -16,13 +16,9 @@ from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.statistics.anova import anova
 from lesionloss.statistics.complete_blocks import complete_blocks
 from lesionloss.statistics.evidence import ALPHA, attained_level
-from lesionloss.statistics.paired_differences import (
-    FREEDOM_FOR_A_VERDICT,
-    SEEDS_FOR_A_VERDICT,
-    PairedDifference,
-    planned_comparisons,
-)
+from lesionloss.statistics.paired_differences import planned_comparisons
 from lesionloss.statistics.pairs import paired_rows
+from lesionloss.statistics.verdicts import FREEDOM_FOR_A_VERDICT, SEEDS_FOR_A_VERDICT, PairedDifference
 
 SEEDS = (2, 3, 5, 10, 20)
 MOST_SEEDS = 20

@@ -15,8 +15,9 @@ from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.statistics.complete_blocks import LossBlocks, loss_blocks
 from lesionloss.statistics.evidence import ALPHA, holm, sign_flip_ps
 from lesionloss.statistics.new_training_runs import fold_ps, fold_spread
-from lesionloss.statistics.paired_differences import FREEDOM_FOR_A_VERDICT, SEEDS_FOR_A_VERDICT, TESTS
+from lesionloss.statistics.paired_differences import TESTS
 from lesionloss.statistics.pairs import ROUNDING, repeat_of
+from lesionloss.statistics.verdicts import FREEDOM_FOR_A_VERDICT, SEEDS_FOR_A_VERDICT
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lesionloss.core.errors import DataError
 from lesionloss.data.checking.case_summary import CaseSummary, spread, summarise_case, summarise_cohort
 from lesionloss.data.checking.check_case import outside_brain
 from lesionloss.data.checking.duplicates import image_numbers, same_images, thumbnail
-from lesionloss.data.checking.survey import Survey
+from lesionloss.data.checking.survey import Survey, _few
 from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.subject import Subject
 from lesionloss.data.z_score import z_score
@@ -126,3 +126,18 @@ def test_an_image_and_its_mirror_image_have_one_number() -> None:
     assert len(problems) == 3
     assert sum("mirrored" in line for line in problems) == 2
     assert warnings == []
+
+
+def test_one_image_as_two_visits_of_a_patient_is_found_and_a_file_of_two_pairs_is_not() -> None:
+    image = np.random.default_rng(2).normal(size=(40, 40)).astype(np.float32)
+    first, again = (thumbnail("a", "p", Path(name), image) for name in ("first.nii", "again.nii"))
+    ((problem,), _) = same_images([first, again])
+    assert problem.startswith("again.nii is the same image as first.nii, of the same patient")
+    assert same_images([first, thumbnail("b", "p", Path("first.nii"), image)]) == ([], [])
+    near = image + np.random.default_rng(3).normal(size=image.shape).astype(np.float32) * 0.01
+    assert same_images([first, thumbnail("b", "p", Path("near.nii"), near)]) == ([], [])
+
+
+def test_six_names_are_written_out_and_seven_are_not() -> None:
+    assert _few(list("abcdef")) == "a, b, c, d, e, f"
+    assert _few(list("abcdefg")) == "a, b, c, d, e, f, ..."

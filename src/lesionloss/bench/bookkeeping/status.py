@@ -206,7 +206,7 @@ def _names(folder: Path) -> set[str]:
 def _seconds_in(machine: Path, name: str) -> float | None:
     try:
         return float(read_json(machine)["seconds"][name])
-    except (LesionLossError, KeyError, TypeError, ValueError):
+    except (LesionLossError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
