@@ -1,10 +1,10 @@
 """Losses of a pair side by side in one process, against one after another: trials an hour and seconds of the processor.
 
-The same trials are trained and scored three times in folders of their own, whose patients are prepared already: one
-after another (`--together 1`), side by side (all losses of a pair), and in as many processes at a time as there are
-cores, one loss each (`--jobs`). Each process has one thread. Variants take turns, `--rounds` times; medians are
-shown. Where other work shares the machine, compare the seconds of the processor, which all processes of a run took
-together. With `--steps` recipes are shortened, which makes the share of scoring larger than in a whole run.
+The same trials are trained and scored in folders of their own whose patients are prepared already: one after another in
+one process, side by side in one process (all losses of a pair), and one loss each in as many processes at a time as
+there are cores. Each process has one thread. Variants take turns, `--rounds` times; medians are shown. The seconds of
+the processor are those of the first two, which do the same work in one process; compare them where other work shares
+the machine. With `--steps` recipes are shortened, which makes the share of scoring larger than in a whole run.
 """
 
 import os
@@ -25,7 +25,21 @@ from rich.table import Table
 from lesionloss.bench.one_trial.trial_files import processor_name
 from lesionloss.bench.plan import Plan
 
-VARIANTS = {"one after another": ("1", "1"), "side by side": ("auto", "1"), "processes": ("1", "")}
+VARIANTS = {
+    "one after another": "InProcessEngine(together=1)",
+    "side by side": "InProcessEngine()",
+    "processes": f"LocalEngine({os.cpu_count()}, together=1)",
+}
+CODE = """
+import sys
+from lesionloss.bench.engines.in_process import InProcessEngine
+from lesionloss.bench.engines.local import LocalEngine
+from lesionloss.bench.plan import Plan
+from lesionloss.bench.run import run
+
+if __name__ == "__main__":
+    run(Plan.load(sys.argv[1]), sys.argv[2], engine=eval(sys.argv[3]), threads=1)
+"""
 console = Console(width=None if sys.stdout.isatty() else 120)
 
 
@@ -39,12 +53,11 @@ class RunTime:
 
 
 def plans(steps: int) -> dict[str, Plan]:
-    """The plans that are measured: their losses, their networks, one seed."""
-    quick, hytver = Plan.preset("quickstart"), Plan.preset("hytver-small")
-    small, slices = Plan.preset("cabezas-lit-small"), Plan.preset("dscpp-drive-small")
-    many = quick.changed({"losses": Plan.preset("hytver").losses, "baseline_loss": Plan.preset("hytver").baseline_loss})
-    found = {"quickstart": quick, "cabezas-lit-small": small, "13 losses": many, "dscpp-drive-small": slices}
-    found["hytver-small"] = hytver
+    """The plans that are measured, with one seed."""
+    small, hytver = Plan.preset("cabezas-lit-small"), Plan.preset("hytver")
+    many = small.changed({"losses": hytver.losses, "baseline_loss": hytver.baseline_loss})
+    names = ("quickstart", "cabezas-lit-small", "dscpp-drive-small", "hytver-small")
+    found = {name: Plan.preset(name) for name in names} | {"13 losses, small": many}
     return {name: _shortened(plan, steps) for name, plan in found.items()}
 
 
@@ -54,21 +67,13 @@ def _shortened(plan: Plan, steps: int) -> Plan:
     return plan.changed({"seeds": plan.seeds[:1], "training": training, "curves": curves})
 
 
-def bench(plan: Path, out: Path, together: str, jobs: str) -> RunTime:
+def bench(plan: Path, out: Path, engine: str) -> RunTime:
     """Run all trials of a plan in a folder whose patients are prepared."""
-    for name in ("trials", "checkpoints"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    words = [str(plan), "--out", str(out), "--together", together, "--jobs", jobs or str(os.cpu_count())]
-    words += ["--threads", "1", "--device", "cpu"]
+    shutil.rmtree(out / "trials", ignore_errors=True)
+    script = plan.with_name("run_plan.py")  # a file, because processes that are started anew import it
+    script.write_text(CODE)
     start_time, before = time.perf_counter(), os.times()
-    done = subprocess.run(
-        [sys.executable, "-c", "from lesionloss.cli import main; main()", "bench", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr[-2000:])
+    subprocess.run([sys.executable, str(script), str(plan), str(out), engine], check=True)
     wall, after = time.perf_counter() - start_time, os.times()
     cores = after.children_user + after.children_system - before.children_user - before.children_system
     return RunTime(wall, cores, len(list((out / "trials").glob("*/model.safetensors"))))
@@ -80,26 +85,28 @@ def main(
     only: Annotated[list[str] | None, typer.Option("--only", help="Names of plans; may be repeated.")] = None,
 ) -> None:
     console.print(f"{processor_name()}, {os.cpu_count()} cores, {steps or 'all'} steps", highlight=False)
-    table = Table("plan", "trials", *(f"{name}: trials/h (processor s)" for name in VARIANTS), "gain: clock, processor")
+    table = Table("plan", "trials", *(f"{name}, trials/h" for name in VARIANTS), "gain, clock", "gain, processor")
     for name, plan in plans(steps).items():
         if only and name not in only:
             continue
         place = Path(tempfile.mkdtemp(prefix="together-"))
         path, out = place / "plan.toml", place / "run"
         path.write_text(plan.to_toml())
-        bench(path, out, "auto", "1")  # makes and prepares the patients, and compiles what is compiled once
+        bench(
+            path, out, VARIANTS["side by side"]
+        )  # makes and prepares the patients, and compiles what is compiled once
         found: dict[str, list[RunTime]] = {variant: [] for variant in VARIANTS}
         for _ in range(rounds):
-            for variant, words in VARIANTS.items():
-                found[variant].append(bench(path, out, *words))
+            for variant, engine in VARIANTS.items():
+                found[variant].append(bench(path, out, engine))
         wall = {variant: statistics.median(run.wall for run in runs) for variant, runs in found.items()}
         cores = {variant: statistics.median(run.cores for run in runs) for variant, runs in found.items()}
         trials = found["side by side"][0].trials
-        cells = [f"{3600 * trials / wall[variant]:.0f} ({cores[variant]:.0f})" for variant in VARIANTS]
-        alone, beside, *_ = VARIANTS
-        table.add_row(
-            name, str(trials), *cells, f"{wall[alone] / wall[beside]:.2f}, {cores[alone] / cores[beside]:.2f}"
-        )
+        cells = [f"{3600 * trials / seconds:.0f}" for seconds in wall.values()]
+        alone, beside, _ = VARIANTS
+        gains = (f"{wall[alone] / wall[beside]:.2f}", f"{cores[alone] / cores[beside]:.2f}")
+        table.add_row(name, str(trials), *cells, *gains)
+        console.print(f"{name}: {cores[alone]:.0f} and {cores[beside]:.0f} s of the processor", highlight=False)
         shutil.rmtree(place, ignore_errors=True)
     console.print(table)
 

@@ -6,7 +6,7 @@ Every engine calls `execute_together`; engines differ only in where they call it
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,10 @@ from lesionloss.bench.one_trial.run_trial import (
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.open_trial import LockCheckingWatcher, LockLost, OpenTrial
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
+from lesionloss.bench.run_cohort import CaseReader, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.locks import acquire_lock, wait_until_free
-from lesionloss.data.prepared import PreparedCase
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
@@ -76,30 +75,6 @@ class Outcome(Enum):
     DONE = auto()
     FAILED = auto()
     BUSY = auto()  # another process works on it
-
-
-@dataclass
-class CaseReader:
-    """Reads prepared cases when a trial first needs them; `keep` keeps them for the next trials."""
-
-    listed: ListedCohort
-    keep: bool = False
-    _read: dict[str, PreparedCase] = field(default_factory=dict)
-
-    def of(self, trial: Trial) -> RunCohort:
-        """Return the cases that a trial is trained and tested on.
-
-        Raises:
-            DataError: A file is damaged or missing.
-        """
-        return self.listed.read({*trial.train, *trial.test}, self._load)
-
-    def _load(self, name: str) -> PreparedCase:
-        if not self.keep:
-            return self.listed.load(name)
-        if name not in self._read:
-            self._read[name] = self.listed.load(name)
-        return self._read[name]
 
 
 def execute_trial(

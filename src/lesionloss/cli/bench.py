@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.engine_options import chosen_engine, number_or_auto
 from lesionloss.cli.plan_options import chosen_plan
 from lesionloss.cli.terminal import plain_console, say
 from lesionloss.core.errors import UsageError
@@ -14,7 +15,6 @@ from lesionloss.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lesionloss.bench.engines import TrialEngine
     from lesionloss.bench.forecast import Forecast
     from lesionloss.bench.plan import Plan
 
@@ -43,7 +43,6 @@ Examples:
 
   lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
 """
-ENGINES = ("local", "ray", "slurm")
 INTERRUPTED = 130
 
 
@@ -256,54 +255,3 @@ def _show_known(bar: "Progress", as_json: bool, found: "Forecast") -> None:
 
 def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:
     bar.update(task, completed=done, total=steps)
-
-
-def number_or_auto(option: str, text: str) -> int | None:
-    """Read `auto` (None) or a number from 1.
-
-    Args:
-        option: Its name, for the message.
-        text: What the user gave.
-
-    Raises:
-        UsageError: The text is anything else.
-    """
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{option} must be auto or a number from 1, got {text!r}")
-    return int(text)
-
-
-def chosen_engine(
-    name: str,
-    jobs: int | None,
-    device: str,
-    address: str | None,
-    gpus: float,
-    workers: int,
-    slurm: list[str],
-    together: int | None,
-) -> "TrialEngine":
-    """Return the engine that the options name.
-
-    Raises:
-        UsageError: The engine is unknown, or an option belongs to another one.
-    """
-    if name not in ENGINES:
-        raise UsageError(f"--engine must be one of {', '.join(ENGINES)}, got {name!r}")
-    if name != "ray" and (address is not None or gpus):
-        raise UsageError("--address and --gpus-per-trial belong to --engine ray")
-    if name != "slurm" and slurm:
-        raise UsageError("--slurm belongs to --engine slurm")
-    if name == "ray":
-        from lesionloss.bench.engines.ray import RayEngine
-
-        return RayEngine(address, gpus, together)
-    if name == "slurm":
-        from lesionloss.bench.engines.slurm import SlurmEngine, parse_setting
-
-        return SlurmEngine(workers, tuple(map(parse_setting, slurm)), jobs, together)
-    from lesionloss.bench.engines.local import LocalEngine, all_devices
-
-    return LocalEngine(jobs, all_devices() if device == "auto" else (), together)
