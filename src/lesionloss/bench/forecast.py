@@ -155,7 +155,7 @@ def forecast(
         seconds_each=None,
         seconds=None,
         jobs=jobs,
-        together=networks_together(need, jobs, len(plan.losses), together),
+        together=networks_together(need, jobs, len(plan.losses), together, device),
         threads=threads,
         there_bytes=_size(out) if out is not None else 0,
         trial_bytes=_trial_bytes(status, weights, cohort, plan.folds),

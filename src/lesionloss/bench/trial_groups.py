@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import torch
+
 from lesionloss.bench.parallel_trials import USED_SHARE, MemoryNeed
 from lesionloss.core.allocator import free_memory
 from lesionloss.core.number_text import plural
@@ -10,7 +12,7 @@ from lesionloss.training.trial import Trial
 Group = tuple[str, ...]  # the keys of trials
 
 
-def networks_together(need: MemoryNeed, jobs: int, losses: int, wanted: int | None = None) -> int:
+def networks_together(need: MemoryNeed, jobs: int, losses: int, wanted: int | None = None, device: str = "cpu") -> int:
     """Return how many networks train side by side: all losses of a pair where memory allows, at least one.
 
     They take turns, so there are the activations of one step only; each further network adds its weights, gradients and
@@ -18,13 +20,15 @@ def networks_together(need: MemoryNeed, jobs: int, losses: int, wanted: int | No
 
     Args:
         need: Memory of one trial.
-        jobs: Processes at a time.
+        jobs: Processes that share the memory.
         losses: Losses of a pair.
         wanted: What the user asked for; None: as memory allows.
+        device: cpu or cuda:N, whose memory it is. Where this machine has no such device, all losses are taken, because
+            a trial without memory is executed again alone.
     """
     if wanted is not None:
         return min(losses, wanted)
-    free = free_memory()
+    free = free_memory() if device == "cpu" else _memory_of_gpu(device)
     if not free or not need.network_bytes:
         return losses
     spare = int(USED_SHARE * free) // jobs - need.total
@@ -51,6 +55,11 @@ def groups_of(trials: Iterable[Trial], together: int, parallel: int = 1) -> list
     return [
         tuple(keys[at : at + size]) for keys, size in zip(pairs, sizes, strict=True) for at in range(0, len(keys), size)
     ]
+
+
+def _memory_of_gpu(device: str) -> int:
+    """Bytes of a GPU; 0 where this machine has none. It makes no context on the device."""
+    return torch.cuda.get_device_properties(device).total_memory if torch.cuda.is_available() else 0
 
 
 def networks_of(trials: Sequence[Trial]) -> list[Trial]:

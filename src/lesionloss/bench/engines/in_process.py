@@ -32,7 +32,7 @@ class InProcessEngine:
         """Execute all open trials."""
         cases = CaseReader(cohort, keep=True)
         need = memory_need(cohort, trial_list)
-        together = networks_together(need, 1, trial_list.losses, self.together)
+        together = networks_together(need, 1, trial_list.losses, self.together, context.device)
         watcher.note(together_in_words(together, need))
         number = {trial.key: at for at, trial in enumerate(networks_of(trial_list.trials), 1)}
         with use_threads(trial_list.threads):

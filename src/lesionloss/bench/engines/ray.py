@@ -47,7 +47,7 @@ class RayEngine:
         ray = connect(self.address)
         follower = StatusFollower(context, trial_list, watcher)
         need = memory_need(cohort, trial_list)
-        together = networks_together(need, 1, trial_list.losses, self.together)
+        together = networks_together(need, 1, trial_list.losses, self.together, context.device)
         watcher.note(together_in_words(together, need))
         resources = {
             "num_cpus": trial_list.threads,
