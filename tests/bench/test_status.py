@@ -175,7 +175,8 @@ def test_a_forecast_comes_from_finished_trials_or_from_a_few_steps(half: Path, d
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     print_forecast(known, console)
     said = console.export_text()
-    for words in ("4 trials, 3 to do", "time: ", "disk: ", "memory: about"):
+    assert (known.together, forecast(plan, half, "cpu", jobs=1, threads=1, together=1).together) == (2, 1)
+    for words in ("4 trials, 3 to do", "time: ", "2 losses side by side in each", "disk: ", "memory: about"):
         assert words in said
 
 
