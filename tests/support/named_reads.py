@@ -1,9 +1,10 @@
 """The functions in which the host may wait for a GPU, and why each must: the only list of them."""
 
 NAMED_READS = {
-    "training.loop._read": "losses, norms and health of many steps, read at once",
+    "training.training_step._read": "losses, norms and health of many steps, read at once",
     "training.loop.weights_hash": "the digest of the initial weights, once",
-    "training.loop.train": "the network goes to the device, once; with fp16, whether a gradient is infinite",
+    "training.training_run.start_run": "the network goes to the device, once",
+    "training.training_step._update_weights": "with fp16, whether a gradient is infinite",
     "training.state.weights_of": "weights of a checkpoint, or the best ones",
     "training.state.pack": "moments for a checkpoint",
     "training.state.set_weights": "weights of a checkpoint, or the best ones",

@@ -13,6 +13,7 @@ from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_t
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
+from lesionloss.bench.trial_groups import networks_together
 from lesionloss.bench.trial_timing import seconds_of_batch, seconds_of_scoring, seconds_of_step
 from lesionloss.core.allocator import free_memory
 from lesionloss.core.devices import all_devices, resolve_device
@@ -23,7 +24,7 @@ from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.networks.cost import network_cost
-from lesionloss.training.execution import default_workers, step_bytes
+from lesionloss.training.execution import default_workers, network_bytes, step_bytes
 from lesionloss.training.trial import TrainingRecipe
 
 CHANNELS = 3  # of two visits with one contrast: assumed where nothing is prepared yet
@@ -54,7 +55,8 @@ class Forecast:
         step_seconds: Of a training step, timed now; None where finished trials say more.
         seconds_each: Of a trial; None where its steps depend on patients that are not prepared yet.
         seconds: Of all open trials together.
-        jobs: Trials at a time.
+        jobs: Processes at a time.
+        together: Losses of a pair that train side by side in each.
         threads: Threads of each.
         there_bytes: On disk already.
         trial_bytes: On disk, of a finished trial.
@@ -72,6 +74,7 @@ class Forecast:
     seconds_each: float | None
     seconds: float | None
     jobs: int
+    together: int
     threads: int
     there_bytes: int
     trial_bytes: int
@@ -107,6 +110,7 @@ def forecast(
     jobs: int | None,
     threads: int | None,
     *,
+    together: int | None = None,
     known: Callable[[Forecast], None] = lambda found: None,
     timed: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Forecast:
@@ -118,8 +122,9 @@ def forecast(
         plan: A plan of one data set and one network.
         out: The run folder, which may hold a part of the run; None: none.
         device: auto (every GPU, or the processor), cpu or cuda:N.
-        jobs: Trials at a time; None: one on each GPU, or as cores and memory allow.
+        jobs: Processes at a time; None: one on each GPU, or as cores and memory allow.
         threads: Threads of each; None: the cores divided among them.
+        together: Losses of a pair that train side by side; None: as memory allows.
         known: Called before anything is timed, with all but the times.
         timed: Called with (steps done, steps in all) while steps are timed.
 
@@ -134,7 +139,11 @@ def forecast(
     recipe = _recipe(plan, device, cohort)
     channels = _channels(plan, cohort)
     needed = step_bytes(recipe, plan.network.text, channels)
-    need = memory_need(cohort, read_trial_list(out)) if status and cohort and out else MemoryNeed(needed, 0)
+    need = (
+        memory_need(cohort, read_trial_list(out))
+        if status and cohort and out
+        else MemoryNeed(needed, 0, network_bytes(recipe, plan.network.text))
+    )
     trials = _trials(plan, status)
     left = sum(trial.state != "done" for trial in trials)
     jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else len(devices))
@@ -150,6 +159,7 @@ def forecast(
         seconds_each=None,
         seconds=None,
         jobs=jobs,
+        together=networks_together(need, jobs, len(plan.losses), together, device),
         threads=threads,
         there_bytes=_size(out) if out is not None else 0,
         trial_bytes=_trial_bytes(status, weights, cohort, plan.folds),

@@ -8,7 +8,7 @@ from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.core.allocator import free_memory
 from lesionloss.core.processors import usable_cores
 from lesionloss.data.prepared import load_channels
-from lesionloss.training.execution import GIB, GROWTH
+from lesionloss.training.execution import GIB, GROWTH, network_bytes
 
 PROGRAM_BYTES = GIB // 2  # interpreter, torch and what they need, measured
 USED_SHARE = 0.8  # of the free memory: the rest is for the system and for estimates that are too low
@@ -17,10 +17,11 @@ INDEX_BYTES = 8  # of an entry of the index of brain voxels
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Memory of one trial in bytes: of a training step, and of the prepared cases."""
+    """Memory of one trial in bytes: of a training step, of the prepared cases, and of each further network."""
 
     step_bytes: int
     case_bytes: int
+    network_bytes: int
 
     @property
     def total(self) -> int:
@@ -38,7 +39,8 @@ def memory_need(cohort: ListedCohort, trial_list: TrialList) -> MemoryNeed:
     voxel_bytes = 4 * channels + 2 + INDEX_BYTES
     size = {name: math.prod(shape) * voxel_bytes for name, shape in cohort.shapes.items()}
     largest = max(sum(size[name] for name in {*trial.train, *trial.test}) for trial in trial_list.trials)
-    return MemoryNeed(trial_list.step_bytes, largest)
+    trial = trial_list.trials[-1]
+    return MemoryNeed(trial_list.step_bytes, largest, network_bytes(trial.recipe, trial.network))
 
 
 def parallel_trials(need: MemoryNeed, trials: int, threads: int = 1) -> int:

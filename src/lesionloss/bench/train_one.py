@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionloss.bench.make_cohort import load_run_cohort
-from lesionloss.bench.one_trial.run_trial import run_network_trial
+from lesionloss.bench.one_trial.run_trial import NetworkTrial, run_network_trial
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.plan_model import with_used_files
@@ -178,7 +178,8 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     ):
         pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
         watcher.started(trial, 1, 1)
-        run_network_trial(trial, request.out, cohort, request.plan, request.device, watcher, checkpoints, events)
+        work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
+        run_network_trial(work, cohort, request.plan, request.device)
     annotate(request.out, licence=request.licence, data_note=request.data_note)
     write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()

@@ -6,12 +6,14 @@ import torch
 
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.processors import usable_cores
+from lesionloss.networks import blank_network
 from lesionloss.networks.cost import network_cost
 from lesionloss.training.precision import cpu_has_fast_bf16
 from lesionloss.training.trial import TrainingRecipe
 
 GROWTH = 2  # memory of a process that keeps freed memory, over that of one that does not: 1.2 to 1.9 were measured
 BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32
+BYTES_OF_BEST = 4  # of a parameter, in the copy of the best weights
 GIB = 2**30
 
 
@@ -76,6 +78,13 @@ def step_bytes(recipe: TrainingRecipe, network: str, channels: int) -> int:
     cost = network_cost(network, (1, channels, *sides))
     activations = cost.activations * recipe.batch
     return (activations if recipe.precision == "float32" else activations // 2) + cost.parameters * BYTES_PER_PARAMETER
+
+
+def network_bytes(recipe: TrainingRecipe, network: str) -> int:
+    """Estimate the memory in bytes that one more network needs that trains side by side: all but activations."""
+    parameters = sum(parameter.numel() for parameter in blank_network(network).parameters())
+    best = BYTES_OF_BEST if recipe.validation_share else 0
+    return parameters * (BYTES_PER_PARAMETER + best)
 
 
 def default_workers(device: str) -> int:

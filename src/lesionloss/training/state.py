@@ -3,7 +3,6 @@
 It holds no state of random generators: every draw is named by the trial's pair and the step, so the step is enough.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
@@ -74,10 +73,6 @@ class State:
         """The two shares of `gradient_health` that were last measured."""
         last = self.history[-1] if self.history else None
         return (last.zero_gradient_tensors, last.zero_gradient_lesion) if last else (math.nan, math.nan)
-
-    def add_to_digest(self, *arrays: bytes) -> None:
-        """Add the content of a batch to the digest."""
-        self.batches_digest = hashlib.sha256(b"".join((self.batches_digest.encode(), *arrays))).hexdigest()
 
 
 def weights_of(network: nn.Module) -> Tensors:

@@ -11,7 +11,7 @@ import pytest
 from example_trials import RECIPE, TRIAL
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.loop import TrainingFailed, TrainingResult, train
+from lesionloss.training.loop import TrainingFailed, TrainingResult, TrialToTrain, train, train_together
 from lesionloss.training.trial import Trial
 from named_reads import NAMED_READS
 
@@ -75,6 +75,17 @@ def test_a_step_waits_for_nothing_and_has_few_operations(gpu: Any, cases: list[P
     few, more = logs
     assert len(few.waits) == len(more.waits)
     assert more.operations.total() - few.operations.total() <= MOST_OPERATIONS
+
+
+def test_losses_side_by_side_share_every_copy_of_a_batch(gpu: Any, cases: list[PreparedCase]) -> None:
+    trials = [replace(trial_of(), loss=loss) for loss in ("dice", "hytver")]
+    alone = [losses_of(train(trial, cases, device=gpu.name)) for trial in trials]
+    with gpu.log() as log:
+        together = train_together([TrialToTrain(trial) for trial in trials], cases, device=gpu.name)
+    for result, expected in zip(together, alone, strict=True):
+        assert isinstance(result, TrainingResult)
+        assert losses_of(result) == pytest.approx(expected, rel=1e-5)
+    assert log.unnamed(NAMED_READS) == []
 
 
 def test_a_class_number_out_of_range_stops_before_weights_move(gpu: Any, cases: list[PreparedCase]) -> None:

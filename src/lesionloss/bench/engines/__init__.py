@@ -1,4 +1,4 @@
-"""Engines call `execute_trial` for every trial of a run: in this process, in others, or on other machines.
+"""Engines call `execute_together` for all losses of each pair: in this process, in others, or on other machines.
 
 An engine starts trials in the order of the trial list, notifies the watcher, and returns when every trial is done, has
 failed in this call, or is worked on by another process. It may be killed at any moment.

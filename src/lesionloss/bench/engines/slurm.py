@@ -34,12 +34,14 @@ class SlurmEngine:
         workers: Jobs of the array.
         settings: Options of sbatch.
         jobs: Trials at a time in each worker; None: one.
+        together: Losses of a pair that train side by side; None: as the memory of the node allows.
         cluster: `slurm`, or `local` for plain processes of this machine instead.
     """
 
     workers: int = 4
     settings: tuple[tuple[str, str | int], ...] = ()
     jobs: int | None = None
+    together: int | None = None
     cluster: str = "slurm"
 
     def device(self, name: str) -> str:
@@ -62,7 +64,7 @@ class SlurmEngine:
         workers = min(self.workers, left)
         executor = self._executor(context, trial_list, memory_need(cohort, trial_list), workers)
         follower = StatusFollower(context, trial_list, watcher)
-        jobs = executor.map_array(SlurmWorker(context, self.jobs or 1), range(workers))
+        jobs = executor.map_array(SlurmWorker(context, self.jobs or 1, self.together, workers), range(workers))
         number = jobs[0].job_id.partition("_")[0]
         watcher.note(f"{workers} workers as {self.cluster} job {number}, logs in {context.folder}/slurm")
         watcher.note("Ctrl-C stops watching; the workers go on")
@@ -108,6 +110,8 @@ class SlurmWorker:
 
     context: RunContext
     jobs: int
+    together: int | None = None
+    workers: int = 1
 
     def __call__(self, number: int) -> int:
         """Execute open trials; return the process id, for the log.
@@ -118,9 +122,8 @@ class SlurmWorker:
         folder = self.context.folder
         devices = all_devices() if self.context.device == "auto" else (resolve_device(self.context.device),)
         context = replace(self.context, device=devices[0])
-        LocalEngine(self.jobs, devices).run_trials(
-            context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher()
-        )
+        engine = LocalEngine(self.jobs, devices, together=self.together, workers=self.workers)
+        engine.run_trials(context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
         return os.getpid()
 
     def checkpoint(self, number: int) -> Any:
