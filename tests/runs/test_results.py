@@ -201,7 +201,7 @@ def test_losses_of_a_pair_on_different_devices_are_named(own_run):
         file.write_text(json.dumps(record | {"device": ("A100", "T4")[number % 2]}))
     seal_run(own_run)
     results = ll.load(own_run)
-    devices = {}
+    devices: dict[tuple[int, int], set[str]] = {}
     for trial in results.trials:
         if trial.loss != DIFFERENCE_THRESHOLD:
             devices.setdefault((trial.fold, trial.seed), set()).add(results.machine(trial.key)["device"])
