@@ -81,8 +81,9 @@ def test_ray_gives_a_trial_a_gpu_of_its_own_where_it_has_some(
 
     fake = SimpleNamespace(cluster_resources=lambda: {"GPU": cluster}, remote=lambda function: Task())
     monkeypatch.setattr(ray_engine, "connect", lambda address: fake)
-    monkeypatch.setattr(ray_engine, "memory_need", lambda *of: SimpleNamespace(total=1))
+    monkeypatch.setattr(ray_engine, "memory_need", lambda *of: SimpleNamespace(total=1, network_bytes=1))
+    monkeypatch.setattr(ray_engine, "together_in_words", lambda *of: "")
     monkeypatch.setattr(ray_engine, "StatusFollower", lambda *of: None)
-    trials = SimpleNamespace(threads=1, trials=())
+    trials, watcher = SimpleNamespace(threads=1, trials=(), losses=1), SimpleNamespace(note=lambda text: None)
     with pytest.raises(Submitted):
-        RayEngine(gpus=share).run_trials(RunContext(Path(), device, "call"), trials, None, None)
+        RayEngine(gpus=share).run_trials(RunContext(Path(), device, "call"), trials, None, watcher)
