@@ -20,7 +20,7 @@ from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import Outputs, build_network
 from lesionloss.networks.consistency import visit_consistency
-from lesionloss.training import training_run
+from lesionloss.training import training_run, training_step
 from lesionloss.training.forward import loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
@@ -269,7 +269,7 @@ def test_a_loss_that_draws_from_the_global_generator_is_named(
     def drawing(*arguments: Any) -> torch.Tensor:
         return loss_of(*arguments) + 0 * torch.rand(())
 
-    monkeypatch.setattr(loop, "loss_of", drawing)
+    monkeypatch.setattr(training_step, "loss_of", drawing)
     with pytest.raises(UsageError, match=f"loss '{SMALL.loss}' draws from torch's global generator"):
         train(SMALL, cases)
 

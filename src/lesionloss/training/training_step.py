@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ class StepBatch:
         self.step = batch.step
         self.names = batch.names
         self.parts = split_batch(batch, trial.recipe, device)
-        self._content = (batch.images.data, batch.references.data)
+        self._content = (batch.images, batch.references)
         self._digests: dict[str, str] = {}
 
     def digest_after(self, before: str) -> str:
@@ -44,7 +45,7 @@ class StepBatch:
         if before not in self._digests:
             digest = hashlib.sha256(before.encode())
             for array in self._content:
-                digest.update(array)
+                digest.update(np.ascontiguousarray(array))
             self._digests[before] = digest.hexdigest()
         return self._digests[before]
 
