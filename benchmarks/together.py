@@ -18,12 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from lesionloss.bench.make_cohort import prepare_run_cohort
 from lesionloss.bench.one_trial.trial_files import processor_name
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.trials import fit_network, trials_of
+from lesionloss.bench.watcher import SilentWatcher
+from lesionloss.data.batches.stream import BatchStream
+from lesionloss.data.prepared import PreparedCase
+from lesionloss.training.samplers import augmentation_of, sampler_of
+from lesionloss.training.training_run import TrialToTrain, start_run
+from lesionloss.training.training_step import StepBatch, take_step
+from lesionloss.training.trial import Trial
 
 VARIANTS = {
     "one after another": "InProcessEngine(together=1)",
@@ -79,12 +89,55 @@ def bench(plan: Path, out: Path, engine: str) -> RunTime:
     return RunTime(wall, cores, len(list((out / "trials").glob("*/model.safetensors"))))
 
 
+def share_table(steps: int, only: list[str] | None) -> None:
+    """Seconds of the processor for what losses share, a batch, and for what each does alone, a step of its network."""
+    table = Table("plan", "batch s", "step of a network s", "gain in training: 4 losses", "13 losses")
+    for name, plan in plans(steps).items():
+        if only and name not in only:
+            continue
+        with tempfile.TemporaryDirectory(prefix="together-") as place:
+            listed = prepare_run_cohort(plan, Path(place), SilentWatcher())
+            cohort = listed.read([*listed.shapes])
+            case = cohort.cases[0]
+            plan = fit_network(plan, case.channels, case.classes, len(case.shape))
+            trial = trials_of(plan, cohort, "cpu")[0]
+            batch, step = _seconds_of(trial, cohort.named(trial.train), steps)
+        gains = [count * (batch + step) / (batch + count * step) for count in (4, 13)]
+        table.add_row(name, f"{batch:.4f}", f"{step:.4f}", *(f"{gain:.2f}" for gain in gains))
+    console.print(table)
+
+
+def _seconds_of(trial: Trial, cases: list[PreparedCase], steps: int) -> tuple[float, float]:
+    """Mean seconds of the processor for a batch, and for a step of the network, after a step that is not counted."""
+    torch.set_num_threads(1)
+    run = start_run(TrialToTrain(trial), (), "cpu")
+    patches = trial.recipe.batch * trial.recipe.accumulate
+    sampler, augmentation = sampler_of(trial.recipe), augmentation_of(trial.recipe)
+    batches = BatchStream(cases, sampler, augmentation, (trial.pair,), batch=patches)
+    made, taken = [], []
+    for _ in range(min(steps or 20, trial.recipe.steps)):
+        start_time = time.process_time()
+        batch = StepBatch(next(batches), trial, "cpu")
+        batch.digest_after(run.state.batches_digest)
+        middle = time.process_time()
+        take_step(run, batch)
+        made.append(middle - start_time)
+        taken.append(time.process_time() - middle)
+    return statistics.mean(made[1:]), statistics.mean(taken[1:])
+
+
 def main(
     steps: Annotated[int, typer.Option(help="Training steps of a trial; 0: those of the plan.")] = 0,
     rounds: Annotated[int, typer.Option(help="How often each variant is measured.")] = 3,
     only: Annotated[list[str] | None, typer.Option("--only", help="Names of plans; may be repeated.")] = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="Only time batches and steps: what there is to share.")
+    ] = False,
 ) -> None:
     console.print(f"{processor_name()}, {os.cpu_count()} cores, {steps or 'all'} steps", highlight=False)
+    if share:
+        share_table(steps, only)
+        return
     table = Table("plan", "trials", *(f"{name}, trials/h" for name in VARIANTS), "gain, clock", "gain, processor")
     for name, plan in plans(steps).items():
         if only and name not in only:

@@ -20,7 +20,7 @@ from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import Outputs, build_network
 from lesionloss.networks.consistency import visit_consistency
-from lesionloss.training import training_run
+from lesionloss.training import training_run, training_step
 from lesionloss.training.forward import loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
@@ -261,6 +261,17 @@ def test_weights_of_a_file_and_frozen_parts(cases: list[PreparedCase], tmp_path:
     after, before = dict(again.network.named_parameters()), dict(trained.network.named_parameters())
     assert torch.equal(after[names[0]], before[names[0]])
     assert not torch.equal(after[names[-1]], before[names[-1]])
+
+
+def test_a_loss_that_draws_from_the_global_generator_is_named(
+    cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawing(*arguments: Any) -> torch.Tensor:
+        return loss_of(*arguments) + 0 * torch.rand(())
+
+    monkeypatch.setattr(training_step, "loss_of", drawing)
+    with pytest.raises(UsageError, match=f"loss '{SMALL.loss}' draws from torch's global generator"):
+        train(SMALL, cases)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_cases(cases: list[PreparedCase]) -> None:

@@ -1,11 +1,13 @@
 """Losses that train side by side on one stream of batches end with the bits of a loss that is trained alone."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -27,6 +29,7 @@ from lesionloss.training.loop import (
     train_together,
     weights_hash,
 )
+from lesionloss.training.training_step import StepBatch
 from lesionloss.training.trial import Trial
 
 LOSSES = ("dice", "hytver", "cross_entropy")
@@ -179,6 +182,14 @@ def test_a_batch_is_made_and_hashed_once_for_all_losses(
     monkeypatch.setattr(BatchStream, "_make", make)
     train_together([TrialToTrain(trial) for trial in of_losses(TRIAL)], cases)
     assert made == [1, 2, 3]
+
+
+def test_the_digest_of_batches_is_that_of_their_bytes_in_any_memory_layout() -> None:
+    images = np.asfortranarray(np.arange(2 * 3 * 4 * 5 * 6, dtype=np.float32).reshape(2, 3, 4, 5, 6))
+    references = np.asfortranarray(images[:, 0].astype(np.uint8))
+    batch = StepBatch(TrainingBatch(1, images, references, None, ("a", "b")), TRIAL, "cpu")
+    expected = hashlib.sha256(b"before" + images.tobytes() + references.tobytes()).hexdigest()
+    assert batch.digest_after("before") == expected
 
 
 def test_what_no_loss_can_train_on_ends_all(cases: list[PreparedCase]) -> None:

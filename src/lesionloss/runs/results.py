@@ -17,7 +17,7 @@ from lesionloss.data.prepared import load_prepared
 from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
 from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, split_rows
-from lesionloss.runs.run_files import read_arrays, read_json
+from lesionloss.runs.run_files import read_arrays
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 from lesionloss.runs.scores import read_scores
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
-MACHINE = "machine.json"
 DEFAULT_MARGINS = {"dice": 0.01}
 DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its test
 
@@ -117,6 +116,7 @@ class Results:
             trials=len(self.trials) + len(self.failed) + len(self.missing),
             folds=plan["folds"] if isinstance(plan.get("folds"), int) else 0,
             repeats=int(plan.get("repeats", 1)),
+            stepwise=metric not in self.ordered_metrics,
         )
 
     def _worst(self, facts: MetricFacts) -> float | None:
@@ -157,6 +157,12 @@ class Results:
     def primary_metric(self) -> str:
         """The metric that the plan declares as the deciding one."""
         return str(self.plan.get("primary_metric", "dice"))
+
+    @property
+    def ordered_metrics(self) -> tuple[str, ...]:
+        """Several primary metrics in their declared order, those that were scored; empty for a plan with one."""
+        declared = [str(metric) for metric in self.plan.get("primary_metrics", ())]
+        return tuple(metric for metric in declared if metric in self.metrics) if len(declared) > 1 else ()
 
     @property
     def baseline_loss(self) -> str:
@@ -256,8 +262,7 @@ class Results:
             UsageError: The trial is unknown.
             DataError: The file is damaged.
         """
-        trial = self._trial(key)
-        return read_json(trial.file(MACHINE)) if MACHINE in trial.files else {}
+        return self._trial(key).machine
 
     @cached_property
     def split_pairs(self) -> tuple[int, tuple[str, ...]]:

@@ -55,7 +55,7 @@ def train(
 
     Raises:
         TrainingFailed: The loss is not finite.
-        UsageError: The recipe does not fit the network or the cases.
+        UsageError: The recipe does not fit the network or the cases, or the loss draws from a global generator.
     """
     order = TrialToTrain(trial, checkpoints, observer, after_step, start)
     (result,) = train_together([order], cases, device=device, workers=workers)

@@ -6,10 +6,11 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lesionloss.core.errors import DataError, LesionLossError
+from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.batches.stream import TrainingBatch
 from lesionloss.networks import seed_dropout
@@ -37,7 +38,7 @@ class StepBatch:
         self.step = batch.step
         self.names = batch.names
         self.parts = split_batch(batch, trial.recipe, device)
-        self._content = (batch.images.data, batch.references.data)
+        self._content = (batch.images, batch.references)
         self._digests: dict[str, str] = {}
 
     def digest_after(self, before: str) -> str:
@@ -45,7 +46,7 @@ class StepBatch:
         if before not in self._digests:
             digest = hashlib.sha256(before.encode())
             for array in self._content:
-                digest.update(array)
+                digest.update(np.ascontiguousarray(array))
             self._digests[before] = digest.hexdigest()
         return self._digests[before]
 
@@ -60,7 +61,7 @@ def take_step(run: TrainingRun, batch: StepBatch, seconds: float = 0.0) -> None:
 
     Raises:
         TrainingFailed: The loss is not finite.
-        UsageError: The recipe does not fit the network.
+        UsageError: The recipe does not fit the network, or the loss draws from a global generator.
         CheckpointError: A checkpoint can't be written.
     """
     start_time, step, recipe = time.perf_counter() - seconds, batch.step, run.trial.recipe
@@ -98,7 +99,7 @@ def _compute_gradients(run: TrainingRun, batch: StepBatch) -> Tensor:
     for x, y, valid in batch.parts:
         outputs = outputs_of(state.network, x, recipe.precision)
         outputs.logits.retain_grad()
-        with _name_failure(run.trial, batch.step, batch.names):
+        with _name_failure(run.trial, batch.step, batch.names), _no_global_draws(run.trial, batch.step):
             if run.device != "cpu":  # where the loss would have to wait to see them
                 check_numbers(batch.batch, outputs.logits.shape[1])
             loss = loss_of(run.criterion, outputs, y, valid, recipe, batch.step)
@@ -155,6 +156,18 @@ def _name_failure(trial: Trial, step: int, names: Sequence[str]) -> Iterator[Non
         yield
     except DataError as error:
         raise TrainingFailed(_failure(trial, step, names, f"undefined ({error})")) from error
+
+
+@contextlib.contextmanager
+def _no_global_draws(trial: Trial, step: int) -> Iterator[None]:
+    """At the first step, find a loss that draws from torch's global generator: its training run can't be repeated."""
+    before = torch.get_rng_state()
+    yield
+    if step == 1 and not torch.equal(before, torch.get_rng_state()):
+        raise UsageError(
+            f"loss {trial.loss!r} draws from torch's global generator, so its training runs can't be repeated or "
+            "resumed; draw from a torch.Generator with a seed of its own"
+        )
 
 
 def _failure(trial: Trial, step: int, names: Sequence[str], value: str) -> str:
