@@ -16,7 +16,8 @@ from lesionloss.statistics.comparison import LOOKS
 from lesionloss.statistics.complete_blocks import FoldBlock
 from lesionloss.statistics.evidence import ALPHA, sign_flip_bounds, sign_flip_ps
 from lesionloss.statistics.new_training_runs import FoldSpread, fold_ps, fold_spread
-from lesionloss.statistics.power_analysis import DifferenceSpread, StudyDesign, power_new_training_runs
+from lesionloss.statistics.pilot_spread import DifferenceSpread, StudyDesign, plausible_spreads
+from lesionloss.statistics.power_analysis import numbers_for, power_new_training_runs
 from lesionloss.statistics.ranks import rank_losses
 from lesionloss.statistics.seed_variability import best_of_reruns, changes_interval
 from made_scores import made_scores
@@ -26,6 +27,7 @@ from simulated_designs import (
     Draw,
     SimulatedDesign,
     any_verdict,
+    simulated_differences,
     simulated_families,
     verdict_ps,
 )
@@ -315,10 +317,39 @@ def table_of_reruns() -> None:
         row(seeds, distance, f"{change:.2f}", share(np.array(held)), f"{np.mean(width):.2f}")
 
 
+def table_of_pilots() -> None:
+    """How often the 90 % ranges of `power` hold the truth, from pilots of a known spread, and how wide they are."""
+    row("pilot", "sd of training sets", "detectable holds", "range / truth", "patients hold", "median range", "truth")
+    row(*["---"] * 7)
+    for (patients, folds, seeds), training_set in product(((8, 4, 2), (20, 5, 3), (40, 10, 3)), (0.0, 0.5)):
+        design = StudyDesign(patients, folds, seeds)
+        true = numbers_for(DifferenceSpread(0.9, 0.5, 0.75, training_set), 0.8, 0.8, ALPHA, design, [5])
+        pilot = SimulatedDesign(patients, folds, seeds, 0.0, 0.9, 0.5, 0.75, training_set)
+        tables = simulated_differences(pilot, 100, "pilots", patients, folds)
+        found = []
+        for run in range(100):
+            ends = plausible_spreads([table[run] for table in tables])
+            found.append([numbers_for(end, 0.8, 0.8, ALPHA, design, [5]) for end in ends])
+        detectable = np.array([[each.detectable_new_training_runs for each in ends] for ends in found], dtype=float)
+        needed = np.array([[each.sample_sizes[0].new_training_runs or np.inf for each in ends] for ends in found])
+        truth, need = true.detectable_new_training_runs or np.nan, true.sample_sizes[0].new_training_runs or np.inf
+        low, high = np.median(detectable / truth, axis=0)
+        row(
+            f"{patients} patients, {folds} folds, {seeds} seeds",
+            training_set,
+            share((detectable[:, 0] <= truth) & (truth <= detectable[:, 1])),
+            f"{low:.2f} to {high:.2f}",
+            share((needed[:, 0] <= need) & (need <= needed[:, 1])),
+            " to ".join(f"{end:.0f}" for end in np.quantile(needed, 0.5, axis=0, method="nearest")),
+            f"{need:.0f}",
+        )
+
+
 TABLES = {
     "intervals": table_of_intervals,
     "verdicts": table_of_verdicts,
     "power": table_of_power,
+    "pilots": table_of_pilots,
     "cohorts": table_of_cohorts,
     "failures": table_of_failures,
     "looks": table_of_interim_looks,

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 from lesionloss.data.prepared import PreparedCase, load_prepared
 from make_cohort import write_cohort
+
+
+def pytest_configure() -> None:
+    """Let the programs that tests start be interrupted: a shell starts those in the background with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

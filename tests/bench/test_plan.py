@@ -188,6 +188,9 @@ def test_a_plan_declares_margins_and_what_decides(tmp_path: Path) -> None:
         ({"margin": {"nsd": 0.1}}, "margin 'nsd' is not one of metrics"),
         ({"margin": {"dice": -0.1}}, "margin"),
         ({"decision": "bayes"}, "decision"),
+        ({"primary_metrics": ("hd95", "dice")}, "primary_metrics must begin with primary_metric, 'dice'"),
+        ({"primary_metrics": ("dice", "nsd")}, "primary_metrics 'nsd' is not one of metrics"),
+        ({"primary_metrics": ("dice", "dice")}, "primary_metrics names dice twice"),
         ({"repeats": 2, "split": (4, 2)}, "repeats needs folds made here"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -247,6 +247,24 @@ def test_the_limits_of_a_metric_hold_the_values_of_its_empty_cases():
         assert high == 1.0 or metric.direction != "higher"
 
 
+def test_several_runs_are_pooled_below_their_table(tmp_path):
+    made = Made(
+        patients=6, losses=("dice_ce", "dice", "focal"), folds=3, difference=False, metrics=("dice",), **TINY_CASES
+    )
+    runs = [ll.load(make_run(tmp_path / name, made)) for name in ("drive", "isic")]
+    text = write_joint_report(runs, tmp_path / "all.html").read_text()
+    record = json.loads((tmp_path / "all_files" / "report.json").read_text())
+    rows = rows_of(tmp_path / "all_files" / "tables" / "over-runs.csv")
+    assert [row["loss"] for row in rows] == ["dice_ce", "dice", "focal"]
+    (pooled,) = record["over_runs"]
+    assert float(rows[1]["mean"]) == pooled["differences"][0]["mean"]
+    found = [(path, t) for path, t in NUMBER.findall(text) if path.startswith("over_runs")]
+    assert len(found) > 10
+    for path, t in found:
+        assert float(t.removeprefix("p = ").replace("−", "-")) == pytest.approx(look_up(record, path), abs=0.006)
+    assert "Friedman" in text
+
+
 def test_several_runs_stand_in_one_table(tmp_path):
     first = Made(patients=2, losses=("dice_ce", "<b>odd</b>"), difference=False, metrics=("dice",), **TINY_CASES)
     second = Made(patients=2, losses=("dice_ce",), difference=False, metrics=("dice", "hd95"), **TINY_CASES)

@@ -67,7 +67,15 @@ def test_every_number_of_the_page_is_that_of_report_json(run):
     wrong = [(path, text) for path, text in found if not rounded(look_up(record, path), text)]
     assert wrong == []
     kinds = {path.split(".")[0] for path, _ in found}
-    assert kinds == {"metrics", "detection", "cases", "without_lesions", "best_epochs", "gradient_norms"}
+    assert kinds == {
+        "metrics",
+        "detection",
+        "size_differences",
+        "cases",
+        "without_lesions",
+        "best_epochs",
+        "gradient_norms",
+    }
 
 
 def test_report_json_is_the_statistics(run):

@@ -2,13 +2,17 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 import lesionloss as ll
 from known import known
 from lesionloss.core.errors import UsageError
+from lesionloss.core.randomness import numpy_generator
 from lesionloss.report.power_wording import power_sentences
-from lesionloss.statistics import analyse_power
+from lesionloss.statistics import StudyDesign, analyse_power, compare_losses
+from lesionloss.statistics.pilot_spread import DifferenceSpread, plausible_spreads
+from made_scores import made_scores
 from make_run import seal_run
 
 
@@ -37,3 +41,59 @@ def test_a_metric_that_describes_has_no_power(single, tmp_path):
     seal_run(folder)
     with pytest.raises(UsageError, match="no value of it is better"):
         analyse_power(ll.load(folder).metric_scores("volume_mm3"), 1.0)
+
+
+def pilot(patients, folds, planned=2):
+    draw = numpy_generator("pilot", patients, folds)
+    tables = {f"loss {n}": 0.7 + 0.03 * draw.normal(size=(patients, 3)) for n in range(2)}
+    return made_scores(tables, folds=folds, planned=planned)
+
+
+def test_the_errors_of_a_design_are_those_of_its_parts():
+    same, new = DifferenceSpread(0.3, 0.2, 0.1, 0.4).errors(StudyDesign(12, 4, 2))
+    assert new == pytest.approx((0.09 + 0.01 / 2) / 12 + (0.16 + 0.04 / 2) / 4)
+    assert same == pytest.approx((0.09 + 0.01 / 2 + (0.16 + 0.04 / 2) * 12 / 11 * 3 / 4) / 12)
+
+
+def test_the_range_of_one_mean_square_is_that_of_its_chi_square():
+    """Without seeds and folds only the variance between patients is uncertain: s2 * df / chi2."""
+    from scipy import stats
+
+    table = numpy_generator("one square").normal(size=(10, 1))
+    ends = [end.errors(StudyDesign(10, 1, 1))[0] for end in plausible_spreads([table])]
+    exact = [table.var(ddof=1) * 9 / stats.chi2.ppf(q, 9) / 10 for q in (0.95, 0.05)]
+    assert ends == pytest.approx(exact, rel=0.12)
+
+
+def test_a_range_holds_the_estimate_and_ends_with_never_where_no_number_is_enough():
+    (found,) = analyse_power(pilot(20, 5), 0.02)
+    for numbers in ("detectable_same_training_runs", "detectable_new_training_runs"):
+        low, middle, high = (getattr(each, numbers) for each in (found.smallest_spread, found, found.largest_spread))
+        assert low <= middle <= high
+    never = analyse_power(pilot(20, 5), 0.0001)[0]
+    assert (never.seeds, never.smallest_spread.seeds) == (None, None)
+    assert "cannot be found with these patients or these folds and up to 20 seeds" in power_sentences(never)[1]
+    assert any(size.new_training_runs is None for size in found.largest_spread.sample_sizes)
+    assert "never]" in power_sentences(found)[1]
+
+
+@pytest.mark.parametrize(("patients", "folds", "losses"), [(5, 2, 2), (8, 4, 3), (8, 4, 13), (20, 5, 13)])
+def test_no_design_is_recommended_that_compare_refuses(patients, folds, losses):
+    """A difference of almost the same size in every patient gets a verdict in every recommended design."""
+    for entry in analyse_power(pilot(patients, folds, losses), 0.05):
+        designs = [StudyDesign(patients, folds, entry.seeds)] if entry.seeds else []
+        for size in entry.sample_sizes:
+            designs += [StudyDesign(size.new_training_runs, folds, size.seeds)] if size.new_training_runs else []
+            designs += [StudyDesign(patients, size.folds, size.seeds)] if size.folds else []
+        for design in designs:
+            own = numpy_generator("refused").uniform(0.1, 0.3, size=(design.patients, design.seeds))
+            tables = {f"loss {n}": own + 0.2 * n + 0.001 * n * np.arange(design.patients)[:, None] for n in range(2)}
+            scores = made_scores(tables, folds=design.folds, metric="brier", planned=losses)
+            (difference,) = compare_losses(scores).differences
+            assert difference.decided, (design, difference.verdict)
+    assert bool(designs) == (folds > 2)
+
+
+def test_one_patient_in_every_fold_is_not_called_one_seed():
+    (found,) = analyse_power(pilot(5, 5), 0.05)
+    assert "one patient in every fold" in power_sentences(found)[1]

@@ -9,13 +9,8 @@ from lesionloss.core.randomness import numpy_generator
 from lesionloss.statistics.comparison import LOOKS
 from lesionloss.statistics.complete_blocks import FoldBlock, LossBlocks
 from lesionloss.statistics.evidence import ALPHA, holm, sign_flip_bounds, sign_flip_p, sign_flip_ps
-from lesionloss.statistics.power_analysis import (
-    DifferenceSpread,
-    StudyDesign,
-    power_new_training_runs,
-    power_same_training_runs,
-    spread_of,
-)
+from lesionloss.statistics.pilot_spread import DifferenceSpread, StudyDesign, spread_of
+from lesionloss.statistics.power_analysis import power_new_training_runs, power_same_training_runs
 from lesionloss.statistics.variance_components import components_of
 from simulated_designs import (
     DIFFERENCES,

@@ -8,6 +8,8 @@ from scipy import stats
 
 from known import known
 from lesionloss.core.randomness import numpy_generator
+from lesionloss.report.answer import answer
+from lesionloss.report.wording import components_sentence
 from lesionloss.statistics import Interval, compare_losses
 from lesionloss.statistics.comparison import interim_level, with_baseline
 from lesionloss.statistics.new_training_runs import fold_interval, fold_ps, fold_spread, probabilities
@@ -221,3 +223,30 @@ def test_ranks_and_means_that_contradict_each_other_are_undecided():
     d = difference(made_scores({"base": values(0.0), "a": values(0.1)}, test="signed_rank"))
     assert d.verdict == "better"
     assert replace(d, rank_biserial=-0.5).verdict == "undecided"
+
+
+def test_another_machine_torch_or_number_of_threads_within_a_pair_is_named():
+    scores = made_scores({"a": values(0), "b": values(0.1, "b"), "c": values(0.1, "c")})
+    same = {"processor": "Some CPU", "device": "cpu", "torch": "2.13.0", "threads": 2}
+    for trial in scores.trials:
+        trial.__dict__["machine"] = same | ({"threads": 4} if (trial.loss, trial.fold) == ("b", 3) else {})
+    (warning,) = compare_losses(scores).warnings
+    assert warning.startswith("training runs of pairs with a differ in threads (first: b, fold 3, seed 1)")
+    for trial in scores.trials:
+        trial.__dict__["machine"] = same | ({"torch": "2.14.0", "device": "GPU"} if trial.loss == "c" else {})
+    assert "differ in device, torch (first: c, fold 0, seed 1)" in compare_losses(scores).warnings[0]
+    for trial in scores.trials:
+        trial.__dict__["machine"] = same
+    assert compare_losses(scores).warnings == ()
+
+
+@pytest.mark.parametrize(("metric", "value"), [("dice", 0.0), ("dice", 0.5), ("hd95", 200.1)])
+def test_where_nothing_varies_no_source_of_variance_is_named(metric, value):
+    table = np.full((10, 3), value)
+    comparison = compare_losses(made_scores({"a": table, "b": table, "c": table}, metric=metric))
+    assert components_sentence(comparison.components) == ""
+
+
+def test_losses_that_predict_nothing_at_all_are_named():
+    scores = made_scores({"a": np.full((10, 3), np.inf), "b": np.full((10, 3), 20.0)}, metric="hd95", worst=200.0)
+    assert "All predictions of a are empty." in answer(compare_losses(scores), primary=True)[0]

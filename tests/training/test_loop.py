@@ -263,6 +263,17 @@ def test_weights_of_a_file_and_frozen_parts(cases: list[PreparedCase], tmp_path:
     assert not torch.equal(after[names[-1]], before[names[-1]])
 
 
+def test_a_loss_that_draws_from_the_global_generator_is_named(
+    cases: list[PreparedCase], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawing(*arguments: Any) -> torch.Tensor:
+        return loss_of(*arguments) + 0 * torch.rand(())
+
+    monkeypatch.setattr(loop, "loss_of", drawing)
+    with pytest.raises(UsageError, match=f"loss '{SMALL.loss}' draws from torch's global generator"):
+        train(SMALL, cases)
+
+
 def test_a_loss_that_is_not_finite_names_step_and_cases(cases: list[PreparedCase]) -> None:
     poisoned = cases[0].image.copy()
     poisoned[:] = np.nan

@@ -13,10 +13,13 @@ from rich.text import Text
 from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
+from lesionloss.report.declared_order import order_sentence
+from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
 from lesionloss.runs.metric_facts import metric_facts
-from lesionloss.runs.results import shared_patients_warning, split_pairs_warning
+from lesionloss.runs.results import shared_patients_warning
+from lesionloss.statistics.comparison import compare, with_baseline
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -37,6 +40,13 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
     for sentence in answer(comparison, primary=comparison.metric == results.primary_metric):
         if sentence:
             console.print(Text(sentence, style="bold"))
+    scores = with_baseline(results.metric_scores(comparison.metric), comparison.baseline)
+    ordered = results.ordered_metrics if comparison.metric in results.ordered_metrics else ()
+    declared = [compare(results, metric, comparison.baseline, interim=comparison.interim) for metric in ordered]
+    if sentence := order_sentence(declared):
+        console.print(Text(sentence))
+    if robust := sensitivity_sentence(scores, level=comparison.level):
+        console.print(Text(robust))
     console.print()
     _losses(comparison, console.width).print(console)
     if comparison.differences:
@@ -154,8 +164,9 @@ def _add_ranks(columns: Columns, comparison: "Comparison", rows: "Sequence[LossS
 def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Columns:
     rows = in_order(comparison)
     decimals = decimals_for(row.mean for row in rows)
+    tests = f"{TEST_TITLES[rows[0].test]} and t over folds, {rows[0].correction}"
     columns = Columns(
-        f"Paired difference from {comparison.baseline} (p: {TEST_TITLES[rows[0].test]} and t over folds, Holm)",
+        f"Paired difference from {comparison.baseline} (p: {tests})",
         [Text(row.loss) for row in rows],
         width,
     )
@@ -202,8 +213,7 @@ def _name(loss: str, baseline: str) -> Text:
 
 def _warnings(results: "Results", comparison: "Comparison") -> list[str]:
     shared = shared_patients_warning(results.shared_patients)
-    said = filter(None, (shared, split_pairs_warning(results), *comparison.warnings))
-    lines = [f"Warning: {warning}." for warning in said]
+    lines = [f"Warning: {warning}." for warning in (*([shared] if shared else []), *comparison.warnings)]
     if comparison.empty_references:
         counts = [f"{empty.loss} {empty.correct_empty} of {empty.predictions}" for empty in comparison.empty_references]
         cases = plural(max(empty.cases for empty in comparison.empty_references), "case")

@@ -55,7 +55,7 @@ def _print(analyses: "tuple[PowerAnalysis, ...]") -> None:
     from rich.text import Text
 
     from lesionloss.core.number_text import number, plural
-    from lesionloss.report.power_wording import power_sentences
+    from lesionloss.report.power_wording import RANGES, power_sentences
     from lesionloss.runs.metric_facts import metric_facts
 
     first = analyses[0]
@@ -65,7 +65,7 @@ def _print(analyses: "tuple[PowerAnalysis, ...]") -> None:
         Text(
             f"{metric_facts(first.metric).title}, two-sided tests at 5 %{many}; this run has "
             f"{plural(first.design.patients, 'patient')}, {plural(first.design.folds, 'fold')} and "
-            f"{plural(first.design.seeds, 'seed')}."
+            f"{plural(first.design.seeds, 'seed')}. {RANGES}"
         )
     )
     for entry in analyses:

@@ -33,7 +33,7 @@ def answer(comparison: Comparison, *, primary: bool) -> tuple[str, str]:
         patients = plural(max(d.patients for d in compared), "patient")
         return f"{title} is a description, on {patients}: no value of it is better than another.", ""
     shown = _shown(c, compared)
-    parts = [_interim(c), _highest(c, shown, title), *_verdicts(c, compared), _failed(c)]
+    parts = [_interim(c), _highest(c, shown, title), *_verdicts(c, compared), _all_empty(c), _failed(c)]
     return " ".join(part for part in parts if part), _new_training_runs(c, shown)
 
 
@@ -71,6 +71,12 @@ def _interim(c: Comparison) -> str:
         return ""
     look = f" Verdicts are at the level of this look, {number(c.level, 5)}." if c.level < 0.05 else ""
     return f"Interim, {c.ended} of {plural(c.planned, 'trial')}.{look}"
+
+
+def _all_empty(c: Comparison) -> str:
+    """The losses that predicted nothing at all, in cases with lesions."""
+    of_them = [quoted(s.loss) for s in c.summaries if s.predictions and s.empty_predictions == s.predictions]
+    return f"All predictions of {listed(of_them)} are empty." if of_them else ""
 
 
 def _failed(c: Comparison) -> str:
@@ -121,7 +127,7 @@ def _losses(names: Sequence[str]) -> str:
 def _with_p(d: PairedDifference) -> str:
     if d.verdict == "equivalent" or d.decision == "bayesian":
         return quoted(d.loss)
-    return f"{quoted(d.loss)} ({probability(d.p_holm)}{' after Holm' if d.comparisons > 1 else ''})"
+    return f"{quoted(d.loss)} ({probability(d.p_holm)}{f' after {d.correction}' if d.comparisons > 1 else ''})"
 
 
 def _networks(compared: Sequence[PairedDifference], with_what: str, need: str) -> str:

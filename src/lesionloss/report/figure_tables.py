@@ -7,6 +7,7 @@ from lesionloss.report.history import CurveBand
 from lesionloss.report.report_content import ReportContent
 from lesionloss.report.threshold_curves import SCORES, ThresholdPoint
 from lesionloss.statistics.evidence import Interval
+from lesionloss.statistics.rankings import Rankings
 
 CsvValue = str | int | float | None
 CsvRows = list[tuple[CsvValue, ...]]
@@ -18,6 +19,30 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
     return {
         "variation": (("loss", *(c.metric for c in g.comparisons)), _variation(g)),
         "ranks": (("metric", "loss", "mean", "rank", "low", "high", "patients"), _ranks(g)),
+        "rankings": (
+            ("metric", "loss", "mean", "rank", "mean_rank", "rank_of_mean_ranks", "interquartile_mean", "low", "high"),
+            [
+                (
+                    *(r.metric, x.loss, x.mean, x.rank, x.mean_rank, x.rank_of_ranks, x.middle),
+                    *bound_values(x.middle_interval),
+                )
+                for r in _rankings(g)
+                for x in r.losses
+            ],
+        ),
+        "pairs": (
+            ("metric", "loss", "other", "difference", "p", "verdict"),
+            [(r.metric, *astuple(pair)) for r in _rankings(g) for pair in r.pairs],
+        ),
+        "profiles": (
+            ("metric", "loss", "threshold", "share_of_patients"),
+            [
+                (r.metric, x.loss, float(threshold), float(share))
+                for r in _rankings(g)
+                for x, shares in zip(r.losses, r.profiles, strict=True)
+                for threshold, share in zip(r.thresholds, shares, strict=True)
+            ],
+        ),
         "variance": (("metric", "source", "variance", "sd", "share", "levels"), _variance(g)),
         "classes": (("metric", "class", "loss", "mean", "low", "high", "patients_defined", "patients"), _classes(g)),
         "cases": (("case", "patient", "reference_mm3", "lesions", *g.results.metrics), _cases(g)),
@@ -27,8 +52,8 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
         ),
         "calibration": (("loss", "above", "up_to", "voxels", "mean_probability", "lesion_share"), _calibration(g)),
         "detection-by-size": (
-            ("loss", "above_mm3", "up_to_mm3", "lesions", "found"),
-            [(loss, *astuple(size)) for loss, sizes in g.detection for size in sizes],
+            ("loss", "above_mm3", "up_to_mm3", "lesions", "found", "patients", "difference", "low", "high"),
+            _detection(g),
         ),
         "training": (("loss", "step", "mean", "low", "high", "training_runs"), _bands(g.loss_bands, ())),
         "epochs": (
@@ -49,6 +74,21 @@ def figure_tables(g: ReportContent) -> dict[str, CsvTable]:
         ),
         "gradients": (("loss", "probability", "lesion", "background"), _gradients(g)),
     }
+
+
+def _rankings(g: ReportContent) -> list[Rankings]:
+    return [metric.rankings for metric in g.metrics if metric.rankings is not None]
+
+
+def _detection(g: ReportContent) -> CsvRows:
+    """Lesions found by size; for all losses but the baseline, the difference of the patients' shares."""
+    differences = {(d.loss, d.up_to_mm3): (d.patients, d.mean, *bound_values(d.interval)) for d in g.size_differences}
+    nothing = (None, None, None, None)
+    return [
+        (loss, *astuple(size), *differences.get((loss, size.up_to_mm3), nothing))
+        for loss, sizes in g.detection
+        for size in sizes
+    ]
 
 
 def _ranks(g: ReportContent) -> CsvRows:

@@ -16,12 +16,14 @@ from lesionloss.report.json_record import FORMAT, as_json, metric_record, plain_
 from lesionloss.report.latex_tables import joint_latex
 from lesionloss.report.loss_styles import MARK_SHAPES, choose_styles
 from lesionloss.report.main_table import LossRow, ScoreCell, column, loss_rows
+from lesionloss.report.over_runs import over_runs_context, over_runs_table
 from lesionloss.report.report_content import MetricResult, any_of, metric_results
 from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.tables import as_csv
 from lesionloss.report.template_filling import fill_template
 from lesionloss.report.wording import INTERVAL_METHOD
 from lesionloss.runs.results import Results
+from lesionloss.statistics.across_runs import AcrossRuns, across_runs
 
 HEADER = (
     *("run", "loss", "metric", "unit", "mean", "low", "high", "patients_defined", "patients"),
@@ -55,13 +57,16 @@ def render_joint(runs: Sequence[Results], page: Path, files: Path) -> str:
         JointRun(name if unique else str(results.folder), results, metric_results(results))
         for name, results in zip(names, runs, strict=True)
     ]
-    write_text(files / "report.json", as_json(_record(joint)))
     write_text(files / "tables" / "runs.csv", as_csv(HEADER, _csv_rows(joint)))
     write_text(files / "tables" / "runs.tex", joint_latex([(run.name, run.metrics) for run in joint]))
+    pooled = _over_runs(joint)
+    write_text(files / "report.json", as_json(_record(joint, pooled)))
+    write_text(files / "tables" / "over-runs.csv", as_csv(*over_runs_table(pooled)))
     columns = {name: column(metric) for name, metric in any_of(run.metrics for run in joint).items()}
     context = {
         "title": f"{plural(len(joint), 'run')} side by side",
         "columns": list(columns.values()),
+        "over_runs": [over_runs_context(each, f"over_runs.{n}") for n, each in enumerate(pooled)],
         "runs": [_context(run, f"runs.{n}.metrics", list(columns), page) for n, run in enumerate(joint)],
         "shapes": MARK_SHAPES,
         "interval_method": f"{INTERVAL_METHOD} {CUT_WORDS}",
@@ -88,9 +93,19 @@ def _cells(row: LossRow, columns: Sequence[str]) -> list[ScoreCell | None]:
     return [known.get(metric) for metric in columns]
 
 
-def _record(joint: Sequence[JointRun]) -> dict[str, Any]:
+def _over_runs(joint: Sequence[JointRun]) -> list[AcrossRuns]:
+    """What the runs show together, in each metric that all of them have."""
+    found = []
+    for name in any_of(run.metrics for run in joint):
+        comparisons = [m.comparison for run in joint for m in run.metrics if m.comparison.metric == name]
+        if len(comparisons) == len(joint) and (pooled := across_runs(comparisons)) is not None:
+            found.append(pooled)
+    return found
+
+
+def _record(joint: Sequence[JointRun], pooled: Sequence[AcrossRuns]) -> dict[str, Any]:
     runs = [{"name": run.name, "metrics": [metric_record(metric) for metric in run.metrics]} for run in joint]
-    return plain_record({"format": FORMAT, "lesionloss": __version__, "runs": runs})
+    return plain_record({"format": FORMAT, "lesionloss": __version__, "runs": runs, "over_runs": pooled})
 
 
 def _csv_rows(joint: Sequence[JointRun]) -> CsvRows:

@@ -25,6 +25,8 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
         "headline": g.headline,
+        "declared_order": g.declared_order,
+        "sensitivity": g.sensitivity,
         "baseline": g.comparisons[0].baseline if g.metrics else "",
         "primary_metric": results.primary_metric,
         "losses": results.losses,
@@ -34,6 +36,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "thresholds": [{"loss": loss, "used": used, "curve": curve} for loss, used, curve in g.thresholds],
         "calibration": [{"loss": loss, **asdict(measured)} for loss, measured in g.calibration],
         "detection": [{"loss": loss, "sizes": sizes} for loss, sizes in g.detection],
+        "size_differences": g.size_differences,
         "only_first_seeds_read": g.case_maps.seeds_left_out,
         "training_loss": g.loss_bands,
         "epochs": [*g.epoch_bands, *g.fold_bands],
@@ -70,7 +73,7 @@ def metric_record(metric: MetricResult) -> dict[str, Any]:
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
     over_classes = {loss: mean_over_classes(metric.classes, loss) for loss in metric.scores.losses if metric.classes}
     facts = {"title": metric.title, "best": metric.best, "classes": metric.classes}
-    return record | facts | {"means_over_classes": [*over_classes.values()]}
+    return record | facts | {"rankings": metric.rankings} | {"means_over_classes": [*over_classes.values()]}
 
 
 def _without_lesions(g: ReportContent) -> list[dict[str, Any]]:

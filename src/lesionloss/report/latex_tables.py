@@ -67,7 +67,7 @@ def differences_latex(metrics: Sequence[MetricResult]) -> str:
     note = (
         rf"Paired differences from {baseline}: mean over patients, simultaneous 95\,\% interval for new "
         rf"training runs (where it is unknown: for these networks); $p$: the larger one of the two-sided {test} over "
-        "patients and of $t$ over folds, Holm over all planned losses"
+        "patients and of $t$ over folds, corrected over all planned losses"
     )
     heads = ["Metric", "Loss", "Difference", "$n$", "Better in", "$p$", "Verdict"]
     return _table(note, "llccccl", [_row(*heads)], lines)

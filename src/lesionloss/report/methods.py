@@ -136,11 +136,12 @@ def _evaluation(results: Results) -> str:
         f"probability threshold {thresholds or '0.5'}" if by_threshold else "the most probable class of each voxel"
     )
     windows = f", {settings}" if settings else ""
+    order = f", and the order {', '.join(results.ordered_metrics)}" if results.ordered_metrics else ""
     return (
         f"Evaluation: whole images, {decision}{windows}; metrics {metrics}; "
-        f"the primary metric {results.primary_metric} was declared before the run. Cases without lesions are not part "
-        "of metrics that need lesions; they are reported separately. In distances, an empty prediction for a case with "
-        "lesions counts as the diagonal of the image."
+        f"the primary metric {results.primary_metric} was declared before the run{order}. Cases without lesions are "
+        "not part of metrics that need lesions; they are reported separately. In distances, an empty prediction "
+        "for a case with lesions counts as the diagonal of the image."
     )
 
 

@@ -12,7 +12,8 @@ from lesionloss.core.number_text import decimals_for, number, unit_text
 from lesionloss.report.class_means import ClassResult, LossInClass, mean_over_classes
 from lesionloss.report.figure_files import FigureFolder, file_names, for_the_page
 from lesionloss.report.loss_styles import LossStyle
-from lesionloss.report.number_html import NumberText, bounds, number_text, p_value, part_of
+from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, p_value, part_of
+from lesionloss.report.ranking_charts import critical_difference_chart, pairs_chart, profiles_chart
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.row_charts import components_chart, differences_chart, patients_chart, ranks_chart
 from lesionloss.report.wording import difference_sentence, seed_variability_sentence
@@ -36,6 +37,15 @@ class ClassTable:
 
 
 @dataclass(frozen=True)
+class RankingViews:
+    """Charts of rankings with their captions, a table of losses, and Kendall's tau between both orders."""
+
+    charts: tuple[tuple[str, Markup], ...]
+    rows: tuple[tuple[str, NumberText, NumberText, NumberText, NumberText, NumberText, Markup], ...]
+    tau: NumberText
+
+
+@dataclass(frozen=True)
 class MetricSection:
     """One metric: its charts, its table of differences, and its table of classes where there are several."""
 
@@ -50,6 +60,7 @@ class MetricSection:
     rows: tuple[DifferenceRow, ...]
     sentences: tuple[tuple[str, str], ...]
     classes: ClassTable | None
+    rankings: RankingViews | None
 
 
 def metric_sections(
@@ -76,7 +87,7 @@ def _section(
     if comparison.ranks:
         svg = figures.save(ranks_chart(comparison.ranks, styles), f"ranks-{name}")
         ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks, and those that the data leave possible")
-    if any(component.share is not None for component in comparison.components):
+    if any(component.share for component in comparison.components):
         svg = figures.save(components_chart(comparison.components), f"components-{name}")
         components = for_the_page(svg, f"c-{name}", f"{title}: sources of the variance")
     return MetricSection(
@@ -91,7 +102,41 @@ def _section(
         rows=_difference_rows(metric, f"metrics.{place}.differences"),
         sentences=tuple((d.loss, difference_sentence(d)) for d in comparison.differences),
         classes=_classes(metric.classes, f"metrics.{place}"),
+        rankings=_rankings(metric, f"metrics.{place}.rankings", name, styles, figures),
     )
+
+
+def _rankings(
+    metric: MetricResult, path: str, name: str, styles: Mapping[str, LossStyle], figures: FigureFolder
+) -> RankingViews | None:
+    found = metric.rankings
+    if found is None:
+        return None
+    drawn = {
+        "rankings": ("Mean ranks (critical difference diagram)", critical_difference_chart(found, styles)),
+        "pairs": ("Every pair of losses", pairs_chart(found)),
+        "profiles": ("Performance profiles", profiles_chart(found, styles)),
+    }
+    decimals = decimals_for(each.mean for each in found.losses)
+    rows = []
+    for n, each in enumerate(found.losses):
+        own = f"{path}.losses.{n}"
+        rows.append(
+            (
+                each.loss,
+                number_text(each.mean, f"{own}.mean", decimals),
+                count_text(each.rank, f"{own}.rank"),
+                number_text(each.mean_rank, f"{own}.mean_rank", 2),
+                count_text(each.rank_of_ranks, f"{own}.rank_of_ranks"),
+                number_text(each.middle, f"{own}.middle", decimals),
+                bounds(each.middle_interval, f"{own}.middle_interval", decimals),
+            )
+        )
+    charts = []
+    for kind, (caption, figure) in drawn.items():
+        svg = figures.save(figure, f"{kind}-{name}")
+        charts.append((caption, for_the_page(svg, f"{kind}-{name}", f"{metric.title}: {caption}")))
+    return RankingViews(tuple(charts), tuple(rows), number_text(found.tau, f"{path}.tau", 2))
 
 
 def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ...]:

@@ -20,7 +20,7 @@ from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
-from lesionloss.runs.results import Results, shared_patients_warning, split_pairs_warning
+from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 COLOURS = {
@@ -39,6 +39,8 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
         "headline": content.headline,
+        "notes": [note for note in (content.declared_order, content.sensitivity) if note],
+        "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
         "warnings": _warnings(content),
         "baseline": metrics[0].comparison.baseline if metrics else "",
@@ -118,9 +120,8 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     unpaired = dict.fromkeys(warning for comparison in content.comparisons for warning in comparison.warnings)
     shared = shared_patients_warning(content.results.shared_patients)
     found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
-    if split := split_pairs_warning(content.results):
-        found.append(("Different devices.", f"{split[0].upper()}{split[1:]}."))
-    found += [("Not paired.", f"{warning}.") for warning in unpaired]
+    titles = {True: "Not paired.", False: "Different machines."}
+    found += [(titles["paired by patient only" in warning], f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {
@@ -187,10 +188,16 @@ def _sizes(content: ReportContent) -> dict[str, object] | None:
     if not used:
         return None
     table = []
+    differences = {(d.loss, d.up_to_mm3): (d, f"size_differences.{n}") for n, d in enumerate(content.size_differences)}
     for place, (loss, sizes) in enumerate(content.detection):
         cells = []
         for n in used:
             text = part_of(sizes[n].found, sizes[n].lesions, f"detection.{place}.sizes.{n}", "found", "lesions")
+            d, path = differences.get((loss, sizes[n].up_to_mm3), (None, ""))
+            if d is not None and d.mean is not None:
+                interval = bounds(d.interval, f"{path}.interval", 2, sign=True)
+                minus = number_text(d.mean, f"{path}.mean", 2, sign=True)
+                text += Markup("<small>{} {}</small>").format(minus, interval)
             cells.append((100 * sizes[n].found / max(1, sizes[n].lesions), text))
         table.append((loss, cells))
     return {"heads": [size_words(content.detection[0][1][n]) for n in used], "rows": table}

@@ -1,11 +1,18 @@
 """Sentences about power: what a plan can show, what a run can detect, and what a difference needs."""
 
+from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from lesionloss.core.number_text import decimals_for, number, percent, plural
 
 if TYPE_CHECKING:
-    from lesionloss.statistics import PowerAnalysis, StudyDesign
+    from lesionloss.statistics import PowerAnalysis, PowerNumbers, StudyDesign
+
+    CountOf = Callable[[PowerNumbers], int | None]
+
+RANGES = "Brackets: 90 % ranges, because the spread of a run is uncertain itself."
 
 
 def design_sentence(design: "StudyDesign", losses: int) -> str:
@@ -43,42 +50,82 @@ def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:
 
 def _same_training_runs(a: "PowerAnalysis", decimals: int) -> str:
     start = f"These networks, new patients: with {plural(a.design.patients, 'patient')}"
-    size = next((each for each in a.sample_sizes if each.seeds == a.design.seeds), None)
-    needs = plural(size.same_training_runs, "patient") if size and size.same_training_runs else "over 100,000 patients"
-    difference = number(a.difference, decimals)
-    needed = f" A difference of {difference} needs {needs}." if size else ""
+    place = next(n for n, size in enumerate(a.sample_sizes) if size.seeds == a.design.seeds)
+    needed = _counted(a, "patient", partial(_of_size, place, "same_training_runs"))
+    needs = f"A difference of {number(a.difference, decimals)} needs {needed}."
     if a.detectable_same_training_runs is None:
-        return f"{start}, no difference can be detected.{needed}"
-    return (
-        f"{start}, {number(a.detectable_same_training_runs, decimals)} is detected with {percent(a.power)} power and "
-        f"{difference} with {percent(a.power_same_training_runs)}.{needed}"
-    )
+        return f"{start}, no difference can be detected. {needs}"
+    found = _measured(a, decimals, lambda numbers: numbers.detectable_same_training_runs)
+    chance = _chance(a, lambda numbers: numbers.power_same_training_runs)
+    detected = f"{found} is detected with {percent(a.power)} power and {number(a.difference, decimals)} with {chance}"
+    return f"{start}, {detected}. {needs}"
 
 
 def _new_training_runs(a: "PowerAnalysis", decimals: int) -> str:
+    if a.spread.training_run is None and a.design.seeds > 1:
+        return "The losses: unknown with one patient in every fold; the spread between training runs needs several."
     if a.spread.training_run is None:
         return "The losses: unknown with one seed per fold; add a second seed to the plan."
     if a.spread.training_set is None:
         return "The losses: unknown with one fold; the spread between training sets needs several."
-    difference = number(a.difference, decimals)
-    options = [
-        f"{plural(each.new_training_runs, 'patient')} in {plural(a.design.folds, 'fold')} with {each.seeds} seeds"
-        for each in a.sample_sizes
-        if each.new_training_runs is not None
-    ] + [
-        f"{plural(each.folds, 'fold')} of these patients with {each.seeds} seeds"
-        for each in a.sample_sizes
-        if each.folds is not None
-    ]
-    needed = f"needs {', or '.join(options)}" if options else "cannot be found with these folds and up to 20 seeds"
+    needs = f"A difference of {number(a.difference, decimals)} {_needs(a)}."
     if a.power_new_training_runs is None and a.design.folds == 2 and a.design.repeats == 1:
-        start = "The losses: two folds say almost nothing about new training sets."
-        return f"{start} A difference of {difference} {needed}."
+        return f"The losses: two folds say almost nothing about new training sets. {needs}"
     design = f"{plural(a.design.folds, 'fold')} and {plural(a.design.seeds, 'seed')}"
     if a.detectable_new_training_runs is None:
-        return f"The losses: with {design}, no difference can be found. A difference of {difference} {needed}."
+        return f"The losses: with {design}, no difference can be found. {needs}"
+    found = _measured(a, decimals, lambda numbers: numbers.detectable_new_training_runs)
+    chance = _chance(a, lambda numbers: numbers.power_new_training_runs)
     return (
-        f"The losses: with {design}, {number(a.detectable_new_training_runs, decimals)} is found with "
-        f"{percent(a.power)} power and {difference} with {percent(a.power_new_training_runs)}. A difference of "
-        f"{difference} {needed}."
+        f"The losses: with {design}, {found} is found with {percent(a.power)} power and "
+        f"{number(a.difference, decimals)} with {chance}. {needs}"
     )
+
+
+def _needs(a: "PowerAnalysis") -> str:
+    options = _options(a, a, partial(_counted, a))
+    if options:
+        return f"needs {', or '.join(options)}"
+    start = f"cannot be found with these patients or these folds and up to {a.sample_sizes[-1].seeds} seeds"
+    best = _options(a, a.smallest_spread, lambda noun, count: plural(count(a.smallest_spread) or 0, noun))
+    return f"{start}; if the spread is as small as the range allows, it needs {best[0]}" if best else start
+
+
+def _options(a: "PowerAnalysis", numbers: "PowerNumbers", words: "Callable[[str, CountOf], str]") -> list[str]:
+    """Designs that are enough, if the spread is that of `numbers`; more seeds only where they save a fifth."""
+    found, has = [], a.design
+    if numbers.seeds is not None:
+        found.append(f"{words('seed', attrgetter('seeds'))} with these patients and folds")
+    fewest_patients = fewest_folds = float("inf")
+    for place, size in enumerate(numbers.sample_sizes):
+        end = f"with {plural(size.seeds, 'seed')}"
+        if size.new_training_runs and has.patients < size.new_training_runs < 0.8 * fewest_patients:
+            fewest_patients = size.new_training_runs
+            patients = words("patient", partial(_of_size, place, "new_training_runs"))
+            found.append(f"{patients} in {plural(has.folds, 'fold')} {end}")
+        if size.folds and has.folds < size.folds < 0.8 * fewest_folds:
+            fewest_folds = size.folds
+            found.append(f"{words('fold', partial(_of_size, place, 'folds'))} of these patients {end}")
+    return found
+
+
+def _of_size(place: int, name: str, numbers: "PowerNumbers") -> int | None:
+    count: int | None = getattr(numbers.sample_sizes[place], name)
+    return count
+
+
+def _counted(a: "PowerAnalysis", noun: str, count: "CountOf") -> str:
+    """`12 patients [8, 40]`; `never` where no number is enough."""
+    point, *ends = (count(each) for each in (a, a.smallest_spread, a.largest_spread))
+    low, high = ("never" if end is None else str(end) for end in ends)
+    return f"{'never' if point is None else plural(point, noun)} [{low}, {high}]"
+
+
+def _measured(a: "PowerAnalysis", decimals: int, value: "Callable[[PowerNumbers], float | None]") -> str:
+    point, low, high = (number(value(each), decimals) for each in (a, a.smallest_spread, a.largest_spread))
+    return f"{point} [{low}, {high}]"
+
+
+def _chance(a: "PowerAnalysis", value: "Callable[[PowerNumbers], float | None]") -> str:
+    point, high, low = (percent(value(each)) for each in (a, a.smallest_spread, a.largest_spread))
+    return f"{point} [{low}, {high}]"

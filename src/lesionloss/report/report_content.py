@@ -12,6 +12,7 @@ from lesionloss.report.answer import answer
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.case_slices import ChosenCase
 from lesionloss.report.class_means import ClassResult, class_results
+from lesionloss.report.declared_order import order_sentence
 from lesionloss.report.embedded_cases import embedded, pictured
 from lesionloss.report.history import (
     CurveBand,
@@ -23,9 +24,11 @@ from lesionloss.report.history import (
     loss_bands,
     vanishing_gradients,
 )
+from lesionloss.report.lesion_sizes import SizeDifference, size_differences
 from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
+from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.threshold_curves import ThresholdPoint, threshold_curve
 from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_results, training_run_scores
@@ -34,16 +37,21 @@ from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
 from lesionloss.statistics import Comparison, best_loss, compare_losses
 from lesionloss.statistics.comparison import with_baseline
+from lesionloss.statistics.rankings import Rankings, rankings
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One metric: its scores, their comparison, the best loss; `classes` is empty for a run with one class."""
+    """One metric: its scores, their comparison, the best loss; `classes` is empty for a run with one class.
+
+    `rankings`: other views of a primary metric with three losses or more.
+    """
 
     scores: MetricScores
     comparison: Comparison
     best: str | None
     classes: tuple[ClassResult, ...]
+    rankings: Rankings | None = None
 
     @property
     def title(self) -> str:
@@ -74,11 +82,14 @@ class ReportContent:
 
     results: Results
     headline: tuple[str, str]
+    sensitivity: str
+    declared_order: str
     metrics: tuple[MetricResult, ...]
     case_maps: CaseMaps
     thresholds: tuple[tuple[str, float, tuple[ThresholdPoint, ...]], ...]
     calibration: tuple[tuple[str, Calibration], ...]
     detection: tuple[tuple[str, tuple[SizeClass, ...]], ...]
+    size_differences: tuple[SizeDifference, ...]
     loss_bands: tuple[CurveBand, ...]
     epoch_bands: tuple[CurveBand, ...]
     fold_bands: tuple[CurveBand, ...]
@@ -121,15 +132,19 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     mapped = [loss for loss in results.losses if maps.of(loss)]
     trained = [loss for loss in mapped if loss not in results.untrained]
     empties = metrics[0].comparison.empty_references if metrics else ()
+    baseline = results.baseline_loss if mapped else ""
     patient_of = {case.name: case.patient for case in results.cohort}
     return ReportContent(
         results=results,
         headline=_headline(results, metrics),
+        declared_order=order_sentence(in_declared_order(results, metrics)),
+        sensitivity=sensitivity_sentence(metrics[0].scores, maps.counts) if metrics else "",
         metrics=metrics,
         case_maps=maps,
         thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),
         calibration=tuple((loss, calibration(maps.of(loss))) for loss in trained),
         detection=tuple((loss, tuple(maps.detected(loss, thresholds[loss]))) for loss in mapped),
+        size_differences=size_differences(maps, thresholds, mapped, baseline, patient_of),
         loss_bands=loss_bands(results),
         epoch_bands=epoch_bands(results),
         fold_bands=fold_bands(results),
@@ -160,6 +175,12 @@ def metric_results(results: Results) -> tuple[MetricResult, ...]:
     return tuple(_metric(results, name) for name in results.metrics)
 
 
+def in_declared_order(results: Results, metrics: Sequence[MetricResult]) -> list[Comparison]:
+    """The comparisons of several primary metrics in their order; empty for a plan with one."""
+    known = {metric.comparison.metric: metric.comparison for metric in metrics}
+    return [known[name] for name in results.ordered_metrics]
+
+
 def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:
     """Every metric that a run has, by name, each as in the first run that has it."""
     found: dict[str, MetricResult] = {}
@@ -171,7 +192,9 @@ def any_of(runs: Iterable[Sequence[MetricResult]]) -> dict[str, MetricResult]:
 def _metric(results: Results, name: str) -> MetricResult:
     scores = with_baseline(results.metric_scores(name), None)
     comparison = within_limits(compare_losses(scores), scores.facts)
-    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores))
+    primary = name in (results.primary_metric, *results.ordered_metrics)
+    views = rankings(scores) if primary else None
+    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores), views)
 
 
 def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:

@@ -80,7 +80,7 @@ def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapp
         )
         _interval(axes, row, difference, style)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
-    axes.set_xlabel(f"minus {_short(comparison.baseline)}{unit}")
+    axes.set_xlabel(f"minus {short_name(comparison.baseline)}{unit}")
     if scores.facts.has_direction:
         _name_the_sides(axes, comparison, len(shown))
     return figure
@@ -174,7 +174,7 @@ def row_axes(
         along = axes.get_yaxis_transform()
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
         if name:
-            axes.text(0.0, row - 0.36, _short(name), transform=along, color=INK, size=8.5, va="center", bbox=behind)
+            axes.text(0.0, row - 0.36, short_name(name), transform=along, color=INK, size=8.5, va="center", bbox=behind)
         axes.text(1.0, row - 0.36, note, transform=along, color=MUTED, size=8, va="center", ha="right", bbox=behind)
     return axes
 
@@ -242,5 +242,6 @@ def _difference(difference: PairedDifference, decimals: int) -> str:
     return f"{number(difference.mean, decimals, sign=True)} {bounds}, n {difference.patients}"
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """The name of a loss, cut where it is too long for a chart."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lesionloss.core.files import write_text
+from lesionloss.report.declared_order import confirmed
 from lesionloss.report.figure_tables import CsvRows, CsvValue, bound_values, figure_tables
 from lesionloss.report.latex_tables import (
     best_epochs_latex,
@@ -14,7 +15,7 @@ from lesionloss.report.latex_tables import (
     summary_latex,
     variation_latex,
 )
-from lesionloss.report.report_content import MetricResult, ReportContent
+from lesionloss.report.report_content import MetricResult, ReportContent, in_declared_order
 from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import Comparison, PairedDifference
 
@@ -29,7 +30,8 @@ DIFFERENCE_HEADER = (
     *("loss", "baseline", "metric", "unit", "loss_mean", "baseline_mean", "mean", "low", "high"),
     *("new_training_runs_low", "new_training_runs_high", "error", "freedom", "patients", "pairs", "undefined"),
     *("improved", "worsened", "p_patients", "p_new_training_runs", "p", "p_holm", "comparisons", "level", "margin"),
-    *("chance_worse", "chance_equivalent", "chance_better", "decision", "paired_by", "verdict", "sentence"),
+    *("chance_worse", "chance_equivalent", "chance_better", "decision", "paired_by"),
+    *("verdict", "confirmed", "sentence"),
 )
 VALUE_HEADER = ("metric", "unit", "loss", "patient", "case", "fold", "seed", "value", "penalised", "status")
 
@@ -39,10 +41,10 @@ def write_tables(content: ReportContent, folder: Path) -> tuple[Path, ...]:
 
     Summary, variation, differences, classes and best epochs are CSV and LaTeX, all other numbers of the page CSV only.
     """
-    comparisons = content.comparisons
+    comparisons, ordered = content.comparisons, in_declared_order(content.results, content.metrics)
     texts = {
         "summary.csv": as_csv(SUMMARY_HEADER, summary_rows(comparisons)),
-        "differences.csv": as_csv(DIFFERENCE_HEADER, difference_rows(comparisons)),
+        "differences.csv": as_csv(DIFFERENCE_HEADER, difference_rows(comparisons, ordered)),
         "values.csv": as_csv(VALUE_HEADER, value_rows(content.metrics)),
         "summary.tex": summary_latex(content.metrics),
         "variation.tex": variation_latex(content.metrics),
@@ -83,15 +85,22 @@ def summary_rows(comparisons: Sequence[Comparison]) -> CsvRows:
     ]
 
 
-def difference_rows(comparisons: Sequence[Comparison]) -> CsvRows:
-    """One row per metric and loss that is not the baseline."""
+def difference_rows(comparisons: Sequence[Comparison], ordered: Sequence[Comparison] = ()) -> CsvRows:
+    """One row per metric and loss that is not the baseline; `ordered` are the primary metrics, if there are several."""
+    counted = confirmed(ordered)
+    places = {comparison.metric: place for place, comparison in enumerate(ordered)}
+
+    def counts(d: PairedDifference) -> str:
+        """Whether a verdict counts in the declared order."""
+        return "" if d.metric not in places else "yes" if len(counted[d.loss]) > places[d.metric] else "no"
+
     return [
         (
             *(d.loss, d.baseline, d.metric, comparison.unit, d.loss_mean, d.baseline_mean, d.mean),
             *(*bound_values(d.interval), *bound_values(d.interval_new_training_runs), d.error, d.freedom),
             *(d.patients, d.pairs, d.undefined, d.improved, d.worsened, d.p_patients, d.p_new_training_runs),
             *(d.p, d.p_holm, d.comparisons, d.level, d.margin, *_chances(d)),
-            *(d.decision, d.pairing, d.verdict, difference_sentence(d)),
+            *(d.decision, d.pairing, d.verdict, counts(d), difference_sentence(d)),
         )
         for comparison in comparisons
         for d in comparison.differences

@@ -20,7 +20,8 @@ INTERVAL_METHOD = (
 VERDICT_METHOD = (
     "A verdict is on losses: it holds for new patients, new training sets of this cohort and new seeds. Its p is the "
     "larger one of the test over patients and of Student's t over the means of the folds, corrected by Holm over all "
-    "planned comparisons. It needs two seeds, three folds (or repeats of two) and a finished run."
+    "planned comparisons (by Bonferroni for several primary metrics in an order). It needs two seeds, three folds (or "
+    "repeats of two) and a finished run."
 )
 
 
@@ -71,7 +72,7 @@ def _networks(d: "PairedDifference") -> str:
     size = f"{number(d.mean, _decimals(d), sign=True)} {bounds}"
     if not d.can_be_shown:
         return f"With {_patients_and_comparisons(d)} no test can show that these networks differ ({size})"
-    corrected = f"{probability(d.p_patients_holm)}{' after Holm' if d.comparisons > 1 else ''}"
+    corrected = f"{probability(d.p_patients_holm)}{f' after {d.correction}' if d.comparisons > 1 else ''}"
     if d.networks_differ:
         return f"These networks differ on new patients ({size}, {corrected})"
     return f"No evidence that these networks differ on new patients ({size}, {corrected})"
@@ -141,7 +142,7 @@ def _p(d: "PairedDifference") -> str:
 
 
 def _p_of(p: float | None, d: "PairedDifference") -> str:
-    return f"{probability(p)}{' after Holm' if d.comparisons > 1 else ''}"
+    return f"{probability(p)}{f' after {d.correction}' if d.comparisons > 1 else ''}"
 
 
 def _patients_and_comparisons(d: "PairedDifference") -> str:
@@ -165,7 +166,7 @@ def source_words(source: str) -> str:
 
 def components_sentence(components: "Sequence[VarianceComponent]") -> str:
     """The sources of the variance of a score, the largest first; empty if nothing is known."""
-    known = [(c.share, c.source) for c in components if c.share is not None]
+    known = [(c.share, c.source) for c in components if c.share]
     if not known:
         return ""
     parts = [
@@ -173,8 +174,6 @@ def components_sentence(components: "Sequence[VarianceComponent]") -> str:
         for share, source in sorted(known, key=lambda entry: -entry[0])
         if share >= 0.005
     ]
-    if not parts:
-        return ""
     unknown = [c.source for c in components if c.source == "seed" and c.share is None]
     end = ". With one seed, the share of the seed is unknown" if unknown else ""
     return f"Sources of the variance of a single score: {', '.join(parts)}{end}."

@@ -42,6 +42,8 @@ class DeclaredRules:
         trials: The number of trials.
         folds: Folds of a repeat.
         repeats: Repeats of the cross-validation.
+        stepwise: Whether Holm's correction is used; Bonferroni's for several primary metrics in an order, where the
+            level of a loss goes to its next metric instead of to other losses.
     """
 
     test: str
@@ -53,6 +55,7 @@ class DeclaredRules:
     trials: int
     folds: int
     repeats: int
+    stepwise: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from lesionloss.data.prepared import load_prepared
 from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
 from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, split_rows
-from lesionloss.runs.run_files import read_arrays, read_json
+from lesionloss.runs.run_files import read_arrays
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 from lesionloss.runs.scores import read_scores
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 DIFFERENCE_THRESHOLD = "difference_threshold"
 RUNS = "runs"
-MACHINE = "machine.json"
 DEFAULT_MARGINS = {"dice": 0.01}
 DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its test
 
@@ -117,6 +116,7 @@ class Results:
             trials=len(self.trials) + len(self.failed) + len(self.missing),
             folds=plan["folds"] if isinstance(plan.get("folds"), int) else 0,
             repeats=int(plan.get("repeats", 1)),
+            stepwise=metric not in self.ordered_metrics,
         )
 
     def _worst(self, facts: MetricFacts) -> float | None:
@@ -157,6 +157,12 @@ class Results:
     def primary_metric(self) -> str:
         """The metric that the plan declares as the deciding one."""
         return str(self.plan.get("primary_metric", "dice"))
+
+    @property
+    def ordered_metrics(self) -> tuple[str, ...]:
+        """Several primary metrics in their declared order, those that were scored; empty for a plan with one."""
+        declared = [str(metric) for metric in self.plan.get("primary_metrics", ())]
+        return tuple(metric for metric in declared if metric in self.metrics) if len(declared) > 1 else ()
 
     @property
     def baseline_loss(self) -> str:
@@ -256,24 +262,7 @@ class Results:
             UsageError: The trial is unknown.
             DataError: The file is damaged.
         """
-        trial = self._trial(key)
-        return read_json(trial.file(MACHINE)) if MACHINE in trial.files else {}
-
-    @cached_property
-    def split_pairs(self) -> tuple[int, tuple[str, ...]]:
-        """How many pairs (fold and seed) have trials on different devices or settings of them, and those devices.
-
-        Raises:
-            DataError: A machine.json is damaged.
-        """
-        pairs: dict[tuple[int, int], dict[str, str]] = {}
-        for trial in self.trials:
-            machine = self.machine(trial.key)
-            if trial.loss not in self.untrained and "device" in machine:
-                found, arithmetic = str(machine["device"]), machine.get("arithmetic", {"deterministic": False})
-                pairs.setdefault((trial.fold, trial.seed), {})[f"{found} {arithmetic}"] = found
-        split = [devices for devices in pairs.values() if len(devices) > 1]
-        return len(split), tuple(sorted({name for devices in split for name in devices.values()}))
+        return self._trial(key).machine
 
     def _trial(self, key: str) -> RunTrial:
         for trial in self.trials:
@@ -306,15 +295,6 @@ def shared_patients_warning(patients: Collection[str]) -> str:
         f"cases of {plural(len(patients), 'patient')} are in training and in test at once, so scores are better than "
         "they would be for new patients"
     )
-
-
-def split_pairs_warning(results: Results) -> str:
-    """What must be said of losses that were trained on different devices; empty where none were."""
-    count, devices = results.split_pairs
-    if not count:
-        return ""
-    where = f"different devices ({', '.join(devices)})" if len(devices) > 1 else f"{devices[0]} with other settings"
-    return f"losses of {plural(count, 'pair')} (fold and seed) ran on {where}, which adds to their difference"
 
 
 def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from lesionloss.core.errors import shown
 from lesionloss.core.files import is_file_name
+from lesionloss.runs.run_files import read_json
 from lesionloss.runs.trial_manifest import verified
 
+MACHINE = "machine.json"
 MOST = 1e6  # voxels along an axis, or mm of a voxel's edge
 
 
@@ -76,6 +79,15 @@ class RunTrial:
             DataError: It is absent, damaged or edited.
         """
         return verified(self.folder, name, self.files)
+
+    @cached_property
+    def machine(self) -> dict[str, Any]:
+        """The content of machine.json; empty if there is none.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return read_json(self.file(MACHINE)) if MACHINE in self.files else {}
 
     @property
     def threshold(self) -> float:

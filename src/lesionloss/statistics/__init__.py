@@ -3,9 +3,10 @@
 from lesionloss.statistics.comparison import Comparison, EmptyReference, compare, compare_losses
 from lesionloss.statistics.evidence import Interval
 from lesionloss.statistics.pairs import paired_rows
+from lesionloss.statistics.pilot_spread import StudyDesign
 from lesionloss.statistics.power_analysis import (
     PowerAnalysis,
-    StudyDesign,
+    PowerNumbers,
     analyse_power,
     detectable_at_best,
     seeds_needed,
@@ -25,6 +26,7 @@ __all__ = [
     "LossSummary",
     "PairedDifference",
     "PowerAnalysis",
+    "PowerNumbers",
     "SeedVariability",
     "StudyDesign",
     "VarianceComponent",

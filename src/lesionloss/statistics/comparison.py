@@ -9,7 +9,7 @@ from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
 from lesionloss.statistics.evidence import ALPHA
 from lesionloss.statistics.paired_differences import paired_differences
-from lesionloss.statistics.pairs import pairing_of
+from lesionloss.statistics.pairs import machines_warning, pairing_of
 from lesionloss.statistics.ranks import LossRank, rank_losses
 from lesionloss.statistics.seed_variability import SeedVariability, measure_seed_variability
 from lesionloss.statistics.summaries import LossSummary, summarise
@@ -134,7 +134,15 @@ def compare_losses(scores: MetricScores, level: float = ALPHA) -> Comparison:
         seed_variability=measure_seed_variability(scores),
         components=estimate_components(scores),
         empty_references=_empty_references(scores),
-        warnings=(*_chosen_baseline(scores), *(warning for _, warning in pairings.values() if warning)),
+        warnings=tuple(
+            warning
+            for warning in (
+                *_chosen_baseline(scores),
+                *(warning for _, warning in pairings.values()),
+                machines_warning(scores),
+            )
+            if warning
+        ),
         ended=len(scores.trials),
         planned=scores.rules.trials,
         failed=len(scores.failed),

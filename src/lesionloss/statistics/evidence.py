@@ -188,6 +188,12 @@ def smallest_p(patients: int) -> float:
     return min(1.0, 2.0 ** (1 - patients))
 
 
+def bonferroni(ps: Mapping[str, float | None], planned: int = 0) -> dict[str, float | None]:
+    """Correction over all p values, of `planned` ones if there are more; None stays None."""
+    family = max(planned, sum(p is not None for p in ps.values()))
+    return {name: None if p is None else min(1.0, p * family) for name, p in ps.items()}
+
+
 def holm(ps: Mapping[str, float | None], planned: int = 0) -> dict[str, float | None]:
     """Step-down correction (Holm 1979) over all p values, of `planned` ones if there are more; None stays None."""
     tested = sorted((p, name) for name, p in ps.items() if p is not None)

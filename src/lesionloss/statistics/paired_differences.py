@@ -16,6 +16,7 @@ from lesionloss.runs.results import DECLARED_TESTS
 from lesionloss.statistics.evidence import (
     ALPHA,
     Interval,
+    bonferroni,
     holm,
     mean,
     mean_interval,
@@ -81,8 +82,9 @@ def paired_differences(
     records = {}
     for family, planned in ((trained, planned_comparisons(scores)), (untrained, len(untrained))):
         count = max(planned, len(family))
-        by_patients = holm({loss: found[loss].p_patients for loss in family}, count)
-        both = holm({loss: found[loss].p for loss in family}, count)
+        correct = holm if scores.rules.stepwise else bonferroni
+        by_patients = correct({loss: found[loss].p_patients for loss in family}, count)
+        both = correct({loss: found[loss].p for loss in family}, count)
         for loss in family:
             records[loss] = _record(
                 scores, loss, found[loss], (by_patients[loss], both[loss]), count, level, pairings[loss]
@@ -166,6 +168,7 @@ def _record(
         level=level,
         margin=rules.margin,
         decision=rules.decision,
+        correction="Holm" if rules.stepwise else "Bonferroni",
         chances=None if found.unanswered else _chances(found, rules.margin, lower),
         unanswered=found.unanswered,
         pairing=pairing,

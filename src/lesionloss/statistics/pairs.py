@@ -10,6 +10,7 @@ from lesionloss.runs.metric_scores import MetricScores
 if TYPE_CHECKING:
     import pandas as pd
 
+MACHINE_FACTS = ("processor", "device", "arithmetic", "torch", "threads")
 ROUNDING = 1e-9  # a smaller share of the scores is no difference
 
 
@@ -74,6 +75,25 @@ def fewest_seeds(pairs: "pd.DataFrame") -> int:
     if not len(finite):
         return 0
     return int(finite.groupby("fold")["seed"].nunique().min()) if "seed" in finite else 1
+
+
+def machines_warning(scores: MetricScores) -> str:
+    """A warning where the training runs of a pair had another machine, torch or number of threads; usually empty."""
+    ours = {(trial.fold, trial.seed): trial.machine for trial in scores.trials if trial.loss == scores.baseline}
+    found: dict[str, str] = {}
+    for trial in scores.trials:
+        machine = ours.get((trial.fold, trial.seed))
+        if machine is None or trial.loss in scores.untrained:
+            continue
+        for name in MACHINE_FACTS:
+            if trial.machine.get(name) != machine.get(name):
+                found.setdefault(name, f"{trial.loss}, fold {trial.fold}, seed {trial.seed}")
+    if not found:
+        return ""
+    return (
+        f"training runs of pairs with {scores.baseline} differ in {', '.join(found)} (first: "
+        f"{next(iter(found.values()))}), so a part of the differences may come from there"
+    )
 
 
 def pairing_of(scores: MetricScores, loss: str, baseline: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ level that so many patients can attain. *The losses*: a verdict, which needs tha
 patients alone cannot make its interval narrower than the spread between training sets and seeds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import UsageError
 from lesionloss.runs.metric_scores import MetricScores
-from lesionloss.statistics.anova import anova
 from lesionloss.statistics.complete_blocks import complete_blocks
 from lesionloss.statistics.evidence import ALPHA, attained_level
 from lesionloss.statistics.paired_differences import planned_comparisons
 from lesionloss.statistics.pairs import paired_rows
+from lesionloss.statistics.pilot_spread import DifferenceSpread, Spread, StudyDesign, plausible_spreads, spread_of
 from lesionloss.statistics.verdicts import FREEDOM_FOR_A_VERDICT, SEEDS_FOR_A_VERDICT, PairedDifference
 
 SEEDS = (2, 3, 5, 10, 20)
@@ -25,31 +25,7 @@ MOST_SEEDS = 20
 USUAL_POWER = 0.8
 MOST_PATIENTS = 100_000
 
-PowerOf = Callable[[float, "StudyDesign"], float | None]
-
-
-@dataclass(frozen=True)
-class DifferenceSpread:
-    """Standard deviations of a paired difference: between patients, training sets (folds), seeds, and the rest.
-
-    `training_run` is the seed's. It and `rest` are None with one seed per fold: `patient` then contains the rest, and
-    `training_set` the seed. `training_set` is None with one fold.
-    """
-
-    patient: float
-    training_run: float | None
-    rest: float | None
-    training_set: float | None = 0.0
-
-
-@dataclass(frozen=True)
-class StudyDesign:
-    """The number of patients, of folds of equal size, of seeds, and of repeats of the cross-validation."""
-
-    patients: int
-    folds: int
-    seeds: int
-    repeats: int = 1
+PowerOf = Callable[[float, StudyDesign], float | None]
 
 
 @dataclass(frozen=True)
@@ -67,12 +43,28 @@ class SampleSize:
 
 
 @dataclass(frozen=True)
-class PowerAnalysis:
+class PowerNumbers:
+    """What a run can detect and what a difference needs, if its spread is the true one.
+
+    A `detectable_...` difference is found with probability `power`; it is None if nothing can be found. `power_...` is
+    the power of this run for `difference`. `seeds` are those that a verdict on it needs with the patients and folds of
+    the run; None: more than 20, or never.
+    """
+
+    detectable_same_training_runs: float | None
+    detectable_new_training_runs: float | None
+    power_same_training_runs: float
+    power_new_training_runs: float | None
+    seeds: int | None
+    sample_sizes: tuple[SampleSize, ...]
+
+
+@dataclass(frozen=True)
+class PowerAnalysis(PowerNumbers):
     """One loss against the baseline: its spread, what this run can detect, and what a given difference needs.
 
-    `level` is the two-sided level after Holm's first step over `comparisons` losses. A `detectable_...` difference is
-    found with probability `power`; it is None if nothing can be found. `power_...` is the power of this run for
-    `difference`.
+    `level` is the two-sided level after Holm's first step over `comparisons` losses. `smallest_spread` and
+    `largest_spread` are the same numbers at both ends of the 90 % range of spreads that the run leaves plausible.
     """
 
     loss: str
@@ -84,11 +76,8 @@ class PowerAnalysis:
     comparisons: int
     design: StudyDesign
     spread: DifferenceSpread
-    detectable_same_training_runs: float | None
-    detectable_new_training_runs: float | None
-    power_same_training_runs: float
-    power_new_training_runs: float | None
-    sample_sizes: tuple[SampleSize, ...]
+    smallest_spread: PowerNumbers
+    largest_spread: PowerNumbers
 
 
 def analyse_power(scores: MetricScores, difference: float, *, power: float = 0.8) -> tuple[PowerAnalysis, ...]:
@@ -119,7 +108,7 @@ def analyse_power(scores: MetricScores, difference: float, *, power: float = 0.8
         patients = len({patient for block in blocks for patient in block.patients})
         if patients > 1:
             folds, seeds = max(1, len(tables) // repeats), min(table.shape[1] for table in tables)
-            spreads[loss] = (StudyDesign(patients, folds, seeds, repeats), spread_of(tables))
+            spreads[loss] = (StudyDesign(patients, folds, seeds, repeats), tables)
     if not spreads:
         raise UsageError(
             f"{scores.folder}: no loss shares two patients with {scores.baseline!r}: the spread is unknown"
@@ -135,11 +124,16 @@ def _analysis(
     power: float,
     comparisons: int,
     design: StudyDesign,
-    spread: DifferenceSpread,
+    tables: list[NDArray[np.float64]],
 ) -> PowerAnalysis:
-    level = ALPHA / comparisons
-    same, new = _for_level(spread, level)
+    level, spread = ALPHA / comparisons, spread_of(tables)
+    seeds = sorted({*SEEDS, design.seeds}) if spread.training_run is not None else [design.seeds]
+    numbers, smallest, largest = (
+        numbers_for(each, difference, power, level, design, seeds)
+        for each in (spread, *plausible_spreads(tables, design.repeats))
+    )
     return PowerAnalysis(
+        **vars(numbers),
         loss=loss,
         baseline=scores.baseline,
         metric=scores.metric,
@@ -149,72 +143,73 @@ def _analysis(
         comparisons=comparisons,
         design=design,
         spread=spread,
+        smallest_spread=smallest,
+        largest_spread=largest,
+    )
+
+
+def numbers_for(
+    spread: Spread, difference: float, power: float, level: float, design: StudyDesign, seeds: Sequence[int]
+) -> PowerNumbers:
+    """What a design can detect and what a difference needs with each of these numbers of seeds, of a given spread."""
+    same, new = _for_level(spread, level)
+
+    def enough(seeds: int) -> bool:
+        return (new(difference, replace(design, seeds=seeds)) or 0.0) >= power
+
+    return PowerNumbers(
         detectable_same_training_runs=_detectable(same, design, power),
         detectable_new_training_runs=_detectable(new, design, power),
         power_same_training_runs=same(difference, design) or 0.0,
         power_new_training_runs=new(difference, design),
-        sample_sizes=_sample_sizes((same, new), difference, design, spread, power),
+        seeds=next((n for n in range(SEEDS_FOR_A_VERDICT, MOST_SEEDS + 1) if enough(n)), None),
+        sample_sizes=tuple(
+            SampleSize(
+                seeds=each.seeds,
+                same_training_runs=_patients(same, difference, each, power),
+                new_training_runs=_patients(new, difference, each, power),
+                folds=_folds(new, difference, each, power),
+            )
+            for each in (replace(design, seeds=n) for n in seeds)
+        ),
     )
 
 
-def spread_of(tables: list[NDArray[np.float64]]) -> DifferenceSpread:
-    """From differences (patients, seeds), one table per fold; variances below 0 count as 0."""
-    layout = anova([table[None] for table in tables])
-    means = np.concatenate([table.mean(axis=1) for table in tables])
-    rest, run, patient = layout.rest_variance, layout.training_run_variance, layout.patient_variance
-    fold, seen = layout.fold_variance, float(means.var(ddof=1))
-
-    def sd(variance: float | None) -> float | None:
-        return None if variance is None else float(np.sqrt(max(0.0, variance)))
-
-    of_patients = seen if patient is None else patient
-    return DifferenceSpread(sd(of_patients) or 0.0, sd(run) if rest is not None else None, sd(rest), sd(fold))
-
-
-def power_same_training_runs(difference: float, spread: DifferenceSpread, design: StudyDesign, level: float) -> float:
+def power_same_training_runs(difference: float, spread: Spread, design: StudyDesign, level: float) -> float:
     """Probability that the sign-flip test detects `difference` with the right sign in new patients."""
     attained = attained_level(design.patients, level)
     if attained == 0:
         return 0.0
-    return _power_of_t(difference, np.sqrt(_among_patients(spread, design)), design.patients - 1, attained)
+    return _power_of_t(difference, np.sqrt(spread.errors(design)[0]), design.patients - 1, attained)
 
 
-def power_new_training_runs(
-    difference: float, spread: DifferenceSpread, design: StudyDesign, level: float
-) -> float | None:
+def power_new_training_runs(difference: float, spread: Spread, design: StudyDesign, level: float) -> float | None:
     """Probability of the right verdict: of the test over patients and the t over folds, the lower power of both.
 
     None if the variability is unknown, or for a design without verdicts (one seed, two folds without repeats).
     """
-    if spread.training_run is None or spread.rest is None or spread.training_set is None:
+    if not spread.complete:
         return None
     freedom = min(design.repeats * (design.folds - 1), design.patients - 1)
     if design.seeds < SEEDS_FOR_A_VERDICT or freedom < FREEDOM_FOR_A_VERDICT or design.folds > design.patients:
         return None
-    of_fold = spread.training_set**2 + spread.training_run**2 / design.seeds
-    variance = (spread.patient**2 + spread.rest**2 / design.seeds) / design.patients + of_fold / design.folds
     over_patients = power_same_training_runs(difference, spread, design, level)
-    return min(over_patients, _power_of_t(difference, np.sqrt(variance), freedom, level)) if over_patients else 0.0
-
-
-def _among_patients(spread: DifferenceSpread, design: StudyDesign) -> float:
-    """Expected squared standard error from the spread between the patients' means."""
-    n, seeds = design.patients, design.seeds
-    of_one = spread.patient**2 + (spread.rest or 0.0) ** 2 / seeds
-    of_run = (spread.training_run or 0.0) ** 2 / seeds + (spread.training_set or 0.0) ** 2
-    between = n / (n - 1) * (1 - 1 / design.folds) if n > 1 else 0.0
-    return float(of_one + of_run * between) / n
+    return (
+        min(over_patients, _power_of_t(difference, np.sqrt(spread.errors(design)[1]), freedom, level))
+        if over_patients
+        else 0.0
+    )
 
 
 def _power_of_t(difference: float, error: float, freedom: float, level: float) -> float:
-    from scipy import stats
+    from scipy import special
 
     if error == 0:
         return 1.0
-    return float(stats.nct.sf(stats.t.ppf(1 - level / 2, freedom), freedom, difference / error))
+    return float(1 - special.nctdtr(freedom, difference / error, special.stdtrit(freedom, 1 - level / 2)))
 
 
-def _for_level(spread: DifferenceSpread, level: float) -> tuple[PowerOf, PowerOf]:
+def _for_level(spread: Spread, level: float) -> tuple[PowerOf, PowerOf]:
     """Power by difference and design: with the same training runs, and with new ones."""
 
     def same(difference: float, design: StudyDesign) -> float | None:
@@ -224,22 +219,6 @@ def _for_level(spread: DifferenceSpread, level: float) -> tuple[PowerOf, PowerOf
         return power_new_training_runs(difference, spread, design, level)
 
     return same, new
-
-
-def _sample_sizes(
-    powers: tuple[PowerOf, PowerOf], difference: float, design: StudyDesign, spread: DifferenceSpread, power: float
-) -> tuple[SampleSize, ...]:
-    seeds = [seeds for seeds in SEEDS if spread.training_run is not None] or [design.seeds]
-    designs = [replace(design, seeds=s) for s in seeds]
-    return tuple(
-        SampleSize(
-            seeds=each.seeds,
-            same_training_runs=_patients(powers[0], difference, each, power),
-            new_training_runs=_patients(powers[1], difference, each, power),
-            folds=_folds(powers[1], difference, each, power),
-        )
-        for each in designs
-    )
 
 
 def detectable_at_best(design: StudyDesign, comparisons: int) -> float | None:

@@ -81,33 +81,44 @@ def patients_of_losses(found: LossBlocks) -> NDArray[np.float64]:
 
 def _shown_better(scores: MetricScores, found: LossBlocks, sign: float, level: float) -> NDArray[np.bool_]:
     """Whether the loss of a row is shown to be better than that of a column."""
-    count, rules = len(found.losses), scores.rules
+    count = len(found.losses)
     better = np.zeros((count, count), dtype=bool)
+    for one, other, difference, p in corrected_pairs(scores, found, level):
+        if p is not None and p < level and difference != 0:
+            better[(one, other) if sign * difference > 0 else (other, one)] = True
+    return better
+
+
+def corrected_pairs(
+    scores: MetricScores, found: LossBlocks, level: float = ALPHA
+) -> list[tuple[int, int, float, float | None]]:
+    """For every pair of losses: both places, the mean difference, and the p of a verdict, corrected for all pairs.
+
+    p is None where there can be no verdict: one seed, two folds, an unfinished run, a fold without trials.
+    """
+    count, rules = len(found.losses), scores.rules
     seeds = min(len(block.seeds) for block in found.blocks)
     lost = {trial.fold for trial in scores.failed} - {block.fold for block in found.blocks}
-    if (scores.missing and level == ALPHA) or lost or seeds < SEEDS_FOR_A_VERDICT:
-        return better
     first, second = np.array(list(combinations(range(count), 2))).T
 
     def differences(values: NDArray[np.float64]) -> NDArray[np.float64]:
         both = values[first] - values[second]
-        return np.where(np.abs(both) <= ROUNDING * np.abs(values[first]), 0.0, sign * both)
+        return np.where(np.abs(both) <= ROUNDING * np.abs(values[first]), 0.0, both)
 
     repeats: dict[int, list[NDArray[np.float64]]] = {}
     for block in found.blocks:
         repeat = repeat_of(block.fold, rules.folds, rules.repeats)
         repeats.setdefault(repeat, []).append(differences(block.values.mean(axis=2)))
     pairs, spread = differences(patients_of_losses(found)), fold_spread(list(repeats.values()))
-    if spread.freedom < FREEDOM_FOR_A_VERDICT:
-        return better
-    over_folds = fold_ps(pairs.mean(axis=1), spread)
-    ps = np.maximum(over_folds, _patient_ps(pairs, scores.test))
-    corrected = holm({str(pair): float(p) for pair, p in enumerate(ps)}, rules.losses * (rules.losses - 1) // 2)
-    for pair, (one, other) in enumerate(zip(first, second, strict=True)):
-        gain, p = pairs[pair].mean(), corrected[str(pair)]
-        if p is not None and p < level and gain != 0:
-            better[(one, other) if gain > 0 else (other, one)] = True
-    return better
+    means, corrected = pairs.mean(axis=1), dict[str, float | None]()
+    none = (scores.missing and level == ALPHA) or lost or seeds < SEEDS_FOR_A_VERDICT
+    if not none and spread.freedom >= FREEDOM_FOR_A_VERDICT:
+        ps = np.maximum(fold_ps(means, spread), _patient_ps(pairs, scores.test))
+        corrected = holm({str(pair): float(p) for pair, p in enumerate(ps)}, rules.losses * (rules.losses - 1) // 2)
+    return [
+        (int(one), int(other), float(means[pair]), corrected.get(str(pair)))
+        for pair, (one, other) in enumerate(zip(first, second, strict=True))
+    ]
 
 
 def _patient_ps(pairs: NDArray[np.float64], test: str) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.statistics.anova import Anova, anova
 from lesionloss.statistics.complete_blocks import LossBlocks, column_means, loss_blocks
+from lesionloss.statistics.pairs import ROUNDING
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def components_of(found: LossBlocks) -> tuple[VarianceComponent, ...]:
         "rest": (_rest(common, own, losses), sum(table.size for table in tables)),
     }
     total = sum(max(0.0, variance) for variance, _ in variances.values() if variance is not None)
+    if total <= max(float(np.abs(table).max()) for table in tables) ** 2 * ROUNDING**2:
+        total = 0.0
     return tuple(_component(source, variance, levels, total) for source, (variance, levels) in variances.items())
 
 

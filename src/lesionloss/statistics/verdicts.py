@@ -41,7 +41,8 @@ class PairedDifference:
         failures: Patients with a failed prediction (Dice below .1, else an empty one), of the loss and of the baseline.
         p_patients: Two-sided p of the declared `test` over patients; `p_patients_holm` is corrected.
         p_new_training_runs: Two-sided p over the folds.
-        p: The larger one, None without a verdict; `p_holm` is corrected for `comparisons` planned comparisons.
+        p: The larger one, None without a verdict; `p_holm` is corrected for `comparisons` planned comparisons
+            (`correction`: Holm, or Bonferroni where several primary metrics have an order).
         seeds: Seeds of the fold that has fewest.
         level: 5 %, or what an interim look may use.
         margin: The smallest difference that matters; 0: none.
@@ -84,6 +85,7 @@ class PairedDifference:
     level: float
     margin: float
     decision: str
+    correction: str
     chances: Chances | None
     unanswered: str
     pairing: str

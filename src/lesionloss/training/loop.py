@@ -108,7 +108,7 @@ def train(
 
     Raises:
         TrainingFailed: The loss is not finite.
-        UsageError: The recipe does not fit the network or the cases.
+        UsageError: The recipe does not fit the network or the cases, or the loss draws from a global generator.
     """
     recipe, stream = trial.recipe, (trial.pair,)
     own, *mixed = split_mixed(cases, recipe.mix)
@@ -158,7 +158,7 @@ def train(
             for x, y, valid in split_batch(batch, recipe, device):
                 outputs = outputs_of(network, x, recipe.precision)
                 outputs.logits.retain_grad()
-                with _name_failure(trial, step, batch.names):
+                with _name_failure(trial, step, batch.names), _no_global_draws(trial, step):
                     if device != "cpu":  # where the loss would have to wait to see them
                         check_numbers(batch, outputs.logits.shape[1])
                     loss = loss_of(criterion, outputs, y, valid, recipe, step)
@@ -269,6 +269,18 @@ def _name_failure(trial: Trial, step: int, names: Sequence[str]) -> Iterator[Non
         yield
     except DataError as error:
         raise TrainingFailed(_failure(trial, step, names, f"undefined ({error})")) from error
+
+
+@contextlib.contextmanager
+def _no_global_draws(trial: Trial, step: int) -> Iterator[None]:
+    """At the first step, find a loss that draws from torch's global generator: its training run can't be repeated."""
+    before = torch.get_rng_state()
+    yield
+    if step == 1 and not torch.equal(before, torch.get_rng_state()):
+        raise UsageError(
+            f"loss {trial.loss!r} draws from torch's global generator, so its training runs can't be repeated or "
+            "resumed; draw from a torch.Generator with a seed of its own"
+        )
 
 
 def _failure(trial: Trial, step: int, names: Sequence[str], value: str) -> str:

@@ -32,6 +32,8 @@ class Plan(PlanSection):
 
     Attributes:
         losses_files: Python files with losses of the user's own, relative to the plan.
+        primary_metrics: Several primary metrics in their order, `primary_metric` first: the next one counts for a loss
+            only if all before it are decided.
         margin: By metric, in its unit: the smallest difference that matters; 0: none. Of Dice .01 if it is not given.
         decision: What gives the verdicts: intervals and p values, or posterior probabilities.
         repeats: Repeats of the cross-validation; each divides the patients into other folds.
@@ -52,6 +54,7 @@ class Plan(PlanSection):
     baseline_loss: LossText
     loss_options: LossOptionsSection = LossOptionsSection()
     primary_metric: MetricName = "dice"
+    primary_metrics: tuple[MetricName, ...] = ()
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
     margin: dict[MetricName, Weight] = Field(default_factory=dict)
@@ -100,11 +103,20 @@ class Plan(PlanSection):
             raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
         if self.repeats > 1 and (self.folds_file or self.split):
             raise ValueError("repeats needs folds made here: leave out folds_file and split")
-        named = [("primary_metric", self.primary_metric), *(("curves", metric) for metric in self.curves.metrics)]
-        for name, metric in [*named, *(("margin", metric) for metric in self.margin)]:
+        named = [("primary_metric", self.primary_metric)]
+        for key, metrics in (
+            ("curves", self.curves.metrics),
+            ("margin", self.margin),
+            ("primary_metrics", self.primary_metrics),
+        ):
+            named += [(key, metric) for metric in metrics]
+        for name, metric in named:
             if metric not in self.metrics:
                 raise ValueError(f"{name} {metric!r} is not one of metrics")
-        for name, values in (("losses", self.losses), ("seeds", self.seeds), ("metrics", self.metrics)):
+        if self.primary_metrics and self.primary_metrics[0] != self.primary_metric:
+            raise ValueError(f"primary_metrics must begin with primary_metric, {self.primary_metric!r}")
+        lists = ("losses", "seeds", "metrics", "primary_metrics")
+        for name, values in ((name, getattr(self, name)) for name in lists):
             repeated = sorted({str(value) for value in values if values.count(value) > 1})
             if repeated:
                 raise ValueError(f"{name} names {', '.join(repeated)} twice")
