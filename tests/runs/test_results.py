@@ -1,13 +1,10 @@
 """Loading a run folder, and the messages for damaged and old ones."""
 
-import json
-
 import numpy as np
 import pytest
 
 import lesionloss as ll
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.runs.results import split_pairs_warning
 from make_run import DIFFERENCE_THRESHOLD, FULL, Made, make_run, seal_run
 
 SMALL = Made(
@@ -192,20 +189,3 @@ def test_the_full_run_has_what_its_description_says():
     assert FULL.missing
     assert FULL.without_lesions
     assert FULL.empty
-
-
-def test_losses_of_a_pair_on_different_devices_are_named(own_run):
-    assert split_pairs_warning(ll.load(own_run)) == ""
-    for number, file in enumerate(sorted((own_run / "trials").glob("*/machine.json"))):
-        record = json.loads(file.read_text())
-        file.write_text(json.dumps(record | {"device": ("A100", "T4")[number % 2]}))
-    seal_run(own_run)
-    results = ll.load(own_run)
-    devices: dict[tuple[int, int], set[str]] = {}
-    for trial in results.trials:
-        if trial.loss != DIFFERENCE_THRESHOLD:
-            devices.setdefault((trial.fold, trial.seed), set()).add(results.machine(trial.key)["device"])
-    split = sum(len(names) > 1 for names in devices.values())
-    assert split
-    assert split_pairs_warning(results).startswith(f"losses of {split} pair")
-    assert "different devices (A100, T4)" in split_pairs_warning(results)

@@ -264,22 +264,6 @@ class Results:
         """
         return self._trial(key).machine
 
-    @cached_property
-    def split_pairs(self) -> tuple[int, tuple[str, ...]]:
-        """How many pairs (fold and seed) have trials on different devices or settings of them, and those devices.
-
-        Raises:
-            DataError: A machine.json is damaged.
-        """
-        pairs: dict[tuple[int, int], dict[str, str]] = {}
-        for trial in self.trials:
-            machine = self.machine(trial.key)
-            if trial.loss not in self.untrained and "device" in machine:
-                found, arithmetic = str(machine["device"]), machine.get("arithmetic", {"deterministic": False})
-                pairs.setdefault((trial.fold, trial.seed), {})[f"{found} {arithmetic}"] = found
-        split = [devices for devices in pairs.values() if len(devices) > 1]
-        return len(split), tuple(sorted({name for devices in split for name in devices.values()}))
-
     def _trial(self, key: str) -> RunTrial:
         for trial in self.trials:
             if trial.key == key:
@@ -311,15 +295,6 @@ def shared_patients_warning(patients: Collection[str]) -> str:
         f"cases of {plural(len(patients), 'patient')} are in training and in test at once, so scores are better than "
         "they would be for new patients"
     )
-
-
-def split_pairs_warning(results: Results) -> str:
-    """What must be said of losses that were trained on different devices; empty where none were."""
-    count, devices = results.split_pairs
-    if not count:
-        return ""
-    where = f"different devices ({', '.join(devices)})" if len(devices) > 1 else f"{devices[0]} with other settings"
-    return f"losses of {plural(count, 'pair')} (fold and seed) ran on {where}, which adds to their difference"
 
 
 def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
