@@ -95,7 +95,7 @@ def test_ignored_voxels_lie_on_the_grid_of_the_map():
 
 def test_a_threshold_may_be_0_or_1():
     probability, reference = np.array([[0.0, 1.0]]), np.array([[False, True]])
-    for threshold, voxels in ((0, 2), (1, 1)):
+    for threshold, voxels in ((0.0, 2), (1.0, 1)):
         assert Case(probability, reference, spacing_mm=(1, 1), threshold=threshold).prediction.sum() == voxels
     for threshold in (-0.01, 1.01):
         with pytest.raises(DataError, match="threshold: expected a number from 0 to 1"):
