@@ -5,6 +5,8 @@ one process, side by side in one process (all losses of a pair), and one loss ea
 there are cores. Each process has one thread. Variants take turns, `--rounds` times; medians are shown. The seconds of
 the processor are those of the first two, which do the same work in one process; compare them where other work shares
 the machine. With `--steps` recipes are shortened, which makes the share of scoring larger than in a whole run.
+`--share` only times what losses share, a batch, and what each does alone, a step of its network: the most that can be
+gained in training follows from both.
 """
 
 import os

@@ -46,7 +46,7 @@ class StepBatch:
         if before not in self._digests:
             digest = hashlib.sha256(before.encode())
             for array in self._content:
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
             self._digests[before] = digest.hexdigest()
         return self._digests[before]
 
