@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
-.PHONY: demo test test-slow test-lowest fuzz mutation lint clean
+.PHONY: demo test test-slow test-lowest gpu-check fuzz mutation lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,13 @@ test: $(BROWSER) lint
 
 test-slow: $(BROWSER)
 	$(BIN)/python -m pytest -n 2 -rs -m slow
+
+# On a machine with a GPU, and a build of torch with CUDA in PYTHON: the tests of tests/gpu/on_device on the GPU, and
+# the tables of benchmarks/gpu.py. Everything else comes into that Python with: pip install -e '.[test]'
+gpu-check:
+	$(PYTHON) -c "import torch; assert torch.cuda.is_available(), 'torch finds no GPU'"
+	LESIONLOSS_TEST_GPU=real PYTHONPATH=tests/support $(PYTHON) -m pytest -rs -m "slow or not slow" tests/gpu/on_device
+	$(PYTHON) benchmarks/gpu.py
 
 # Damaged files of all kinds for every reader; `make fuzz MINUTES=5 SEED=2`. Files that fail are kept in fuzz-failures/.
 MINUTES ?= 30

@@ -92,7 +92,7 @@ def test_a_stopped_training_run_has_the_same_curves(
     monkeypatch.setattr(checkpoint.Checkpoints, "due", lambda self, step: True)
 
     class Stops(SilentWatcher):
-        def step(self, step: object, steps: int) -> None:
+        def step(self, trial: object, step: object) -> None:
             if getattr(step, "step", 0) == stop:
                 raise KeyboardInterrupt
 

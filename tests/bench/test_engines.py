@@ -16,6 +16,7 @@ from engine_runs import (
     FAULTS,
     assert_same,
     assert_tidy,
+    content,
     folders,
     plan_of,
 )
@@ -37,7 +38,7 @@ def in_processes(data: Path, out: Path, *tasks: str) -> None:
 @pytest.fixture(scope="module")
 def few(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("few")
-    in_processes(data, out, "in_process=2", "local=2", "together", "interrupt", "faults")
+    in_processes(data, out, "in_process=2", "local=2", "together", "interrupt", "faults", "beside")
     return out
 
 
@@ -92,6 +93,19 @@ def test_of_ten_trials_those_that_go_wrong_have_a_status_and_the_others_finish(f
     again = json.loads((few / "faults-again.json").read_text())
     assert (again["code"], again["failed"], len(again["done"])) == (0, {}, 12)  # tried again, and nothing is in the way
     assert_tidy(few / "faults")
+
+
+def test_a_loss_that_brings_down_its_process_leaves_the_other_losses_of_its_pair(few: Path) -> None:
+    """After the kill each trial of the pair went on alone; only the loss that became NaN has failed."""
+    record = json.loads((few / "beside-once.json").read_text())
+    assert record["code"] == 0
+    assert [json.loads(text)["cause"] for text in record["failed"].values()] == ["not finite"]
+    assert len(record["done"]) == 2 * 4 - 1 + 2
+    again = json.loads((few / "beside-again.json").read_text())
+    assert (again["code"], again["failed"], len(again["done"])) == (0, {}, 10)
+    for folder in folders(few / "whole-in_process"):
+        assert content(few / "beside" / "trials" / folder.name) == content(folder)
+    assert_tidy(few / "beside")
 
 
 def test_ctrl_c_leaves_nothing_behind_and_says_how_to_continue(few: Path) -> None:

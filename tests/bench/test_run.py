@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lesionloss import UsageError, loss
+from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.one_trial.predictions import Prediction, write_prediction
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import runs_of, store_plan
@@ -27,7 +28,6 @@ from lesionloss.runs.load_run import load, run_folders
 from lesionloss.runs.run_records import RunTrial
 from lesionloss.statistics import compare
 from lesionloss.training import loop
-from lesionloss.training.trial import Trial
 from make_run import seal_run
 from tiny_runs import METRICS, tiny_plan, trial_folders
 
@@ -109,13 +109,13 @@ def test_a_record_that_was_tampered_with_is_no_proof_of_a_pair(finished: Path, t
 def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation, a falling learning rate and early stopping included."""
     seen: list[tuple[set[str], set[str]]] = []
-    real = loop.train
+    real = loop.train_together
 
-    def spy(trial: Trial, cases: Sequence[PreparedCase], **options: Any) -> object:
-        seen.append(({case.name for case in cases}, set(trial.test)))
-        return real(trial, cases, **options)
+    def spy(orders: Sequence[loop.TrialToTrain], cases: Sequence[PreparedCase], **options: Any) -> object:
+        seen.extend(({case.name for case in cases}, set(order.trial.test)) for order in orders)
+        return real(orders, cases, **options)
 
-    monkeypatch.setattr("lesionloss.bench.one_trial.run_trial.train", spy)
+    monkeypatch.setattr("lesionloss.bench.one_trial.run_trial.train_together", spy)
     training = {
         "steps": 3,
         "batch": 2,
@@ -125,8 +125,8 @@ def test_training_never_sees_a_patient_of_the_test(data: Path, tmp_path: Path, m
         "validation_share": 0.5,
     }
     chosen = {"check_every": 1, "patience": 1, "schedule": "plateau(patience=1)"}
-    run(tiny_plan(data, losses=("dice",), training=training | chosen), tmp_path / "run")
-    assert len(seen) == 2
+    run(tiny_plan(data, training=training | chosen), tmp_path / "run")
+    assert len(seen) == 4
     for given, tested in seen:
         assert given
         assert not given & tested
@@ -168,7 +168,7 @@ def test_a_second_run_trains_nothing_and_changes_nothing(finished: Path, data: P
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file() and "trials" in str(path)}
 
     class NoSteps(SilentWatcher):
-        def step(self, step: object, steps: int) -> None:
+        def step(self, trial: object, step: object) -> None:
             raise AssertionError("trained again")
 
     results = run(tiny_plan(data), finished, watcher=NoSteps())
@@ -183,13 +183,13 @@ def test_a_stopped_run_continues_and_ends_with_the_same_bits(finished: Path, dat
         def started(self, trial: object, index: int, total: int) -> None:
             self.trials = index
 
-        def step(self, step: object, steps: int) -> None:
+        def step(self, trial: object, step: object) -> None:
             if self.trials == 3:
                 raise KeyboardInterrupt
 
     out = tmp_path / "again"
     with pytest.raises(KeyboardInterrupt):
-        run(tiny_plan(data), out, watcher=StopsInTheThirdTrial())
+        run(tiny_plan(data), out, watcher=StopsInTheThirdTrial(), engine=InProcessEngine(together=1))
     assert len(list((out / "trials").glob("*.partial"))) == 1
     run(tiny_plan(data), out)
     assert [path.name for path in trial_folders(out)] == [path.name for path in trial_folders(finished)]

@@ -79,6 +79,18 @@ def test_a_status_is_json_for_programs(half: Path, whole: Path) -> None:
     assert json.loads(status_json(read_status(whole)))["pairs_complete"] == 2
 
 
+def test_trials_side_by_side_in_one_process_take_turns(half: Path) -> None:
+    status = read_status(half)
+    (running,) = status.of("running")
+    trials = [replace(trial, state="done", seconds=10.0) for trial in status.trials if trial.state == "done"]
+    beside = [replace(running, key=key, seconds=6.0) for key in ("a", "b")]
+    both = replace(status, trials=(*trials, *beside))
+    assert [both.seconds_left_of(trial) for trial in beside] == [12.0, 12.0]
+    assert both.seconds_left == 12.0
+    elsewhere = (*trials, beside[0], replace(beside[1], pid=running.pid + 1))
+    assert replace(status, trials=elsewhere).seconds_left == 6.0
+
+
 def test_a_trial_whose_process_is_gone_is_open_again(half: Path) -> None:
     (running,) = read_status(half).of("running")
     write(half / "locks" / running.key, replace(new_holder(), pid=a_dead_process()))
@@ -150,7 +162,7 @@ def test_a_forecast_comes_from_finished_trials_or_from_a_few_steps(half: Path, d
     fresh = forecast(plan, None, "cpu", jobs=2, threads=1)
     assert len(fresh.trials) == fresh.left == 4
     assert "timed now" in fresh.source
-    assert fresh.left_out == ("the scoring of whole images (nothing is prepared yet)",)
+    assert fresh.left_out == ("the making of batches and the scoring of whole images (nothing is prepared yet)",)
     assert fresh.seconds is not None
     assert fresh.seconds_each is not None
     assert fresh.seconds == pytest.approx(2 * fresh.seconds_each)
@@ -163,7 +175,8 @@ def test_a_forecast_comes_from_finished_trials_or_from_a_few_steps(half: Path, d
     console = Console(width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     print_forecast(known, console)
     said = console.export_text()
-    for words in ("4 trials, 3 to do", "time: ", "disk: ", "memory: about"):
+    assert (known.together, forecast(plan, half, "cpu", jobs=1, threads=1, together=1).together) == (2, 1)
+    for words in ("4 trials, 3 to do", "time: ", "2 losses side by side in each", "disk: ", "memory: about"):
         assert words in said
 
 

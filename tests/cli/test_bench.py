@@ -92,6 +92,7 @@ def test_a_plan_runs_compares_and_reports(
         (["--status", "nowhere"], "nowhere is not a run folder: it has no plan.toml"),
         (["quickstart", "--out", "x", "--engine", "dask"], "--engine must be one of local, ray, slurm, got 'dask'"),
         (["quickstart", "--out", "x", "--jobs", "0"], "--jobs must be auto or a number from 1, got '0'"),
+        (["quickstart", "--out", "x", "--together", "all"], "--together must be auto or a number from 1, got 'all'"),
         (["quickstart", "--out", "x", "--address", "auto"], "belong to --engine ray"),
         (["quickstart", "--out", "x", "--slurm", "partition=gpu"], "--slurm belongs to --engine slurm"),
     ],

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
@@ -180,7 +181,7 @@ def test_a_killed_bench_continues_inside_its_trial(data: Path, tmp_path: Path) -
     class StopsInTheSecondTrial(SilentWatcher):
         steps = 0
 
-        def step(self, step: object, steps: int) -> None:
+        def step(self, trial: object, step: object) -> None:
             self.steps += 1
             if self.steps == 5:
                 raise KeyboardInterrupt
@@ -188,17 +189,17 @@ def test_a_killed_bench_continues_inside_its_trial(data: Path, tmp_path: Path) -
     class Counts(SilentWatcher):
         taken: list[int]
 
-        def step(self, step: Step, steps: int) -> None:
+        def step(self, trial: object, step: Step) -> None:
             self.taken.append(step.step)
 
     watcher = Counts()
     watcher.taken = []
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("lesionloss.training.checkpoint.Checkpoints.due", lambda self, step: True)
-        run(tiny_plan(data), tmp_path / "run", watcher=StopsInTheSecondTrial())
+        run(tiny_plan(data), tmp_path / "run", watcher=StopsInTheSecondTrial(), engine=InProcessEngine(together=1))
     left = list((tmp_path / "run" / "checkpoints").glob("*/step-*"))
     assert [path.name for path in left] == ["step-00000001.safetensors"]
-    run(tiny_plan(data), tmp_path / "run", watcher=watcher)
+    run(tiny_plan(data), tmp_path / "run", watcher=watcher, engine=InProcessEngine(together=1))
     assert watcher.taken == [1, 2, 3] * 3  # the step before the stop is logged again, the finished trial is not
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -208,7 +209,7 @@ def test_a_checkpoint_goes_only_when_the_loss_failed(
     error: Exception, kept: bool, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Fails(SilentWatcher):
-        def step(self, step: Step, steps: int) -> None:
+        def step(self, trial: object, step: Step) -> None:
             if step.step == 2:
                 raise error
 

@@ -40,6 +40,12 @@ def faulty_plan(data: Path) -> Plan:
     return tiny_plan(data, (*FAULTS, STOPPED))
 
 
+def fault_beside_others(data: Path) -> Plan:
+    """`plan_of` with one loss that brings down the process of all, and one that fails alone."""
+    losses = ("dice", "hytver", "killed_once", "undefined_once")
+    return plan_of(data).changed({"losses": losses})
+
+
 def folders(run_folder: Path) -> list[Path]:
     return sorted(path for path in (run_folder / "trials").iterdir() if path.suffix == "")
 

@@ -33,6 +33,7 @@ from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
 
 ENGINES: dict[str, TrialEngine] = {"in_process": InProcessEngine(), "local": LocalEngine(jobs=2)}
+ALONE: dict[str, TrialEngine] = {"in_process": InProcessEngine(together=1), "local": LocalEngine(jobs=2)}
 
 
 def forked(work: Callable[[], None]) -> int:
@@ -59,15 +60,11 @@ class StepsToFile(SilentWatcher):
     def __init__(self, path: Path, pause: float = 0.0) -> None:
         self.path = path
         self.pause = pause
-        self.trial = ""
 
-    def started(self, trial: Trial, index: int, total: int) -> None:
-        self.trial = trial.key
-
-    def step(self, step: Step, steps: int) -> None:
+    def step(self, trial: Trial, step: Step) -> None:
         time.sleep(self.pause)
         with self.path.open("a") as handle:
-            handle.write(f"{self.trial} {step.step}\n")
+            handle.write(f"{trial.key} {step.step}\n")
 
 
 def kill_runs(plan: Plan, out: Path, engine: str, count: int, seconds: float) -> None:
@@ -140,18 +137,20 @@ def interrupt(plan: Plan, out: Path) -> None:
     (out / "interrupt.json").write_text(json.dumps({"first": first, "left": left, "second": ended(forked(command))}))
 
 
-def with_faults(plan: Plan, out: Path) -> None:
+def with_faults(plan: Plan, out: Path, task: str, engine: TrialEngine) -> None:
     """A plan whose losses bring down their processes, run twice by the local engine."""
+    os.environ["FAULTS"] = str(out / f"{task}-markers")
+    (out / f"{task}-markers").mkdir()
     for name in ("once", "again"):
-        started = forked(lambda: _run(plan, out / "faults", ENGINES["local"]))
+        started = forked(lambda: _run(plan, out / task, engine))
         code = ended(started)
-        kept = {path.name: (path / "failed.json").read_text() for path in (out / "faults" / "trials").glob("*.failed")}
-        done = [path.name for path in (out / "faults" / "trials").iterdir() if path.suffix == ""]
-        (out / f"faults-{name}.json").write_text(json.dumps({"code": code, "failed": kept, "done": done}))
+        kept = {path.name: (path / "failed.json").read_text() for path in (out / task / "trials").glob("*.failed")}
+        done = [path.name for path in (out / task / "trials").iterdir() if path.suffix == ""]
+        (out / f"{task}-{name}.json").write_text(json.dumps({"code": code, "failed": kept, "done": done}))
 
 
 def main(data: Path, out: Path, tasks: list[str]) -> None:
-    from engine_runs import faulty_plan, plan_of, slow_plan
+    from engine_runs import fault_beside_others, faulty_plan, plan_of, slow_plan
 
     local._context = lambda: multiprocessing.get_context("fork")  # type: ignore[assignment,return-value]
     torch.set_num_threads(1)
@@ -159,7 +158,7 @@ def main(data: Path, out: Path, tasks: list[str]) -> None:
     _run(plan, out / "warm", InProcessEngine())
     for engine in ("in_process", "local"):
         start_time = time.perf_counter()
-        if ended(forked(partial(_run, plan, out / f"whole-{engine}", ENGINES[engine]))):
+        if ended(forked(partial(_run, plan, out / f"whole-{engine}", ALONE[engine]))):
             raise SystemExit(f"the run of {engine} failed")
         seconds = time.perf_counter() - start_time
         for task in tasks:
@@ -172,8 +171,9 @@ def main(data: Path, out: Path, tasks: list[str]) -> None:
     if "interrupt" in tasks:
         interrupt(slow_plan(data), out)
     if "faults" in tasks:
-        os.environ["FAULTS"] = str(out)
-        with_faults(faulty_plan(data), out)
+        with_faults(faulty_plan(data), out, "faults", LocalEngine(jobs=2, together=1))
+    if "beside" in tasks:
+        with_faults(fault_beside_others(data), out, "beside", LocalEngine(jobs=2))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from lesionloss.data.batches.stream import make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import Outputs, build_network
 from lesionloss.networks.consistency import visit_consistency
-from lesionloss.training import loop
+from lesionloss.training import training_run, training_step
 from lesionloss.training.forward import loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
@@ -141,7 +141,7 @@ def test_training_stops_early_and_keeps_the_best_weights(
 
         return score
 
-    monkeypatch.setattr(loop, "validation_score", fake)
+    monkeypatch.setattr(training_run, "validation_score", fake)
     trained = train(with_recipe(steps=20, validation_share=0.3, check_every=2, patience=2), cases)
     assert len(trained.history) == 8
     assert (trained.best_step, trained.best_score) == (4, 0.7)
@@ -191,7 +191,7 @@ def test_the_last_weights_can_be_kept_whatever_validation_says(
 
         return score
 
-    monkeypatch.setattr(loop, "validation_score", falling)
+    monkeypatch.setattr(training_run, "validation_score", falling)
     trained = train(with_recipe(steps=6, validation_share=0.3, check_every=2, keep="last"), cases)
     assert (trained.best_step, weights_hash(trained.network)) == (6, seen[-1])
     assert math.isnan(trained.best_score)
@@ -269,7 +269,7 @@ def test_a_loss_that_draws_from_the_global_generator_is_named(
     def drawing(*arguments: Any) -> torch.Tensor:
         return loss_of(*arguments) + 0 * torch.rand(())
 
-    monkeypatch.setattr(loop, "loss_of", drawing)
+    monkeypatch.setattr(training_step, "loss_of", drawing)
     with pytest.raises(UsageError, match=f"loss '{SMALL.loss}' draws from torch's global generator"):
         train(SMALL, cases)
 

@@ -1,13 +1,14 @@
-"""Execute one trial, in any process: lock it, train it from its checkpoint on, score it, write its folder, release it.
+"""Execute trials of one pair, in any process: lock, train from the checkpoint on, score, write folders, release.
 
-Every engine calls `execute_trial`; engines differ only in where they call it.
+Every engine calls `execute_together`; engines differ only in where they call it.
 """
 
 import contextlib
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 
 import tomli_w
@@ -15,19 +16,24 @@ import torch
 
 from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failure, remove_failure, write_failure
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
-from lesionloss.bench.one_trial.run_trial import run_difference_trial, run_network_trial
+from lesionloss.bench.one_trial.run_trial import (
+    NetworkTrial,
+    finish_network_trial,
+    run_difference_trial,
+    train_networks,
+)
 from lesionloss.bench.one_trial.trial_files import write_manifest
+from lesionloss.bench.open_trial import LockCheckingWatcher, LockLost, OpenTrial
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
+from lesionloss.bench.run_cohort import CaseReader, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
-from lesionloss.core.files import atomic_folder
-from lesionloss.core.locks import Lock, acquire_lock, wait_until_free
-from lesionloss.data.prepared import PreparedCase
+from lesionloss.core.devices import resolve_device
+from lesionloss.core.locks import acquire_lock, wait_until_free
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
+from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
-from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial, flat_record
 
 
@@ -37,15 +43,17 @@ class RunContext:
 
     Attributes:
         folder: The run folder.
-        device: cpu or cuda:N of the worker.
+        device: cpu or cuda:N of the worker; auto: its first GPU if it has one.
         call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
         checkpoint_seconds: Time between two checkpoints.
+        deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
     """
 
     folder: Path
     device: str
     call: str
     checkpoint_seconds: float = 120.0
+    deterministic: bool = False
 
     def lock_path(self, key: str) -> Path:
         """Return the lock of a trial."""
@@ -66,139 +74,158 @@ class RunContext:
 
 
 class Outcome(Enum):
-    """The outcome of a trial, as the exit code of its process."""
+    """The outcome of a trial."""
 
-    DONE = 0
-    FAILED = 1
-    BUSY = 75  # another process works on it
-
-
-@dataclass
-class CaseReader:
-    """Reads prepared cases when a trial first needs them; `keep` keeps them for the next trials."""
-
-    listed: ListedCohort
-    keep: bool = False
-    _read: dict[str, PreparedCase] = field(default_factory=dict)
-
-    def of(self, trial: Trial) -> RunCohort:
-        """Return the cases that a trial is trained and tested on.
-
-        Raises:
-            DataError: A file is damaged or missing.
-        """
-        return self.listed.read({*trial.train, *trial.test}, self._load)
-
-    def _load(self, name: str) -> PreparedCase:
-        if not self.keep:
-            return self.listed.load(name)
-        if name not in self._read:
-            self._read[name] = self.listed.load(name)
-        return self._read[name]
-
-
-class LockLost(Exception):
-    """Another process has taken this trial over, because this one did not touch its lock for long."""
-
-
-class LockCheckingWatcher(SilentWatcher):
-    """Passes notes and steps on, keeps the notes, and stops a trial whose lock was lost."""
-
-    def __init__(self, watcher: Watcher, lock: Lock) -> None:
-        """Wrap `watcher` for a trial that `lock` protects."""
-        self._watcher = watcher
-        self._lock = lock
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep the line and pass it on."""
-        self.notes.append(text)
-        self._watcher.note(text)
-
-    def step(self, step: Step, steps: int) -> None:
-        """Pass the step on.
-
-        Raises:
-            LockLost: Another process has taken the trial over.
-        """
-        if self._lock.lost:
-            raise LockLost
-        self._watcher.step(step, steps)
+    DONE = auto()
+    FAILED = auto()
+    BUSY = auto()  # another process works on it
 
 
 def execute_trial(
     context: RunContext, key: str, watcher: Watcher | None = None, cases: CaseReader | None = None
 ) -> Outcome:
-    """Execute a trial unless it is done, has failed in this call, or another process works on it.
+    """Execute one trial; see `execute_together`."""
+    return execute_together(context, (key,), watcher, cases)[key]
 
-    A failure is recorded in KEY.failed and does not affect other trials.
+
+def execute_together(
+    context: RunContext, keys: Sequence[str], watcher: Watcher | None = None, cases: CaseReader | None = None
+) -> dict[str, Outcome]:
+    """Execute trials of one pair side by side, but for those that are done, failed in this call or are locked.
+
+    The failure of a trial is recorded in KEY.failed and does not affect the others. One that runs out of memory beside
+    others is executed again alone.
 
     Args:
         context: The run and this call of `bench`.
-        key: The trial.
+        keys: The trials.
         watcher: Is notified of the progress.
         cases: Reads the prepared cases; shared by the trials of one process.
+
+    Returns:
+        The outcome of each trial.
 
     Raises:
         UsageError: The run has no such trial.
         OSError: Not even a failure can be written.
     """
+    context = replace(context, device=resolve_device(context.device))
     trial_list = read_trial_list(context.folder)
-    trial = trial_list.trial(key)
-    if context.done(key):
-        return Outcome.DONE
-    if context.failed(key):
-        return Outcome.FAILED
-    lock = acquire_lock(context.lock_path(key))
-    if lock is None:
-        return Outcome.BUSY
-    with lock:
-        if context.done(key):
-            return Outcome.DONE
-        remove_failure(context.folder, key)
-        checking = LockCheckingWatcher(watcher or SilentWatcher(), lock)
-        try:
+    trials = [trial_list.trial(key) for key in keys]
+    cases = cases or CaseReader(read_run_cohort(context.folder))
+    with contextlib.ExitStack() as held:
+        opened, outcomes = _lock_all(context, trials, watcher or SilentWatcher(), held)
+        if opened:
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
-            with atomic_folder(context.folder / "trials" / key, keep_on_error=True) as unfinished:
-                _run(context, trial, unfinished, checking, cases or CaseReader(read_run_cohort(context.folder)))
-                _add_notes(unfinished / "log.txt", checking.notes)
-                write_manifest(unfinished, key, context.folder)
-                if not lock.is_ours():
+            with set_arithmetic(context.device, context.deterministic):
+                ended = _execute_open(context, opened, cases)
+            outcomes |= {key: outcome for key, outcome in ended.items() if outcome is not None}
+    alone = [key for key in keys if key not in outcomes]
+    return outcomes | {key: execute_trial(context, key, watcher, cases) for key in alone}
+
+
+def execute_or_wait(context: RunContext, keys: Sequence[str]) -> None:
+    """Execute trials; wait for those that another process has locked until it is seen to work or one is free."""
+    while keys:
+        outcomes = execute_together(context, keys)
+        keys = [key for key in keys if outcomes[key] is Outcome.BUSY]
+        if not wait_until_free(*map(context.lock_path, keys)):
+            return
+
+
+def _lock_all(
+    context: RunContext, trials: Sequence[Trial], watcher: Watcher, held: contextlib.ExitStack
+) -> tuple[list[OpenTrial], dict[str, Outcome]]:
+    """Lock the open trials; one process at a time locks those of a pair, so that a pair is not torn apart."""
+    opened: list[OpenTrial] = []
+    outcomes: dict[str, Outcome] = {}
+    with _only_one(context.lock_path(f"{trials[0].pair}.group")) if len(trials) > 1 else contextlib.nullcontext():
+        for trial in trials:
+            key = trial.key
+            if not context.done(key) and context.failed(key):
+                outcomes[key] = Outcome.FAILED
+                continue
+            lock = None if context.done(key) else acquire_lock(context.lock_path(key))
+            if lock is not None:
+                one = OpenTrial(trial, lock, LockCheckingWatcher(watcher, lock))
+                held.enter_context(one.locked).enter_context(lock)
+                held.enter_context(one.written)
+                opened.append(one)
+            if context.done(key):  # perhaps meanwhile
+                outcomes[key] = Outcome.DONE
+            elif lock is None:
+                outcomes[key] = Outcome.BUSY
+    for one in opened:
+        if one.key in outcomes:
+            one.locked.close()
+    return [one for one in opened if one.key not in outcomes], outcomes
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    while (lock := acquire_lock(path)) is None:
+        wait_until_free(path)
+    with lock:
+        yield
+
+
+def _execute_open(context: RunContext, opened: list[OpenTrial], cases: CaseReader) -> dict[str, Outcome | None]:
+    """Train all, then score and write each; None where one should be executed again alone."""
+    finishes: list[Callable[[], None]]
+    try:
+        for one in opened:
+            remove_failure(context.folder, one.key)
+            one.begin(context.folder / "trials")
+        plan, cohort = Plan.load(context.folder / "plan.toml"), cases.of(opened[0].trial)
+        if opened[0].trial.method == DIFFERENCE_THRESHOLD:
+            finishes = [partial(run_difference_trial, one.trial, one.folder, cohort, plan) for one in opened]
+        else:
+            works = [_network_trial(context, one) for one in opened]
+            results = train_networks(works, cohort, plan, context.device)
+            finishes = [
+                partial(finish_network_trial, *both, cohort, plan, context.device)
+                for both in zip(works, results, strict=True)
+            ]
+            del results
+    except Exception as error:
+        finishes = [partial(_raise, error) for _ in opened]
+    outcomes: dict[str, Outcome | None] = {}
+    for number, one in enumerate(opened):
+        outcomes[one.key] = _end(context, one, finishes[number], alone=len(opened) == 1)
+        finishes[number] = partial(_raise, LockLost())  # its network is not needed any more
+    return outcomes
+
+
+def _network_trial(context: RunContext, one: OpenTrial) -> NetworkTrial:
+    checkpoints = replace(context.checkpoints(one.key), note=one.watcher.note)
+    return NetworkTrial(one.trial, one.folder, one.watcher, checkpoints)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _end(context: RunContext, one: OpenTrial, finish: Callable[[], None], *, alone: bool) -> Outcome | None:
+    """Finish a trial and release it."""
+    with one.locked:
+        try:
+            with one.written:
+                finish()
+                one.add_notes()
+                write_manifest(one.folder, one.key, context.folder)
+                if not one.lock.is_ours():
                     raise LockLost
         except Exception as error:
-            if isinstance(error, LockLost) or not lock.is_ours():
+            if isinstance(error, LockLost) or not one.lock.is_ours():
                 return Outcome.BUSY
-            record_failure(context, trial, Failure(cause_of(error), traceback.format_exc(), context.call))
+            cause = cause_of(error)
+            if cause == "out of memory" and not alone:
+                return None
+            record_failure(context, one.trial, Failure(cause, traceback.format_exc(), context.call))
             return Outcome.FAILED
-        context.checkpoints(key).clear()
+        context.checkpoints(one.key).clear()
         return Outcome.DONE
-
-
-def execute_or_wait(context: RunContext, key: str) -> Outcome:
-    """Execute a trial; where another process holds its lock, wait until it is seen to work or its lock is free."""
-    while True:
-        outcome = execute_trial(context, key)
-        if outcome is not Outcome.BUSY or not wait_until_free(context.lock_path(key)):
-            return outcome
-
-
-def _run(context: RunContext, trial: Trial, folder: Path, watcher: Watcher, cases: CaseReader) -> None:
-    """Run a trial and write everything that its folder holds."""
-    plan = Plan.load(context.folder / "plan.toml")
-    if trial.method == DIFFERENCE_THRESHOLD:
-        run_difference_trial(trial, folder, cases.of(trial), plan)
-        return
-    checkpoints = replace(context.checkpoints(trial.key), note=watcher.note)
-    run_network_trial(trial, folder, cases.of(trial), plan, context.device, watcher, checkpoints)
-
-
-def _add_notes(log: Path, notes: Sequence[str]) -> None:
-    """Add the notes that are not in a trial's log yet."""
-    known = log.read_text(encoding="utf-8") if log.is_file() else ""
-    missing = [note for note in notes if note not in known]
-    if missing:
-        log.write_text(known + "\n".join(missing) + "\n", encoding="utf-8")
 
 
 def record_failure(context: RunContext, trial: Trial, failure: Failure) -> None:

@@ -9,19 +9,22 @@ from lesionloss.bench.batch_shares import BatchShares, batch_shares_of
 from lesionloss.bench.bookkeeping.status import Status, read_status, seconds_per_trial
 from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.execute_trial import use_threads
-from lesionloss.bench.parallel_trials import MemoryNeed, cores, memory_need, parallel_trials
+from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
-from lesionloss.bench.trial_timing import seconds_of_scoring, seconds_of_step
+from lesionloss.bench.trial_groups import networks_together
+from lesionloss.bench.trial_timing import seconds_of_batch, seconds_of_scoring, seconds_of_step
 from lesionloss.core.allocator import free_memory
+from lesionloss.core.devices import all_devices, resolve_device
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.number_text import plural
+from lesionloss.core.processors import usable_cores
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.networks.cost import network_cost
-from lesionloss.training.execution import step_bytes
+from lesionloss.training.execution import default_workers, network_bytes, step_bytes
 from lesionloss.training.trial import TrainingRecipe
 
 CHANNELS = 3  # of two visits with one contrast: assumed where nothing is prepared yet
@@ -52,7 +55,8 @@ class Forecast:
         step_seconds: Of a training step, timed now; None where finished trials say more.
         seconds_each: Of a trial; None where its steps depend on patients that are not prepared yet.
         seconds: Of all open trials together.
-        jobs: Trials at a time.
+        jobs: Processes at a time.
+        together: Losses of a pair that train side by side in each.
         threads: Threads of each.
         there_bytes: On disk already.
         trial_bytes: On disk, of a finished trial.
@@ -70,6 +74,7 @@ class Forecast:
     seconds_each: float | None
     seconds: float | None
     jobs: int
+    together: int
     threads: int
     there_bytes: int
     trial_bytes: int
@@ -105,6 +110,7 @@ def forecast(
     jobs: int | None,
     threads: int | None,
     *,
+    together: int | None = None,
     known: Callable[[Forecast], None] = lambda found: None,
     timed: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Forecast:
@@ -115,9 +121,10 @@ def forecast(
     Args:
         plan: A plan of one data set and one network.
         out: The run folder, which may hold a part of the run; None: none.
-        device: cpu or cuda:N.
-        jobs: Trials at a time; None: as cores and memory allow.
+        device: auto (every GPU, or the processor), cpu or cuda:N.
+        jobs: Processes at a time; None: one on each GPU, or as cores and memory allow.
         threads: Threads of each; None: the cores divided among them.
+        together: Losses of a pair that train side by side; None: as memory allows.
         known: Called before anything is timed, with all but the times.
         timed: Called with (steps done, steps in all) while steps are timed.
 
@@ -125,16 +132,22 @@ def forecast(
         UsageError: The run folder can't be read.
         DataError: A file in it is damaged.
     """
+    devices = all_devices() if device == "auto" else (resolve_device(device),)
+    device = devices[0]
     status = read_status(out) if out is not None and (out / FILE).is_file() else None
     cohort = _cohort(out)
     recipe = _recipe(plan, device, cohort)
     channels = _channels(plan, cohort)
     needed = step_bytes(recipe, plan.network.text, channels)
-    need = memory_need(cohort, read_trial_list(out)) if status and cohort and out else MemoryNeed(needed, 0)
+    need = (
+        memory_need(cohort, read_trial_list(out))
+        if status and cohort and out
+        else MemoryNeed(needed, 0, network_bytes(recipe, plan.network.text))
+    )
     trials = _trials(plan, status)
     left = sum(trial.state != "done" for trial in trials)
-    jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else 1)
-    threads = threads or (status.threads if status else max(1, cores() // jobs))
+    jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else len(devices))
+    threads = threads or (status.threads if status else max(1, usable_cores() // jobs))
     weights = network_cost(plan.network.text, _input_shape(plan, recipe, 1, channels)).parameters * WEIGHT_BYTES
     found = Forecast(
         trials=trials,
@@ -146,6 +159,7 @@ def forecast(
         seconds_each=None,
         seconds=None,
         jobs=jobs,
+        together=networks_together(need, jobs, len(plan.losses), together, device),
         threads=threads,
         there_bytes=_size(out) if out is not None else 0,
         trial_bytes=_trial_bytes(status, weights, cohort, plan.folds),
@@ -175,14 +189,17 @@ def _trial_time(
     shape = _input_shape(plan, recipe, recipe.batch, channels)
     step, what = seconds_of_step(recipe, plan, shape, device, timed)
     source = f"{what} timed now, by one trial alone"
-    left_out = [] if cohort else ["the scoring of whole images (nothing is prepared yet)"]
+    left_out = [] if cohort else ["the making of batches and the scoring of whole images (nothing is prepared yet)"]
     left_out += ["curves"] if plan.curves.every_epochs else []
     left_out += ["pretraining"] if plan.training.pretrain else []
     left_out += ["the preparation of what is mixed in"] if plan.data.mix and cohort is None else []
     if counts_epochs(plan) and cohort is None and plan.training.epochs:
         return TrialTime(source, tuple(left_out), step, None)
     scoring = seconds_of_scoring(plan, recipe, cohort, device, step) if cohort else 0.0
-    return TrialTime(source, tuple(left_out), step, step * recipe.steps * recipe.accumulate + scoring)
+    making = seconds_of_batch(recipe, cohort) if cohort else 0.0
+    workers = default_workers(device)
+    each = max(step, making / workers) if workers else step + making
+    return TrialTime(source, tuple(left_out), step, each * recipe.steps * recipe.accumulate + scoring)
 
 
 def _recipe(plan: Plan, device: str, cohort: ListedCohort | None) -> TrainingRecipe:

@@ -87,7 +87,7 @@ def _pretrain(start: Trial, cohort: RunCohort, folder: Path, device: str, watche
                 device=device,
                 workers=default_workers(device),
                 checkpoints=checkpoints,
-                after_step=combine_logs(history, lambda step: watcher.step(step, start.recipe.steps)),
+                after_step=combine_logs(history, lambda step: watcher.step(start, step)),
             )
         write_model(unfinished, start, result, cohort.cases[0], cohort.preparation)
         write_trial(unfinished, start, pairing_hashes(result) | {"dataset_content": cohort.dataset})

@@ -19,9 +19,11 @@ from lesionloss.bench.pretrained_starts import pretrain_starts
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
+from lesionloss.core.devices import resolve_device
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
 from lesionloss.data.prepared import load_channels
+from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.execution import execution_of, step_bytes
 
 if TYPE_CHECKING:
@@ -32,11 +34,12 @@ def run(
     plan: Plan,
     out: str | Path,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     watcher: Watcher | None = None,
     engine: TrialEngine | None = None,
     threads: int | None = None,
     checkpoint_seconds: float = 120.0,
+    deterministic: bool = False,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -45,11 +48,12 @@ def run(
     Args:
         plan: A plan of one data set and one network.
         out: The run folder; an existing run of the same plan is continued.
-        device: cpu or cuda:N.
+        device: auto (the first GPU if there is one), cpu or cuda:N. A cluster looks it up on the node of each trial.
         watcher: Is notified of the progress.
         engine: Where trials are executed; None: one after the other in this process.
         threads: CPU threads of each trial of a new run; None: the engine decides.
         checkpoint_seconds: Time between two checkpoints of a trial.
+        deterministic: Whether all bits must repeat on a GPU too, which is slower; recorded in machine.json.
 
     Returns:
         All results of the run folder.
@@ -63,7 +67,8 @@ def run(
     expect_type(plan, Plan, "plan", "pass Plan.load(file) or Plan.preset(name)")
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
-    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds)
+    device = engine.device(device)
+    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
@@ -83,9 +88,13 @@ def run(
     execution = execution_of(trial_list.trials[-1].recipe, device, trial_list.threads, trial_list.step_bytes)
     watcher.note(execution.describe())
     if plan.training.pretrain:
-        with _exclusive(folder, "pretrained", watcher), use_threads(trial_list.threads):
-            networks = [trial for trial in trial_list.trials if trial.method == "network"]
-            pretrain_starts(plan, networks, first, folder, device, watcher)
+        networks, here = [each for each in trial_list.trials if each.method == "network"], resolve_device(device)
+        with (
+            _exclusive(folder, "pretrained", watcher),
+            use_threads(trial_list.threads),
+            set_arithmetic(here, deterministic),
+        ):
+            pretrain_starts(plan, networks, first, folder, here, watcher)
     engine.run_trials(context, trial_list, cohort, watcher)
     for trial in trial_list.trials:
         if context.done(trial.key):

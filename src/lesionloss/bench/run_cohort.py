@@ -11,6 +11,7 @@ from lesionloss.data.prepared import PreparedCase, load_prepared
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.runs.trial_manifest import MIXED
 from lesionloss.training.mixture import Mixture, read_mixture
+from lesionloss.training.trial import Trial
 
 MIXTURE = "mixture.txt"  # the text of a mixture, beside its cohort
 
@@ -113,6 +114,30 @@ class ListedCohort:
         )
         about = (self.dataset, self.target, self.loads, own, self.preparation, self.case_loads)
         return RunCohort(*about, self.mixtures, mixed)
+
+
+@dataclass
+class CaseReader:
+    """Reads prepared cases when a trial first needs them; `keep` keeps them for the next trials."""
+
+    listed: ListedCohort
+    keep: bool = False
+    _read: dict[str, PreparedCase] = field(default_factory=dict)
+
+    def of(self, trial: Trial) -> RunCohort:
+        """Return the cases that a trial is trained and tested on.
+
+        Raises:
+            DataError: A file is damaged or missing.
+        """
+        return self.listed.read({*trial.train, *trial.test}, self._load)
+
+    def _load(self, name: str) -> PreparedCase:
+        if not self.keep:
+            return self.listed.load(name)
+        if name not in self._read:
+            self._read[name] = self.listed.load(name)
+        return self._read[name]
 
 
 @dataclass(frozen=True)

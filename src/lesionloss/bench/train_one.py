@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesionloss.bench.make_cohort import load_run_cohort
-from lesionloss.bench.one_trial.run_trial import run_network_trial
+from lesionloss.bench.one_trial.run_trial import NetworkTrial, run_network_trial
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.plan_model import with_used_files
@@ -21,6 +21,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import annotate
 from lesionloss.runs.run_files import read_toml
 from lesionloss.runs.trial_manifest import MANIFEST, MIXED
+from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER
@@ -59,6 +60,7 @@ class TrainRequest:
         checkpoint_seconds: Time between two checkpoints.
         licence: Licence of the model; None: not stated.
         data_note: A note on the training data; None: their names.
+        deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
     """
 
     plan: Plan
@@ -68,6 +70,7 @@ class TrainRequest:
     checkpoint_seconds: float = 120.0
     licence: str | None = None
     data_note: str | None = None
+    deterministic: bool = False
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -168,11 +171,15 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     trial = _trial_of(request, cohort, watcher)
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())
-    pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
-    watcher.started(trial, 1, 1)
     checkpoints = Checkpoints(request.out / CHECKPOINT, every_seconds=request.checkpoint_seconds, note=watcher.note)
-    with EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events:
-        run_network_trial(trial, request.out, cohort, request.plan, request.device, watcher, checkpoints, events)
+    with (
+        set_arithmetic(request.device, request.deterministic),
+        EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events,
+    ):
+        pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
+        watcher.started(trial, 1, 1)
+        work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
+        run_network_trial(work, cohort, request.plan, request.device)
     annotate(request.out, licence=request.licence, data_note=request.data_note)
     write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,14 +12,17 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.randomness import torch_generator
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.inference import Arithmetic, predict_probabilities
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, network_multiple, seed_dropout
 from lesionloss.training.execution import GROWTH, step_bytes
 from lesionloss.training.forward import criterion_of, outputs_of
+from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import TrainingRecipe
 from lesionloss.training.validation import window_of
 
+CASES_OF_BATCHES, TIMED_BATCHES = 4, 2
 TIMED_STEPS = 3  # after one that is not timed
 MOST_SECONDS = 60.0  # for these steps together, as far as a smaller patch tells
 SMALL_SIDE, FEW_TIMES = 32, 8  # of that patch; where whole steps have not many times its voxels, it is left out
@@ -83,9 +87,27 @@ def _timed_steps(
         torch.autograd.backward(criterion(outputs_of(network, images, recipe.precision).logits, labels))
         optimiser.step()
         if device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         timed(step + 1, steps + 1)
     return (time.perf_counter() - start_time) / steps
+
+
+def seconds_of_batch(recipe: TrainingRecipe, cohort: ListedCohort) -> float:
+    """Time the making of a batch from the first cases, on one core.
+
+    Args:
+        recipe: Batch, patch, sampler and augmentation; mixtures are left out.
+        cohort: The cases.
+
+    Raises:
+        DataError: A case is damaged.
+    """
+    cases = {entry.name: cohort.load(entry.name) for entry in cohort.cases[:CASES_OF_BATCHES]}
+    draws, augmentation = sampler_of(replace(recipe, mix=())).over(cases), augmentation_of(recipe)
+    start_time = time.perf_counter()
+    for step in range(1, TIMED_BATCHES + 1):
+        make_batch(cases, draws, augmentation, ("forecast",), step, recipe.batch)
+    return (time.perf_counter() - start_time) / TIMED_BATCHES
 
 
 def seconds_of_scoring(

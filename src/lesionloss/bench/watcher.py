@@ -25,7 +25,7 @@ class Watcher(Protocol):
     def started(self, trial: Trial, index: int, total: int) -> None:
         """Trial `index` of `total` (from 1) starts."""
 
-    def step(self, step: Step, steps: int) -> None:
+    def step(self, trial: Trial, step: Step) -> None:
         """A training step was taken."""
 
     def ended(self, trial: Trial) -> None:
@@ -50,7 +50,7 @@ class SilentWatcher:
     def started(self, trial: Trial, index: int, total: int) -> None:
         """Do nothing."""
 
-    def step(self, step: Step, steps: int) -> None:
+    def step(self, trial: Trial, step: Step) -> None:
         """Do nothing."""
 
     def ended(self, trial: Trial) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.engine_options import chosen_engine, number_or_auto
 from lesionloss.cli.plan_options import chosen_plan
 from lesionloss.cli.terminal import plain_console, say
 from lesionloss.core.errors import UsageError
@@ -14,7 +15,6 @@ from lesionloss.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lesionloss.bench.engines import TrialEngine
     from lesionloss.bench.forecast import Forecast
     from lesionloss.bench.plan import Plan
 
@@ -43,7 +43,6 @@ Examples:
 
   lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
 """
-ENGINES = ("local", "ray", "slurm")
 INTERRUPTED = 130
 
 
@@ -69,7 +68,15 @@ def bench(
         str, typer.Option("--engine", help="local: processes of this machine; ray; slurm: a cluster.")
     ] = "local",
     jobs: Annotated[
-        str, typer.Option("--jobs", metavar="auto|N", help="Trials at a time: as cores and memory allow, or N.")
+        str, typer.Option("--jobs", metavar="auto|N", help="Processes at a time: as cores and memory allow, or N.")
+    ] = "auto",
+    together: Annotated[
+        str,
+        typer.Option(
+            "--together",
+            metavar="auto|N",
+            help="Losses of a pair that train side by side in a process, on the same batches: as memory allows, or N.",
+        ),
     ] = "auto",
     threads: Annotated[
         int | None,
@@ -104,6 +111,9 @@ def bench(
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints of a trial.")
     ] = 120,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="--status, --dry-run and --paper: print JSON.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
@@ -119,18 +129,15 @@ def bench(
 
         show_paper(chosen.name, out, as_json)
         return
-    number = number_of_jobs(jobs)
+    number, beside = number_or_auto("--jobs", jobs), number_or_auto("--together", together)
     if dry_run:
-        show_forecast(chosen, out, device, number, threads, as_json)
+        show_forecast(chosen, out, device, number, threads, beside, as_json)
         return
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
     from lesionloss.cli.progress import TerminalWatcher
-    from lesionloss.core.devices import resolve_device
 
-    uses_gpu = gpus_per_trial > 0 or any("gpu" in each or "gres" in each for each in slurm or [])
-    where = "cuda:0" if uses_gpu and device == "auto" else resolve_device(device)
-    worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [])
+    worker = chosen_engine(engine, number, device, address, gpus_per_trial, slurm_jobs, slurm or [], beside)
     from lesionloss.bench.plan.run_folders import runs_of
     from lesionloss.bench.run import run
 
@@ -141,11 +148,12 @@ def bench(
                 results = run(
                     part,
                     folder,
-                    device=where,
+                    device=device,
                     watcher=watcher,
                     engine=worker,
                     threads=threads,
                     checkpoint_seconds=checkpoint_seconds,
+                    deterministic=deterministic,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)
@@ -188,14 +196,19 @@ def show_status(folder: Path, as_json: bool) -> None:
 
 
 def show_forecast(
-    plan: "Plan", out: Path | None, device: str, jobs: int | None, threads: int | None, as_json: bool
+    plan: "Plan",
+    out: Path | None,
+    device: str,
+    jobs: int | None,
+    threads: int | None,
+    together: int | None,
+    as_json: bool,
 ) -> None:
     """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
     from lesionloss.bench.data_check import check_data
     from lesionloss.bench.forecast import forecast
     from lesionloss.cli.bench_tables import forecast_json, print_time
     from lesionloss.cli.progress import progress_bar
-    from lesionloss.core.devices import resolve_device
     from lesionloss.runs.results import RUNS
 
     parts = {name: check_data(part) for name, part in plan.runs().items()}
@@ -208,7 +221,7 @@ def show_forecast(
         timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
         known = partial(_show_known, bar, as_json)
         try:
-            found = forecast(part, folder, resolve_device(device), jobs, threads, known=known, timed=timed)
+            found = forecast(part, folder, device, jobs, threads, together=together, known=known, timed=timed)
         finally:
             bar.stop()
         if as_json:
@@ -240,43 +253,3 @@ def _show_known(bar: "Progress", as_json: bool, found: "Forecast") -> None:
 
 def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:
     bar.update(task, completed=done, total=steps)
-
-
-def number_of_jobs(text: str) -> int | None:
-    """Read `auto` (None) or a number from 1.
-
-    Raises:
-        UsageError: The text is anything else.
-    """
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--jobs must be auto or a number from 1, got {text!r}")
-    return int(text)
-
-
-def chosen_engine(
-    name: str, jobs: int | None, device: str, address: str | None, gpus: float, workers: int, slurm: list[str]
-) -> "TrialEngine":
-    """Return the engine that the options name.
-
-    Raises:
-        UsageError: The engine is unknown, or an option belongs to another one.
-    """
-    if name not in ENGINES:
-        raise UsageError(f"--engine must be one of {', '.join(ENGINES)}, got {name!r}")
-    if name != "ray" and (address is not None or gpus):
-        raise UsageError("--address and --gpus-per-trial belong to --engine ray")
-    if name != "slurm" and slurm:
-        raise UsageError("--slurm belongs to --engine slurm")
-    if name == "ray":
-        from lesionloss.bench.engines.ray import RayEngine
-
-        return RayEngine(address, gpus)
-    if name == "slurm":
-        from lesionloss.bench.engines.slurm import SlurmEngine, parse_setting
-
-        return SlurmEngine(workers, tuple(map(parse_setting, slurm)), jobs)
-    from lesionloss.bench.engines.local import LocalEngine, all_devices
-
-    return LocalEngine(jobs, all_devices() if device == "auto" else ())

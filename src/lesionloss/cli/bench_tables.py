@@ -92,7 +92,8 @@ def _time(forecast: "Forecast") -> str:
             f"the patients, which are not prepared yet{without}"
         )
     return (
-        f"{duration(forecast.seconds)} with {forecast.jobs} at a time and {threads} each; one takes "
+        f"{duration(forecast.seconds)} with {plural(forecast.jobs, 'process')} of {threads}, "
+        f"{plural(forecast.together, 'loss')} side by side in each; one trial takes "
         f"{duration(forecast.seconds_each)} (from {forecast.source}{without})"
     )
 
@@ -107,7 +108,8 @@ def _step(trial: "TrialStatus") -> str:
 
 
 def _end(trial: "TrialStatus", status: "Status") -> str:
-    return "" if trial.seconds is None else clock(status.now + trial.seconds, status.now)
+    left = status.seconds_left_of(trial)
+    return "" if left is None else clock(status.now + left, status.now)
 
 
 def duration(seconds: float) -> str:

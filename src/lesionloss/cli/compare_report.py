@@ -107,15 +107,15 @@ def report(
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0: one per core, at most 3.")] = 0,
 ) -> None:
     """Write the reports of runs, and of several one table over all of them."""
-    from lesionloss.bench.parallel_trials import cores
     from lesionloss.core.errors import UsageError
+    from lesionloss.core.processors import usable_cores
     from lesionloss.report import files_folder, write_joint_report, write_report
     from lesionloss.runs.load_run import load, run_folders
 
     runs = [run for folder in folders for run in run_folders(folder)]
     if len(folders) > 1 and out is None:
         raise UsageError("several folders: name the page with the table over all of them, --out FILE.html")
-    jobs = jobs or min(MOST_JOBS, cores())
+    jobs = jobs or min(MOST_JOBS, usable_cores())
     results = [load(run) for run in runs]
     for each in results:
         own = out if len(runs) == 1 else None

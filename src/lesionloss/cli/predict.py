@@ -90,7 +90,7 @@ def predict(
         bool,
         typer.Option("--tta", help="Test-time augmentation: mean over all mirror images; takes eight times as long."),
     ] = False,
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32 or bf16.")] = AUTO,
+    precision: Annotated[str, typer.Option("--precision", help="auto, float32, bf16 or fp16.")] = AUTO,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = AUTO,
     bids: Annotated[bool, typer.Option("--bids", help="Name the results as BIDS derivatives.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace results made from other files or settings.")] = False,

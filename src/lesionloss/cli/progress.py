@@ -54,9 +54,8 @@ class TerminalWatcher:
         self.name = name
         self.cohort_task: TaskID | None = None
         self.trials_task: TaskID | None = None
-        self.steps_task: TaskID | None = None
         self.running: dict[str, TaskID] = {}
-        self.mean_loss = float("nan")
+        self.mean_loss: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         """Show the bars."""
@@ -84,20 +83,17 @@ class TerminalWatcher:
         if self.trials_task is None:
             self.trials_task = self.progress.add_task(f"{self.name}: trials", total=total, detail="")
         self.progress.update(self.trials_task, completed=index - 1)
-        if self.steps_task is not None:
-            self.progress.remove_task(self.steps_task)
         title = f"{trial.loss}, fold {trial.fold}, seed {trial.seed}"
-        self.steps_task = self.progress.add_task(title, total=trial.recipe.steps, detail="")
-        self.mean_loss = float("nan")
+        self.running[trial.key] = self.progress.add_task(title, total=trial.recipe.steps, detail="")
 
-    def step(self, step: "Step", steps: int) -> None:
+    def step(self, trial: "Trial", step: "Step") -> None:
         """Advance the bar of the trial in this process."""
-        fresh = self.mean_loss != self.mean_loss
-        self.mean_loss = step.loss if fresh else _SMOOTH * self.mean_loss + (1 - _SMOOTH) * step.loss
-        if self.steps_task is not None:
+        loss = _SMOOTH * self.mean_loss.get(trial.key, step.loss) + (1 - _SMOOTH) * step.loss
+        self.mean_loss[trial.key] = loss
+        if trial.key in self.running:
             rate = step.step / max(step.seconds, 1e-9)
-            detail = f"loss {self.mean_loss:.4f}  {rate:.1f} steps/s"
-            self.progress.update(self.steps_task, completed=step.step, total=steps, detail=detail)
+            detail = f"loss {loss:.4f}  {rate:.1f} steps/s"
+            self.progress.update(self.running[trial.key], completed=step.step, detail=detail)
 
     def status(self, status: "Status") -> None:
         """Update the bar of all trials, and a bar for each running one."""
@@ -128,7 +124,9 @@ class TerminalWatcher:
             self.note(f"{trial.state}: {trial.title} ({ended} of {len(status.trials)}{end})")
 
     def ended(self, trial: "Trial") -> None:
-        """Advance the bar of all trials."""
+        """Advance the bar of all trials, and remove that of this one."""
+        if trial.key in self.running:
+            self.progress.remove_task(self.running.pop(trial.key))
         if self.trials_task is not None:
             self.progress.advance(self.trials_task)
         if not self.console.is_terminal:

@@ -60,6 +60,9 @@ def train(
     checkpoint_seconds: Annotated[
         float, typer.Option("--checkpoint-seconds", min=0, help="Time between two checkpoints.")
     ] = 120,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
+    ] = False,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the model, kept in model.json.")] = None,
     data_note: Annotated[
         str | None, typer.Option("--data-note", help="A note on the training data, for users of the model.")
@@ -95,7 +98,14 @@ def train(
         given |= {f"data.{key}": value for key, value in data_keys(data).items()}
     chosen = one_trial(plan, loss, seed, given | dict(map(parse_setting, settings or [])))
     request = TrainRequest(
-        chosen, parse_fold(fold, plan), out, resolve_device(device), checkpoint_seconds, licence, data_note
+        chosen,
+        parse_fold(fold, plan),
+        out,
+        resolve_device(device),
+        checkpoint_seconds,
+        licence,
+        data_note,
+        deterministic,
     )
     if resume and not force and is_finished(out):
         refuse_other_settings(request)

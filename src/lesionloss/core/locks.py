@@ -125,20 +125,22 @@ def acquire_lock(path: Path) -> Lock | None:
     return lock if _take_over(path, text, found) else None
 
 
-def wait_until_free(path: Path) -> bool:
-    """Wait until a lock is released or stale.
+def wait_until_free(*paths: Path) -> bool:
+    """Wait until one of some locks is released or stale.
 
     Returns:
-        True then; False as soon as its holder is seen to work.
+        True then; False as soon as the holders of all are seen to work.
     """
-    first = read_lock(path)
-    while True:
-        found = read_lock(path)
-        if first is None or found is None or not found.is_alive(disk_time(path.parent)):
-            return True
-        if found != first:
-            return False
-        time.sleep(POLL_SECONDS)
+    first = {path: read_lock(path) for path in paths}
+    while first:
+        for path, before in list(first.items()):
+            found = read_lock(path)
+            if before is None or found is None or not found.is_alive(disk_time(path.parent)):
+                return True
+            if found != before:
+                del first[path]
+        time.sleep(POLL_SECONDS if first else 0)
+    return False
 
 
 def remove_stale_lock(path: Path) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.core.argument_types import with_checked_types
-from lesionloss.core.devices import resolve_device
+from lesionloss.core.devices import resolve_device, to_device
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.choose_mode import ChosenMode, choose_inference_mode, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
@@ -63,7 +63,7 @@ def predict_probabilities(
         DataError: for values that are not finite.
         UsageError: for a mode that doesn't fit the axes or the network.
     """
-    image = torch.from_numpy(case.image).to(resolve_device(device))
+    image = to_device(torch.from_numpy(case.image), resolve_device(device))
     logits = predict_logits(network, image, mode, mirrored=mirrored, arithmetic=arithmetic)
     check_finite(logits, case.name)
     probabilities = probabilities_of(logits)
@@ -81,7 +81,7 @@ def predict_probability(
         network: On `device`.
         case: Its image has the channels of the network.
         mode: Of a benchmark run: the sliding window of its plan.
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Where the network is.
 
     Returns:

@@ -77,7 +77,7 @@ def choose_inference_mode(
         network: As it will be used; nothing is computed.
         shape: Of the image, (C, *space).
         own: The sliding window with which the network was evaluated, as large as its training patches.
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Where the network will run.
         free: Bytes that may be used; None asks the device.
 

@@ -57,14 +57,14 @@ def bytes_of_pass(network: nn.Module, shape: Sequence[int], precision: str) -> i
     Args:
         network: On any device; nothing is computed.
         shape: Of the input, (B, C, *space).
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
 
     Returns:
         Bytes.
     """
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     counter = _StorageCounter()
-    half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    half = torch.autocast(device.type, torch.bfloat16, enabled=precision != "float32")  # fp16 is as large
     with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode(), counter, half:
         logits_of(network.eval()(torch.empty(tuple(shape), device=device)))
     return counter.peak

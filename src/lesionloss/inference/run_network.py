@@ -16,7 +16,7 @@ from lesionloss.inference.modes import WINDOWS_PER_BATCH, InferenceMode, WholeIm
 from lesionloss.networks.network_output import logits_of
 
 Forward = Callable[[Tensor], Tensor]
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -25,7 +25,7 @@ class Arithmetic:
     """The precision of the network and of the sums over windows.
 
     Args:
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, or `bf16` or, on a GPU, `fp16` inside the network.
         stitched: Type in which windows are added up; float32 loses more than 1e-6 for overlaps above 0.5.
         together: Whether the windows of a batch go through the network in one pass on the CPU too. That is no faster
             there, and the last digits then depend on the size of the batch. On other devices they always do.
@@ -50,7 +50,7 @@ def forward_of(network: nn.Module, arithmetic: Arithmetic) -> Forward:
 
     def once(given: Tensor) -> Tensor:
         x = given.float().contiguous(memory_format=LAYOUTS.get(given.ndim, torch.contiguous_format))
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=arithmetic.precision == "bf16"):
+        with torch.autocast(x.device.type, PRECISIONS[arithmetic.precision], enabled=arithmetic.precision != "float32"):
             logits = logits_of(network(x)).to(given.dtype)
         # MONAI multiplies its input in place, which must not be a part of the image.
         return logits.clone() if _shares_memory(logits, given) else logits
@@ -64,7 +64,7 @@ def forward_of(network: nn.Module, arithmetic: Arithmetic) -> Forward:
 
 
 def _shares_memory(a: Tensor, b: Tensor) -> bool:
-    return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+    return bool(a.untyped_storage()._cdata == b.untyped_storage()._cdata)
 
 
 @with_checked_types
@@ -138,7 +138,9 @@ def _apply(forward: Forward, batch: Tensor, mode: InferenceMode, multiple: int) 
         overlap=mode.overlaps(axes),
         mode="gaussian" if mode.gaussian else "constant",
     )
-    logits = torch.as_tensor(found)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"a network of one output gives one map of logits, got {type(found).__name__}")
+    logits: Tensor = found  # where it is: torch.as_tensor would copy it to the default device
     return _as_logits(logits) if mode.of_probabilities else logits
 
 

@@ -83,7 +83,10 @@ class Batch:
         if self.soft:
             return -self.log_p
         if self.logits.shape[1] > 1:
-            return -self.log_p.gather(1, self.labels[:, None].long())
+            numbers = self.labels[:, None].long()
+            if numbers.device.type != "cpu":  # a number out of range, which makes the loss NaN, would end the program
+                numbers = numbers.clamp(0, self.classes - 1)
+            return -self.log_p.gather(1, numbers)
         sign = 2.0 * self.labels[:, None].to(self.logits.dtype) - 1.0
         return -logsigmoid(self.logits * sign)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.batch import Batch, kept
-from lesionloss.losses.input_checks import traced
+from lesionloss.losses.input_checks import may_look, traced
 from lesionloss.losses.kernels.selection import Listed, positions
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 from lesionloss.losses.kernels.types import Kernel
@@ -64,16 +64,23 @@ class Voxels(Batch):
     options: LossOptions
     groups: int
 
-    def refuse_parts(self, why: str) -> None:
+    def refuse_parts(self, why: str) -> Tensor | float:
         """Refuse voxels that belong to several classes in parts, for losses where that makes no sense.
 
+        Returns:
+            To be added to the loss: 0; on a GPU, which is not waited for, NaN where there is such a voxel.
+
         Raises:
-            UsageError: there is such a voxel; the message begins with `why`.
+            UsageError: there is such a voxel, on a CPU; the message begins with `why`.
         """
-        if self.soft and not traced(self.labels):
-            parts = (self.labels > 0) & (self.labels < 1)
-            if bool(parts.any()):
-                raise UsageError(f"{why}, so labels must be class numbers or one-hot; got shares such as 0.5")
+        if not self.soft or traced(self.labels):
+            return 0.0
+        parts = ((self.labels > 0) & (self.labels < 1)).any()
+        if not may_look(self.labels):
+            return torch.where(parts, torch.nan, 0.0)
+        if bool(parts):
+            raise UsageError(f"{why}, so labels must be class numbers or one-hot; got shares such as 0.5")
+        return 0.0
 
     @kept
     def class_voxels(self) -> Tensor:
@@ -85,11 +92,14 @@ class Voxels(Batch):
         """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C). A GPU is waited for.
 
         Raises:
-            UsageError: the labels are soft, so that a voxel may be a lesion in part.
+            UsageError: a voxel is a lesion in part, or the labels are soft on a CPU.
         """
-        if self.soft:
-            raise UsageError("lesion voxels are listed for class numbers or one-hot labels; got shares of classes")
-        where = positions(self.labels)
+        numbers = self.labels
+        if self.soft:  # a GPU gets zeros and ones in floating point as shares, a CPU as class numbers
+            if numbers.device.type == "cpu" or bool(((numbers > 0) & (numbers < 1)).any()):
+                raise UsageError("lesion voxels are listed for class numbers or one-hot labels; got shares of classes")
+            numbers = numbers.argmax(1)
+        where = positions(numbers)
         return where, self.logits_at(where)
 
     def logits_at(self, where: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lesionloss.core.devices import to_device
 from lesionloss.core.errors import UsageError
 
 
@@ -29,7 +30,7 @@ class ChannelDropout(nn.Module):
             raise RuntimeError("ChannelDropout needs a generator in training; see networks.seed_dropout")
         shape = (*x.shape[:2], *[1] * (x.ndim - 2))
         keep = torch.empty(shape).bernoulli_(1 - self.p, generator=self.generator)
-        return x * (keep / (1 - self.p)).to(x.device, x.dtype)
+        return x * to_device((keep / (1 - self.p)).to(x.dtype), x.device)
 
 
 class Layers(NamedTuple):

@@ -10,7 +10,7 @@ from lesionloss.runs.metric_scores import MetricScores
 if TYPE_CHECKING:
     import pandas as pd
 
-MACHINE_FACTS = ("processor", "device", "torch", "threads")
+MACHINE_FACTS = ("processor", "device", "arithmetic", "torch", "threads")
 ROUNDING = 1e-9  # a smaller share of the scores is no difference
 
 

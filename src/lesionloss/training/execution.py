@@ -1,17 +1,19 @@
 """How a training run uses the hardware: the fastest choice for the machine, stated in one line."""
 
-import os
 from dataclasses import dataclass, replace
 
 import torch
 
 from lesionloss.core.allocator import free_memory, keep_freed_memory
+from lesionloss.core.processors import usable_cores
+from lesionloss.networks import blank_network
 from lesionloss.networks.cost import network_cost
 from lesionloss.training.precision import cpu_has_fast_bf16
 from lesionloss.training.trial import TrainingRecipe
 
 GROWTH = 2  # memory of a process that keeps freed memory, over that of one that does not: 1.2 to 1.9 were measured
 BYTES_PER_PARAMETER = 16  # weight, gradient and two moments in float32
+BYTES_OF_BEST = 4  # of a parameter, in the copy of the best weights
 GIB = 2**30
 
 
@@ -20,6 +22,7 @@ class Execution:
     """Device, precision, threads and memory of a training run.
 
     Attributes:
+        device: cpu or cuda:N; auto: that of other machines.
         keeps_memory: The process keeps freed memory, so that the system need not clear it at every step.
         step_bytes: Estimated memory of a training step.
         free_bytes: Free memory; 0: unknown.
@@ -34,6 +37,8 @@ class Execution:
 
     def describe(self) -> str:
         """Return what was chosen and why, in one line."""
+        if self.device == "auto":
+            return f"the device of the node that runs a trial: {self.precision}, channels-last"
         if self.device != "cpu":
             name = torch.cuda.get_device_name(self.device)
             return f"{self.device} ({name}): {self.precision}, channels-last, losses read every few steps"
@@ -75,6 +80,13 @@ def step_bytes(recipe: TrainingRecipe, network: str, channels: int) -> int:
     return (activations if recipe.precision == "float32" else activations // 2) + cost.parameters * BYTES_PER_PARAMETER
 
 
+def network_bytes(recipe: TrainingRecipe, network: str) -> int:
+    """Estimate the memory in bytes that one more network needs that trains side by side: all but activations."""
+    parameters = sum(parameter.numel() for parameter in blank_network(network).parameters())
+    best = BYTES_OF_BEST if recipe.validation_share else 0
+    return parameters * (BYTES_PER_PARAMETER + best)
+
+
 def default_workers(device: str) -> int:
     """Return the threads that make batches ahead: none on a CPU, whose cores the network needs; else up to four."""
-    return 0 if device == "cpu" else min(4, os.cpu_count() or 1)
+    return 0 if device == "cpu" else min(4, usable_cores())

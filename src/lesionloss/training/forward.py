@@ -6,9 +6,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from lesionloss.core.devices import to_device
 from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.stream import TrainingBatch
 from lesionloss.losses.criterion import Loss, build
+from lesionloss.losses.input_checks import refuse_numbers
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
@@ -40,14 +42,20 @@ def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> li
     return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
 
 
+def check_numbers(batch: TrainingBatch, channels: int) -> None:
+    """Check the class numbers of a batch in main memory, so that a GPU need not be waited for.
+
+    Raises:
+        DataError: A class number is too large for logits of so many channels.
+    """
+    numbers = batch.references if batch.valid is None else batch.references[batch.valid]
+    if numbers.size:
+        refuse_numbers(int(numbers.min()), int(numbers.max()), max(2, channels) - 1)
+
+
 def _without_last_axis(batch: TrainingBatch) -> TrainingBatch:
     valid = None if batch.valid is None else batch.valid[..., 0]
     return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
-
-
-def to_device(tensor: Tensor, device: str) -> Tensor:
-    """Return the tensor on the device; to a GPU it is copied from pinned memory, while the GPU computes."""
-    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:

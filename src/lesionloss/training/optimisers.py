@@ -1,6 +1,6 @@
 """Optimisers by text: `adam`, `adamw(weight_decay=0.05)`, `sgd(momentum=0.99, nesterov=True)`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -18,7 +18,7 @@ Epsilon = Annotated[float, Range(0, above=True)]
 class OptimiserSettings(Protocol):
     """Anything that makes a torch optimiser."""
 
-    def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def over(self, parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """Return the optimiser of these parameters at this learning rate."""
         ...
 
@@ -32,10 +32,17 @@ class AdamSettings:
     epsilon: Epsilon = 1e-8
     weight_decay: Decay = 0.0
 
-    def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def over(self, parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """Return `torch.optim.Adam` of these parameters at this learning rate."""
         betas = (self.beta1, self.beta2)
-        return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay)
+        return torch.optim.Adam(
+            parameters,
+            lr=rate,
+            betas=betas,
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+            fused=_on_gpu(parameters),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,17 @@ class AdamWSettings:
     epsilon: Epsilon = 1e-8
     weight_decay: Decay = 0.01
 
-    def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def over(self, parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """Return `torch.optim.AdamW` of these parameters at this learning rate."""
         betas = (self.beta1, self.beta2)
-        return torch.optim.AdamW(parameters, lr=rate, betas=betas, eps=self.epsilon, weight_decay=self.weight_decay)
+        return torch.optim.AdamW(
+            parameters,
+            lr=rate,
+            betas=betas,
+            eps=self.epsilon,
+            weight_decay=self.weight_decay,
+            fused=_on_gpu(parameters),
+        )
 
 
 @dataclass(frozen=True)
@@ -61,12 +75,22 @@ class SgdSettings:
     nesterov: bool = False
     weight_decay: Decay = 0.0
 
-    def over(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def over(self, parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """Return `torch.optim.SGD` of these parameters at this learning rate."""
         nesterov = self.nesterov and self.momentum > 0
         return torch.optim.SGD(
-            parameters, lr=rate, momentum=self.momentum, nesterov=nesterov, weight_decay=self.weight_decay
+            parameters,
+            lr=rate,
+            momentum=self.momentum,
+            nesterov=nesterov,
+            weight_decay=self.weight_decay,
+            fused=_on_gpu(parameters),
         )
+
+
+def _on_gpu(parameters: Sequence[nn.Parameter]) -> bool | None:
+    """True on a GPU, where one operation then updates all weights; None leaves the choice to torch."""
+    return True if parameters and all(parameter.device.type == "cuda" for parameter in parameters) else None
 
 
 OPTIMISERS: Mapping[str, type[Any]] = {"adam": AdamSettings, "adamw": AdamWSettings, "sgd": SgdSettings}

@@ -7,6 +7,7 @@ import torch
 from lesionloss.core.errors import UsageError
 
 PRECISIONS = ("auto", "float32", "bf16", "fp16")
+VOLTA, AMPERE = (7, 0), (8, 0)  # compute capability: the first with fast fp16, the first with bf16
 _BF16_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
@@ -29,8 +30,9 @@ def resolve_precision(name: str, device: str) -> str:
     """Return the precision for a device.
 
     Args:
-        name: One of PRECISIONS; `auto` is bf16 where the device is fast at it, else float32.
-        device: cpu or cuda:N.
+        name: One of PRECISIONS; `auto` is bf16 where the device is fast at it, fp16 on GPUs that are fast at that
+            alone (Volta, Turing), else float32.
+        device: cpu or cuda:N; auto: other machines, of which nothing is known, so that `auto` is float32.
 
     Returns:
         `float32`, `bf16` or `fp16`.
@@ -44,6 +46,10 @@ def resolve_precision(name: str, device: str) -> str:
         raise UsageError("precision fp16 needs a GPU; on a CPU give auto, float32 or bf16")
     if name != "auto":
         return name
+    if device == "auto":
+        return "float32"
     if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+        # torch.cuda.is_bf16_supported asks the current device, and counts emulation.
+        generation = torch.cuda.get_device_capability(device)
+        return "bf16" if generation >= AMPERE else "fp16" if generation >= VOLTA else "float32"
     return "bf16" if cpu_has_fast_bf16() else "float32"

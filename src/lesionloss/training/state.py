@@ -3,7 +3,6 @@
 It holds no state of random generators: every draw is named by the trial's pair and the step, so the step is enough.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field, fields
@@ -75,10 +74,6 @@ class State:
         last = self.history[-1] if self.history else None
         return (last.zero_gradient_tensors, last.zero_gradient_lesion) if last else (math.nan, math.nan)
 
-    def add_to_digest(self, *arrays: bytes) -> None:
-        """Add the content of a batch to the digest."""
-        self.batches_digest = hashlib.sha256(b"".join((self.batches_digest.encode(), *arrays))).hexdigest()
-
 
 def weights_of(network: nn.Module) -> Tensors:
     """Return a copy of all parameters and buffers in main memory."""
@@ -127,7 +122,8 @@ def unpack(state: State, tensors: Mapping[str, Tensor], values: Mapping[str, Any
     for name, tensor in _with_prefix(tensors, "optimiser.").items():
         index, key = name.split(".", 1)
         parameter = parameters[int(index)]
-        state.optimiser.state[parameter][key] = _like(parameter, tensor)
+        fused = bool(state.optimiser.param_groups[0].get("fused"))
+        state.optimiser.state[parameter][key] = _like(parameter, tensor, fused)
     for number, key, value in values["optimiser"]:
         state.optimiser.state[parameters[number]][key] = value
     if values["scaler"]:
@@ -147,6 +143,11 @@ def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _like(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
-    """A moment in the memory layout and on the device of its parameter; a step counter unchanged in main memory."""
-    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape and tensor.ndim else tensor
+def _like(parameter: nn.Parameter, tensor: Tensor, fused: bool) -> Tensor:
+    """A moment in the memory layout and on the device of its parameter; a step counter as it is.
+
+    A fused optimiser has its step counter on the device, others have it in main memory.
+    """
+    if tensor.shape == parameter.shape and tensor.ndim:
+        return torch.empty_like(parameter).copy_(tensor)
+    return tensor.to(parameter.device) if fused else tensor

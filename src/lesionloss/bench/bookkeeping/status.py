@@ -32,7 +32,8 @@ class TrialStatus:
         host: The machine that runs it.
         pid: The process that runs it.
         since: When that process started the trial, in seconds of Unix time.
-        seconds: What a finished trial took, or what a running one still needs; None: unknown.
+        seconds: What a finished trial took, or what a running one still needs, without the trials beside it in its
+            process; None: unknown.
         cause: Why it failed, one of `failures.CAUSES`.
         reason: The last line of its traceback.
     """
@@ -90,13 +91,20 @@ class Status:
     @property
     def seconds_left(self) -> float | None:
         """Seconds until the end, if as many processes go on as now; None where none works or no time is known yet."""
-        running = self.of("running")
         each = seconds_per_trial(self.trials)
-        if not running or each is None:
+        if not self.of("running") or each is None:
             return None
-        rest = [each if trial.seconds is None else trial.seconds for trial in running]
+        rest: dict[tuple[str, int], float] = {}
+        for trial in self.of("running"):
+            process = (trial.host, trial.pid)
+            rest[process] = rest.get(process, 0.0) + (each if trial.seconds is None else trial.seconds)
         waiting = sum(trial.method == "network" for trial in self.of("open"))
-        return max([*rest, (sum(rest) + each * waiting) / len(running)])
+        return max([*rest.values(), (sum(rest.values()) + each * waiting) / len(rest)])
+
+    def seconds_left_of(self, trial: TrialStatus) -> float | None:
+        """Seconds until a running trial ends: its process takes turns among the trials that it trains side by side."""
+        beside = [other for other in self.of("running") if (other.host, other.pid) == (trial.host, trial.pid)]
+        return None if trial.seconds is None else sum(other.seconds or 0.0 for other in beside)
 
 
 def seconds_per_trial(trials: Sequence[TrialStatus]) -> float | None:

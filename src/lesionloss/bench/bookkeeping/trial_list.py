@@ -33,6 +33,11 @@ class TrialList:
         """The trials by their keys."""
         return {trial.key: trial for trial in self.trials}
 
+    @property
+    def losses(self) -> int:
+        """The number of losses: the networks of a pair."""
+        return len({trial.loss for trial in self.trials if trial.method == "network"})
+
     def trial(self, key: str) -> Trial:
         """Return the trial of a key.
 

@@ -1,4 +1,4 @@
-"""Engines call `execute_trial` for every trial of a run: in this process, in others, or on other machines.
+"""Engines call `execute_together` for all losses of each pair: in this process, in others, or on other machines.
 
 An engine starts trials in the order of the trial list, notifies the watcher, and returns when every trial is done, has
 failed in this call, or is worked on by another process. It may be killed at any moment.
@@ -19,6 +19,13 @@ from lesionloss.losses.spec import parse
 
 class TrialEngine(Protocol):
     """What every engine can do."""
+
+    def device(self, name: str) -> str:
+        """Return what a run's workers get as device: cpu or cuda:N, or `name` where they look it up on their node.
+
+        Raises:
+            UsageError: No device has that name, or this machine has not that GPU.
+        """
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return the CPU threads of each trial of a new run; a run that is continued keeps its own number."""

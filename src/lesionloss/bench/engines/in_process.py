@@ -1,4 +1,4 @@
-"""The engine for Python: one trial after the other in this process; the watcher is notified of every step."""
+"""The engine for Python: one pair after the other in this process; the watcher is notified of every step."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,28 @@ import torch
 
 from lesionloss.bench.bookkeeping.failures import failed_folder, read_failure
 from lesionloss.bench.bookkeeping.trial_list import TrialList
-from lesionloss.bench.execute_trial import CaseReader, Outcome, RunContext, execute_trial, use_threads
-from lesionloss.bench.parallel_trials import MemoryNeed
-from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.execute_trial import Outcome, RunContext, execute_together, use_threads
+from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
+from lesionloss.bench.run_cohort import CaseReader, ListedCohort
+from lesionloss.bench.trial_groups import groups_of, networks_of, networks_together, together_in_words
 from lesionloss.bench.watcher import Watcher
+from lesionloss.core.devices import resolve_device
 from lesionloss.training.trial import Trial
 
 
 @dataclass(frozen=True)
 class InProcessEngine:
-    """No other process: easy to follow and to stop, but a crash of one trial ends the run."""
+    """No other process: easy to follow and to stop, but a crash of one trial ends the run.
+
+    Attributes:
+        together: Losses of a pair that train side by side; None: as memory allows.
+    """
+
+    together: int | None = None
+
+    def device(self, name: str) -> str:
+        """Return the device of this process."""
+        return resolve_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return the number that torch uses here already."""
@@ -24,14 +36,20 @@ class InProcessEngine:
     def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
         """Execute all open trials."""
         cases = CaseReader(cohort, keep=True)
-        networks = [trial.key for trial in trial_list.trials if trial.method == "network"]
+        need = memory_need(cohort, trial_list)
+        together = networks_together(need, 1, trial_list.losses, self.together, context.device)
+        watcher.note(together_in_words(together, need))
+        number = {trial.key: at for at, trial in enumerate(networks_of(trial_list.trials), 1)}
         with use_threads(trial_list.threads):
-            for trial in trial_list.trials:
-                if trial.method == "network":
-                    watcher.started(trial, networks.index(trial.key) + 1, len(networks))
-                if execute_trial(context, trial.key, watcher, cases) is Outcome.FAILED:
-                    watcher.note(_failure_text(context, trial))
-                if trial.method == "network":
+            for keys in groups_of(trial_list.trials, together):
+                trials = [trial_list.trial(key) for key in keys]
+                for trial in networks_of(trials):
+                    watcher.started(trial, number[trial.key], len(number))
+                outcomes = execute_together(context, keys, watcher, cases)
+                for trial in trials:
+                    if outcomes[trial.key] is Outcome.FAILED:
+                        watcher.note(_failure_text(context, trial))
+                for trial in networks_of(trials):
                     watcher.ended(trial)
 
 

@@ -1,28 +1,31 @@
-"""The engine for one machine: several trials at once, each in a process of its own.
+"""The engine for one machine: several pairs at once, each in a process of its own, all losses of a pair side by side.
 
-A killed or crashed process affects only its own trial, and its memory goes back to the system. Processes are forked
-from one that has imported everything, so that a trial starts at once.
+Where a process is killed or crashes, each of its trials that is not finished goes on in a process of its own, so that
+the one that is to blame affects no other. Memory goes back to the system. Processes are forked from one that has
+imported everything, so that a trial starts at once.
 """
 
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import sys
 from collections import deque
 from dataclasses import dataclass, replace
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 
-import torch
-
 from lesionloss.bench.bookkeeping.failures import failure_of_exit_code
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
-from lesionloss.bench.execute_trial import Outcome, RunContext, execute_or_wait, record_failure, use_threads
+from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_failure, use_threads
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.trial_groups import Group, groups_of, networks_together, together_in_words
 from lesionloss.bench.watcher import Watcher
-from lesionloss.core.locks import acquire_lock, disk_time, read_lock
+from lesionloss.core.devices import resolve_device, see_one_device
+from lesionloss.core.locks import acquire_lock, disk_time, read_lock, remove_stale_lock
 from lesionloss.core.processes import TERMINATE_SECONDS, TERMINATED, follow_parent
+from lesionloss.training.trial import Trial
 
 Process = ForkServerProcess | SpawnProcess
 
@@ -40,12 +43,20 @@ class LocalEngine:
     """Trials in processes of this machine.
 
     Attributes:
-        jobs: Trials at a time; None: as many as cores and memory allow.
-        devices: Devices that trials get in turn; empty: that of the run.
+        jobs: Processes at a time; None: as many as cores and memory allow.
+        devices: Devices that processes get in turn; empty: that of the run. A process sees its own GPU only.
+        together: Losses of a pair that train side by side in a process; None: as memory allows.
+        workers: How many engines like this one work on the run, which decides how pairs are split.
     """
 
     jobs: int | None = None
     devices: tuple[str, ...] = ()
+    together: int | None = None
+    workers: int = 1
+
+    def device(self, name: str) -> str:
+        """Return the device on this machine."""
+        return resolve_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return all cores divided among the trials that run at once."""
@@ -55,7 +66,11 @@ class LocalEngine:
         """Execute all open trials."""
         devices = self.devices or (context.device,)
         jobs = self.jobs or _default_jobs(context, trial_list, cohort, len(devices))
-        waiting = deque(_open_trials(context, trial_list))
+        need = memory_need(cohort, trial_list)
+        sharing = jobs if context.device == "cpu" else -(-jobs // len(devices))
+        together = networks_together(need, sharing, trial_list.losses, self.together, context.device)
+        watcher.note(together_in_words(together, need))
+        waiting = deque(groups_of(_open_trials(context, trial_list), together, jobs * self.workers))
         pool = WorkerPool(context, trial_list)
         follower = StatusFollower(context, trial_list, watcher)
         try:
@@ -76,19 +91,14 @@ def _default_jobs(context: RunContext, trial_list: TrialList, cohort: ListedCoho
     return parallel_trials(memory_need(cohort, trial_list), len(trial_list.trials), trial_list.threads)
 
 
-def all_devices() -> tuple[str, ...]:
-    """Return every GPU of this machine, or its processor."""
-    count = torch.cuda.device_count()
-    return tuple(f"cuda:{number}" for number in range(count)) or ("cpu",)
-
-
-def _open_trials(context: RunContext, trial_list: TrialList) -> list[str]:
-    """Keys of the open trials; those that another process works on come last."""
+def _open_trials(context: RunContext, trial_list: TrialList) -> list[Trial]:
+    """The open trials; those that another process works on come last."""
     (context.folder / "locks").mkdir(parents=True, exist_ok=True)
     now = disk_time(context.folder / "locks")
-    keys = [trial.key for trial in trial_list.trials if not context.done(trial.key)]
-    locked = {key for key in keys if (found := read_lock(context.lock_path(key))) is not None and found.is_alive(now)}
-    return sorted(keys, key=lambda key: key in locked)
+    trials = [trial for trial in trial_list.trials if not context.done(trial.key)]
+    locks = {trial.key: read_lock(context.lock_path(trial.key)) for trial in trials}
+    locked = {key for key, found in locks.items() if found is not None and found.is_alive(now)}
+    return sorted(trials, key=lambda trial: trial.key in locked)
 
 
 @dataclass
@@ -100,13 +110,13 @@ class PoolWorker:
 
 
 class WorkerPool:
-    """The processes at work, each on one trial."""
+    """The processes at work, each on trials of one pair."""
 
     def __init__(self, context: RunContext, trial_list: TrialList) -> None:
         """Make an empty pool for a run."""
         self.context = context
         self.trial_list = trial_list
-        self.workers: dict[str, PoolWorker] = {}
+        self.workers: dict[Group, PoolWorker] = {}
         self._processes = _context()
 
     def free_slot(self) -> int:
@@ -114,35 +124,40 @@ class WorkerPool:
         taken = {worker.slot for worker in self.workers.values()}
         return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
-    def start(self, key: str, device: str) -> None:
-        """Start a process for a trial."""
+    def start(self, keys: Group, device: str) -> None:
+        """Start a process for trials of one pair."""
         context, slot = replace(self.context, device=device), self.free_slot()
-        arguments = (context, key, self.trial_list.threads)
-        process = self._processes.Process(target=run_in_process, args=arguments, name=f"trial {key}")
+        arguments = (context, keys, self.trial_list.threads)
+        process = self._processes.Process(target=run_in_process, args=arguments, name=f"trial {keys[0]}")
         process.start()
-        self.workers[key] = PoolWorker(process, slot)
+        self.workers[keys] = PoolWorker(process, slot)
 
-    def wait(self, seconds: float) -> list[str]:
+    def wait(self, seconds: float) -> list[Group]:
         """Wait until a process ends, or for some seconds; record the failures of processes that could not do so.
 
         Returns:
-            The keys of trials to start again, because the process that forks them is gone and their end is unknown.
+            The trials to start again: those of a process whose end is unknown, because the process that forks it is
+            gone; and, each alone, those that a crashed process had not finished.
         """
         multiprocessing.connection.wait([worker.process.sentinel for worker in self.workers.values()], seconds)
-        codes = {key: worker.process.exitcode for key, worker in self.workers.items()}
-        unknown = []
-        for key, code in codes.items():
+        codes = {keys: worker.process.exitcode for keys, worker in self.workers.items()}
+        again: list[Group] = []
+        for keys, code in codes.items():
             if code is not None:
-                self.workers.pop(key).process.join()
-                if code == LOST:
-                    unknown.append(key)
-                else:
-                    self._record_end(key, code)
-        return unknown
+                self.workers.pop(keys).process.join()
+                again += [keys] if code == LOST else self._record_end(keys, code)
+        return again
 
-    def _record_end(self, key: str, code: int) -> None:
-        if code in (Outcome.DONE.value, Outcome.BUSY.value, *STOPPED) or self.context.failed(key):
-            return
+    def _record_end(self, keys: Group, code: int) -> list[Group]:
+        left = [key for key in keys if not self.context.done(key) and not self.context.failed(key)]
+        if code in (0, *STOPPED) or not left:
+            return []
+        if len(keys) > 1:
+            return [(key,) for key in left]
+        self._record_failure(keys[0], code)
+        return []
+
+    def _record_failure(self, key: str, code: int) -> None:
         lock = acquire_lock(self.context.lock_path(key))
         if lock is None:  # another process has taken the trial over already
             return
@@ -154,15 +169,13 @@ class WorkerPool:
         """End all processes: SIGTERM lets them release their locks; those that do not end are killed."""
         for worker in self.workers.values():
             worker.process.terminate()
-        for key, worker in self.workers.items():
+        for keys, worker in self.workers.items():
             worker.process.join(TERMINATE_SECONDS)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
-            lock = acquire_lock(self.context.lock_path(key))
-            if lock is not None:
-                with lock:  # released at once
-                    pass
+            for key in keys:
+                remove_stale_lock(self.context.lock_path(key))
         self.workers.clear()
 
 
@@ -171,15 +184,18 @@ def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.co
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
+    # An import that looks for GPUs must not open the driver: processes forked after that could not use it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     context.set_forkserver_preload(PRELOAD)
     return context
 
 
-def run_in_process(context: RunContext, key: str, threads: int) -> None:
-    """Execute one trial and end this process with the outcome as exit code."""
+def run_in_process(context: RunContext, keys: Group, threads: int) -> None:
+    """Execute trials of one pair; what became of them is in the run folder."""
     follow_parent()
     try:
+        own = replace(context, device=see_one_device(context.device))
         with use_threads(threads):
-            sys.exit(execute_or_wait(context, key).value)
+            execute_or_wait(own, keys)
     except OSError:  # not even the failure can be recorded; the parent tries again, and names the file
         sys.exit(1)

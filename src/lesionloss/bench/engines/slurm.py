@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
@@ -19,6 +19,7 @@ from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
+from lesionloss.core.devices import all_devices, check_device, resolve_device
 from lesionloss.core.errors import UsageError
 from lesionloss.training.execution import GIB
 
@@ -33,13 +34,19 @@ class SlurmEngine:
         workers: Jobs of the array.
         settings: Options of sbatch.
         jobs: Trials at a time in each worker; None: one.
+        together: Losses of a pair that train side by side; None: as the memory of the node allows.
         cluster: `slurm`, or `local` for plain processes of this machine instead.
     """
 
     workers: int = 4
     settings: tuple[tuple[str, str | int], ...] = ()
     jobs: int | None = None
+    together: int | None = None
     cluster: str = "slurm"
+
+    def device(self, name: str) -> str:
+        """Return `name`: the nodes that run trials have other devices than the one that submits them."""
+        return check_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
         """Return the CPUs that the settings give each worker, divided among its trials; else one."""
@@ -57,7 +64,7 @@ class SlurmEngine:
         workers = min(self.workers, left)
         executor = self._executor(context, trial_list, memory_need(cohort, trial_list), workers)
         follower = StatusFollower(context, trial_list, watcher)
-        jobs = executor.map_array(SlurmWorker(context, self.jobs or 1), range(workers))
+        jobs = executor.map_array(SlurmWorker(context, self.jobs or 1, self.together, workers), range(workers))
         number = jobs[0].job_id.partition("_")[0]
         watcher.note(f"{workers} workers as {self.cluster} job {number}, logs in {context.folder}/slurm")
         watcher.note("Ctrl-C stops watching; the workers go on")
@@ -103,6 +110,8 @@ class SlurmWorker:
 
     context: RunContext
     jobs: int
+    together: int | None = None
+    workers: int = 1
 
     def __call__(self, number: int) -> int:
         """Execute open trials; return the process id, for the log.
@@ -111,8 +120,10 @@ class SlurmWorker:
         """
         signal.signal(signal.SIGTERM, _exit_on_signal)
         folder = self.context.folder
-        engine = LocalEngine(self.jobs)
-        engine.run_trials(self.context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
+        devices = all_devices() if self.context.device == "auto" else (resolve_device(self.context.device),)
+        context = replace(self.context, device=devices[0])
+        engine = LocalEngine(self.jobs, devices, together=self.together, workers=self.workers)
+        engine.run_trials(context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
         return os.getpid()
 
     def checkpoint(self, number: int) -> Any:

@@ -1,7 +1,11 @@
 """Run one trial and write its folder: train, predict the fold's test cases, score them."""
 
+import contextlib
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, 
 from lesionloss.bench.one_trial.predictions import Prediction, predict_test_case, write_prediction
 from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows, write_scores
 from lesionloss.bench.one_trial.trial_files import write_machine, write_model, write_trial
+from lesionloss.bench.open_trial import LockLost
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.watcher import Watcher
@@ -20,14 +25,13 @@ from lesionloss.runs.results import shared_patients_warning
 from lesionloss.training.checkpoint import CheckpointError, Checkpoints
 from lesionloss.training.execution import default_workers
 from lesionloss.training.gradient_health import WARN_ABOVE
-from lesionloss.training.loop import TrainingResult, train
-from lesionloss.training.observer import TrainingObserver
+from lesionloss.training.loop import TrainingResult, TrialToTrain, train_together
 from lesionloss.training.pretraining import start_of
 from lesionloss.training.step_log import HistoryFile, StepLog, combine_logs
 from lesionloss.training.trial import Trial
 
 # Errors that are not caused by the loss: the checkpoints are kept and the next attempt continues from them.
-KEEP_CHECKPOINTS_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError)
+KEEP_CHECKPOINTS_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError, LockLost)
 
 
 def run_difference_trial(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
@@ -43,32 +47,88 @@ def run_difference_trial(trial: Trial, folder: Path, cohort: RunCohort, plan: Pl
     write_machine(folder, {"total": time.perf_counter() - start_time}, "cpu")
 
 
-def run_network_trial(
-    trial: Trial,
-    folder: Path,
-    cohort: RunCohort,
-    plan: Plan,
-    device: str,
-    watcher: Watcher,
-    checkpoints: Checkpoints,
-    log: StepLog | None = None,
-) -> None:
-    """Train from the last checkpoint on, score the fold's test cases, and write everything about the trial.
+@dataclass(frozen=True)
+class NetworkTrial:
+    """A trial of a network, and who is notified of its training.
 
-    Args:
+    Attributes:
         trial: The trial.
         folder: Where its files go.
-        cohort: The cases it needs.
-        plan: The plan of the run.
-        device: cpu or cuda:N.
         watcher: Is notified of every step.
         checkpoints: Where and how often checkpoints are written.
         log: Is called after every step, too.
     """
-    start_time = time.perf_counter()
+
+    trial: Trial
+    folder: Path
+    watcher: Watcher
+    checkpoints: Checkpoints
+    log: StepLog | None = None
+
+
+def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str) -> None:
+    """Train from the last checkpoint on, score the fold's test cases, and write everything about the trial.
+
+    Args:
+        work: The trial.
+        cohort: The cases it needs.
+        plan: The plan of the run.
+        device: cpu or cuda:N.
+    """
+    (result,) = train_networks([work], cohort, plan, device)
+    finish_network_trial(work, result, cohort, plan, device)
+
+
+def train_networks(
+    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str
+) -> list[TrainingResult | Exception]:
+    """Train trials of one pair side by side and write the history.csv of each meanwhile.
+
+    Where a loss itself failed, the next attempt starts anew.
+
+    Args:
+        works: The trials.
+        cohort: The cases they need.
+        plan: The plan of the run.
+        device: cpu or cuda:N.
+
+    Returns:
+        For each trial what training returned, or the error that ended it.
+    """
+    with contextlib.ExitStack() as files:
+        orders = [_order(work, cohort, plan, device, files) for work in works]
+        cases = cohort.named(works[0].trial.train)
+        results = train_together(orders, cases, device=device, workers=default_workers(device))
+    for work, result in zip(works, results, strict=True):
+        if isinstance(result, Exception) and not isinstance(result, KEEP_CHECKPOINTS_AFTER):
+            work.checkpoints.clear()
+    return results
+
+
+def _order(work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str, files: contextlib.ExitStack) -> TrialToTrain:
+    trial = work.trial
+    history = files.enter_context(HistoryFile(work.folder))
+    log = combine_logs(history, partial(work.watcher.step, trial), *([work.log] if work.log else []))
     observer = curves_observer(plan, trial, cohort, device)
-    result = _train_with_history(trial, folder, cohort, device, watcher, checkpoints, log, observer)
-    trained_at = time.perf_counter()
+    return TrialToTrain(trial, work.checkpoints, observer, log, start_of(trial, work.folder))
+
+
+def finish_network_trial(
+    work: NetworkTrial, result: TrainingResult | Exception, cohort: RunCohort, plan: Plan, device: str
+) -> None:
+    """Score the fold's test cases and write everything about a trained network.
+
+    Args:
+        work: The trial.
+        result: What its training returned; an error is raised.
+        cohort: The cases it needs.
+        plan: The plan of the run.
+        device: cpu or cuda:N.
+    """
+    if isinstance(result, Exception):
+        raise result
+    trial, folder = work.trial, work.folder
+    start_time = time.perf_counter()
     rows: list[dict[str, object]] = []
     for case in cohort.named(trial.test):
         prediction = predict_test_case(result.network, trial, case, device)
@@ -76,48 +136,18 @@ def run_network_trial(
     rows += result.observed
     warning = gradient_warning(trial, result)
     if warning:
-        watcher.note(warning)
+        work.watcher.note(warning)
     owners = {case.name: case.patient for case in cohort.cases}
     shared = {owners.get(name, name) for name in trial.train} & {owners[name] for name in trial.test}
     write_scores(folder, rows)
     write_model(folder, trial, result, cohort.cases[0], cohort.preparation)
     write_trial(folder, trial, pairing_hashes(result))
-    now = time.perf_counter()
-    seconds = {"training": trained_at - start_time, "scoring": now - trained_at, "total": now - start_time}
+    scoring = time.perf_counter() - start_time
+    seconds = {"training": result.seconds, "scoring": scoring, "total": result.seconds + scoring}
     write_machine(folder, seconds, device)
     (folder / "log.txt").write_text(
         _log_text(trial, result, warning, shared_patients_warning(shared)), encoding="utf-8"
     )
-
-
-def _train_with_history(
-    trial: Trial,
-    folder: Path,
-    cohort: RunCohort,
-    device: str,
-    watcher: Watcher,
-    checkpoints: Checkpoints,
-    log: StepLog | None,
-    observer: TrainingObserver | None,
-) -> TrainingResult:
-    """Train and write history.csv meanwhile. Where the loss itself failed, the next attempt starts anew."""
-    with HistoryFile(folder) as history:
-        notify = combine_logs(history, lambda step: watcher.step(step, trial.recipe.steps), *([log] if log else []))
-        try:
-            return train(
-                trial,
-                cohort.named(trial.train),
-                device=device,
-                workers=default_workers(device),
-                checkpoints=checkpoints,
-                observer=observer,
-                start=start_of(trial, folder),
-                after_step=notify,
-            )
-        except Exception as error:
-            if not isinstance(error, KEEP_CHECKPOINTS_AFTER):
-                checkpoints.clear()
-            raise
 
 
 def _write_and_score(

@@ -18,6 +18,7 @@ from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import orientation
 from lesionloss.networks.bundle import BundleRecord, save_bundle
 from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
+from lesionloss.training.arithmetic import arithmetic_record
 from lesionloss.training.loop import TrainingResult
 from lesionloss.training.mixture import read_mixture
 from lesionloss.training.trial import Trial, flat_record
@@ -51,6 +52,7 @@ def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+        "arithmetic": arithmetic_record(device),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     (folder / "machine.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -36,7 +36,7 @@ class PredictSettings:
         mode: None: the fastest that fits the memory.
         mirrored: Axes of space (0, 1, 2); the mean over all mirror images along them is taken.
         register: Whether visits are registered; None: where their grids differ, or the model's training cases were.
-        precision: `float32`, or `bf16` inside the network.
+        precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Such as `cpu` or `cuda:0`.
         force: Whether other results are replaced.
     """

@@ -94,11 +94,11 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
         are broken by order here.
     Example: topk_dice(k=30)
     """
-    v.refuse_parts("topk_dice ranks the voxels of a class")
+    poison = v.refuse_parts("topk_dice ranks the voxels of a class")
     if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background:
         return _of_lesions(v, k)
     first = 0 if v.options.average_background else 1
-    return torch.stack([_without_easiest(v, number, k) for number in range(first, v.classes)], dim=1)
+    return torch.stack([_without_easiest(v, number, k) for number in range(first, v.classes)], dim=1) + poison
 
 
 def _of_lesions(v: Voxels, k: float) -> Tensor:

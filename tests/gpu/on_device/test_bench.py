@@ -1,0 +1,35 @@
+"""A whole run on a GPU, and the forecast of one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lesionloss.bench.forecast import forecast
+from lesionloss.bench.run import run
+from tiny_runs import network_folder, tiny_plan
+
+
+@pytest.mark.slow
+def test_a_run_says_how_the_gpu_computed(gpu: Any, data: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(data, training={"steps": 3, "batch": 2, "patch": [16, 16, 16], "jitter": 2, "precision": "auto"})
+    results = run(plan, tmp_path / "run", device=gpu.name)
+    assert not results.failed
+    machine = json.loads((network_folder(tmp_path / "run") / "machine.json").read_text())
+    assert machine["device"] == torch.cuda.get_device_name(gpu.name)
+    assert machine["arithmetic"] == {
+        "deterministic": False,
+        "tf32_convolutions": True,
+        "cudnn_benchmark": True,
+        "fused_optimiser": True,
+    }
+
+
+@pytest.mark.slow
+def test_a_forecast_counts_every_gpu(gpu: Any, data: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(data)
+    run(plan, tmp_path / "run", device="cpu")
+    found = forecast(plan, tmp_path / "run", "auto", None, 1)
+    assert found.jobs == torch.cuda.device_count()
