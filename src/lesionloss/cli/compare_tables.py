@@ -20,6 +20,7 @@ from lesionloss.report.wording import TEST_TITLES, components_sentence, differen
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.statistics.comparison import compare, with_baseline
+from lesionloss.statistics.evidence import ALPHA
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -42,7 +43,7 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
             console.print(Text(sentence, style="bold"))
     scores = with_baseline(results.metric_scores(comparison.metric), comparison.baseline)
     ordered = results.ordered_metrics if comparison.metric in results.ordered_metrics else ()
-    declared = [compare(results, metric, comparison.baseline, interim=comparison.interim) for metric in ordered]
+    declared = [compare(results, metric, comparison.baseline, interim=comparison.level < ALPHA) for metric in ordered]
     if sentence := order_sentence(declared):
         console.print(Text(sentence))
     if robust := sensitivity_sentence(scores, level=comparison.level):
