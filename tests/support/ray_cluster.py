@@ -28,7 +28,7 @@ def main(data: Path, out: Path) -> None:
     killed: list[dict[str, int]] = []
 
     def watch() -> None:
-        """Kill the first node as soon as both have a trial that is well under way; note who works on what."""
+        """Kill the first node as soon as both have trials that are well under way; note who works on what."""
         begun = time.monotonic()
         while time.monotonic() - begun < PATIENCE_SECONDS:
             time.sleep(0.05)
@@ -39,13 +39,15 @@ def main(data: Path, out: Path) -> None:
             for trial in running:
                 if trial.pid not in seen.setdefault(trial.key, []):
                     seen[trial.key].append(trial.pid)
-            if not killed and sum(5 <= trial.step < trial.steps for trial in running) == 2:
+            if not killed and len({trial.pid for trial in running if 5 <= trial.step < trial.steps}) == 2:
                 killed.append({trial.key: trial.step for trial in running})
                 cluster.remove_node(nodes[0], allow_graceful=False)
 
     threading.Thread(target=watch, daemon=True).start()
     results = run(long_plan(data), out / "run", engine=RayEngine(cluster.address), threads=1, checkpoint_seconds=0.2)
-    alive = sum(node["Alive"] for node in ray.nodes())
+    ended = time.monotonic()
+    while (alive := sum(node["Alive"] for node in ray.nodes())) > len(nodes) and time.monotonic() - ended < 60:
+        time.sleep(0.5)  # Ray may notice the lost node only after the run has ended
     record = {"seen": seen, "killed": killed, "failed": [each.reason for each in results.failed], "alive": alive}
     (out / "ray.json").write_text(json.dumps(record))
     ray.shutdown()
