@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lesionloss.core.randomness import torch_generator
+from lesionloss.networks import build_network, channels_last, seed_dropout
 from lesionloss.training.forward import outputs_of
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 
@@ -22,7 +23,7 @@ def test_weight_gradients_are_those_of_float32(kernel: int, stride: int) -> None
     """Without the mode, a processor with bf16 arithmetic gives garbage for some of these shapes."""
     generator = torch_generator("small", kernel, stride)
     for space in itertools.product((1, 2, 3, 4), (1, 2, 4), (1, 3)):
-        convolution = nn.Conv3d(16, 16, kernel, stride, padding=kernel // 2).to(memory_format=torch.channels_last_3d)
+        convolution = channels_last(nn.Conv3d(16, 16, kernel, stride, padding=kernel // 2))
         leave_garbage()
         images = torch.randn(2, 16, *space, generator=generator)
         with torch.autocast("cpu", torch.bfloat16), SmallConvolutionsInFloat32():
@@ -34,8 +35,6 @@ def test_weight_gradients_are_those_of_float32(kernel: int, stride: int) -> None
 
 
 def test_a_network_with_small_levels_has_finite_gradients_in_bf16() -> None:
-    from lesionloss.networks import build_network, channels_last, seed_dropout
-
     text = "longitudinal_vnet(outputs=2, filters=4, dropout=0.1)"
     network = channels_last(build_network(text, torch_generator("weights"))).train()
     for step in range(8):
