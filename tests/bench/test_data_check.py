@@ -35,11 +35,12 @@ def printed(preset: str, layout: str, place: Path) -> str:
 @pytest.mark.parametrize("layout", MINIATURES)
 def test_the_printed_plan_fits_every_layout(layout: str, tmp_path: Path) -> None:
     WRITERS[layout](tmp_path / "data")
-    plan = chosen_plan(printed("quickstart", layout, tmp_path), str(tmp_path / "data"), [])
+    few = ["folds=2"]  # two patients
+    plan = chosen_plan(printed("quickstart", layout, tmp_path), str(tmp_path / "data"), [], few)
     if layouts.get(layout).group is LayoutGroup.PICTURES:
         with pytest.raises(UsageError, match=r"^network\.text: .* is for volumes, the images have 2 axes.*dscpp-drive"):
             check_data(plan)
-        plan = chosen_plan(printed("dscpp-drive-small", layout, tmp_path), str(tmp_path / "data"), [])
+        plan = chosen_plan(printed("dscpp-drive-small", layout, tmp_path), str(tmp_path / "data"), [], few)
     assert check_data(plan).data == plan.data
 
 

@@ -219,5 +219,5 @@ def test_an_array_is_no_threshold() -> None:
 
 def test_a_precision_that_is_none_is_refused() -> None:
     """It was taken as float32."""
-    with pytest.raises(LesionLossError, match="precision must be one of float32, bf16, got 'float16'"):
+    with pytest.raises(LesionLossError, match="precision must be one of float32, bf16, fp16, got 'float16'"):
         Arithmetic("float16")
