@@ -56,6 +56,8 @@ class Call:
 
     def wrap(self, function):
         def called(*args, **kwargs):
+            if function.__name__ == "open" and not args[1] & (os.O_WRONLY | os.O_RDWR):
+                return function(*args, **kwargs)  # reading needs no space
             self.number -= 1
             if self.number == 0:
                 raise self.error
