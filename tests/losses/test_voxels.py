@@ -352,3 +352,40 @@ def test_lesion_voxels_and_their_logits_are_listed_but_not_of_soft_labels(kernel
         assert gradient[1, :, 2].tolist() == (2 * listed[2]).tolist()
     with pytest.raises(UsageError, match="got shares"):
         _ = Voxels(torch.zeros(2, 3, 4), torch.full((2, 3, 4), 1 / 3), None, kernel, LossOptions(), 1).lesions
+
+
+def test_squared_errors_of_soft_labels_by_hand() -> None:
+    probabilities, shares = line(0.9, 0.6, 0.3), torch.tensor([[[0.5, 0.0, 1.0]]], dtype=torch.float64)
+    valid = torch.tensor([[[True, True, False]]])
+    assert voxels(probabilities, shares).squared_errors().item() == pytest.approx(0.16 + 0.36 + 0.49)
+    assert voxels(probabilities, shares, valid).squared_errors().item() == pytest.approx(0.16 + 0.36)
+    both = voxels(probabilities, shares, valid).squared_errors(average_background=True)
+    assert both.flatten().tolist() == pytest.approx([0.52, 0.52])
+
+
+def test_shares_of_classes_are_refused_where_a_loss_cannot_use_them() -> None:
+    probabilities = line(0.9, 0.6, 0.3)
+    parts = voxels(probabilities, torch.tensor([[[0.5, 0.0, 1.0]]], dtype=torch.float64))
+    with pytest.raises(UsageError, match=r"ranked, so labels must be class numbers or one-hot; got shares such as 0.5"):
+        parts.refuse_parts("ranked")
+    with pytest.raises(UsageError, match="lesion voxels are listed for class numbers or one-hot labels"):
+        _ = parts.lesions
+    whole = align(probabilities, torch.tensor([[[1, 0, 1]]]), None, LossOptions(), READABLE)
+    assert whole.refuse_parts("ranked") == 0.0
+    where, listed = whole.lesions
+    assert where.tolist() == [0, 2]
+    assert listed.flatten().tolist() == pytest.approx([logit(0.9), logit(0.3)])
+    hard = Voxels(
+        torch.zeros(1, 2, 3), torch.tensor([[[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]]), None, READABLE, LossOptions(), 1
+    )
+    assert hard.refuse_parts("ranked") == 0.0  # shares of 0 and 1 are no parts
+
+
+def test_a_total_is_over_the_last_axis_and_over_the_images_of_a_pooled_batch() -> None:
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    each, pooled = (
+        align(torch.zeros(2, 1, 1, 3), torch.zeros(2, 1, 3), None, LossOptions(pooled=of_all), READABLE).total(x)
+        for of_all in (False, True)
+    )
+    assert each.tolist() == [[3.0, 12.0], [21.0, 30.0]]
+    assert pooled.tolist() == [[24.0, 42.0]]

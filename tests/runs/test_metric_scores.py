@@ -170,3 +170,10 @@ def test_every_test_case_has_every_metric_at_the_last_epoch(tmp_path):
     assert len(read_scores(scores_file(tmp_path, *rows[:3], "last,b,hd95,3,q"), ["a", "b"])) == 4
     with pytest.raises(DataError, match=r"no row of test case c: it is incomplete"):
         read_scores(scores_file(tmp_path), ["c"])
+
+
+def test_a_missed_case_costs_the_diagonal_in_the_unit_of_the_metric():
+    cases = [CohortCase("a", "a", (3, 4, 12), (2.0, 2.0, 2.0), 0.0)]
+    for unit, diagonal in (("mm", 26.0), ("voxels", 13.0)):
+        found, _, _ = split_rows(table(("a", INF, "pred_empty"), unit=unit), metric_facts("hd95"), cases)
+        assert found["penalised"].tolist() == [diagonal]
