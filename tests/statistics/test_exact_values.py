@@ -12,6 +12,8 @@ from lesionloss.core.randomness import numpy_generator
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.statistics import Chances, Interval, compare, rank_losses, summarise
 from lesionloss.statistics.complete_blocks import FoldBlock, LossBlocks
+from lesionloss.statistics.evidence import sign_flip_p
+from lesionloss.statistics.new_training_runs import FoldSpread, probabilities
 from lesionloss.statistics.paired_differences import paired_differences
 from lesionloss.statistics.summaries import seed_means
 from lesionloss.statistics.variance_components import components_of
@@ -160,3 +162,14 @@ def test_an_unchanged_patient_is_neither_better_nor_worse(run):
         assert (difference.improved, difference.worsened, difference.patients) == (improved, worsened, 4)
         assert known(difference.mean) == pytest.approx(0.05)
         assert (difference.pairs, difference.undefined) == (4, 0)
+
+
+def test_ties_of_the_sign_flip_test_count_on_both_sides():
+    """A patient without a difference doubles every pattern: 2 of 8 signs, whichever loss is better."""
+    for sign in (1, -1):
+        assert sign_flip_p(sign * np.array([0.1, 0.2, 0.3, 0.0])) == pytest.approx(0.25)
+
+
+def test_a_difference_of_just_the_margin_lies_within_it():
+    spread = FoldSpread(np.array(0.0), 4.0, 5)
+    assert [probabilities(centre, spread, 0.5) for centre in (-0.5, 0.5)] == [(0.0, 1.0, 0.0)] * 2
