@@ -16,8 +16,9 @@ from lesionloss.core.errors import DataError
 from lesionloss.metrics.lesion_components import fewest_voxels, find_lesions
 from lesionloss.metrics.lesion_table import SIZE_EDGES_MM3, SizeClass
 from lesionloss.metrics.thresholds import ThresholdCounts, is_lesion
+from lesionloss.runs.kept_predictions import KeptPrediction, read_prediction, read_probability
 from lesionloss.runs.metric_scores import MetricScores
-from lesionloss.runs.results import KeptPrediction, Results, read_prediction, read_probability
+from lesionloss.runs.results import Results
 from lesionloss.runs.run_records import RunTrial
 
 Probability = NDArray[np.float32]

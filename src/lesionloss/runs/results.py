@@ -15,9 +15,9 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.number_text import plural
 from lesionloss.data.prepared import load_prepared
 from lesionloss.runs.epoch_scores import epoch_means
+from lesionloss.runs.kept_predictions import read_prediction, read_probability
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
 from lesionloss.runs.metric_scores import DeclaredRules, MetricScores, split_rows
-from lesionloss.runs.run_files import read_arrays
 from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
 from lesionloss.runs.scores import read_scores
 
@@ -271,22 +271,6 @@ class Results:
         raise UsageError(f"{self.folder}: no trial {key!r}; {nearest(key, [trial.key for trial in self.trials])}")
 
 
-@dataclass(frozen=True, eq=False)
-class KeptPrediction:
-    """What a trial kept of a case.
-
-    Attributes:
-        probability: Of any lesion, float32 (*space).
-        labels: The class numbers that were scored, uint8 (*space); None if the run has one class.
-        in_slice: Probability of each class (L, rows, columns) in the slice with most lesion; None in runs of one class,
-            and in those that did not keep it.
-    """
-
-    probability: NDArray[np.float32]
-    labels: NDArray[np.uint8] | None
-    in_slice: NDArray[np.float32] | None
-
-
 def shared_patients_warning(patients: Collection[str]) -> str:
     """What must be said of a run that trained on and tested cases of the same patients; empty where it did not."""
     if not patients:
@@ -295,38 +279,3 @@ def shared_patients_warning(patients: Collection[str]) -> str:
         f"cases of {plural(len(patients), 'patient')} are in training and in test at once, so scores are better than "
         "they would be for new patients"
     )
-
-
-def read_probability(trial: RunTrial, case: str) -> NDArray[np.float32]:
-    """The probability map of a case that a trial kept, float32 (*space).
-
-    Raises:
-        DataError: The map is absent, damaged or not float32.
-    """
-    return read_prediction(trial, case).probability
-
-
-def read_prediction(trial: RunTrial, case: str) -> KeptPrediction:
-    """All that a trial kept of a case.
-
-    Raises:
-        DataError: The file is absent or damaged, or its map is not float32.
-    """
-    path = _prediction(trial, case)
-    arrays = read_arrays(path)
-    if "probability" not in arrays:
-        raise DataError(f"{path}: no array named 'probability'; remove the trial's folder and bench again")
-    found = arrays["probability"]
-    if found.dtype != np.float32:
-        hint = ", as version 0.1 wrote it" if found.dtype == np.uint8 else ""
-        raise DataError(f"{path}: expected 'probability' as float32, got {found.dtype}{hint}; bench into a new folder")
-    labels, in_slice = arrays.get("classes"), arrays.get("slice")
-    return KeptPrediction(
-        found,
-        None if labels is None else labels.astype(np.uint8),
-        None if in_slice is None else in_slice.astype(np.float32),
-    )
-
-
-def _prediction(trial: RunTrial, case: str) -> Path:
-    return trial.file(f"predictions/{Path(case).name}.npz")
