@@ -226,7 +226,7 @@ def table_of_power() -> None:
 
 
 def table_of_cohorts() -> None:
-    """Equal losses whose folds share luck (correlated by 1 / k), which one cohort can't show."""
+    """Equal losses with correlated effects of the folds (by 1 / k), which one cohort can't show."""
     row("patients", "folds", "sd of training sets", "t over folds", "corrected variance")
     row(*["---"] * 5)
     for (patients, folds), sd in product(((20, 5), (40, 10)), (0.3, 0.5, 1.0)):
@@ -235,8 +235,8 @@ def table_of_cohorts() -> None:
         tables = []
         for part in np.array_split(np.arange(patients), folds):
             own = draw.normal(size=shape)
-            lucky = sd * (np.sqrt(share_of_it) * shared + np.sqrt(1 - share_of_it) * own)
-            tables.append(lucky + draw.normal(size=(*shape[:2], len(part))))
+            effects = sd * (np.sqrt(share_of_it) * shared + np.sqrt(1 - share_of_it) * own)
+            tables.append(effects + draw.normal(size=(*shape[:2], len(part))))
         row(patients, folds, sd, *(share(method(tables) < ALPHA) for method in (t_over_folds, corrected_variance)))
 
 

@@ -29,8 +29,8 @@ VERDICTS = {
 def folds() -> Figure:
     """Two equal losses: patients alone exclude 0, the folds do not."""
     draw = numpy_generator("picture", "folds", 3)
-    lucky = np.array([0.035, 0.02, 0.03, -0.012, 0.012])
-    parts = [luck + 0.012 * draw.normal(size=PATIENTS // FOLDS) for luck in lucky]
+    effects = np.array([0.035, 0.02, 0.03, -0.012, 0.012])
+    parts = [effect + 0.012 * draw.normal(size=PATIENTS // FOLDS) for effect in effects]
     values, spread = np.concatenate(parts), fold_spread([parts])
     figure = Figure(figsize=(6.4, 2.6))
     axes = figure.add_axes((0.02, 0.2, 0.96, 0.72))

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -274,11 +275,8 @@ def prediction_table(device: str, scale: Scale) -> None:
     for text in scale.networks:
         network = channels_last(build_network(text, torch_generator("gpu"))).to(device).eval()
         with set_arithmetic(device, False):
-            took = milliseconds(
-                lambda: predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device),  # noqa: B023
-                device,
-                1,
-            )
+            predict = partial(predict_probabilities, network, case, mode, arithmetic=arithmetic, device=device)
+            took = milliseconds(predict, device, 1)
         row(text, scale.side, f"{took / 1e3:.2f}")
 
 

@@ -37,12 +37,9 @@ from lesionloss.training.training_run import TrialToTrain, start_run
 from lesionloss.training.training_step import StepBatch, take_step
 from lesionloss.training.trial import Trial
 
-VARIANTS = {
-    "one after another": "InProcessEngine(together=1)",
-    "side by side": "InProcessEngine()",
-    "processes": f"LocalEngine({os.cpu_count()}, together=1)",
-}
+VARIANTS = ("one after another", "side by side", "processes")
 CODE = """
+import os
 import sys
 from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.engines.local import LocalEngine
@@ -50,7 +47,12 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 
 if __name__ == "__main__":
-    run(Plan.load(sys.argv[1]), sys.argv[2], engine=eval(sys.argv[3]), threads=1)
+    engines = {
+        "one after another": InProcessEngine(together=1),
+        "side by side": InProcessEngine(),
+        "processes": LocalEngine(os.cpu_count(), together=1),
+    }
+    run(Plan.load(sys.argv[1]), sys.argv[2], engine=engines[sys.argv[3]], threads=1)
 """
 console = Console(width=None if sys.stdout.isatty() else 120)
 
@@ -79,13 +81,13 @@ def _shortened(plan: Plan, steps: int) -> Plan:
     return plan.changed({"seeds": plan.seeds[:1], "training": training, "curves": curves})
 
 
-def bench(plan: Path, out: Path, engine: str) -> RunTime:
+def bench(plan: Path, out: Path, variant: str) -> RunTime:
     """Run all trials of a plan in a folder whose patients are prepared."""
     shutil.rmtree(out / "trials", ignore_errors=True)
     script = plan.with_name("run_plan.py")  # a file, because processes that are started anew import it
     script.write_text(CODE)
     start_time, before = time.perf_counter(), os.times()
-    subprocess.run([sys.executable, str(script), str(plan), str(out), engine], check=True)
+    subprocess.run([sys.executable, str(script), str(plan), str(out), variant], check=True)
     wall, after = time.perf_counter() - start_time, os.times()
     cores = after.children_user + after.children_system - before.children_user - before.children_system
     return RunTime(wall, cores, len(list((out / "trials").glob("*/model.safetensors"))))
@@ -147,13 +149,11 @@ def main(
         place = Path(tempfile.mkdtemp(prefix="together-"))
         path, out = place / "plan.toml", place / "run"
         path.write_text(plan.to_toml())
-        bench(
-            path, out, VARIANTS["side by side"]
-        )  # makes and prepares the patients, and compiles what is compiled once
+        bench(path, out, "side by side")  # makes and prepares the patients, and compiles what is compiled once
         found: dict[str, list[RunTime]] = {variant: [] for variant in VARIANTS}
         for _ in range(rounds):
-            for variant, engine in VARIANTS.items():
-                found[variant].append(bench(path, out, engine))
+            for variant in VARIANTS:
+                found[variant].append(bench(path, out, variant))
         wall = {variant: statistics.median(run.wall for run in runs) for variant, runs in found.items()}
         cores = {variant: statistics.median(run.cores for run in runs) for variant, runs in found.items()}
         trials = found["side by side"][0].trials

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lesionloss.core.slice_pictures import label_map
+from lesionloss.core.slice_pictures import Labels, label_map
 from lesionloss.report.case_slices import CaseSlice
 from lesionloss.report.picture_sheets import Cell, Column, SheetWords, class_keys, error_keys, picture_sheet
 
@@ -24,8 +24,8 @@ def class_figure(shown: CaseSlice) -> "Figure":
     frame = shown.detail
     grey = shown.grey(frame)
 
-    def labels(of: object) -> Cell:
-        return Cell(label_map(grey, of, frame.field, frame.pixel_mm))  # type: ignore[arg-type]
+    def labels(of: Labels) -> Cell:
+        return Cell(label_map(grey, of, frame.field, frame.pixel_mm))
 
     columns = [Column("Reference", (labels(shown.reference), Cell(grey, shown.images[-1][0])))]
     for each in shown.losses:
