@@ -17,12 +17,12 @@ from made_scores import made_scores
 CLAIMS = re.compile(r"\b[Bb]etter than|\b[Ww]orse than|[Ee]quivalent to")
 
 
-def dice(shift=0.0, name="", patients=20, seeds=3, sd=0.01, luck=0.0, folds=5):
-    """Dice of a loss on patients who are easy or hard for all; its own spread, and the luck of its folds."""
+def dice(shift=0.0, name="", patients=20, seeds=3, sd=0.01, fold_effect=0.0, folds=5):
+    """Dice of a loss on patients who are easy or hard for all; its own spread, and the effects of its folds."""
     common = numpy_generator("patients").uniform(0.5, 0.8, size=(patients, 1))
     draw = numpy_generator("own", name)
-    lucky = luck * np.linspace(-1, 1, folds)[np.arange(patients) % folds, None]
-    return common + shift + lucky + sd * draw.normal(size=(patients, 1)) + 0.002 * draw.normal(size=(patients, seeds))
+    by_fold = fold_effect * np.linspace(-1, 1, folds)[np.arange(patients) % folds, None]
+    return common + shift + by_fold + sd * draw.normal(size=(patients, 1)) + 0.002 * draw.normal(size=(patients, seeds))
 
 
 def said(*tables, level=0.05, **options):
@@ -120,8 +120,8 @@ def test_one_split_says_nothing_about_new_training_sets():
     assert "the patients were divided only once" in difference_sentence(comparison.differences[0])
 
 
-def test_lucky_training_sets_are_named():
-    first, _, _ = said(dice(), dice(0.04, "a", luck=0.05))
+def test_differences_by_training_sets_are_named():
+    first, _, _ = said(dice(), dice(0.04, "a", fold_effect=0.05))
     assert "These networks differ on new patients (p " in first
     assert CLAIMS.search(first) is None
 

@@ -93,7 +93,7 @@ def test_verdicts_on_equal_losses_are_at_most_5_percent(patients, folds, compari
 
 
 @pytest.mark.parametrize("training_set", [0.5, 1.0])
-def test_equal_losses_with_lucky_training_sets_get_no_verdict_that_patients_alone_would_give(training_set):
+def test_equal_losses_with_effects_of_training_sets_get_no_verdict_that_patients_alone_would_give(training_set):
     design = SimulatedDesign(20, 5, 3, 0.0, 0.9, 0.5, 0.75, training_set)
     tables = simulated_families(design, 1, 1000, "training sets")
     alone = in_parts(sign_flip_ps, np.concatenate(tables[0], axis=-1)[:, 0])

@@ -17,11 +17,11 @@ from made_scores import made_scores
 
 
 def values(shift, name="", patients=20, seeds=3, sd=0.01, fold_sd=0.0):
-    """Dice of a loss: patients who are easy or hard for all losses, its own noise and luck of the folds."""
+    """Dice of a loss: patients who are easy or hard for all losses, its own noise and effects of the folds."""
     common = numpy_generator("patients").uniform(0.5, 0.8, size=(patients, 1))
     draw = numpy_generator("own", name, shift)
-    lucky = fold_sd * draw.normal(size=5)[np.arange(patients) % 5, None]
-    return common + shift + lucky + sd * draw.normal(size=(patients, 1)) + 0.002 * draw.normal(size=(patients, seeds))
+    by_fold = fold_sd * draw.normal(size=5)[np.arange(patients) % 5, None]
+    return common + shift + by_fold + sd * draw.normal(size=(patients, 1)) + 0.002 * draw.normal(size=(patients, seeds))
 
 
 def difference(scores, level=0.05):
@@ -86,7 +86,7 @@ def test_the_p_of_a_verdict_is_the_larger_one_after_holm_over_planned_losses():
     assert min(known(d.p_holm) for d in many) == pytest.approx(min(1, 8 * smallest))
 
 
-def test_lucky_training_sets_are_no_verdict():
+def test_differences_by_training_sets_are_no_verdict():
     d = difference(made_scores({"base": values(0.0), "a": values(0.03, fold_sd=0.05)}))
     assert d.networks_differ
     assert d.verdict == "undecided"

@@ -45,7 +45,7 @@ def simulated_differences(design: SimulatedDesign, runs: int, *name: str | int) 
 def simulated_families(
     design: SimulatedDesign, comparisons: int, runs: int, *name: str | int, repeats: int = 1
 ) -> list[list[NDArray[np.float64]]]:
-    """Differences of several losses from one baseline, whose luck they share.
+    """Differences of several losses from one baseline, whose chance effects they share.
 
     For each repeat, for each fold, (runs, comparisons, patients of the fold): means over seeds. Patients come in
     another order in every repeat.

@@ -1,7 +1,7 @@
 """What a difference would be with new patients, new training sets and new seeds: Student's t over the folds.
 
 The folds of one repeat have training sets and training runs of their own, and patients of their own. So the spread
-between the means of the folds contains all that is lucky: patients, training set (loss x fold) and seed. No variance
+between the means of the folds contains all chance variation: patients, training set (loss x fold) and seed. No variance
 has to be estimated apart, and none can be put at 0 because it looks small. The cost is the degrees of freedom, one
 less than there are folds. docs/statistics.md compares this with a mixed model and with the corrected variance of
 Nadeau and Bengio (2003).
@@ -34,8 +34,8 @@ def fold_spread(repeats: Sequence[Sequence[Values]]) -> FoldSpread:
     """The spread of a mean between folds.
 
     With folds of one size this is the test of a mixed model. Repeats split the same patients anew: the variance is the
-    mean of theirs, as if one repeat had been run, because the luck of a cohort does not average out; they add degrees
-    of freedom.
+    mean of theirs, as if one repeat had been run, because chance effects of a cohort do not average out; they add
+    degrees of freedom.
 
     Args:
         repeats: For each repeat, for each of its folds, one value per patient (runs, patients).

@@ -94,7 +94,7 @@ class PlausibleSpread:
 
 
 def _errors(variances: NDArray[np.float64], design: StudyDesign) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Estimates of a variance may be below 0; an error is not smaller than without any luck of training runs."""
+    """Estimates of a variance may be below 0; an error is not smaller than without variation of training runs."""
     patient, run, rest, training_set = variances
     n, seeds, folds = design.patients, design.seeds, design.folds
     of_one, of_fold = patient + rest / seeds, training_set + run / seeds

@@ -125,7 +125,7 @@ class PairedDifference:
 
     @property
     def networks_differ(self) -> bool:
-        """Whether these networks differ on new patients, whatever the luck of their training runs was."""
+        """Whether these networks differ on new patients, however their training runs turned out."""
         return self.p_patients_holm is not None and self.p_patients_holm < self.level
 
     @property
