@@ -44,6 +44,14 @@ def test_the_printed_plan_fits_every_layout(layout: str, tmp_path: Path) -> None
     assert check_data(plan).data == plan.data
 
 
+def test_built_in_patients_must_be_enough_for_the_folds_and_the_split() -> None:
+    plan = Plan.preset("quickstart")
+    assert check_data(plan) == plan
+    for changes in ({"folds": 13}, {"split": [10, 3]}):
+        with pytest.raises(UsageError, match="12"):
+            check_data(plan.changed(changes))
+
+
 def test_a_network_gets_what_the_data_need_unless_its_text_states_it(tmp_path: Path) -> None:
     miniature.nnunet(tmp_path / "data")
     plan = chosen_plan(printed("quickstart", "nnunet", tmp_path), str(tmp_path / "data"), [])

@@ -12,6 +12,7 @@ from lesionloss.bench.plan import Plan, list_presets
 from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import fold_warnings, folds_of, trials_of
+from lesionloss.cli.plan_options import chosen_plan
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of
 from lesionloss.data.fold_files import save_folds
@@ -361,3 +362,11 @@ def test_losses_of_an_option_become_part_of_the_plan(tmp_path: Path, own_names: 
     plan = load(tmp_path, GOOD.replace("hytver(fn=0.8)", f"0.5*{name} + 0.5*dice"))
     assert plan.losses_files == (str(path.resolve()),)
     assert load(tmp_path, GOOD).losses_files == ()
+
+
+def test_settings_of_the_command_line_reach_every_table_of_a_plan() -> None:
+    changed = chosen_plan("topk-synapse", None, [], ["data.prepare.clip.between=[0, 9]", "training.batch=3", "folds=4"])
+    assert (changed.data.preparation.clip.between, changed.training.batch, changed.folds) == ((0, 9), 3, 4)
+    assert changed.data.preparation.resample.size == (320, 320)  # all else is as it was
+    with pytest.raises(UsageError, match=r"--set data.prepar.clip.between: data has no part 'prepar'"):
+        chosen_plan("topk-synapse", None, [], ["data.prepar.clip.between=[0, 9]"])

@@ -231,6 +231,7 @@ def test_a_checkpoint_goes_only_when_the_loss_failed(
         (["--loss", "dice", "--fold", "first", "--out", "x"], "--fold must be all or a number from 0"),
         (["--loss", "dice", "--set", "training.steps", "--out", "x"], "--set needs KEY=VALUE"),
         (["--loss", "dice", "--set", "trainin.steps=2", "--out", "x"], "a plan has no part 'trainin'"),
+        (["--loss", "dice", "--set", "training.batch.x=2", "--out", "x"], "training has no part 'batch'; parts: none"),
         (["--loss", "dice", "--set", "training.step=2", "--out", "x"], "did you mean 'steps'"),
         (["--loss", "dice", "--set", "training.patience=2", "--out", "x"], "give validation_share too"),
         (["--loss", "dice", "--set", "training.optimiser='adm'", "--out", "x"], "did you mean 'adam'"),

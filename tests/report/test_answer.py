@@ -210,6 +210,8 @@ def test_five_patients_can_show_nothing():
         (StudyDesign(5, 5, 3), 2, "none with 5 patients, 5 folds and 1 comparison; take more patients"),
         (StudyDesign(20, 5, 3), 2, "on a difference of 0.8 standard deviations between patients or more"),
         (StudyDesign(20, 2, 3, 5), 2, "with 20 patients, 2 folds, 5 repeats and 1 comparison, on a difference of 0.8"),
+        (StudyDesign(40, 5, 3), 4, "One standard deviation needs 4 folds and two seeds."),
+        (StudyDesign(12, 5, 3), 4, "With 12 patients no number of folds can show one standard deviation."),
         (StudyDesign(20, 5, 3), 1, "none, there is one loss"),
     ],
 )

@@ -16,7 +16,7 @@ from lesionloss.data.prepared import channels_of, load_prepared
 
 
 def check_data(plan: Plan) -> Plan:
-    """List the patients of a plan and read the first case; built-in data and a plan without data always pass.
+    """List the patients of a plan and read the first case; of built-in data, only the number of patients is checked.
 
     Returns:
         The plan with the network that fits the data, see `fit_network`.
@@ -25,6 +25,8 @@ def check_data(plan: Plan) -> Plan:
         UsageError: Layout, target, patients, folds, network or patch do not fit the data; the message names the key.
         DataError: A file is damaged, or no case is complete.
     """
+    if plan.data.source in BUILT_IN_SOURCES and not plan.folds_file:
+        _check_folds(plan, {str(number): str(number) for number in range(plan.data.synth_patients)})
     if not plan.data.source or plan.data.source in BUILT_IN_SOURCES:
         return plan
     patients, channels, classes, axes = _first_case(plan)

@@ -50,20 +50,20 @@ def data_keys(text: str) -> dict[str, str]:
 
 
 def put_setting(record: dict[str, Any], key: str, value: Any) -> None:
-    """Set `part.key` or `key` in a plan's record; an unknown key is left for the plan to refuse.
+    """Set a key such as `training.steps` in a plan's record; an unknown last name is left for the plan to refuse.
 
     Raises:
         UsageError: A plan has no such part.
     """
-    part, _, rest = key.rpartition(".")
-    if not part:
-        record[rest] = value
-    elif isinstance(record.get(part), dict):
-        record[part] = record[part] | {rest: value}
-    else:
-        raise UsageError(
-            f"--set {key}: a plan has no part {part!r}; parts: loss_options, data, network, training, inference, curves"
-        )
+    *parts, last = key.split(".")
+    for number, part in enumerate(parts):
+        if part not in record or not isinstance(record[part], dict | None):
+            known = ", ".join(name for name, each in record.items() if isinstance(each, dict | None))
+            where = ".".join(parts[:number]) or "a plan"
+            raise UsageError(f"--set {key}: {where} has no part {part!r}; parts: {known or 'none'}")
+        record[part] = dict(record[part] or {})
+        record = record[part]
+    record[last] = value
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -1,6 +1,7 @@
 """Sentences about power: what a plan can show, what a run can detect, and what a difference needs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -37,8 +38,19 @@ def design_sentence(design: "StudyDesign", losses: int) -> str:
     return (
         f"verdicts: with {design_words} and {plural(losses - 1, 'comparison')}, on a difference of "
         f"{number(found, 1)} standard deviations between patients or more (80 % power), if training sets and seeds "
-        "add nothing; a pilot run and `lesionloss power` say what they add"
+        f"add nothing. {_one_needs(design, losses)} A pilot run and `lesionloss power` say what they add"
     )
+
+
+def _one_needs(design: "StudyDesign", losses: int) -> str:
+    """The fewest folds that can show one standard deviation with the same patients."""
+    from lesionloss.statistics import detectable_at_best
+
+    for folds in range(3, design.patients + 1):
+        found = detectable_at_best(replace(design, folds=folds), losses - 1)
+        if found is not None and found <= 1:
+            return f"One standard deviation needs {folds} folds and two seeds."
+    return f"With {plural(design.patients, 'patient')} no number of folds can show one standard deviation."
 
 
 def power_sentences(analysis: "PowerAnalysis") -> tuple[str, str]:

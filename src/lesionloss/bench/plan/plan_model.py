@@ -100,7 +100,7 @@ class Plan(PlanSection):
         if self.split and self.folds_file:
             raise ValueError("split and folds_file both say who is tested; leave one out")
         if self.folds < 2 and not self.folds_file and not self.split:
-            raise ValueError("folds must be 2 or more; one fold needs a folds_file that names the test cases")
+            raise ValueError("folds must be 2 or more; one fold needs split = [train, test] or a folds_file")
         if self.repeats > 1 and (self.folds_file or self.split):
             raise ValueError("repeats needs folds made here: leave out folds_file and split")
         named = [("primary_metric", self.primary_metric)]
