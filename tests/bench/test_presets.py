@@ -162,6 +162,7 @@ MINIATURES = {  # frames or images beside those of `miniature`, so that there ar
     "dscpp-cvc": ("cvc-clinicdb", "PNG/Original/{}.png", "PNG/Ground Truth/{}.png"),
     "cabezas-lit": ("lit", "", ""),
     "cabezas-wmh": ("wmh2017", "", ""),
+    "hytver": ("msseg2", "", ""),
 }
 
 
@@ -180,7 +181,8 @@ def test_a_preset_starts_on_a_folder_in_its_layout(name: str, tmp_path: Path) ->
             with (folder / "metadata.csv").open("a") as table:
                 table.write(f"{number},{number}\n")
     plan = Plan.preset(name)
-    training = plan.training.model_dump() | {"epochs": 1}
+    length = {"epochs": 1} if plan.training.epochs else {"steps": 1}  # a step is more than an epoch of two patients
+    training = plan.training.model_dump() | length
     results = run(
         plan.changed(
             {
