@@ -2,10 +2,13 @@
 
     python benchmarks/data_patches.py
     python benchmarks/data_patches.py --steps 1 --workers 2
+    python benchmarks/data_patches.py --at-once     # patch by patch, beside whole batches as they are made on a GPU
 
 Cases of 182 x 218 x 182 voxels with three channels. The setups: those of HyTver and of Cabezas & Diez, each with its
 own network, patches and augmentation, and the cheap ones of the built-in plans. The table shows the CPU time of one
 core for a step and for a batch, and how long a step waits for its batch when workers and training share the cores.
+With --at-once: seconds of the clock for a batch that is made patch by patch, and for one that is made at once by the
+operations of a GPU, here on the processor; and the largest difference between the two, with the labels that differ.
 """
 
 import os
@@ -26,7 +29,9 @@ from rich.table import Table
 
 from lesionloss.core.randomness import numpy_generator, torch_generator
 from lesionloss.data.batches.augmentation import CHEAP
-from lesionloss.data.batches.augmentation_presets import Steps, hytver
+from lesionloss.data.batches.augmentation_presets import Steps, dscpp, hytver, topk
+from lesionloss.data.batches.device_batches import DrawnStream, make_device_batch
+from lesionloss.data.batches.device_cohort import DeviceCohort
 from lesionloss.data.batches.patch_samplers import Sampler, WeightedCrop
 from lesionloss.data.batches.sliding_grid import SlidingGrid
 from lesionloss.data.batches.stream import BatchStream, TrainingBatch
@@ -57,6 +62,10 @@ SETUPS = (
     TrainingSetup("built-in", "unet3d(filters=8)", WeightedCrop((32, 32, 32)), CHEAP, 8),
     TrainingSetup("Cabezas & Diez", "unet3d(filters=32)", SlidingGrid(), (), 16),
     TrainingSetup("HyTver", "vnet(filters=16)", WeightedCrop((80, 80, 80)), hytver(), 4),
+)
+AUGMENTED = (
+    TrainingSetup("DSC++ steps", "", WeightedCrop((64, 64, 64)), dscpp(), 4),
+    TrainingSetup("TopK Dice steps, slices", "", WeightedCrop((160, 160, 1)), topk(), 8),
 )
 
 
@@ -135,10 +144,41 @@ def row(setup: TrainingSetup, cases: dict[str, PreparedCase], workers: int, step
     return [setup.name, *numbers, f"{statistics.median(waits[1:]):.1f}"]
 
 
+def at_once(setup: TrainingSetup, cases: dict[str, PreparedCase], threads: tuple[int, ...], steps: int) -> list[str]:
+    """Measure one setup patch by patch and at once, in turns."""
+    cohort = DeviceCohort(cases, "cpu")
+    stream = BatchStream(cases, setup.sampler, setup.augmentation, STREAM, batch=setup.batch)
+    drawn = DrawnStream(cases, setup.sampler, setup.augmentation, STREAM, batch=setup.batch)
+    one, whole = next(stream), make_device_batch(cohort, drawn.draws, next(drawn))
+    apart = np.abs(whole.images.numpy() - one.images).max()
+    labels = int((whole.references.numpy() != one.references).sum())
+    seconds: dict[tuple[str, int], list[float]] = {}
+    before = torch.get_num_threads()
+    for _ in range(4 * steps):
+        for number in threads:
+            torch.set_num_threads(number)
+            start = time.perf_counter()
+            next(stream)
+            middle = time.perf_counter()
+            make_device_batch(cohort, drawn.draws, next(drawn))
+            seconds.setdefault(("by patch", number), []).append(middle - start)
+            seconds.setdefault(("at once", number), []).append(time.perf_counter() - middle)
+    torch.set_num_threads(before)
+    return [
+        setup.name,
+        *(f"{1e3 * statistics.median(each):.1f}" for each in seconds.values()),
+        f"{apart:.1e}",
+        str(labels),
+    ]
+
+
 def main(
     steps: Annotated[int, typer.Option(help="Steps of each setup after the first, which warms up.")] = 3,
     workers: Annotated[int, typer.Option(help="Workers that make batches.")] = 2,
     cases: Annotated[int, typer.Option(help="Cases in memory.")] = 3,
+    together: Annotated[
+        bool, typer.Option("--at-once", help="Compare batches by patch and at once; nothing else.")
+    ] = False,
 ) -> None:
     """Time the making of patches beside the training step that uses them."""
     console = Console()
@@ -150,6 +190,15 @@ def main(
         ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch", "monai")), highlight=False
     )
     cohort = {name: case(name) for name in (f"{index:02d}" for index in range(cases))}
+    if together:
+        columns = [
+            f"{how}, {number} thread{'s' * (number > 1)}, ms" for number in (1, 2) for how in ("by patch", "at once")
+        ]
+        table = Table("setup", *columns, "largest difference", "other labels", box=None)
+        for setup in (*SETUPS, *AUGMENTED):
+            table.add_row(*at_once(setup, cohort, (1, 2), steps))
+        console.print(table)
+        return
     heads = ("CPU ms per step", "CPU ms per batch", "times as fast", "goal", f"ms waited per step, {workers} workers")
     for setup in SETUPS:
         table = Table("setup", *heads, box=None)

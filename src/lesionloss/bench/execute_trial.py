@@ -47,6 +47,7 @@ class RunContext:
         call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
         checkpoint_seconds: Time between two checkpoints.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class RunContext:
     call: str
     checkpoint_seconds: float = 120.0
     deterministic: bool = False
+    batches_on_cpu: bool = False
 
     def lock_path(self, key: str) -> Path:
         """Return the lock of a trial."""
@@ -182,7 +184,8 @@ def _execute_open(context: RunContext, opened: list[OpenTrial], cases: CaseReade
             finishes = [partial(run_difference_trial, one.trial, one.folder, cohort, plan) for one in opened]
         else:
             works = [_network_trial(context, one) for one in opened]
-            results = train_networks(works, cohort, plan, context.device)
+            on_cpu = context.batches_on_cpu
+            results = train_networks(works, cohort, plan, context.device, batches_on_cpu=on_cpu)
             finishes = [
                 partial(finish_network_trial, *both, cohort, plan, context.device)
                 for both in zip(works, results, strict=True)

@@ -40,6 +40,7 @@ def run(
     threads: int | None = None,
     checkpoint_seconds: float = 120.0,
     deterministic: bool = False,
+    batches_on_cpu: bool = False,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -54,6 +55,7 @@ def run(
         threads: CPU threads of each trial of a new run; None: the engine decides.
         checkpoint_seconds: Time between two checkpoints of a trial.
         deterministic: Whether all bits must repeat on a GPU too, which is slower; recorded in machine.json.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
 
     Returns:
         All results of the run folder.
@@ -68,7 +70,9 @@ def run(
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
-    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic)
+    context = RunContext(
+        folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic, batches_on_cpu=batches_on_cpu
+    )
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):

@@ -61,6 +61,7 @@ class TrainRequest:
         licence: Licence of the model; None: not stated.
         data_note: A note on the training data; None: their names.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
     """
 
     plan: Plan
@@ -71,6 +72,7 @@ class TrainRequest:
     licence: str | None = None
     data_note: str | None = None
     deterministic: bool = False
+    batches_on_cpu: bool = False
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -179,7 +181,7 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
         pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
         watcher.started(trial, 1, 1)
         work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
-        run_network_trial(work, cohort, request.plan, request.device)
+        run_network_trial(work, cohort, request.plan, request.device, batches_on_cpu=request.batches_on_cpu)
     annotate(request.out, licence=request.licence, data_note=request.data_note)
     write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()

@@ -114,6 +114,10 @@ def bench(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    batches_on_cpu: Annotated[
+        bool,
+        typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="--status, --dry-run and --paper: print JSON.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
@@ -154,6 +158,7 @@ def bench(
                     threads=threads,
                     checkpoint_seconds=checkpoint_seconds,
                     deterministic=deterministic,
+                    batches_on_cpu=batches_on_cpu,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)

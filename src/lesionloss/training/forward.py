@@ -2,26 +2,32 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from lesionloss.core.devices import to_device
 from lesionloss.core.errors import UsageError
+from lesionloss.data.batches.device_batches import DeviceBatch
 from lesionloss.data.batches.stream import TrainingBatch
 from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.input_checks import refuse_numbers
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
+from lesionloss.training.loaded_batches import AnyBatch, LoadedBatch
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 from lesionloss.training.trial import TrainingRecipe
 
+Batch = TypeVar("Batch", TrainingBatch, LoadedBatch, DeviceBatch)
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
 
 
-def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
-    """Copy a batch to the device, in `recipe.accumulate` equal parts.
+def split_batch(batch: AnyBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
+    """Bring a batch to the device where it is not there yet, in `recipe.accumulate` equal parts.
 
     Args:
         batch: Patches; those of one slice, their last side 1, become 2-D images.
@@ -33,27 +39,30 @@ def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> li
         (None: all).
     """
     batch = _without_last_axis(batch) if recipe.patch[2:] == (1,) else batch
-    images = to_device(torch.from_numpy(batch.images), device)
+    images = _brought(batch.images, device)
     images = images.contiguous(memory_format=torch.channels_last_3d if images.ndim == 5 else torch.channels_last)
-    references = to_device(torch.from_numpy(batch.references), device)
+    references = _brought(batch.references, device)
     masks: list[Tensor | None] = [None] * recipe.accumulate
     if batch.valid is not None:
-        masks = list(torch.split(to_device(torch.from_numpy(batch.valid), device), recipe.batch))
+        masks = list(torch.split(_brought(batch.valid, device), recipe.batch))
     return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
 
 
-def check_numbers(batch: TrainingBatch, channels: int) -> None:
-    """Check the class numbers of a batch in main memory, so that a GPU need not be waited for.
+def _brought(values: npt.NDArray[np.generic] | Tensor, device: str) -> Tensor:
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+    return to_device(tensor, device) if tensor.device.type == "cpu" else tensor
+
+
+def check_numbers(batch: AnyBatch, channels: int) -> None:
+    """Check the class numbers of a batch without waiting for a GPU.
 
     Raises:
         DataError: A class number is too large for logits of so many channels.
     """
-    numbers = batch.references if batch.valid is None else batch.references[batch.valid]
-    if numbers.size:
-        refuse_numbers(int(numbers.min()), int(numbers.max()), max(2, channels) - 1)
+    refuse_numbers(*batch.class_numbers(), max(2, channels) - 1)
 
 
-def _without_last_axis(batch: TrainingBatch) -> TrainingBatch:
+def _without_last_axis(batch: Batch) -> Batch:
     valid = None if batch.valid is None else batch.valid[..., 0]
     return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
 

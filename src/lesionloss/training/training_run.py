@@ -36,6 +36,7 @@ class TrainingResult:
         observed: Rows of the observer.
         stop_points: Steps at which the run might have stopped early, each with the digest of the batches until there.
         seconds: What this run took in this process; what it shared with others counts in equal parts.
+        cohort_on_device: Whether the training cases stood on the GPU, with their size or the reason why not.
     """
 
     network: nn.Module
@@ -47,6 +48,7 @@ class TrainingResult:
     observed: tuple[dict[str, object], ...] = ()
     stop_points: tuple[tuple[int, str], ...] = ()
     seconds: float = 0.0
+    cohort_on_device: str = "no"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class TrainingRun:
         finished: No step is left.
         seconds: The time of all its steps so far, see `TrainingResult`.
         seconds_before: The part of it that earlier processes took.
+        cohort_on_device: See `TrainingResult`.
     """
 
     order: TrialToTrain
@@ -113,6 +116,7 @@ class TrainingRun:
     seconds: float
     seconds_before: float
     pending: list[PendingStep] = field(default_factory=list)
+    cohort_on_device: str = "no"
 
     @property
     def trial(self) -> Trial:
@@ -179,4 +183,5 @@ def result_of(run: TrainingRun) -> TrainingResult:
         tuple(state.observed),
         tuple(state.stop_points),
         run.seconds - run.seconds_before,
+        run.cohort_on_device,
     )

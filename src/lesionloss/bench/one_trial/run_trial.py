@@ -66,7 +66,9 @@ class NetworkTrial:
     log: StepLog | None = None
 
 
-def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str) -> None:
+def run_network_trial(
+    work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str, *, batches_on_cpu: bool = False
+) -> None:
     """Train from the last checkpoint on, score the fold's test cases, and write everything about the trial.
 
     Args:
@@ -74,13 +76,14 @@ def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device:
         cohort: The cases it needs.
         plan: The plan of the run.
         device: cpu or cuda:N.
+        batches_on_cpu: See `train_networks`.
     """
-    (result,) = train_networks([work], cohort, plan, device)
+    (result,) = train_networks([work], cohort, plan, device, batches_on_cpu=batches_on_cpu)
     finish_network_trial(work, result, cohort, plan, device)
 
 
 def train_networks(
-    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str
+    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str, *, batches_on_cpu: bool = False
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side and write the history.csv of each meanwhile.
 
@@ -91,6 +94,7 @@ def train_networks(
         cohort: The cases they need.
         plan: The plan of the run.
         device: cpu or cuda:N.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
 
     Returns:
         For each trial what training returned, or the error that ended it.
@@ -98,7 +102,8 @@ def train_networks(
     with contextlib.ExitStack() as files:
         orders = [_order(work, cohort, plan, device, files) for work in works]
         cases = cohort.named(works[0].trial.train)
-        results = train_together(orders, cases, device=device, workers=default_workers(device))
+        workers = default_workers(device)
+        results = train_together(orders, cases, device=device, workers=workers, batches_on_cpu=batches_on_cpu)
     for work, result in zip(works, results, strict=True):
         if isinstance(result, Exception) and not isinstance(result, KEEP_CHECKPOINTS_AFTER):
             work.checkpoints.clear()
@@ -144,7 +149,7 @@ def finish_network_trial(
     write_trial(folder, trial, pairing_hashes(result))
     scoring = time.perf_counter() - start_time
     seconds = {"training": result.seconds, "scoring": scoring, "total": result.seconds + scoring}
-    write_machine(folder, seconds, device)
+    write_machine(folder, seconds, device, result.cohort_on_device)
     (folder / "log.txt").write_text(
         _log_text(trial, result, warning, shared_patients_warning(shared)), encoding="utf-8"
     )

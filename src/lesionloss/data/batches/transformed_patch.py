@@ -1,54 +1,62 @@
-"""A patch read at points that transforms have moved."""
+"""A patch read at points that motions have moved, in main memory; `device_cohort` reads those of a batch at once."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from lesionloss.data.batches.motions import Displacement, Motion
 from lesionloss.data.batches.patches import Patch, Size, cut
-from lesionloss.data.batches.transforms import PointTransform
 from lesionloss.data.prepared import PreparedCase
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def cut_transformed(
-    case: PreparedCase,
-    start: Size,
-    size: Size,
-    transforms: Sequence[PointTransform],
-    rng: np.random.Generator,
-    *,
-    padding_counts: bool = True,
+def cut_moved(
+    case: PreparedCase, start: Size, size: Size, motions: Sequence[Motion], *, padding_counts: bool = True
 ) -> Patch:
-    """Cut a patch like `cut`, read at points that the transforms move, one after the other.
+    """Cut a patch like `cut`, read at points that the motions move, one after the other.
 
     Args:
         case: The case.
         start: First voxel of the window.
         size: Voxels along each axis.
-        transforms: The transforms.
-        rng: The generator that draws.
+        motions: How points move.
         padding_counts: Whether voxels outside the image are valid background.
 
     Returns:
         The patch.
     """
-    if not transforms:
+    if not motions:
         return cut(case, start, size, padding_counts=padding_counts)
     import torch
     from monai.transforms.utils import create_grid
 
     points = torch.as_tensor(create_grid(size, dtype=np.float32))
-    moved = False
-    for transform in transforms:
-        after = transform.move_points(points, case.spacing_mm, rng)
-        if after is not None:
-            points, moved = after, True
-    if not moved:
-        return cut(case, start, size, padding_counts=padding_counts)
+    for motion in motions:
+        points = _displaced(points, motion) if isinstance(motion, Displacement) else _mapped(points, motion.matrix)
     return _read(case, start, size, points[:-1], padding_counts)
+
+
+def _displaced(points: "Tensor", motion: Displacement) -> "Tensor":
+    import torch
+
+    moved, axes = points.clone(), list(motion.axes)
+    moved[axes] += motion.deviation * torch.from_numpy(motion.field.over(tuple(points.shape[1:])))[axes]
+    return moved
+
+
+def _mapped(points: "Tensor", matrix: npt.NDArray[np.float64]) -> "Tensor":
+    """Map homogeneous points (axes + 1, *size) by a matrix (axes, axes)."""
+    import torch
+    from monai.transforms.spatial.array import AffineGrid
+
+    whole = np.eye(len(points))
+    whole[:-1, :-1] = matrix
+    moved, _ = AffineGrid(affine=torch.from_numpy(whole), dtype=np.float32)(grid=points)
+    return torch.as_tensor(moved)
 
 
 def _read(case: PreparedCase, start: Size, size: Size, points: "Tensor", padding_counts: bool) -> Patch:
