@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from lesionloss.core.errors import DataError
 from lesionloss.data.batches import device_batches
 from lesionloss.data.batches.augmentation import parse_augmentation
 from lesionloss.data.batches.device_batches import DeviceBatch, DrawnStream, make_device_batch
@@ -42,7 +41,7 @@ def one_contrast(case: PreparedCase) -> PreparedCase:
 CROP = WeightedCrop((12, 12, 10), jitter=4, foreground_share=0.6)
 OUTSIDE = WeightedCrop((28, 16, 26), padding_counts=False)
 SLICE = WeightedCrop((18, 18, 1), jitter=3)
-ALL_STEPS = "rescale brightness contrast gamma noise blur bias_field".split()
+ALL_STEPS = ["rescale", "brightness", "contrast", "gamma", "noise", "blur", "bias_field"]
 SETUPS: dict[str, tuple[list[PreparedCase], Sampler, list[str]]] = {
     "crops": (VOLUMES, CROP, []),
     "whole volumes, padded": (VOLUMES, WholeImages(), ["flip"]),
@@ -100,3 +99,79 @@ def test_a_batch_made_at_once_is_the_one_made_patch_by_patch(setup: str) -> None
         other += int((made.references.numpy() != batch.references).sum() + (found != valid).sum())
         voxels += valid.size
     assert other == 0, f"{other} of {voxels} labels"
+
+
+def drawn_digests(cases: list[PreparedCase], sampler: Sampler, texts: list[str], **changes: int) -> list[bytes]:
+    stream = DrawnStream(cases, sampler, parse_augmentation(texts), STREAM, batch=2, **changes)
+    with stream:
+        return [drawn.digest for drawn in islice(stream, 3)]
+
+
+def test_the_digest_of_a_batch_covers_every_number_that_was_drawn() -> None:
+    """A setting of each step is changed by little: it draws the same uniform numbers, which come out as others."""
+    always = ["rotate", "scale", "elastic", "brightness", "contrast", "gamma", "noise", "blur", "bias_field"]
+    other = [
+        "degrees=14",
+        "high=1.2",
+        "displacement=1.9",
+        "high=1.2",
+        "high=1.2",
+        "high=1.4",
+        "sd=0.2",
+        "high=0.9",
+        "level=3",
+    ]
+    seen = {tuple(drawn_digests(VOLUMES, CROP, []))}
+    for name, setting in zip(always, other, strict=True):
+        plain, changed = f"{name}(probability=1)", f"{name}(probability=1, {setting})"
+        again = [tuple(drawn_digests(VOLUMES, CROP, [text])) for text in (plain, plain, changed)]
+        assert again[0] == again[1]
+        seen |= set(again)
+    for texts in (["flip"], ["rotate90(axes=(0, 1))"], ["rescale"]):
+        seen.add(tuple(drawn_digests(VOLUMES, CROP, texts)))
+    seen.add(tuple(drawn_digests(VOLUMES, WeightedCrop((12, 12, 10), jitter=5, foreground_share=0.6), [])))
+    assert len(seen) == 1 + 2 * len(always) + 3 + 1
+
+
+def test_what_is_drawn_is_the_same_for_any_number_of_workers_and_any_start() -> None:
+    alone = drawn_digests(VOLUMES, CROP, ["hytver", "noise"])
+    assert drawn_digests(VOLUMES, CROP, ["hytver", "noise"], workers=2) == alone
+    assert drawn_digests(VOLUMES, CROP, ["hytver", "noise"], start_step=2)[:2] == alone[1:]
+
+
+def test_the_pairing_covers_the_cohort_and_every_hundredth_time_the_bytes() -> None:
+    def hashed(cases: list[PreparedCase], step: int, **changes: object) -> list[bytes]:
+        stream = DrawnStream(cases, CROP, (), STREAM, batch=2, start_step=step)
+        batch = make_device_batch(DeviceCohort(stream.cases, "cpu"), stream.draws, next(stream))
+        return replace(batch, **changes).hashed()
+
+    touched = replace(VOLUMES[0], image=VOLUMES[0].image + 1)
+    assert len(hashed(VOLUMES, 2)) == 1
+    assert hashed(VOLUMES, 2) == hashed(VOLUMES, 2) != hashed([touched, *VOLUMES[1:]], 2)
+    for step in (1, 101):
+        _drawn, images, references = hashed(VOLUMES, step)
+        batch = next(BatchStream(VOLUMES, CROP, (), STREAM, batch=2, start_step=step))
+        assert (images, references) == (batch.images.tobytes(), batch.references.tobytes())
+        assert hashed(VOLUMES, step, images=torch.zeros(1))[1:] != [images, references]
+
+
+def test_large_patches_are_made_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [made for _, made in both("hytver, outside", 3)]
+    monkeypatch.setattr(device_batches, "MOST_VOXELS", 1)
+    for before, (_, made) in zip(whole, both("hytver, outside", 3), strict=True):
+        assert torch.equal(made.images, before.images)
+        assert torch.equal(made.references, before.references)
+        assert made.valid is not None
+        assert before.valid is not None
+        assert torch.equal(made.valid, before.valid)
+
+
+def test_class_numbers_that_do_not_count_are_not_among_those_of_a_batch() -> None:
+    (case,) = (random_case("a", lesions=0),)
+    reference, ignore = case.reference.copy(), np.zeros(case.shape, bool)
+    reference[5:9, 5:9, 5:9], reference[10, 10, 10], ignore[5:9, 5:9, 5:9] = 7, 2, True
+    odd = replace(case, reference=reference, ignore=ignore)
+    stream = DrawnStream([odd], CROP, (), STREAM, batch=1)
+    cohort = DeviceCohort(stream.cases, "cpu")
+    assert make_device_batch(cohort, stream.draws, next(stream)).class_numbers() == (0, 2)
+    assert cohort_bytes([odd]) == case.reference.size * (3 * 4 + 2)

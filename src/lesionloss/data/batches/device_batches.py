@@ -18,7 +18,7 @@ from lesionloss.data.batches.patch_stream import PatchStream
 from lesionloss.data.batches.stream import draw_batch
 
 MOST_VOXELS = 2**22  # of patches that are made at once; a larger patch is made alone
-BYTES_PER_VOXEL = 256  # of these, while they are made
+BYTES_PER_VOXEL = 320  # of these, while they are made
 BYTES_HASHED_EVERY = 100  # steps, from the first on
 
 
