@@ -17,7 +17,8 @@ from lesionloss.data.batches.device_batches import (
 from lesionloss.data.batches.device_cohort import DeviceCohort, cohort_bytes
 from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.training.execution import GROWTH, network_bytes, step_bytes
+from lesionloss.networks.cost import network_cost
+from lesionloss.training.execution import GROWTH, network_bytes
 from lesionloss.training.loaded_batches import AnyBatch, load_ahead
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
@@ -81,8 +82,9 @@ def place_cohort(
         return CohortPlace(False, "no, training began without it")
     recipe, size = trial.recipe, cohort_bytes(cases)
     voxels = min(recipe.batch * recipe.accumulate * math.prod(recipe.patch), max(MOST_VOXELS, math.prod(recipe.patch)))
-    training = GROWTH * step_bytes(recipe, trial.network, len(cases[0].channels))
-    training += len(begun) * network_bytes(recipe, trial.network)
+    sides = recipe.patch[:2] if recipe.patch[2:] == (1,) else recipe.patch
+    activations = network_cost(trial.network, (recipe.batch, len(cases[0].channels), *sides)).activations
+    training = GROWTH * activations + len(begun) * network_bytes(recipe, trial.network)
     left = torch.cuda.mem_get_info(torch.device(device))[0] - training - BYTES_PER_VOXEL * voxels
     if size <= left:
         return CohortPlace(True, f"yes, {size / GB:.2f} GB")

@@ -1,8 +1,6 @@
 """One pass: a batch to the device, through the network, into the loss. Losses are computed in float32."""
 
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,18 +9,15 @@ from torch import Tensor, nn
 
 from lesionloss.core.devices import to_device
 from lesionloss.core.errors import UsageError
-from lesionloss.data.batches.device_batches import DeviceBatch
-from lesionloss.data.batches.stream import TrainingBatch
 from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.input_checks import refuse_numbers
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
-from lesionloss.training.loaded_batches import AnyBatch, LoadedBatch
+from lesionloss.training.loaded_batches import AnyBatch
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 from lesionloss.training.trial import TrainingRecipe
 
-Batch = TypeVar("Batch", TrainingBatch, LoadedBatch, DeviceBatch)
 MicroBatch = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -38,18 +33,19 @@ def split_batch(batch: AnyBatch, recipe: TrainingRecipe, device: str) -> list[Mi
         For each part: images (B, C, *space), references (B, *space), and the mask (B, *space) of voxels that count
         (None: all).
     """
-    batch = _without_last_axis(batch) if recipe.patch[2:] == (1,) else batch
-    images = _brought(batch.images, device)
+    images = _brought(batch.images, recipe, device)
     images = images.contiguous(memory_format=torch.channels_last_3d if images.ndim == 5 else torch.channels_last)
-    references = _brought(batch.references, device)
+    references = _brought(batch.references, recipe, device)
     masks: list[Tensor | None] = [None] * recipe.accumulate
     if batch.valid is not None:
-        masks = list(torch.split(_brought(batch.valid, device), recipe.batch))
+        masks = list(torch.split(_brought(batch.valid, recipe, device), recipe.batch))
     return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
 
 
-def _brought(values: npt.NDArray[np.generic] | Tensor, device: str) -> Tensor:
+def _brought(values: npt.NDArray[np.generic] | Tensor, recipe: TrainingRecipe, device: str) -> Tensor:
+    """Values on the device, of slices without their last axis."""
     tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+    tensor = tensor[..., 0] if recipe.patch[2:] == (1,) else tensor
     return to_device(tensor, device) if tensor.device.type == "cpu" else tensor
 
 
@@ -60,11 +56,6 @@ def check_numbers(batch: AnyBatch, channels: int) -> None:
         DataError: A class number is too large for logits of so many channels.
     """
     refuse_numbers(*batch.class_numbers(), max(2, channels) - 1)
-
-
-def _without_last_axis(batch: Batch) -> Batch:
-    valid = None if batch.valid is None else batch.valid[..., 0]
-    return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
 
 
 def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:

@@ -1,7 +1,7 @@
 """Batches made in main memory for a GPU: a thread hashes and pins them one ahead, so that the main thread need not."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
@@ -56,7 +56,7 @@ def digest_after(before: str, batch: AnyBatch) -> str:
     return batch.MARK + digest.hexdigest()
 
 
-def load_ahead(batches: Iterator[TrainingBatch], before: str) -> Iterator[LoadedBatch]:
+def load_ahead(batches: Iterator[TrainingBatch], before: str) -> Generator[LoadedBatch, None, None]:
     """Hash and pin batches in a thread, one ahead.
 
     Args:

@@ -5,7 +5,6 @@ host waits for nothing.
 """
 
 import hashlib
-import itertools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from lesionloss.core.processors import usable_cores
 from lesionloss.data.batches.augmentation import DrawnPatch
@@ -74,6 +74,7 @@ class DeviceCohort:
         self.content = content_of(every)
         voxels = sum(case.reference.size for case in every)
         self.device = torch.device(device)
+        self._index = torch.int32 if voxels < torch.iinfo(torch.int32).max else torch.int64
         self.channels = every[0].channels
         self.places: dict[str, Place] = {}
         self._images = torch.empty((voxels, len(self.channels)), device=self.device)
@@ -108,27 +109,32 @@ class DeviceCohort:
             Images (B, C, *size), channels last in memory; references (B, *size); the mask (B, *size) of valid voxels,
             None where all are certain to be.
         """
-        windows = self._windows(drawn)
-        positions = positions_of(drawn, size, self.device)
+        windows, positions = self._windows(drawn), positions_of(drawn, size, self.device)
+        low = positions.floor().to(self._index)
+        fraction = (positions - low).float()
+        along, within = windows.along(low + (fraction > 0.5))
+        rows, inside = windows.first + along.sum(dim=1, dtype=self._index), within.all(dim=1)
         moved = any(motion is not None for patch in drawn for motion in patch.motions)
-        axes, within = windows.along(positions.round().long())
-        rows, inside = windows.first + axes.sum(dim=1), within.all(dim=1)
+        values = self._between(windows, low, fraction) if moved else embedding(rows, self._images) * inside[..., None]
         shape = (len(drawn), *size)
-        values = self._between(windows, positions) if moved else self._images[rows] * inside[..., None]
-        references = (self._references[rows] * inside).reshape(shape)
+        references = (self._labels(rows, self._references) * inside).reshape(shape)
         valid = None
         if self._ignored is not None or not (padding_counts or (not moved and self._all_inside(drawn, size))):
-            known = torch.ones_like(inside) if self._ignored is None else ~self._ignored[rows]
+            known = torch.ones_like(inside) if self._ignored is None else ~self._labels(rows, self._ignored)
             valid = ((known & inside) | (padding_counts & ~inside)).reshape(shape)
         return values.reshape(*shape, len(self.channels)).movedim(-1, 1), references, valid
+
+    @staticmethod
+    def _labels(rows: Tensor, of: Tensor) -> Tensor:
+        return of.index_select(0, rows.flatten()).reshape(rows.shape)
 
     def _windows(self, drawn: Sequence[DrawnPatch]) -> Windows:
         places = [self.places[patch.window.case] for patch in drawn]
         starts = [patch.window.start for patch in drawn]
         shapes = [place.shape for place in places]
         strides = [(*np.cumprod(shape[:0:-1])[::-1], 1) for shape in shapes]
-        table = upload(np.array([starts, shapes, strides], dtype=np.int64)[..., None], self.device)
-        first = upload(np.array([[place.first] for place in places], dtype=np.int64), self.device)
+        table = upload(np.array([starts, shapes, strides])[..., None], self.device).to(self._index)
+        first = upload(np.array([[place.first] for place in places]), self.device).to(self._index)
         return Windows(first, *table.unbind())
 
     def _all_inside(self, drawn: Sequence[DrawnPatch], size: Size) -> bool:
@@ -139,19 +145,24 @@ class DeviceCohort:
             for first, width, length in zip(patch.window.start, size, self.places[patch.window.case].shape, strict=True)
         )
 
-    def _between(self, windows: Windows, positions: Tensor) -> Tensor:
-        """Images (B, voxels, C) at positions between voxels, linearly; outside they are 0."""
-        low = positions.floor()
-        fraction = (positions - low).float()
-        sides = [windows.along(low.long() + side) for side in (0, 1)]
-        weights = [(1 - fraction) * sides[0][1], fraction * sides[1][1]]
+    def _between(self, windows: Windows, low: Tensor, fraction: Tensor) -> Tensor:
+        """Images (B, voxels, C) between voxels, linearly; outside they are 0.
+
+        Args:
+            windows: The windows.
+            low: The voxel before each point (B, axes, voxels), from the window's first one.
+            fraction: Where the point lies between this voxel and the next.
+        """
+        sides = [(windows.along(low), 1 - fraction), (windows.along(low + 1), fraction)]
+        parts = [(along, share * within) for (along, within), share in sides]
+        corners = [(windows.first, torch.ones((), device=self.device))]
+        for axis in range(low.shape[1]):
+            corners = [
+                (rows + along[:, axis], weight * share[:, axis]) for rows, weight in corners for along, share in parts
+            ]
         values = torch.zeros((), device=self.device)
-        for corner in itertools.product((0, 1), repeat=positions.shape[1]):
-            rows = windows.first
-            weight = torch.ones((), device=self.device)
-            for axis, side in enumerate(corner):
-                rows, weight = rows + sides[side][0][:, axis], weight * weights[side][:, axis]
-            values = values + self._images[rows] * weight[..., None]
+        for rows, weight in corners:
+            values = torch.addcmul(values, embedding(rows, self._images), weight[..., None])
         return values
 
 

@@ -26,7 +26,8 @@ from lesionloss.data.batches.intensity_changes import (
 )
 
 EPSILON = 1e-7  # of MONAI's AdjustContrast
-Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
+Array = npt.NDArray[np.float32] | Doubles
 C = TypeVar("C", bound=IntensityChange)
 
 
@@ -67,7 +68,9 @@ def _changed(changes: Sequence[IntensityChange | None], values: Tensor, inside: 
         case Power():
             return _raised(_of(Power, changes), values)
         case AddedNoise():
-            return values + _stacked([change and change.noise for change in _of(AddedNoise, changes)], values)
+            return values + _stacked(
+                [None if change is None else change.noise for change in _of(AddedNoise, changes)], values
+            )
         case Smoothing():
             return _smoothed(_of(Smoothing, changes), values)
         case BiasGain():
@@ -95,41 +98,43 @@ def _space(values: Tensor) -> tuple[int, ...]:
 
 
 def _gained(changes: Sequence[Gain | None], values: Tensor, inside: Tensor) -> Tensor:
-    scaled = values * _factors([change and change.scale for change in changes], values)
-    shifts = [change and change.shift for change in changes]
+    scaled = values * _factors([None if change is None else change.scale for change in changes], values)
+    shifts = [None if change is None else change.shift for change in changes]
     return scaled if all(shift is None for shift in shifts) else scaled + _factors(shifts, values) * inside
 
 
 def _stretched(changes: Sequence[Stretch | None], values: Tensor, inside: Tensor) -> Tensor:
     space = _space(values)
     mean = (values * inside).sum(space, keepdim=True) / inside.sum(space, keepdim=True).clamp(min=1)
-    stretched = (values - mean) * _factors([change and change.factors for change in changes], values) + mean
+    stretched = (values - mean) * _factors(
+        [None if change is None else change.factors for change in changes], values
+    ) + mean
     return stretched.clamp(values.amin(space, keepdim=True), values.amax(space, keepdim=True))
 
 
 def _raised(changes: Sequence[Power | None], values: Tensor) -> Tensor:
     low = values.amin(_space(values), keepdim=True)
     extent = values.amax(_space(values), keepdim=True) - low
-    exponents = _factors([change and change.exponents for change in changes], values)
+    exponents = _factors([None if change is None else change.exponents for change in changes], values)
     return ((values - low) / (extent + EPSILON)) ** exponents * extent + low
 
 
 def _smoothed(changes: Sequence[Smoothing | None], values: Tensor) -> Tensor:
     for axis, length in enumerate(values.shape[2:]):
-        matrices = [change and np.stack([_gaussian(length, each) for each in change.deviations]) for change in changes]
+        matrices = [None if change is None else _gaussians(length, change.deviations) for change in changes]
         values = _mapped(_stacked(matrices, values), values, axis)
     return values
 
 
-def _gaussian(length: int, deviation: float) -> npt.NDArray[np.float64]:
-    """The matrix by which SciPy's Gaussian filter maps an axis, its borders included."""
+def _gaussians(length: int, deviations: Doubles) -> Doubles:
+    """The matrices (V, n, n) by which SciPy's Gaussian filters map an axis, borders included."""
     identity = np.eye(length)
-    return identity if deviation == 0 else np.asarray(gaussian_filter1d(identity, deviation, axis=0))
+    return np.stack([gaussian_filter1d(identity, each, axis=0) if each else identity for each in deviations])
 
 
 def _biased(changes: Sequence[BiasGain | None], values: Tensor) -> Tensor:
     level = next(change.level for change in changes if change is not None)
-    field = _stacked([change and change.coefficients for change in changes], values)
+    field = _stacked([None if change is None else change.coefficients for change in changes], values)
     for axis, length in enumerate(values.shape[2:]):
         basis = legvander(np.linspace(-1.0, 1.0, length, dtype=np.float32), field.shape[2 + axis] - 1)
         field = _mapped(upload(basis.astype(np.float32), values.device), field, axis)
@@ -139,4 +144,5 @@ def _biased(changes: Sequence[BiasGain | None], values: Tensor) -> Tensor:
 def _mapped(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
     """Map an axis of space, of length n, of values (B, V, *size) by matrices (..., m, n)."""
     first = values.movedim(2 + axis, 2)
-    return (matrix @ first.flatten(3)).unflatten(3, first.shape[3:]).movedim(2, 2 + axis)
+    mapped: Tensor = matrix @ first.flatten(3)
+    return mapped.reshape(*mapped.shape[:3], *first.shape[3:]).movedim(2, 2 + axis)

@@ -43,7 +43,8 @@ def positions_of(drawn: Sequence[DrawnPatch], size: Size, device: torch.device) 
         else:
             maps = [motion.matrix if isinstance(motion, Linear) else identity[0] for motion in motions]
             matrices = np.stack(maps) @ matrices
-    return upload(matrices, device) @ points + upload((np.array(size)[:, None] - 1) / 2, device)
+    middle = upload((np.array(size)[:, None] - 1) / 2, device)
+    return torch.baddbmm(middle, upload(matrices, device), points.expand(len(drawn), *points.shape[-2:]))
 
 
 def _turning(patch: DrawnPatch, axes: int) -> npt.NDArray[np.float64]:
@@ -68,7 +69,9 @@ def _displacements(
     values = np.zeros((len(drawn), *lattice), dtype=np.float32)
     for patch, motion, own in zip(drawn, motions, values, strict=True):
         if isinstance(motion, Displacement):
-            field = motion.field.values * (motion.deviation / math.sqrt(motion.field.variance))
+            field: npt.NDArray[np.float32] = motion.field.values * np.float32(
+                motion.deviation / math.sqrt(motion.field.variance)
+            )
             for turn in patch.turns:
                 field = turn.apply(field, len(size))
             own[list(motion.axes)] = field[list(motion.axes)]

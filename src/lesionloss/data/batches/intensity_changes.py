@@ -98,13 +98,16 @@ class BiasGain:
 
     def change(self, visits: Image, inside: Mask) -> Image:
         """Return new intensities (V, *size); `inside` (*size) is where any visit is not 0."""
-        from numpy.polynomial import legendre
+        from numpy.polynomial.legendre import leggrid2d, leggrid3d
 
-        grid = {2: legendre.leggrid2d, 3: legendre.leggrid3d}[inside.ndim]
         along = [np.linspace(-1.0, 1.0, length, dtype=np.float32) for length in inside.shape]
         changed = []
         for visit, coefficients in zip(visits, self.coefficients, strict=True):
-            gained = ((visit + self.level) * np.exp(grid(*along, coefficients))).astype(np.float32)
+            if inside.ndim == 2:
+                polynomial = leggrid2d(along[0], along[1], coefficients)
+            else:
+                polynomial = leggrid3d(along[0], along[1], along[2], coefficients)
+            gained = ((visit + self.level) * np.exp(polynomial)).astype(np.float32)
             changed.append(gained - np.float32(self.level))
         return np.stack(changed)
 

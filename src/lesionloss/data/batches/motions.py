@@ -1,6 +1,7 @@
 """What spatial augmentation has drawn for one patch: motions of points, and turns of whole voxels."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from lesionloss.data.batches.patches import Patch, Size
 LATTICE = 2  # lattice points of a displacement field per standard deviation of its smoothing
 REACH = 3  # standard deviations after which the smoothing is cut off
 Floats = npt.NDArray[np.float32]
+S = TypeVar("S", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +63,10 @@ class Turn:
     quarters: int = 0
     plane: tuple[int, int] = (0, 1)
 
-    def apply(self, array: npt.NDArray[np.generic], axes: int) -> npt.NDArray[np.generic]:
+    def apply(self, array: npt.NDArray[S], axes: int) -> npt.NDArray[S]:
         """Turn the last `axes` axes of an array, as a view."""
         first = array.ndim - axes
-        turned = np.flip(array, [first + axis for axis in self.flipped]) if self.flipped else array
+        turned = np.flip(array, tuple(first + axis for axis in self.flipped)) if self.flipped else array
         return np.rot90(turned, self.quarters, (first + self.plane[0], first + self.plane[1]))
 
     def matrix(self, axes: int) -> npt.NDArray[np.float64]:
@@ -72,7 +74,7 @@ class Turn:
         flip = np.diag([-1.0 if axis in self.flipped else 1.0 for axis in range(axes)])
         quarter, (a, b) = np.eye(axes), self.plane
         quarter[[a, a, b, b], [a, b, a, b]] = 0, 1, -1, 0
-        return flip @ np.linalg.matrix_power(quarter, self.quarters)
+        return np.asarray(flip @ np.linalg.matrix_power(quarter, self.quarters), dtype=np.float64)
 
 
 def turn_patch(patch: Patch, turn: Turn) -> Patch:
