@@ -7,8 +7,9 @@
 Cases of 182 x 218 x 182 voxels with three channels. The setups: those of HyTver and of Cabezas & Diez, each with its
 own network, patches and augmentation, and the cheap ones of the built-in plans. The table shows the CPU time of one
 core for a step and for a batch, and how long a step waits for its batch when workers and training share the cores.
-With --at-once: seconds of the clock for a batch that is made patch by patch, and for one that is made at once by the
-operations of a GPU, here on the processor; and the largest difference between the two, with the labels that differ.
+With --at-once: a batch that is made patch by patch, one that is made at once by the operations of a GPU, here on the
+processor, and the interpolation of a whole batch alone, in one call: CPU time on one thread, time of the clock on two;
+and the largest difference between the first two, with the labels that differ.
 """
 
 import os
@@ -35,6 +36,7 @@ from lesionloss.data.batches.device_cohort import DeviceCohort
 from lesionloss.data.batches.patch_samplers import Sampler, WeightedCrop
 from lesionloss.data.batches.sliding_grid import SlidingGrid
 from lesionloss.data.batches.stream import BatchStream, TrainingBatch
+from lesionloss.data.batches.transforms import PointTransform
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.losses.criterion import build
 from lesionloss.networks import build_network, channels_last, seed_dropout
@@ -144,32 +146,42 @@ def row(setup: TrainingSetup, cases: dict[str, PreparedCase], workers: int, step
     return [setup.name, *numbers, f"{statistics.median(waits[1:]):.1f}"]
 
 
-def at_once(setup: TrainingSetup, cases: dict[str, PreparedCase], threads: tuple[int, ...], steps: int) -> list[str]:
-    """Measure one setup patch by patch and at once, in turns."""
+def at_once(setup: TrainingSetup, cases: dict[str, PreparedCase], steps: int) -> list[str]:
+    """Measure one setup patch by patch, at once, and the interpolation alone, in turns: least times of all rounds."""
     cohort = DeviceCohort(cases, "cpu")
     stream = BatchStream(cases, setup.sampler, setup.augmentation, STREAM, batch=setup.batch)
     drawn = DrawnStream(cases, setup.sampler, setup.augmentation, STREAM, batch=setup.batch)
     one, whole = next(stream), make_device_batch(cohort, drawn.draws, next(drawn))
     apart = np.abs(whole.images.numpy() - one.images).max()
     labels = int((whole.references.numpy() != one.references).sum())
-    seconds: dict[tuple[str, int], list[float]] = {}
-    before = torch.get_num_threads()
-    for _ in range(4 * steps):
-        for number in threads:
-            torch.set_num_threads(number)
-            start = time.perf_counter()
-            next(stream)
-            middle = time.perf_counter()
-            make_device_batch(cohort, drawn.draws, next(drawn))
-            seconds.setdefault(("by patch", number), []).append(middle - start)
-            seconds.setdefault(("at once", number), []).append(time.perf_counter() - middle)
-    torch.set_num_threads(before)
-    return [
-        setup.name,
-        *(f"{1e3 * statistics.median(each):.1f}" for each in seconds.values()),
-        f"{apart:.1e}",
-        str(labels),
+    ways: list[Callable[[], object]] = [
+        lambda: next(stream),
+        lambda: make_device_batch(cohort, drawn.draws, next(drawn)),
     ]
+    if any(isinstance(step, PointTransform) for step in setup.augmentation):
+        ways.append(interpolation(torch.from_numpy(one.images)))
+    before, spent = torch.get_num_threads(), []
+    for threads, clock in ((1, time.process_time), (2, time.perf_counter)):
+        torch.set_num_threads(threads)
+        rounds = [[timed(way, clock) for way in ways] for _ in range(4 * steps)]
+        spent += [f"{1e3 * min(each):.0f}" for each in zip(*rounds, strict=True)] + ["-"] * (3 - len(ways))
+    torch.set_num_threads(before)
+    return [setup.name, *spent, f"{apart:.1e}", str(labels)]
+
+
+def interpolation(images: torch.Tensor) -> Callable[[], object]:
+    """Interpolate whole images of a batch linearly, at points that lie askew, in one call of `grid_sample`."""
+    axes = images.ndim - 2
+    turn = 0.7 * torch.eye(axes, axes + 1) + 0.1 * torch.ones(axes, axes + 1)
+    grid = torch.nn.functional.affine_grid(turn.expand(len(images), axes, axes + 1), list(images.shape), False)
+    return lambda: torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def timed(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Seconds of a call."""
+    start = clock()
+    call()
+    return clock() - start
 
 
 def main(
@@ -191,12 +203,11 @@ def main(
     )
     cohort = {name: case(name) for name in (f"{index:02d}" for index in range(cases))}
     if together:
-        columns = [
-            f"{how}, {number} thread{'s' * (number > 1)}, ms" for number in (1, 2) for how in ("by patch", "at once")
-        ]
+        ways = ("by patch", "at once", "interpolation alone")
+        columns = [f"{way}, {unit}" for unit in ("CPU ms", "ms on 2 threads") for way in ways]
         table = Table("setup", *columns, "largest difference", "other labels", box=None)
         for setup in (*SETUPS, *AUGMENTED):
-            table.add_row(*at_once(setup, cohort, (1, 2), steps))
+            table.add_row(*at_once(setup, cohort, steps))
         console.print(table)
         return
     heads = ("CPU ms per step", "CPU ms per batch", "times as fast", "goal", f"ms waited per step, {workers} workers")
