@@ -66,6 +66,7 @@ SETUPS = (
     TrainingSetup("HyTver", "vnet(filters=16)", WeightedCrop((80, 80, 80)), hytver(), 4),
 )
 AUGMENTED = (
+    TrainingSetup("HyTver, small", "", WeightedCrop((32, 32, 16)), hytver(), 4),
     TrainingSetup("DSC++ steps", "", WeightedCrop((64, 64, 64)), dscpp(), 4),
     TrainingSetup("TopK Dice steps, slices", "", WeightedCrop((160, 160, 1)), topk(), 8),
 )

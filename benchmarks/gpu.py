@@ -7,8 +7,9 @@
 losses: forward and backward pass beside the counterpart in MONAI, milliseconds and peak memory over the logits, ours /
 theirs. step: a training step (forward, loss, backward, optimiser), as it is and with the network compiled. busy: the
 share of time in which nvidia-smi sees the GPU at work while a trial trains. batches: one made on the device, beside one
-made by a core: milliseconds, peak memory, the largest difference, and the labels that differ. prediction: one image in windows. noise:
-one trial trained twice, with and without --deterministic: the largest difference of the losses and of the weights.
+made by a core: milliseconds, peak memory, the largest difference, and the labels that differ. prediction: one image in
+windows. noise: one trial trained twice, with and without --deterministic: the largest difference of the losses and of
+the weights.
 """
 
 import argparse

@@ -32,9 +32,10 @@ def cut_moved(
     if not motions:
         return cut(case, start, size, padding_counts=padding_counts)
     import torch
-    from monai.transforms.utils import create_grid
 
-    points = torch.as_tensor(create_grid(size, dtype=np.float32))
+    along = [np.linspace(-(length - 1.0) / 2.0, (length - 1.0) / 2.0, length) for length in size]
+    grid = np.asarray(np.meshgrid(*along, indexing="ij"), dtype=np.float32)
+    points = torch.from_numpy(np.concatenate([grid, np.ones_like(grid[:1])]))
     for motion in motions:
         points = _displaced(points, motion) if isinstance(motion, Displacement) else _mapped(points, motion.matrix)
     return _read(case, start, size, points[:-1], padding_counts)
@@ -51,28 +52,28 @@ def _displaced(points: "Tensor", motion: Displacement) -> "Tensor":
 def _mapped(points: "Tensor", matrix: npt.NDArray[np.float64]) -> "Tensor":
     """Map homogeneous points (axes + 1, *size) by a matrix (axes, axes)."""
     import torch
-    from monai.transforms.spatial.array import AffineGrid
 
-    whole = np.eye(len(points))
+    whole = np.eye(len(points), dtype=np.float32)
     whole[:-1, :-1] = matrix
-    moved, _ = AffineGrid(affine=torch.from_numpy(whole), dtype=np.float32)(grid=points)
-    return torch.as_tensor(moved)
+    return (torch.from_numpy(whole) @ points.reshape(len(points), -1)).reshape(points.shape)
 
 
 def _read(case: PreparedCase, start: Size, size: Size, points: "Tensor", padding_counts: bool) -> Patch:
     """Read the patch at `points` (axes, *size), in voxels from the centre of the window at `start`."""
     import torch
-    from monai.transforms.spatial.array import Resample
+    from torch.nn.functional import grid_sample
 
     centre = np.array(start) + (np.array(size) - 1) / 2
     flat = points.reshape(len(size), -1)
     first = np.floor(centre + flat.min(dim=1).values.numpy()).astype(int)
     last = np.ceil(centre + flat.max(dim=1).values.numpy()).astype(int)
-    source = cut(case, tuple(first.tolist()), tuple((last - first + 1).tolist()), padding_counts=padding_counts)
+    sides = (last - first + 1).tolist()
+    source = cut(case, tuple(first.tolist()), tuple(sides), padding_counts=padding_counts)
     shift = torch.from_numpy(centre - (first + last) / 2).to(points.dtype)
     around = points + shift.reshape(-1, *[1] * len(size))
-    resample = Resample(padding_mode="border", dtype=np.float32)
-    image = resample(torch.from_numpy(source.image), around, mode="bilinear")
-    marks = np.stack([source.reference, source.valid]).astype(np.float32)
-    reference, valid = resample(torch.from_numpy(marks), around, mode="nearest").numpy()
-    return Patch(np.asarray(image), np.asarray(reference, dtype=np.uint8), np.asarray(valid) > 0)
+    shares = torch.tensor([2.0 / max(2, side) for side in sides]).reshape(shift.shape[0], *[1] * len(size))
+    grid = (around * shares).flip(0).movedim(0, -1)[None]  # the last axis first
+    marks = torch.from_numpy(np.stack([source.reference, source.valid]).astype(np.float32))
+    image = grid_sample(torch.from_numpy(source.image)[None], grid, "bilinear", "border", align_corners=False)[0]
+    reference, valid = grid_sample(marks[None], grid, "nearest", "border", align_corners=False)[0].numpy()
+    return Patch(np.asarray(image.numpy()), np.asarray(reference, dtype=np.uint8), np.asarray(valid) > 0)
