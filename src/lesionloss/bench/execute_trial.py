@@ -15,7 +15,7 @@ import tomli_w
 import torch
 
 from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failure, remove_failure, write_failure
-from lesionloss.bench.bookkeeping.trial_list import read_trial_list
+from lesionloss.bench.bookkeeping.trial_list import lock_name, read_trial_list
 from lesionloss.bench.one_trial.run_trial import (
     NetworkTrial,
     finish_network_trial,
@@ -31,6 +31,7 @@ from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.devices import resolve_device
 from lesionloss.core.locks import acquire_lock, wait_until_free
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
+from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
@@ -47,6 +48,8 @@ class RunContext:
         call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
         checkpoint_seconds: Time between two checkpoints.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
+        noise_floor: Whether one trial is trained again, see `bench.noise_floor`; None: where a GPU trained it.
+        place: The folder inside the run folder where trials are written.
     """
 
     folder: Path
@@ -54,23 +57,30 @@ class RunContext:
     call: str
     checkpoint_seconds: float = 120.0
     deterministic: bool = False
+    noise_floor: bool | None = None
+    place: str = TRIALS
+
+    @property
+    def trials(self) -> Path:
+        """Where trials are written."""
+        return self.folder / self.place
 
     def lock_path(self, key: str) -> Path:
         """Return the lock of a trial."""
-        return self.folder / "locks" / key
+        return self.folder / "locks" / lock_name(self.place, key)
 
     def done(self, key: str) -> bool:
         """Return whether a trial is finished."""
-        return (self.folder / "trials" / key).is_dir()
+        return (self.trials / key).is_dir()
 
     def failed(self, key: str) -> bool:
         """Return whether a trial failed in this call, in any process."""
-        failure = read_failure(self.folder, key)
+        failure = read_failure(self.trials, key)
         return failure is not None and failure.call == self.call
 
     def checkpoints(self, key: str) -> Checkpoints:
         """Return where and how often a trial's checkpoints are written."""
-        return Checkpoints(self.folder / "checkpoints" / key, every_seconds=self.checkpoint_seconds)
+        return Checkpoints(self.folder / "checkpoints" / lock_name(self.place, key), every_seconds=self.checkpoint_seconds)
 
 
 class Outcome(Enum):
@@ -175,8 +185,8 @@ def _execute_open(context: RunContext, opened: list[OpenTrial], cases: CaseReade
     finishes: list[Callable[[], None]]
     try:
         for one in opened:
-            remove_failure(context.folder, one.key)
-            one.begin(context.folder / "trials")
+            remove_failure(context.trials, one.key)
+            one.begin(context.trials)
         plan, cohort = Plan.load(context.folder / "plan.toml"), cases.of(opened[0].trial)
         if opened[0].trial.method == DIFFERENCE_THRESHOLD:
             finishes = [partial(run_difference_trial, one.trial, one.folder, cohort, plan) for one in opened]
@@ -234,7 +244,7 @@ def record_failure(context: RunContext, trial: Trial, failure: Failure) -> None:
     Raises:
         OSError: The record can't be written.
     """
-    write_failure(context.folder, trial.key, tomli_w.dumps(flat_record(trial)), failure)
+    write_failure(context.trials, trial.key, tomli_w.dumps(flat_record(trial)), failure)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.execute_trial import RunContext, use_threads
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
+from lesionloss.bench.noise_floor import train_noise_floor
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan
@@ -40,6 +41,7 @@ def run(
     threads: int | None = None,
     checkpoint_seconds: float = 120.0,
     deterministic: bool = False,
+    noise_floor: bool | None = None,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -54,6 +56,7 @@ def run(
         threads: CPU threads of each trial of a new run; None: the engine decides.
         checkpoint_seconds: Time between two checkpoints of a trial.
         deterministic: Whether all bits must repeat on a GPU too, which is slower; recorded in machine.json.
+        noise_floor: Whether one trial is trained again, to see how far equal training runs differ; None: on a GPU.
 
     Returns:
         All results of the run folder.
@@ -68,7 +71,7 @@ def run(
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
-    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic)
+    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic, noise_floor)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
@@ -96,6 +99,7 @@ def run(
         ):
             pretrain_starts(plan, networks, first, folder, here, watcher)
     engine.run_trials(context, trial_list, cohort, watcher)
+    train_noise_floor(engine, context, trial_list, cohort, watcher)
     for trial in trial_list.trials:
         if context.done(trial.key):
             remove_stale_lock(context.lock_path(trial.key))

@@ -131,12 +131,15 @@ def report(
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
     from dataclasses import asdict
 
+    from lesionloss.report.noise_floor import noise_floor_record
     from lesionloss.report.wording import difference_sentence
+    from lesionloss.statistics import measure_noise_floor
 
     record: dict[str, Any] = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
         entry["share_improved"], entry["not_inferior"] = difference.share_improved, difference.not_inferior
+    record["noise_floor"] = noise_floor_record(measure_noise_floor(results, comparison.metric))
     record["patients_in_training_and_test"] = sorted(results.shared_patients)
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]

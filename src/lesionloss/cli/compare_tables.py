@@ -14,6 +14,7 @@ from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
 from lesionloss.report.declared_order import order_sentence
+from lesionloss.report.noise_floor import noise_floor_sentence
 from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
@@ -21,6 +22,7 @@ from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.statistics.comparison import compare, with_baseline
 from lesionloss.statistics.evidence import ALPHA
+from lesionloss.statistics.noise_floor import measure_noise_floor
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -48,6 +50,8 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
         console.print(Text(sentence))
     if robust := sensitivity_sentence(scores, level=comparison.level):
         console.print(Text(robust))
+    if noise := noise_floor_sentence(measure_noise_floor(results, comparison.metric)):
+        console.print(Text(noise))
     console.print()
     _losses(comparison, console.width).print(console)
     if comparison.differences:

@@ -32,7 +32,10 @@ DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its tes
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """A run folder; `load` makes one. Tables and maps are read when they are first used."""
+    """A run folder; `load` makes one. Tables and maps are read when they are first used.
+
+    `repeated` is a trial that was trained again, for the noise floor; it is no part of any comparison.
+    """
 
     folder: Path
     plan: Mapping[str, Any]
@@ -41,6 +44,7 @@ class Results:
     missing: tuple[MissingTrial, ...]
     cohort: tuple[CohortCase, ...]
     left_out: tuple[LeftOut, ...]
+    repeated: tuple[RunTrial, ...] = ()
     _prepared: dict[str, MetricScores] = field(default_factory=dict, repr=False)
 
     @cached_property

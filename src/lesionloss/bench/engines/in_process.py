@@ -54,6 +54,6 @@ class InProcessEngine:
 
 
 def _failure_text(context: RunContext, trial: Trial) -> str:
-    failure = read_failure(context.folder, trial.key)
-    reason, place = failure.reason if failure else "", failed_folder(context.folder, trial.key)
+    failure = read_failure(context.trials, trial.key)
+    reason, place = failure.reason if failure else "", failed_folder(context.trials, trial.key)
     return f"failed: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {reason} (see {place}/failed.txt)"

@@ -16,11 +16,13 @@ from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
 from lesionloss.bench.execute_trial import RunContext
+from lesionloss.bench.noise_floor import train_noise_floor
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.devices import all_devices, check_device, resolve_device
 from lesionloss.core.errors import UsageError
+from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.execution import GIB
 
 NAMED_BY_SUBMITIT = ("timeout_min", "nodes", "cpus_per_task", "gpus_per_node", "mem_gb", "name")
@@ -106,7 +108,7 @@ class SlurmEngine:
 
 @dataclass(frozen=True)
 class SlurmWorker:
-    """A job of the array: the local engine on its node, until no trial is open."""
+    """A job of the array: the local engine on its node, until no trial is open; then the noise floor."""
 
     context: RunContext
     jobs: int
@@ -121,9 +123,11 @@ class SlurmWorker:
         signal.signal(signal.SIGTERM, _exit_on_signal)
         folder = self.context.folder
         devices = all_devices() if self.context.device == "auto" else (resolve_device(self.context.device),)
-        context = replace(self.context, device=devices[0])
+        context = replace(self.context, device=devices[0], place=TRIALS)
         engine = LocalEngine(self.jobs, devices, together=self.together, workers=self.workers)
-        engine.run_trials(context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
+        trial_list, cohort = read_trial_list(folder), read_run_cohort(folder)
+        engine.run_trials(context, trial_list, cohort, SilentWatcher())
+        train_noise_floor(engine, context, trial_list, cohort, SilentWatcher())
         return os.getpid()
 
     def checkpoint(self, number: int) -> Any:
