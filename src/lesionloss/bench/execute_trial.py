@@ -25,11 +25,12 @@ from lesionloss.bench.one_trial.run_trial import (
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.open_trial import LockCheckingWatcher, LockLost, OpenTrial
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.pretrained_starts import pretrain_start
 from lesionloss.bench.run_cohort import CaseReader, read_run_cohort
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.devices import resolve_device
-from lesionloss.core.locks import acquire_lock, wait_until_free
+from lesionloss.core.locks import acquire_lock, hold_lock, wait_until_free
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.arithmetic import set_arithmetic
@@ -129,7 +130,7 @@ def execute_together(
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
             with set_arithmetic(context.device, context.deterministic):
-                ended = _execute_open(context, opened, cases)
+                ended = _execute_open(context, opened, cases, watcher or SilentWatcher())
             outcomes |= {key: outcome for key, outcome in ended.items() if outcome is not None}
     alone = [key for key in keys if key not in outcomes]
     return outcomes | {key: execute_trial(context, key, watcher, cases) for key in alone}
@@ -150,7 +151,7 @@ def _lock_all(
     """Lock the open trials; one process at a time locks those of a pair, so that a pair is not torn apart."""
     opened: list[OpenTrial] = []
     outcomes: dict[str, Outcome] = {}
-    with _only_one(context.lock_path(f"{trials[0].pair}.group")) if len(trials) > 1 else contextlib.nullcontext():
+    with hold_lock(context.lock_path(f"{trials[0].pair}.group")) if len(trials) > 1 else contextlib.nullcontext():
         for trial in trials:
             key = trial.key
             if not context.done(key) and context.failed(key):
@@ -172,15 +173,9 @@ def _lock_all(
     return [one for one in opened if one.key not in outcomes], outcomes
 
 
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    while (lock := acquire_lock(path)) is None:
-        wait_until_free(path)
-    with lock:
-        yield
-
-
-def _execute_open(context: RunContext, opened: list[OpenTrial], cases: CaseReader) -> dict[str, Outcome | None]:
+def _execute_open(
+    context: RunContext, opened: list[OpenTrial], cases: CaseReader, watcher: Watcher
+) -> dict[str, Outcome | None]:
     """Train all, then score and write each; None where one should be executed again alone."""
     finishes: list[Callable[[], None]]
     try:
@@ -191,6 +186,7 @@ def _execute_open(context: RunContext, opened: list[OpenTrial], cases: CaseReade
         if opened[0].trial.method == DIFFERENCE_THRESHOLD:
             finishes = [partial(run_difference_trial, one.trial, one.folder, cohort, plan) for one in opened]
         else:
+            pretrain_start(plan, opened[0].trial, context.folder, context.device, watcher)
             works = [_network_trial(context, one) for one in opened]
             results = train_networks(works, cohort, plan, context.device)
             finishes = [

@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
-from lesionloss.bench.execute_trial import RunContext, use_threads
+from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
 from lesionloss.bench.noise_floor import train_noise_floor
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan
-from lesionloss.bench.pretrained_starts import pretrain_starts
+from lesionloss.bench.pretrained_starts import prepare_pretraining
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
-from lesionloss.core.devices import resolve_device
 from lesionloss.core.errors import UsageError, expect_type
-from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
+from lesionloss.core.locks import hold_lock, read_lock, remove_stale_lock
 from lesionloss.data.prepared import load_channels
-from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.execution import execution_of, step_bytes
 
 if TYPE_CHECKING:
@@ -91,13 +89,8 @@ def run(
     execution = execution_of(trial_list.trials[-1].recipe, device, trial_list.threads, trial_list.step_bytes)
     watcher.note(execution.describe())
     if plan.training.pretrain:
-        networks, here = [each for each in trial_list.trials if each.method == "network"], resolve_device(device)
-        with (
-            _exclusive(folder, "pretrained", watcher),
-            use_threads(trial_list.threads),
-            set_arithmetic(here, deterministic),
-        ):
-            pretrain_starts(plan, networks, first, folder, here, watcher)
+        with _exclusive(folder, "pretrained", watcher):
+            prepare_pretraining(plan, trial_list.trials, first, folder, watcher)
     engine.run_trials(context, trial_list, cohort, watcher)
     train_noise_floor(engine, context, trial_list, cohort, watcher)
     for trial in trial_list.trials:
@@ -112,9 +105,7 @@ def _exclusive(folder: Path, what: str, watcher: Watcher) -> Iterator[None]:
     path = folder / "locks" / what
     if read_lock(path) is not None:
         watcher.note(f"{what}: another process may be working on it; waiting")
-    while (lock := acquire_lock(path)) is None:
-        wait_until_free(path)
-    with lock:
+    with hold_lock(path):
         yield
 
 
