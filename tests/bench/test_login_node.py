@@ -11,8 +11,8 @@ from lesionloss.bench.engines import ray as ray_engine
 from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.engines.ray import RayEngine
 from lesionloss.bench.engines.slurm import SlurmEngine, SlurmWorker
-from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.run import run
+from lesionloss.bench.run_context import RunContext
 from lesionloss.cli import main
 from lesionloss.core.errors import UsageError
 from tiny_runs import tiny_plan

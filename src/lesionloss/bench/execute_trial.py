@@ -6,16 +6,15 @@ Every engine calls `execute_together`; engines differ only in where they call it
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
-from pathlib import Path
 
 import tomli_w
 import torch
 
-from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failure, remove_failure, write_failure
-from lesionloss.bench.bookkeeping.trial_list import lock_name, read_trial_list
+from lesionloss.bench.bookkeeping.failures import Failure, cause_of, remove_failure, write_failure
+from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.one_trial.run_trial import (
     NetworkTrial,
     finish_network_trial,
@@ -27,61 +26,15 @@ from lesionloss.bench.open_trial import LockCheckingWatcher, LockLost, OpenTrial
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.pretrained_starts import pretrain_start
 from lesionloss.bench.run_cohort import CaseReader, read_run_cohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.devices import resolve_device
 from lesionloss.core.locks import acquire_lock, hold_lock, wait_until_free
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
-from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.arithmetic import set_arithmetic
-from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
 from lesionloss.training.trial import Trial, flat_record
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What a worker needs beside the key of its trial.
-
-    Attributes:
-        folder: The run folder.
-        device: cpu or cuda:N of the worker; auto: its first GPU if it has one.
-        call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
-        checkpoint_seconds: Time between two checkpoints.
-        deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
-        noise_floor: Whether one trial is trained again, see `bench.noise_floor`; None: where a GPU trained it.
-        place: The folder inside the run folder where trials are written.
-    """
-
-    folder: Path
-    device: str
-    call: str
-    checkpoint_seconds: float = 120.0
-    deterministic: bool = False
-    noise_floor: bool | None = None
-    place: str = TRIALS
-
-    @property
-    def trials(self) -> Path:
-        """Where trials are written."""
-        return self.folder / self.place
-
-    def lock_path(self, key: str) -> Path:
-        """Return the lock of a trial."""
-        return self.folder / "locks" / lock_name(self.place, key)
-
-    def done(self, key: str) -> bool:
-        """Return whether a trial is finished."""
-        return (self.trials / key).is_dir()
-
-    def failed(self, key: str) -> bool:
-        """Return whether a trial failed in this call, in any process."""
-        failure = read_failure(self.trials, key)
-        return failure is not None and failure.call == self.call
-
-    def checkpoints(self, key: str) -> Checkpoints:
-        """Return where and how often a trial's checkpoints are written."""
-        return Checkpoints(self.folder / "checkpoints" / lock_name(self.place, key), every_seconds=self.checkpoint_seconds)
 
 
 class Outcome(Enum):
@@ -136,10 +89,10 @@ def execute_together(
     return outcomes | {key: execute_trial(context, key, watcher, cases) for key in alone}
 
 
-def execute_or_wait(context: RunContext, keys: Sequence[str]) -> None:
+def execute_or_wait(context: RunContext, keys: Sequence[str], watcher: Watcher | None = None) -> None:
     """Execute trials; wait for those that another process has locked until it is seen to work or one is free."""
     while keys:
-        outcomes = execute_together(context, keys)
+        outcomes = execute_together(context, keys, watcher)
         keys = [key for key in keys if outcomes[key] is Outcome.BUSY]
         if not wait_until_free(*map(context.lock_path, keys)):
             return
@@ -188,7 +141,7 @@ def _execute_open(
         else:
             pretrain_start(plan, opened[0].trial, context.folder, context.device, watcher)
             works = [_network_trial(context, one) for one in opened]
-            results = train_networks(works, cohort, plan, context.device)
+            results = train_networks(works, cohort, plan, context.device, context.processes)
             finishes = [
                 partial(finish_network_trial, *both, cohort, plan, context.device)
                 for both in zip(works, results, strict=True)

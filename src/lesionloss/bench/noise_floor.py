@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines import TrialEngine
-from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.trial_groups import networks_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.runs.run_files import read_json

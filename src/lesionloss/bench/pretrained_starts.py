@@ -24,9 +24,7 @@ from lesionloss.training.step_log import HistoryFile, combine_logs
 from lesionloss.training.trial import Trial
 
 
-def prepare_pretraining(
-    plan: Plan, trials: Sequence[Trial], cohort: RunCohort, folder: Path, watcher: Watcher
-) -> None:
+def prepare_pretraining(plan: Plan, trials: Sequence[Trial], cohort: RunCohort, folder: Path, watcher: Watcher) -> None:
     """Make and prepare the synthetic patients, unless every start that trials need is there; nothing is trained.
 
     Args:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
-from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
 from lesionloss.bench.noise_floor import train_noise_floor
 from lesionloss.bench.parallel_trials import memory_need
@@ -18,6 +17,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.pretrained_starts import prepare_pretraining
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError, expect_type

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lesionloss.bench.bookkeeping.status import Status, StatusReader, TrialStatus
 from lesionloss.bench.bookkeeping.trial_list import TrialList
-from lesionloss.bench.execute_trial import RunContext
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import Watcher
 
 POLL_SECONDS = 0.5

@@ -80,7 +80,7 @@ def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device:
 
 
 def train_networks(
-    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str
+    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str, processes: int = 1
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side and write the history.csv of each meanwhile.
 
@@ -91,6 +91,7 @@ def train_networks(
         cohort: The cases they need.
         plan: The plan of the run.
         device: cpu or cuda:N.
+        processes: How many processes share the cores of this machine.
 
     Returns:
         For each trial what training returned, or the error that ended it.
@@ -98,7 +99,7 @@ def train_networks(
     with contextlib.ExitStack() as files:
         orders = [_order(work, cohort, plan, device, files) for work in works]
         cases = cohort.named(works[0].trial.train)
-        results = train_together(orders, cases, device=device, workers=default_workers(device))
+        results = train_together(orders, cases, device=device, workers=default_workers(device, processes))
     for work, result in zip(works, results, strict=True):
         if isinstance(result, Exception) and not isinstance(result, KEEP_CHECKPOINTS_AFTER):
             work.checkpoints.clear()
