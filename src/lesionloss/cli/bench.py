@@ -15,7 +15,7 @@ from lesionloss.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from lesionloss.bench.forecast import Forecast
+    from lesionloss.bench.forecast_record import Forecast
     from lesionloss.bench.plan import Plan
 
 EXAMPLES = """
