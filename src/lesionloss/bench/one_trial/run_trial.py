@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionloss.bench.one_trial.curves import curves_observer
+from lesionloss.bench.one_trial.curves import curves_observers
 from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.bench.one_trial.predictions import Prediction, predict_test_case, write_prediction
 from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows, write_scores
@@ -26,6 +26,7 @@ from lesionloss.training.checkpoint import CheckpointError, Checkpoints
 from lesionloss.training.execution import default_workers
 from lesionloss.training.gradient_health import WARN_ABOVE
 from lesionloss.training.loop import TrainingResult, TrialToTrain, train_together
+from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.pretraining import start_of
 from lesionloss.training.step_log import HistoryFile, StepLog, combine_logs
 from lesionloss.training.trial import Trial
@@ -97,7 +98,8 @@ def train_networks(
         For each trial what training returned, or the error that ended it.
     """
     with contextlib.ExitStack() as files:
-        orders = [_order(work, cohort, plan, device, files) for work in works]
+        observers = curves_observers(plan, [work.trial for work in works], cohort, device)
+        orders = [_order(*each, files) for each in zip(works, observers, strict=True)]
         cases = cohort.named(works[0].trial.train)
         results = train_together(orders, cases, device=device, workers=default_workers(device, processes))
     for work, result in zip(works, results, strict=True):
@@ -106,11 +108,10 @@ def train_networks(
     return results
 
 
-def _order(work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str, files: contextlib.ExitStack) -> TrialToTrain:
+def _order(work: NetworkTrial, observer: TrainingObserver | None, files: contextlib.ExitStack) -> TrialToTrain:
     trial = work.trial
     history = files.enter_context(HistoryFile(work.folder))
     log = combine_logs(history, partial(work.watcher.step, trial), *([work.log] if work.log else []))
-    observer = curves_observer(plan, trial, cohort, device)
     return TrialToTrain(trial, work.checkpoints, observer, log, start_of(trial, work.folder))
 
 
