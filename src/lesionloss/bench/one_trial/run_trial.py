@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.overlapping import overlapped
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.training.checkpoint import CheckpointError, Checkpoints
@@ -131,11 +133,11 @@ def finish_network_trial(
         raise result
     trial, folder = work.trial, work.folder
     start_time = time.perf_counter()
-    rows: list[dict[str, object]] = []
-    for case in cohort.named(trial.test):
-        prediction = predict_test_case(result.network, trial, case, device)
-        rows += _write_and_score(trial, case, prediction, folder, plan)
-    rows += result.observed
+    predict = partial(predict_test_case, result.network, trial, device=device)
+    scored = overlapped(
+        cohort.named(trial.test), predict, lambda case, found: _write_and_score(trial, case, found, folder, plan)
+    )
+    rows: list[dict[str, object]] = [*chain.from_iterable(scored), *result.observed]
     warning = gradient_warning(trial, result)
     if warning:
         work.watcher.note(warning)
