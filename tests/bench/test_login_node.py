@@ -62,9 +62,19 @@ def test_a_worker_of_slurm_gives_its_trials_every_gpu_of_its_node(monkeypatch: p
     monkeypatch.setattr("lesionloss.bench.engines.slurm.read_trial_list", lambda folder: None)
     monkeypatch.setattr("lesionloss.bench.engines.slurm.read_run_cohort", lambda folder: None)
     monkeypatch.setattr("signal.signal", lambda *of: None)
+    monkeypatch.setattr(
+        "lesionloss.bench.engines.slurm.train_noise_floor", lambda engine, context, *of: seen.append(engine.devices)
+    )
     monkeypatch.setattr(LocalEngine, "run_trials", lambda engine, context, *of: seen.extend([engine, context.device]))
+    devices = ("cuda:0", "cuda:1", "cuda:2", "cuda:3")
     SlurmWorker(RunContext(Path(), "auto", "call"), 4)(0)
-    assert seen == [LocalEngine(4, ("cuda:0", "cuda:1", "cuda:2", "cuda:3")), "cuda:0"]
+    assert seen == [LocalEngine(4, devices), "cuda:0", devices]
+    seen.clear()
+    SlurmWorker(RunContext(Path(), "auto", "call"), None)(0)
+    assert seen == [LocalEngine(None, devices), "cuda:0", devices]  # as many as their memory holds
+    seen.clear()
+    SlurmWorker(RunContext(Path(), "cpu", "call"), None)(0)
+    assert seen == [LocalEngine(1, ("cpu",)), "cpu", ("cpu",)]
 
 
 @pytest.mark.parametrize(
