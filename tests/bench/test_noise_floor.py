@@ -1,7 +1,8 @@
 """One trial is trained twice: exactly equal on a CPU, as far apart as a device makes them elsewhere."""
 
 import json
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from lesionloss.bench.one_trial import run_trial
 from lesionloss.bench.run import run
 from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import SilentWatcher
+from lesionloss.cli import main
 from lesionloss.report.noise_floor import noise_floor_record, noise_floor_sentence
 from lesionloss.report.report_content import collect_content
 from lesionloss.runs.load_run import load
@@ -105,8 +107,17 @@ def by_case(folder: Path) -> "pd.Series[float]":
     return found
 
 
+def compared(out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["lesionloss", "compare", str(out), *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
 def test_on_a_gpu_the_report_says_how_far_equal_training_runs_differ(
-    data: Path, tmp_path: Path, noisy_gpu: None, cli: Callable[..., tuple[object, str, str]]
+    data: Path, tmp_path: Path, noisy_gpu: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = tiny_plan(data, metrics=["brier"], primary_metric="brier", folds=2)
     out = tmp_path / "run"
@@ -120,13 +131,11 @@ def test_on_a_gpu_the_report_says_how_far_equal_training_runs_differ(
     assert floor.mean > 0
     other = next(trial for trial in results.trials if (trial.loss, trial.fold) == ("hytver", 0))
     assert dict(floor.losses) == {"hytver": pytest.approx(abs((by_case(other.folder) - ours).mean()))}
-    code, said, _ = cli("compare", out, "--json")
-    assert code == 0
-    record = json.loads(said)["noise_floor"]
+    record = json.loads(compared(out, monkeypatch, capsys, "--json"))["noise_floor"]
     assert (record["mean"], record["largest"]) == (floor.mean, floor.largest)
     assert record["sentence"] == noise_floor_sentence(floor)
     assert record["sentence"].startswith("Noise floor: dice was trained twice (fold 0, seed 1); ")
-    assert noise_floor_sentence(floor)[:40] in cli("compare", out)[1]
+    assert "Noise floor: dice was trained twice" in compared(out, monkeypatch, capsys)
     content = collect_content(results, "none")
     assert noise_floor_sentence(floor) in content.notes
     assert noise_floor_record(content.noise_floor) == noise_floor_record(floor)
@@ -158,11 +167,12 @@ def test_the_first_training_run_that_has_not_failed_is_repeated(tmp_path: Path) 
     trials = tuple(replace(TRIAL, loss=loss) for loss in ("broken", "dice", "hytver"))
     context = RunContext(tmp_path, "cpu", "a call", noise_floor=True)
     asked: list[Any] = []
-    engine = SimpleNamespace(run_trials=lambda context, trial_list, *of: asked.append((context.place, trial_list)))
-    trial_list: Any = TrialList(trials, 1, 0)
+    cohort: Any = None
+    engine: Any = SimpleNamespace(run_trials=lambda context, trial_list, *of: asked.append((context.place, trial_list)))
+    trial_list = TrialList(trials, 1, 0)
 
     def try_it() -> None:
-        train_noise_floor(engine, context, trial_list, None, SilentWatcher())  # type: ignore[arg-type]
+        train_noise_floor(engine, context, trial_list, cohort, SilentWatcher())
 
     try_it()
     assert asked == []  # none is finished yet

@@ -15,6 +15,7 @@ from typing import Any
 from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
+from lesionloss.bench.gpu_sharing import CORES_OF_PROCESS
 from lesionloss.bench.noise_floor import train_noise_floor
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
@@ -57,8 +58,13 @@ class SlurmEngine:
     @property
     def _jobs(self) -> int:
         """Processes of a worker: as asked for, else one on each GPU that the settings give it."""
-        gpus = str(dict(self.settings).get("gpus_per_node", "")).rpartition(":")[2]
-        return self.jobs or (int(gpus) if gpus.isdecimal() else 1)
+        return self.jobs or self._gpus or 1
+
+    @property
+    def _gpus(self) -> int:
+        """The GPUs that the settings give each worker, such as 2 or a100:2."""
+        number = str(dict(self.settings).get("gpus_per_node", "")).rpartition(":")[2]
+        return int(number) if number.isdecimal() else 0
 
     def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
         """Submit the array and wait until it is done.
@@ -99,7 +105,7 @@ class SlurmEngine:
         defaults = {
             "name": "lesionloss",
             "timeout_min": 24 * 60,
-            "cpus_per_task": trial_list.threads * jobs,
+            "cpus_per_task": max(trial_list.threads, CORES_OF_PROCESS if self._gpus else 1) * jobs,
             "mem_gb": max(1, -(-need.total * jobs // GIB)),
             "slurm_array_parallelism": workers,
             "slurm_additional_parameters": {"requeue": True},
