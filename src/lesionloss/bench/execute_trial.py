@@ -27,6 +27,7 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.pretrained_starts import pretrain_start
 from lesionloss.bench.run_cohort import CaseReader, read_run_cohort
 from lesionloss.bench.run_context import RunContext
+from lesionloss.bench.step_choice import step_mode_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.devices import resolve_device
@@ -141,7 +142,10 @@ def _execute_open(
         else:
             pretrain_start(plan, opened[0].trial, context.folder, context.device, watcher)
             works = [_network_trial(context, one) for one in opened]
-            results = train_networks(works, cohort, plan, context.device, context.processes)
+            step_mode = step_mode_of(context, opened[0].trial, len(cohort.cases[0].channels), len(opened))
+            results = train_networks(
+                works, cohort, plan, context.device, processes=context.processes, step_mode=step_mode
+            )
             finishes = [
                 partial(finish_network_trial, *both, cohort, plan, context.device)
                 for both in zip(works, results, strict=True)

@@ -18,12 +18,14 @@ from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.pretrained_starts import prepare_pretraining
 from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.run_context import RunContext
+from lesionloss.bench.step_choice import check_step_mode
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.locks import hold_lock, read_lock, remove_stale_lock
 from lesionloss.data.prepared import load_channels
 from lesionloss.training.execution import execution_of, step_bytes
+from lesionloss.training.step_modes import EAGER
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -40,6 +42,7 @@ def run(
     checkpoint_seconds: float = 120.0,
     deterministic: bool = False,
     noise_floor: bool | None = None,
+    step: str | None = None,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -55,6 +58,8 @@ def run(
         checkpoint_seconds: Time between two checkpoints of a trial.
         deterministic: Whether all bits must repeat on a GPU too, which is slower; recorded in machine.json.
         noise_floor: Whether one trial is trained again, to see how far equal training runs differ; None: on a GPU.
+        step: How training steps are computed: eager, compiled (by torch.compile), or auto: the faster one, timed when
+            the run starts. None: as the run does, eager in a new one. All trials of a run have the same.
 
     Returns:
         All results of the run folder.
@@ -69,7 +74,10 @@ def run(
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
-    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic, noise_floor)
+    context = RunContext(
+        folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic, noise_floor, step or EAGER
+    )
+    check_step_mode(folder, step)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):

@@ -7,6 +7,7 @@ from lesionloss.bench.bookkeeping.failures import read_failure
 from lesionloss.bench.bookkeeping.trial_list import lock_name
 from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.checkpoint import Checkpoints
+from lesionloss.training.step_modes import EAGER
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class RunContext:
         checkpoint_seconds: Time between two checkpoints.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
         noise_floor: Whether one trial is trained again, see `bench.noise_floor`; None: where a GPU trained it.
+        step: How training steps are computed: a mode of `training.step_modes`, or auto: the faster one.
         processes: How many processes share the cores of this machine.
         place: The folder inside the run folder where trials are written.
     """
@@ -30,6 +32,7 @@ class RunContext:
     checkpoint_seconds: float = 120.0
     deterministic: bool = False
     noise_floor: bool | None = None
+    step: str = EAGER
     processes: int = 1
     place: str = TRIALS
 

@@ -108,6 +108,15 @@ def bench(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step",
+            metavar="eager|compiled|auto",
+            help="How training steps are computed; compiled: by torch.compile; auto: the faster one, timed when a run "
+            "starts and then fixed. Default: eager.",
+        ),
+    ] = None,
     noise_floor: Annotated[
         bool | None,
         typer.Option(
@@ -159,6 +168,7 @@ def bench(
                     checkpoint_seconds=checkpoint_seconds,
                     deterministic=deterministic,
                     noise_floor=noise_floor,
+                    step=step,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)

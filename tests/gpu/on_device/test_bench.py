@@ -21,6 +21,7 @@ def test_a_run_says_how_the_gpu_computed(gpu: Any, data: Path, tmp_path: Path) -
     assert machine["device"] == torch.cuda.get_device_name(gpu.name)
     assert machine["arithmetic"] == {
         "deterministic": False,
+        "step": "eager",
         "tf32_convolutions": True,
         "cudnn_benchmark": True,
         "fused_optimiser": True,

@@ -31,6 +31,7 @@ from lesionloss.training.loop import TrainingResult, TrialToTrain, train_togethe
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.pretraining import start_of
 from lesionloss.training.step_log import HistoryFile, StepLog, combine_logs
+from lesionloss.training.step_modes import EAGER
 from lesionloss.training.trial import Trial
 
 # Errors that are not caused by the loss: the checkpoints are kept and the next attempt continues from them.
@@ -83,7 +84,13 @@ def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device:
 
 
 def train_networks(
-    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str, processes: int = 1
+    works: Sequence[NetworkTrial],
+    cohort: RunCohort,
+    plan: Plan,
+    device: str,
+    *,
+    processes: int = 1,
+    step_mode: str = EAGER,
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side and write the history.csv of each meanwhile.
 
@@ -95,6 +102,7 @@ def train_networks(
         plan: The plan of the run.
         device: cpu or cuda:N.
         processes: How many processes share the cores of this machine.
+        step_mode: How steps are computed, see `training.step_modes`.
 
     Returns:
         For each trial what training returned, or the error that ended it.
@@ -103,7 +111,8 @@ def train_networks(
         observers = curves_observers(plan, [work.trial for work in works], cohort, device)
         orders = [_order(*each, files) for each in zip(works, observers, strict=True)]
         cases = cohort.named(works[0].trial.train)
-        results = train_together(orders, cases, device=device, workers=default_workers(device, processes))
+        workers = default_workers(device, processes)
+        results = train_together(orders, cases, device=device, workers=workers, step_mode=step_mode)
     for work, result in zip(works, results, strict=True):
         if isinstance(result, Exception) and not isinstance(result, KEEP_CHECKPOINTS_AFTER):
             work.checkpoints.clear()
@@ -148,7 +157,7 @@ def finish_network_trial(
     write_trial(folder, trial, pairing_hashes(result))
     scoring = time.perf_counter() - start_time
     seconds = {"training": result.seconds, "scoring": scoring, "total": result.seconds + scoring}
-    write_machine(folder, seconds, device)
+    write_machine(folder, seconds, device, result.step_mode)
     (folder / "log.txt").write_text(
         _log_text(trial, result, warning, shared_patients_warning(shared)), encoding="utf-8"
     )
