@@ -74,10 +74,9 @@ def run(
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
-    context = RunContext(
-        folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic, noise_floor, step or EAGER
-    )
     check_step_mode(folder, step)
+    call, step = uuid.uuid4().hex, step or EAGER
+    context = RunContext(folder, device, call, checkpoint_seconds, deterministic, noise_floor, step)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
