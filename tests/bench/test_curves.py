@@ -13,6 +13,7 @@ from lesionloss.bench.one_trial import curves, predictions
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.report.history import epoch_bands
 from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
@@ -91,11 +92,10 @@ def test_patches_are_made_once_for_all_losses_of_a_pair(
     curved: Path, data_with_fold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    make = predictions.make_batch
 
     def counted(cases: Any, draws: Any, steps: Any, stream: Any, step: int, batch: int) -> Any:
         made.append(step)
-        return make(cases, draws, steps, stream, step, batch)
+        return make_batch(cases, draws, steps, stream, step, batch)
 
     monkeypatch.setattr(predictions, "make_batch", counted)
     plan = curved_plan(data_with_fold)

@@ -14,6 +14,7 @@ from lesionloss.bench.engines.ray import RayEngine
 from lesionloss.bench.engines.slurm import SlurmEngine, SlurmWorker
 from lesionloss.bench.execute_trial import execute_together
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.pretrained_starts import pretrain_start
 from lesionloss.bench.run import run
 from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import Watcher
@@ -68,7 +69,6 @@ def test_networks_are_pretrained_where_they_are_trained(
     assert len(list((out / "pretrained" / "cohort").glob("*.npz"))) == 2  # made where `bench` is called
     assert not list((out / "pretrained").glob("*/model.safetensors"))
     devices: list[str] = []
-    pretrain_start = execute_trial.pretrain_start
 
     def seen(plan: Plan, trial: Trial, folder: Path, device: str, watcher: Watcher) -> None:
         devices.append(device)

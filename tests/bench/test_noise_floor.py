@@ -16,8 +16,9 @@ from example_trials import TRIAL
 from lesionloss.bench.bookkeeping.failures import Failure, write_failure
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.local import LocalEngine
-from lesionloss.bench.noise_floor import train_noise_floor
+from lesionloss.bench.engines.noise_floor import train_noise_floor
 from lesionloss.bench.one_trial import run_trial
+from lesionloss.bench.one_trial.trial_files import write_machine
 from lesionloss.bench.run import run
 from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import SilentWatcher
@@ -27,7 +28,9 @@ from lesionloss.report.report_content import collect_content
 from lesionloss.runs.load_run import load
 from lesionloss.runs.results import Results
 from lesionloss.runs.verify import verify_run
-from lesionloss.statistics import compare, measure_noise_floor
+from lesionloss.statistics import NoiseFloor, compare, measure_noise_floor
+from lesionloss.training.loop import train_together
+from lesionloss.training.step_modes import EAGER
 from lesionloss.training.training_run import TrainingResult
 from tiny_runs import tiny_plan
 
@@ -46,7 +49,7 @@ def repeated(out: Path) -> list[Path]:
     return sorted((out / "noise_floor").glob("*"))
 
 
-@pytest.mark.parametrize("engine", [None, LocalEngine(jobs=1)])
+@pytest.mark.parametrize("engine", [None, pytest.param(LocalEngine(jobs=1), marks=pytest.mark.slow)])
 def test_on_a_cpu_two_equal_training_runs_are_equal(data: Path, tmp_path: Path, engine: LocalEngine | None) -> None:
     out, plan = tmp_path / "run", tiny_plan(data)
     without = run(plan, out, threads=1, engine=engine)
@@ -80,20 +83,19 @@ def test_on_a_cpu_two_equal_training_runs_are_equal(data: Path, tmp_path: Path, 
 @pytest.fixture
 def noisy_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training runs on a device that is called a GPU and never gives the same weights twice."""
-    train, write_machine = run_trial.train_together, run_trial.write_machine
     noise = torch.Generator().manual_seed(1)
 
     def train_noisily(*of: Any, **more: Any) -> Sequence[TrainingResult | Exception]:
-        results = train(*of, **more)
+        results = train_together(*of, **more)
         for result in results:
             assert isinstance(result, TrainingResult)
             with torch.no_grad():
                 for parameter in result.network.parameters():
-                    parameter += 0.3 * torch.randn(parameter.shape, generator=noise)
+                    parameter.add_(torch.randn(parameter.shape, generator=noise), alpha=0.3)
         return results
 
-    def name_gpu(folder: Path, seconds: dict[str, float], device: str) -> None:
-        write_machine(folder, seconds, device)
+    def name_gpu(folder: Path, seconds: dict[str, float], device: str, step_mode: str = EAGER) -> None:
+        write_machine(folder, seconds, device, step_mode)
         path = folder / "machine.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"device": FAKE}))
 
@@ -151,15 +153,18 @@ def test_on_a_gpu_nobody_has_to_measure(data: Path, tmp_path: Path, noisy_gpu: N
     assert not repeated(tmp_path / "run")
 
 
-def test_a_sentence_names_losses_below_the_floor_and_other_machines(data: Path, tmp_path: Path) -> None:
-    results = run(tiny_plan(data), tmp_path / "run", threads=1, noise_floor=True)
-    floor = measure_noise_floor(results, "dice")
-    assert floor is not None
-    large = replace(floor, mean=0.02, largest=0.05, losses=(("a", 0.01), ("b", 0.03)), differing=("device",))
-    assert noise_floor_sentence(large) == (
-        "Noise floor: dice was trained twice (fold 0, seed 1); Dice differs by .0200 over 2 patients, by .0500 at most "
+def test_a_sentence_names_losses_below_the_floor_and_other_machines() -> None:
+    losses = (("a", 0.01), ("b", 0.03))
+    floor = NoiseFloor("dice", "c d", 0, 1, patients=1, mean=0.02, largest=0.05, losses=losses, differing=("device",))
+    assert noise_floor_sentence(floor) == (
+        "Noise floor: “c d” was trained twice (fold 0, seed 1); Dice differs by .0200 over 1 patient, by .0500 at most "
         "in a case. Other losses differ from it by .0100 to .0300 there. That is no more than the noise floor for a. "
         "The two differ in device, too."
+    )
+    one = replace(floor, mean=0.0004, largest=0.0007, losses=(("a", 0.01),), differing=())
+    assert noise_floor_sentence(one) == (
+        "Noise floor: “c d” was trained twice (fold 0, seed 1); Dice differs by .00040 over 1 patient, by .00070 at "
+        "most in a case. Other losses differ from it by .01000 there."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo import config
 
 from example_trials import RECIPE, TRIAL
 from lesionloss import UsageError
@@ -47,7 +48,9 @@ def trained(cases: list[PreparedCase], network: str, mode: str) -> list[Training
     return results
 
 
-@pytest.mark.parametrize("network", ["unet3d(filters=4, levels=2, group=2)", "vnet(filters=2)"])
+@pytest.mark.parametrize(
+    "network", ["unet3d(filters=4, levels=2, group=2)", pytest.param("vnet(filters=2)", marks=pytest.mark.slow)]
+)
 def test_compiled_steps_train_the_same_trials(
     cases: list[PreparedCase], network: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +84,7 @@ def test_a_step_that_torch_stops_compiling_is_an_error(monkeypatch: pytest.Monke
     with pytest.raises(Exception, match="recompile_limit"):
         for network.times in range(20):
             passes(torch.ones(2))
-    assert not torch.compiler.config.fail_on_recompile_limit_hit
+    assert not config.fail_on_recompile_limit_hit
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_the_first_process_decides_and_others_read(tmp_path: Path, monkeypatch: 
     assert step_mode_of(context, trial, 3, 2) == COMPILED
     record = json.loads((tmp_path / FILE).read_text())
     assert record["timed"][COMPILED] == {"first": 1.0, "each": 0.1, "loss": 0.25}
-    assert record["reason"] == "1000 steps of a process: eager 501 s, compiled 101 s"
+    assert record["reason"] == "1000 steps of a process: eager 500 s, compiled 101 s"
     seconds[COMPILED] = 9.0  # on another node
     assert step_mode_of(context, trial, 3, 2) == COMPILED
     assert step_mode_of(replace(context, step=EAGER), trial, 3, 2) == COMPILED

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
+from lesionloss.bench.engines.noise_floor import train_noise_floor
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
-from lesionloss.bench.noise_floor import train_noise_floor
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan

@@ -141,6 +141,6 @@ def _timed_steps(trial: Trial, channels: int, device: str, mode: str) -> TimedSt
         loss = loss_of(criterion, outputs, labels, None, recipe, step)
         torch.autograd.backward(loss)
         optimiser.step()
-        value = float(loss)  # waits for a GPU
+        value = float(loss.detach())  # waits for a GPU
         moments.append(time.perf_counter())
     return TimedSteps(moments[1] - moments[0], (moments[-1] - moments[1]) / TIMED_STEPS, value)

@@ -21,7 +21,7 @@ class ChannelDropout(nn.Module):
         super().__init__()
         self.p = p
         self.generator: torch.Generator | None = None
-        self.draw = draw_channels
+        self.draw: Callable[[ChannelDropout, Tensor], Tensor] = draw_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, *space) with some channels set to 0 in training."""

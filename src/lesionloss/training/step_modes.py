@@ -6,6 +6,7 @@ CUDA graphs are no mode: see docs/speed.md.
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,12 +47,18 @@ def passes_of(network: nn.Module, mode: str) -> Passes:
 @functools.cache
 def _drawn_outside() -> Callable[[ChannelDropout, Tensor], Tensor]:
     """Random channels, drawn outside the compiled program from the generator of the step."""
-    outside: Callable[[ChannelDropout, Tensor], Tensor] = torch.compiler.disable(draw_channels)
+    disable: Callable[[Any], Any] = torch.compiler.disable  # torch leaves it without types
+    outside: Callable[[ChannelDropout, Tensor], Tensor] = disable(draw_channels)
     return outside
 
 
 @contextlib.contextmanager
 def _no_silent_change() -> Iterator[None]:
     """Let torch raise where it would stop compiling: then one loss would be computed in another way than the next."""
-    with torch.compiler.config.patch(fail_on_recompile_limit_hit=True):
+    from torch._dynamo import config  # on request, because it takes a second to import
+
+    before, config.fail_on_recompile_limit_hit = config.fail_on_recompile_limit_hit, True
+    try:
         yield
+    finally:
+        config.fail_on_recompile_limit_hit = before
