@@ -58,14 +58,15 @@ def predict_cases(
     if bids:
         describe_dataset(out)
     bundle.network.to(settings.device)
-    run = _Run(bundle, settings, alone=len(sources) == 1, total=len(sources), progress=progress)
     waiting = list(zip(sources, outputs, strict=True))
-    while waiting:
-        ended = overlapped(waiting, run.predict, run.write)
-        elsewhere = [case for case, done in zip(waiting, ended, strict=True) if not done]  # another process has them
-        if len(elsewhere) == len(waiting):
-            time.sleep(POLL_SECONDS)
-        waiting = elsewhere
+    with contextlib.ExitStack() as locks:
+        run = _Run(bundle, settings, alone=len(sources) == 1, total=len(sources), progress=progress, locks=locks)
+        while waiting:
+            ended = overlapped(waiting, run.predict, run.write)
+            elsewhere = [case for case, done in zip(waiting, ended, strict=True) if not done]  # of other processes
+            if len(elsewhere) == len(waiting):
+                time.sleep(POLL_SECONDS)
+            waiting = elsewhere
     return [run.predicted[source.name] for source in sources if source.name in run.predicted], run.failures
 
 
@@ -87,6 +88,7 @@ class _Run:
         alone: Whether there is one case only, whose error is raised.
         total: The number of cases.
         progress: As in `predict_cases`.
+        locks: Holds what is left of the locks when an error ends everything.
         predicted: What was written, by the name of the case.
         failures: A line for each case that failed.
     """
@@ -96,6 +98,7 @@ class _Run:
     alone: bool
     total: int
     progress: Progress | None
+    locks: contextlib.ExitStack
     predicted: dict[str, PredictedCase] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
@@ -105,13 +108,13 @@ class _Run:
         lock = acquire_lock(files.lock)
         if lock is None:
             return None
-        with contextlib.ExitStack() as held:
-            held.enter_context(lock)
-            try:
-                found: FoundCase | LesionLossError | None = predict_unwritten(self.bundle, source, files, self.settings)
-            except LesionLossError as error:  # is raised in its turn
-                found = error
-            return _Locked(found, held.pop_all())
+        held = self.locks.enter_context(contextlib.ExitStack())
+        held.enter_context(lock)
+        try:
+            found: FoundCase | LesionLossError | None = predict_unwritten(self.bundle, source, files, self.settings)
+        except LesionLossError as error:  # is raised in its turn
+            found = error
+        return _Locked(found, held)
 
     def write(self, case: tuple[CaseSource, OutputFiles], locked: _Locked | None) -> bool:
         """Write a case and release it; False where another process has it."""
