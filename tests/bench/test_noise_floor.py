@@ -16,14 +16,14 @@ from example_trials import TRIAL
 from lesionloss.bench.bookkeeping.failures import Failure, write_failure
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.local import LocalEngine
-from lesionloss.bench.engines.noise_floor import train_noise_floor
+from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.one_trial import run_trial
 from lesionloss.bench.one_trial.trial_files import write_machine
 from lesionloss.bench.run import run
 from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.cli import main
-from lesionloss.report.noise_floor import noise_floor_record, noise_floor_sentence
+from lesionloss.report.noise_wording import noise_floor_record, noise_floor_sentence
 from lesionloss.report.report_content import collect_content
 from lesionloss.runs.load_run import load
 from lesionloss.runs.results import Results

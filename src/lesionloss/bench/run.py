@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
-from lesionloss.bench.engines.noise_floor import train_noise_floor
+from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan

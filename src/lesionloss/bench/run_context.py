@@ -20,7 +20,7 @@ class RunContext:
         call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
         checkpoint_seconds: Time between two checkpoints.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
-        noise_floor: Whether one trial is trained again, see `bench.engines.noise_floor`; None: where a GPU trained it.
+        noise_floor: Whether one trial is trained again, see `bench.engines.repeat_trial`; None: where a GPU trained it.
         step: How training steps are computed: a mode of `training.step_modes`, or auto: the faster one.
         processes: How many processes share the cores of this machine.
         place: The folder inside the run folder where trials are written.

@@ -131,7 +131,7 @@ def report(
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
     from dataclasses import asdict
 
-    from lesionloss.report.noise_floor import noise_floor_record
+    from lesionloss.report.noise_wording import noise_floor_record
     from lesionloss.report.wording import difference_sentence
     from lesionloss.statistics import measure_noise_floor
 

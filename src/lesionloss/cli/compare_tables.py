@@ -14,7 +14,7 @@ from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
 from lesionloss.report.declared_order import order_sentence
-from lesionloss.report.noise_floor import noise_floor_sentence
+from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence

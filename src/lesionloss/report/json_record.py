@@ -10,7 +10,7 @@ import numpy as np
 from lesionloss.core.version import __version__
 from lesionloss.report.class_means import mean_over_classes
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
-from lesionloss.report.noise_floor import noise_floor_record
+from lesionloss.report.noise_wording import noise_floor_record
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.wording import difference_sentence
 

@@ -27,7 +27,7 @@ from lesionloss.report.history import (
 from lesionloss.report.lesion_sizes import SizeDifference, size_differences
 from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
-from lesionloss.report.noise_floor import noise_floor_sentence
+from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
 from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import within_limits

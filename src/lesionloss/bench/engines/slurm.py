@@ -14,7 +14,7 @@ from typing import Any
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.bench.engines.local import LocalEngine
-from lesionloss.bench.engines.noise_floor import train_noise_floor
+from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
 from lesionloss.bench.gpu_sharing import CORES_OF_PROCESS
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
