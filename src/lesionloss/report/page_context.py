@@ -121,7 +121,7 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     shared = shared_patients_warning(content.results.shared_patients)
     found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
     titles = {True: "Not paired.", False: "Different machines."}
-    found += [(titles["paired by patient only" in warning], f"{warning}.") for warning in unpaired]
+    found += [(titles["paired by patient" in warning], f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {

@@ -111,6 +111,11 @@ def pairing_of(scores: MetricScores, loss: str, baseline: str) -> tuple[str, str
     if not unproven:
         return ("training run" if common else "patient"), ""
     fold, seed = unproven[0]
+    if scores.rules.collected and not any(mine[key].record.get("weights_hash") for key in unproven):
+        return "patient", (
+            f"whether {loss} and {baseline} started from the same weights and saw the same batches is unknown: "
+            "they are paired by patient, which training does not prove"
+        )
     return "patient", (
         f"{loss} and {baseline} do not share weights and batches in {len(unproven)} of {len(common)} training runs "
         f"(first: fold {fold}, seed {seed}): they are paired by patient only, and their difference is noisier"
