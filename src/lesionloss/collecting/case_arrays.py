@@ -160,8 +160,8 @@ def _check_belonging(prediction: Prediction, mask: NDArray[np.uint8], from_maps:
         )
         raise DataError(
             f"{mask_name} is not the mask that {maps_name} gives: {differing} of {marked} marked voxels differ; give "
-            "the threshold that made the masks with --threshold, or the probabilities of these masks, in the same order "
-            "of classes"
+            "the threshold that made the masks with --threshold, or the probabilities of these masks, in the same "
+            "order of classes"
         )
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lesionloss.collecting.find_predictions import unmatched
 from lesionloss.collecting.file_patterns import files_by_case
+from lesionloss.collecting.find_predictions import unmatched
 from lesionloss.collecting.found_predictions import FIRST_SEED, ClassLabels, Collection, Mismatch, Prediction, TrialName
 from lesionloss.collecting.pairing_record import PAIRING, read_pairing
 from lesionloss.collecting.patient_names import PatientNames
@@ -24,6 +24,7 @@ from lesionloss.core.errors import DataError, UsageError
 FOLD = re.compile(r"fold_(?P<fold>[0-9]+|all)")
 SEED = re.compile(r"(?P<loss>.+)_s(?P<seed>[0-9]+)")
 OURS = "nnUNetTrainerLL_"  # the trainers of `lesionloss nnunet train`
+PREPROCESSED = "nnUNet_preprocessed"  # nnU-Net's variable, and the usual name of its folder
 SIDES = ("train", "val")
 ENDING = ".nii.gz"
 
@@ -179,7 +180,7 @@ def _not_in_split(folder: Path, found: set[str], expected: set[str]) -> list[Mis
 
 def _splits(results: Path) -> dict[int, dict[str, list[str]]]:
     """The folds of splits_final.json, where it is found."""
-    roots = [os.environ.get("nnUNet_preprocessed", ""), str(results.resolve().parent.parent / "nnUNet_preprocessed")]
+    roots = [os.environ.get(PREPROCESSED, ""), str(results.resolve().parent.parent / PREPROCESSED)]
     for root in filter(None, roots):
         path = Path(root) / results.resolve().name / "splits_final.json"
         if path.is_file():

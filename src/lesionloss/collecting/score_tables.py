@@ -49,7 +49,7 @@ class TableRules:
 
 
 def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tuple[Mismatch, ...]]:
-    """Read tables as one run, and list what does not fit. One without the column loss or method is called after its file.
+    """Read tables as one run, and list what does not fit. One without a loss or method is called after its file.
 
     Raises:
         UsageError: A file does not exist, or no table has a metric or loss that is named.
@@ -98,8 +98,8 @@ def _refuse_twice(rows: "pd.DataFrame", names: str) -> None:
     if len(twice):
         row = twice.iloc[0]
         raise DataError(
-            f"{names}: {row['metric']} of {row['loss']}, fold {row['fold']}, seed {row['seed']}, case {row['case']} is there "
-            "twice; keep one, or give several training runs a column seed"
+            f"{names}: {row['metric']} of {row['loss']}, fold {row['fold']}, seed {row['seed']}, case {row['case']} is "
+            "there twice; keep one, or give several training runs a column seed"
         )
 
 
