@@ -42,7 +42,7 @@ def test_collect_compare_report_and_verify(cli: Command, folder: Path, tmp_path:
     code, out, _ = cli("compare", run)
     assert code == 0
     assert "Trained elsewhere. This program did not train these networks." in out
-    assert "paired by patient, which training does not prove" in out
+    assert "paired by patient, not proven by training" in " ".join(out.split())
     assert "focal (baseline)" in out
     assert cli("verify", run)[0] == 0
     assert cli("power", run, "--difference", 0.1)[0] == 0
@@ -80,7 +80,7 @@ def test_tables_are_compared_and_reported(cli: Command, tmp_path: Path) -> None:
     code, out, _ = cli("compare", path)
     assert code == 0
     assert "These networks differ" in out
-    assert "with unknown seeds: collect predictions of two seeds or more of each" in " ".join(out.split())
+    assert "with seeds that are not known: collect predictions of two seeds or more of each" in " ".join(out.split())
     assert "They may differ in more than their losses." in out
     code, out, _ = cli("compare", path, "--json")
     assert json.loads(out)["collected"]["table"] == str(path)

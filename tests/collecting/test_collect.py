@@ -95,8 +95,8 @@ def test_nothing_is_invented(run: Results) -> None:
     comparison = ll.compare(run, "dice")
     assert comparison.differences[0].pairing == "patient"
     assert comparison.warnings == (
-        "whether focal and dice started from the same weights and saw the same batches is unknown: they are paired by "
-        "patient, which training does not prove",
+        "it is not known whether the losses started from the weights of dice and saw its batches: they are paired by "
+        "patient, not proven by training",
     )
 
 
@@ -165,12 +165,12 @@ def test_what_does_not_fit_is_listed_and_left_out(tmp_path: Path) -> None:
     results, listed = collected(data, tmp_path / "run")
     assert [line.partition(": ")[0] for line in listed] == [
         "reference without prediction",
-        "missing combination",
         "case that one loss lacks",
+        "missing combination",
         "prediction that can't be scored",
     ]
-    assert "focal, fold 2, seed 1" in listed[1]
-    assert "case01" in listed[2]
+    assert "case01" in listed[1]
+    assert "focal, fold 2, seed 1" in listed[2]
     assert "not on one grid" in listed[3]
     assert list(results.collected["mismatches"]) == listed
     assert [(each.case, each.reason) for each in results.left_out] == [("alone", "no prediction of it was found")]

@@ -70,6 +70,14 @@ def test_folds_keep_their_numbers(folds: tuple[int, ...], planned: int | list[in
     assert found(predictions(("a", fold, 1, f"p{fold}") for fold in folds))[1].planned_folds == planned
 
 
+def test_one_seed_pairs_with_an_unknown_one_and_several_do_not() -> None:
+    rows = [("a", 0, None, "p0"), ("b", 0, 3, "p0")]
+    kept, design = checked(predictions(rows))
+    assert ([each.seed for each in kept.predictions], design.seeds) == ([None, None], ())
+    lines, _ = found(predictions([*rows, ("b", 0, 4, "p0")]))
+    assert lines == ["loss with seeds beside losses without: b has seeds 3, 4, which pair with none"]
+
+
 def test_seeds_that_are_not_known_stay_unknown() -> None:
     lines, design = found(predictions([("a", 0, None, "p0"), ("b", 0, None, "p1")]))
     assert design.seeds == ()

@@ -41,7 +41,7 @@ def test_trainers_are_losses_and_hashes_prove_their_pairs(nnunet: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("proofs", "warning"), [("different", "do not share weights and batches"), ("none", "is unknown")]
+    ("proofs", "warning"), [("different", "do not share weights and batches"), ("none", "it is not known whether")]
 )
 def test_other_hashes_prove_nothing(tmp_path: Path, proofs: str, warning: str) -> None:
     folder = write_nnunet(tmp_path, Others(), proofs=proofs)

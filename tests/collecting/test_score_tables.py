@@ -157,7 +157,7 @@ def test_wrong_tables_are_refused(tmp_path: Path) -> None:
         ll.collect(table=table().rename(columns={"metric": "what"}))
     with pytest.raises(ll.DataError, match="no column case or patient"):
         ll.collect(table=table().drop(columns=["case", "patient"]))
-    with pytest.raises(ll.DataError, match=r"hd95 of dice, fold 0, seed 0, case p00_1 is there twice"):
+    with pytest.raises(ll.DataError, match=r"dice of dice, fold 0, seed 0, case p00_1 is there twice"):
         ll.collect(table=table().drop(columns="seed"))
     with pytest.raises(ll.UsageError, match=r"nothing.csv: can't be read"):
         ll.collect(table=tmp_path / "nothing.csv")

@@ -136,9 +136,8 @@ def report(
     if len(results) > 1:
         path = write_joint_report(results, out or folders[0] / "report.html", force=force)
         files = files_folder(path, own=False)
-        say(
-            f"{path}  (one table over {len(results)} runs; numbers: {files / 'report.json'}, tables: {files / 'tables'})"
-        )
+        where = f"numbers: {files / 'report.json'}, tables: {files / 'tables'}"
+        say(f"{path}  (one table over {len(results)} runs; {where})")
 
 
 def _are_tables(places: Sequence[Path]) -> bool:

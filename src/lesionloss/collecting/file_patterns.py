@@ -25,7 +25,7 @@ class MatchedFile:
 
 @dataclass(frozen=True)
 class FilePattern:
-    """A pattern, checked; `*` stands for anything within a folder's or file's name.
+    """A pattern, checked; `*` stands for anything within a name, and fields before it are as short as they can be.
 
     Raises:
         UsageError: It has an unknown field, no {case}, or both {loss} and {method}.
@@ -78,11 +78,11 @@ class FilePattern:
             name = path.relative_to(self.root).as_posix()
             if any(part.startswith(".") for part in name.split("/")):
                 continue
-            match, other = wide.fullmatch(name), narrow.fullmatch(name)
+            match, other = narrow.fullmatch(name), wide.fullmatch(name)
             near = near or name
             if match is None or other is None:
                 continue
-            if match.groupdict() != other.groupdict():
+            if "*" not in self.text and match.groupdict() != other.groupdict():
                 ways = " or ".join(
                     ", ".join(f"{k} {v}" for k, v in each.groupdict().items()) for each in (match, other)
                 )

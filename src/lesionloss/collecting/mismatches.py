@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from lesionloss.collecting.found_predictions import Collection, Mismatch, Prediction, TrialName
+from lesionloss.collecting.found_predictions import FIRST_SEED, Collection, Mismatch, Prediction, TrialName
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,29 @@ class Design:
 
 def checked(collection: Collection) -> tuple[Collection, Design]:
     """Return the collection with every mismatch listed, and its design; a case under two folds keeps the lowest."""
-    predictions, found, repeats = _one_fold_each(collection.predictions)
+    predictions, found = _seeds_of_all_or_none(collection.predictions)
+    predictions, twice, repeats = _one_fold_each(predictions)
+    found += twice
     design = _design(predictions, repeats)
     found += [*_patients_under_two_folds(predictions, design), *_lacking(predictions, design)]
     kept = replace(collection, predictions=predictions, mismatches=(*collection.mismatches, *found))
     return kept, design
+
+
+def _seeds_of_all_or_none(predictions: Sequence[Prediction]) -> tuple[tuple[Prediction, ...], list[Mismatch]]:
+    """Where some seeds are not known, a loss with one seed is taken as one of which it is not known, so that they pair."""
+    seeds_of: dict[str, set[int | None]] = defaultdict(set)
+    for each in predictions:
+        seeds_of[each.loss].add(each.seed)
+    if not any(None in seeds for seeds in seeds_of.values()):
+        return tuple(predictions), []
+    found = [
+        Mismatch("loss with seeds beside losses without", f"{loss} has seeds {_numbers(known)}, which pair with none")
+        for loss, seeds in seeds_of.items()
+        if len(known := {seed for seed in seeds if seed is not None}) > 1
+    ]
+    single = {loss for loss, seeds in seeds_of.items() if len(seeds) == 1}
+    return tuple(replace(each, seed=None) if each.loss in single else each for each in predictions), found
 
 
 def _design(predictions: Sequence[Prediction], repeats: int) -> Design:
@@ -98,10 +116,10 @@ def _lacking(predictions: Sequence[Prediction], design: Design) -> list[Mismatch
     cases_of: dict[TrialName, set[str]] = defaultdict(set)
     tested: dict[int, set[str]] = defaultdict(set)
     for each in predictions:
-        cases_of[each.trial].add(each.case)
+        cases_of[each.trial if design.seeds else TrialName(each.loss, each.fold, FIRST_SEED)].add(each.case)
         tested[each.fold].add(each.case)
     found = []
-    for trial in (TrialName(*each) for each in product(design.losses, design.folds, design.seeds or (0,))):
+    for trial in (TrialName(*each) for each in product(design.losses, design.folds, design.seeds or (FIRST_SEED,))):
         lacking = sorted(tested[trial.fold] - cases_of.get(trial, set()))
         name = str(trial) if design.seeds else f"{trial.loss}, fold {trial.fold}"
         if trial not in cases_of:

@@ -17,7 +17,7 @@ from lesionloss.collecting.collected_run import (
     seal,
     trial_record,
 )
-from lesionloss.collecting.found_predictions import Collection, Mismatch, Prediction, TrialName
+from lesionloss.collecting.found_predictions import FIRST_SEED, Collection, Mismatch, Prediction, TrialName
 from lesionloss.collecting.mismatches import checked
 from lesionloss.collecting.patient_names import PatientNames
 from lesionloss.collecting.score_prediction import scores_csv
@@ -60,8 +60,10 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
     names = ", ".join(map(table_name, tables))
     read = [read_columns(table, rules.patients) for table in tables]
     rows = _of_metrics(pd.concat([each.rows for each in read], ignore_index=True), rules.metrics, names)
+    seeds_known = all(each.seeds_known for each in read)
+    rows = rows if seeds_known else rows.assign(seed=FIRST_SEED)
     _refuse_twice(rows, names)
-    collection, design = checked(_collection(rows, names, all(each.seeds_known for each in read)))
+    collection, design = checked(_collection(rows, names, seeds_known))
     rows, lacking = _complete(_of(rows, collection))
     strange = [metric for metric in dict.fromkeys(rows["metric"]) if not is_known(metric)]
     mismatches = [

@@ -93,7 +93,7 @@ def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
     if "interim" in reasons:
         return ["There are no verdicts before all trials have ended."]
     if reasons == {"seeds unknown"}:
-        return [_networks(compared, "unknown seeds", COLLECT_SEEDS)]
+        return [_networks(compared, "seeds that are not known", COLLECT_SEEDS)]
     if reasons == {"one seed"}:
         return [_networks(compared, "one seed left in a fold" if c.failed_of else "one seed", _seeds(compared))]
     if reasons == {"two folds"}:

@@ -75,7 +75,8 @@ class _MapReader:
             return ""
         value = self.scores.value(trial.key, case)
         text = number(value) if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
-        seed = f", seed {trial.seed}" if trial.loss not in self.scores.untrained else ""
+        has_seed = trial.loss not in self.scores.untrained and self.scores.rules.seeds_known
+        seed = f", seed {trial.seed}" if has_seed else ""
         return f"{self.scores.facts.title} {text}{seed}"
 
 

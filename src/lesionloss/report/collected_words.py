@@ -5,6 +5,7 @@ from collections import Counter
 from lesionloss.core.number_text import listed, plural
 from lesionloss.runs.results import Results
 
+SHOWN = 3  # mismatches of tables, which have no collected.toml
 ORIGINS = (
     ("nnunet", "the validation predictions in nnU-Net's results"),
     ("table", "a table of scores that others computed"),
@@ -28,7 +29,10 @@ def collected_notes(results: Results) -> list[tuple[str, str]]:
     if results.cohort and not results.collected.get("images"):
         notes.append(("No images.", "Pictures show reference and predictions on black."))
     if counts := mismatch_counts(results):
-        notes.append(("Does not fit.", f"{listed(counts)}; left out or incomplete. collected.toml lists each."))
+        named = (
+            "collected.toml lists each" if results.table is None else "; ".join(results.collected["mismatches"][:SHOWN])
+        )
+        notes.append(("Does not fit.", f"{listed(counts)}; left out or incomplete: {named}."))
     return notes
 
 

@@ -156,12 +156,13 @@ def _evaluation(results: Results) -> str:
 
 def _collected_evaluation(results: Results) -> str:
     """How others' predictions were scored, or that others scored them."""
+    named = "baseline and primary metric were named when they were collected"
     if "table" in results.collected:
-        return "the scores are those of the table"
+        return f"the scores are those of the table; {named}"
     probable = [trial for trial in results.trials if trial.has_probabilities]
     thresholds = distinct(trial.record.get("threshold") for trial in probable)
     maps = f", probability maps at threshold {thresholds}" if probable else ""
-    return f"whole images, the masks as they were given{maps}"
+    return f"whole images, the masks as they were given{maps}; {named}"
 
 
 def _statistics(results: Results) -> str:

@@ -127,8 +127,7 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     shared = shared_patients_warning(content.results.shared_patients)
     found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
     found += collected_notes(content.results)
-    titles = {True: "Not paired.", False: "Different machines."}
-    found += [(titles["paired by patient" in warning], f"{warning}.") for warning in unpaired]
+    found += [(_title_of(warning), f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {
@@ -139,6 +138,11 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
         runs = plural(len(own), "training run")
         found.append(("Vanishing gradients.", f"{loss}: {runs} ended with up to {listed(parts)} without gradient."))
     return found
+
+
+def _title_of(warning: str) -> str:
+    titles = {"paired by patient only": "Not paired.", "not proven by training": "Paired by patient."}
+    return next((title for words, title in titles.items() if words in warning), "Different machines.")
 
 
 def _variation(metrics: Sequence[MetricResult]) -> list[tuple[str, list[tuple[str, NumberText]]]]:

@@ -113,8 +113,8 @@ def pairing_of(scores: MetricScores, loss: str, baseline: str) -> tuple[str, str
     fold, seed = unproven[0]
     if scores.rules.collected and not any(mine[key].record.get("weights_hash") for key in unproven):
         return "patient", (
-            f"whether {loss} and {baseline} started from the same weights and saw the same batches is unknown: "
-            "they are paired by patient, which training does not prove"
+            f"it is not known whether the losses started from the weights of {baseline} and saw its batches: they are "
+            "paired by patient, not proven by training"
         )
     return "patient", (
         f"{loss} and {baseline} do not share weights and batches in {len(unproven)} of {len(common)} training runs "
