@@ -106,10 +106,10 @@ def collect(
     out = Path(out)
     refuse_foreign(out)
     collection, design = checked(found)
-    _report(collection.mismatches, strict, notify)
     chosen = tuple(dict.fromkeys(metrics)) or METRICS
     _check_request(collection, chosen, threshold)
     baseline = baseline_of(design.losses, baseline)
+    _report(collection.mismatches, strict, notify)
     facts = RunFacts(name or out.resolve().name, baseline, chosen, collection.source.get("compares", "loss"))
     write_run(
         out,

@@ -57,6 +57,8 @@ def collected_training(results: Results, paired: bool) -> str:
         else f"The {what} are paired by patient; no record of training proves that they differ in nothing else."
     )
     known = f" Seeds {seeds}." if seeds else ""
+    differs = "; ".join(map(str, results.collected.get("differs", ())))
+    pairs += f" What may differ all the same: {differs}." if differs else ""
     return (
         f"Training: the networks were trained elsewhere; these are {origin_words(results)}.{known} {pairs} "
         f"Unknown: {unknown_words(results)}."
