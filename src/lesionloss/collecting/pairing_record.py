@@ -16,7 +16,7 @@ class TrainerRecord:
     """What is known of a training run.
 
     Attributes:
-        trial: Fields of trial.toml: three hashes, which make two training runs a pair where they are equal, and `steps`.
+        trial: Fields of trial.toml: three hashes, which make two training runs a pair where they are equal; `steps`.
         machine: Content of machine.json: versions and device.
         differs: What may differ between two losses of a pair all the same.
     """
