@@ -66,11 +66,7 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
     collection, design = checked(_collection(rows, names, seeds_known))
     rows, lacking = _complete(_of(rows, collection))
     strange = [metric for metric in dict.fromkeys(rows["metric"]) if not is_known(metric)]
-    mismatches = [
-        *lacking,
-        *(Mismatch("metric that is not known here", f"{m}: higher is taken as better") for m in strange),
-    ]
-    collection = replace(collection, mismatches=(*collection.mismatches, *mismatches))
+    collection = replace(collection, mismatches=(*collection.mismatches, *lacking))
     facts = RunFacts(
         name=rules.name or names,
         baseline=baseline_of(design.losses, rules.baseline),
@@ -78,7 +74,8 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
         compares="method" if any(each.compares == "method" for each in read) else "loss",
     )
     folder = next((table for table in tables if isinstance(table, Path)), Path("table"))
-    plan = collected_record(collection, design, facts, UNKNOWN)
+    directions = [f"the direction of {metric} (higher is taken as better)" for metric in strange]
+    plan = collected_record(collection, design, facts, [*UNKNOWN, *directions])
     trials = tuple(_trial(str(name), own, folder) for name, own in rows.groupby("key", sort=True))
     return Results(folder, plan, trials, (), (), (), (), table=rows), collection.mismatches
 

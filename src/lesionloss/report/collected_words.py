@@ -23,7 +23,8 @@ def collected_notes(results: Results) -> list[tuple[str, str]]:
     """Notes at the top of a report, each with its title; empty for a benchmark."""
     if not results.collected:
         return []
-    notes = [("Trained elsewhere.", f"This program did not train these networks. Unknown: {unknown_words(results)}.")]
+    unknown = f" Unknown: {unknown_words(results)}." if unknown_words(results) else ""
+    notes = [("Trained elsewhere.", f"This program did not train these networks.{unknown}")]
     if results.collected.get("compares") == "method":
         notes.append(("Methods.", "They may differ in more than their losses."))
     if results.cohort and not results.collected.get("images"):
@@ -38,7 +39,8 @@ def collected_notes(results: Results) -> list[tuple[str, str]]:
 
 def unknown_words(results: Results) -> str:
     """What is not known of the networks."""
-    return listed(map(str, results.collected.get("unknown", ())))
+    unknown = [str(what) for what in results.collected.get("unknown", ())]
+    return listed(unknown) if unknown else ""
 
 
 def origin_words(results: Results) -> str:
