@@ -58,6 +58,8 @@ def collected_training(results: Results, paired: bool) -> str:
         if paired
         else f"The {what} are paired by patient; no record of training proves that they differ in nothing else."
     )
+    if len(results.losses) < 2:
+        pairs = ""
     known = f" Seeds {seeds}." if seeds else ""
     differs = "; ".join(map(str, results.collected.get("differs", ())))
     pairs += f" What may differ all the same: {differs}." if differs else ""
