@@ -58,15 +58,13 @@ def collected_training(results: Results, paired: bool) -> str:
         if paired
         else f"The {what} are paired by patient; no record of training proves that they differ in nothing else."
     )
-    if len(results.losses) < 2:
-        pairs = ""
-    known = f" Seeds {seeds}." if seeds else ""
+    known = f"Seeds {seeds}." if seeds else ""
     differs = "; ".join(map(str, results.collected.get("differs", ())))
-    pairs += f" What may differ all the same: {differs}." if differs else ""
-    return (
-        f"Training: the networks were trained elsewhere; these are {origin_words(results)}.{known} {pairs} "
-        f"Unknown: {unknown_words(results)}."
-    )
+    also = f"What may differ all the same: {differs}." if differs else ""
+    origin = f"Training: the networks were trained elsewhere; these are {origin_words(results)}."
+    unknown = f"Unknown: {unknown_words(results)}." if unknown_words(results) else ""
+    paired_words = (pairs, also) if len(results.losses) > 1 else ()
+    return " ".join(filter(None, (origin, known, *paired_words, unknown)))
 
 
 def collected_patients(results: Results) -> str:
