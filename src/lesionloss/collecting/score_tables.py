@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from lesionloss.collecting.collected_run import (
-    RunFacts,
-    baseline_of,
-    collected_record,
-    key_of,
-    refuse_foreign,
-    remove_others,
-    seal,
-    trial_record,
-)
+from lesionloss.collecting.collected_record import RunFacts, baseline_of, collected_record, trial_record
+from lesionloss.collecting.collected_run import key_of, refuse_foreign, remove_others, seal
 from lesionloss.collecting.found_predictions import FIRST_SEED, Collection, Mismatch, Prediction, TrialName
 from lesionloss.collecting.mismatches import checked
 from lesionloss.collecting.patient_names import PatientNames
