@@ -18,10 +18,10 @@ from lesionloss.runs.run_records import (
     MissingTrial,
     RunTrial,
 )
-from lesionloss.runs.trial_manifest import bound_files, read_manifest, verified
+from lesionloss.runs.trial_manifest import bound_files, plan_file, read_manifest, verified
 
 MOST_TRIALS = 1_000_000
-PLAN_TYPES: Mapping[str, Kind] = {"losses": [str], "metrics": [str], "seeds": [int]}
+PLAN_TYPES: Mapping[str, Kind] = {"losses": [str], "metrics": [str], "seeds": [int], "collected": dict}
 TRIAL_TYPES: Mapping[str, Kind] = {
     "loss": str,
     "method": str,
@@ -39,7 +39,7 @@ def load(folder: str | Path) -> Results:
     """Read a run folder. Scores and arrays are read later, when they are needed.
 
     Args:
-        folder: What `lesionloss bench --out` wrote.
+        folder: What `lesionloss bench --out` or `lesionloss collect` wrote.
 
     Returns:
         The results of the run.
@@ -52,21 +52,22 @@ def load(folder: str | Path) -> Results:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
-    if not (folder / "plan.toml").is_file():
+    if not plan_file(folder).is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
     refuse_former_run(folder)
     inner = run_folders(folder)
     if inner != [folder]:
         names = ", ".join(str(path) for path in inner)
         raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
-    plan = _plan(folder / "plan.toml")
+    plan = _plan(plan_file(folder))
     cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
     bound = bound_files(folder)
     trials = tuple(_finished(path, folder, bound) for path in trial_folders(folder, failed=False))
     done = {trial.key for trial in trials}
     failed = tuple(_failed(path) for path in trial_folders(folder, failed=True) if path.stem not in done)
     repeated = tuple(_finished(path, folder, bound) for path in trial_folders(folder, NOISE_FLOOR, failed=False))
-    return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out, repeated)
+    missing = () if "collected" in plan else _missing(plan, trials, failed)  # what lacks is in its list of mismatches
+    return Results(folder, plan, trials, failed, missing, cohort, left_out, repeated)
 
 
 def _plan(path: Path) -> dict[str, Any]:
