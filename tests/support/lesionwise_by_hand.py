@@ -120,8 +120,6 @@ def inverse_weighted(
     background: bool,
     ce_share: float = 1.0,
     gamma: float = 0.0,
-    fp: float = 0.5,
-    fn: float = 0.5,
     sharpen: float = 1.0,
 ) -> float:
     components = [(x, lesion) for x in batch for c in x.classes for lesion in x.lesions(c)]
@@ -140,11 +138,11 @@ def inverse_weighted(
         tp = sum(float((w * x.p(c))[x.labels == c].sum()) for x, w in both)
         wrong = sum(float((w * x.p(c) ** sharpen)[x.labels != c].sum()) for x, w in both)
         missed = sum(float((w * (-np.expm1(x.log_p[c])) ** sharpen)[x.labels == c].sum()) for x, w in both)
-        of_classes.append(index_loss(tp, wrong, missed, fp, fn))
+        of_classes.append(index_loss(tp, wrong, missed))
     return float(ce_share * ce + (1 - ce_share) * np.mean(of_classes))
 
 
-def lesion_tversky(batch: list[Image], background: bool, fp: float = 0.5, fn: float = 0.5, power: float = 4.0) -> float:
+def lesion_tversky(batch: list[Image], background: bool, fp: float = 0.5, fn: float = 0.5, power: float = 2.0) -> float:
     of_classes = []
     for c in batch[0].classes:
         found = [(x.p(c)[lesion] ** power).mean() ** (1 / power) for x in batch for lesion in x.lesions(c)]

@@ -99,7 +99,13 @@ def test_workers_make_the_same_maps(cases: list[PreparedCase]) -> None:
 
 def test_deep_supervision_and_validation_by_loss(cases: list[PreparedCase], counted: list[str]) -> None:
     recipe = replace(
-        SMALL.recipe, patch=(16, 16, 1), augment=False, validation_share=0.3, check_every=3, monitor="loss"
+        SMALL.recipe,
+        patch=(16, 16, 1),
+        window=(16, 16),
+        augment=False,
+        validation_share=0.3,
+        check_every=3,
+        monitor="loss",
     )
     trial = replace(SMALL, loss="dice_ce + blob", network="plain_unet(filters=2, levels=3)", recipe=recipe)
     result = train(trial, cases)

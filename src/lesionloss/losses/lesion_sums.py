@@ -89,13 +89,13 @@ def weights_of(v: Voxels) -> Tensor:
     return weight.detach()[:, None].expand(-1, v.classes - 1, -1)
 
 
-def members(v: Voxels, numbers: Tensor) -> Members:
-    """The voxels whose numbers (R, L, V) are not 0."""
+def members(v: Voxels, numbers: Tensor, width: int | None = None) -> Members:
+    """The voxels whose numbers (R, L, V) are not 0; `width`: of another table, with which theirs shall fit."""
     rows, classes, voxels = numbers.shape
     flat = numbers.reshape(-1)
     if may_look(v.logits, numbers):
         where = positions(flat)
-        width = int(flat.amax()) + 1
+        width = width or int(flat.amax()) + 1
         row = torch.div(where, voxels, rounding_mode="floor")
         return Members(where, row * width + flat[where], (rows, classes, width))
     # As many as can lie apart in the image, if voxels that touch at a corner are of one lesion.
@@ -104,13 +104,9 @@ def members(v: Voxels, numbers: Tensor) -> Members:
     return Members(None, row * width + flat, (rows, classes, width))
 
 
-def lesions(v: Voxels, numbers: Tensor) -> Lesions:
-    """The lesions whose voxels have these numbers (R, L, V).
-
-    Raises:
-        UsageError: voxels belong to lesions in parts.
-    """
-    found = members(v, numbers)
+def lesions(v: Voxels, numbers: Tensor, width: int | None = None) -> Lesions:
+    """The lesions whose voxels have these numbers (R, L, V); see `members`."""
+    found = members(v, numbers, width)
     weight = found.take(weights_of(v))
     return Lesions(v, found, _cross_entropy(v, found), weight, found.sums(weight))
 

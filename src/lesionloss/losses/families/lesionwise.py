@@ -92,7 +92,8 @@ def component_dice(v: Voxels, *, ce_share: Share = 0.0) -> Tensor:
     """
     poison = v.refuse_parts(_WHOLE)
     nearest, own = v.reference_map("nearest_lesion"), v.lesion_classes
-    found, regions = lesions(v, torch.where(own, nearest, 0)), members(v, nearest)
+    regions = members(v, nearest)
+    found = lesions(v, torch.where(own, nearest, 0), regions.table[-1])
     wrong = v.p[:, 1:] * torch.where(own, 0.0, weights_of(v))
     of_each = _dice(v, found, regions.sums(regions.take(wrong)))
     whole = shortfall(v.counts(average_background=False), fp=0.5, fn=0.5)
@@ -110,27 +111,23 @@ def inverse_weighted(
     *,
     ce_share: Share = 1.0,
     gamma: Exponent = 0.0,
-    fp: Weight = 0.5,
-    fn: Weight = 0.5,
     sharpen: Sharpness = 1.0,
 ) -> Tensor:
     """Inverse weighted: voxels have weights by which each lesion counts as much as all background.
 
-    Formula: ce_share·mean w q^gamma ce + (1 - ce_share)·(1 - index(fp, fn; sharpen)), with weights in TP, FP and FN,
+    Formula: ce_share·mean w q^gamma ce + (1 - ce_share)·dice_plus_plus(gamma=sharpen) with weights in TP, FP and FN;
         w = n / ((K + 1) m), m the number of voxels of the voxel's own lesion, or of the background; K lesions
-    ce_share: share of the cross-entropy; 0 is the overlap alone
+    ce_share: share of the cross-entropy; 0 is Dice alone
     gamma: how strongly well-classified voxels are down-weighted in the cross-entropy (γ of focal)
-    fp: weight of false positives in the overlap
-    fn: weight of false negatives in the overlap
-    sharpen: power of the errors in the overlap, as in dice_plus_plus; 2 is Dice with squares in the denominator
-    Limits: without lesions all weights are 1, so the default is cross_entropy. The losses of the paper: iwBCE is the
-        default, iwFL gamma=2, iwDL ce_share=0 with sharpen=2, iwASL ce_share=0 with fp = 1 / (1 + β²) and fn = 1 - fp.
-        The same weights as weight= of the call give any other loss.
+    sharpen: power of the errors in Dice; 2 has squares in the denominator, as dice(squared=True)
+    Limits: without lesions all weights are 1, so the default is cross_entropy. Of the paper's losses, iwBCE is the
+        default, iwFL gamma=2, iwDL ce_share=0 with sharpen=2. The same weights as weight= of the call give any other
+        loss, such as its iwASL with tversky.
     Empty: no special case for images without lesions.
     Lesions: of all classes; those that touch are two if they are of two classes. The border of a patch and masked
         voxels cut lesions, and each part counts as one.
     Released: the authors' code also limits the weights to the range from 1 to 200,000, or gives background the weight
-        1; its focal loss has weights of lesion and background besides, its iwASL squares in the denominator.
+        1; its focal loss has weights of lesion and background besides, its iwASL has squares in the denominator.
     Example: inverse_weighted(gamma=2)
     """
     poison = v.refuse_parts(_WHOLE)
@@ -139,7 +136,7 @@ def inverse_weighted(
     ce = (lesion + background) / weighed.n
     if ce_share == 1:
         return ce + poison
-    overlap = v.class_mean(shortfall(weighed.counts(sharpen=sharpen), fp=fp, fn=fn))
+    overlap = v.class_mean(shortfall(weighed.counts(sharpen=sharpen), fp=0.5, fn=0.5))
     return weighted(ce_share, ce, 1 - ce_share, overlap) + poison
 
 
@@ -159,7 +156,7 @@ def _inverse_weights(v: Voxels) -> Tensor:
     source="this package: a soft form of the lesion-wise F-beta score, such as the F1 of MSSEG (Commowick 2018)",
     maps=("lesions",),
 )
-def lesion_tversky(v: Voxels, *, fp: Weight = 0.5, fn: Weight = 0.5, power: PositiveExponent = 4.0) -> Tensor:
+def lesion_tversky(v: Voxels, *, fp: Weight = 0.5, fn: Weight = 0.5, power: PositiveExponent = 2.0) -> Tensor:
     """Lesion Tversky: Tversky index of lesions instead of voxels, for the lesion-wise F1 score.
 
     Formula: 1 - (TP + s) / (TP + fp·FP + fn·FN + s), where TP = Σ d and FN = Σ (1 - d) over lesions, d = (mean over the
