@@ -99,7 +99,7 @@ def members(v: Voxels, numbers: Tensor, width: int | None = None) -> Members:
         row = torch.div(where, voxels, rounding_mode="floor")
         return Members(where, row * width + flat[where], (rows, classes, width))
     # As many as can lie apart in the image, if voxels that touch at a corner are of one lesion.
-    width = math.prod((side + 1) // 2 for side in v.space) + 1
+    width = math.prod([(side + 1) // 2 for side in v.space]) + 1
     row = torch.arange(rows * classes, device=flat.device).repeat_interleave(voxels)
     return Members(None, row * width + flat, (rows, classes, width))
 
