@@ -25,7 +25,7 @@ Spacing = tuple[float, ...]
 MapFunction = Callable[[Mask, Spacing], npt.NDArray[Any]]
 
 CONNECTIVITY = 26  # voxels that touch at a corner are of one lesion, as in the code of blob loss and of CC-Metrics
-_NUMBERS = {np.dtype(np.int32): torch.int32, np.dtype(np.float32): torch.float32}
+_NUMBERS: dict[np.dtype[Any], torch.dtype] = {np.dtype(np.int32): torch.int32, np.dtype(np.float32): torch.float32}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def nearest_lesion(lesion: Mask, spacing_mm: Spacing) -> npt.NDArray[np.int32]:
     from scipy.ndimage import distance_transform_edt
 
     nearest = distance_transform_edt(~lesion, sampling=spacing_mm, return_distances=False, return_indices=True)
-    return numbers[tuple(nearest)]
+    return np.asarray(numbers[tuple(nearest)])
 
 
 @reference_map("distance_mm")
@@ -124,7 +124,8 @@ def compute(name: str, lesion: Tensor, spacing_mm: Tensor) -> Tensor:
         UsageError: there is no such map, or its function fails.
     """
     MAPS.get(name)
-    return _operation(lesion, spacing_mm, name)
+    found: Tensor = _operation(lesion, spacing_mm, name)
+    return found
 
 
 @torch.library.custom_op("lesionloss::reference_map", mutates_args=())
