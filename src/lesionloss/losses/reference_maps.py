@@ -124,19 +124,20 @@ def compute(name: str, lesion: Tensor, spacing_mm: Tensor) -> Tensor:
         UsageError: there is no such map, or its function fails.
     """
     MAPS.get(name)
-    found: Tensor = _operation(lesion, spacing_mm, name)
-    return found
+    here = lesion if lesion.is_meta else lesion.detach().cpu()
+    found: Tensor = _operation(here, spacing_mm.to(here.device), name)
+    return found.to(lesion.device)
 
 
 @torch.library.custom_op("lesionloss::reference_map", mutates_args=())
 def _operation(lesion: Tensor, spacing_mm: Tensor, name: str) -> Tensor:
-    record, masks = MAPS.get(name), lesion.detach().cpu().numpy()
+    record, masks = MAPS.get(name), lesion.numpy()
     spacings = np.broadcast_to(spacing_mm.numpy(), (len(masks), masks.ndim - 2)).tolist()
-    found = torch.empty(lesion.shape, dtype=record.dtype)
+    found = torch.empty(lesion.shape, dtype=record.dtype, device="cpu")
     for image, spacing in enumerate(spacings):
         for number, mask in enumerate(masks[image]):
             found[image, number] = torch.from_numpy(_computed(record, mask, tuple(spacing)))
-    return found.to(lesion.device)
+    return found
 
 
 @_operation.register_fake
