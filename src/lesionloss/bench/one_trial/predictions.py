@@ -95,12 +95,12 @@ def predict_patches(
     recipe = trial.recipe
     for batch in patches.of(steps):
         names = iter(batch.names)
-        for number, (x, y, valid) in enumerate(split_batch(batch, recipe, device)):
+        for number, part in enumerate(split_batch(batch, recipe, device)):
             with torch.inference_mode():
-                probabilities = probabilities_of(forward(network, x, recipe.precision), 1)
+                probabilities = probabilities_of(forward(network, part.images, recipe.precision), 1)
             lesions = (probabilities if probabilities.shape[1] == 1 else probabilities[:, 1:]).cpu().numpy()
-            references = y.cpu().numpy()
-            known = np.ones(references.shape, dtype=np.bool_) if valid is None else valid.cpu().numpy()
+            references = part.references.cpu().numpy()
+            known = np.ones(references.shape, dtype=np.bool_) if part.valid is None else part.valid.cpu().numpy()
             for index, maps in enumerate(lesions):
                 source = patches.cases[next(names)]
                 name = f"{source.name}:{batch.step}:{number * recipe.batch + index}"
