@@ -280,8 +280,9 @@ def batch_table(device: str, scale: Scale) -> None:
     cases = {name: made_case(name, scale.volume) for name in ("a", "b", "c", "d")}
     cohort, sampler = DeviceCohort(cases, device), WeightedCrop((scale.side,) * 3)
     for texts in ((), ("rescale",), ("hytver",), ("dscpp",), ("topk",)):
-        given = (cases, sampler, parse_augmentation(texts), ("gpu",))
-        stream, drawn = (kind(*given, batch=scale.batch) for kind in (BatchStream, DrawnStream))
+        steps = parse_augmentation(texts)
+        stream = BatchStream(cases, sampler, steps, ("gpu",), batch=scale.batch)
+        drawn = DrawnStream(cases, sampler, steps, ("gpu",), batch=scale.batch)
         one, numbers = next(stream), next(drawn)
         make = partial(make_device_batch, cohort, drawn.draws, numbers)
         whole = make()

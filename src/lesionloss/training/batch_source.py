@@ -16,6 +16,7 @@ from lesionloss.data.batches.device_batches import (
 )
 from lesionloss.data.batches.device_cohort import DeviceCohort, cohort_bytes
 from lesionloss.data.batches.stream import BatchStream
+from lesionloss.data.batches.training_batch import MapsOf
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks.cost import network_cost
 from lesionloss.training.execution import GROWTH, network_bytes
@@ -38,6 +39,7 @@ class BatchSource:
         device: cpu or cuda:N.
         on_device: Whether batches are made on the device.
         workers: Threads that work ahead; the batches do not depend on them.
+        maps: Makes the maps that losses need of the references.
     """
 
     cases: Sequence[PreparedCase]
@@ -47,6 +49,7 @@ class BatchSource:
     device: str
     on_device: bool
     workers: int
+    maps: MapsOf | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def open_batches(source: BatchSource) -> Iterator[Iterator[AnyBatch]]:
         batch=recipe.batch * recipe.accumulate,
         start_step=source.start_step,
         workers=source.workers,
+        maps=source.maps,
     )
     with stream:
         if isinstance(stream, DrawnStream):

@@ -1,7 +1,7 @@
 """Batches made in main memory for a GPU: a thread hashes and pins them one ahead, so that the main thread need not."""
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.data.batches.device_batches import DeviceBatch
-from lesionloss.data.batches.stream import TrainingBatch
+from lesionloss.data.batches.training_batch import TrainingBatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,8 @@ class LoadedBatch:
         valid: Bool (B, *size); None where no voxel is masked.
         names: Names of the cases.
         numbers: Smallest and largest class number that counts.
+        spacing_mm: See `TrainingBatch`.
+        maps: See `TrainingBatch`; pinned.
         digests: The digest of all batches before this one, and of all up to it.
     """
 
@@ -33,6 +35,8 @@ class LoadedBatch:
     valid: Tensor | None
     names: tuple[str, ...]
     numbers: tuple[int, int]
+    spacing_mm: tuple[tuple[float, ...], ...]
+    maps: Mapping[str, Tensor]
     digests: tuple[str, str]
     MARK: ClassVar = TrainingBatch.MARK
 
@@ -75,5 +79,7 @@ def _loaded(batches: Iterator[TrainingBatch], before: str) -> LoadedBatch:
     batch = next(batches)
     images, references = (torch.from_numpy(array).pin_memory() for array in (batch.images, batch.references))
     valid = None if batch.valid is None else torch.from_numpy(batch.valid).pin_memory()
+    maps = {name: torch.from_numpy(given).pin_memory() for name, given in batch.maps.items()}
     digests = (before, digest_after(before, batch))
-    return LoadedBatch(batch.step, images, references, valid, batch.names, batch.class_numbers(), digests)
+    about = (batch.names, batch.class_numbers(), batch.spacing_mm)
+    return LoadedBatch(batch.step, images, references, valid, *about, maps, digests)

@@ -175,3 +175,19 @@ def test_class_numbers_that_do_not_count_are_not_among_those_of_a_batch() -> Non
     cohort = DeviceCohort(stream.cases, "cpu")
     assert make_device_batch(cohort, stream.draws, next(stream)).class_numbers() == (0, 2)
     assert cohort_bytes([odd]) == case.reference.size * (3 * 4 + 2)
+
+
+def test_maps_of_references_are_made_of_the_same_references() -> None:
+    def maps(batch: TrainingBatch) -> dict[str, np.ndarray]:
+        valid = np.ones_like(batch.references) if batch.valid is None else batch.valid
+        return {"both": np.stack([batch.references, valid], axis=1)}
+
+    for case_setup in ("elastic, rotated, elastic", "hytver, outside", "slices", "flat"):
+        cases, sampler, texts = SETUPS[case_setup]
+        streams = (
+            kind(cases, sampler, parse_augmentation(texts), STREAM, batch=3, maps=maps)
+            for kind in (BatchStream, DrawnStream)
+        )
+        for one, other in islice(zip(*streams, strict=True), 4):
+            np.testing.assert_array_equal(other.maps["both"], one.maps["both"])
+            assert other.spacing_mm == one.spacing_mm

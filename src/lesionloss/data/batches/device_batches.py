@@ -2,20 +2,22 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lesionloss.data.batches.augmentation import DrawnPatch
+from lesionloss.data.batches.augmentation import DrawnPatch, make_patch
 from lesionloss.data.batches.device_cohort import DeviceCohort
 from lesionloss.data.batches.device_intensity import change_batch
 from lesionloss.data.batches.patch_samplers import Draws
 from lesionloss.data.batches.patch_stream import PatchStream
 from lesionloss.data.batches.stream import draw_batch
+from lesionloss.data.batches.training_batch import TrainingBatch, joined
 
 MOST_VOXELS = 2**22  # of patches that are made at once; a larger patch is made alone
 BYTES_PER_VOXEL = 320  # of these, while they are made
@@ -34,6 +36,8 @@ class DeviceBatch:
         names: Names of the cases.
         drawn: Digest of the cohort and of all that was drawn.
         highest: Largest class number of these cases.
+        spacing_mm: See `TrainingBatch`.
+        maps: See `TrainingBatch`; in main memory.
     """
 
     step: int
@@ -43,6 +47,8 @@ class DeviceBatch:
     names: tuple[str, ...]
     drawn: bytes
     highest: int
+    spacing_mm: tuple[tuple[float, ...], ...]
+    maps: Mapping[str, npt.NDArray[Any]]
     MARK: ClassVar = "gpu-"  # of digests, which cover something else than those of batches made in main memory
 
     def hashed(self) -> list[bytes]:
@@ -58,22 +64,48 @@ class DeviceBatch:
 
 @dataclass(frozen=True, eq=False)
 class DrawnBatch:
-    """What was drawn for the patches of a step, with its digest."""
+    """What was drawn for the patches of a step, with its digest, and what follows from their references alone.
+
+    Attributes:
+        step: Number of the step, from 1.
+        patches: What was drawn.
+        digest: Of these.
+        spacing_mm: See `TrainingBatch`; so are `maps`.
+    """
 
     step: int
     patches: tuple[DrawnPatch, ...]
     digest: bytes
+    spacing_mm: tuple[tuple[float, ...], ...]
+    maps: Mapping[str, npt.NDArray[Any]]
 
 
 class DrawnStream(PatchStream[DrawnBatch]):
-    """What is drawn for the batches of the steps from `start_step` on."""
+    """What is drawn for the batches of the steps from `start_step` on.
+
+    Where losses need maps of the references, the references are made in main memory, too: a device would be waited for.
+    """
 
     def _make(self, step: int) -> DrawnBatch:
         patches = tuple(draw_batch(self.cases, self.draws, self.augmentation, self.stream, step, self.batch))
         digest = hashlib.sha256()
         for part in _numbers(patches):
             digest.update(part)
-        return DrawnBatch(step, patches, digest.digest())
+        spacing_mm = tuple(self.cases[patch.window.case].spacing_mm for patch in patches)
+        maps = {} if self.maps is None else self.maps(self._references(step, patches, spacing_mm))
+        return DrawnBatch(step, patches, digest.digest(), spacing_mm, maps)
+
+    def _references(
+        self, step: int, drawn: Sequence[DrawnPatch], spacing_mm: tuple[tuple[float, ...], ...]
+    ) -> TrainingBatch:
+        """The batch without images."""
+        made = []
+        for patch in drawn:
+            case = self.cases[patch.window.case]
+            only = replace(case, image=case.image[:0], channels=())
+            plain = replace(patch, changes=(), subtracted=False)
+            made.append(make_patch(only, plain, self.draws.size, padding_counts=self.draws.padding_counts))
+        return joined(made, tuple(patch.window.case for patch in drawn), step, spacing_mm)
 
 
 def make_device_batch(cohort: DeviceCohort, draws: Draws, drawn: DrawnBatch) -> DeviceBatch:
@@ -97,7 +129,8 @@ def make_device_batch(cohort: DeviceCohort, draws: Draws, drawn: DrawnBatch) -> 
     names = tuple(patch.window.case for patch in patches)
     highest = max(cohort.places[name].highest for name in names)
     digest = cohort.content.encode() + drawn.digest
-    return DeviceBatch(drawn.step, torch.cat(images), torch.cat(references), valid, names, digest, highest)
+    both = torch.cat(images), torch.cat(references)
+    return DeviceBatch(drawn.step, *both, valid, names, digest, highest, drawn.spacing_mm, drawn.maps)
 
 
 def _part(cohort: DeviceCohort, draws: Draws, drawn: Sequence[DrawnPatch]) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -11,6 +11,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.augmentation_presets import Steps
 from lesionloss.data.batches.patch_samplers import Sampler
 from lesionloss.data.batches.patches import Stream
+from lesionloss.data.batches.training_batch import MapsOf
 from lesionloss.data.prepared import PreparedCase
 
 AHEAD = 2  # batches made in advance for each worker: one being made, one waiting
@@ -37,6 +38,7 @@ class PatchStream(ABC, Generic[T]):
         batch: int,
         start_step: int = 1,
         workers: int = 0,
+        maps: MapsOf | None = None,
     ) -> None:
         """Open a stream.
 
@@ -48,6 +50,7 @@ class PatchStream(ABC, Generic[T]):
             batch: Patches in a batch.
             start_step: Number of the first step.
             workers: Threads that make batches in advance.
+            maps: Makes the maps of a batch from its references.
 
         Raises:
             UsageError: A setting is out of its range, two cases have one name, or there is nothing to draw.
@@ -60,6 +63,7 @@ class PatchStream(ABC, Generic[T]):
         self.augmentation = augmentation
         self.stream = stream
         self.batch = batch
+        self.maps = maps
         self.position = start_step
         self._ahead = AHEAD * workers
         self._pool = ThreadPoolExecutor(workers, "patches") if workers else None

@@ -1,13 +1,8 @@
 """Batches for training: a pure function of the step, and the stream of those of all steps."""
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterator
+from dataclasses import replace
 
 from lesionloss.core.errors import DataError, LesionLossError
 from lesionloss.core.randomness import numpy_generator
@@ -16,42 +11,9 @@ from lesionloss.data.batches.augmentation_presets import Steps
 from lesionloss.data.batches.patch_samplers import Cases, Draws
 from lesionloss.data.batches.patch_stream import PatchStream
 from lesionloss.data.batches.patches import Patch, Stream
+from lesionloss.data.batches.training_batch import MapsOf, TrainingBatch, joined
 
-
-@dataclass(frozen=True, eq=False)
-class TrainingBatch:
-    """What one step trains on.
-
-    Attributes:
-        step: Number of the step, from 1.
-        images: Float32 (B, C, *size).
-        references: Class numbers uint8 (B, *size).
-        valid: Bool (B, *size); None where no voxel is masked.
-        names: Names of the cases.
-    """
-
-    step: int
-    images: npt.NDArray[np.float32]
-    references: npt.NDArray[np.uint8]
-    valid: npt.NDArray[np.bool_] | None
-    names: tuple[str, ...]
-    MARK: ClassVar = ""  # of digests of batches that were made in main memory
-
-    def digest(self) -> str:
-        """Hash all content of the batch."""
-        digest = hashlib.sha256(repr((self.step, self.names)).encode())
-        for array in (self.images, self.references, self.valid):
-            digest.update(b"-" if array is None else array.tobytes())
-        return digest.hexdigest()[:16]
-
-    def hashed(self) -> list[memoryview]:
-        """Return what the proof of a pairing hashes: all bytes of images and references."""
-        return [np.ascontiguousarray(array).data for array in (self.images, self.references)]
-
-    def class_numbers(self) -> tuple[int, int]:
-        """Return the smallest and the largest class number that counts; 0 and 0 where none does."""
-        numbers = self.references if self.valid is None else self.references[self.valid]
-        return (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
+__all__ = ["BatchStream", "MapsOf", "TrainingBatch", "draw_batch", "make_batch"]
 
 
 def draw_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: int, batch: int) -> list[DrawnPatch]:
@@ -106,7 +68,7 @@ def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: i
         raise DataError(
             f"cases {', '.join(channels.values())} have {', '.join(map(str, channels))} channels: not one cohort"
         )
-    return _joined(patches, tuple(names), step)
+    return joined(patches, tuple(names), step, tuple(cases[name].spacing_mm for name in names))
 
 
 @contextlib.contextmanager
@@ -124,10 +86,5 @@ class BatchStream(PatchStream[TrainingBatch]):
     """The batches of the steps from `start_step` on, made in main memory."""
 
     def _make(self, step: int) -> TrainingBatch:
-        return make_batch(self.cases, self.draws, self.augmentation, self.stream, step, self.batch)
-
-
-def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> TrainingBatch:
-    valid = None if all(patch.valid.all() for patch in patches) else np.stack([patch.valid for patch in patches])
-    images = np.stack([patch.image for patch in patches])
-    return TrainingBatch(step, images, np.stack([patch.reference for patch in patches]), valid, names)
+        made = make_batch(self.cases, self.draws, self.augmentation, self.stream, step, self.batch)
+        return made if self.maps is None else replace(made, maps=self.maps(made))
