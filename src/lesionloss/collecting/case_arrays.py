@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from lesionloss.collecting.found_predictions import ClassLabels, Prediction, Source
 from lesionloss.core.errors import DataError
 from lesionloss.core.npz_files import read_npz
-from lesionloss.data.nifti import read_labels, read_mask, read_probability, read_volume
+from lesionloss.data.nifti import read_labels, read_probability, read_volume
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import Volume, same_grid
 from lesionloss.metrics.array_checks import as_array, as_mask, as_probability, as_spacing
+from lesionloss.metrics.case_from_files import predicted_mask
 from lesionloss.metrics.thresholds import is_lesion
 
 DIFFERING = 0.01  # share of the marked voxels in which a mask and its map may differ, by rounding
@@ -188,7 +189,7 @@ def _volume(array: NDArray[Any], words: str, prediction: Prediction) -> Volume[A
 
 def _labels(source: Source, words: str, prediction: Prediction, labels: ClassLabels) -> Volume[Any]:
     if isinstance(source, Path):
-        return read_labels(source) if labels.numbers or labels.ignore is not None else read_mask(source)
+        return read_labels(source) if labels.numbers or labels.ignore is not None else predicted_mask(source)
     array = as_array(words, source)
     if labels.numbers and array.dtype.kind not in "iub":
         raise DataError(f"{words}: expected integer labels, got dtype {array.dtype}; take the argmax first")
