@@ -87,7 +87,7 @@ def component_dice(v: Voxels, *, ce_share: Share = 0.0) -> Tensor:
         of one of them. The border of a patch and masked voxels cut lesions, and each part counts as one; lesions beyond
         it are unknown, so regions at the border are larger than in the image.
     Released: CC-Metrics measures distances in voxels; here they are in mm.
-    Example: dice_ce + component_dice
+    Example: component_dice + dice_ce
     """
     poison = v.refuse_parts(_WHOLE)
     nearest, own = v.reference_map("nearest_lesion"), v.lesion_classes
@@ -169,7 +169,7 @@ def lesion_tversky(v: Voxels, *, fp: Weight = 0.5, fn: Weight = 0.5, power: Posi
     Lesions: those of each class are found by themselves, then classes are averaged. Voxels around a lesion count as
         parts of a false-positive lesion, so add a loss of voxels such as dice_ce. The border of a patch and masked
         voxels cut lesions, and each part counts as one.
-    Example: dice_ce + lesion_tversky(fn=0.8, fp=0.2)
+    Example: lesion_tversky(fn=0.8, fp=0.2) + dice_ce
     """
     poison = v.refuse_parts(_WHOLE)
     found = lesions(v, v.reference_map("lesions"))
