@@ -11,7 +11,7 @@ from lesionloss.losses.families.overlap import dice
 from lesionloss.losses.families.voxelwise import cross_entropy
 from lesionloss.losses.index import shortfall, weighted
 from lesionloss.losses.kernels.terms import Focal
-from lesionloss.losses.lesion_sums import Lesions, lesions, members, weights_of
+from lesionloss.losses.lesion_sums import Lesions, all_members, lesions, weights_of
 from lesionloss.losses.registry import loss
 from lesionloss.losses.voxels import Counts, Voxels
 
@@ -91,9 +91,10 @@ def component_dice(v: Voxels, *, ce_share: Share = 0.0) -> Tensor:
     """
     poison = v.refuse_parts(_WHOLE)
     nearest, own = v.reference_map("nearest_lesion"), v.lesion_classes
-    regions = members(v, nearest)
+    regions = all_members(v, nearest)
     found = lesions(v, torch.where(own, nearest, 0), regions.table[-1])
-    wrong = v.p[:, 1:] * torch.where(own, 0.0, weights_of(v))
+    p = torch.sigmoid(v.logits) if v.logits.shape[1] == 1 else v.p[:, 1:]
+    wrong = p * torch.where(own, 0.0, weights_of(v))
     of_each = _dice(v, found, regions.sums(regions.take(wrong)))
     whole = shortfall(v.counts(average_background=False), fp=0.5, fn=0.5)
     if ce_share > 0:
