@@ -8,7 +8,8 @@ from torch import Tensor
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.input_checks import kept_by_label, mask_of, may_look, refuse_sums
 from lesionloss.losses.kernels import Kernel
-from lesionloss.losses.voxels import LossOptions, Voxels
+from lesionloss.losses.loss_options import LossOptions
+from lesionloss.losses.voxels import Voxels
 
 
 def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOptions, kernel: Kernel) -> Voxels:
@@ -26,6 +27,7 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
         UsageError: shapes, types or devices do not fit. Values are checked by `input_checks.look`.
     """
     _check_logits(logits)
+    _check_class_weights(logits, options)
     mask = _mask(logits, labels, valid, options)
     aligned = _labels(logits, labels, mask, options)
     batch, channels = logits.shape[:2]
@@ -55,6 +57,18 @@ def _check_logits(logits: Tensor) -> None:
         )
     if logits.numel() == 0:
         raise UsageError(f"logits are empty: {_shape(logits)}")
+
+
+def _check_class_weights(logits: Tensor, options: LossOptions) -> None:
+    channels, weights = logits.shape[1], options.class_weights
+    expected = channels if options.multilabel else max(2, channels)
+    if weights is None or (len(weights) == expected and any(weights[0 if options.multilabel else 1 :])):
+        return
+    raise UsageError(
+        f"class_weights must be {expected} numbers for logits {_shape(logits)}, "
+        + ("one for each channel" if options.multilabel else "background first and a lesion class above 0")
+        + f"; got {weights}"
+    )
 
 
 def _shape(x: Tensor) -> str:

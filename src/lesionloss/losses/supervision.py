@@ -1,7 +1,7 @@
 """One loss for a list of outputs: deep supervision, with labels made coarser, or with outputs up-sampled."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,9 @@ from torch.nn.functional import (
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.losses.criterion import Loss
 from lesionloss.losses.input_checks import kept_by_label, mask_of, plain_labels, plain_tensor
-from lesionloss.losses.voxels import LossOptions
+from lesionloss.losses.loss_options import LossOptions
+
+Criterion = Loss | Callable[[Tensor, Tensor], Tensor]
 
 
 class DeepSupervision(nn.Module):
@@ -25,67 +27,126 @@ class DeepSupervision(nn.Module):
     Labels are made coarser so that a small lesion can't vanish: a coarse voxel is lesion if any valid fine voxel under
     it is; of several lesion classes the one with most voxels there wins. Soft labels keep the largest share of
     lesion under the coarse voxel, split over the classes as they are there on average. A coarse voxel is valid if any
-    fine one is.
+    fine one is. Labels that come as a list, one for each output, are used as they are (nnU-Net).
 
     With `upsampled`, outputs are brought to the labels instead: logits are interpolated linearly to full resolution, as
     Hosseini 2025 (TopK Dice) does, and the losses are added up.
     """
 
-    def __init__(self, loss: Loss, weights: Sequence[float] | None = None, *, upsampled: bool = False) -> None:
+    def __init__(self, loss: Criterion, weights: Sequence[float] | None = None, *, upsampled: bool = False) -> None:
         """Supervise all outputs by one loss.
 
         Args:
-            loss: what is computed for each output.
+            loss: what is computed for each output: what `build` gives, or a loss of another library,
+                `(logits, labels) -> scalar`. That gets labels with the axes and the type that they come with.
             weights: one number for each output, divided by their sum; None halves the weight from output to output.
                 With `upsampled` they are taken as they are; None is 1 for each.
             upsampled: whether outputs are up-sampled and their losses added up.
 
         Raises:
-            UsageError: the loss is none of ours, a weight is negative, not finite or no number, or all are 0.
+            UsageError: the loss can't be called, a weight is negative, not finite or no number, or all are 0.
         """
         super().__init__()
-        expect_type(loss, Loss, "loss of deep supervision", "pass what build(text) gives")
+        _check_callable(loss)
         self.loss = loss
         self.weights = None if weights is None else _level_weights(weights)
         self.upsampled = upsampled
 
     def forward(
-        self, outputs: Sequence[Tensor], labels: Tensor, valid: Tensor | None = None, reduce: bool = True
+        self,
+        outputs: Sequence[Tensor] | Tensor,
+        labels: Tensor | Sequence[Tensor],
+        valid: Tensor | None = None,
+        reduce: bool = True,
     ) -> Tensor:
         """The weighted mean of the losses of the outputs; with `upsampled` their weighted sum.
 
         Args:
-            outputs: (B, C, *space_i) each, highest resolution first.
-            labels: as for `Loss`, at the resolution of the first output.
-            valid: as for `Loss`.
-            reduce: as for `Loss`.
+            outputs: (B, C, *space_i) each, highest resolution first; or (B, outputs, C, *space), stacked as MONAI's
+                DynUNet gives them while it trains; (B, C, *space) is one output.
+            labels: as for `Loss`, at the resolution of the first output; or a list with those of each output.
+            valid: as for `Loss`; only with one map of labels and a loss of `build`.
+            reduce: as for `Loss`; True for other losses.
 
         Raises:
-            UsageError: there are more or fewer outputs than weights, or the first is not at full resolution.
+            UsageError: there are more or fewer outputs than weights or labels, or resolutions do not fit.
         """
-        if not isinstance(outputs, list | tuple) or not outputs:
-            raise UsageError("deep supervision takes a list of outputs, highest resolution first")
-        weights = self.weights or tuple((1.0 if self.upsampled else 0.5) ** level for level in range(len(outputs)))
-        if len(weights) != len(outputs):
-            raise UsageError(f"deep supervision has {len(weights)} weights for {len(outputs)} outputs")
-        outputs = [plain_tensor(output, "logits") for output in outputs]
-        labels = plain_labels(labels)
-        full = outputs[0].shape[2:]
-        if labels.shape[-len(full) :] != full:
-            raise UsageError(
-                f"the first output, {tuple(full)}, must have the resolution of labels {tuple(labels.shape)}"
-            )
-        if valid is not None:
-            valid = plain_tensor(valid, "valid")
-            if valid.numel() != labels.shape[0] * full.numel():
-                raise UsageError(f"valid must be {(labels.shape[0], *full)}, got {tuple(valid.shape)}")
-        total: Tensor = outputs[0].new_zeros(())
-        for weight, output in zip(weights, outputs, strict=True):
+        levels = [plain_tensor(output, "logits") for output in _levels(outputs, labels)]
+        weights = self.weights or tuple((1.0 if self.upsampled else 0.5) ** level for level in range(len(levels)))
+        if len(weights) != len(levels):
+            raise UsageError(f"deep supervision has {len(weights)} weights for {len(levels)} outputs")
+        if not isinstance(self.loss, Loss) and (valid is not None or reduce is not True):
+            raise UsageError("valid= and reduce=False need a loss of lesionloss.build inside the deep supervision")
+        total: Tensor = levels[0].new_zeros(())
+        targets = self._targets(levels, labels, valid)
+        for weight, level, (known, kept) in zip(weights, levels, targets, strict=True):
             if weight > 0:
-                fitting = upsample(output, full) if self.upsampled else output
-                known, kept = coarser(labels, valid, fitting, self.loss.options)
-                total = total + weight * self.loss(fitting, known, valid=kept, reduce=reduce)
+                fitting = upsample(level, known.shape[2 - level.dim() :]) if self.upsampled else level
+                total = total + weight * self._value(fitting, known, kept, reduce)
         return total if self.upsampled else total / sum(weights)
+
+    def _value(self, logits: Tensor, labels: Tensor, valid: Tensor | None, reduce: bool) -> Tensor:
+        if isinstance(self.loss, Loss):
+            return self.loss(logits, labels, valid=valid, reduce=reduce)
+        return self.loss(logits, labels)
+
+    def _targets(
+        self, levels: Sequence[Tensor], labels: Tensor | Sequence[Tensor], valid: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Labels and mask for each output."""
+        if isinstance(labels, list | tuple):
+            for number, (level, given) in enumerate(zip(levels, _each_labels(levels, labels, valid), strict=True), 1):
+                _check_space(level, given, f"output {number}")
+                yield given, None
+            return
+        known, kept = plain_labels(labels), None if valid is None else plain_tensor(valid, "valid")
+        _check_space(levels[0], known, "the first output")
+        full = levels[0].shape[2:]
+        if kept is not None and kept.numel() != known.shape[0] * full.numel():
+            raise UsageError(f"valid must be {(known.shape[0], *full)}, got {tuple(kept.shape)}")
+        for level in levels:
+            if self.upsampled:
+                yield known, kept
+            elif isinstance(self.loss, Loss):
+                yield coarser(known, kept, level, self.loss.options)
+            else:
+                coarse = coarser(known, kept, level, LossOptions())[0]
+                shape = (coarse.shape[0], *([] if known.dim() < level.dim() else [known.shape[1]]), *level.shape[2:])
+                coarse = coarse.reshape(shape)
+                yield coarse if coarse.is_floating_point() else coarse.to(known.dtype), None
+
+
+def _check_callable(loss: object) -> None:
+    if not callable(loss):
+        expect_type(loss, Loss, "loss of deep supervision", "pass what build(text) gives")
+
+
+def _levels(outputs: Sequence[Tensor] | Tensor, labels: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """The outputs one by one, highest resolution first."""
+    if isinstance(outputs, Tensor):
+        batch, space = outputs.shape[:1], outputs.shape[3:]
+        one_map = isinstance(labels, Tensor) and labels.shape in ((*batch, *space), (*batch, 1, *space))
+        stacked = outputs.dim() == 6 or (outputs.dim() == 5 and one_map)
+        return outputs.unbind(1) if stacked else [outputs]
+    if not isinstance(outputs, list | tuple) or not outputs:
+        raise UsageError("deep supervision takes a list of outputs, highest resolution first")
+    return outputs
+
+
+def _each_labels(levels: Sequence[Tensor], labels: Sequence[Tensor], valid: Tensor | None) -> Sequence[Tensor]:
+    if len(labels) != len(levels):
+        raise UsageError(f"deep supervision has {len(labels)} labels for {len(levels)} outputs")
+    if valid is not None:
+        raise UsageError(
+            "valid= needs one map of labels; mask the labels of each output with ignore_index= of the loss"
+        )
+    return [plain_labels(given) for given in labels]
+
+
+def _check_space(level: Tensor, labels: Tensor, name: str) -> None:
+    full = level.shape[2:]
+    if labels.shape[-len(full) :] != full:
+        raise UsageError(f"{name}, {tuple(full)}, must have the resolution of labels {tuple(labels.shape)}")
 
 
 def _level_weights(weights: Sequence[float]) -> tuple[float, ...]:

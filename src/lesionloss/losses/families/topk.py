@@ -25,24 +25,30 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image.
 
     Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image
-    k: percent of the valid voxels that count
+    k: percent of the valid voxels that count; class weights enter the mean, not the choice
     Limits: k=100 is cross_entropy.
     Empty: no special case for images without lesions.
     Released: other code ranks the voxels of the whole batch together, lets masked voxels into the percentage, and
         gives NaN when the number of voxels rounds to 0.
     Example: topk_cross_entropy(k=10)
     """
+    v = v.of_this_process()
     kept = share_of(k, v.n).clamp_min(1)
-    if may_look(v.logits, v.labels) and not v.soft:
+    if may_look(v.logits, v.labels) and not v.soft and v.class_weights is None:
         return _listed_sums(v, kept.int().tolist()) / kept.to(v.logits.dtype)
     ce = v.per_voxel(v.cross_entropy)
     if v.valid is not None:
         ce = torch.where(v.valid, ce, -1.0)  # below every cross-entropy, so never among the largest
     rows = v.image_rows(ce)
     most = max(1, int(share_of(k, torch.tensor(rows.shape[1]))))
-    largest = rows.topk(most, dim=1).values.clamp_min(0)
+    largest, where = rows.topk(most, dim=1)
     chosen = torch.arange(most, device=rows.device) < kept[:, None]
-    return torch.where(chosen, largest, 0.0).sum(1) / kept.to(rows.dtype)
+    if v.class_weights is None:
+        return torch.where(chosen, largest.clamp_min(0), 0.0).sum(1) / kept.to(rows.dtype)
+    weights = torch.where(chosen & (largest >= 0), v.image_rows(v.voxel_weights).gather(1, where), 0.0)
+    weighted = v.image_rows(v.per_voxel(v.weigh(v.cross_entropy))).gather(1, where)
+    total = weights.sum(1)
+    return torch.where(weights > 0, weighted, 0.0).sum(1) / torch.where(total > 0, total, 1.0)
 
 
 def _listed_sums(v: Voxels, counts: list[int]) -> Tensor:
@@ -94,6 +100,7 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
         are broken by order here.
     Example: topk_dice(k=30)
     """
+    v = v.of_this_process()
     poison = v.refuse_parts("topk_dice ranks the voxels of a class")
     if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background:
         return _of_lesions(v, k)
