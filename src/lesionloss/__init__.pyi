@@ -1,5 +1,6 @@
 # ruff: noqa: I001
 # Written by `python -m lesionloss.losses.write_stub`, and kept up to date by a test.
+from collections.abc import Sequence
 from typing import Literal
 
 from lesionloss.core.version import __version__ as __version__
@@ -38,6 +39,7 @@ class CrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedCrossEntropyLoss(Loss):
@@ -54,6 +56,7 @@ class WeightedCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalLoss(Loss):
@@ -70,6 +73,7 @@ class FocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshLoss(Loss):
@@ -83,6 +87,7 @@ class LogCoshLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedGradientLoss(Loss):
@@ -98,6 +103,7 @@ class WeightedGradientLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceLoss(Loss):
@@ -112,6 +118,7 @@ class DiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class JaccardLoss(Loss):
@@ -125,6 +132,7 @@ class JaccardLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyLoss(Loss):
@@ -140,6 +148,7 @@ class TverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyLoss(Loss):
@@ -156,6 +165,7 @@ class FocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class GeneralisedDiceLoss(Loss):
@@ -170,6 +180,7 @@ class GeneralisedDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshDiceLoss(Loss):
@@ -183,6 +194,7 @@ class LogCoshDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DicePlusPlusLoss(Loss):
@@ -197,6 +209,7 @@ class DicePlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyPlusPlusLoss(Loss):
@@ -213,6 +226,7 @@ class TverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyPlusPlusLoss(Loss):
@@ -230,6 +244,7 @@ class FocalTverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKCrossEntropyLoss(Loss):
@@ -244,6 +259,7 @@ class TopKCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKDiceLoss(Loss):
@@ -258,6 +274,7 @@ class TopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboLoss(Loss):
@@ -273,6 +290,7 @@ class ComboLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboPlusPlusLoss(Loss):
@@ -289,6 +307,7 @@ class ComboPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverLoss(Loss):
@@ -305,6 +324,7 @@ class HyTverLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalLoss(Loss):
@@ -320,6 +340,7 @@ class SymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalLoss(Loss):
@@ -335,6 +356,7 @@ class AsymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalTverskyLoss(Loss):
@@ -350,6 +372,7 @@ class SymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalTverskyLoss(Loss):
@@ -365,6 +388,7 @@ class AsymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalLoss(Loss):
@@ -381,6 +405,7 @@ class SymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalLoss(Loss):
@@ -397,6 +422,7 @@ class AsymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -414,6 +440,7 @@ class SymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -431,6 +458,7 @@ class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceCELoss(Loss):
@@ -445,6 +473,7 @@ class DiceCELoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceFocalLoss(Loss):
@@ -462,6 +491,7 @@ class DiceFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceTopKLoss(Loss):
@@ -477,6 +507,7 @@ class DiceTopKLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class CETopKDiceLoss(Loss):
@@ -491,6 +522,7 @@ class CETopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverReleasedLoss(Loss):
@@ -504,4 +536,5 @@ class HyTverReleasedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...

@@ -99,7 +99,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match="3 weights for 2 outputs"):
         ll.DeepSupervision(loss, [1, 1, 1])(levels, labels)
     with pytest.raises(UsageError, match="highest resolution first"):
-        ll.DeepSupervision(loss)(levels[0], labels)
+        ll.DeepSupervision(loss)({"out": levels[0]}, labels)
     with pytest.raises(UsageError, match=r"first output, \(4, 4\)"):
         ll.DeepSupervision(loss)(levels[::-1], labels)
     with pytest.raises(UsageError, match="not be negative"):

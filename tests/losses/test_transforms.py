@@ -78,7 +78,7 @@ def test_a_checkpointed_step_has_the_same_gradient(name: str, reentrant: bool) -
     assert torch.equal(*gradients)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["hytver", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)])
 def test_a_compiled_loss_can_be_copied(name: str) -> None:
     torch.compiler.reset()
     channels = channels_of(name)[-1]

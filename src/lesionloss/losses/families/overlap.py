@@ -92,7 +92,7 @@ def generalised_dice(v: Voxels, *, power: Exponent = 2.0) -> Tensor:
     if v.options.skip_empty:
         weights = weights * v.present(v.classes)
     if v.class_weights is not None:
-        weights = times_columns(weights, v.class_weights)
+        weights = times_columns(weights, [weight / max(v.class_weights) for weight in v.class_weights])
     errors = (weights * (c.fp + c.fn)).sum(1) / 2
     return errors / ((weights * c.tp).sum(1) + errors + v.eps)
 
