@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
-from monai.data import MetaTensor
+from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import IgniteMetricHandler
 from monai.losses import DeepSupervisionLoss
@@ -119,15 +119,16 @@ def test_copies_and_text() -> None:
     assert torch.equal(again(logits, labels), loss(logits, labels))
 
 
-def loader(count: int = 4) -> list[dict[str, Tensor]]:
+def loader(count: int) -> DataLoader:
+    """Batches of two cases with voxels of 1 x 1 x 3 mm."""
     stream = torch_generator("loader")
-    batches = []
+    cases = []
     for _ in range(count):
-        labels = (torch.rand((2, 1, 8, 8, 8), generator=stream) < 0.2).float()
+        labels = (torch.rand((1, 8, 8, 8), generator=stream) < 0.2).float()
         images = labels + 0.2 * torch.randn(labels.shape, generator=stream)
         affine = torch.diag(torch.tensor([1.0, 1.0, 3.0, 1.0]))
-        batches.append({"image": MetaTensor(images, affine=affine), "label": MetaTensor(labels, affine=affine)})
-    return batches
+        cases.append({"image": MetaTensor(images, affine=affine), "label": MetaTensor(labels, affine=affine)})
+    return DataLoader(cases, batch_size=2)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -140,7 +141,7 @@ def test_monai_trains_and_evaluates_with_it(amp: bool) -> None:
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
         max_epochs=3,
-        train_data_loader=loader(),
+        train_data_loader=loader(8),
         network=network,
         optimizer=optimizer,
         loss_function=as_monai("hytver"),
@@ -163,7 +164,7 @@ def test_monai_trains_and_evaluates_with_it(amp: bool) -> None:
     }
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=loader(2),
+        val_data_loader=loader(4),
         network=network,
         key_val_metric={"f1": handlers.pop("f1")},
         additional_metrics=handlers,
@@ -175,6 +176,11 @@ def test_monai_trains_and_evaluates_with_it(amp: bool) -> None:
     assert 0 < found["f1"] <= 1
     assert found["hd95"] >= 0
     assert evaluator.state.metric_details["ours"].shape == (4, 1)
+    known = ll.Case(torch.zeros(8, 8, 8).numpy(), torch.ones(8, 8, 8).numpy() > 0, spacing_mm=(1, 1, 3))
+    metric = integration.Hd95Metric()
+    for batch in loader(2):
+        metric(torch.zeros_like(batch["label"]), batch["label"])
+    assert metric.aggregate().item() == pytest.approx(known.diagonal_mm)  # nothing found, with the voxels of the labels
 
 
 def test_every_metric_has_a_class_with_its_options() -> None:
