@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lightning
 import torch
-from tiny_data import Volumes, small_network, trials, volumes, write_prediction, write_references
+from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -56,6 +56,7 @@ def main(out: Path) -> None:
         trainer.fit(module, DataLoader(items(cases, trial.training), 2, shuffle=True), DataLoader(testing, 1))
         for name, (image, _) in zip(trial.testing, testing, strict=True):
             write_prediction(out, trial, name, module.network(image[None])[0, 0].numpy(force=True) > 0)
+    collect_and_report(out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import IgniteMetricHandler
 from monai.networks.nets import UNet
 from monai.utils import set_determinism
-from tiny_data import trials, volumes, write_prediction, write_references
+from tiny_data import collect_and_report, trials, volumes, write_prediction, write_references
 
 from lesionloss.integrations.monai import LesionF1Metric, as_monai
 
@@ -52,6 +52,7 @@ def main(out: Path) -> None:
         for name in trial.testing:
             logits = network(items[name]["image"][None])
             write_prediction(out, trial, name, logits[0, 0].numpy(force=True) > 0)
+    collect_and_report(out)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_data import Volumes, small_network, trials, volumes, write_prediction, write_references
+from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 from torch import nn
 
 import lesionloss as ll
@@ -45,6 +45,7 @@ def main(out: Path) -> None:
             lesion = network(tensors(cases, trial.testing)[0])[:, 0] > 0
         for name, mask in zip(trial.testing, lesion.numpy(), strict=True):
             write_prediction(out, trial, name, mask)
+    collect_and_report(out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from tiny_data import Volumes, trials, volumes, write_prediction, write_references
+from tiny_data import Volumes, collect_and_report, trials, volumes, write_prediction, write_references
 from torch import Tensor
 
 import lesionloss as ll
@@ -46,6 +46,7 @@ def main(out: Path) -> None:
             with torch.no_grad():
                 lesion = network(slices(cases, [name])[0])[:, 0] > 0
             write_prediction(out, trial, name, np.moveaxis(lesion.numpy(), 0, -1))
+    collect_and_report(out)
 
 
 if __name__ == "__main__":

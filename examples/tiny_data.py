@@ -5,6 +5,8 @@ Every example writes OUT/predictions/LOSS/fold_FOLD/seedSEED/CASE.nii.gz and OUT
 """
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,6 +66,14 @@ def write_references(out: Path, cases: Volumes) -> None:
     """Write the masks that predictions are compared with."""
     for name, (_, mask) in cases.items():
         _write(out / "references" / f"{name}.nii.gz", mask)
+
+
+def collect_and_report(out: Path) -> None:
+    """Score the predictions with `lesionloss collect`, compare the losses, and write OUT/run/report.html."""
+    pattern = out / "predictions" / "{loss}" / "fold_{fold}" / "seed{seed}" / "{case}.nii.gz"
+    collect = ["collect", out / "run", "--predictions", pattern, "--references", out / "references", "--jobs", 1]
+    for command in (collect, ["compare", out / "run"], ["report", out / "run"]):
+        subprocess.run([sys.executable, "-m", "lesionloss", *map(str, command)], check=True)
 
 
 def _write(path: Path, mask: npt.NDArray[Any]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 import torchio as tio
-from tiny_data import Volumes, small_network, trials, volumes, write_prediction, write_references
+from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 from torch import nn
 
 import lesionloss as ll
@@ -46,6 +46,7 @@ def main(out: Path) -> None:
             with torch.no_grad():
                 lesion = network(subject["image"].data[None])[0, 0] > 0
             write_prediction(out, trial, subject["name"], lesion.numpy())
+    collect_and_report(out)
 
 
 if __name__ == "__main__":
