@@ -12,33 +12,30 @@ from torch.utils.data import DataLoader
 import lesionloss as ll
 from lesionloss.integrations.torchmetrics import LesionF1Metric
 
-Item = tuple[Tensor, Tensor]
-
 
 class Segmentation(lightning.LightningModule):
-    """A small network; the metric is synchronised over all processes when it is logged."""
+    """A small network; its metric is gathered over all processes."""
 
     def __init__(self, loss: str) -> None:
         """Make network, loss and metric."""
         super().__init__()
-        self.network, self.loss = small_network(), ll.build(loss)
-        self.lesion_f1 = LesionF1Metric(spacing_mm=(1, 1, 1))
+        self.network, self.loss, self.lesion_f1 = small_network(), ll.build(loss), LesionF1Metric(spacing_mm=(1, 1, 1))
 
-    def training_step(self, batch: Item) -> Tensor:
+    def training_step(self, batch: list[Tensor]) -> Tensor:
         """One step."""
         return self.loss(self.network(batch[0]), batch[1])
 
-    def validation_step(self, batch: Item) -> None:
+    def validation_step(self, batch: list[Tensor]) -> None:
         """Score whole cases."""
         self.lesion_f1.update((self.network(batch[0]) > 0).float(), batch[1][:, None])
         self.log("lesion_f1", self.lesion_f1, on_epoch=True, batch_size=len(batch[0]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""
-        return torch.optim.Adam(self.parameters(), lr=0.05)
+        return torch.optim.Adam(self.parameters(), lr=0.02)
 
 
-def items(cases: Volumes, names: list[str]) -> list[Item]:
+def items(cases: Volumes, names: list[str]) -> list[tuple[Tensor, Tensor]]:
     """Images (1, X, Y, Z) and labels (X, Y, Z)."""
     return [(torch.from_numpy(cases[name][0])[None], torch.from_numpy(cases[name][1])) for name in names]
 
@@ -50,9 +47,8 @@ def main(out: Path) -> None:
     for trial in trials(cases):
         lightning.seed_everything(trial.seed)  # the same weights and the same order of cases for each loss
         module, testing = Segmentation(trial.loss), items(cases, trial.testing)
-        trainer = lightning.Trainer(
-            max_epochs=15, accelerator="cpu", check_val_every_n_epoch=15, logger=False, enable_checkpointing=False
-        )
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = lightning.Trainer(max_epochs=15, accelerator="cpu", check_val_every_n_epoch=15, **quiet)
         trainer.fit(module, DataLoader(items(cases, trial.training), 2, shuffle=True), DataLoader(testing, 1))
         for name, (image, _) in zip(trial.testing, testing, strict=True):
             write_prediction(out, trial, name, module.network(image[None])[0, 0].numpy(force=True) > 0)

@@ -25,9 +25,9 @@ def train(loss: str, images: torch.Tensor, labels: torch.Tensor, seed: int) -> n
     torch.manual_seed(seed)
     network = small_network()
     criterion = ll.build(loss)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.05)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
     order = torch.Generator().manual_seed(seed)
-    for _ in range(30):
+    for _ in range(60):
         chosen = torch.randperm(len(images), generator=order)[:2]
         optimiser.zero_grad()
         criterion(network(images[chosen]), labels[chosen]).backward()

@@ -1,4 +1,4 @@
-"""What the examples share: eight tiny patients with bright lesions, folds, and where predictions are written.
+"""What the examples share: ten tiny patients with bright lesions, folds, and where predictions are written.
 
 Every example writes OUT/predictions/LOSS/fold_FOLD/seedSEED/CASE.nii.gz and OUT/references/CASE.nii.gz: what
 `lesionloss collect` reads, whatever trained the networks.
@@ -19,7 +19,7 @@ from torch import nn
 Volumes = dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]]
 
 
-def volumes(side: int = 16, count: int = 8) -> Volumes:
+def volumes(side: int = 16, count: int = 10) -> Volumes:
     """Image and mask, (side, side, side) each, of every case by its name."""
     axis = np.arange(side)
     cases = {}
@@ -37,7 +37,7 @@ def volumes(side: int = 16, count: int = 8) -> Volumes:
 
 def small_network() -> nn.Module:
     """A network that learns to find bright voxels: images (B, 1, X, Y, Z) to logits of the same shape."""
-    return nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv3d(4, 1, 1))
+    return nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.LeakyReLU(), nn.Conv3d(4, 1, 1))
 
 
 class Trial(NamedTuple):
@@ -51,10 +51,11 @@ class Trial(NamedTuple):
 
 
 def trials(cases: Volumes) -> Iterator[Trial]:
-    """All trials: two losses, each with two folds and two seeds."""
+    """All trials: two losses, each with five folds and two seeds."""
     names = sorted(cases)
-    for fold, seed, loss in itertools.product(range(2), (1, 2), ("dice_ce", "hytver")):
-        yield Trial(loss, fold, seed, [n for n in names if int(n[-2:]) % 2 != fold], names[fold::2])
+    for fold, seed, loss in itertools.product(range(5), (1, 2), ("dice_ce", "hytver")):
+        testing = names[fold::5]
+        yield Trial(loss, fold, seed, [name for name in names if name not in testing], testing)
 
 
 def write_prediction(out: Path, trial: Trial, name: str, mask: npt.NDArray[Any]) -> None:

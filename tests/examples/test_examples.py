@@ -21,25 +21,25 @@ PAGES = {
     "smp": "smp_slices",
     "torchio": "torchio_subjects",
 }
-FRAMEWORKS = [name for name in PAGES if name != "pytorch"]
-slow_ones = [pytest.param(name, marks=pytest.mark.slow) for name in FRAMEWORKS]
 
 
 def page(name: str) -> str:
     return (ROOT / "docs" / "howto" / f"{name}.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["pytorch", *slow_ones])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
 def test_an_example_gives_a_report(name: str, tmp_path: Path) -> None:
     script = ROOT / "examples" / f"{PAGES[name]}.py"
     run_python(sys.executable, str(script), "out", folder=tmp_path, path=SOURCE)
     predicted = list((tmp_path / "out" / "predictions").rglob("case*.nii.gz"))
-    assert len(list((tmp_path / "out" / "references").iterdir())) == 8
-    assert len(predicted) == 2 * 2 * 8
+    assert len(list((tmp_path / "out" / "references").iterdir())) == 10
+    assert len(predicted) == 2 * 2 * 10
     assert "dice_ce" in (tmp_path / "out" / "run" / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["pytorch", *slow_ones])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
 def test_the_python_of_a_page_runs(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", page(name), flags=re.MULTILINE | re.DOTALL)
     (tmp_path / "blocks.py").write_text("\n".join(blocks))

@@ -56,11 +56,11 @@ def main(rank: int, folder: Path) -> None:
     if rank == 0:  # without gradients, one process alone gets a value
         with torch.no_grad():
             found["alone"] = ll.build("dice", pooled=True)(network("dice")(images), labels).item()
-    for module in (torchmetrics, monai):
-        metric = module.DiceMetric(spacing_mm=(1, 1))
+    for name, metric in (("torchmetrics", of_torch := torchmetrics.DiceMetric(spacing_mm=(1, 1))),
+                         ("monai", monai.DiceMetric(spacing_mm=(1, 1)))):  # fmt: skip
         for given, known in zip(images.split(2), labels.split(2), strict=True):
             metric((given > 0.5).float(), (known[:, None] > 0).float())
-        found[module.__name__] = float(metric.compute() if module is torchmetrics else metric.aggregate())
+        found[name] = float(metric.compute() if metric is of_torch else metric.aggregate())
     empty = torchmetrics.DiceMetric(spacing_mm=(1, 1))
     if rank == 0:
         empty.update((images > 0.5).float(), (labels[:, None] > 0).float())

@@ -1,8 +1,9 @@
 """From batches of masks or probability maps to the scores of their cases, for metrics of MONAI and torchmetrics."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -121,6 +122,7 @@ def class_names() -> list[str]:
     return [class_name(metric) for metric in list_metrics()]
 
 
+@cache
 def metric_class(base: type[T], name: str, module: str) -> type[T]:
     """A class with the options of one metric as keywords, made from one that takes the metric as text.
 
@@ -142,6 +144,7 @@ def _class_of(base: type[T], record: Metric, module: str) -> type[T]:
     shared = [each for each in inspect.signature(base).parameters.values() if each.kind is each.KEYWORD_ONLY]
     options = list(_option_keywords(record))
     signature = inspect.Signature(options + shared)
+    initialise: Callable[..., None] = base.__init__
 
     def __init__(self: Any, *positional: Any, **keywords: Any) -> None:
         try:
@@ -149,7 +152,7 @@ def _class_of(base: type[T], record: Metric, module: str) -> type[T]:
         except TypeError as error:
             raise TypeError(f"{class_name(record)}: {error}; it takes {', '.join(signature.parameters)}") from None
         given = {option.name: arguments.pop(option.name) for option in options if option.name in arguments}
-        base.__init__(self, format_call(record.name, given), **arguments)  # type: ignore[misc]
+        initialise(self, format_call(record.name, given), **arguments)
 
     members = {
         "__init__": __init__,

@@ -4,10 +4,9 @@ SupervisedTrainer(..., loss_function=as_monai("hytver"), amp=True)
 SupervisedEvaluator(..., key_val_metric={"f1": IgniteMetricHandler(LesionF1Metric(), output_transform=...)})
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.input_checks import plain_labels, plain_tensor
 
 try:
+    from monai.config import TensorOrList
     from monai.metrics import CumulativeIterationMetric
     from monai.metrics.utils import do_metric_reduction
 except ModuleNotFoundError as error:
@@ -141,23 +141,19 @@ class CaseMetric(CumulativeIterationMetric):
         self.scoring = scoring(metric, include_background, threshold, spacing_mm, penalised)
         self.reduction, self.get_not_nans = reduction, get_not_nans
 
-    def _compute_list(
-        self, y_pred: Sequence[Tensor], y: Sequence[Tensor] | None = None, **kwargs: Sequence[Tensor]
-    ) -> Tensor:
+    def _compute_list(self, y_pred: TensorOrList, y: TensorOrList | None = None, **maps: TensorOrList) -> Tensor:
         if y is None or len(y) != len(y_pred):
             raise UsageError("a reference is needed for each prediction: metric(y_pred, y)")
         rows = [
-            self._compute_tensor(pred[None], ref[None], **{name: maps[at][None] for name, maps in kwargs.items()})
+            self._compute_tensor(pred[None], ref[None], **{name: each[at][None] for name, each in maps.items()})
             for at, (pred, ref) in enumerate(zip(y_pred, y, strict=True))
         ]
         return torch.cat(rows)
 
-    def _compute_tensor(
-        self, y_pred: Tensor, y: Tensor | None = None, brain: Tensor | None = None, ignore: Tensor | None = None
-    ) -> Tensor:
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **maps: Tensor) -> Tensor:
         if y is None:
             raise UsageError("a reference is needed: metric(y_pred, y)")
-        return self.scoring.of_batch(y_pred, y, brain, ignore)
+        return self.scoring.of_batch(y_pred, y, **maps)
 
     def aggregate(self, reduction: MetricReduction | None = None) -> Tensor | tuple[Tensor, Tensor]:
         """Reduce the scores of all cases of all processes since `reset`.
@@ -171,15 +167,15 @@ class CaseMetric(CumulativeIterationMetric):
         Raises:
             UsageError: no case was scored.
         """
-        scores = self.get_buffer()
-        if not isinstance(scores, Tensor):
+        buffer: Callable[[], Tensor | None] = self.get_buffer  # MONAI leaves it without types
+        scores = buffer()
+        if scores is None:
             raise UsageError("no case was scored: call metric(y_pred, y) before aggregate()")
         value, not_nans = do_metric_reduction(scores, reduction or self.reduction)
         return (value, not_nans) if self.get_not_nans else value
 
 
-@cache
-def __getattr__(name: str) -> type[CaseMetric]:
+def __getattr__(name: str) -> Any:  # each class takes the options of its metric
     """The class of a metric, such as `LesionF1Metric`."""
     return metric_class(CaseMetric, name, __name__)
 

@@ -6,8 +6,7 @@ metric.compute()                                # the mean over the cases of all
 """
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from lesionloss.metrics.metric_registry import Better
 
 try:
     import torchmetrics
+    from torchmetrics.utilities import dim_zero_cat
 except ModuleNotFoundError as error:
     raise missing_extra(error, "lesionloss.integrations.torchmetrics") or error from None
 require("metrics", "lesionloss.integrations.torchmetrics")
@@ -81,12 +81,11 @@ class CaseMetric(torchmetrics.Metric):
 
     def compute(self) -> Tensor:
         """The mean over all cases in which the metric is defined, NaN if there is none; or the value of each, (N,)."""
-        cases = self.cases if isinstance(self.cases, Tensor) else torch.cat([torch.empty(0), *self.cases])
+        cases = dim_zero_cat(self.cases) if len(self.cases) else torch.empty(0, device=self.device)
         return cases.nanmean() if self.reduction == "mean" else cases
 
 
-@cache
-def __getattr__(name: str) -> type[CaseMetric]:
+def __getattr__(name: str) -> Any:  # each class takes the options of its metric
     """The class of a metric, such as `LesionF1Metric`."""
     return metric_class(CaseMetric, name, __name__)
 
