@@ -5,12 +5,12 @@ from pathlib import Path
 
 import lightning
 import torch
-from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 import lesionloss as ll
 from lesionloss.integrations.torchmetrics import LesionF1Metric
+from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 
 
 class Segmentation(lightning.LightningModule):

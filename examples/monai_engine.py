@@ -9,9 +9,9 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import IgniteMetricHandler
 from monai.networks.nets import UNet
 from monai.utils import set_determinism
-from tiny_data import collect_and_report, trials, volumes, write_prediction, write_references
 
 from lesionloss.integrations.monai import LesionF1Metric, as_monai
+from tiny_data import collect_and_report, trials, volumes, write_prediction, write_references
 
 CPU = torch.device("cpu")
 

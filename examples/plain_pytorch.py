@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 from torch import nn
 
 import lesionloss as ll
+from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 
 
 def tensors(cases: Volumes, names: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import segmentation_models_pytorch as smp
 import torch
-from tiny_data import Volumes, collect_and_report, trials, volumes, write_prediction, write_references
 from torch import Tensor
 
 import lesionloss as ll
+from tiny_data import Volumes, collect_and_report, trials, volumes, write_prediction, write_references
 
 
 def slices(cases: Volumes, names: list[str]) -> tuple[Tensor, Tensor]:

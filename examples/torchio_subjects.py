@@ -5,19 +5,19 @@ from pathlib import Path
 
 import torch
 import torchio as tio
-from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 from torch import nn
 
 import lesionloss as ll
+from tiny_data import Volumes, collect_and_report, small_network, trials, volumes, write_prediction, write_references
 
 
-def subjects(cases: Volumes, names: list[str], transform: tio.Transform | None = None) -> tio.SubjectsDataset:
+def subjects(cases: Volumes, names: list[str]) -> list[tio.Subject]:
     """Subjects with an image and a label map."""
     made = []
     for name in names:
         image, mask = (torch.from_numpy(array)[None] for array in cases[name])
         made.append(tio.Subject(name=name, image=tio.ScalarImage(tensor=image), label=tio.LabelMap(tensor=mask)))
-    return tio.SubjectsDataset(made, transform=transform)
+    return made
 
 
 def train(loss: str, training: tio.SubjectsDataset, seed: int) -> nn.Module:
@@ -41,7 +41,8 @@ def main(out: Path) -> None:
     write_references(out, cases)
     augmentation = tio.Compose([tio.RandomFlip(axes=(0, 1, 2)), tio.RandomNoise(std=(0, 0.1))])
     for trial in trials(cases):
-        network = train(trial.loss, subjects(cases, trial.training, augmentation), trial.seed)
+        training = tio.SubjectsDataset(subjects(cases, trial.training), transform=augmentation)
+        network = train(trial.loss, training, trial.seed)
         for subject in subjects(cases, trial.testing):
             with torch.no_grad():
                 lesion = network(subject["image"].data[None])[0, 0] > 0

@@ -1,5 +1,7 @@
 """Class weights: by hand in averages over classes and over voxels, in all forms of labels and on both kernels."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch.nn.functional import cross_entropy
 import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.losses.kernels import FAST, READABLE
+from lesionloss.losses.kernels import FAST, READABLE, Kernel
 
 NAMES = [record.name for record in ll.list_losses()]
 WEIGHTS = (0.2, 1.0, 3.0)
@@ -83,12 +85,19 @@ def test_kernels_labels_and_masks_agree(name: str) -> None:
     masked = logits.clone()
     masked[:, :, 0] = torch.nan
     for options in ({}, {"empty": "skip"}, {"pooled": True}, {"average_background": True}):
-        build = lambda kernel, o=options: ll.build(name, class_weights=WEIGHTS[:channels], kernel=kernel, **o)  # noqa: E731
-        expected = build(READABLE)(logits[:, :, 1:], labels[:, 1:])
-        assert expected.isfinite()
-        torch.testing.assert_close(build(FAST)(masked, labels, valid=valid), expected)
+
+        def gradient(
+            kernel: Kernel | None, z: Tensor, y: Tensor, *mask: Tensor, o: Any = options
+        ) -> tuple[Tensor, ...]:
+            z = z.clone().requires_grad_()
+            value = ll.build(name, class_weights=WEIGHTS[:channels], kernel=kernel, **o)(z, y, *mask)
+            return value, torch.autograd.grad(value, z)[0][:, :, -5:]
+
+        expected = gradient(READABLE, logits[:, :, 1:], labels[:, 1:])
+        assert all(x.isfinite().all() for x in expected)
+        torch.testing.assert_close(gradient(FAST, masked, labels, valid), expected)
         if channels == 3:
-            torch.testing.assert_close(build(None)(logits[:, :, 1:], one_hot(labels)[:, :, 1:].double()), expected)
+            torch.testing.assert_close(gradient(None, logits[:, :, 1:], one_hot(labels)[:, :, 1:].double()), expected)
 
 
 def test_one_channel_has_two_classes() -> None:
