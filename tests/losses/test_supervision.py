@@ -6,8 +6,8 @@ import torch
 import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
+from lesionloss.losses.coarser_labels import coarser
 from lesionloss.losses.loss_options import LossOptions
-from lesionloss.losses.supervision import coarser
 
 
 def outputs(channels: int, *spaces: tuple[int, ...]) -> list[torch.Tensor]:

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from lesionloss.collecting.collected_run import (
-    RunFacts,
-    baseline_of,
-    collected_record,
-    key_of,
-    refuse_foreign,
-    remove_others,
-    seal,
-    trial_record,
-)
+from lesionloss.collecting.collected_record import RunFacts, baseline_of, collected_record, trial_record
+from lesionloss.collecting.collected_run import key_of, refuse_foreign, remove_others, seal
 from lesionloss.collecting.found_predictions import FIRST_SEED, Collection, Mismatch, Prediction, TrialName
 from lesionloss.collecting.mismatches import checked
 from lesionloss.collecting.patient_names import PatientNames
@@ -66,11 +58,7 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
     collection, design = checked(_collection(rows, names, seeds_known))
     rows, lacking = _complete(_of(rows, collection))
     strange = [metric for metric in dict.fromkeys(rows["metric"]) if not is_known(metric)]
-    mismatches = [
-        *lacking,
-        *(Mismatch("metric that is not known here", f"{m}: higher is taken as better") for m in strange),
-    ]
-    collection = replace(collection, mismatches=(*collection.mismatches, *mismatches))
+    collection = replace(collection, mismatches=(*collection.mismatches, *lacking))
     facts = RunFacts(
         name=rules.name or names,
         baseline=baseline_of(design.losses, rules.baseline),
@@ -78,8 +66,9 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
         compares="method" if any(each.compares == "method" for each in read) else "loss",
     )
     folder = next((table for table in tables if isinstance(table, Path)), Path("table"))
-    plan = collected_record(collection, design, facts, UNKNOWN)
-    trials = tuple(_trial(name, own, folder) for name, own in rows.groupby("key", sort=True))
+    directions = [f"the direction of {metric} (higher is taken as better)" for metric in strange]
+    plan = collected_record(collection, design, facts, [*UNKNOWN, *directions])
+    trials = tuple(_trial(str(name), own, folder) for name, own in rows.groupby("key", sort=True))
     return Results(folder, plan, trials, (), (), (), (), table=rows), collection.mismatches
 
 
@@ -178,11 +167,12 @@ def write_table_run(out: Path, results: Results) -> None:
     write_text(out / COLLECTED, tomli_w.dumps(dict(results.plan)))
     keys = set()
     for trial in results.trials:
-        rows = results.scores[results.scores["key"] == trial.key].assign(epoch="last").to_dict("records")
+        own = results.scores[results.scores["key"] == trial.key].assign(epoch="last")
+        for column in ("value", "penalised"):
+            own[column] = own[column].map(cell)
+        rows = [{str(name): value for name, value in row.items()} for row in own.to_dict("records")]
         name = TrialName(trial.loss, trial.fold, trial.seed)
-        text = scores_csv(
-            name, "", [row | {"value": cell(row["value"]), "penalised": cell(row["penalised"])} for row in rows]
-        )
+        text = scores_csv(name, "", rows)
         key = key_of(text)
         keys.add(key)
         folder = out / "trials" / key

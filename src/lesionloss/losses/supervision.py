@@ -1,24 +1,35 @@
 """One loss for a list of outputs: deep supervision, with labels made coarser, or with outputs up-sampled."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import (
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    interpolate,
-)
 
 from lesionloss.core.errors import UsageError, expect_type
+from lesionloss.losses.coarser_labels import coarser, pool, upsample
 from lesionloss.losses.criterion import Loss
-from lesionloss.losses.input_checks import kept_by_label, mask_of, plain_labels, plain_tensor
+from lesionloss.losses.input_checks import (
+    Spacing,
+    mask_of,
+    plain_labels,
+    plain_tensor,
+    read_spacing,
+)
 from lesionloss.losses.loss_options import LossOptions
 
 Criterion = Loss | Callable[[Tensor, Tensor], Tensor]
+
+
+class _Target(NamedTuple):
+    """What the loss of one output gets beside its logits."""
+
+    labels: Tensor
+    valid: Tensor | None = None
+    weight: Tensor | None = None
+    spacing_mm: Tensor | None = None
+    maps: Mapping[str, Tensor] | None = None
 
 
 class DeepSupervision(nn.Module):
@@ -27,7 +38,8 @@ class DeepSupervision(nn.Module):
     Labels are made coarser so that a small lesion can't vanish: a coarse voxel is lesion if any valid fine voxel under
     it is; of several lesion classes the one with most voxels there wins. Soft labels keep the largest share of
     lesion under the coarse voxel, split over the classes as they are there on average. A coarse voxel is valid if any
-    fine one is. Labels that come as a list, one for each output, are used as they are (nnU-Net).
+    fine one is, and has the largest weight under it. Labels that come as a list, one for each output, are used as they
+    are (nnU-Net).
 
     With `upsampled`, outputs are brought to the labels instead: logits are interpolated linearly to full resolution, as
     Hosseini 2025 (TopK Dice) does, and the losses are added up.
@@ -58,62 +70,105 @@ class DeepSupervision(nn.Module):
         labels: Tensor | Sequence[Tensor],
         valid: Tensor | None = None,
         reduce: bool = True,
+        weight: Tensor | None = None,
+        spacing_mm: Spacing | None = None,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The weighted mean of the losses of the outputs; with `upsampled` their weighted sum.
 
         Args:
             outputs: (B, C, *space_i) each, highest resolution first; or (B, outputs, C, *space), stacked as MONAI's
                 DynUNet gives them while it trains; (B, C, *space) is one output.
-            labels: as for `Loss`, at the resolution of the first output; or a list with those of each output.
-            valid: as for `Loss`; only with one map of labels and a loss of `build`.
-            reduce: as for `Loss`; True for other losses.
+            labels: as for `Loss`, at the resolution of the first output; or a list with those of each output, which
+                excludes `valid`, `weight` and `maps`.
+            valid: as for `Loss`. Only losses of `build` take this and what follows.
+            reduce: as for `Loss`.
+            weight: as for `Loss`.
+            spacing_mm: as for `Loss`, of the first output.
+            maps: as for `Loss`, of the first output. Coarser outputs have coarser lesions, so the loss makes their maps
+                itself, for which a GPU is waited for.
 
         Raises:
             UsageError: there are more or fewer outputs than weights or labels, or resolutions do not fit.
         """
         levels = [plain_tensor(output, "logits") for output in _levels(outputs, labels)]
-        weights = self.weights or tuple((1.0 if self.upsampled else 0.5) ** level for level in range(len(levels)))
-        if len(weights) != len(levels):
-            raise UsageError(f"deep supervision has {len(weights)} weights for {len(levels)} outputs")
-        if not isinstance(self.loss, Loss) and (valid is not None or reduce is not True):
-            raise UsageError("valid= and reduce=False need a loss of lesionloss.build inside the deep supervision")
-        total: Tensor = levels[0].new_zeros(())
-        targets = self._targets(levels, labels, valid)
-        for weight, level, (known, kept) in zip(weights, levels, targets, strict=True):
-            if weight > 0:
-                fitting = upsample(level, known.shape[2 - level.dim() :]) if self.upsampled else level
-                total = total + weight * self._value(fitting, known, kept, reduce)
-        return total if self.upsampled else total / sum(weights)
-
-    def _value(self, logits: Tensor, labels: Tensor, valid: Tensor | None, reduce: bool) -> Tensor:
-        if isinstance(self.loss, Loss):
-            return self.loss(logits, labels, valid=valid, reduce=reduce)
-        return self.loss(logits, labels)
-
-    def _targets(
-        self, levels: Sequence[Tensor], labels: Tensor | Sequence[Tensor], valid: Tensor | None
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Labels and mask for each output."""
+        shares = self.weights or tuple((1.0 if self.upsampled else 0.5) ** level for level in range(len(levels)))
+        if len(shares) != len(levels):
+            raise UsageError(f"deep supervision has {len(shares)} weights for {len(levels)} outputs")
+        beside = any(x is not None for x in (valid, weight, maps))
+        if not isinstance(self.loss, Loss) and (beside or spacing_mm is not None or reduce is not True):
+            raise UsageError("a loss that is not of lesionloss.build takes logits and labels alone")
         if isinstance(labels, list | tuple):
-            for number, (level, given) in enumerate(zip(levels, _each_labels(levels, labels, valid), strict=True), 1):
-                _check_space(level, given, f"output {number}")
-                yield given, None
-            return
-        known, kept = plain_labels(labels), None if valid is None else plain_tensor(valid, "valid")
-        _check_space(levels[0], known, "the first output")
-        full = levels[0].shape[2:]
-        if kept is not None and kept.numel() != known.shape[0] * full.numel():
-            raise UsageError(f"valid must be {(known.shape[0], *full)}, got {tuple(kept.shape)}")
-        for level in levels:
-            if self.upsampled:
-                yield known, kept
-            elif isinstance(self.loss, Loss):
-                yield coarser(known, kept, level, self.loss.options)
-            else:
-                coarse = coarser(known, kept, level, LossOptions())[0]
-                shape = (coarse.shape[0], *([] if known.dim() < level.dim() else [known.shape[1]]), *level.shape[2:])
-                coarse = coarse.reshape(shape)
-                yield coarse if coarse.is_floating_point() else coarse.to(known.dtype), None
+            if beside:
+                raise UsageError("valid=, weight= and maps= need one map of labels; ignore_index= masks labels")
+            known = _each_labels(levels, labels)
+            first = _Target(known[0], spacing_mm=read_spacing(spacing_mm))
+        else:
+            known, first = None, _first_target(levels[0], labels, valid, weight, spacing_mm, maps)
+        total: Tensor = levels[0].new_zeros(())
+        for number, (share, level) in enumerate(zip(shares, levels, strict=True)):
+            if share > 0:
+                fitting = upsample(level, levels[0].shape[2:]) if self.upsampled else level
+                target = self._coarser(
+                    first if known is None else first._replace(labels=known[number]), fitting, levels[0]
+                )
+                total = total + share * self._value(fitting, target, reduce)
+        return total if self.upsampled else total / sum(shares)
+
+    def _value(self, logits: Tensor, target: _Target, reduce: bool) -> Tensor:
+        if not isinstance(self.loss, Loss):
+            return self.loss(logits, target.labels)
+        return self.loss(
+            logits,
+            target.labels,
+            valid=target.valid,
+            reduce=reduce,
+            weight=target.weight,
+            spacing_mm=target.spacing_mm,
+            maps=target.maps,
+        )
+
+    def _coarser(self, target: _Target, level: Tensor, first: Tensor) -> _Target:
+        """The target of the first output at the resolution of another one."""
+        full, space = tuple(first.shape[2:]), tuple(level.shape[2:])
+        known, options = target.labels, self.loss.options if isinstance(self.loss, Loss) else LossOptions()
+        edges = (
+            torch.ones(len(full), dtype=torch.float32, device="cpu") if target.spacing_mm is None else target.spacing_mm
+        )
+        labels, valid = coarser(known, target.valid, level, options)
+        if not isinstance(self.loss, Loss):
+            shape = (labels.shape[0], *([] if known.dim() < level.dim() else [known.shape[1]]), *space)
+            labels = labels.reshape(shape)
+            labels = labels if labels.is_floating_point() else labels.to(known.dtype)
+        return _Target(
+            labels,
+            valid,
+            None if target.weight is None else pool(target.weight, space, largest=True)[:, 0],
+            edges * torch.tensor([side / less for side, less in zip(full, space, strict=True)]),
+            target.maps if space == full else None,
+        )
+
+
+def _first_target(
+    level: Tensor,
+    labels: Tensor,
+    valid: Tensor | None,
+    weight: Tensor | None,
+    spacing_mm: Spacing | None,
+    maps: Mapping[str, Tensor] | None,
+) -> _Target:
+    """What came with the call, checked; the weight as (B, 1, *space), and 0 where it masks a voxel."""
+    known, full = plain_labels(labels), level.shape[2:]
+    _check_space(level, known, "the first output")
+    if valid is not None:
+        valid = plain_tensor(valid, "valid")
+        if valid.numel() != known.shape[0] * full.numel():
+            raise UsageError(f"valid must be {(known.shape[0], *full)}, got {tuple(valid.shape)}")
+    if weight is not None:
+        weight = plain_tensor(weight, "weight").reshape(known.shape[0], 1, *full)
+        counts = weight[:, 0] > 0
+        valid = counts if valid is None else mask_of(valid).reshape(known.shape[0], *full) & counts
+    return _Target(known, valid, weight, read_spacing(spacing_mm), maps)
 
 
 def _check_callable(loss: object) -> None:
@@ -133,14 +188,13 @@ def _levels(outputs: Sequence[Tensor] | Tensor, labels: Tensor | Sequence[Tensor
     return outputs
 
 
-def _each_labels(levels: Sequence[Tensor], labels: Sequence[Tensor], valid: Tensor | None) -> Sequence[Tensor]:
+def _each_labels(levels: Sequence[Tensor], labels: Sequence[Tensor]) -> list[Tensor]:
     if len(labels) != len(levels):
         raise UsageError(f"deep supervision has {len(labels)} labels for {len(levels)} outputs")
-    if valid is not None:
-        raise UsageError(
-            "valid= needs one map of labels; mask the labels of each output with ignore_index= of the loss"
-        )
-    return [plain_labels(given) for given in labels]
+    known = [plain_labels(given) for given in labels]
+    for number, (level, given) in enumerate(zip(levels, known, strict=True), 1):
+        _check_space(level, given, f"output {number}")
+    return known
 
 
 def _check_space(level: Tensor, labels: Tensor, name: str) -> None:
@@ -159,54 +213,3 @@ def _level_weights(weights: Sequence[float]) -> tuple[float, ...]:
             f"weights of deep supervision must be finite, must not be negative, and not all 0; got {weights!r}"
         )
     return found
-
-
-def upsample(output: Tensor, space: Sequence[int]) -> Tensor:
-    """Logits (B, C, *space_i) interpolated linearly to (B, C, *space)."""
-    if output.shape[2:] == tuple(space):
-        return output
-    return interpolate(output, size=tuple(space), mode="bilinear" if len(space) == 2 else "trilinear")
-
-
-def coarser(labels: Tensor, valid: Tensor | None, output: Tensor, options: LossOptions) -> tuple[Tensor, Tensor | None]:
-    """Labels and mask at the resolution of an output (B, C, *space), by the rule of `DeepSupervision`."""
-    space = tuple(output.shape[2:])
-    if tuple(labels.shape[-len(space) :]) == space:
-        return labels, valid
-    shape = labels.shape[-len(space) :]
-    fine = labels.reshape(labels.shape[0], -1, *shape)
-    kept = None if valid is None else mask_of(valid).reshape(labels.shape[0], 1, *shape)
-    if options.ignore_index is not None:
-        known = kept_by_label(fine, options.ignore_index)
-        kept = known if kept is None else kept & known
-    if kept is not None:
-        fine = torch.where(kept, fine, torch.zeros((), dtype=fine.dtype, device=fine.device))
-    coarse_kept = None if kept is None else _pool(kept.float(), space, largest=True)[:, 0] > 0
-    if options.multilabel or (fine.is_floating_point() and fine.shape[1] == 1 and output.shape[1] <= 2):
-        return _pool(fine.to(output.dtype), space, largest=True), coarse_kept
-    if fine.shape[1] > 1:
-        return _coarser_shares(fine.to(output.dtype), space), coarse_kept
-    return _coarser_numbers(fine[:, 0].long(), space, max(2, output.shape[1])), coarse_kept
-
-
-def _pool(x: Tensor, space: tuple[int, ...], largest: bool) -> Tensor:
-    if len(space) == 2:
-        plane = (space[0], space[1])
-        return adaptive_max_pool2d(x, plane) if largest else adaptive_avg_pool2d(x, plane)
-    box = (space[0], space[1], space[2])
-    return adaptive_max_pool3d(x, box) if largest else adaptive_avg_pool3d(x, box)
-
-
-def _coarser_numbers(numbers: Tensor, space: tuple[int, ...], classes: int) -> Tensor:
-    """Class numbers (B, *shape): the most frequent lesion class, background only where there is no lesion at all."""
-    lesions = torch.stack([(numbers == number).float() for number in range(1, classes)], dim=1)
-    shares = _pool(lesions, space, largest=False)
-    return torch.where(shares.sum(1) > 0, shares.argmax(1) + 1, 0)
-
-
-def _coarser_shares(fine: Tensor, space: tuple[int, ...]) -> Tensor:
-    """Shares of the classes (B, K, *shape), one-hot included: the largest share of lesion, split as on average."""
-    lesion = _pool(fine[:, 1:].sum(1, keepdim=True), space, largest=True)
-    shares = _pool(fine[:, 1:], space, largest=False)
-    lesions = lesion * shares / shares.sum(1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
-    return torch.cat([1 - lesion, lesions], dim=1)

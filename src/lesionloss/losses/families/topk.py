@@ -24,8 +24,9 @@ def share_of(k: float, n: Tensor) -> Tensor:
 def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image.
 
-    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image
-    k: percent of the valid voxels that count; class weights enter the mean, not the choice
+    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image; with weights (of voxels or classes), their
+        weighted mean
+    k: percent of the valid voxels that count
     Limits: k=100 is cross_entropy.
     Empty: no special case for images without lesions.
     Released: other code ranks the voxels of the whole batch together, lets masked voxels into the percentage, and
@@ -33,22 +34,23 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     Example: topk_cross_entropy(k=10)
     """
     v = v.of_this_process()
-    kept = share_of(k, v.n).clamp_min(1)
-    if may_look(v.logits, v.labels) and not v.soft and v.class_weights is None:
+    kept, alike = share_of(k, v.valid_voxels).clamp_min(1), v.weight is None and v.class_weights is None
+    if may_look(v.logits, v.labels) and not v.soft and alike:
         return _listed_sums(v, kept.int().tolist()) / kept.to(v.logits.dtype)
     ce = v.per_voxel(v.cross_entropy)
     if v.valid is not None:
         ce = torch.where(v.valid, ce, -1.0)  # below every cross-entropy, so never among the largest
     rows = v.image_rows(ce)
     most = max(1, int(share_of(k, torch.tensor(rows.shape[1]))))
-    largest, where = rows.topk(most, dim=1)
+    ranked = rows.topk(most, dim=1)
     chosen = torch.arange(most, device=rows.device) < kept[:, None]
-    if v.class_weights is None:
-        return torch.where(chosen, largest.clamp_min(0), 0.0).sum(1) / kept.to(rows.dtype)
-    weights = torch.where(chosen & (largest >= 0), v.image_rows(v.voxel_weights).gather(1, where), 0.0)
-    weighted = v.image_rows(v.per_voxel(v.weigh(v.cross_entropy))).gather(1, where)
-    total = weights.sum(1)
-    return torch.where(weights > 0, weighted, 0.0).sum(1) / torch.where(total > 0, total, 1.0)
+    if alike:
+        return torch.where(chosen, ranked.values.clamp_min(0), 0.0).sum(1) / kept.to(rows.dtype)
+    own = 1.0 if v.weight is None else v.weight
+    values, weights = own * v.per_voxel(v.weigh(v.cross_entropy)), own * v.voxel_weights
+    chosen = chosen & (ranked.values >= 0)
+    sums = [torch.where(chosen, v.image_rows(x).gather(1, ranked.indices), 0.0).sum(1) for x in (values, weights)]
+    return sums[0] / torch.where(sums[1] > 0, sums[1], 1.0)
 
 
 def _listed_sums(v: Voxels, counts: list[int]) -> Tensor:
@@ -102,7 +104,7 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
     """
     v = v.of_this_process()
     poison = v.refuse_parts("topk_dice ranks the voxels of a class")
-    if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background:
+    if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background and v.weight is None:
         return _of_lesions(v, k)
     first = 0 if v.options.average_background else 1
     return torch.stack([_without_easiest(v, number, k) for number in range(first, v.classes)], dim=1) + poison
@@ -151,6 +153,7 @@ def _without_easiest(v: Voxels, number: int, k: float) -> Tensor:
     in_sums = ~(held & (rank >= share_of(k, t.sum(1, keepdim=True))))
     if v.valid is not None:
         in_sums = in_sums & v.image_rows(v.valid)
-    errors = torch.where(in_sums, (p - t).square(), 0.0).sum(1) / 2
-    tp = torch.where(in_sums, p * t, 0.0).sum(1)
+    counted = in_sums if v.weight is None else torch.where(in_sums, v.image_rows(v.weight), 0.0)
+    errors = (counted * (p - t).square()).sum(1) / 2
+    tp = (counted * p * t).sum(1)
     return errors / (tp + errors + v.eps)
