@@ -1,5 +1,6 @@
 # ruff: noqa: I001
 # Written by `python -m lesionloss.losses.write_stub`, and kept up to date by a test.
+from collections.abc import Sequence
 from typing import Literal
 
 from lesionloss.core.version import __version__ as __version__
@@ -41,6 +42,7 @@ class CrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedCrossEntropyLoss(Loss):
@@ -57,6 +59,7 @@ class WeightedCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalLoss(Loss):
@@ -73,6 +76,7 @@ class FocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshLoss(Loss):
@@ -86,6 +90,7 @@ class LogCoshLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedGradientLoss(Loss):
@@ -101,6 +106,7 @@ class WeightedGradientLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceLoss(Loss):
@@ -115,6 +121,7 @@ class DiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class JaccardLoss(Loss):
@@ -128,6 +135,7 @@ class JaccardLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyLoss(Loss):
@@ -143,6 +151,7 @@ class TverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyLoss(Loss):
@@ -159,6 +168,7 @@ class FocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class GeneralisedDiceLoss(Loss):
@@ -173,6 +183,7 @@ class GeneralisedDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshDiceLoss(Loss):
@@ -186,6 +197,7 @@ class LogCoshDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DicePlusPlusLoss(Loss):
@@ -200,6 +212,7 @@ class DicePlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyPlusPlusLoss(Loss):
@@ -216,6 +229,7 @@ class TverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyPlusPlusLoss(Loss):
@@ -233,6 +247,7 @@ class FocalTverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKCrossEntropyLoss(Loss):
@@ -247,6 +262,7 @@ class TopKCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKDiceLoss(Loss):
@@ -261,6 +277,7 @@ class TopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboLoss(Loss):
@@ -276,6 +293,7 @@ class ComboLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboPlusPlusLoss(Loss):
@@ -292,6 +310,7 @@ class ComboPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverLoss(Loss):
@@ -308,6 +327,7 @@ class HyTverLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalLoss(Loss):
@@ -323,6 +343,7 @@ class SymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalLoss(Loss):
@@ -338,6 +359,7 @@ class AsymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalTverskyLoss(Loss):
@@ -353,6 +375,7 @@ class SymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalTverskyLoss(Loss):
@@ -368,6 +391,7 @@ class AsymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalLoss(Loss):
@@ -384,6 +408,7 @@ class SymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalLoss(Loss):
@@ -400,6 +425,7 @@ class AsymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -417,6 +443,7 @@ class SymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -434,6 +461,7 @@ class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class BlobLoss(Loss):
@@ -449,6 +477,7 @@ class BlobLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComponentDiceLoss(Loss):
@@ -463,6 +492,7 @@ class ComponentDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class InverseWeightedLoss(Loss):
@@ -479,6 +509,7 @@ class InverseWeightedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LesionTverskyLoss(Loss):
@@ -495,6 +526,7 @@ class LesionTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceCELoss(Loss):
@@ -509,6 +541,7 @@ class DiceCELoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceFocalLoss(Loss):
@@ -526,6 +559,7 @@ class DiceFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceTopKLoss(Loss):
@@ -541,6 +575,7 @@ class DiceTopKLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class CETopKDiceLoss(Loss):
@@ -555,6 +590,7 @@ class CETopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverReleasedLoss(Loss):
@@ -568,4 +604,5 @@ class HyTverReleasedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...

@@ -11,6 +11,7 @@ PACKAGES = {
     "ray": ("ray",),
     "slurm": ("submitit",),
     "tensorboard": ("tensorboard",),
+    "torchmetrics": ("torchmetrics",),
 }
 _INCLUDED = {"metrics": ("metrics",), "bench": ("metrics", "bench")}
 
