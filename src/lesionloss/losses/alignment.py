@@ -42,7 +42,8 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
         flat = (lesion - background)[:, None]
     if mask is not None:
         flat = torch.where(mask[:, None], flat, 0.0)
-    return Voxels(flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, options, groups)
+    of_classes = aligned.to(flat.dtype) if aligned.dim() == 3 else aligned
+    return Voxels(flat, of_classes, mask, kernel, options, groups, tuple(logits.shape[2:]))
 
 
 def _check_logits(logits: Tensor) -> None:

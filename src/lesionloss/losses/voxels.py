@@ -55,6 +55,7 @@ class Voxels(Batch):
         kernel: the implementation of the sums.
         options: the options of the loss.
         groups: number of rows that belong to one image.
+        space: the shape of an image, so that x (R, ..., V) is `x.unflatten(-1, v.space)`.
     """
 
     eps: ClassVar[float] = 1e-5  # smoothing of ratios, in numerator and denominator
@@ -63,6 +64,7 @@ class Voxels(Batch):
     kernel: Kernel = field(repr=False)
     options: LossOptions
     groups: int
+    space: tuple[int, ...]
 
     def refuse_parts(self, why: str) -> Tensor | float:
         """Refuse voxels that belong to several classes in parts, for losses where that makes no sense.

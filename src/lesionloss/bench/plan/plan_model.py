@@ -78,7 +78,7 @@ class Plan(PlanSection):
     @classmethod
     def _load_losses_files(cls, record: Any) -> Any:
         """Register the user's losses before the texts that name them are checked."""
-        from lesionloss.losses.registry import load_user_file
+        from lesionloss.core.user_files import load_user_file
 
         files = record.get("losses_files", ()) if isinstance(record, Mapping) else ()
         if isinstance(files, list | tuple):
