@@ -344,7 +344,8 @@ def test_lesion_voxels_and_their_logits_are_listed_but_not_of_soft_labels(kernel
     labels = torch.tensor([[0, 2, 0, 1], [0, 0, 1, 0]], dtype=torch.uint8)
     for channels, expected in ((3, [[1, 5, 9], [3, 7, 11], [14, 18, 22]]), (1, [[1], [3], [6]])):
         logits = torch.arange(8.0 * channels).view(2, channels, 4).requires_grad_()
-        where, listed = Voxels(logits, labels.clamp_max(max(1, channels - 1)), None, kernel, LossOptions(), 1, (4,)).lesions
+        numbers = labels.clamp_max(max(1, channels - 1))
+        where, listed = Voxels(logits, numbers, None, kernel, LossOptions(), 1, (4,)).lesions
         assert where.tolist() == [1, 3, 6]
         assert listed.tolist() == expected
         (gradient,) = torch.autograd.grad((listed * listed).sum(), logits)

@@ -125,4 +125,6 @@ def _weights(text: str, labels: tuple[int, ...]) -> tuple[float, ...]:
         weights = [float(word) for word in text.split(",")] if text else []
         return check_class_weights(weights, labels)
     except (ValueError, UsageError) as error:
-        raise UsageError(f"--class-weights: expected a number for each of --classes, such as 2,1; got {text!r}") from error
+        raise UsageError(
+            f"--class-weights: expected a number for each of --classes, such as 2,1; got {text!r}"
+        ) from error

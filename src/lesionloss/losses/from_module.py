@@ -127,9 +127,7 @@ class ModuleAdapter:
             sure, background = torch.zeros_like(logits[:1, :, :1]), torch.zeros_like(target[:1, :, :1])
             sure[:, 0] = -CERTAIN if logits.shape[1] == 1 else CERTAIN
             background[:, 0] = 1 if self.form is TargetForm.ONE_HOT else 0
-            logits, target = (
-                torch.where(v.valid[:, None], *pair) for pair in ((logits, sure), (target, background))
-            )
+            logits, target = (torch.where(v.valid[:, None], *pair) for pair in ((logits, sure), (target, background)))
         rows = [slice(row, row + 1) for row in range(logits.shape[0])]
         if v.options.pooled:
             rows = [slice(group, None, v.groups) for group in range(v.groups)]
@@ -170,7 +168,9 @@ class ModuleAdapter:
         value = self._called(given[0], given[1][:, 0] if self.form is TargetForm.CLASS_NUMBERS else given[1])
         if not isinstance(value, Tensor) or value.numel() != 1:
             got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise UsageError(f'loss {self.name!r}: its module must give one number, as with reduction="mean"; got {got}')
+            raise UsageError(
+                f'loss {self.name!r}: its module must give one number, as with reduction="mean"; got {got}'
+            )
         return value.reshape(()).to(logits.dtype)
 
     def _called(self, logits: Tensor, target: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class LossRecord:
 
 LOSSES: Catalogue[LossRecord] = Catalogue("loss")
 
+
 def loss(name: str, *, source: str) -> Callable[[F], F]:
     """Register a loss function `f(v: Voxels, *, hyperparameter=default) -> Tensor` under a name.
 

@@ -127,6 +127,7 @@ def froc(
     """Mean over the seven rates of the share of reference lesions found at the lowest threshold with at most so many
     false positives; in one case a rate below 1 allows none. Candidates are the lesions of p >= least, each with its
     largest p; one finds the lesions with which its IoU is at least `iou`, and is a false positive if it finds none.
-    Over all cases together: `lesionloss.metrics.froc_curve`."""
+    Over all cases together: `lesionloss.metrics.froc_curve`.
+    """
     one = detections(case, least, iou, connectivity, min_volume_mm3, min_voxels)
     return float(np.mean([_sensitivity(one.found, one.false, int(rate)) for rate in RATES]))
