@@ -16,7 +16,7 @@ from lesionloss.data.fold_files import LoadedFolds, load_folds
 from lesionloss.data.folds import Fold, make_folds, make_split
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import code_digest as network_digest
-from lesionloss.networks import network_axes, network_channels, with_channels
+from lesionloss.networks import network_axes, network_channels, outputs_fit, with_channels
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD, shared_patients_warning
 from lesionloss.training.trial import Trial
 from lesionloss.training.validation import unit_of
@@ -137,15 +137,10 @@ def fit_network(plan: Plan, channels: Sequence[str], classes: Sequence[str], ima
     Raises:
         UsageError: As `check_fit`.
     """
-    outputs = (len(classes) + 1, 1) if len(classes) == 1 else (len(classes) + 1,)
-    text = with_channels(plan.network.text, len(channels), outputs)
+    text = with_channels(plan.network.text, channels, classes)
     plan = plan.model_copy(update={"network": plan.network.model_copy(update={"text": text})})
     check_fit(plan, channels, classes, image_axes)
     return plan
-
-
-def _has_outputs(outputs: int, classes: Sequence[str]) -> bool:
-    return outputs == len(classes) + 1 or (len(classes), outputs) == (1, 1)
 
 
 def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image_axes: int) -> None:
@@ -173,7 +168,7 @@ def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image
             f"say inputs={len(channels)}"
         )
     number = len(classes)
-    if outputs and not _has_outputs(outputs, classes):
+    if outputs and not outputs_fit(outputs, classes):
         say = "outputs=1 or 2" if number == 1 else f"outputs={number + 1}: background, {', '.join(classes)}"
         raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {number} classes; say {say}")
     patch = plan.training.patch

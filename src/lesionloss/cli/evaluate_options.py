@@ -126,5 +126,5 @@ def _weights(text: str, labels: tuple[int, ...]) -> tuple[float, ...]:
         return check_class_weights(weights, labels)
     except (ValueError, UsageError) as error:
         raise UsageError(
-            f"--class-weights: expected a number for each of --classes, such as 2,1; got {text!r}"
+            f"--class-weights: expected a number of 0 or more for each of --classes, such as 2,1; got {text!r}"
         ) from error

@@ -25,7 +25,7 @@ NOT_FOUND = -1.0
 
 @dataclass(frozen=True)
 class Detections:
-    """`found`: by reference lesion, the confidence of the surest candidate on it, or -1; `false`: of false positives."""
+    """`found`: confidence of the surest candidate on each reference lesion, or -1; `false`: of each false positive."""
 
     found: Floats
     false: Floats
@@ -124,8 +124,9 @@ def froc(
     min_volume_mm3: float = 3.0,
     min_voxels: int | None = None,
 ) -> float:
-    """Mean over the seven rates of the share of reference lesions found at the lowest threshold with at most so many
-    false positives; in one case a rate below 1 allows none. Candidates are the lesions of p >= least, each with its
+    """Mean over the rates of the share of reference lesions found where at most so many false positives are allowed.
+
+    In one case a rate below 1 allows none. Candidates are the lesions of p >= least, each with its
     largest p; one finds the lesions with which its IoU is at least `iou`, and is a false positive if it finds none.
     Over all cases together: `lesionloss.metrics.froc_curve`.
     """

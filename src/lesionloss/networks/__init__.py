@@ -98,7 +98,14 @@ def check_network(text: str) -> str:
 
 
 @without_default_device
-def build_network(text: str, generator: torch.Generator, *, initial: str = "lesion_prior") -> nn.Module:
+def build_network(
+    text: str,
+    generator: torch.Generator,
+    *,
+    initial: str = "lesion_prior",
+    channels: Sequence[str] = (),
+    classes: Sequence[str] = (),
+) -> nn.Module:
     """Build a network with random initial weights.
 
     Args:
@@ -107,6 +114,8 @@ def build_network(text: str, generator: torch.Generator, *, initial: str = "lesi
         generator: The only source of random numbers; no global random state is touched.
         initial: "lesion_prior": the network's own rule (He-normal; unet2d: Xavier), and a lesion probability of 0.01
             everywhere; "torch": the defaults of PyTorch's layers; "xavier": Xavier-uniform weights, biases of 0.
+        channels: Channels of the images, such as `case.channels`: the inputs, where the text states none.
+        classes: Lesion classes, such as `case.classes`: they give the outputs, where the text states none.
 
     Returns:
         A network on the CPU; its forward takes images (B, inputs, *space) and gives logits (B, outputs, *space) or
@@ -114,9 +123,13 @@ def build_network(text: str, generator: torch.Generator, *, initial: str = "lesi
 
     Raises:
         UsageError: The text is wrong, or `initial` is unknown; the message has the nearest known name. Or there is no
-            generator.
+            generator, or only one of channels and classes.
     """
     expect_type(generator, torch.Generator, "generator", "pass torch.Generator().manual_seed(1)")
+    if channels and classes:
+        text = with_channels(text, channels, classes)
+    elif channels or classes:
+        raise UsageError("give channels and classes, or neither: both come from the data")
     design, values = read_network(text)
     return design.make(values, generator, check_initial(initial))
 
@@ -163,13 +176,13 @@ def network_channels(text: str) -> tuple[int, int]:
     return found.inputs, found.outputs
 
 
-def with_channels(text: str, inputs: int, outputs: Sequence[int]) -> str:
+def with_channels(text: str, channels: Sequence[str], classes: Sequence[str]) -> str:
     """Return the text of a network with the channels of some data, where it does not state its own.
 
     Args:
         text: The network.
-        inputs: Channels of the images.
-        outputs: Numbers of maps of logits that fit the data, the preferred one first.
+        channels: Names of the channels of the images.
+        classes: Names of the lesion classes; one class may have one map of logits or two.
 
     Returns:
         The canonical text; unchanged where a stated number differs or the network has no such parameter.
@@ -178,13 +191,18 @@ def with_channels(text: str, inputs: int, outputs: Sequence[int]) -> str:
         UsageError: As `check_network`.
     """
     design, values = read_network(text)
-    keys = design.channel_keys
-    now = network_channels(text)
-    wanted = (inputs, now[1] if now[1] in outputs else outputs[0])
-    needed = {key: number for key, number, known in zip(keys, wanted, now, strict=True) if key and number != known}
+    known = network_channels(text)
+    wanted = (len(channels), known[1] if outputs_fit(known[1], classes) else len(classes) + 1)
+    pairs = zip(design.channel_keys, wanted, known, strict=True)
+    needed = {key: number for key, number, now in pairs if key and number != now}
     if not needed or set(needed) & set(values):
         return text
     return check_network(format_call(design.name, {**values, **needed}))
+
+
+def outputs_fit(outputs: int, classes: Sequence[str]) -> bool:
+    """Return whether so many maps of logits fit the lesion classes: one more than classes, or one for one class."""
+    return outputs == len(classes) + 1 or (len(classes), outputs) == (1, 1)
 
 
 def channels_last(network: nn.Module) -> nn.Module:
@@ -228,6 +246,7 @@ __all__ = [
     "network_axes",
     "network_channels",
     "network_multiple",
+    "outputs_fit",
     "parse_network",
     "read_network",
     "seed_dropout",
