@@ -100,6 +100,7 @@ for _module in (
         "prepare",
         "synth",
         "synth_check",
+        "init",
         "bench",
         "train",
         "predict",

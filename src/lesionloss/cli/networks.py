@@ -96,7 +96,10 @@ def _for_data(names: list[str], data: str) -> list[str]:
 
     plan = Plan(name="networks", losses=("dice",), baseline_loss="dice", folds=2, seeds=(1,), data=data_keys(data))
     _, channels, classes, axes = first_case(plan)
-    say(f"{len(channels)} channels ({', '.join(channels)}), {len(classes)} classes ({', '.join(classes)}), {axes} axes")
+    say(
+        f"{len(channels)} channels ({', '.join(channels)}), {len(classes)} classes ({', '.join(classes)}), {axes} axes",
+        err=True,
+    )
     return [with_channels(name, channels, classes) for name in names if len(names) == 1 or network_axes(name) <= axes]
 
 
