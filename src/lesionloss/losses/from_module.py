@@ -20,6 +20,10 @@ Module = Callable[[Tensor, Tensor], Tensor]
 CERTAIN = 30.0  # logit of a masked voxel that counts as certain background: p is 1e-13
 _NEIGHBOURS = "it looks at neighbouring voxels (geometry=True)"
 UNASKED = {
+    "compiled": "whether torch can compile and export it depends on code that is not ours; some of MONAI it can't"
+}
+UNASKED_OF_GEOMETRY = {
+    **UNASKED,
     "voxel_order": _NEIGHBOURS,
     "spatial_shape": _NEIGHBOURS,
     "masked_voxels": f"{_NEIGHBOURS}, so masked ones can't be taken out: they count as certain background",
@@ -57,6 +61,7 @@ def from_module(
 
     It is called on one image at a time, which gives the value of each image; with `pooled=True`, on all images of the
     batch side by side as one. Masked voxels are taken out before: the module gets the others as a list, (1, C, n, 1).
+    Two channels (a, b) come as (0, b - a), which have the same softmax.
 
     Args:
         module: takes logits and target, gives one number. Its buffers follow the logits' type and device.
@@ -90,7 +95,9 @@ def from_module(
 
     values.__module__, values.__name__, values.__qualname__ = caller, name, name
     values.__doc__ = title or f"{kind.__name__}: {_words_of(library)}, called on each image."
-    register(name, source or f"{kind.__module__}.{kind.__qualname__}", values, UNASKED if geometry else None)
+    register(
+        name, source or f"{kind.__module__}.{kind.__qualname__}", values, UNASKED_OF_GEOMETRY if geometry else UNASKED
+    )
     return build(name)
 
 

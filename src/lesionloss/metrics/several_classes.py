@@ -67,8 +67,11 @@ def mean_of_defined(values: Sequence[float], weights: Sequence[float] = ()) -> C
     """
     pairs = zip(values, weights or [1.0] * len(values), strict=True)
     defined = [(value, weight) for value, weight in pairs if weight > 0 and not math.isnan(value)]
-    mean = float(np.average(*zip(*defined, strict=True))) if defined else math.nan
-    return ClassMean(mean, len(defined), len(values))
+    if not defined:
+        return ClassMean(math.nan, 0, len(values))
+    known, shares = zip(*defined, strict=True)
+    mean = np.average(known, weights=shares if weights else None)
+    return ClassMean(float(mean), len(defined), len(values))
 
 
 def check_class_weights(weights: Sequence[float], classes: Sequence[int | str]) -> tuple[float, ...]:
