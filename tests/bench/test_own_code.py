@@ -2,22 +2,26 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from example_trials import TRIAL
 from lesionloss import UsageError
 from lesionloss.bench.engines.local import LocalEngine
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.plan_model import with_used_files
 from lesionloss.bench.run import run
 from lesionloss.cli import app
 from lesionloss.core.files import sha256_of
 from lesionloss.core.user_files import load_user_file
 from lesionloss.losses.registry import LOSSES
-from lesionloss.networks import NETWORKS
+from lesionloss.networks import NETWORKS, code_digest
 from lesionloss.runs.run_files import read_toml
+from lesionloss.training.trial import flat_record
 from tiny_runs import network_folder, tiny_plan, trial_folders
 
 CODE = '''
@@ -58,14 +62,14 @@ def code(tmp_path: Path) -> Iterator[Path]:
 
 def test_losses_of_others_are_compared_on_a_network_of_ones_own(code: Path, data: Path, tmp_path: Path) -> None:
     plan = tiny_plan(data, ("monai_dice_ce", "dice"), network={"text": TEXT})
-    assert plan.losses_files == (str(code.resolve()),)
+    assert with_used_files(plan).losses_files == (str(code.resolve()),)
     out = tmp_path / "run"
     results = run(plan, out)
     assert not results.failed
     records = [read_toml(folder / "trial.toml") for folder in trial_folders(out)]
     networks = [record for record in records if record["method"] == "network"]
     assert {record["network_sha256"] for record in networks} == {sha256_of(code)}
-    assert {record["network"] for record in networks} == {"two_layers(features=3, dropout=0.2, in_channels=3)"}
+    assert {record["network"] for record in networks} == {TEXT}
     assert {record["loss"]: bool(record.get("loss_sha256")) for record in networks} == {
         "monai_dice_ce": True,
         "dice": False,
@@ -105,15 +109,18 @@ def test_other_processes_find_both(code: Path, data: Path, tmp_path: Path) -> No
     pd.testing.assert_frame_equal(here.reset_index(drop=True), apart.reset_index(drop=True))
 
 
-def test_a_changed_network_makes_other_trials_and_pairs(code: Path, data: Path) -> None:
-    from lesionloss.bench.data_check import check_data
-    from lesionloss.networks import code_digest
-
+def test_a_changed_network_makes_other_trials_and_pairs(code: Path) -> None:
     before = code_digest(TEXT)
     code.write_text(CODE.replace("torch.relu", "torch.tanh"))
+    LOSSES.remove("monai_dice_ce")
+    NETWORKS.remove("two_layers")
     load_user_file(code)
+    assert code_digest(TEXT) == sha256_of(code)
     assert code_digest(TEXT) != before
-    assert check_data(tiny_plan(data, ("dice",), network={"text": TEXT})).network.text.endswith("in_channels=3)")
+    first, changed = (replace(TRIAL, network=TEXT, network_sha256=digest) for digest in (before, code_digest(TEXT)))
+    assert (first.key != changed.key, first.pair != changed.pair) == (True, True)
+    assert (TRIAL.key, TRIAL.pair) == ("dd0f42b56e0ee2a4", "7f0c6ed9774948c4")  # as before the field
+    assert "network_sha256" not in flat_record(TRIAL)
 
 
 def test_a_network_of_this_process_only_is_refused_by_other_processes(tmp_path: Path, data: Path) -> None:

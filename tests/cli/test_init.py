@@ -64,10 +64,11 @@ def test_the_plan_of_every_kind_of_folder_runs_as_written(layout: str, tmp_path:
 def test_a_dry_run_of_it_times_the_trials(tmp_path: Path, cli: Command) -> None:
     volumes(tmp_path / "data", ["a", "b", "c"], 6)
     out = tmp_path / "plan.toml"
-    assert cli("init", tmp_path / "data", "--out", out, "--device", "cpu", "--hours", "0.02")[0] == 0
+    assert cli("init", tmp_path / "data", "--out", out, "--device", "cpu", "--hours", "50")[0] == 0
     code, said, error = cli("bench", out, "--dry-run", "--device", "cpu", "--json")
     assert code == 0, error
     found = json.loads(said)
+    assert "as many as fit 50 h on this machine" in out.read_text()
     assert len(found["trials"]) == len(Plan.load(out).losses) * 3 * len(Plan.load(out).seeds)
 
 

@@ -4,7 +4,7 @@ import importlib.machinery
 import types
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def load_user_file(path: Path) -> UserFile:
         raise UsageError(f"no file {path} with losses or networks; give the path of a Python file")
     digest = sha256_of(path)
     known = _files.get(digest)
-    if known is not None and all(name in catalogue for catalogue, name in known.registered):
+    if known is not None and known.registered and all(name in catalogue for catalogue, name in known.registered):
         return known
     noted: list[Registered] = []
     token = _noted.set(noted)
@@ -72,6 +72,8 @@ def load_user_file(path: Path) -> UserFile:
         raise
     finally:
         _noted.reset(token)
+    for other, file in _files.items():  # what was registered anew is no longer theirs
+        _files[other] = replace(file, registered=tuple(each for each in file.registered if each not in noted))
     _files[digest] = UserFile(path.resolve(), digest, tuple(dict.fromkeys(noted)))
     return _files[digest]
 
