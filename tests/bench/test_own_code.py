@@ -1,6 +1,5 @@
 """A run with a loss of another library and a network of the user's: in lock-step, in other processes, and predicted."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +77,7 @@ def test_losses_of_others_are_compared_on_a_network_of_ones_own(code: Path, data
     for folder in trial_folders(out):
         if (folder / "history.csv").exists():
             trial = read_toml(folder / "trial.toml")
-            machine = json.loads((folder / "machine.json").read_text())
-            by_pair.setdefault(trial["pair"], set()).add(machine["weights_hash"])
+            by_pair.setdefault(trial["pair"], set()).add(trial["weights_hash"])
     assert len(by_pair) == 2
     assert all(len(hashes) == 1 for hashes in by_pair.values())
     predicted = CliRunner().invoke(

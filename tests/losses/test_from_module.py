@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 import lesionloss as ll
 from lesionloss import TargetForm, UsageError
+from lesionloss.core.user_files import load_user_file
 from lesionloss.losses.laws import LAWS, LawOutcome, check
 from lesionloss.losses.laws.law_batches import make_batch
 from lesionloss.losses.registry import LOSSES
@@ -222,9 +224,28 @@ ll.from_module(TverskyLoss(sigmoid=True), ll.TargetForm.LESION_MAP, name="their_
 
 
 def test_a_file_registers_modules(tmp_path: Path) -> None:
-    from lesionloss.core.user_files import load_user_file
-
     path = tmp_path / "theirs.py"
     path.write_text(FILE)
     assert load_user_file(path).names(LOSSES) == ("monai_dice_ce", "their_tversky")
     assert LOSSES.get("their_tversky").function.__module__ == "lesionloss_user_theirs"
+
+
+def test_the_page_on_own_code_works_as_printed(tmp_path: Path) -> None:
+    """The Python blocks of docs/howto/own-code.md are files with losses and a network."""
+    from lesionloss.networks import NETWORKS, network_channels
+
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "own-code.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    loaded = []
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"block{number}.py"
+        path.write_text(block)
+        loaded.append(load_user_file(path))
+    try:
+        assert loaded[0].names(LOSSES) == ("monai_dice_ce", "their_tversky", "torch_cross_entropy")
+        assert network_channels("two_layers(features=8)") == (3, 1)
+    finally:
+        NETWORKS.remove("two_layers")
+    for form in TargetForm:
+        assert f"| `{form.name}` |" in page
