@@ -85,7 +85,7 @@ def fit_hours(plan: StartingPlan, hours: float, seconds_of: Callable[[StartingPl
     for seeds, losses in ((plan.seeds, plan.losses), ((1,), plan.losses), ((1,), plan.losses[:2])):
         steps = int(budget / (rate * len(seeds) * len(losses)))
         if steps >= FEWEST_STEPS:
-            why = f"as many as fit {hours:g} h on this machine, {100 * TRAINING_SHARE:.0f} % of them for training steps"
+            why = f"as many as fit {hours:g} h on this machine, {100 * TRAINING_SHARE:.0f} % of it for training steps"
             steps = min(MOST_STEPS, _two_digits(steps))
             return replace(plan, seeds=seeds, losses=losses, steps=steps, steps_why=why)
     least = rate * 2 * FEWEST_STEPS / (3600 * TRAINING_SHARE)
@@ -96,7 +96,7 @@ def fit_hours(plan: StartingPlan, hours: float, seconds_of: Callable[[StartingPl
 
 
 def _two_digits(number: int) -> int:
-    unit = 10 ** max(0, len(str(number)) - 2)
+    unit = int(10 ** max(0, len(str(number)) - 2))
     return number // unit * unit
 
 
@@ -104,7 +104,7 @@ def _preparation(facts: DataFacts) -> tuple[PreparationRecipe, str]:
     """The steps of preparation, and why."""
     masks = sum(case.brain_mask for case in facts.read)
     if facts.cohort.layout.group in HEADS or masks:
-        known = "a brain mask where there is one, else a simple one that keeps parts of the skull (see prepare --brain)"
+        known = "a brain mask where there is one, else a simple one that keeps parts of the skull (see prepare --brain-from)"
         steps, brain, why = ["orient", "brain", "crop", "normalise"], "auto", f"images of heads: {known}"
     else:
         steps, brain = ["orient", "brain", "normalise"], "whole"

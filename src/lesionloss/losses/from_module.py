@@ -166,7 +166,7 @@ class ModuleAdapter:
     def _value(self, v: Voxels, logits: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
         """The value of images (r, C, V) side by side, or of their valid voxels (r, V) as a list."""
         if valid is None:
-            given = [torch.cat(list(x.unflatten(-1, v.space)), dim=-1)[None] for x in (logits, target)]
+            given = [torch.cat(list(x.reshape(*x.shape[:-1], *v.space)), dim=-1)[None] for x in (logits, target)]
         else:
             flat = [x.transpose(0, 1).flatten(1)[:, valid.flatten()] for x in (logits, target)]
             if flat[0].shape[1] == 0:
