@@ -104,8 +104,8 @@ def _preparation(facts: DataFacts) -> tuple[PreparationRecipe, str]:
     """The steps of preparation, and why."""
     masks = sum(case.brain_mask for case in facts.read)
     if facts.cohort.layout.group in HEADS or masks:
-        known = "a brain mask where there is one, else a simple one that keeps parts of the skull (see prepare --brain-from)"
-        steps, brain, why = ["orient", "brain", "crop", "normalise"], "auto", f"images of heads: {known}"
+        steps, brain = ["orient", "brain", "crop", "normalise"], "auto"
+        why = "heads: the brain mask, else a simple one that keeps parts of the skull (see prepare --brain-from)"
     else:
         steps, brain = ["orient", "brain", "normalise"], "whole"
         why = 'no brain mask anywhere: the whole image counts; for heads say brain.source = "auto"'

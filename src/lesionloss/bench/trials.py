@@ -168,6 +168,10 @@ def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image
             f"say inputs={len(channels)}"
         )
     number = len(classes)
+    if unknown := sorted(set(plan.class_weights) - set(classes)):
+        raise UsageError(f"class_weights: no class is named {', '.join(unknown)}; classes: {', '.join(classes)}")
+    if not any(plan.class_weights.get(name, 1.0) for name in classes):
+        raise UsageError("class_weights: all classes have the weight 0; give one of them more")
     if outputs and not outputs_fit(outputs, classes):
         say = "outputs=1 or 2" if number == 1 else f"outputs={number + 1}: background, {', '.join(classes)}"
         raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {number} classes; say {say}")

@@ -4,7 +4,7 @@ import importlib.machinery
 import types
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def load_user_file(path: Path) -> UserFile:
         raise UsageError(f"no file {path} with losses or networks; give the path of a Python file")
     digest = sha256_of(path)
     known = _files.get(digest)
-    if known is not None and known.registered and all(name in catalogue for catalogue, name in known.registered):
+    if known is not None and all(name in catalogue for catalogue, name in known.registered):
         return known
     noted: list[Registered] = []
     token = _noted.set(noted)
@@ -72,15 +72,15 @@ def load_user_file(path: Path) -> UserFile:
         raise
     finally:
         _noted.reset(token)
-    for other, file in _files.items():  # what was registered anew is no longer theirs
-        _files[other] = replace(file, registered=tuple(each for each in file.registered if each not in noted))
     _files[digest] = UserFile(path.resolve(), digest, tuple(dict.fromkeys(noted)))
     return _files[digest]
 
 
 def user_files_with(catalogue: Catalogue[Any], names: Collection[str]) -> list[UserFile]:
-    """The loaded files that register any of these names in a catalogue, in the order of loading."""
-    return [file for file in _files.values() if set(names) & set(file.names(catalogue))]
+    """The loaded files that registered these names in a catalogue last, in the order of loading."""
+    last = {name: file for file in _files.values() for name in file.names(catalogue)}
+    used = [last[name] for name in names if name in last]
+    return [file for file in _files.values() if file in used]
 
 
 def _execute(path: Path) -> None:

@@ -60,6 +60,7 @@ class TrainingRecipe:
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
         empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
         mix: Cases of other cohorts among the training cases, see `training.mixture`.
+        class_weights: Weights of lesion classes in the mean of a score over classes; 1 for those that are not named.
     """
 
     steps: int
@@ -101,6 +102,7 @@ class TrainingRecipe:
     pooled: bool = False
     decision: Literal["threshold", "argmax"] = "threshold"
     mix: tuple[str, ...] = ()
+    class_weights: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ class Plan(PlanSection):
         primary_metrics: Several primary metrics in their order, `primary_metric` first: the next one counts for a loss
             only if all before it are decided.
         margin: By metric, in its unit: the smallest difference that matters; 0: none. Of Dice .01 if it is not given.
+        class_weights: By lesion class, its weight in the mean over classes; 1 for those that are not named.
         decision: What gives the verdicts: intervals and p values, or posterior probabilities.
         repeats: Repeats of the cross-validation; each divides the patients into other folds.
         split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
@@ -58,6 +59,7 @@ class Plan(PlanSection):
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
     margin: dict[MetricName, Weight] = Field(default_factory=dict)
+    class_weights: dict[str, Weight] = Field(default_factory=dict)
     decision: Literal["frequentist", "bayesian"] = "frequentist"
     folds: Positive
     fold_seed: int = 0
