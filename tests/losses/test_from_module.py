@@ -78,7 +78,7 @@ def test_the_laws_are_asked_and_kept(kind: str) -> None:
     outcomes = {verdict.law.name: (verdict.outcome, verdict.detail) for verdict in check(kind)}
     assert {name: found for name, found in outcomes.items() if found[0] is LawOutcome.BREAKS} == {}
     unasked = {name for name, (outcome, _) in outcomes.items() if outcome is LawOutcome.UNASKED}
-    assert unasked == {"compiled"}
+    assert unasked == {"compiled", "weights"}
     assert len(outcomes) == len(LAWS)
 
 
@@ -93,7 +93,8 @@ class Edges(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """One number."""
-        weight = 1 + torch.nn.functional.pad(target.diff(dim=-1).abs(), (0, 1))
+        pool = torch.nn.functional.max_pool2d if target.dim() == 4 else torch.nn.functional.max_pool3d
+        weight = 1 + pool(target, 3, 1, 1) + pool(-target, 3, 1, 1)
         return binary_cross_entropy_with_logits(logits, target, weight=weight)
 
 
@@ -101,8 +102,8 @@ def test_what_needs_neighbours_is_not_asked_for_other_orders_and_masks() -> None
     loss = ll.from_module(Edges(), TargetForm.LESION_MAP, name="edges", geometry=True)
     found = {verdict.law.name: verdict for verdict in check("edges")}
     unasked = {name for name, verdict in found.items() if verdict.outcome is LawOutcome.UNASKED}
-    assert unasked == {"voxel_order", "spatial_shape", "masked_voxels", "compiled"}
-    assert "neighbouring voxels" in found["voxel_order"].detail
+    assert unasked == {"spatial_shape", "weights", "compiled"}
+    assert "looks at neighbours" in found["spatial_shape"].detail
     assert [name for name, verdict in found.items() if verdict.outcome is LawOutcome.BREAKS] == []
     batch = make_batch("edges", 1, (5, 6))
     valid = torch.rand(batch.labels.shape, generator=torch.Generator().manual_seed(1)) < 0.7
@@ -152,6 +153,15 @@ def test_buffers_follow_the_logits_and_the_module_stays_as_it_was() -> None:
     expected = cross_entropy(batch.logits, batch.labels, weight=torch.tensor([0.2, 0.8]).double())
     assert loss(batch.logits, batch.labels).item() == pytest.approx(expected.item(), rel=1e-6)
     assert weighted.weight.dtype == torch.float32
+
+
+def test_weights_of_voxels_are_refused_and_a_pooled_geometry_gets_the_batch() -> None:
+    loss = ll.from_module(Edges(), TargetForm.LESION_MAP, name="edges", geometry=True)
+    batch = make_batch("weights", 1, (4, 5))
+    with pytest.raises(UsageError, match="'edges' calls a module, which takes no weights of voxels"):
+        loss(batch.logits, batch.labels, weight=torch.ones(batch.labels.shape))
+    pooled = ll.build("edges", pooled=True)(batch.logits, batch.labels)
+    assert pooled.item() == pytest.approx(Edges()(batch.logits, batch.labels[:, None].double()).item())
 
 
 def test_an_image_without_a_valid_voxel_costs_nothing() -> None:

@@ -18,16 +18,11 @@ from lesionloss.losses.voxels import Voxels
 Module = Callable[[Tensor, Tensor], Tensor]
 
 CERTAIN = 30.0  # logit of a masked voxel that counts as certain background: p is 1e-13
-_NEIGHBOURS = "it looks at neighbouring voxels (geometry=True)"
 UNASKED = {
-    "compiled": "whether torch can compile and export it depends on code that is not ours; some of MONAI it can't"
+    "weights": "it takes no weights of voxels",
+    "compiled": "whether torch can compile and export it depends on code that is not ours; some of MONAI it can't",
 }
-UNASKED_OF_GEOMETRY = {
-    **UNASKED,
-    "voxel_order": _NEIGHBOURS,
-    "spatial_shape": _NEIGHBOURS,
-    "masked_voxels": f"{_NEIGHBOURS}, so masked ones can't be taken out: they count as certain background",
-}
+UNASKED_OF_GEOMETRY = {**UNASKED, "spatial_shape": "it looks at neighbours (geometry=True), perhaps not in slices"}
 
 
 class TargetForm(Enum):
@@ -70,7 +65,7 @@ def from_module(
         title: "Name: what it does."; empty: the name and the library of the module.
         source: the paper; empty: where the module is defined.
         geometry: it looks at neighbouring voxels, so no list of voxels is made: masked ones count as certain
-            background. The laws that permute or mask voxels are then not asked.
+            background, and with `pooled=True` it gets the whole batch, (B, C, *space).
 
     Returns:
         The loss, as `build(name)` gives it.
@@ -95,9 +90,8 @@ def from_module(
 
     values.__module__, values.__name__, values.__qualname__ = caller, name, name
     values.__doc__ = title or f"{kind.__name__}: {_words_of(library)}, called on each image."
-    register(
-        name, source or f"{kind.__module__}.{kind.__qualname__}", values, UNASKED_OF_GEOMETRY if geometry else UNASKED
-    )
+    unasked = UNASKED_OF_GEOMETRY if geometry else UNASKED
+    register(name, source or f"{kind.__module__}.{kind.__qualname__}", values, geometric=geometry, unasked=unasked)
     return build(name)
 
 
@@ -127,8 +121,12 @@ class ModuleAdapter:
         """The value of each image, (I,).
 
         Raises:
-            UsageError: the labels can't be brought into the form of the target, or the module gives no number.
+            UsageError: the labels do not fit the form of the target, voxels have weights, or the module gives no number.
         """
+        if v.weight is not None:
+            raise UsageError(
+                f"loss {self.name!r} calls a module, which takes no weights of voxels; give valid= for a mask"
+            )
         logits, target, poison = self._logits(v), *self._target(v)
         if v.valid is not None and self.geometry:
             sure, background = torch.zeros_like(logits[:1, :, :1]), torch.zeros_like(target[:1, :, :1])
@@ -164,9 +162,11 @@ class ModuleAdapter:
         return shares[:, 1:] if self.form is TargetForm.LESION_MAP else shares, 0.0
 
     def _value(self, v: Voxels, logits: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
-        """The value of images (r, C, V) side by side, or of their valid voxels (r, V) as a list."""
+        """The value of images (r, C, V) together, or of their valid voxels (r, V) as a list."""
         if valid is None:
-            given = [torch.cat(list(x.reshape(*x.shape[:-1], *v.space)), dim=-1)[None] for x in (logits, target)]
+            given = [x.reshape(*x.shape[:-1], *v.space) for x in (logits, target)]
+            if not self.geometry:  # which would see lesions of two images touch
+                given = [torch.cat(list(x), dim=-1)[None] for x in given]
         else:
             flat = [x.transpose(0, 1).flatten(1)[:, valid.flatten()] for x in (logits, target)]
             if flat[0].shape[1] == 0:
