@@ -121,7 +121,7 @@ class ModuleAdapter:
         """The value of each image, (I,).
 
         Raises:
-            UsageError: the labels do not fit the form of the target, voxels have weights, or the module gives no number.
+            UsageError: labels do not fit the form of the target, voxels have weights, or the module gives no number.
         """
         if v.weight is not None:
             raise UsageError(
