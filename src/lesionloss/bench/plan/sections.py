@@ -183,8 +183,10 @@ class NetworkSection(PlanSection):
 
     @model_validator(mode="after")
     def _check_initial(self) -> "NetworkSection":
-        if self.initial == "xavier" and self.text.startswith("monai:"):
-            raise ValueError('initial: a network of MONAI starts as its class does; write "torch" or "lesion_prior"')
+        from lesionloss.networks import ForeignDesign, read_network
+
+        if self.initial == "xavier" and isinstance(read_network(self.text)[0], ForeignDesign):
+            raise ValueError('initial: such a network starts as its class does; write "torch" or "lesion_prior"')
         return self
 
 
