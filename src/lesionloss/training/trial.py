@@ -59,6 +59,7 @@ class TrainingRecipe:
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
         empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
+        whole_image: Whether networks are applied to whole images at once, without windows.
         mix: Cases of other cohorts among the training cases, see `training.mixture`.
     """
 
@@ -101,6 +102,7 @@ class TrainingRecipe:
     pooled: bool = False
     decision: Literal["threshold", "argmax"] = "threshold"
     mix: tuple[str, ...] = ()
+    whole_image: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
