@@ -88,6 +88,7 @@ for _module in (
         "bench",
         "train",
         "predict",
+        "self_check",
     ),
     *("compare_report", "power", "verify", "metrics", "evaluate"),
 ):

@@ -153,12 +153,9 @@ def _mode(inference_mode: str) -> "InferenceMode | Fastest | None":
 
 def _precision(name: str, bundle: "Bundle", device: str) -> str:
     """The requested precision; `auto` is the one that the model was judged in, where the device has it."""
-    from lesionloss.training.precision import resolve_precision
+    from lesionloss.training.precision import judged_precision, resolve_precision
 
-    judged = bundle.record.precision
-    return resolve_precision(
-        judged if name == AUTO and judged and (judged, device) != ("fp16", "cpu") else name, device
-    )
+    return judged_precision(bundle.record.precision, device) if name == AUTO else resolve_precision(name, device)
 
 
 def _sources(
