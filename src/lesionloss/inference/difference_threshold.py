@@ -42,7 +42,7 @@ class DifferenceThreshold:
     matched: bool = True
     depth_mm: float = 5.0
     smoothing_mm: float = 1.0
-    threshold: float = 0.8
+    threshold: float = 0.6
     bright: float = 0.5
     smallest_mm3: float = 15.0
 
