@@ -126,6 +126,7 @@ def _trial_list(plan: Plan, cohort: ListedCohort, device: str, engine: TrialEngi
     channels = {load_channels(cohort.folder / f"{case.name}.npz") for case in cohort.cases}
     has_difference = all("difference" in names for names in channels)
     needed = step_bytes(trials[0].recipe, plan.network.text, max(map(len, channels)))
-    trial_list = TrialList((*(difference_trials(trials) if has_difference else ()), *trials), 1, needed)
+    untrained = difference_trials(trials, plan.comparator) if has_difference else ()
+    trial_list = TrialList((*untrained, *trials), 1, needed)
     wanted = threads or engine.threads(memory_need(cohort, trial_list), len(trials))
     return TrialList(trial_list.trials, wanted, needed)

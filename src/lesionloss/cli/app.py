@@ -104,6 +104,7 @@ for _module in (
         "bench",
         "train",
         "predict",
+        "self_check",
     ),
     *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
 ):
