@@ -88,6 +88,8 @@ for _module in (
         "bench",
         "train",
         "predict",
+        "nnunet",
+        "nnunet_bench",
     ),
     *("compare_report", "power", "verify", "metrics", "evaluate"),
 ):

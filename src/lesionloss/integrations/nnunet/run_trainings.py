@@ -1,0 +1,129 @@
+"""The trainings of a plan, one after the other in a process each; finished ones stay, started ones continue."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from lesionloss.core.errors import DataError
+from lesionloss.core.locks import acquire_lock
+from lesionloss.integrations.nnunet.installation import VARIABLE, folder_of, trainers_path
+from lesionloss.integrations.nnunet.pairing_record import FILE
+from lesionloss.integrations.nnunet.stored_losses import store_loss
+from lesionloss.integrations.nnunet.trainer_names import TrainerName
+from lesionloss.integrations.nnunet.training_plan import NnunetPlan, check_data
+
+CHECKPOINTS = tuple(f"checkpoint_{name}.pth" for name in ("final", "latest", "best"))
+LAST_LINES = 3
+
+
+@dataclass(frozen=True)
+class NnunetTraining:
+    """One training of a plan.
+
+    Attributes:
+        trainer: The name of its class.
+        folder: The fold's folder in `nnUNet_results`.
+    """
+
+    loss: str
+    fold: int
+    seed: int
+    trainer: str
+    folder: Path
+
+    def __str__(self) -> str:
+        """How it is named in messages and logs."""
+        return f"fold {self.fold}, seed {self.seed}, {self.loss}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is trained and validated; nnU-Net writes the summary last."""
+        return (self.folder / FILE).is_file() and (self.folder / "validation" / "summary.json").is_file()
+
+    @property
+    def started(self) -> bool:
+        """Whether it can continue from a checkpoint, to the weights that it would have had without a stop."""
+        return (self.folder / FILE).is_file() and any((self.folder / name).is_file() for name in CHECKPOINTS)
+
+
+def trainings_of(plan: NnunetPlan) -> list[NnunetTraining]:
+    """All trainings of a plan, every loss of a fold and seed in turn, so that a stopped run has whole pairs.
+
+    Raises:
+        UsageError: The plan does not fit what nnU-Net has preprocessed.
+    """
+    dataset, results = check_data(plan), folder_of("nnUNet_results")
+    lengths = (plan.epochs, plan.iterations, plan.validation_iterations)
+    keys = {loss: store_loss(loss) for loss in plan.losses}
+    found = []
+    for fold, seed, loss in product(plan.folds, plan.seeds, plan.losses):
+        name = str(TrainerName(keys[loss], seed, *lengths))
+        folder = results / dataset / f"{name}__{plan.plans}__{plan.configuration}" / f"fold_{fold}"
+        found.append(NnunetTraining(loss, fold, seed, name, folder))
+    return found
+
+
+def train_all(plan: NnunetPlan, out: Path, say: Callable[[str], None]) -> list[NnunetTraining]:
+    """Carry out the trainings of a plan that are not finished.
+
+    Several processes may work on one plan: each takes what no other is at.
+
+    Args:
+        plan: The plan.
+        out: Folder for logs and locks.
+        say: Gets a line for each training that begins or ends.
+
+    Returns:
+        All trainings of the plan.
+
+    Raises:
+        UsageError: The plan does not fit what nnU-Net has preprocessed.
+        DataError: A training failed; the others were carried out, or another process is at one.
+    """
+    found = trainings_of(plan)
+    failed = []
+    for number, training in enumerate(found, 1):
+        lock = None if training.finished else acquire_lock(out / "locks" / f"{training.trainer}-fold_{training.fold}")
+        if lock is None:
+            continue
+        with lock:
+            say(f"{number} of {len(found)}: {training}{', continued' if training.started else ''}")
+            if error := _train(plan, training, out / "logs" / f"{training.trainer}-fold_{training.fold}.txt"):
+                failed.append(training)
+                say(error)
+    if failed:
+        raise DataError(
+            f"{len(failed)} of {len(found)} trainings failed: {'; '.join(map(str, failed))}; logs: {out / 'logs'}"
+        )
+    if at_work := [training for training in found if not training.finished]:
+        raise DataError(
+            f"another process trains {'; '.join(map(str, at_work))}; give the same command again when it ended"
+        )
+    return found
+
+
+def _train(plan: NnunetPlan, training: NnunetTraining, log: Path) -> str:
+    """Train in a process of its own; what went wrong, or an empty text."""
+    words = [plan.dataset, plan.configuration, str(training.fold), "-tr", training.trainer, "-p", plan.plans]
+    words += ["-device", plan.device, *(["--c"] if training.started else [])]
+    code = "from nnunetv2.run.run_training import run_training_entry; run_training_entry()"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as output:
+        environment = {**os.environ, VARIABLE: trainers_path(os.environ)}
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *words], env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            ended = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if ended == 0 and training.finished:
+        return ""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return f"{training} failed (exit code {ended}): {' | '.join(lines[-LAST_LINES:])}; log: {log}"
