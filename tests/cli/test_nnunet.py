@@ -132,7 +132,7 @@ def test_a_dry_run_lists_the_trainings(root: Path, cli: Any) -> None:
     code, out, _ = cli("nnunet", "bench", write_plan(root), "--dry-run")
     lines = out.splitlines()
     assert (code, len(lines)) == (0, 12)
-    assert lines[0] == "open      fold 0, seed 1, nnunet (nnUNetTrainerLL_nnunet_s1_e2_i1)"
+    assert lines[0] == "open      fold 0, seed 1, nnunet  (nnUNetTrainerLL_nnunet_s1_e2_i1)"
     assert lines[5].startswith("open      fold 0, seed 2, focal(gamma=2)")
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from lesionloss.integrations.nnunet.trainers import PairedTrainer, trainer_class
 
 NAME = "Dataset501_Tiny"
-LESION = {"background": 0, "lesion": 1}
+LESION: dict[str, object] = {"background": 0, "lesion": 1}
 SIDE = 16
 CASES = tuple(f"case_{number}" for number in range(4))
 _CONVOLUTIONS = {
@@ -109,14 +110,14 @@ def make_trainer(root: Path, name: str, fold: int = 0) -> PairedTrainer:
     return trainer_class(name)(plans, "3d_fullres", fold, dataset, torch.device("cpu"))
 
 
-def record_of(trainer: PairedTrainer) -> dict[str, object]:
+def record_of(trainer: PairedTrainer) -> dict[str, Any]:
     """What it has written about its pairing."""
-    record: dict[str, object] = json.loads((Path(trainer.output_folder) / "lesionloss_pairing.json").read_text())
+    record: dict[str, Any] = json.loads((Path(trainer.output_folder) / "lesionloss_pairing.json").read_text())
     return record
 
 
 def use_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nnU-Net import its own trainers, here and in processes that start, whatever torch torchvision was built for."""
+    """Let nnU-Net import its trainers, here and in processes that start, whatever torch torchvision was built for."""
     code = "import torchvision"
     if subprocess.run([sys.executable, "-c", code], capture_output=True).returncode:
         shim = str(Path(__file__).parent / "other_torchvision")

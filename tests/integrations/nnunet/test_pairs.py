@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.integrations.nnunet import trainers
-from lesionloss.integrations.nnunet.pairing_record import PairingRecord, batch_digest
+from lesionloss.integrations.nnunet.pairing_proof import PairingRecord, batch_digest
 from lesionloss.integrations.nnunet.trainers import PairedTrainer
 from nnunet_tiny import make_trainer, record_of, use_folders, write_preprocessed
 
@@ -65,7 +66,7 @@ def test_a_training_that_continues_ends_with_the_weights_of_one_that_never_stopp
             raise KeyboardInterrupt
         PairedTrainer.on_train_epoch_start(stopped)
 
-    vars(stopped)["on_train_epoch_start"] = stop
+    stopped.on_train_epoch_start = stop
     with pytest.raises(KeyboardInterrupt):
         stopped.run_training()
     assert list(record_of(stopped)["batches_sha256"]) == ["1", "2", "3", "4"]
@@ -137,6 +138,7 @@ def test_nothing_in_the_augmentation_is_decided_by_timing(root: Path) -> None:
     trainer = make_trainer(root, f"nnUNetTrainerLL_hytver_s1_{SHORT}")
     trainer.initialize()
     loader, _ = trainer.get_dataloaders()
+    assert isinstance(loader, SingleThreadedAugmenter)
     parts = [part.transform for part in loader.data_loader.loader.transforms.transforms if hasattr(part, "transform")]
     (blur,) = [part for part in parts if hasattr(part, "benchmark")]
     assert blur.benchmark is False

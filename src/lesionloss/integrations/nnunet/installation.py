@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ def check_installed() -> None:
     found = version("nnunetv2")
     if tuple(map(int, re.findall(r"\d+", found)[:2])) < LOWEST:
         raise UsageError(
-            f"nnunetv2 {found} finds no trainers outside of its package; needed is {'.'.join(map(str, LOWEST))} or newer: "
-            'pip install "lesionloss[nnunet]"'
+            f"nnunetv2 {found} finds no trainers outside of its package; "
+            f'needed is {LOWEST[0]}.{LOWEST[1]} or newer: pip install "lesionloss[nnunet]"'
         )
 
 
@@ -99,7 +99,8 @@ def configuration_of(dataset: str, plans: str, configuration: str) -> dict[str, 
     identifier = chosen.get("data_identifier")
     if identifier is not None and not (folder / str(identifier)).is_dir():
         raise UsageError(
-            f"{folder / str(identifier)} does not exist; nnUNetv2_preprocess -d {_number(dataset)} -c {configuration} makes it"
+            f"{folder / str(identifier)} does not exist; "
+            f"nnUNetv2_preprocess -d {_number(dataset)} -c {configuration} makes it"
         )
     return chosen
 
@@ -147,13 +148,15 @@ def call(command: str, words: list[str]) -> None:
         words: Its arguments.
     """
     os.environ[VARIABLE] = trainers_path(os.environ)
-    entry: Callable[[], None]
-    if command == "train":
-        from nnunetv2.run.run_training import run_training_entry as entry
-    else:
-        from nnunetv2.inference.predict_from_raw_data import predict_entry_point as entry
     sys.argv = [f"nnUNetv2_{command}", *words]
-    entry()
+    if command == "train":
+        from nnunetv2.run.run_training import run_training_entry
+
+        run_training_entry()
+    else:
+        from nnunetv2.inference.predict_from_raw_data import predict_entry_point
+
+        predict_entry_point()
 
 
 def _json(file: Path) -> Any:

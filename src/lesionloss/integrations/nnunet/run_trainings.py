@@ -11,7 +11,7 @@ from pathlib import Path
 from lesionloss.core.errors import DataError
 from lesionloss.core.locks import acquire_lock
 from lesionloss.integrations.nnunet.installation import VARIABLE, folder_of, trainers_path
-from lesionloss.integrations.nnunet.pairing_record import FILE
+from lesionloss.integrations.nnunet.pairing_proof import FILE
 from lesionloss.integrations.nnunet.stored_losses import store_loss
 from lesionloss.integrations.nnunet.trainer_names import TrainerName
 from lesionloss.integrations.nnunet.training_plan import NnunetPlan, check_data

@@ -8,18 +8,17 @@ the same batches; hashes of both are written beside the results.
 import functools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 from torch import nn
 
 from lesionloss.integrations.nnunet.labelled_loss import LabelledLoss
-from lesionloss.integrations.nnunet.pairing_record import (
+from lesionloss.integrations.nnunet.pairing_proof import (
     EVERY,
     PairingRecord,
     batch_digest,
@@ -32,7 +31,7 @@ from lesionloss.integrations.nnunet.seeding import NnunetBatch, SeededBatches, e
 from lesionloss.integrations.nnunet.stored_losses import OWN_LOSS, stored_loss
 from lesionloss.integrations.nnunet.trainer_names import PREFIX, TrainerName, parse_trainer_name
 
-Augmenter = MultiThreadedAugmenter | SingleThreadedAugmenter
+Augmenter: TypeAlias = "MultiThreadedAugmenter | SingleThreadedAugmenter"
 _CUDA = torch.device("cuda")
 
 
@@ -40,6 +39,9 @@ class PairedTrainer(nnUNetTrainer):
     """nnU-Net's trainer with one of our losses, and with weights and batches that depend on fold and seed alone."""
 
     paired_name: TrainerName  # of each class that `trainer_class` makes
+    num_epochs: int
+    num_iterations_per_epoch: int
+    num_val_iterations_per_epoch: int
 
     def __init__(
         self,
@@ -121,10 +123,10 @@ class PairedTrainer(nnUNetTrainer):
             batch_dice=plan.batch_dice,
             rows=math.ceil(plan.batch_size / ranks) if self.is_ddp else None,
         )
-        if isinstance(own, DeepSupervisionWrapper):
-            own.loss = loss
-            return own
-        return loss
+        if not self.enable_deep_supervision:
+            return loss
+        own.loss = loss  # in the wrapper that adds the resolutions up
+        return own
 
     @property
     def _pair(self) -> tuple[str | int, ...]:
@@ -133,10 +135,11 @@ class PairedTrainer(nnUNetTrainer):
     def _seeded(self, loader: Any, name: str, first: int, workers: int) -> Augmenter:
         batches = SeededBatches(loader, (*self._pair, name, self.local_rank), first, max(1, workers))
         if workers == 0:
-            return SingleThreadedAugmenter(batches, None)
+            alone: Augmenter = SingleThreadedAugmenter(batches, None)
+            return alone
         pinned = self.device.type == "cuda"
         # Its order is fixed, unlike that of the augmenter that nnU-Net takes.
-        augmenter = MultiThreadedAugmenter(batches, None, workers, pin_memory=pinned, wait_time=0.002)
+        augmenter: Augmenter = MultiThreadedAugmenter(batches, None, workers, pin_memory=pinned, wait_time=0.002)
         augmenter._start()
         return augmenter
 

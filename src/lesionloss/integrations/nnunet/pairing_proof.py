@@ -1,4 +1,4 @@
-"""`lesionloss_pairing.json` in the folder of a training: what proves that two trainings differ in nothing but the loss."""
+"""`lesionloss_pairing.json` in the folder of a training: the proof that two trainings differ only in the loss."""
 
 import hashlib
 import json
