@@ -91,6 +91,6 @@ for _module in (
         "nnunet",
         "nnunet_bench",
     ),
-    *("compare_report", "power", "verify", "metrics", "evaluate"),
+    *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

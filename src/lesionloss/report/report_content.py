@@ -130,7 +130,9 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     thresholds = {trial.loss: trial.threshold for trial in results.trials}
     maps = reading.result()
     mapped = [loss for loss in results.losses if maps.of(loss)]
-    trained = [loss for loss in mapped if loss not in results.untrained]
+    probable = {trial.loss for trial in results.trials if trial.has_probabilities} - results.untrained
+    trained = [loss for loss in mapped if loss in probable]
+    counts = maps.counts if all(trial.has_probabilities for trial in results.trials) else ()
     empties = metrics[0].comparison.empty_references if metrics else ()
     baseline = results.baseline_loss if mapped else ""
     patient_of = {case.name: case.patient for case in results.cohort}
@@ -138,7 +140,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         results=results,
         headline=_headline(results, metrics),
         declared_order=order_sentence(in_declared_order(results, metrics)),
-        sensitivity=sensitivity_sentence(metrics[0].scores, maps.counts) if metrics else "",
+        sensitivity=sensitivity_sentence(metrics[0].scores, counts) if metrics else "",
         metrics=metrics,
         case_maps=maps,
         thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),

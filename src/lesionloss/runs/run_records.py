@@ -94,6 +94,11 @@ class RunTrial:
         """The probability threshold that this trial was scored at."""
         return float(self.record.get("threshold", 0.5))
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its maps are probabilities; of predictions that others made, they may be masks of 0 and 1."""
+        return self.record.get("maps") != "masks"
+
     def tested(self, case: str) -> bool:
         """Whether the case is one of the trial's test cases."""
         return case in self.record.get("test", [])

@@ -12,7 +12,16 @@ from lesionloss.data.prepared import load_prepared, load_record
 from lesionloss.runs.load_run import read_trial_record, run_folders, trial_folders
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
 from lesionloss.runs.scores import read_scores
-from lesionloss.runs.trial_manifest import MANIFEST, MIXED, PLAN, Manifest, bound_files, files_of, read_manifest
+from lesionloss.runs.trial_manifest import (
+    MANIFEST,
+    MIXED,
+    PLAN,
+    Manifest,
+    bound_files,
+    files_of,
+    plan_file,
+    read_manifest,
+)
 
 ABSENT, DAMAGED, CHANGED, UNKNOWN = "absent", "damaged", "changed", "unknown"
 PRETRAINED = "pretrained"
@@ -56,7 +65,7 @@ def verify_run(folder: Path) -> tuple[Verification, ...]:
     Raises:
         UsageError: The folder holds neither.
     """
-    if not (folder / PLAN).is_file() and not (folder / "trials").is_dir():
+    if not plan_file(folder).is_file() and not (folder / "trials").is_dir():
         raise UsageError(f"{folder} is not a run folder: it has no {PLAN}; give what `lesionloss bench --out` wrote")
     return tuple(_verify_one(run) for run in run_folders(folder))
 
@@ -124,7 +133,7 @@ def _bound(trials: list[Path], run: Path) -> Iterator[Finding]:
     try:
         bound = bound_files(run)
     except DataError as error:
-        absent = not (run / PLAN).is_file()
+        absent = not plan_file(run).is_file()
         yield Finding(PLAN if absent else f"cohort/{INDEX}", ABSENT if absent else DAMAGED, _reason(error))
         return
     manifests = []
