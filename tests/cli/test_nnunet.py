@@ -154,6 +154,7 @@ def test_a_dry_run_lists_the_trainings(root: Path, cli: Any) -> None:
         ({"device": '"tpu"'}, "device: "),
         ({"primary_metric": '"hd"'}, "primary_metric 'hd' is not one of metrics"),
         ({"dataset": "["}, "is not valid TOML"),
+        ({"metrics": '["dice", "ece"]'}, "metrics: ece need probability maps; set probabilities = true"),
     ],
 )
 def test_a_wrong_plan_is_explained(root: Path, cli: Any, changes: dict[str, str], message: str) -> None:
@@ -162,6 +163,13 @@ def test_a_wrong_plan_is_explained(root: Path, cli: Any, changes: dict[str, str]
     assert message in error
     assert error.count("\n") == 1
     assert not (root / "out").exists()
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_trained(root: Path, cli: Any) -> None:
+    code, _, error = cli("nnunet", "bench", write_plan(root), "--out", root / "preprocessed")
+    assert code == 2
+    assert "exists and holds no collection; give a new folder" in error
+    assert not (root / "results" / NAME).exists()
 
 
 def program(root: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
@@ -192,12 +200,13 @@ def test_finished_trainings_stay_started_ones_continue_and_failed_ones_are_named
     assert code == 1
     assert "2 of 4: fold 0, seed 1, hytver, continued\n" in out
     assert "fold 1, seed 1, nnunet failed (exit code 3): first line | the memory is full; log: " in out
-    assert "3 of 4 trainings failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver;" in error
+    assert "3 of 4 trainings failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver" in error
     started = [line.split("run_training_entry() ")[-1] for line in calls.read_text().splitlines()]
     assert started[0] == "501 3d_fullres 0 -tr nnUNetTrainerLL_hytver_s1_e2_i1 -p nnUNetPlans -device cpu --c"
     assert len(started) == 3
     assert [line.endswith("--c") for line in started] == [True, False, False]
-    assert [path.name for path in (root / "out" / "locks").iterdir()] == []
+    assert list((root / "results").rglob("*.lock")) == []
+    assert not (root / "out").exists()
 
 
 def test_what_another_process_trains_is_left_to_it(root: Path, cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +214,9 @@ def test_what_another_process_trains_is_left_to_it(root: Path, cli: Any, monkeyp
 
     calls = program(root, monkeypatch, "exit 3")
     plan = write_plan(root, losses='["nnunet", "hytver"]', seeds="[1]", folds="[0]")
+    model = "nnUNetTrainerLL_{}_s1_e2_i1__nnUNetPlans__3d_fullres"
     held = [
-        acquire_lock(root / "out" / "locks" / f"nnUNetTrainerLL_{loss}_s1_e2_i1-fold_0")
+        acquire_lock(root / "results" / NAME / model.format(loss) / "fold_0" / "lesionloss.lock")
         for loss in ("nnunet", "hytver")
     ]
     assert all(held)

@@ -30,10 +30,13 @@ def bench(
     """
     from lesionloss.core.errors import UsageError
     from lesionloss.integrations.nnunet.installation import check_installed
-    from lesionloss.integrations.nnunet.run_trainings import train_all, trainings_of
+    from lesionloss.integrations.nnunet.run_trainings import score_all, train_all, trainings_of
     from lesionloss.integrations.nnunet.training_plan import load_plan
 
     check_installed()
+    from lesionloss.collecting.collected_run import refuse_foreign
+    from lesionloss.report import write_report
+
     chosen = load_plan(plan)
     if dry_run:
         for training in trainings_of(chosen):
@@ -42,4 +45,7 @@ def bench(
         return
     if out is None:
         raise UsageError("nnunet bench needs a folder for its results: --out FOLDER")
-    train_all(chosen, out, say)
+    refuse_foreign(out)  # before anything is trained
+    results = score_all(chosen, train_all(chosen, say), out, lambda mismatch: say(str(mismatch), err=True))
+    page = write_report(results)
+    say(f"{page}  (also: lesionloss compare {out}; lesionloss power {out} --difference 0.01)")

@@ -34,6 +34,7 @@ def collect(
     *,
     predictions: str | Sequence[Prediction] | None = None,
     nnunet: str | Path | None = None,
+    models: Sequence[str] = (),
     table: OneTable | Sequence[OneTable] | None = None,
     references: str | Path = "",
     probabilities: str = "",
@@ -58,6 +59,7 @@ def collect(
         predictions: A pattern of NIfTI files with the fields {loss} or {method}, {fold}, {seed}, {case}, {patient}, of
             which {case} is needed; or arrays and files as `Prediction` records.
         nnunet: nnU-Net's results of one data set, nnUNet_results/DatasetXXX_NAME.
+        models: The folders TRAINER__PLANS__CONFIGURATION in it that are compared; empty: all.
         table: Long tables of scores: CSV files or DataFrames with the columns loss or method, fold, seed, case,
             patient, metric and value; or what `lesionloss evaluate` wrote.
         references: The folder of reference masks CASE.nii.gz, or a pattern with {case}.
@@ -100,7 +102,7 @@ def collect(
         places = Places(predictions, str(references), probabilities, str(images), known)
         found = find_predictions(places, _labels(classes))
     else:
-        found = find_nnunet(NnunetPlaces(Path(nnunet or ""), str(references), str(images), known))
+        found = find_nnunet(NnunetPlaces(Path(nnunet or ""), str(references), str(images), known, tuple(models)))
     out = Path(out)
     refuse_foreign(out)
     collection, design = checked(found)

@@ -22,7 +22,7 @@ from lesionloss.collecting.patient_names import PatientNames
 from lesionloss.core.errors import DataError, UsageError
 
 FOLD = re.compile(r"fold_(?P<fold>[0-9]+|all)")
-SEED = re.compile(r"(?P<loss>.+)_s(?P<seed>[0-9]+)")
+SEED = re.compile(r"(?P<loss>.+)_s(?P<seed>[0-9]+)(?P<lengths>(_[eiv][0-9]+)*)")  # lengths: of shorter training runs
 OURS = "nnUNetTrainerLL_"  # the trainers of `lesionloss nnunet train`
 PREPROCESSED = "nnUNet_preprocessed"  # nnU-Net's variable, and the usual name of its folder
 SIDES = ("train", "val")
@@ -31,12 +31,16 @@ ENDING = ".nii.gz"
 
 @dataclass(frozen=True)
 class NnunetPlaces:
-    """Where files are: results of one data set, and folders or patterns of references and images (empty: none)."""
+    """Where files are: results of one data set, and folders or patterns of references and images (empty: none).
+
+    `models` are the names of folders TRAINER__PLANS__CONFIGURATION; empty: all.
+    """
 
     results: Path
     references: str
     images: str = ""
     patients: PatientNames = field(default_factory=PatientNames)
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
         UsageError: There are no results, or no validation predictions in them.
         DataError: A file is damaged, or the trainers do not have the same labels.
     """
-    models = _models(places.results)
+    models = _models(places.results, places.models)
     labels = _labels([model.folder / "dataset.json" for model in models])
     references = files_by_case(places.references, "--references")
     images = files_by_case(places.images, "--images") if places.images else {}
@@ -97,19 +101,21 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
     )
 
 
-def _models(results: Path) -> list[_Model]:
-    """The trained models below the results of one data set, by name.
+def _models(results: Path, wanted: tuple[str, ...]) -> list[_Model]:
+    """The trained models below the results of one data set, by name; `wanted`: empty for all.
 
     Raises:
         UsageError: There are none.
     """
     folders = sorted(path for path in results.glob("*__*__*") if (path / "dataset.json").is_file())
+    folders = [path for path in folders if not wanted or path.name in wanted]
     if not folders:
         inner = [path.name for path in sorted(results.glob("Dataset*")) if path.is_dir()]
         hint = f"name one of {', '.join(inner[:3])} in it" if inner else "give nnUNet_results/DatasetXXX_NAME"
         raise UsageError(f"--nnunet {results}: no TRAINER__PLANS__CONFIGURATION with dataset.json in it; {hint}")
     several = len({_design(path) for path in folders}) > 1
-    return [_model(path, several) for path in folders]
+    lengths = len({_lengths(path) for path in folders}) > 1
+    return [_model(path, several, lengths) for path in folders]
 
 
 def _design(folder: Path) -> str:
@@ -117,14 +123,21 @@ def _design(folder: Path) -> str:
     return folder.name.split("__", 1)[1]
 
 
-def _model(folder: Path, several: bool) -> _Model:
+def _lengths(folder: Path) -> str:
+    """What the name of a trainer says of shorter training: ` e50 i100` of nnUNetTrainerLL_hytver_s1_e50_i100."""
+    match = SEED.fullmatch(folder.name.split("__", 1)[0])
+    return match["lengths"].replace("_", " ") if match else ""
+
+
+def _model(folder: Path, several: bool, lengths: bool) -> _Model:
     """A trainer nnUNetTrainerLL_hytver_s1 is loss hytver, seed 1; of other trainers, the name is that of the loss."""
     trainer, plans, configuration = folder.name.split("__", 2)
     match = SEED.fullmatch(trainer)
     loss, seed = (match["loss"], int(match["seed"])) if match else (trainer, None)
     record = next((read for path in sorted(folder.glob("fold_*")) if (read := _pairing_loss(path))), "")
     where = f", {configuration}" if plans == "nnUNetPlans" else f", {plans} {configuration}"
-    return _Model(folder, (record or loss.removeprefix(OURS)) + (where if several else ""), seed)
+    name = (record or loss.removeprefix(OURS)) + (_lengths(folder) if lengths else "")
+    return _Model(folder, name + (where if several else ""), seed)
 
 
 def _pairing_loss(fold: Path) -> str:

@@ -14,7 +14,7 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.extras import require
 
 EXTERNAL = Path(__file__).parent / "external"
-VARIABLE = "nnUNet_extTrainer"
+VARIABLE, RAW = "nnUNet_extTrainer", "nnUNet_raw"
 LOWEST = (2, 8)  # the first version that looks for trainers outside of its package
 
 
@@ -126,6 +126,26 @@ def trained_folder(dataset: str, model: str) -> Path:
         trained = [path.name for path in there if path.is_dir()]
         raise UsageError(f"{folder}: data set {dataset} has no trained {model}; {nearest(model, trained)}")
     return found
+
+
+def file_ending(dataset: str) -> str:
+    """Return the ending of a data set's files.
+
+    Raises:
+        DataError: Its dataset.json is damaged.
+    """
+    file = folder_of("nnUNet_preprocessed") / dataset / "dataset.json"
+    record = _json(file)
+    if not isinstance(record, dict) or "file_ending" not in record:
+        raise DataError(f"{file} has no file_ending; run nnUNetv2_plan_and_preprocess again")
+    return str(record["file_ending"])
+
+
+def raw_images(dataset: str) -> Path | None:
+    """Return the folder of a data set's training images, where nnU-Net's raw data are at hand."""
+    raw = os.environ.get(RAW)
+    folder = Path(raw or "") / dataset / "imagesTr"
+    return folder if raw and folder.is_dir() else None
 
 
 def number_of_folds(file: Path) -> int:

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from lesionloss.collecting import collect
+from lesionloss.collecting.found_predictions import Mismatch
 from lesionloss.core.errors import DataError
 from lesionloss.core.locks import acquire_lock
-from lesionloss.integrations.nnunet.installation import VARIABLE, folder_of, trainers_path
+from lesionloss.integrations.nnunet.installation import VARIABLE, folder_of, raw_images, trainers_path
 from lesionloss.integrations.nnunet.pairing_proof import FILE
 from lesionloss.integrations.nnunet.stored_losses import store_loss
 from lesionloss.integrations.nnunet.trainer_names import TrainerName
 from lesionloss.integrations.nnunet.training_plan import NnunetPlan, check_data
+from lesionloss.runs.results import Results
 
 CHECKPOINTS = tuple(f"checkpoint_{name}.pth" for name in ("final", "latest", "best"))
+LOG, LOCK = "lesionloss_output.txt", "lesionloss.lock"
 LAST_LINES = 3
 
 
@@ -67,14 +71,13 @@ def trainings_of(plan: NnunetPlan) -> list[NnunetTraining]:
     return found
 
 
-def train_all(plan: NnunetPlan, out: Path, say: Callable[[str], None]) -> list[NnunetTraining]:
+def train_all(plan: NnunetPlan, say: Callable[[str], None]) -> list[NnunetTraining]:
     """Carry out the trainings of a plan that are not finished.
 
     Several processes may work on one plan: each takes what no other is at.
 
     Args:
         plan: The plan.
-        out: Folder for logs and locks.
         say: Gets a line for each training that begins or ends.
 
     Returns:
@@ -87,18 +90,17 @@ def train_all(plan: NnunetPlan, out: Path, say: Callable[[str], None]) -> list[N
     found = trainings_of(plan)
     failed = []
     for number, training in enumerate(found, 1):
-        lock = None if training.finished else acquire_lock(out / "locks" / f"{training.trainer}-fold_{training.fold}")
+        lock = None if training.finished else acquire_lock(training.folder / LOCK)
         if lock is None:
             continue
         with lock:
             say(f"{number} of {len(found)}: {training}{', continued' if training.started else ''}")
-            if error := _train(plan, training, out / "logs" / f"{training.trainer}-fold_{training.fold}.txt"):
+            if error := _train(plan, training):
                 failed.append(training)
                 say(error)
     if failed:
-        raise DataError(
-            f"{len(failed)} of {len(found)} trainings failed: {'; '.join(map(str, failed))}; logs: {out / 'logs'}"
-        )
+        names = "; ".join(map(str, failed))
+        raise DataError(f"{len(failed)} of {len(found)} trainings failed: {names}; the same command tries them again")
     if at_work := [training for training in found if not training.finished]:
         raise DataError(
             f"another process trains {'; '.join(map(str, at_work))}; give the same command again when it ended"
@@ -106,12 +108,41 @@ def train_all(plan: NnunetPlan, out: Path, say: Callable[[str], None]) -> list[N
     return found
 
 
-def _train(plan: NnunetPlan, training: NnunetTraining, log: Path) -> str:
+def score_all(
+    plan: NnunetPlan, trainings: list[NnunetTraining], out: Path, notify: Callable[[Mismatch], None]
+) -> Results:
+    """Score the validation predictions of finished trainings into a run folder.
+
+    Args:
+        plan: The plan.
+        trainings: All its trainings.
+        out: The run folder.
+        notify: Gets what does not fit.
+
+    Raises:
+        UsageError: The folder holds something else.
+        DataError: Predictions can't be read.
+    """
+    results = trainings[0].folder.parent.parent
+    return collect(
+        out,
+        nnunet=results,
+        models=sorted({training.folder.parent.name for training in trainings}),
+        references=folder_of("nnUNet_preprocessed") / results.name / "gt_segmentations",
+        images=raw_images(results.name) or "",
+        metrics=list(dict.fromkeys([plan.primary_metric, *plan.metrics])),
+        baseline=plan.baseline_loss,
+        notify=notify,
+    )
+
+
+def _train(plan: NnunetPlan, training: NnunetTraining) -> str:
     """Train in a process of its own; what went wrong, or an empty text."""
     words = [plan.dataset, plan.configuration, str(training.fold), "-tr", training.trainer, "-p", plan.plans]
     words += ["-device", plan.device, *(["--c"] if training.started else [])]
+    words += ["--npz"] if plan.probabilities else []
     code = "from nnunetv2.run.run_training import run_training_entry; run_training_entry()"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log = training.folder / LOG
     with log.open("a", encoding="utf-8") as output:
         environment = {**os.environ, VARIABLE: trainers_path(os.environ)}
         process = subprocess.Popen(

@@ -11,11 +11,13 @@ from lesionloss.bench.plan.sections import PlanSection
 from lesionloss.core.errors import UsageError
 from lesionloss.core.ranges import Natural, Positive
 from lesionloss.core.validation_errors import explain_validation_error
-from lesionloss.integrations.nnunet.installation import configuration_of, dataset_name, folder_of, number_of_folds
+from lesionloss.integrations.nnunet.installation import configuration_of, dataset_name, file_ending, folder_of, number_of_folds
 from lesionloss.integrations.nnunet.stored_losses import loss_text
 from lesionloss.losses.registry import load_user_file
+from lesionloss.metrics import choose
 
 LossName = Annotated[str, AfterValidator(loss_text)]
+ENDING = ".nii.gz"
 FOLDS = (0, 1, 2, 3, 4)
 
 
@@ -28,6 +30,7 @@ class NnunetPlan(PlanSection):
         losses_files: Python files with losses of the user's own, relative to the plan.
         epochs: None: nnU-Net's number, 1000; likewise `iterations` (250 an epoch) and `validation_iterations` (50).
         metrics: Scored on the predictions of the validation cases.
+        probabilities: nnU-Net keeps probability maps, too, for metrics of calibration (large files).
     """
 
     dataset: str
@@ -44,6 +47,7 @@ class NnunetPlan(PlanSection):
     device: Literal["cuda", "cpu", "mps"] = "cuda"
     primary_metric: MetricName = "dice"
     metrics: tuple[MetricName, ...] = ("dice", "precision", "recall", "hd95", "lesion_f1")
+    probabilities: bool = False
 
     @field_validator("dataset", mode="before")
     @classmethod
@@ -61,6 +65,9 @@ class NnunetPlan(PlanSection):
             raise ValueError(f"baseline_loss {self.baseline_loss!r} is not one of losses: {', '.join(self.losses)}")
         if self.primary_metric not in self.metrics:
             raise ValueError(f"primary_metric {self.primary_metric!r} is not one of metrics")
+        needing = [name for name in self.metrics if choose(name).metric.needs]
+        if needing and not self.probabilities:
+            raise ValueError(f"metrics: {', '.join(needing)} need probability maps; set probabilities = true")
         return self
 
 
@@ -101,6 +108,9 @@ def check_data(plan: NnunetPlan) -> str:
             f"configuration: {plan.configuration} learns from predictions of {found['previous_stage']}, which differ "
             f"between losses, so its batches are no pairs; compare losses in {found['previous_stage']} or in 3d_fullres"
         )
+    ending = file_ending(name)
+    if ending != ENDING:
+        raise UsageError(f"dataset: {name} has files {ending}; only predictions in {ENDING} are scored")
     file = folder_of("nnUNet_preprocessed") / name / "splits_final.json"
     folds = number_of_folds(file) if file.is_file() else len(FOLDS)  # nnU-Net makes five where there is no file
     if max(plan.folds) >= folds:
