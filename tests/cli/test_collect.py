@@ -32,7 +32,7 @@ def words(folder: Path, out: Path) -> list[object]:
     ]
 
 
-def test_collect_compare_report_and_verify(cli: Command, folder: Path, tmp_path: Path) -> None:
+def test_collect_compare_and_verify(cli: Command, folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     more = ["--probabilities", f"{folder}/maps/{PATTERN}", "--images", folder / "images", "--baseline", "focal"]
     code, out, err = cli(*words(folder, run), *more)
@@ -46,17 +46,6 @@ def test_collect_compare_report_and_verify(cli: Command, folder: Path, tmp_path:
     assert "focal (baseline)" in out
     assert cli("verify", run)[0] == 0
     assert cli("power", run, "--difference", 0.1)[0] == 0
-    code, out, _ = cli("report", run, "--volumes", "none", "--jobs", 1)
-    assert code == 0
-    page = (run / "report.html").read_text(encoding="utf-8")
-    assert "the networks were trained elsewhere" in page
-    assert "trials ended well" not in page
-    assert "Within a fold and seed, all losses started from" not in page
-    assert "What was collected" in page
-    record = json.loads((run / "report.json").read_text())
-    assert dict(record["in_short"])["Training"] == "elsewhere, not by this program"
-    assert [each["loss"] for each in record["thresholds"]] == ["focal", "dice"] or len(record["thresholds"]) == 2
-    assert record["training_loss"] == []
 
 
 def test_strict_exits_with_one_and_writes_nothing(cli: Command, tmp_path: Path) -> None:

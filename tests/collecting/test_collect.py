@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 import lesionloss as ll
-from lesionloss.collecting import score_prediction
-from lesionloss.collecting.found_predictions import Mismatch
+from lesionloss.collecting.case_arrays import ReadPrediction, read_prediction
+from lesionloss.collecting.found_predictions import ClassLabels, Mismatch
+from lesionloss.data.prepared import PreparedCase
 from lesionloss.runs.results import Results
 from lesionloss.runs.verify import verify_run
 from lesionloss.statistics import analyse_power
 from others_predictions import AFFINE, PATTERN, SHAPE, Others, probability, reference, write, write_others
 
 METRICS = ("dice", "hd95")
+READ = "lesionloss.collecting.score_prediction.read_prediction"
 
 
 def collected(folder: Path, out: Path, *, strict: bool = False, **options: str) -> tuple[Results, list[str]]:
@@ -118,10 +120,12 @@ def test_a_second_call_scores_only_what_is_new(others: Path, tmp_path: Path, mon
     first, _ = collected(data, out)
     shutil.move(tmp_path / "focal", data / "results" / "focal")
     scored: list[str] = []
-    real = score_prediction.read_prediction
-    monkeypatch.setattr(
-        score_prediction, "read_prediction", lambda each, *rest: scored.append(each.loss) or real(each, *rest)
-    )
+
+    def noting(each: ll.Prediction, case: PreparedCase, labels: ClassLabels, threshold: float | None) -> ReadPrediction:
+        scored.append(each.loss)
+        return read_prediction(each, case, labels, threshold)
+
+    monkeypatch.setattr(READ, noting)
     both, _ = collected(data, out)
     assert set(scored) == {"focal"}
     assert len(scored) == 12
@@ -136,16 +140,17 @@ def test_a_second_call_scores_only_what_is_new(others: Path, tmp_path: Path, mon
 
 
 def test_an_interrupted_call_goes_on(others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, seen = tmp_path / "run", []
-    real = score_prediction.read_prediction
+    out, seen = tmp_path / "run", list[str]()
 
-    def interrupted(each: ll.Prediction, *rest: object) -> object:
+    def interrupted(
+        each: ll.Prediction, case: PreparedCase, labels: ClassLabels, threshold: float | None
+    ) -> ReadPrediction:
         seen.append(each.case)
         if len(seen) == 8:
             raise KeyboardInterrupt
-        return real(each, *rest)  # type: ignore[arg-type]
+        return read_prediction(each, case, labels, threshold)
 
-    monkeypatch.setattr(score_prediction, "read_prediction", interrupted)
+    monkeypatch.setattr(READ, interrupted)
     with pytest.raises(KeyboardInterrupt):
         collected(others, out)
     with pytest.raises(ll.UsageError, match="not a run folder"):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def _write_case(task: _CaseTask) -> CaseEntry | str:
     )
 
 
-def _is_there(path: Path, made: dict[str, object]) -> bool:
+def _is_there(path: Path, made: Mapping[str, object]) -> bool:
     try:
         return path.is_file() and load_record(path) == made
     except DataError:

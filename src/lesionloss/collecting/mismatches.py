@@ -44,7 +44,7 @@ def checked(collection: Collection) -> tuple[Collection, Design]:
 
 
 def _seeds_of_all_or_none(predictions: Sequence[Prediction]) -> tuple[tuple[Prediction, ...], list[Mismatch]]:
-    """Where some seeds are not known, a loss with one seed is taken as one of which it is not known, so that they pair."""
+    """Where some seeds are not known, a loss with one seed is taken as one whose seed is not known: so they pair."""
     seeds_of: dict[str, set[int | None]] = defaultdict(set)
     for each in predictions:
         seeds_of[each.loss].add(each.seed)

@@ -79,7 +79,7 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
     )
     folder = next((table for table in tables if isinstance(table, Path)), Path("table"))
     plan = collected_record(collection, design, facts, UNKNOWN)
-    trials = tuple(_trial(name, own, folder) for name, own in rows.groupby("key", sort=True))
+    trials = tuple(_trial(str(name), own, folder) for name, own in rows.groupby("key", sort=True))
     return Results(folder, plan, trials, (), (), (), (), table=rows), collection.mismatches
 
 
@@ -178,11 +178,12 @@ def write_table_run(out: Path, results: Results) -> None:
     write_text(out / COLLECTED, tomli_w.dumps(dict(results.plan)))
     keys = set()
     for trial in results.trials:
-        rows = results.scores[results.scores["key"] == trial.key].assign(epoch="last").to_dict("records")
+        own = results.scores[results.scores["key"] == trial.key].assign(epoch="last")
+        for column in ("value", "penalised"):
+            own[column] = own[column].map(cell)
+        rows = [{str(name): value for name, value in row.items()} for row in own.to_dict("records")]
         name = TrialName(trial.loss, trial.fold, trial.seed)
-        text = scores_csv(
-            name, "", [row | {"value": cell(row["value"]), "penalised": cell(row["penalised"])} for row in rows]
-        )
+        text = scores_csv(name, "", rows)
         key = key_of(text)
         keys.add(key)
         folder = out / "trials" / key

@@ -176,5 +176,5 @@ def _whole(texts: "pd.Series[str]", name: str, column: str, nothing: int) -> "pd
 def _refuse(wrong: "pd.Series[bool]", came: "pd.Series[str]", name: str, expected: str, advice: str = "") -> None:
     """Raise DataError for the first wrong row; the index of the rows counts lines behind the head."""
     if wrong.any():
-        row = wrong.index[wrong.to_numpy().argmax()]
+        row = wrong.index[int(wrong.to_numpy().argmax())]
         raise DataError(f"{name} line {row + 2}: expected {expected}, got {came[row]!r}{advice}")
