@@ -88,3 +88,12 @@ def test_a_pooled_batch_of_two_ranks_is_one_batch(tmp_path: Path) -> None:
         assert first == second
         torch.testing.assert_close(first, value.detach())
         torch.testing.assert_close(torch.cat([gradient, other]) / 2, logits.grad, rtol=1e-5, atol=1e-9)
+
+
+def test_half_precision_is_computed_in_single() -> None:
+    logits, labels = batch(2)
+    loss = LabelledLoss("dice_ce", regions=False, ignore_label=None, batch_dice=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(logits.bfloat16(), labels)
+    assert value.dtype == torch.float32
+    assert value == loss(logits.bfloat16().float(), labels)

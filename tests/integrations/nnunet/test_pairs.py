@@ -9,7 +9,12 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.integrations.nnunet import trainers
-from lesionloss.integrations.nnunet.pairing_proof import PairingRecord, batch_digest
+from lesionloss.integrations.nnunet.pairing_proof import (
+    PairingRecord,
+    batch_digest,
+    known_differences,
+    network_digest,
+)
 from lesionloss.integrations.nnunet.trainers import PairedTrainer
 from nnunet_tiny import make_trainer, record_of, use_folders, write_preprocessed
 
@@ -180,3 +185,19 @@ def test_an_unknown_loss_writes_nothing(root: Path) -> None:
     with pytest.raises(UsageError, match="no loss has the key 'hytvr'"):
         make_trainer(root, "nnUNetTrainerLL_hytvr_s1")
     assert not (root / "results").exists()
+
+
+def test_a_network_has_its_digest_whatever_is_wrapped_around_it() -> None:
+    network = torch.nn.Conv3d(1, 2, 3)
+    digest = network_digest(network)
+    assert digest != network_digest(torch.nn.Conv3d(1, 2, 3))
+    compiled = torch.compile(network)
+    assert network_digest(compiled) == network_digest(torch.nn.DataParallel(compiled)) == digest
+
+
+def test_what_can_not_be_equal_on_a_gpu_is_said() -> None:
+    assert known_differences(torch.device("cpu"), several=False) == []
+    kernels, skipped, ranks = known_differences(torch.device("cuda"), several=True)
+    assert "two trainings with the same loss differ" in kernels
+    assert "skips a step" in skipped
+    assert "the first of several GPUs" in ranks

@@ -11,7 +11,13 @@ from lesionloss.bench.plan.sections import PlanSection
 from lesionloss.core.errors import UsageError
 from lesionloss.core.ranges import Natural, Positive
 from lesionloss.core.validation_errors import explain_validation_error
-from lesionloss.integrations.nnunet.installation import configuration_of, dataset_name, file_ending, folder_of, number_of_folds
+from lesionloss.integrations.nnunet.installation import (
+    configuration_of,
+    dataset_name,
+    file_ending,
+    folder_of,
+    number_of_folds,
+)
 from lesionloss.integrations.nnunet.stored_losses import loss_text
 from lesionloss.losses.registry import load_user_file
 from lesionloss.metrics import choose
