@@ -201,7 +201,9 @@ def test_finished_trainings_stay_started_ones_continue_and_failed_ones_are_named
     assert "2 of 4: fold 0, seed 1, hytver, continued\n" in out
     assert "fold 1, seed 1, nnunet failed (exit code 3): first line | the memory is full; log: " in out
     assert "3 of 4 trainings failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver" in error
-    started = [line.split("run_training_entry() ")[-1] for line in calls.read_text().splitlines()]
+    started = [
+        line.removeprefix("-m lesionloss.integrations.nnunet.one_training ") for line in calls.read_text().splitlines()
+    ]
     assert started[0] == "501 3d_fullres 0 -tr nnUNetTrainerLL_hytver_s1_e2_i1 -p nnUNetPlans -device cpu --c"
     assert len(started) == 3
     assert [line.endswith("--c") for line in started] == [True, False, False]

@@ -34,14 +34,14 @@ class Workplace:
     def __init__(self, root: Path) -> None:
         self.root = root
         write_raw(root / "raw", CASES)
-        entry = "experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry"
-        words = ("-d", "504", "-np", "1", "-npfp", "1")
-        self.nnunet(entry, *words, "--verify_dataset_integrity", "--no_pp")
+        module = "experiment_planning.plan_and_preprocess_entrypoints"
+        words = ("-d", "504", "-npfp", "1", "--verify_dataset_integrity", "--no_pp")
+        self.nnunet(f"{module}:plan_and_preprocess_entry", *words)
         plans = root / "preprocessed" / NAME / "nnUNetPlans.json"
         record = json.loads(plans.read_text())
         record["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [2, 4, 8, 8]
         plans.write_text(json.dumps(record))
-        self.nnunet(entry.replace("plan_and_preprocess_entry", "preprocess_entry"), "-d", "504", "-c", "3d_fullres")
+        self.nnunet(f"{module}:preprocess_entry", "-d", "504", "-c", "3d_fullres", "-np", "1")
         (root / "plan.toml").write_text(PLAN)
 
     def nnunet(self, entry: str, *words: str, **variables: str) -> str:

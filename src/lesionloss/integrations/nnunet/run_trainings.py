@@ -1,6 +1,5 @@
 """The trainings of a plan, one after the other in a process each; finished ones stay, started ones continue."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,8 @@ from lesionloss.collecting import collect
 from lesionloss.collecting.found_predictions import Mismatch
 from lesionloss.core.errors import DataError
 from lesionloss.core.locks import acquire_lock
-from lesionloss.integrations.nnunet.installation import VARIABLE, folder_of, raw_images, trainers_path
+from lesionloss.integrations.nnunet import one_training
+from lesionloss.integrations.nnunet.installation import folder_of, raw_images
 from lesionloss.integrations.nnunet.pairing_proof import FILE
 from lesionloss.integrations.nnunet.stored_losses import store_loss
 from lesionloss.integrations.nnunet.trainer_names import TrainerName
@@ -141,19 +141,17 @@ def _train(plan: NnunetPlan, training: NnunetTraining) -> str:
     words = [plan.dataset, plan.configuration, str(training.fold), "-tr", training.trainer, "-p", plan.plans]
     words += ["-device", plan.device, *(["--c"] if training.started else [])]
     words += ["--npz"] if plan.probabilities else []
-    code = "from nnunetv2.run.run_training import run_training_entry; run_training_entry()"
     log = training.folder / LOG
     with log.open("a", encoding="utf-8") as output:
-        environment = {**os.environ, VARIABLE: trainers_path(os.environ)}
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *words], env=environment, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", one_training.__name__, *words],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        try:
+        with process:  # at its end, the input of the process is closed
             ended = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
     if ended == 0 and training.finished:
         return ""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
