@@ -1,1 +1,1 @@
-"""The losses, the pairing and the comparison inside other people's training programs."""
+"""The losses and metrics in the trainers of others, one module or folder for each; nothing here is imported unasked."""

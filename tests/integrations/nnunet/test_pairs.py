@@ -192,6 +192,7 @@ def test_a_network_has_its_digest_whatever_is_wrapped_around_it() -> None:
     digest = network_digest(network)
     assert digest != network_digest(torch.nn.Conv3d(1, 2, 3))
     compiled = torch.compile(network)
+    assert isinstance(compiled, torch.nn.Module)
     assert network_digest(compiled) == network_digest(torch.nn.DataParallel(compiled)) == digest
 
 
