@@ -33,7 +33,10 @@ def test_trainers_are_losses_and_hashes_prove_their_pairs(nnunet: Path, tmp_path
     comparison = ll.compare(results, "dice")
     assert comparison.differences[0].pairing == "training run"
     assert comparison.warnings == ()
-    assert "initial weights and batches" not in results.collected["unknown"]
+    assert results.collected["unknown"] == ["network", "training settings"]
+    assert results.collected["differs"] == ["kernels: some add in a varying order"]
+    trial = results.trials[0]
+    assert (trial.record["steps"], trial.machine) == (6, {"torch": "2.13.0", "device": "cpu, 2 threads"})
     assert sorted(results.trials[0].record["train"] + results.trials[0].record["test"]) == Others().names
     assert results.shared_patients == frozenset()
     assert results.cohort[0].name == "case00"

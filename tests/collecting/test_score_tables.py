@@ -130,7 +130,7 @@ def test_a_metric_of_others_is_named() -> None:
     own = table(patients=4).replace({"hd95": "My score", "dice": "Dice"})
     results = ll.collect(table=own)
     assert results.metrics == ("dice", "My score")
-    assert results.collected["mismatches"] == ["metric that is not known here: My score: higher is taken as better"]
+    assert "the direction of My score (higher is taken as better)" in results.collected["unknown"]
 
 
 @pytest.mark.parametrize(

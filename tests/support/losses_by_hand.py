@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import lesionwise_by_hand
+from lesionwise_by_hand import LESIONWISE
+
 S = 1e-5  # smoothing
 
 
@@ -314,8 +317,15 @@ def value(
     valid: np.ndarray | None = None,
     pooled: bool = False,
     background: bool = False,
+    space: tuple[int, ...] = (),
 ) -> float:
-    """The loss of a batch: logits (B, C, V), labels (B, V) or (B, K, V), valid (B, V)."""
+    """The loss of a batch: logits (B, C, V), labels (B, V) or (B, K, V), valid (B, V); V voxels are `space`."""
+    if name in LESIONWISE:
+        whole = logits.reshape(*logits.shape[:2], *space)
+        known = None if valid is None else valid.reshape(-1, *space)
+        return lesionwise_by_hand.value(
+            name, hyperparameters, whole, labels.reshape(-1, *space), valid=known, pooled=pooled, background=background
+        )
     rows = images(logits, labels, valid, pooled or name in ALWAYS_POOLED)
     function = globals()[name]
     return math.fsum(function(row, background, **hyperparameters) for row in rows) / len(rows)

@@ -159,12 +159,15 @@ def _read(places: Sequence[Path]) -> "list[Results]":
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
     from dataclasses import asdict
 
+    from lesionloss.report.noise_wording import noise_floor_record
     from lesionloss.report.wording import difference_sentence
+    from lesionloss.statistics import measure_noise_floor
 
     record: dict[str, Any] = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
         entry["share_improved"], entry["not_inferior"] = difference.share_improved, difference.not_inferior
+    record["noise_floor"] = noise_floor_record(measure_noise_floor(results, comparison.metric))
     if results.collected:
         record["collected"] = dict(results.collected)
     record["patients_in_training_and_test"] = sorted(results.shared_patients)

@@ -15,6 +15,7 @@ from lesionloss.core.number_text import decimals_for, interval, number, percent,
 from lesionloss.report.answer import answer
 from lesionloss.report.collected_words import collected_notes
 from lesionloss.report.declared_order import order_sentence
+from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
@@ -22,6 +23,7 @@ from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.statistics.comparison import compare, with_baseline
 from lesionloss.statistics.evidence import ALPHA
+from lesionloss.statistics.noise_floor import measure_noise_floor
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -49,6 +51,8 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
         console.print(Text(sentence))
     if robust := sensitivity_sentence(scores, level=comparison.level):
         console.print(Text(robust))
+    if noise := noise_floor_sentence(measure_noise_floor(results, comparison.metric)):
+        console.print(Text(noise))
     console.print()
     noun = str(results.collected.get("compares", "loss"))
     _losses(comparison, console.width, noun).print(console)

@@ -71,7 +71,12 @@ def _print_card(record: "LossRecord") -> None:
         card.add_row("formula", found["Formula"])
     for key, hyperparameter in record.hyperparameters.items():
         card.add_row(key, f"{found.get(key, 'not described')}; {hyperparameter.describe()}")
-    for heading, label in (("Limits", "limits"), ("Empty", "no lesion"), ("Released", "released code")):
+    for heading, label in (
+        ("Limits", "limits"),
+        ("Empty", "no lesion"),
+        ("Lesions", "lesions"),
+        ("Released", "released code"),
+    ):
         if heading in found:
             card.add_row(label, found[heading])
     card.add_row("source", record.source)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from lesionloss.collecting.collected_run import STRICT, RunFacts, baseline_of, refuse_foreign, write_run
+from lesionloss.collecting.collected_record import RunFacts, baseline_of
+from lesionloss.collecting.collected_run import STRICT, refuse_foreign, write_run
 from lesionloss.collecting.find_predictions import Places, find_predictions
 from lesionloss.collecting.found_predictions import ClassLabels, Collection, Mismatch, Prediction
 from lesionloss.collecting.mismatches import checked
@@ -106,10 +107,10 @@ def collect(
     out = Path(out)
     refuse_foreign(out)
     collection, design = checked(found)
-    _report(collection.mismatches, strict, notify)
     chosen = tuple(dict.fromkeys(metrics)) or METRICS
     _check_request(collection, chosen, threshold)
     baseline = baseline_of(design.losses, baseline)
+    _report(collection.mismatches, strict, notify)
     facts = RunFacts(name or out.resolve().name, baseline, chosen, collection.source.get("compares", "loss"))
     write_run(
         out,

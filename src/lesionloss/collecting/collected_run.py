@@ -6,38 +6,26 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from lesionloss.collecting.collected_cohort import write_cohort
+from lesionloss.collecting.collected_record import FORMAT, RunFacts, collected_record, trial_record
 from lesionloss.collecting.found_predictions import Collection, Mismatch, Prediction, TrialName, digest_of
 from lesionloss.collecting.mismatches import Design
 from lesionloss.collecting.score_prediction import ROWS, Rules, ScoreTask, score_prediction, scores_csv
 from lesionloss.collecting.side_by_side import Progress, side_by_side
-from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import write_text
-from lesionloss.core.version import __version__
 from lesionloss.runs.run_files import read_toml
+from lesionloss.runs.run_records import MACHINE
 from lesionloss.runs.trial_manifest import COLLECTED, MANIFEST, bound_files, manifest_text, read_manifest, verified
 
-FORMAT = 1
 KEY_LETTERS = 16
 STRICT = "they must all fit (strict)"
-UNKNOWN = ("network", "training settings", "steps", "machine")
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What collected.toml says beside losses, folds and seeds."""
-
-    name: str
-    baseline: str
-    metrics: tuple[str, ...]
-    compares: str
 
 
 def write_run(
@@ -67,7 +55,7 @@ def write_run(
     for each in collection.predictions:
         if each.case in digests:
             groups[each.trial].append(each)
-    keys = {trial: _key(trial, group, rules, digests) for trial, group in groups.items()}
+    keys = {trial: _key(trial, group, rules, digests, collection) for trial, group in groups.items()}
     bad = _score(out, groups, keys, rules, jobs, progress)
     found += [Mismatch("prediction that can't be scored", why) for why in bad.values()]
     for mismatch in found:
@@ -120,67 +108,20 @@ def _is_collection(out: Path) -> bool:
     return (out / COLLECTED).is_file() or {path.name for path in out.iterdir()} <= {"cohort", "trials"}
 
 
-def _key(trial: TrialName, group: Sequence[Prediction], rules: Rules, digests: Mapping[str, str]) -> str:
-    """The digest of all that determines the scores of a trial."""
+def _key(
+    trial: TrialName, group: Sequence[Prediction], rules: Rules, digests: Mapping[str, str], collection: Collection
+) -> str:
+    """The digest of all that determines the scores of a trial, and of what is known of its training."""
+    record = collection.proofs.get(trial)
+    known = {"training": asdict(record) if record else None, "train": list(collection.train.get(trial.fold, ()))}
     cases = {each.case: [digest_of(each.prediction), digest_of(each.probability), digests[each.case]] for each in group}
-    record = {"format": FORMAT, "trial": asdict(trial), "rules": asdict(rules), "cases": cases}
-    return key_of(json.dumps(record, sort_keys=True))
+    whole = {"format": FORMAT, "trial": asdict(trial), "rules": asdict(rules), "cases": cases, "known": known}
+    return key_of(json.dumps(whole, sort_keys=True))
 
 
 def key_of(text: str) -> str:
     """Return the key of a trial from a text that determines it."""
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LETTERS]
-
-
-def baseline_of(losses: Sequence[str], named: str) -> str:
-    """Return the baseline: the loss that is named, else the first one.
-
-    Raises:
-        UsageError: No such loss was found.
-    """
-    if named and named not in losses:
-        raise UsageError(f"--baseline: no loss {named!r} was found; {nearest(named, list(losses))}")
-    return named or losses[0]
-
-
-def collected_record(
-    collection: Collection, design: Design, facts: RunFacts, unknown_here: Sequence[str] = UNKNOWN
-) -> dict[str, Any]:
-    """Return the content of collected.toml: the keys of a plan where they have a meaning, and what is unknown."""
-    unknown = [*unknown_here, *(() if design.seeds else ("seeds",)), *(() if collection.train else ("training cases",))]
-    unknown += [] if collection.proofs else ["initial weights and batches"]
-    return {
-        "name": facts.name,
-        "losses": list(design.losses),
-        "baseline_loss": facts.baseline,
-        "primary_metric": facts.metrics[0],
-        "metrics": list(facts.metrics),
-        "folds": design.planned_folds,
-        "repeats": design.repeats,
-        "seeds": list(design.seeds),
-        "collected": {
-            "format": FORMAT,
-            "lesionloss": __version__,
-            **collection.source,
-            "compares": facts.compares,
-            "images": any(each.image is not None for each in collection.predictions),
-            "unknown": unknown,
-            "mismatches": [str(each) for each in collection.mismatches],
-        },
-    }
-
-
-def trial_record(trial: TrialName, dataset: str, cases: Sequence[str], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of trial.toml but its key; nothing of training, of which nothing is known."""
-    return {
-        "method": "collected",
-        "loss": trial.loss,
-        "dataset": dataset,
-        "fold": trial.fold,
-        "seed": trial.seed,
-        "test": list(cases),
-        **more,
-    }
 
 
 def _finish(
@@ -199,15 +140,17 @@ def _finish(
             seal(folder, out)
         elif cases:
             maps = {each.probability is not None or rules.threshold is not None for each in group}
+            known = collection.proofs.get(trial)
             train = {"train": list(collection.train[trial.fold])} if trial.fold in collection.train else {}
             more = {
                 "maps": "probabilities" if maps == {True} else "masks",
                 "threshold": 0.5 if rules.threshold is None else rules.threshold,
                 "problems": [why for (of, _), why in bad.items() if of == trial],
                 **train,
-                **collection.proofs.get(trial, {}),
+                **(known.trial if known else {}),
             }
-            _assemble(folder, trial, trial_record(trial, collection.source.get("dataset", ""), cases, more), out)
+            record = trial_record(trial, collection.source.get("dataset", ""), cases, more)
+            _assemble(folder, trial, record, known.machine if known else {}, out)
     remove_others(out, set(keys.values()))
 
 
@@ -218,12 +161,14 @@ def remove_others(out: Path, keys: AbstractSet[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _assemble(folder: Path, trial: TrialName, record: Mapping[str, Any], out: Path) -> None:
+def _assemble(folder: Path, trial: TrialName, record: Mapping[str, Any], machine: Mapping[str, str], out: Path) -> None:
     """Make the folder of a trial of its parts: maps, and the rows of each case."""
     parts = folder.with_name(f"{folder.name}.partial")
     rows = [row for case in record["test"] for row in json.loads((parts / ROWS / f"{case}.json").read_text("utf-8"))]
     write_text(parts / "scores.csv", scores_csv(trial, str(record["dataset"]), rows))
     write_text(parts / "trial.toml", tomli_w.dumps({"key": folder.name, **record}))
+    if machine:
+        write_text(parts / MACHINE, json.dumps(machine, indent=1) + "\n")
     write_text(parts / MANIFEST, manifest_text(parts, folder.name, out))
     parts.rename(folder)
     shutil.rmtree(folder / ROWS)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesionloss.collecting.pairing_record import TrainerRecord
 from lesionloss.core.files import sha256_of
 from lesionloss.runs.run_records import LeftOut
 
@@ -104,7 +105,7 @@ class Collection:
         source: Where they come from, for the record of the run.
         labels: What is lesion.
         train: The training cases of each fold, where they are known.
-        proofs: Hashes of initial weights and batches of each training run, where its trainer wrote them.
+        proofs: What the trainer of each training run wrote of weights, batches, length and machine, if anything.
     """
 
     predictions: tuple[Prediction, ...]
@@ -113,7 +114,7 @@ class Collection:
     source: Mapping[str, str] = field(default_factory=dict)
     labels: ClassLabels = field(default_factory=ClassLabels)
     train: Mapping[int, Sequence[str]] = field(default_factory=dict)
-    proofs: Mapping[TrialName, Mapping[str, str]] = field(default_factory=dict)
+    proofs: Mapping[TrialName, TrainerRecord] = field(default_factory=dict)
 
 
 def digest_of(source: Source | None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from lesionloss.collecting.file_patterns import files_by_case
 from lesionloss.collecting.find_predictions import unmatched
 from lesionloss.collecting.found_predictions import FIRST_SEED, ClassLabels, Collection, Mismatch, Prediction, TrialName
-from lesionloss.collecting.pairing_record import PAIRING, read_pairing
+from lesionloss.collecting.pairing_record import PAIRING, TrainerRecord, read_pairing
 from lesionloss.collecting.patient_names import PatientNames
 from lesionloss.core.errors import DataError, UsageError
 
@@ -67,7 +67,7 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
     train: dict[int, list[str]] = {}
     predictions: list[Prediction] = []
     mismatches: list[Mismatch] = []
-    proofs: dict[TrialName, dict[str, str]] = {}
+    proofs: dict[TrialName, TrainerRecord] = {}
     splits = _splits(places.results)
     for model in models:
         for fold, folder in _folds(model, mismatches):
@@ -75,7 +75,8 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
             if not found:
                 mismatches.append(Mismatch("fold without validation predictions", str(folder)))
                 continue
-            proofs[TrialName(model.loss, fold, FIRST_SEED if model.seed is None else model.seed)] = read_pairing(folder)
+            if record := read_pairing(folder):
+                proofs[TrialName(model.loss, fold, FIRST_SEED if model.seed is None else model.seed)] = record
             train[fold] = splits.get(fold, {}).get("train", [])
             expected = set(splits.get(fold, {}).get("val", []))
             mismatches += _not_in_split(folder, {_name(path) for path in found}, expected)
@@ -97,7 +98,7 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
         source=source,
         labels=labels,
         train={fold: cases for fold, cases in train.items() if cases},
-        proofs={trial: proof for trial, proof in proofs.items() if proof},
+        proofs=proofs,
     )
 
 

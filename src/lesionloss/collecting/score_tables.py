@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from lesionloss.collecting.collected_run import (
-    RunFacts,
-    baseline_of,
-    collected_record,
-    key_of,
-    refuse_foreign,
-    remove_others,
-    seal,
-    trial_record,
-)
+from lesionloss.collecting.collected_record import RunFacts, baseline_of, collected_record, trial_record
+from lesionloss.collecting.collected_run import key_of, refuse_foreign, remove_others, seal
 from lesionloss.collecting.found_predictions import FIRST_SEED, Collection, Mismatch, Prediction, TrialName
 from lesionloss.collecting.mismatches import checked
 from lesionloss.collecting.patient_names import PatientNames
@@ -66,11 +58,7 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
     collection, design = checked(_collection(rows, names, seeds_known))
     rows, lacking = _complete(_of(rows, collection))
     strange = [metric for metric in dict.fromkeys(rows["metric"]) if not is_known(metric)]
-    mismatches = [
-        *lacking,
-        *(Mismatch("metric that is not known here", f"{m}: higher is taken as better") for m in strange),
-    ]
-    collection = replace(collection, mismatches=(*collection.mismatches, *mismatches))
+    collection = replace(collection, mismatches=(*collection.mismatches, *lacking))
     facts = RunFacts(
         name=rules.name or names,
         baseline=baseline_of(design.losses, rules.baseline),
@@ -78,7 +66,8 @@ def read_tables(tables: Sequence[Table], rules: TableRules) -> tuple[Results, tu
         compares="method" if any(each.compares == "method" for each in read) else "loss",
     )
     folder = next((table for table in tables if isinstance(table, Path)), Path("table"))
-    plan = collected_record(collection, design, facts, UNKNOWN)
+    directions = [f"the direction of {metric} (higher is taken as better)" for metric in strange]
+    plan = collected_record(collection, design, facts, [*UNKNOWN, *directions])
     trials = tuple(_trial(str(name), own, folder) for name, own in rows.groupby("key", sort=True))
     return Results(folder, plan, trials, (), (), (), (), table=rows), collection.mismatches
 

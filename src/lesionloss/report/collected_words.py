@@ -23,7 +23,8 @@ def collected_notes(results: Results) -> list[tuple[str, str]]:
     """Notes at the top of a report, each with its title; empty for a benchmark."""
     if not results.collected:
         return []
-    notes = [("Trained elsewhere.", f"This program did not train these networks. Unknown: {unknown_words(results)}.")]
+    unknown = f" Unknown: {unknown_words(results)}." if unknown_words(results) else ""
+    notes = [("Trained elsewhere.", f"This program did not train these networks.{unknown}")]
     if results.collected.get("compares") == "method":
         notes.append(("Methods.", "They may differ in more than their losses."))
     if results.cohort and not results.collected.get("images"):
@@ -38,7 +39,8 @@ def collected_notes(results: Results) -> list[tuple[str, str]]:
 
 def unknown_words(results: Results) -> str:
     """What is not known of the networks."""
-    return listed(map(str, results.collected.get("unknown", ())))
+    unknown = [str(what) for what in results.collected.get("unknown", ())]
+    return listed(unknown) if unknown else ""
 
 
 def origin_words(results: Results) -> str:
@@ -56,11 +58,13 @@ def collected_training(results: Results, paired: bool) -> str:
         if paired
         else f"The {what} are paired by patient; no record of training proves that they differ in nothing else."
     )
-    known = f" Seeds {seeds}." if seeds else ""
-    return (
-        f"Training: the networks were trained elsewhere; these are {origin_words(results)}.{known} {pairs} "
-        f"Unknown: {unknown_words(results)}."
-    )
+    known = f"Seeds {seeds}." if seeds else ""
+    differs = "; ".join(map(str, results.collected.get("differs", ())))
+    also = f"What may differ all the same: {differs}." if differs else ""
+    origin = f"Training: the networks were trained elsewhere; these are {origin_words(results)}."
+    unknown = f"Unknown: {unknown_words(results)}." if unknown_words(results) else ""
+    paired_words = (pairs, also) if len(results.losses) > 1 else ()
+    return " ".join(filter(None, (origin, known, *paired_words, unknown)))
 
 
 def collected_patients(results: Results) -> str:

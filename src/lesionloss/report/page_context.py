@@ -41,7 +41,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
         "headline": content.headline,
-        "notes": [note for note in (content.declared_order, content.sensitivity) if note],
+        "notes": content.notes,
         "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
         "warnings": _warnings(content),

@@ -9,7 +9,15 @@ from typing import Any
 from lesionloss.core.errors import DataError, UsageError, expect_type
 from lesionloss.runs.results import RUNS, Results
 from lesionloss.runs.run_files import Kind, check_types, read_json, read_toml, refuse_former_run
-from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
+from lesionloss.runs.run_records import (
+    NOISE_FLOOR,
+    TRIALS,
+    CohortCase,
+    FailedTrial,
+    LeftOut,
+    MissingTrial,
+    RunTrial,
+)
 from lesionloss.runs.trial_manifest import bound_files, plan_file, read_manifest, verified
 
 MOST_TRIALS = 1_000_000
@@ -57,8 +65,9 @@ def load(folder: str | Path) -> Results:
     trials = tuple(_finished(path, folder, bound) for path in trial_folders(folder, failed=False))
     done = {trial.key for trial in trials}
     failed = tuple(_failed(path) for path in trial_folders(folder, failed=True) if path.stem not in done)
+    repeated = tuple(_finished(path, folder, bound) for path in trial_folders(folder, NOISE_FLOOR, failed=False))
     missing = () if "collected" in plan else _missing(plan, trials, failed)  # what lacks is in its list of mismatches
-    return Results(folder, plan, trials, failed, missing, cohort, left_out)
+    return Results(folder, plan, trials, failed, missing, cohort, left_out, repeated)
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -79,9 +88,9 @@ def run_folders(folder: str | Path) -> list[Path]:
     return inner or [Path(folder)]
 
 
-def trial_folders(folder: Path, *, failed: bool) -> list[Path]:
-    """The folders of the trials of a run that failed, or of those that are finished."""
-    found = sorted(path for path in (folder / "trials").glob("*") if path.is_dir() and path.suffix != ".partial")
+def trial_folders(folder: Path, place: str = TRIALS, *, failed: bool) -> list[Path]:
+    """The folders of the trials of a run, in `place`, that failed, or of those that are finished."""
+    found = sorted(path for path in (folder / place).glob("*") if path.is_dir() and path.suffix != ".partial")
     chosen = [path for path in found if (path.suffix == ".failed") == failed]
     return [path for path in chosen if not failed or (path / "trial.toml").is_file()]
 

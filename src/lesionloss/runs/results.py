@@ -34,6 +34,7 @@ DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its tes
 class Results:
     """A run folder; `load` makes one. Tables and maps are read when they are first used.
 
+    `repeated` is a trial that was trained again, for the noise floor; it is no part of any comparison.
     `table`: all scores of a run that is no folder but one table, with the columns of `scores`.
     """
 
@@ -44,6 +45,7 @@ class Results:
     missing: tuple[MissingTrial, ...]
     cohort: tuple[CohortCase, ...]
     left_out: tuple[LeftOut, ...]
+    repeated: tuple[RunTrial, ...] = ()
     table: "pd.DataFrame | None" = None
     _prepared: dict[str, MetricScores] = field(default_factory=dict, repr=False)
 

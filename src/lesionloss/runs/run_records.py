@@ -14,6 +14,7 @@ from lesionloss.runs.run_files import read_json
 from lesionloss.runs.trial_manifest import verified
 
 MACHINE = "machine.json"
+TRIALS, NOISE_FLOOR = "trials", "noise_floor"  # folders of a run: its trials, and one of them trained again
 MOST = 1e6  # voxels along an axis, or mm of a voxel's edge
 
 

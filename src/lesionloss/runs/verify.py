@@ -11,6 +11,7 @@ from lesionloss.data.cohort_index import INDEX, load_index
 from lesionloss.data.prepared import load_prepared, load_record
 from lesionloss.runs.load_run import read_trial_record, run_folders, trial_folders
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
+from lesionloss.runs.run_records import NOISE_FLOOR
 from lesionloss.runs.scores import read_scores
 from lesionloss.runs.trial_manifest import (
     MANIFEST,
@@ -73,7 +74,8 @@ def verify_run(folder: Path) -> tuple[Verification, ...]:
 def _verify_one(run: Path) -> Verification:
     own = [run] if (run / "trial.toml").is_file() or (run / MANIFEST).is_file() else []  # of `train`
     pretrained = [path for path in (run / PRETRAINED).glob("*") if len(path.name) == 16 and path.is_dir()]
-    trials = [*own, *trial_folders(run, failed=False), *sorted(pretrained)]
+    trials = [*own, *trial_folders(run, failed=False), *trial_folders(run, NOISE_FLOOR, failed=False)]
+    trials += sorted(pretrained)
     cohorts = [_cohort(folder, run) for folder in (run / "cohort", *sorted(run.glob(f"{MIXED}/*/cohort")))]
     cases, findings = sum(count for count, _ in cohorts), [finding for _, found in cohorts for finding in found]
     found = [finding for trial in trials for finding in _trial(trial, run)]

@@ -16,14 +16,16 @@ from lesionloss.core.devices import without_default_device
 from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.networks import network_channels
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.forward import forward
+from lesionloss.training.forward import forward, maps_for
 from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate
 from lesionloss.training.start import start_network, weights_hash
 from lesionloss.training.state import Step
+from lesionloss.training.step_modes import EAGER
 from lesionloss.training.training_run import TrainingResult, TrainingRun, TrialToTrain, result_of, start_run
 from lesionloss.training.training_step import StepBatch, TrainingFailed, take_step
 from lesionloss.training.trial import Trial
@@ -66,7 +68,12 @@ def train(
 
 @without_default_device
 def train_together(
-    orders: Sequence[TrialToTrain], cases: Sequence[PreparedCase], *, device: str = "cpu", workers: int = 0
+    orders: Sequence[TrialToTrain],
+    cases: Sequence[PreparedCase],
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    step_mode: str = EAGER,
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side: every batch is made, copied to the device and hashed once for all.
 
@@ -78,6 +85,7 @@ def train_together(
         cases: The training cases.
         device: cpu or cuda:N.
         workers: Threads that make batches ahead; the results do not depend on them.
+        step_mode: How steps are computed, see `training.step_modes`.
 
     Returns:
         For each trial its result, or the error that ended it.
@@ -94,21 +102,31 @@ def train_together(
     training_cases += [case for group in mixed for case in group]
     if recipe.patience and not validation_cases:
         raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
-    runs: list[TrainingRun | Exception] = [_started(order, validation_cases, device) for order in orders]
+    runs: list[TrainingRun | Exception] = [_started(order, validation_cases, device, step_mode) for order in orders]
     if going := _going(runs):
         patches, steps_taken = recipe.batch * recipe.accumulate, min(run.step for _, run in going)
         draws, augmentation = sampler_of(recipe), augmentation_of(recipe)
+        maps = maps_for([run.trial.loss for _, run in going], recipe, network_channels(first.network)[1])
         with BatchStream(
-            training_cases, draws, augmentation, stream, batch=patches, start_step=steps_taken + 1, workers=workers
+            training_cases,
+            draws,
+            augmentation,
+            stream,
+            batch=patches,
+            start_step=steps_taken + 1,
+            workers=workers,
+            maps=maps,
         ) as batches:
             while going := _going(runs):
                 _take_step_of_all(runs, going, batches, device)
     return [result_of(run) if isinstance(run, TrainingRun) else run for run in runs]
 
 
-def _started(order: TrialToTrain, validation_cases: Sequence[PreparedCase], device: str) -> TrainingRun | Exception:
+def _started(
+    order: TrialToTrain, validation_cases: Sequence[PreparedCase], device: str, step_mode: str
+) -> TrainingRun | Exception:
     try:
-        return start_run(order, validation_cases, device)
+        return start_run(order, validation_cases, device, step_mode)
     except Exception as error:
         return _without_locals(error)
 

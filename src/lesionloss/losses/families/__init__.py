@@ -18,6 +18,7 @@ from lesionloss.losses.families.unified import (
     symmetric_unified_focal,
     symmetric_unified_focal_plus_plus,
 )
+from lesionloss.losses.families.lesionwise import blob, component_dice, inverse_weighted, lesion_tversky
 from lesionloss.losses.families.aliases import ce_topk_dice, dice_ce, dice_focal, dice_topk
 from lesionloss.losses.families.released import hytver_released
 
@@ -26,9 +27,11 @@ __all__ = [
     "asymmetric_focal_tversky",
     "asymmetric_unified_focal",
     "asymmetric_unified_focal_plus_plus",
+    "blob",
     "ce_topk_dice",
     "combo",
     "combo_plus_plus",
+    "component_dice",
     "cross_entropy",
     "dice",
     "dice_ce",
@@ -41,7 +44,9 @@ __all__ = [
     "generalised_dice",
     "hytver",
     "hytver_released",
+    "inverse_weighted",
     "jaccard",
+    "lesion_tversky",
     "log_cosh_dice",
     "logcosh",
     "symmetric_focal",

@@ -43,6 +43,9 @@ LIMITS = (
             (f"{kind}_unified_focal_plus_plus(sharpen=1)", f"{kind}_unified_focal"),
         )
     ),
+    ("blob(main_share=1)", "dice"),
+    ("blob(main_share=1, ce_share=1)", "cross_entropy"),
+    ("2*blob(main_share=1, ce_share=0.5)", "dice_ce"),
     ("dice_ce", "dice + cross_entropy"),
     ("dice_focal(gamma=3)", "dice + focal(gamma=3)"),
     ("dice_topk(k=20)", "dice + topk_cross_entropy(k=20)"),
