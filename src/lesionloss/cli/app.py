@@ -105,6 +105,8 @@ for _module in (
         "train",
         "predict",
         "self_check",
+        "nnunet",
+        "nnunet_bench",
     ),
     *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
 ):
