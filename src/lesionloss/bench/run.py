@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
-from lesionloss.bench.engines import TrialEngine, check_losses
+from lesionloss.bench.engines import TrialEngine, check_code
 from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
@@ -84,7 +84,7 @@ def run(
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
-        check_losses(plan.losses)
+        check_code(plan.losses, plan.network.text)
     if not (folder / "plan.toml").exists():
         check_source(plan)  # so that a call that can't work leaves no run behind
     store_plan(plan, folder)
@@ -126,6 +126,7 @@ def _trial_list(plan: Plan, cohort: ListedCohort, device: str, engine: TrialEngi
     channels = {load_channels(cohort.folder / f"{case.name}.npz") for case in cohort.cases}
     has_difference = all("difference" in names for names in channels)
     needed = step_bytes(trials[0].recipe, plan.network.text, max(map(len, channels)))
-    trial_list = TrialList((*(difference_trials(trials) if has_difference else ()), *trials), 1, needed)
+    untrained = difference_trials(trials, plan.comparator) if has_difference else ()
+    trial_list = TrialList((*untrained, *trials), 1, needed)
     wanted = threads or engine.threads(memory_need(cohort, trial_list), len(trials))
     return TrialList(trial_list.trials, wanted, needed)

@@ -18,6 +18,7 @@ from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import code_digest, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
+from lesionloss.networks import code_digest as network_digest
 from lesionloss.networks.bundle import annotate
 from lesionloss.runs.run_files import read_toml
 from lesionloss.runs.trial_manifest import MANIFEST, MIXED
@@ -204,6 +205,7 @@ def _trial_of(request: TrainRequest, cohort: RunCohort, watcher: Watcher) -> Tri
             test=(),
             recipe=recipe_of(plan, request.device, (*cohort.cases, *cohort.mixed), cohort.mixtures),
             loss_sha256=code_digest(plan.losses[0]),
+            network_sha256=network_digest(plan.network.text),
         )
     if request.fold >= plan.all_folds:
         raise UsageError(f"--fold must be all or a number from 0 to {plan.all_folds - 1}, got {request.fold}")

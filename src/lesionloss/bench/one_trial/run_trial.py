@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from lesionloss.bench.one_trial.curves import curves_observers
-from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.bench.one_trial.predictions import Prediction, predict_test_case, write_prediction
 from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows, write_scores
 from lesionloss.bench.one_trial.trial_files import write_machine, write_model, write_trial
@@ -23,6 +22,7 @@ from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.overlapping import overlapped
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.inference.difference_threshold import read_difference_threshold
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.training.checkpoint import CheckpointError, Checkpoints
 from lesionloss.training.execution import default_workers
@@ -39,11 +39,12 @@ KEEP_CHECKPOINTS_AFTER = (CheckpointError, UsageError, DataError, OSError, Memor
 
 
 def run_difference_trial(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
-    """Score the difference threshold on the fold's test cases."""
+    """Score the plan's method without training on the fold's test cases."""
+    comparator = read_difference_threshold(plan.comparator)
     start_time = time.perf_counter()
     rows: list[dict[str, object]] = []
     for case in cohort.named(trial.test):
-        mask = difference_mask(case, DifferenceSettings())
+        mask = comparator.mask(case)
         prediction = Prediction(mask.astype(np.float32)[None], mask.astype(np.uint8))
         rows += _write_and_score(trial, case, prediction, folder, plan)
     write_scores(folder, rows)

@@ -106,6 +106,8 @@ def write_model(
         window=recipe.window,
         overlap=recipe.overlap,
         merge=recipe.merge,
+        whole_image=recipe.whole_image,
+        precision=recipe.precision,
         merge_of=recipe.merge_of,
         threshold=recipe.threshold,
         decision=recipe.decision,
