@@ -7,6 +7,8 @@ from lesionloss.core.version import __version__ as __version__
 from lesionloss.losses.criterion import build as build
 from lesionloss.losses.registry import list_losses as list_losses
 from lesionloss.losses.registry import loss as loss
+from lesionloss.losses.from_module import from_module as from_module
+from lesionloss.losses.from_module import TargetForm as TargetForm
 from lesionloss.losses.reference_maps import reference_map as reference_map
 from lesionloss.losses.criterion import Loss as Loss
 from lesionloss.losses.supervision import DeepSupervision as DeepSupervision
@@ -17,6 +19,7 @@ from lesionloss.metrics import list_metrics as list_metrics
 from lesionloss.metrics import Case as Case
 from lesionloss.networks import build_network as build_network
 from lesionloss.networks import list_networks as list_networks
+from lesionloss.networks import network as network
 from lesionloss.bench.plan import Plan as Plan
 from lesionloss.bench.run import run as run
 from lesionloss.runs.load_run import load as load

@@ -166,7 +166,13 @@ class Voxels(Batch):
     @kept
     def lesion_classes(self) -> Tensor:
         """(R, K-1, V) bool: the voxels of each lesion class, those with a share above one half if labels are soft."""
-        return self.onehot[:, 1:] > 0.5
+        if self.soft:
+            return self.onehot[:, 1:] > 0.5
+        labels = self.labels[:, None]
+        found = (
+            labels > 0 if self.classes == 2 else labels == torch.arange(1, self.classes, device=labels.device)[:, None]
+        )
+        return found if self.valid is None else found & self.valid[:, None]
 
     @kept
     def n(self) -> Tensor:
