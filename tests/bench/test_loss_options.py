@@ -27,6 +27,15 @@ def test_the_options_of_a_plan_are_those_of_every_loss() -> None:
     assert not set(OPTIONS) & set(recipe_record(recipe_of(plain, "cpu")))  # at their defaults they are in no digest
 
 
+def test_class_weights_of_a_plan_are_those_of_every_loss() -> None:
+    weighted = Plan.preset("quickstart").changed({"loss_options": {"class_weights": [1, 2.5]}})
+    recipe = recipe_of(weighted, "cpu")
+    assert criterion_of("dice_ce", recipe).options.class_weights == (1, 2.5)
+    assert "loss_class_weights" not in recipe_record(recipe_of(Plan.preset("quickstart"), "cpu"))
+    with pytest.raises(UsageError, match=r"loss_options.class_weights: .*not all 0"):
+        Plan.preset("quickstart").changed({"loss_options": {"class_weights": [0, 0]}})
+
+
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(UsageError, match=r"loss_options.empty: unknown name 'never'; known: count, skip"):
         Plan.preset("quickstart").changed({"loss_options": {"empty": "never"}})

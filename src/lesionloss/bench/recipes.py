@@ -122,6 +122,7 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         empty=options.empty,
         average_background=options.average_background,
         pooled=options.pooled,
+        loss_class_weights=options.class_weights,
         class_weights=tuple(sorted(plan.class_weights.items())),
     )
 

@@ -44,11 +44,16 @@ def read_options(
             raise UsageError(f"{name} must be True or False, got {value!r}")
     if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
         raise UsageError(f"ignore_index must be a whole number or None, got {ignore_index!r}")
-    weights = None if class_weights is None else _class_weights(class_weights)
+    weights = None if class_weights is None else read_class_weights(class_weights)
     return LossOptions(pooled, average_background, empty == "skip", multilabel, ignore_index, weights)
 
 
-def _class_weights(given: Sequence[float]) -> tuple[float, ...]:
+def read_class_weights(given: Sequence[float]) -> tuple[float, ...]:
+    """Check class weights, background first.
+
+    Raises:
+        UsageError: they are no finite numbers, one is negative, or all are 0.
+    """
     try:
         weights = tuple(map(float, given))
     except (TypeError, ValueError):

@@ -151,7 +151,7 @@ class DeepSupervision(nn.Module):
 
 def _first_target(
     level: Tensor,
-    labels: Tensor,
+    labels: object,
     valid: Tensor | None,
     weight: Tensor | None,
     spacing_mm: Spacing | None,

@@ -127,7 +127,9 @@ def _training(results: Results, paired: bool) -> str:
 def _losses(results: Results, cards: tuple[LossCard, ...]) -> str:
     named = [f"{card.loss} ({'; '.join(term.source for term in card.terms)})" for card in cards if card.terms]
     chosen = {
-        key: value for key, value in plan_section(results, "loss_options").items() if value not in (False, "count")
+        key: value
+        for key, value in plan_section(results, "loss_options").items()
+        if value not in (False, "count", [], ())
     }
     options = f", all with {settings_words(chosen)}" if chosen else ""
     return f"Losses: {listed(named)}{options}." if named else ""

@@ -140,7 +140,8 @@ def forward(network: nn.Module, x: Tensor, precision: str) -> Tensor:
 
 def criterion_of(text: str, recipe: TrainingRecipe) -> Loss:
     """Return the loss of a text with the options that the recipe gives to all losses."""
-    return build(text, recipe.pooled, recipe.empty, recipe.average_background)
+    weights = recipe.loss_class_weights or None
+    return build(text, recipe.pooled, recipe.empty, recipe.average_background, class_weights=weights)
 
 
 def loss_of(criterion: Loss, outputs: Outputs, batch: MicroBatch, recipe: TrainingRecipe, step: int) -> Tensor:

@@ -62,6 +62,7 @@ class TrainingRecipe:
         whole_image: Whether networks are applied to whole images at once, without windows.
         mix: Cases of other cohorts among the training cases, see `training.mixture`.
         class_weights: Weights of lesion classes in the mean of a score over classes; 1 for those that are not named.
+        loss_class_weights: `class_weights` of `lesionloss.build`, for every loss; empty: none.
     """
 
     steps: int
@@ -105,6 +106,7 @@ class TrainingRecipe:
     mix: tuple[str, ...] = ()
     class_weights: tuple[tuple[str, float], ...] = ()
     whole_image: bool = False
+    loss_class_weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

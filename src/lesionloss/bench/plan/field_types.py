@@ -12,6 +12,12 @@ Sides = tuple[Positive, Positive, Positive] | tuple[Positive, Positive]
 Weights = tuple[Weight, ...]
 
 
+def _checked_class_weights(weights: tuple[float, ...]) -> tuple[float, ...]:
+    from lesionloss.losses.loss_options import read_class_weights
+
+    return read_class_weights(weights) if weights else ()
+
+
 def _checked_loss(text: str) -> str:
     from lesionloss.losses.criterion import build
 
@@ -96,6 +102,7 @@ def _checked_augmentation(value: bool | tuple[str, ...]) -> bool | tuple[str, ..
     return value if isinstance(value, bool) else format_augmentation(parse_augmentation(value))
 
 
+ClassWeights = Annotated[Weights, AfterValidator(_checked_class_weights)]
 LossText = Annotated[str, AfterValidator(_checked_loss)]
 NetworkText = Annotated[str, AfterValidator(_checked_network)]
 InitialName = Annotated[str, AfterValidator(_checked_initial)]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lesionloss.bench.plan.field_types import (
     Augmentation,
+    ClassWeights,
     InitialName,
     MetricName,
     NetworkText,
@@ -43,11 +44,13 @@ class LossOptionsSection(PlanSection):
             it holds.
         average_background: Overlap losses average over class 0 too.
         pooled: The batch counts as one image.
+        class_weights: How often each class counts, background first; empty: once.
     """
 
     empty: Literal["count", "skip"] = "count"
     average_background: bool = False
     pooled: bool = False
+    class_weights: ClassWeights = ()
 
 
 class SourceSection(PlanSection):
