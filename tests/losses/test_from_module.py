@@ -3,7 +3,7 @@
 import copy
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from lesionloss.losses.laws import LAWS, LawOutcome, check
 from lesionloss.losses.laws.law_batches import make_batch
 from lesionloss.losses.registry import LOSSES
 
-MODULES = {
+MODULES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], TargetForm]] = {
     "map": (lambda logits, target: binary_cross_entropy_with_logits(logits, target), TargetForm.LESION_MAP),
     "map_monai": (DiceCELoss(sigmoid=True), TargetForm.LESION_MAP),
     "numbers": (nn.CrossEntropyLoss(), TargetForm.CLASS_NUMBERS),
@@ -67,8 +67,8 @@ def test_every_image_has_the_value_that_the_module_gives_it(kind: str) -> None:
             found = loss(logits, batch.labels, reduce=False)
             expected = torch.stack([by_hand(kind, logits[i : i + 1], batch.labels[i : i + 1]) for i in range(3)])
             assert torch.allclose(found, expected, rtol=1e-9)
-            slopes = [torch.autograd.grad(values.sum(), logits)[0] for values in (found, expected)]
-            assert torch.allclose(*slopes, rtol=1e-6, atol=1e-12)
+            slope, wanted = (torch.autograd.grad(values.sum(), logits)[0] for values in (found, expected))
+            assert torch.allclose(slope, wanted, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", MODULES)
