@@ -19,7 +19,7 @@ from lesionloss.core.locks import hold_lock
 from lesionloss.core.randomness import torch_generator
 from lesionloss.networks import build_network, channels_last, network_axes, seed_dropout
 from lesionloss.runs.run_files import read_json
-from lesionloss.training.forward import criterion_of, loss_of, outputs_of
+from lesionloss.training.forward import MicroBatch, criterion_of, loss_of, outputs_of
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.step_modes import COMPILED, EAGER, STEP_MODES, passes_of
 from lesionloss.training.trial import Trial
@@ -138,7 +138,7 @@ def _timed_steps(trial: Trial, channels: int, device: str, mode: str) -> TimedSt
         seed_dropout(network, torch_generator("step mode", step))
         optimiser.zero_grad(set_to_none=True)
         outputs = outputs_of(passes, images, recipe.precision)
-        loss = loss_of(criterion, outputs, labels, None, recipe, step)
+        loss = loss_of(criterion, outputs, MicroBatch(images, labels, None), recipe, step)
         torch.autograd.backward(loss)
         optimiser.step()
         value = float(loss.detach())  # waits for a GPU

@@ -29,15 +29,15 @@ class MicroBatch(NamedTuple):
         images: (B, C, *space).
         references: (B, *space).
         valid: Mask (B, *space) of voxels that count; None: all.
-        spacing_mm: Edge lengths of a voxel (B, axes), in main memory.
-        maps: Maps of the reference (B, L, *space), by name.
+        spacing_mm: Edge lengths of a voxel (B, axes), in main memory; None: 1 mm.
+        maps: Maps of the reference (B, L, *space), by name; None: the loss makes them.
     """
 
     images: Tensor
     references: Tensor
     valid: Tensor | None
-    spacing_mm: Tensor
-    maps: Mapping[str, Tensor]
+    spacing_mm: Tensor | None = None
+    maps: Mapping[str, Tensor] | None = None
 
 
 def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
