@@ -206,7 +206,7 @@ def test_validation_may_be_split_by_case() -> None:
 
 
 def part_of(labels: torch.Tensor) -> MicroBatch:
-    return MicroBatch(labels[:, None].float(), labels, None)
+    return MicroBatch(labels[:, None].float(), labels, None, torch.ones(3), {})
 
 
 def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedCase]) -> None:

@@ -133,12 +133,13 @@ def _timed_steps(trial: Trial, channels: int, device: str, mode: str) -> TimedSt
     optimiser = read_optimiser(recipe.optimiser).over(list(network.parameters()), recipe.learning_rate)
     shape = (recipe.batch, channels, *recipe.patch[: network_axes(trial.network)])
     images, labels = random_batch(shape, device)
+    batch = MicroBatch(images, labels, None, torch.ones(len(images), len(shape) - 2, device="cpu"), {})
     moments, value = [time.perf_counter()], 0.0
     for step in range(1, TIMED_STEPS + 2):
         seed_dropout(network, torch_generator("step mode", step))
         optimiser.zero_grad(set_to_none=True)
         outputs = outputs_of(passes, images, recipe.precision)
-        loss = loss_of(criterion, outputs, MicroBatch(images, labels, None), recipe, step)
+        loss = loss_of(criterion, outputs, batch, recipe, step)
         torch.autograd.backward(loss)
         optimiser.step()
         value = float(loss.detach())  # waits for a GPU

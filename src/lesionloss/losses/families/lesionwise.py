@@ -66,7 +66,7 @@ def blob(v: Voxels, *, main_share: Share = 0.5, ce_share: Share = 0.0) -> Tensor
 
 def _masked_cross_entropy(v: Voxels, found: Lesions) -> Tensor:
     """For each lesion the mean cross-entropy over all voxels but other lesions of its class: (R, L, lesions)."""
-    on_lesions, background = found.sums(found.ce), v.term_sums()[1]
+    on_lesions, background = found.sums(found.ce), v.background_cross_entropy
     sums, sizes = (found.total(x) for x in (on_lesions, found.size))
     rest = background[:, None] + sums.sum(1, keepdim=True) - sums
     voxels = v.class_voxels[:, :1] + sizes.sum(1, keepdim=True) - sizes
