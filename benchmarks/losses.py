@@ -4,6 +4,7 @@
     python benchmarks/losses.py --threads 1 --cpu-time      # where other programs run: seconds of this process only
     python benchmarks/losses.py --cases A --rounds 40
     python benchmarks/losses.py --share                     # the loss as a share of a training step, by network
+    python benchmarks/losses.py --maps                      # losses with maps of the reference, beside dice
 
 A round calls all losses once, forward and backward, so that a disturbance meets all alike. "readable" and "fast" are
 the median over the rounds of our time over the counterpart's in the same round; for dice_plus_plus the counterpart is
@@ -202,6 +203,34 @@ def share_table(steps: int, read: Callable[[], float]) -> None:
         print(f"| {record.name} | {1e3 * step:.0f} | {1e3 * part:.1f} | {part / step:.2%} |", flush=True)
 
 
+def maps_table(cases: list[str], rounds: int, read: Callable[[], float]) -> None:
+    """Losses with maps of the reference: forward and backward with maps given, over dice; and the maps of one image."""
+    print("| case | loss | maps given, ms | over dice | maps of an image, ms |")
+    print("|---|---|---|---|---|")
+    for case in cases:
+        logits, labels = batch(*CASES[case])
+        losses = {"dice": ll.build("dice")}
+        losses |= {record.name: ll.build(record.name) for record in ll.list_losses() if record.maps}
+        maps, of_maps = {}, {}
+        for name, loss in losses.items():
+            loss.reference_maps(labels[:1], channels=CASES[case][1])  # whatever is loaded once
+            start = read()
+            maps[name] = loss.reference_maps(labels, channels=CASES[case][1])
+            of_maps[name] = (read() - start) / len(labels)
+        seconds: dict[str, list[float]] = {name: [] for name in losses}
+        for number in range(rounds + 2):
+            for name, loss in losses.items():
+                logits.grad = None
+                start = read()
+                loss(logits, labels, maps=maps[name]).backward()
+                if number > 1:
+                    seconds[name].append(read() - start)
+        for name in losses:
+            cells = [case, name, f"{1e3 * statistics.median(seconds[name]):.1f}"]
+            cells += [f"{ratio(seconds[name], seconds['dice']):.2f}", f"{1e3 * of_maps[name]:.0f}"]
+            print("| " + " | ".join(cells) + " |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
@@ -209,6 +238,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, whatever else runs")
     parser.add_argument("--share", action="store_true", help="the loss as a share of a training step, by network")
+    parser.add_argument("--maps", action="store_true", help="losses with maps of the reference")
     parser.add_argument("--memory", choices=list(CASES), help=argparse.SUPPRESS)  # a process of its own
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -220,6 +250,8 @@ def main() -> None:
     read = time.process_time if arguments.cpu_time else time.perf_counter
     if arguments.share:
         share_table(min(arguments.rounds, 5), read)
+    elif arguments.maps:
+        maps_table(arguments.cases, arguments.rounds, read)
     else:
         table(arguments.cases, arguments.rounds, read)
 

@@ -1,5 +1,6 @@
 # ruff: noqa: I001
 # Written by `python -m lesionloss.losses.write_stub`, and kept up to date by a test.
+from collections.abc import Sequence
 from typing import Literal
 
 from lesionloss.core.version import __version__ as __version__
@@ -22,6 +23,8 @@ from lesionloss.networks import network as network
 from lesionloss.bench.plan import Plan as Plan
 from lesionloss.bench.run import run as run
 from lesionloss.runs.load_run import load as load
+from lesionloss.collecting import collect as collect
+from lesionloss.collecting import Prediction as Prediction
 from lesionloss.statistics import compare as compare
 from lesionloss.report import write_report as write_report
 from lesionloss.core.errors import LesionLossError as LesionLossError
@@ -42,6 +45,7 @@ class CrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedCrossEntropyLoss(Loss):
@@ -58,6 +62,7 @@ class WeightedCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalLoss(Loss):
@@ -74,6 +79,7 @@ class FocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshLoss(Loss):
@@ -87,6 +93,7 @@ class LogCoshLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedGradientLoss(Loss):
@@ -102,6 +109,7 @@ class WeightedGradientLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceLoss(Loss):
@@ -116,6 +124,7 @@ class DiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class JaccardLoss(Loss):
@@ -129,6 +138,7 @@ class JaccardLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyLoss(Loss):
@@ -144,6 +154,7 @@ class TverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyLoss(Loss):
@@ -160,6 +171,7 @@ class FocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class GeneralisedDiceLoss(Loss):
@@ -174,6 +186,7 @@ class GeneralisedDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshDiceLoss(Loss):
@@ -187,6 +200,7 @@ class LogCoshDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DicePlusPlusLoss(Loss):
@@ -201,6 +215,7 @@ class DicePlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyPlusPlusLoss(Loss):
@@ -217,6 +232,7 @@ class TverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyPlusPlusLoss(Loss):
@@ -234,6 +250,7 @@ class FocalTverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKCrossEntropyLoss(Loss):
@@ -248,6 +265,7 @@ class TopKCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKDiceLoss(Loss):
@@ -262,6 +280,7 @@ class TopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboLoss(Loss):
@@ -277,6 +296,7 @@ class ComboLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboPlusPlusLoss(Loss):
@@ -293,6 +313,7 @@ class ComboPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverLoss(Loss):
@@ -309,6 +330,7 @@ class HyTverLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalLoss(Loss):
@@ -324,6 +346,7 @@ class SymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalLoss(Loss):
@@ -339,6 +362,7 @@ class AsymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalTverskyLoss(Loss):
@@ -354,6 +378,7 @@ class SymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalTverskyLoss(Loss):
@@ -369,6 +394,7 @@ class AsymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalLoss(Loss):
@@ -385,6 +411,7 @@ class SymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalLoss(Loss):
@@ -401,6 +428,7 @@ class AsymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -418,6 +446,7 @@ class SymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -435,6 +464,7 @@ class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class BlobLoss(Loss):
@@ -450,6 +480,7 @@ class BlobLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComponentDiceLoss(Loss):
@@ -464,6 +495,7 @@ class ComponentDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class InverseWeightedLoss(Loss):
@@ -480,6 +512,7 @@ class InverseWeightedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LesionTverskyLoss(Loss):
@@ -496,6 +529,7 @@ class LesionTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceCELoss(Loss):
@@ -510,6 +544,7 @@ class DiceCELoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceFocalLoss(Loss):
@@ -527,6 +562,7 @@ class DiceFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceTopKLoss(Loss):
@@ -542,6 +578,7 @@ class DiceTopKLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class CETopKDiceLoss(Loss):
@@ -556,6 +593,7 @@ class CETopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverReleasedLoss(Loss):
@@ -569,4 +607,5 @@ class HyTverReleasedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...

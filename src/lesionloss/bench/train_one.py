@@ -12,7 +12,7 @@ from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.plan_model import with_used_files
 from lesionloss.bench.plan.run_folders import LOSSES, store_plan
-from lesionloss.bench.pretrained_starts import pretrain_starts
+from lesionloss.bench.pretrained_starts import prepare_pretraining, pretrain_start
 from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import code_digest, fit_network, fold_warnings, trials_of
@@ -62,6 +62,7 @@ class TrainRequest:
         licence: Licence of the model; None: not stated.
         data_note: A note on the training data; None: their names.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
     """
 
     plan: Plan
@@ -72,6 +73,7 @@ class TrainRequest:
     licence: str | None = None
     data_note: str | None = None
     deterministic: bool = False
+    batches_on_cpu: bool = False
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -177,10 +179,11 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
         set_arithmetic(request.device, request.deterministic),
         EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events,
     ):
-        pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
+        prepare_pretraining(request.plan, (trial,), cohort, request.out, watcher)
+        pretrain_start(request.plan, trial, request.out, request.device, watcher)
         watcher.started(trial, 1, 1)
         work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
-        run_network_trial(work, cohort, request.plan, request.device)
+        run_network_trial(work, cohort, request.plan, request.device, batches_on_cpu=request.batches_on_cpu)
     annotate(request.out, licence=request.licence, data_note=request.data_note)
     write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()

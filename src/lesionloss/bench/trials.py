@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from lesionloss.bench.one_trial.difference_threshold import NAME
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
@@ -14,6 +13,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import plural
 from lesionloss.data.fold_files import LoadedFolds, load_folds
 from lesionloss.data.folds import Fold, make_folds, make_split
+from lesionloss.inference.difference_threshold import read_difference_threshold
 from lesionloss.losses.spec import user_files_of
 from lesionloss.networks import code_digest as network_digest
 from lesionloss.networks import network_axes, network_channels, outputs_fit, with_channels
@@ -110,11 +110,14 @@ def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
     )
 
 
-def difference_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Return the trials of the difference threshold, one for each fold of `trials`."""
+def difference_trials(trials: Sequence[Trial], comparator: str) -> tuple[Trial, ...]:
+    """Return the trials of the method without training, one for each fold of `trials`; none for an empty text."""
+    if not comparator:
+        return ()
+    title = read_difference_threshold(comparator).title
     first_seed = min(trial.seed for trial in trials)
     folds = {trial.fold: trial for trial in reversed(trials) if trial.seed == first_seed}
-    return tuple(replace(trial, loss=NAME, method=DIFFERENCE_THRESHOLD, seed=0) for trial in folds.values())
+    return tuple(replace(trial, loss=title, method=DIFFERENCE_THRESHOLD, seed=0) for trial in folds.values())
 
 
 def code_digest(loss: str) -> str:

@@ -104,7 +104,10 @@ for _module in (
         "bench",
         "train",
         "predict",
+        "self_check",
+        "nnunet",
+        "nnunet_bench",
     ),
-    *("compare_report", "power", "verify", "metrics", "evaluate"),
+    *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

@@ -78,6 +78,8 @@ class BundleRecord(BaseModel):
         preparation: The settings by which its images were prepared.
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
+        whole_image: Whether it was judged on whole images at once, without windows.
+        precision: Inside the network when it was judged; empty: not known.
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
@@ -96,6 +98,8 @@ class BundleRecord(BaseModel):
     preparation: dict[str, Any] = {}
     window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     overlap: Share = 0.5
+    whole_image: bool = False
+    precision: Literal["", "float32", "bf16", "fp16"] = ""
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5

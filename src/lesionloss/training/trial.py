@@ -59,6 +59,7 @@ class TrainingRecipe:
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
         empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
+        whole_image: Whether networks are applied to whole images at once, without windows.
         mix: Cases of other cohorts among the training cases, see `training.mixture`.
         class_weights: Weights of lesion classes in the mean of a score over classes; 1 for those that are not named.
     """
@@ -103,6 +104,7 @@ class TrainingRecipe:
     decision: Literal["threshold", "argmax"] = "threshold"
     mix: tuple[str, ...] = ()
     class_weights: tuple[tuple[str, float], ...] = ()
+    whole_image: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

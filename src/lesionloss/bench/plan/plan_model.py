@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
+from lesionloss.bench.plan.field_types import ComparatorText, LossText, MetricName, TestName
 from lesionloss.bench.plan.folder_names import folder_name, number_repeated, source_folder
 from lesionloss.bench.plan.sections import (
     CurvesSection,
@@ -44,6 +44,7 @@ class Plan(PlanSection):
             `folds`.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
+        comparator: The method without training, scored beside the networks where there are two visits; empty: none.
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
         networks: Several networks, instead of `network`.
     """
@@ -68,6 +69,7 @@ class Plan(PlanSection):
     split: tuple[Positive, Positive] | tuple[()] = ()
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    comparator: ComparatorText = "matched_difference_threshold"
     data: DataSection = DataSection()
     datasets: tuple[DataSection, ...] = ()
     network: NetworkSection = NetworkSection()

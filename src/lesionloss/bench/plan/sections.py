@@ -245,11 +245,12 @@ class TrainingSection(PlanSection):
 
 
 class InferenceSection(PlanSection):
-    """The sliding window and the threshold.
+    """The inference mode and the threshold.
 
     Attributes:
         window: Sides of the window in voxels; empty: those of a training patch.
         overlap: Overlap of neighbouring windows as a share of their side.
+        whole_image: Whether the whole image goes through the network at once, without windows.
         merge: Weights of overlapping windows: most in the middle of a window, or all voxels alike.
         merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
@@ -258,6 +259,7 @@ class InferenceSection(PlanSection):
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    whole_image: bool = False
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5

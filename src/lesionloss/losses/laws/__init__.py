@@ -21,6 +21,7 @@ LAWS: tuple[Law, ...] = (
     invariance.spatial_shape,
     invariance.independent_images,
     invariance.multilabel,
+    invariance.class_weights,
     gradients.false_positives,
     gradients.false_negatives,
     gradients.error_weights,
