@@ -10,7 +10,15 @@ FN = Σ (1 - p) t; s = 1e-5; index(fp, fn) = (TP + s) / (TP + fp·FP + fn·FN + 
 averaged over images (`pooled=True`: the batch is one image); overlap losses are averaged over the lesion classes
 (`average_background=True`: over all). `empty="skip"` excludes classes that are absent from the reference from
 overlap losses."""
-HEADINGS = ("Formula", "Limits", "Empty", "Released", "Example")
+# Headings of a docstring, and what the card in a terminal calls them.
+NOTES = {
+    "Limits": "limits",
+    "Empty": "no lesion",
+    "Border": "border",
+    "Soft labels": "soft labels",
+    "Released": "released code",
+}
+HEADINGS = ("Formula", *NOTES, "Example")
 
 
 def sections(record: LossRecord) -> dict[str, str]:
@@ -47,7 +55,7 @@ def _markdown_card(record: LossRecord) -> list[str]:
     lines += [f"- **Formula:** {found['Formula']}"] if "Formula" in found else []
     for key, hyperparameter in record.hyperparameters.items():
         lines.append(f"- `{key}` ({hyperparameter.describe()}): {found.get(key, '')}")
-    lines += [f"- **{heading}:** {found[heading]}" for heading in ("Limits", "Empty", "Released") if heading in found]
+    lines += [f"- **{heading}:** {found[heading]}" for heading in NOTES if heading in found]
     lines += [f"- **Source:** {record.source}"]
     lines += [f"- **Example:** `{found['Example']}`"] if "Example" in found else []
     return lines

@@ -43,6 +43,11 @@ LIMITS = (
             (f"{kind}_unified_focal_plus_plus(sharpen=1)", f"{kind}_unified_focal"),
         )
     ),
+    ("poly_cross_entropy(epsilon=0)", "cross_entropy"),
+    ("poly_cross_entropy(epsilon=-1)", "2*weighted_gradient(gamma=2, lesion=0.5)"),
+    ("poly_focal(epsilon=0)", "focal"),
+    ("poly_focal(gamma=0, lesion=1, background=1)", "poly_cross_entropy"),
+    ("soft_dice_semimetric", "dice"),
     ("dice_ce", "dice + cross_entropy"),
     ("dice_focal(gamma=3)", "dice + focal(gamma=3)"),
     ("dice_topk(k=20)", "dice + topk_cross_entropy(k=20)"),
