@@ -6,6 +6,7 @@ from lesionloss.core.version import __version__ as __version__
 from lesionloss.losses.criterion import build as build
 from lesionloss.losses.registry import list_losses as list_losses
 from lesionloss.losses.registry import loss as loss
+from lesionloss.losses.reference_maps import reference_map as reference_map
 from lesionloss.losses.criterion import Loss as Loss
 from lesionloss.losses.supervision import DeepSupervision as DeepSupervision
 from lesionloss.losses.voxels import Voxels as Voxels

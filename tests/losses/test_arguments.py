@@ -44,7 +44,7 @@ LEVELS = [Z, Z[..., ::2, ::2, ::2]]
         (lambda: DICE([Z, Z], Y), "logits must be a tensor, got list; DeepSupervision takes the outputs"),
         (lambda: DICE((Z, Z), Y), "logits must be a tensor, got tuple; DeepSupervision takes the outputs"),
         (lambda: DICE({"out": Z}, Y), 'got dict; pass the logits in it, such as outputs["out"]'),
-        (lambda: DICE(Z, Y, weights=[1.0, 1.0]), "weights must be a tensor, got list; torch.as_tensor(weights)"),
+        (lambda: DICE(Z, Y, image_weights=[1.0, 1.0]), "torch.as_tensor(image_weights) makes one"),
         (lambda: DICE(Z, Y, valid=[[1]]), "valid must be a tensor, got list"),
         (lambda: DICE(Z, Y, reduce="none"), "reduce must be True (the mean) or False (one value for each image)"),
         (lambda: DICE(Z.to("meta"), Y), "labels are on cpu, logits on meta; move one of them"),
@@ -52,13 +52,24 @@ LEVELS = [Z, Z[..., ::2, ::2, ::2]]
         (lambda: DICE(Z.to_sparse(), Y), "logits must be a dense tensor of real numbers"),
         (lambda: DICE(Z, Y * 1j), "labels must be a dense tensor of real numbers, got torch.complex64"),
         (lambda: DICE(Z, Y, valid=torch.full(Y.shape, 0.5)), "valid must be a mask of True and False (or 1 and 0)"),
-        (lambda: DICE(Z, Y, valid=torch.where(Y > 0, 1.0, 0.1)), "values from 0.1 to 1; weights of voxels are not"),
+        (lambda: DICE(Z, Y, valid=torch.where(Y > 0, 1.0, 0.1)), "values from 0.1 to 1; weights of voxels go into"),
         (lambda: DICE(Z, Y, valid=torch.full(Y.shape, torch.nan)), "values from nan to nan"),
         (lambda: DICE(Z, Y, valid=(255 * Y).to(torch.uint8)), "values from 0 to 255"),
         (lambda: DICE(Z, Y, valid=(2 * Y).to(torch.uint64)), "values from 0 to 2"),
-        (lambda: DICE(Z, Y, weights=torch.tensor([1.0, -1.0])), "weights must be finite and not negative"),
-        (lambda: DICE(Z, Y, weights=torch.tensor([1.0, torch.inf])), "weights must be finite"),
-        (lambda: DICE(Z, Y, weights=torch.ones(2, 1)), "weights must be one number per image, (2,); got (2, 1)"),
+        (lambda: DICE(Z, Y, image_weights=torch.tensor([1.0, -1.0])), "image_weights must be finite and not negative"),
+        (lambda: DICE(Z, Y, image_weights=torch.tensor([1.0, torch.inf])), "image_weights must be finite"),
+        (lambda: DICE(Z, Y, image_weights=torch.ones(2, 1)), "must be one number per image, (2,); got (2, 1)"),
+        (lambda: DICE(Z, Y, weight=[1.0, 1.0]), "torch.as_tensor(weight) makes one"),
+        (lambda: DICE(Z, Y, weight=torch.ones(2)), "weight must be (2, 4, 4, 4) for logits (2, 1, 4, 4, 4), got (2,)"),
+        (lambda: DICE(Z, Y, weight=-0.5 * Y), "weight must be finite and not negative, got values from -0.5 to -0"),
+        (lambda: DICE(Z, Y, weight=torch.full(Y.shape, torch.nan)), "weight must be finite and not negative"),
+        (lambda: DICE(Z, Y, weight=torch.full(Y.shape, torch.inf)), "weight must be finite and not negative"),
+        (lambda: DICE(Z, Y, weight=(Y > 0).to("meta")), "weight is on meta, logits on cpu; move one of them"),
+        (lambda: DICE(Z, Y, spacing_mm=(1.0, 1.0)), "spacing_mm must be 3 numbers, or (2, 3), for logits"),
+        (lambda: DICE(Z, Y, spacing_mm="1 mm"), "spacing_mm must be one number for each axis, such as (1, 1, 3)"),
+        (lambda: DICE(Z, Y, spacing_mm=(1.0, 0.0, 1.0)), "spacing_mm must be positive numbers, got [1.0, 0.0, 1.0]"),
+        (lambda: DICE(Z, Y, maps={"lesions": Y}), "map 'lesions' must be (2, 1, 4, 4, 4) for logits (2, 1, 4, 4, 4)"),
+        (lambda: DICE(Z, Y, maps={"lesions": Y[:, None].to("meta")}), "map 'lesions' is on meta, logits on cpu"),
         (lambda: SUPERVISED(LEVELS, [Y, Y]), "labels must be a tensor, got list; DeepSupervision makes labels coarser"),
         (lambda: SUPERVISED([Z, [1]], Y), "logits must be a tensor, got list"),
         (lambda: SUPERVISED(LEVELS, Y, valid=torch.ones(2, 3, 3, 3)), "valid must be (2, 4, 4, 4), got (2, 3, 3, 3)"),
@@ -118,7 +129,7 @@ def test_masks_of_numbers_are_masks() -> None:
 def test_a_batch_of_weight_0_costs_0_as_a_masked_one_does(name: str) -> None:
     z = Z.clone().requires_grad_()
     masked = ll.build(name)(z, Y, valid=torch.zeros(Y.shape, dtype=torch.bool))
-    unweighted = ll.build(name)(z, Y, weights=torch.zeros(2))
+    unweighted = ll.build(name)(z, Y, image_weights=torch.zeros(2))
     assert unweighted == 0
     # A power below 1 makes the smoothing visible; the released code has a constant.
     assert masked.item() == pytest.approx(-0.5 if name == "hytver_released" else 0, abs=1e-3)
@@ -129,15 +140,15 @@ def test_a_batch_of_weight_0_costs_0_as_a_masked_one_does(name: str) -> None:
 
 def test_on_the_meta_device_a_loss_has_a_shape_and_no_value() -> None:
     z, y = Z.to("meta"), Y.to("meta")
-    assert DICE(z, y, valid=y, weights=torch.ones(2)).is_meta
+    assert DICE(z, y, valid=y, image_weights=torch.ones(2), weight=y).is_meta
     assert DICE(z, y, reduce=False).shape == (2,)
     assert SUPERVISED([z, z[..., ::2, ::2, ::2]], y).is_meta
 
 
 def test_weights_are_those_of_a_weighted_mean() -> None:
     images = DICE(Z, Y, reduce=False)
-    assert torch.equal(DICE(Z, Y, weights=torch.tensor([0, 3])), images[1])
-    torch.testing.assert_close(DICE(Z, Y, weights=torch.tensor([1.0, 3.0])), (images[0] + 3 * images[1]) / 4)
+    assert torch.equal(DICE(Z, Y, image_weights=torch.tensor([0, 3])), images[1])
+    torch.testing.assert_close(DICE(Z, Y, image_weights=torch.tensor([1.0, 3.0])), (images[0] + 3 * images[1]) / 4)
 
 
 @pytest.fixture
@@ -154,8 +165,11 @@ def not_on_the_cpu() -> Iterator[None]:
 def test_where_values_cannot_be_read_bad_arguments_make_the_loss_nan() -> None:
     assert DICE(Z, Y, valid=torch.full(Y.shape, 0.5)).isnan()
     assert DICE(Z, Y, valid=torch.full(Y.shape, torch.nan)).isnan()
-    assert DICE(Z, Y, weights=torch.tensor([1.0, -1.0])).isnan()
-    assert DICE(Z, Y, valid=torch.ones(Y.shape), weights=torch.zeros(2)) == 0
+    assert DICE(Z, Y, image_weights=torch.tensor([1.0, -1.0])).isnan()
+    assert DICE(Z, Y, valid=torch.ones(Y.shape), image_weights=torch.zeros(2)) == 0
+    for bad in (-1.0, torch.nan, torch.inf):
+        assert DICE(Z, Y, weight=torch.where(Y > 0, bad, 1.0)).isnan()
+    assert DICE(Z, Y, weight=torch.zeros(Y.shape)) == 0
 
 
 class NoDouble(TorchDispatchMode):
@@ -188,7 +202,7 @@ def test_the_share_of_voxels_is_exact() -> None:
 def test_subclasses_of_monai_give_plain_tensors_of_equal_value() -> None:
     meta_tensor = pytest.importorskip("monai.data").MetaTensor
     z = Z.clone().requires_grad_()
-    value = DICE(meta_tensor(z), meta_tensor(Y), valid=meta_tensor(Y == 0), weights=meta_tensor(torch.ones(2)))
+    value = DICE(meta_tensor(z), meta_tensor(Y), valid=meta_tensor(Y == 0), image_weights=meta_tensor(torch.ones(2)))
     assert type(value) is Tensor
     assert torch.equal(value, DICE(Z, Y, valid=Y == 0))
     value.backward()

@@ -53,11 +53,11 @@ def test_images_can_be_weighted() -> None:
     each = criterion(logits, labels, reduce=False)
     weights = torch.tensor([1.0, 0.0, 3.0])
     expected = (each[0] + 3 * each[2]) / 4
-    torch.testing.assert_close(criterion(logits, labels, weights=weights), expected)
+    torch.testing.assert_close(criterion(logits, labels, image_weights=weights), expected)
     with pytest.raises(UsageError, match="one number per image"):
-        criterion(logits, labels, weights=weights[:2])
+        criterion(logits, labels, image_weights=weights[:2])
     with pytest.raises(UsageError, match="pooled or reduce=False"):
-        criterion(logits, labels, weights=weights, reduce=False)
+        criterion(logits, labels, image_weights=weights, reduce=False)
 
 
 @pytest.mark.parametrize("spec", SPECS)

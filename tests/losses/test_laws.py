@@ -93,6 +93,38 @@ def test_a_planted_bug_is_caught_by_its_law(wrong: LossFunction) -> None:
     )  # caught by a counterexample, not by an exception
 
 
+def test_a_map_that_a_loss_does_not_name_is_found() -> None:
+    def nameless(v: ll.Voxels) -> torch.Tensor:
+        """Nameless: false positives far from lesions, and the error of large lesions."""
+        far = v.reference_map("distance_mm").clamp_min(0)
+        missed = (1 - v.p[:, 1:]) * v.onehot[:, 1:] * v.reference_map("lesion_voxels")
+        return v.total(v.p[:, 1:] * far + missed) / v.n[:, None]
+
+    for maps in (("distance_mm", "lesion_voxels"), ("distance_mm",)):
+        ll.loss("nameless", source="a test", maps=maps)(nameless)
+        try:
+            found = broken("nameless", (BY_NAME["reference_maps"],))
+        finally:
+            LOSSES.remove("nameless")
+        assert len(found) == 2 - len(maps)
+        assert all("it uses a map that it does not name in maps=" in text for text in found)
+
+
+def test_a_geometric_loss_may_not_depend_on_the_place_itself() -> None:
+    def sided(v: ll.Voxels) -> torch.Tensor:
+        """Sided: errors count more at one side."""
+        places = torch.arange(v.space[-1], dtype=v.logits.dtype) + 1
+        errors = (v.p - v.onehot).square()[:, 1:].unflatten(-1, v.space) * places
+        return v.total(errors.flatten(2)) / v.n[:, None]
+
+    ll.loss("sided", source="a test", geometric=True)(sided)
+    try:
+        (found,) = broken("sided", (BY_NAME["voxel_order"],))
+    finally:
+        LOSSES.remove("sided")
+    assert "mirrored" in found
+
+
 def test_a_correct_loss_of_the_user_passes() -> None:
     def correct(v: ll.Voxels, *, gamma: float = 2.0) -> torch.Tensor:
         """Correct: squared false negatives and false positives.

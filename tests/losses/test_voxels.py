@@ -19,6 +19,11 @@ def voxels(logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | Non
     return align(logits, labels, valid, LossOptions(**reading), READABLE)
 
 
+def flat_voxels(logits: torch.Tensor, labels: torch.Tensor, kernel: Kernel) -> Voxels:
+    """Logits (R, C, V) and labels (R, V) or (R, K, V) as they are."""
+    return Voxels(logits, labels, None, None, kernel, LossOptions(), 1, logits.shape[2:], torch.ones(1, 1), {})
+
+
 def logit(p: float) -> float:
     return math.log(p / (1 - p))
 
@@ -344,14 +349,14 @@ def test_lesion_voxels_and_their_logits_are_listed_but_not_of_soft_labels(kernel
     labels = torch.tensor([[0, 2, 0, 1], [0, 0, 1, 0]], dtype=torch.uint8)
     for channels, expected in ((3, [[1, 5, 9], [3, 7, 11], [14, 18, 22]]), (1, [[1], [3], [6]])):
         logits = torch.arange(8.0 * channels).view(2, channels, 4).requires_grad_()
-        where, listed = Voxels(logits, labels.clamp_max(max(1, channels - 1)), None, kernel, LossOptions(), 1).lesions
+        where, listed = flat_voxels(logits, labels.clamp_max(max(1, channels - 1)), kernel).lesions
         assert where.tolist() == [1, 3, 6]
         assert listed.tolist() == expected
         (gradient,) = torch.autograd.grad((listed * listed).sum(), logits)
         assert gradient.sum() == 2 * listed.sum()
         assert gradient[1, :, 2].tolist() == (2 * listed[2]).tolist()
     with pytest.raises(UsageError, match="got shares"):
-        _ = Voxels(torch.zeros(2, 3, 4), torch.full((2, 3, 4), 1 / 3), None, kernel, LossOptions(), 1).lesions
+        _ = flat_voxels(torch.zeros(2, 3, 4), torch.full((2, 3, 4), 1 / 3), kernel).lesions
 
 
 def test_squared_errors_of_soft_labels_by_hand() -> None:
@@ -375,9 +380,7 @@ def test_shares_of_classes_are_refused_where_a_loss_cannot_use_them() -> None:
     where, listed = whole.lesions
     assert where.tolist() == [0, 2]
     assert listed.flatten().tolist() == pytest.approx([logit(0.9), logit(0.3)])
-    hard = Voxels(
-        torch.zeros(1, 2, 3), torch.tensor([[[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]]), None, READABLE, LossOptions(), 1
-    )
+    hard = flat_voxels(torch.zeros(1, 2, 3), torch.tensor([[[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]]]), READABLE)
     assert hard.refuse_parts("ranked") == 0.0  # shares of 0 and 1 are no parts
 
 

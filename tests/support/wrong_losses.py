@@ -140,6 +140,14 @@ def untitled(v: Voxels, *, gamma: float = 2.0) -> Tensor:
     return v.mean(v.wrong.pow(gamma) * v.cross_entropy)
 
 
+def unweighted(v: Voxels) -> Tensor:
+    """Unweighted: sums over voxels that forget their weights."""
+    p, t = v.p[:, 1:], v.onehot[:, 1:]
+    inside = t.new_ones(()) if v.valid is None else v.valid[:, None]
+    tp, fp, fn = (v.pool(x.sum(-1)) for x in (p * t, p * (1 - t) * inside, (1 - p) * t))
+    return (fp + fn) / (2 * tp + fp + fn + v.eps)
+
+
 CAUGHT_BY: dict[LossFunction, str] = {
     sign_error: "gradient_sign",
     precedence_error: "gradient_sign",
@@ -160,4 +168,5 @@ CAUGHT_BY: dict[LossFunction, str] = {
     rounded_labels: "soft_labels",
     wrong_gradient: "finite_differences",
     untitled: "documented",
+    unweighted: "weights",
 }

@@ -187,7 +187,7 @@ def test_a_batch_is_made_and_hashed_once_for_all_losses(
 def test_the_digest_of_batches_is_that_of_their_bytes_in_any_memory_layout() -> None:
     images = np.asfortranarray(np.arange(2 * 3 * 4 * 5 * 6, dtype=np.float32).reshape(2, 3, 4, 5, 6))
     references = np.asfortranarray(images[:, 0].astype(np.uint8))
-    batch = StepBatch(TrainingBatch(1, images, references, None, ("a", "b")), TRIAL, "cpu")
+    batch = StepBatch(TrainingBatch(1, images, references, None, ("a", "b"), ((1.0, 1.0, 1.0),) * 2), TRIAL, "cpu")
     expected = hashlib.sha256(b"before" + images.tobytes() + references.tobytes()).hexdigest()
     assert batch.digest_after("before") == expected
 

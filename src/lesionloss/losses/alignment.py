@@ -1,6 +1,8 @@
-"""From what a training loop has (logits, labels, mask) to `Voxels`: shapes, heads, label forms, masks, precision."""
+"""From what a training loop has to `Voxels`: shapes, heads, label forms, masks, weights, maps, precision."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,7 +13,32 @@ from lesionloss.losses.kernels import Kernel
 from lesionloss.losses.voxels import LossOptions, Voxels
 
 
-def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOptions, kernel: Kernel) -> Voxels:
+@dataclass(frozen=True)
+class Extras:
+    """What a call may bring beside logits, labels and mask.
+
+    Attributes:
+        weight: (B, *space) or (B, 1, *space), the weight of each voxel.
+        spacing_mm: (axes,) or (B, axes) on the CPU, edge lengths of a voxel.
+        maps: maps of the reference by name, (B, L, *space) each, L the number of lesion classes.
+    """
+
+    weight: Tensor | None = None
+    spacing_mm: Tensor | None = None
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+NO_EXTRAS = Extras()
+
+
+def align(
+    logits: Tensor,
+    labels: Tensor,
+    valid: Tensor | None,
+    options: LossOptions,
+    kernel: Kernel,
+    extras: Extras = NO_EXTRAS,
+) -> Voxels:
     """Check and line up one batch.
 
     Args:
@@ -21,12 +48,17 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
         valid: (B, *space) or (B, 1, *space), or None if all voxels are valid.
         options: the options of the loss.
         kernel: the implementation of the sums.
+        extras: weights, spacing and maps.
 
     Raises:
         UsageError: shapes, types or devices do not fit. Values are checked by `input_checks.look`.
     """
     _check_logits(logits)
+    weight = _one_map(logits, extras.weight, "weight")
     mask = _mask(logits, labels, valid, options)
+    if weight is not None:
+        weighted = weight > 0
+        mask = weighted if mask is None else mask & weighted
     aligned = _labels(logits, labels, mask, options)
     batch, channels = logits.shape[:2]
     flat = logits.reshape(batch, channels, -1)
@@ -36,13 +68,26 @@ def align(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOpt
     if options.multilabel:
         groups = channels
         flat = flat.reshape(batch * channels, 1, -1)
-        mask = None if mask is None else mask.repeat_interleave(channels, 0)
+        mask, weight = (None if x is None else x.repeat_interleave(channels, 0) for x in (mask, weight))
     elif channels == 2:
         background, lesion = flat.unbind(1)  # not two slices: their gradients would each be a whole batch of zeros
         flat = (lesion - background)[:, None]
     if mask is not None:
         flat = torch.where(mask[:, None], flat, 0.0)
-    return Voxels(flat, aligned.to(flat.dtype) if aligned.dim() == 3 else aligned, mask, kernel, options, groups)
+    if weight is not None:
+        weight = torch.where(mask, weight, 0.0).to(flat.dtype)
+    return Voxels(
+        flat,
+        aligned.to(flat.dtype) if aligned.dim() == 3 else aligned,
+        mask,
+        weight,
+        kernel,
+        options,
+        groups,
+        tuple(logits.shape[2:]),
+        _spacing(logits, extras.spacing_mm, groups),
+        {name: _map(logits, given, name, options.multilabel) for name, given in extras.maps.items()},
+    )
 
 
 def _check_logits(logits: Tensor) -> None:
@@ -61,16 +106,57 @@ def _shape(x: Tensor) -> str:
     return str(tuple(x.shape))
 
 
+def _one_map(logits: Tensor, given: Tensor | None, name: str) -> Tensor | None:
+    """One number for each voxel, (B, V)."""
+    if given is None:
+        return None
+    batch, space = logits.shape[0], tuple(logits.shape[2:])
+    if tuple(given.shape) not in ((batch, *space), (batch, 1, *space)):
+        raise UsageError(f"{name} must be {(batch, *space)} for logits {_shape(logits)}, got {_shape(given)}")
+    _same_device(logits, given, name)
+    return given.detach().reshape(batch, -1)
+
+
+def _same_device(logits: Tensor, given: Tensor, name: str) -> None:
+    if given.device != logits.device:
+        raise UsageError(f"{name} is on {given.device}, logits on {logits.device}; move one of them")
+
+
+def _spacing(logits: Tensor, given: Tensor | None, groups: int) -> Tensor:
+    """Edge lengths of a voxel for each row, (R, axes), or for all of them, (1, axes)."""
+    axes = logits.dim() - 2
+    if given is None:
+        return torch.ones((1, axes), dtype=torch.float64, device="cpu")
+    if tuple(given.shape) == (axes,):
+        return given[None]
+    if tuple(given.shape) != (logits.shape[0], axes):
+        raise UsageError(
+            f"spacing_mm must be {axes} numbers, or {(logits.shape[0], axes)}, for logits {_shape(logits)}; "
+            f"got {_shape(given)}"
+        )
+    return given.repeat_interleave(groups, 0)
+
+
+def _map(logits: Tensor, given: Tensor, name: str, multilabel: bool) -> Tensor:
+    """A map of the reference, (R, K-1, V)."""
+    batch, channels = logits.shape[:2]
+    lesion_classes = channels if multilabel else max(1, channels - 1)
+    wanted = (batch, lesion_classes, *logits.shape[2:])
+    if tuple(given.shape) != wanted:
+        raise UsageError(
+            f"map {name!r} must be {wanted} for logits {_shape(logits)}, got {_shape(given)}; "
+            "reference_maps of the loss makes it"
+        )
+    _same_device(logits, given, f"map {name!r}")
+    rows = batch * channels if multilabel else batch
+    return given.detach().reshape(rows, -1, math.prod(wanted[2:]))
+
+
 def _mask(logits: Tensor, labels: Tensor, valid: Tensor | None, options: LossOptions) -> Tensor | None:
     """The valid voxels as (B, V), or None if all are."""
     batch, space = logits.shape[0], tuple(logits.shape[2:])
-    mask = None
-    if valid is not None:
-        if tuple(valid.shape) not in ((batch, *space), (batch, 1, *space)):
-            raise UsageError(f"valid must be {(batch, *space)} for logits {_shape(logits)}, got {_shape(valid)}")
-        if valid.device != logits.device:
-            raise UsageError(f"valid is on {valid.device}, logits on {logits.device}; move one of them")
-        mask = mask_of(valid).reshape(batch, -1)
+    known = _one_map(logits, valid, "valid")
+    mask = None if known is None else mask_of(known)
     if options.ignore_index is not None:
         if tuple(labels.shape) not in ((batch, *space), (batch, 1, *space)):
             raise UsageError(f"ignore_index needs labels with class numbers, {(batch, *space)}; got {_shape(labels)}")

@@ -34,6 +34,7 @@ class Batch:
     logits: Tensor  # (R, C, V), C = 1 or C = K > 2
     labels: Tensor  # (R, V) class numbers; (R, K, V) shares of the classes if the labels are soft
     valid: Tensor | None  # (R, V) bool; None: all
+    weight: Tensor | None  # (R, V) >= 0, the weight of each voxel in sums, 0 in masked ones; None: all alike
     _kept: dict[object, Any] = field(default_factory=dict, repr=False, kw_only=True)
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
@@ -53,9 +54,15 @@ class Batch:
         """Whether labels are shares of the classes."""
         return self.labels.dim() == 3
 
+    def voxel_sum(self, x: Tensor) -> Tensor:
+        """Weighted sum (R, ..., V) over voxels: (R, ...)."""
+        if self.weight is None:
+            return x.sum(-1)
+        return (x * self.weight.view(self.weight.shape[0], *[1] * (x.dim() - 2), -1)).sum(-1)
+
     @kept
     def onehot(self) -> Tensor:
-        """t, (R, K, V): the share of each class; zero in masked voxels."""
+        """t, (R, K, V): the share of each class, without weights; zero in masked voxels."""
         if self.soft:
             shares = self.labels
         else:

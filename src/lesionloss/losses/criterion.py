@@ -1,7 +1,7 @@
 """The one `nn.Module`: a weighted sum of registered losses, built from text, and the named classes made of it."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from types import FunctionType, MethodType
@@ -12,12 +12,23 @@ from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.parameters import Value
-from lesionloss.losses import registry
-from lesionloss.losses.alignment import align
+from lesionloss.losses import reference_maps, registry
+from lesionloss.losses.alignment import Extras, align
 from lesionloss.losses.foreign_arguments import foreign_hint
-from lesionloss.losses.input_checks import look, plain_labels, plain_tensor, poison_of_mask, traced, weighted_mean
+from lesionloss.losses.input_checks import (
+    Spacing,
+    look,
+    plain_labels,
+    plain_tensor,
+    poison_of_mask,
+    read_spacing,
+    refuse_weight,
+    traced,
+    weighted_mean,
+)
 from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.kernels.fast import uncompiled
+from lesionloss.losses.maps_of_batch import maps_of_batch
 from lesionloss.losses.registry import LossRecord
 from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
 from lesionloss.losses.voxels import LossOptions, Voxels
@@ -85,7 +96,10 @@ class Loss(nn.Module):
         labels: Tensor,
         valid: Tensor | None = None,
         reduce: bool = True,
-        weights: Tensor | None = None,
+        image_weights: Tensor | None = None,
+        weight: Tensor | None = None,
+        spacing_mm: Spacing | None = None,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The value of the loss.
 
@@ -95,7 +109,12 @@ class Loss(nn.Module):
                 (B, C, *space): one-hot or soft.
             valid: shaped like one map of labels; voxels where it is false are ignored.
             reduce: False gives one value for each image.
-            weights: (B,), the weight of each image in the average; a batch without any costs 0.
+            image_weights: (B,), the weight of each image in the average; a batch without any costs 0.
+            weight: shaped like `valid`, the weight of each voxel, 0 or more: counts become weighted sums, and means are
+                divided by the sum of the weights. Losses that rank voxels rank those with a weight above 0. A map of
+                zeros and ones is a mask.
+            spacing_mm: edge lengths of a voxel, one number for each axis of space, or (B, axes); None: 1 mm.
+            maps: what `reference_maps` gave for this batch; a loss computes by itself those that are missing.
 
         Returns:
             A scalar; with `reduce=False` (B,), or (1,) if the batch is pooled.
@@ -109,25 +128,55 @@ class Loss(nn.Module):
         if not isinstance(reduce, bool):
             raise UsageError(f"reduce must be True (the mean) or False (one value for each image), got {reduce!r}")
         known = None if valid is None else plain_tensor(valid, "valid")
-        of_images = None if weights is None else plain_tensor(weights, "weights")
-        images = self._images(plain_tensor(logits, "logits"), plain_labels(labels), known)
+        of_images = None if image_weights is None else plain_tensor(image_weights, "image_weights")
+        extras = Extras(
+            None if weight is None else plain_tensor(weight, "weight"),
+            read_spacing(spacing_mm),
+            {name: plain_tensor(given, f"map {name}") for name, given in (maps or {}).items()},
+        )
+        images = self._images(plain_tensor(logits, "logits"), plain_labels(labels), known, extras)
         return _average(images, of_images, reduce, self.options)
 
     if TYPE_CHECKING:  # nn.Module leaves the type of a call open
         __call__ = forward
 
-    def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The names of the maps of the reference that its terms use."""
+        return reference_maps.needed_by(name for term in self.spec.terms for name in registry.get(term.name).maps)
+
+    def reference_maps(
+        self, labels: Tensor, valid: Tensor | None = None, spacing_mm: Spacing | None = None, channels: int = 1
+    ) -> dict[str, Tensor]:
+        """What depends on the reference only, for `maps=` of the call; data workers make it on the CPU.
+
+        Args:
+            labels: as in the call. Labels of four axes are 2-D if the second is 1 or `channels`, else 3-D.
+            valid: as in the call; of voxels with weights, those above 0.
+            spacing_mm: as in the call.
+            channels: C of the logits.
+
+        Returns:
+            A tensor (B, L, *space) for each name in `maps`, L the number of lesion classes.
+
+        Raises:
+            UsageError: shapes or types do not fit.
+            DataError: labels are out of range.
+        """
+        return maps_of_batch(self.maps, self.options, labels, valid, spacing_mm, channels)
+
+    def per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None, extras: Extras) -> Tensor:
         """The value of each image, (B,), or (1,) if the batch is pooled; see `forward`."""
         if logits.is_meta or not torch.is_autocast_enabled(logits.device.type):  # torch knows no autocast for meta
-            return self._per_image(logits, labels, valid)
+            return self._per_image(logits, labels, valid, extras)
         with torch.autocast(logits.device.type, enabled=False):
-            return self._per_image(logits, labels, valid)
+            return self._per_image(logits, labels, valid, extras)
 
-    def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        given = (logits, labels) if valid is None else (logits, labels, valid)
+    def _per_image(self, logits: Tensor, labels: Tensor, valid: Tensor | None, extras: Extras) -> Tensor:
+        given = [x for x in (logits, labels, valid, extras.weight) if x is not None]
         kernel = READABLE if traced(*given) else self.kernel or FAST
-        v = align(logits, labels, valid, self.options, kernel)
-        poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid))
+        v = align(logits, labels, valid, self.options, kernel, extras)
+        poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid), refuse_weight(extras.weight))
         rows = reduce(torch.add, [_times(term.weight, per_image(term, v)) for term in self._terms])
         images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
         return reduce(torch.add, [poison for poison in poisons if poison is not None], images)
@@ -173,7 +222,7 @@ def _average(images: Tensor, weights: Tensor | None, reduce: bool, options: Loss
         return images.mean() if reduce else images
     if options.pooled or not reduce:
         raise UsageError(
-            "weights say how much each image counts in the average; there is none with pooled or reduce=False"
+            "image_weights say how much each image counts in the average; there is none with pooled or reduce=False"
         )
     return weighted_mean(images, weights)
 

@@ -18,7 +18,8 @@ from lesionloss.core.files import atomic_file, write_text
 from lesionloss.losses.criterion import build
 from lesionloss.losses.dice_gradient import dice_terms, dice_weights
 
-VOXELS = 10_000
+SIDE = 100  # of the image, whose first rows are one lesion
+VOXELS = SIDE * SIDE
 NEAR_END = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)  # probabilities of confident predictions, and 1 - these
 LESION_AT, BACKGROUND_AT = 0.5, 0.1
 LINEAR_BELOW = 1e-3  # the axis is linear below that and logarithmic above
@@ -126,7 +127,9 @@ def probabilities() -> torch.Tensor:
 
 def _gradients(spec: str, lesions: int, on_lesion: torch.Tensor, on_background: torch.Tensor) -> torch.Tensor:
     """The gradient of one lesion voxel and of one background voxel for each prediction, (predictions, 2)."""
-    labels = (torch.arange(VOXELS) < lesions).to(torch.uint8).view(1, 1, 1, VOXELS).expand(len(on_lesion), 1, 1, VOXELS)
+    labels = (
+        (torch.arange(VOXELS) < lesions).to(torch.uint8).view(1, 1, SIDE, SIDE).expand(len(on_lesion), 1, SIDE, SIDE)
+    )
     high, low = (torch.logit(p)[:, None, None, None] for p in (on_lesion, on_background))
     logits = torch.where(labels > 0, high, low).requires_grad_()
     # Each prediction is one image of the batch, and images are independent.

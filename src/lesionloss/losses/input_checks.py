@@ -1,11 +1,14 @@
 """What makes no sense is refused, never used: things that are no tensors, NaN logits, labels out of range."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lesionloss.core.errors import DataError, UsageError
+
+Spacing = Tensor | Sequence[float] | Sequence[Sequence[float]]
 
 ONE_HOT_TOLERANCE = 1e-2  # half-precision shares of several classes add up to 1 only so well
 
@@ -72,9 +75,49 @@ def mask_of(valid: Tensor) -> Tensor:
         low, high = valid.double().amin().item(), valid.double().amax().item()
         raise DataError(
             f"valid must be a mask of True and False (or 1 and 0), got values from {low:g} to {high:g}; "
-            "weights of voxels are not supported, valid > 0 makes a mask"
+            "weights of voxels go into weight=, valid > 0 makes a mask"
         )
     return valid != 0
+
+
+def refuse_weight(weight: Tensor | None) -> Tensor | None:
+    """Refuse weights of voxels that are negative or not finite.
+
+    Returns:
+        To be added to the loss where values can't be read: 0, or NaN if a weight is bad. None where there is nothing to
+        add.
+
+    Raises:
+        DataError: there is such a weight, where values can be read.
+    """
+    if weight is None:
+        return None
+    good = (torch.isfinite(weight) & (weight >= 0)).all()
+    if not may_look(weight):
+        return torch.where(good, 0.0, torch.nan)
+    if not bool(good):
+        low, high = weight.double().amin().item(), weight.double().amax().item()
+        raise DataError(f"weight must be finite and not negative, got values from {low:g} to {high:g}")
+    return None
+
+
+def read_spacing(spacing_mm: Spacing | None) -> Tensor | None:
+    """Edge lengths of a voxel as a tensor of one or two axes, float64, on the CPU.
+
+    Raises:
+        UsageError: they are no positive numbers.
+    """
+    if spacing_mm is None:
+        return None
+    try:
+        edges = torch.as_tensor(spacing_mm, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"spacing_mm must be one number for each axis, such as (1, 1, 3); got {spacing_mm!r}"
+        ) from error
+    if may_look(edges) and not bool((torch.isfinite(edges) & (edges > 0)).all()):
+        raise UsageError(f"spacing_mm must be positive numbers, got {edges.tolist()}")
+    return edges
 
 
 def poison_of_mask(valid: Tensor | None) -> Tensor | None:
@@ -96,11 +139,13 @@ def weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
         DataError: a weight is negative or not finite, where values can be read; elsewhere the mean is NaN.
     """
     if weights.shape != values.shape:
-        raise UsageError(f"weights must be one number per image, {tuple(values.shape)}; got {tuple(weights.shape)}")
+        raise UsageError(
+            f"image_weights must be one number per image, {tuple(values.shape)}; got {tuple(weights.shape)}"
+        )
     weights = weights.to(values)
     good = (torch.isfinite(weights) & (weights >= 0)).all()
     if may_look(weights) and not bool(good):
-        raise DataError(f"weights must be finite and not negative, got {weights.tolist()}")
+        raise DataError(f"image_weights must be finite and not negative, got {weights.tolist()}")
     total = weights.sum()
     mean = (weights * values).sum() / torch.where(total > 0, total, 1.0)
     return torch.where(good, mean, torch.nan)

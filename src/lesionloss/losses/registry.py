@@ -5,7 +5,7 @@ import importlib.machinery
 import inspect
 import types
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +16,7 @@ from lesionloss.core.catalogue import Catalogue, defined_again
 from lesionloss.core.errors import LesionLossError, UsageError, expect_type
 from lesionloss.core.files import sha256_of
 from lesionloss.core.parameters import Parameter, Value
+from lesionloss.losses import reference_maps
 from lesionloss.losses.hyperparameters import keywords_of, read_hyperparameters
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class LossRecord:
     hyperparameters: dict[str, Parameter]
     doc: str
     text: str | None = None  # of an alias: the sum that it abbreviates
+    maps: tuple[str, ...] = ()  # of the reference that it uses
+    geometric: bool = False  # whether it depends on where voxels lie
 
     @property
     def class_name(self) -> str:
@@ -61,12 +64,15 @@ class UserFile:
     names: tuple[str, ...]
 
 
-def loss(name: str, *, source: str) -> Callable[[F], F]:
+def loss(name: str, *, source: str, maps: Sequence[str] = (), geometric: bool = False) -> Callable[[F], F]:
     """Register a loss function `f(v: Voxels, *, hyperparameter=default) -> Tensor` under a name.
 
     Args:
         name: how the loss is written in texts, such as "dice".
         source: the paper and the equation, or whose idea it is.
+        maps: the maps of the reference that it uses, see `reference_map`; a loss with maps is geometric.
+        geometric: whether it depends on where voxels lie, as one that uses `space` of `Voxels` does; the laws then move
+            whole images instead of single voxels.
 
     Returns:
         A decorator. The function must return one value per image, (I,), or per image and class, (I, K). The first line
@@ -75,14 +81,16 @@ def loss(name: str, *, source: str) -> Callable[[F], F]:
 
     Raises:
         UsageError: if the name is taken or is no identifier, the docstring or the source is missing, or a
-            hyperparameter has no default or is not keyword-only.
+            hyperparameter has no default or is not keyword-only, or there is no such map.
     """
 
     def register(function: F) -> F:
         if not function.__module__.startswith("lesionloss.losses.families"):
             load_built_in()  # so that a clash of names is reported here
         again = name in LOSSES and defined_again(function, LOSSES.get(name).function)
-        LOSSES.add(name, make_record(name, source, function), again=again)
+        record = make_record(name, source, function)
+        used = reference_maps.needed_by(maps)
+        LOSSES.add(name, replace(record, maps=used, geometric=geometric or bool(used)), again=again)
         return function
 
     return register
@@ -131,7 +139,9 @@ def alias(name: str, parts: Sequence[LossFunction], *, title: str, source: str) 
     total.__signature__ = inspect.Signature([voxels, *keywords])  # type: ignore[attr-defined]
     total.__annotations__ = {keyword.name: keyword.annotation for keyword in keywords}
     total.__name__, total.__qualname__, total.__doc__ = name, name, title
-    LOSSES.add(name, make_record(name, source, total, " + ".join(record.name for record in records)))
+    record = make_record(name, source, total, " + ".join(part.name for part in records))
+    maps = reference_maps.needed_by(used for part in records for used in part.maps)
+    LOSSES.add(name, replace(record, maps=maps, geometric=any(part.geometric for part in records)))
     return total
 
 

@@ -1,7 +1,7 @@
 """One loss for a list of outputs: deep supervision, with labels made coarser, or with outputs up-sampled."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,14 @@ from torch.nn.functional import (
 
 from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.losses.criterion import Loss
-from lesionloss.losses.input_checks import kept_by_label, mask_of, plain_labels, plain_tensor
+from lesionloss.losses.input_checks import (
+    Spacing,
+    kept_by_label,
+    mask_of,
+    plain_labels,
+    plain_tensor,
+    read_spacing,
+)
 from lesionloss.losses.voxels import LossOptions
 
 
@@ -25,7 +32,7 @@ class DeepSupervision(nn.Module):
     Labels are made coarser so that a small lesion can't vanish: a coarse voxel is lesion if any valid fine voxel under
     it is; of several lesion classes the one with most voxels there wins. Soft labels keep the largest share of
     lesion under the coarse voxel, split over the classes as they are there on average. A coarse voxel is valid if any
-    fine one is.
+    fine one is, and has the largest weight under it.
 
     With `upsampled`, outputs are brought to the labels instead: logits are interpolated linearly to full resolution, as
     Hosseini 2025 (TopK Dice) does, and the losses are added up.
@@ -50,7 +57,14 @@ class DeepSupervision(nn.Module):
         self.upsampled = upsampled
 
     def forward(
-        self, outputs: Sequence[Tensor], labels: Tensor, valid: Tensor | None = None, reduce: bool = True
+        self,
+        outputs: Sequence[Tensor],
+        labels: Tensor,
+        valid: Tensor | None = None,
+        reduce: bool = True,
+        weight: Tensor | None = None,
+        spacing_mm: Spacing | None = None,
+        maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The weighted mean of the losses of the outputs; with `upsampled` their weighted sum.
 
@@ -59,6 +73,10 @@ class DeepSupervision(nn.Module):
             labels: as for `Loss`, at the resolution of the first output.
             valid: as for `Loss`.
             reduce: as for `Loss`.
+            weight: as for `Loss`.
+            spacing_mm: as for `Loss`, of the first output.
+            maps: as for `Loss`, of the first output. Coarser outputs have coarser lesions, so the loss makes their maps
+                itself, for which a GPU is waited for.
 
         Raises:
             UsageError: there are more or fewer outputs than weights, or the first is not at full resolution.
@@ -79,12 +97,30 @@ class DeepSupervision(nn.Module):
             valid = plain_tensor(valid, "valid")
             if valid.numel() != labels.shape[0] * full.numel():
                 raise UsageError(f"valid must be {(labels.shape[0], *full)}, got {tuple(valid.shape)}")
+        edges = read_spacing(spacing_mm)
+        edges = torch.ones(len(full), dtype=torch.float64, device="cpu") if edges is None else edges
+        if weight is not None:
+            weight = plain_tensor(weight, "weight").reshape(labels.shape[0], 1, *full)
+            valid = (
+                weight[:, 0] > 0
+                if valid is None
+                else mask_of(valid).reshape(labels.shape[0], *full) & (weight[:, 0] > 0)
+            )
         total: Tensor = outputs[0].new_zeros(())
-        for weight, output in zip(weights, outputs, strict=True):
-            if weight > 0:
+        for share, output in zip(weights, outputs, strict=True):
+            if share > 0:
                 fitting = upsample(output, full) if self.upsampled else output
                 known, kept = coarser(labels, valid, fitting, self.loss.options)
-                total = total + weight * self.loss(fitting, known, valid=kept, reduce=reduce)
+                space = tuple(fitting.shape[2:])
+                total = total + share * self.loss(
+                    fitting,
+                    known,
+                    valid=kept,
+                    reduce=reduce,
+                    weight=None if weight is None else _pool(weight, space, largest=True)[:, 0],
+                    spacing_mm=edges * torch.tensor([side / less for side, less in zip(full, space, strict=True)]),
+                    maps=maps if space == tuple(full) else None,
+                )
         return total if self.upsampled else total / sum(weights)
 
 

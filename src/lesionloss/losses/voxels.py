@@ -4,6 +4,7 @@ Shapes: B images, C channels, *space as they come; inside, R rows (B, or B·C wh
 task), K classes (background first), V voxels, I rows of a result (R, or fewer where the batch is pooled).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lesionloss.core.errors import UsageError
+from lesionloss.losses import reference_maps
 from lesionloss.losses.batch import Batch, kept
 from lesionloss.losses.input_checks import may_look, traced
 from lesionloss.losses.kernels.selection import Listed, positions
@@ -52,9 +54,14 @@ class Voxels(Batch):
         logits: (R, C, V) in float32 or float64, C = 1 or C = K > 2. A single logit z stands for the classes (0, z).
         labels: (R, V) class numbers; if the labels are soft, (R, K, V) shares of the classes.
         valid: (R, V) bool, or None if all voxels are valid. Masked voxels hold harmless values and are in no sum.
+        weight: (R, V), the weight of each voxel, 0 in masked ones; None if all have the same. `total`, `mean` and
+            `counts` use it; a loss that adds voxels up by itself multiplies by it.
         kernel: the implementation of the sums.
         options: the options of the loss.
         groups: number of rows that belong to one image.
+        space: the shape of an image, so that x (R, ..., V) is `x.unflatten(-1, v.space)`.
+        spacing_mm: (R, axes) or (1, axes), edge lengths of a voxel, on the CPU; 1 mm unless the call says otherwise.
+        maps: the maps of the reference that came with the call, (R, K-1, V) each; see `reference_map`.
     """
 
     eps: ClassVar[float] = 1e-5  # smoothing of ratios, in numerator and denominator
@@ -63,6 +70,9 @@ class Voxels(Batch):
     kernel: Kernel = field(repr=False)
     options: LossOptions
     groups: int
+    space: tuple[int, ...]
+    spacing_mm: Tensor
+    maps: Mapping[str, Tensor] = field(repr=False)
 
     def refuse_parts(self, why: str) -> Tensor | float:
         """Refuse voxels that belong to several classes in parts, for losses where that makes no sense.
@@ -84,7 +94,7 @@ class Voxels(Batch):
 
     @kept
     def class_voxels(self) -> Tensor:
-        """N_c, (I, K): voxels of each class in the reference."""
+        """N_c, (I, K): voxels of each class in the reference, or the sums of their weights."""
         return self.pool(self.kernel.class_voxels(self))
 
     @property
@@ -106,20 +116,47 @@ class Voxels(Batch):
         """The logits, (n, C), of the voxels at positions (n,) in the flat labels."""
         return Listed(where, *self.logits[:, 0].shape).take(self.logits).T
 
+    def reference_map(self, name: str) -> Tensor:
+        """A map of the reference for each lesion class, (R, K-1, V); computed if it did not come with the call.
+
+        Raises:
+            UsageError: no map has that name.
+        """
+        if name in self.maps:
+            return self.maps[name]
+        return self.once(("map", name), lambda: self._computed_map(name))
+
+    def _computed_map(self, name: str) -> Tensor:
+        of_lesions = self.lesion_classes.unflatten(-1, self.space)
+        return reference_maps.compute(name, of_lesions, self.spacing_mm).flatten(2)
+
+    @kept
+    def lesion_classes(self) -> Tensor:
+        """(R, K-1, V) bool: the voxels of each lesion class, those with a share above one half if labels are soft."""
+        return self.onehot[:, 1:] > 0.5
+
     @kept
     def n(self) -> Tensor:
-        """(I,): valid voxels, at least 1 so that an image without any costs 0 and not NaN."""
+        """(I,): valid voxels, or the sum of their weights; at least 1 without weights, so that no loss is NaN."""
+        if self.weight is None:
+            return self.valid_voxels
+        total = self.pool(self.weight.sum(-1))
+        return torch.where(total > 0, total, 1.0)
+
+    @kept
+    def valid_voxels(self) -> Tensor:
+        """(I,): the number of valid voxels, whatever their weights; at least 1."""
         if self.valid is None:
             rows = self.groups if self.options.pooled else self.logits.shape[0]
             each = self.logits.shape[-1] * (self.logits.shape[0] // rows)
             return self.logits.new_full((rows,), float(each))
-        return self.total(self.valid.to(self.logits.dtype)).clamp_min(1.0)
+        return self.pool(self.valid.to(self.logits.dtype).sum(-1)).clamp_min(1.0)
 
     # --- sums ------------------------------------------------------------------------------------------------------
 
     def total(self, x: Tensor) -> Tensor:
-        """Sum (R, ..., V) over voxels, and over images if the batch is pooled: (I, ...)."""
-        return self.pool(x.sum(-1))
+        """Weighted sum (R, ..., V) over voxels, and over images if the batch is pooled: (I, ...)."""
+        return self.pool(self.voxel_sum(x))
 
     def pool(self, x: Tensor) -> Tensor:
         """Add the rows (R, ...) of a pooled batch: (I, ...)."""
@@ -140,7 +177,7 @@ class Voxels(Batch):
         return x[:, 0] if self.valid is None else torch.where(self.valid, x[:, 0], 0.0)
 
     def mean(self, x: Tensor) -> Tensor:
-        """Mean over the valid voxels of each image of something shaped like `cross_entropy`: (I,)."""
+        """Weighted mean over the valid voxels of each image of something shaped like `cross_entropy`: (I,)."""
         return self.total(self.per_voxel(x)) / self.n
 
     def term_sums(self, lesion: Term | None = None, background: Term | None = None) -> tuple[Tensor, Tensor]:

@@ -1,14 +1,17 @@
 """One pass: a batch to the device, through the network, into the loss. Losses are computed in float32."""
 
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lesionloss.core.devices import to_device
-from lesionloss.core.errors import UsageError
-from lesionloss.data.batches.stream import TrainingBatch
+from lesionloss.core.errors import DataError, UsageError
+from lesionloss.data.batches.stream import MapsOf, TrainingBatch
 from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.input_checks import refuse_numbers
 from lesionloss.losses.supervision import DeepSupervision
@@ -17,7 +20,23 @@ from lesionloss.networks.consistency import visit_consistency
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 from lesionloss.training.trial import TrainingRecipe
 
-MicroBatch = tuple[Tensor, Tensor, Tensor | None]
+
+class MicroBatch(NamedTuple):
+    """A part of a batch on the device.
+
+    Attributes:
+        images: (B, C, *space).
+        references: (B, *space).
+        valid: Mask (B, *space) of voxels that count; None: all.
+        spacing_mm: Edge lengths of a voxel (B, axes), in main memory.
+        maps: Maps of the reference (B, L, *space), by name.
+    """
+
+    images: Tensor
+    references: Tensor
+    valid: Tensor | None
+    spacing_mm: Tensor
+    maps: Mapping[str, Tensor]
 
 
 def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
@@ -29,17 +48,53 @@ def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> li
         device: cpu or cuda:N.
 
     Returns:
-        For each part: images (B, C, *space), references (B, *space), and the mask (B, *space) of voxels that count
-        (None: all).
+        The parts.
     """
     batch = _without_last_axis(batch) if recipe.patch[2:] == (1,) else batch
     images = to_device(torch.from_numpy(batch.images), device)
     images = images.contiguous(memory_format=torch.channels_last_3d if images.ndim == 5 else torch.channels_last)
     references = to_device(torch.from_numpy(batch.references), device)
-    masks: list[Tensor | None] = [None] * recipe.accumulate
-    if batch.valid is not None:
-        masks = list(torch.split(to_device(torch.from_numpy(batch.valid), device), recipe.batch))
-    return list(zip(torch.split(images, recipe.batch), torch.split(references, recipe.batch), masks, strict=True))
+    valid = None if batch.valid is None else to_device(torch.from_numpy(batch.valid), device)
+    maps = {name: to_device(torch.from_numpy(given), device) for name, given in batch.maps.items()}
+    spacing_mm = torch.tensor(batch.spacing_mm, dtype=torch.float64, device="cpu")
+    places = [slice(first, first + recipe.batch) for first in range(0, len(images), recipe.batch)]
+    return [
+        MicroBatch(
+            images[place],
+            references[place],
+            None if valid is None else valid[place],
+            spacing_mm[place],
+            {name: given[place] for name, given in maps.items()},
+        )
+        for place in places
+    ]
+
+
+def maps_for(losses: Iterable[str], recipe: TrainingRecipe, channels: int) -> MapsOf | None:
+    """Return the function that makes all maps of the reference that losses need; None if they need none.
+
+    Args:
+        losses: Texts.
+        recipe: Options of the losses.
+        channels: Maps of logits of the network; 0 if unknown: the losses then make their maps.
+
+    Raises:
+        UsageError: A text is no loss.
+    """
+    together = criterion_of(" + ".join(losses), recipe)
+    if not together.maps or not channels:
+        return None
+
+    def maps_of(batch: TrainingBatch) -> dict[str, NDArray[Any]]:
+        known = None if batch.valid is None else torch.from_numpy(batch.valid)
+        references = torch.from_numpy(batch.references)[:, None]
+        try:
+            made = together.reference_maps(references, known, batch.spacing_mm, channels)
+        except DataError as error:
+            raise DataError(f"step {batch.step}, cases {', '.join(batch.names)}: {error}") from error
+        return {name: given.numpy() for name, given in made.items()}
+
+    return maps_of
 
 
 def check_numbers(batch: TrainingBatch, channels: int) -> None:
@@ -54,8 +109,14 @@ def check_numbers(batch: TrainingBatch, channels: int) -> None:
 
 
 def _without_last_axis(batch: TrainingBatch) -> TrainingBatch:
-    valid = None if batch.valid is None else batch.valid[..., 0]
-    return replace(batch, images=batch.images[..., 0], references=batch.references[..., 0], valid=valid)
+    return replace(
+        batch,
+        images=batch.images[..., 0],
+        references=batch.references[..., 0],
+        valid=None if batch.valid is None else batch.valid[..., 0],
+        spacing_mm=tuple(edges[:2] for edges in batch.spacing_mm),
+        maps={name: given[..., 0] for name, given in batch.maps.items()},
+    )
 
 
 def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:
@@ -87,16 +148,13 @@ def criterion_of(text: str, recipe: TrainingRecipe) -> Loss:
     return build(text, recipe.pooled, recipe.empty, recipe.average_background)
 
 
-def loss_of(
-    criterion: Loss, outputs: Outputs, y: Tensor, valid: Tensor | None, recipe: TrainingRecipe, step: int
-) -> Tensor:
+def loss_of(criterion: Loss, outputs: Outputs, batch: MicroBatch, recipe: TrainingRecipe, step: int) -> Tensor:
     """Compute the training loss.
 
     Args:
         criterion: The loss.
         outputs: What the network gave.
-        y: References (B, *space).
-        valid: Mask (B, *space) of voxels that count; None: all.
+        batch: References, mask, spacing and maps.
         recipe: Settings of deep supervision and the first step of the consistency term.
         step: The training step, from 1.
 
@@ -106,6 +164,7 @@ def loss_of(
     Raises:
         UsageError: The recipe needs outputs that the network does not give.
     """
+    y, valid = batch.references, batch.valid
     for key, given in (("deep_weights are", recipe.deep_weights), ("deep_upsampling is", recipe.deep_upsampling)):
         if given and not outputs.deep:
             raise UsageError(f"{key} given, but the network has one output only; leave that out")
@@ -116,9 +175,9 @@ def loss_of(
     if outputs.deep:
         levels = [outputs.logits, *outputs.deep]
         supervised = DeepSupervision(criterion, recipe.deep_weights or None, upsampled=recipe.deep_upsampling)
-        loss: Tensor = supervised(levels, y, valid=valid)
+        loss: Tensor = supervised(levels, y, valid, spacing_mm=batch.spacing_mm, maps=batch.maps)
     else:
-        loss = criterion(outputs.logits, y, valid=valid)
+        loss = criterion(outputs.logits, y, valid, spacing_mm=batch.spacing_mm, maps=batch.maps)
     if outputs.baseline is not None and outputs.followup is not None and 0 < recipe.consistency_from <= step:
         loss = loss + visit_consistency(outputs.baseline, outputs.followup, y, valid)
     return loss

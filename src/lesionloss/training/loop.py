@@ -16,8 +16,9 @@ from lesionloss.core.devices import without_default_device
 from lesionloss.core.errors import UsageError
 from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.networks import network_channels
 from lesionloss.training.checkpoint import Checkpoints
-from lesionloss.training.forward import forward
+from lesionloss.training.forward import forward, maps_for
 from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.samplers import augmentation_of, sampler_of
@@ -98,8 +99,16 @@ def train_together(
     if going := _going(runs):
         patches, steps_taken = recipe.batch * recipe.accumulate, min(run.step for _, run in going)
         draws, augmentation = sampler_of(recipe), augmentation_of(recipe)
+        maps = maps_for([run.trial.loss for _, run in going], recipe, network_channels(first.network)[1])
         with BatchStream(
-            training_cases, draws, augmentation, stream, batch=patches, start_step=steps_taken + 1, workers=workers
+            training_cases,
+            draws,
+            augmentation,
+            stream,
+            batch=patches,
+            start_step=steps_taken + 1,
+            workers=workers,
+            maps=maps,
         ) as batches:
             while going := _going(runs):
                 _take_step_of_all(runs, going, batches, device)

@@ -96,17 +96,17 @@ def _compute_gradients(run: TrainingRun, batch: StepBatch) -> Tensor:
     seed_dropout(state.network, torch_generator(run.trial.pair, "dropout", batch.step))
     state.optimiser.zero_grad(set_to_none=True)
     values = []
-    for x, y, valid in batch.parts:
-        outputs = outputs_of(state.network, x, recipe.precision)
+    for part in batch.parts:
+        outputs = outputs_of(state.network, part.images, recipe.precision)
         outputs.logits.retain_grad()
         with _name_failure(run.trial, batch.step, batch.names), _no_global_draws(run.trial, batch.step):
             if run.device != "cpu":  # where the loss would have to wait to see them
                 check_numbers(batch.batch, outputs.logits.shape[1])
-            loss = loss_of(run.criterion, outputs, y, valid, recipe, batch.step)
+            loss = loss_of(run.criterion, outputs, part, recipe, batch.step)
         torch.autograd.backward(state.scaler.scale(loss / recipe.accumulate))
         values.append(loss.detach())
     if batch.step == 1 or batch.step % HEALTH_EVERY == 0:
-        run.health = gradient_health(state.network, outputs.logits, y)
+        run.health = gradient_health(state.network, outputs.logits, part.references)
     return torch.stack(values).mean()
 
 

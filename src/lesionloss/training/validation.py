@@ -102,7 +102,7 @@ def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, crit
         known = None if case.ignore is None else torch.from_numpy(~case.ignore).to(device)[None]
         logits = predict_logits(network, image, mode, arithmetic=arithmetic)
         with torch.inference_mode():
-            return -float(criterion(logits[None], reference[None], valid=known))
+            return -float(criterion(logits[None], reference[None], valid=known, spacing_mm=case.spacing_mm))
 
     of_case = minus_loss if recipe.monitor == "loss" else dice
 

@@ -179,7 +179,7 @@ def test_every_count_has_its_gradient(channels: int) -> None:
         found = []
         for kernel in (FAST, READABLE):
             leaf = logits.clone().requires_grad_()
-            counts = kernel.counts(Batch(leaf, labels, labels >= 0), sharpen, average_background)
+            counts = kernel.counts(Batch(leaf, labels, labels >= 0, None), sharpen, average_background)
             total = sum((number + 1) * (count * count).sum() for number, count in enumerate(counts))
             found.append((*counts, *torch.autograd.grad(total, leaf)))
         torch.testing.assert_close(found[0], found[1])

@@ -65,12 +65,12 @@ def predict_patches(
     for step in steps:
         batch = make_batch(cases, draws, augmentation, (trial.pair,), step, recipe.batch * recipe.accumulate)
         names = iter(batch.names)
-        for number, (x, y, valid) in enumerate(split_batch(batch, recipe, device)):
+        for number, part in enumerate(split_batch(batch, recipe, device)):
             with torch.inference_mode():
-                probabilities = probabilities_of(forward(network, x, recipe.precision), 1)
+                probabilities = probabilities_of(forward(network, part.images, recipe.precision), 1)
             lesions = (probabilities if probabilities.shape[1] == 1 else probabilities[:, 1:]).cpu().numpy()
-            references = y.cpu().numpy()
-            known = np.ones(references.shape, dtype=np.bool_) if valid is None else valid.cpu().numpy()
+            references = part.references.cpu().numpy()
+            known = np.ones(references.shape, dtype=np.bool_) if part.valid is None else part.valid.cpu().numpy()
             for index, maps in enumerate(lesions):
                 source = cases[next(names)]
                 name = f"{source.name}:{step}:{number * recipe.batch + index}"

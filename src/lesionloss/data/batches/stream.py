@@ -2,10 +2,11 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,8 @@ class TrainingBatch:
         references: Class numbers uint8 (B, *size).
         valid: Bool (B, *size); None where no voxel is masked.
         names: Names of the cases.
+        spacing_mm: Edge lengths of a voxel for each patch (axes).
+        maps: What follows from references, masks and spacing alone, by name; each (B, classes, *size).
     """
 
     step: int
@@ -38,6 +41,8 @@ class TrainingBatch:
     references: npt.NDArray[np.uint8]
     valid: npt.NDArray[np.bool_] | None
     names: tuple[str, ...]
+    spacing_mm: tuple[tuple[float, ...], ...]
+    maps: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Hash all content of the batch."""
@@ -45,6 +50,9 @@ class TrainingBatch:
         for array in (self.images, self.references, self.valid):
             digest.update(b"-" if array is None else array.tobytes())
         return digest.hexdigest()[:16]
+
+
+MapsOf = Callable[[TrainingBatch], Mapping[str, npt.NDArray[Any]]]
 
 
 def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: int, batch: int) -> TrainingBatch:
@@ -83,7 +91,7 @@ def make_batch(cases: Cases, draws: Draws, steps: Steps, stream: Stream, step: i
         raise DataError(
             f"cases {', '.join(channels.values())} have {', '.join(map(str, channels))} channels: not one cohort"
         )
-    return _joined(patches, tuple(names), step)
+    return _joined(patches, tuple(names), step, tuple(cases[name].spacing_mm for name in names))
 
 
 class BatchStream:
@@ -106,6 +114,7 @@ class BatchStream:
         batch: int,
         start_step: int = 1,
         workers: int = 0,
+        maps: MapsOf | None = None,
     ) -> None:
         """Open a stream.
 
@@ -117,6 +126,7 @@ class BatchStream:
             batch: Patches in a batch.
             start_step: Number of the first step.
             workers: Threads that make batches in advance.
+            maps: Makes the maps of a batch.
 
         Raises:
             UsageError: A setting is out of its range, two cases have one name, or there is nothing to draw.
@@ -129,6 +139,7 @@ class BatchStream:
         self._augmentation = augmentation
         self._stream = stream
         self._batch = batch
+        self._maps = maps
         self.position = start_step
         self._ahead = AHEAD * workers
         self._pool = ThreadPoolExecutor(workers, "patches") if workers else None
@@ -174,13 +185,16 @@ class BatchStream:
         self.close()
 
     def _make(self, step: int) -> TrainingBatch:
-        return make_batch(self._cases, self.draws, self._augmentation, self._stream, step, self._batch)
+        made = make_batch(self._cases, self.draws, self._augmentation, self._stream, step, self._batch)
+        return made if self._maps is None else replace(made, maps=self._maps(made))
 
 
-def _joined(patches: Sequence[Patch], names: tuple[str, ...], step: int) -> TrainingBatch:
+def _joined(
+    patches: Sequence[Patch], names: tuple[str, ...], step: int, spacing_mm: tuple[tuple[float, ...], ...]
+) -> TrainingBatch:
     valid = None if all(patch.valid.all() for patch in patches) else np.stack([patch.valid for patch in patches])
     images = np.stack([patch.image for patch in patches])
-    return TrainingBatch(step, images, np.stack([patch.reference for patch in patches]), valid, names)
+    return TrainingBatch(step, images, np.stack([patch.reference for patch in patches]), valid, names, spacing_mm)
 
 
 def _by_name(

@@ -1,5 +1,6 @@
 """Losses as released code computes them where it differs from its paper, to reproduce published numbers."""
 
+import torch
 from torch import Tensor
 
 from lesionloss.core.errors import UsageError
@@ -27,9 +28,12 @@ def hytver_released(v: Voxels) -> Tensor:
     p, t = v.p[:, 1], v.onehot[:, 1]
     clipped, target = p.clamp(CLIP, 1 - CLIP), t.clamp(CLIP, 1 - CLIP)
     term = -0.7 * clipped * target.log() + 0.3 * (1 - clipped) * (1 - target).log()
-    inside = t.new_ones(()) if v.valid is None else v.valid
     # The whole batch counts as one image, whatever the options; so every image gets the same value.
-    n = inside.sum().clamp_min(1) if v.valid is not None else float(t.numel())
-    tp, fp, fn = (p * t).sum(), (p * (1 - t) * inside).sum(), ((1 - p) * t).sum()
+    if v.valid is None:
+        inside, n = t.new_ones(()), t.new_tensor(float(t.numel()))
+    else:
+        inside = v.valid.to(t.dtype) if v.weight is None else v.weight
+        n = torch.where(inside.sum() > 0, inside.sum(), 1.0)
+    tp, fp, fn = (p * t * inside).sum(), (p * (1 - t) * inside).sum(), ((1 - p) * t * inside).sum()
     value = (term * inside).sum() / n / 2 - (tp + 1) / (tp + 0.7 * fp + 0.3 * fn + 1) / 2
     return value.expand(v.n.shape[0])

@@ -24,7 +24,7 @@ def share_of(k: float, n: Tensor) -> Tensor:
 def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image.
 
-    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image
+    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image; with weights, their weighted mean
     k: percent of the valid voxels that count
     Limits: k=100 is cross_entropy.
     Empty: no special case for images without lesions.
@@ -32,17 +32,22 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
         gives NaN when the number of voxels rounds to 0.
     Example: topk_cross_entropy(k=10)
     """
-    kept = share_of(k, v.n).clamp_min(1)
-    if may_look(v.logits, v.labels) and not v.soft:
+    kept = share_of(k, v.valid_voxels).clamp_min(1)
+    if may_look(v.logits, v.labels) and not v.soft and v.weight is None:
         return _listed_sums(v, kept.int().tolist()) / kept.to(v.logits.dtype)
     ce = v.per_voxel(v.cross_entropy)
     if v.valid is not None:
         ce = torch.where(v.valid, ce, -1.0)  # below every cross-entropy, so never among the largest
     rows = v.image_rows(ce)
     most = max(1, int(share_of(k, torch.tensor(rows.shape[1]))))
-    largest = rows.topk(most, dim=1).values.clamp_min(0)
+    ranked = rows.topk(most, dim=1)
     chosen = torch.arange(most, device=rows.device) < kept[:, None]
-    return torch.where(chosen, largest, 0.0).sum(1) / kept.to(rows.dtype)
+    largest = torch.where(chosen, ranked.values.clamp_min(0), 0.0)
+    if v.weight is None:
+        return largest.sum(1) / kept.to(rows.dtype)
+    weight = torch.where(chosen, v.image_rows(v.weight).gather(1, ranked.indices), 0.0)
+    total = weight.sum(1)
+    return (weight * largest).sum(1) / torch.where(total > 0, total, 1.0)
 
 
 def _listed_sums(v: Voxels, counts: list[int]) -> Tensor:
@@ -95,7 +100,7 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
     Example: topk_dice(k=30)
     """
     poison = v.refuse_parts("topk_dice ranks the voxels of a class")
-    if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background:
+    if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background and v.weight is None:
         return _of_lesions(v, k)
     first = 0 if v.options.average_background else 1
     return torch.stack([_without_easiest(v, number, k) for number in range(first, v.classes)], dim=1) + poison
@@ -144,6 +149,7 @@ def _without_easiest(v: Voxels, number: int, k: float) -> Tensor:
     in_sums = ~(held & (rank >= share_of(k, t.sum(1, keepdim=True))))
     if v.valid is not None:
         in_sums = in_sums & v.image_rows(v.valid)
-    errors = torch.where(in_sums, (p - t).square(), 0.0).sum(1) / 2
-    tp = torch.where(in_sums, p * t, 0.0).sum(1)
+    counted = in_sums if v.weight is None else torch.where(in_sums, v.image_rows(v.weight), 0.0)
+    errors = (counted * (p - t).square()).sum(1) / 2
+    tp = (counted * p * t).sum(1)
     return errors / (tp + errors + v.eps)

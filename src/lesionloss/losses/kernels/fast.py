@@ -48,7 +48,7 @@ class Sums(torch.autograd.Function):
         if all(grad is None for grad in grads):
             return None, None, None, None, None, None
         if torch.is_grad_enabled():
-            outputs = ctx.request.readable(Batch(logits, labels, valid))
+            outputs = ctx.request.readable(Batch(logits, labels, valid, None))
             pairs = [(output, grad) for output, grad in zip(outputs, grads, strict=True) if grad is not None]
             used, weights = zip(*pairs, strict=True)
             (gradient,) = torch.autograd.grad(used, logits, weights, create_graph=True)
@@ -78,13 +78,13 @@ _sums: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor | None, Request],
 
 @dataclass(frozen=True)
 class Fast:
-    """Takes class numbers; soft labels go the readable way."""
+    """Takes class numbers without weights; soft labels and weighted voxels go the readable way."""
 
     name: str = "fast"
 
     def class_voxels(self, batch: Batch) -> Tensor:
         """See `Kernel`."""
-        if batch.soft or batch.labels.device.type != "cpu":
+        if _readable(batch) or batch.labels.device.type != "cpu":
             return READABLE.class_voxels(batch)
         labels = batch.labels.to(torch.uint8) if batch.labels.dtype == torch.bool else batch.labels
         counted = torch.stack([torch.bincount(row, minlength=batch.classes) for row in labels])
@@ -94,7 +94,7 @@ class Fast:
 
     def counts(self, batch: Batch, sharpen: float, average_background: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Kernel`."""
-        if batch.soft or sharpen < 1:
+        if _readable(batch) or sharpen < 1:
             return READABLE.counts(batch, sharpen, average_background)
         if batch.classes > 2:
             tp, fp, fn, tn = _request(batch, ClassCounts(sharpen))
@@ -108,10 +108,15 @@ class Fast:
 
     def term_sums(self, batch: Batch, lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
         """See `Kernel`."""
-        if batch.soft or not _vanishes(background, batch.logits):
+        if _readable(batch) or not _vanishes(background, batch.logits):
             return READABLE.term_sums(batch, lesion, background)
         on_lesion, on_background = _request(batch, Terms(lesion, background))
         return on_lesion, on_background
+
+
+def _readable(batch: Batch) -> bool:
+    """Whether only the equations fit."""
+    return batch.soft or batch.weight is not None
 
 
 def _vanishes(term: Term, like: Tensor) -> bool:

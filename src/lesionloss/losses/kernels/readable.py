@@ -17,7 +17,7 @@ class Readable:
 
     def class_voxels(self, batch: Batch) -> Tensor:
         """See `Kernel`."""
-        return batch.onehot.sum(-1)
+        return batch.voxel_sum(batch.onehot)
 
     def counts(self, batch: Batch, sharpen: float, average_background: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `Kernel`."""
@@ -37,7 +37,8 @@ class Readable:
             if sharpen < 1:  # the slope of the power is infinite at 0, where the slope of p by the logit is 0
                 wrong, missed = wrong.clamp_min(SMALLEST_WRONG), missed.clamp_min(SMALLEST_WRONG)
             fp, fn = wrong.pow(sharpen) * others.pow(sharpen), missed.pow(sharpen) * t.pow(sharpen)
-        return (p * t).sum(-1), fp.sum(-1), fn.sum(-1), ((1 - p) * others).sum(-1)
+        tp, fp, fn, tn = map(batch.voxel_sum, (p * t, fp, fn, (1 - p) * others))
+        return tp, fp, fn, tn
 
     def term_sums(self, batch: Batch, lesion: Term, background: Term) -> tuple[Tensor, Tensor]:
         """See `Kernel`."""
@@ -45,11 +46,12 @@ class Readable:
         if batch.soft:
             on_background = background.value(ce[:, 0], q[:, 0]) * batch.onehot[:, 0]
             on_lesion = (lesion.value(ce[:, 1:], q[:, 1:]) * batch.onehot[:, 1:]).sum(1)
-            return on_lesion.sum(-1), on_background.sum(-1)
+            return batch.voxel_sum(on_lesion), batch.voxel_sum(on_background)
         ce, q, is_lesion = ce[:, 0], q[:, 0], batch.labels > 0
         is_background = ~is_lesion if batch.valid is None else ~is_lesion & batch.valid
         on_lesion = torch.where(is_lesion, lesion.value(ce, q), 0.0)
-        return on_lesion.sum(-1), torch.where(is_background, background.value(ce, q), 0.0).sum(-1)
+        on_background = torch.where(is_background, background.value(ce, q), 0.0)
+        return batch.voxel_sum(on_lesion), batch.voxel_sum(on_background)
 
 
 READABLE = Readable()

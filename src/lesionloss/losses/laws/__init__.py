@@ -14,6 +14,8 @@ LAWS: tuple[Law, ...] = (
     invariance.labels,
     invariance.soft_labels,
     invariance.masked_voxels,
+    invariance.weights,
+    invariance.maps,
     invariance.voxel_order,
     invariance.spatial_shape,
     invariance.independent_images,

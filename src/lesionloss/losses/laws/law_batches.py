@@ -27,11 +27,14 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class LawBatch:
-    """logits (B, C, *space) in float64, labels (B, *space) class numbers, valid (B, *space) or None."""
+    """logits (B, C, *space) in float64, labels (B, *space) class numbers, valid and weight (B, *space) or None."""
 
     logits: Tensor
     labels: Tensor
     valid: Tensor | None = None
+    weight: Tensor | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    maps: dict[str, Tensor] | None = None
 
     @property
     def lesion(self) -> Tensor:
@@ -88,6 +91,37 @@ def perfect_logits(batch: LawBatch, size: float) -> Tensor:
     return torch.where(batch.labels[:, None] == numbers, size, 0.0).to(batch.logits.dtype)
 
 
+def make_lesions(channels: int, space: tuple[int, ...]) -> LawBatch:
+    """Two lesions of the first class in opposite corners, and one of the last class; in voxels that are no cubes.
+
+    No voxel is as near to one lesion as to the other, because which one is nearer would depend on the order.
+
+    Args:
+        channels: C of the logits, (1, channels, *space).
+        space: sides in voxels, 5 or more of the last axis.
+    """
+    logits = make_batch("lesions", channels, space, images=1).logits
+    labels = torch.zeros((1, *space), dtype=torch.long)
+    flat = labels.view(-1, space[-1])
+    flat[-1, -2:] = 1
+    if channels > 2:
+        flat[len(flat) // 2, 2:4] = channels - 1
+    flat[0, :1] = 1
+    return LawBatch(logits, labels, spacing_mm=(0.71, 1.37, 1.13)[: len(space)])
+
+
+def _called(criterion: Loss, batch: LawBatch, *, reduce: bool) -> Tensor:
+    return criterion(
+        batch.logits,
+        batch.labels,
+        valid=batch.valid,
+        reduce=reduce,
+        weight=batch.weight,
+        spacing_mm=batch.spacing_mm,
+        maps=batch.maps,
+    )
+
+
 @dataclass(frozen=True)
 class LossUnderTest:
     """The loss that laws are tested on: its text, and its kernel (None: the one used in training)."""
@@ -109,7 +143,7 @@ class LossUnderTest:
     ) -> Tensor:
         """One value per image, (B,), or (1,) if the batch is pooled."""
         criterion = self.loss(text, pooled=pooled, multilabel=multilabel)
-        return criterion(batch.logits, batch.labels, valid=batch.valid, reduce=False)
+        return _called(criterion, batch, reduce=False)
 
     def value(self, batch: LawBatch, text: str | None = None) -> float:
         """The mean over images."""
@@ -118,11 +152,16 @@ class LossUnderTest:
     def gradient(self, batch: LawBatch, text: str | None = None, scale: float = 1.0) -> Tensor:
         """The gradient of the mean over images with respect to the logits, (B, C, *space), times `scale`."""
         logits = batch.logits.clone().requires_grad_()
-        value = self.loss(text)(logits, batch.labels, valid=batch.valid)
+        value = _called(self.loss(text), batch.with_logits(logits), reduce=True)
         if not value.requires_grad:
             raise LawBroken("the value does not depend on the logits, so there is no gradient")
         (gradient,) = torch.autograd.grad(scale * value, logits)
         return gradient
+
+    @property
+    def geometric(self) -> bool:
+        """Whether it depends on where voxels lie."""
+        return any(registry.get(term.name).geometric for term in self.spec.terms)
 
     @cached_property
     def channels(self) -> tuple[int, ...]:
