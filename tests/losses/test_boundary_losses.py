@@ -61,7 +61,7 @@ def test_equal_to_numpy_and_scipy(name: str, given: dict[str, object]) -> None:
                 weight=None if weight is None else torch.from_numpy(weight),
                 spacing_mm=spacing,
             )
-            assert found.item() == pytest.approx(expected, rel=1e-6, abs=1e-9), (number, pooled)
+            assert found.item() == pytest.approx(expected, rel=1e-9, abs=1e-12), (number, pooled)
 
 
 def batch(channels: int = 1) -> tuple[Tensor, Tensor]:

@@ -25,20 +25,32 @@ class Grid:
     spacing: tuple[float, ...]
 
 
+NAMES = ("boundary", "surface", "hausdorff_dt", "hausdorff_er", "cl_dice")
+
+
 def grids(
-    logits: Array, labels: Array, valid: Array | None, weight: Array | None, spacing: tuple[float, ...]
+    logits: Array,
+    labels: Array,
+    valid: Array | None,
+    weight: Array | None = None,
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> list[list[Grid]]:
-    """For each image the grids of its lesion classes; logits (B, C, *space), the others (B, *space)."""
+    """For each image the grids of its lesion classes; logits (B, C, *space), the others (B, *space).
+
+    Labels may be shares (B, K, *space).
+    """
+    axes = logits.ndim - 2
     if logits.shape[1] == 1:
         logits = np.concatenate([logits * 0, logits], 1)
     p = special.softmax(logits, axis=1)
+    t = labels if labels.ndim == logits.ndim else np.stack([labels == c for c in range(p.shape[1])], axis=1)
     found = []
     for b in range(len(logits)):
-        kept = np.ones(labels.shape[1:], bool) if valid is None else valid[b].astype(bool)
+        kept = np.ones(p.shape[2:], bool) if valid is None else valid[b].astype(bool)
         w = kept * (1.0 if weight is None else weight[b])
         kept = w > 0
-        of_classes = [(np.where(kept, p[b, c], 0.0), np.where(kept, labels[b] == c, 0.0)) for c in range(1, p.shape[1])]
-        found.append([Grid(probability, lesion, w, spacing) for probability, lesion in of_classes])
+        of_classes = [(np.where(kept, p[b, c], 0.0), np.where(kept, t[b, c], 0.0)) for c in range(1, p.shape[1])]
+        found.append([Grid(probability, lesion, w, spacing[:axes]) for probability, lesion in of_classes])
     return found
 
 
@@ -50,7 +62,7 @@ def distance_to_border(mask: Array, spacing: tuple[float, ...]) -> Array:
         return np.zeros(mask.shape)
     apart = np.sqrt(((places[:, None] - places[None]) ** 2).sum(-1))
     apart[kind[:, None] == kind[None]] = np.inf
-    return apart.min(1).reshape(mask.shape)
+    return apart.min(1).reshape(mask.shape).astype(np.float32).astype(float)  # the precision of maps
 
 
 def signed(g: Grid) -> Array:

@@ -314,8 +314,15 @@ def value(
     valid: np.ndarray | None = None,
     pooled: bool = False,
     background: bool = False,
+    space: tuple[int, ...] = (),
 ) -> float:
-    """The loss of a batch: logits (B, C, V), labels (B, V) or (B, K, V), valid (B, V)."""
+    """The loss of a batch: logits (B, C, V), labels (B, V) or (B, K, V), valid (B, V); V voxels of a `space`."""
+    import grids_by_hand
+    import ranked_by_hand  # which stand on this module
+
+    if name in grids_by_hand.NAMES:
+        shaped = [None if x is None else x.reshape(*x.shape[:-1], *space) for x in (logits, labels, valid)]
+        return grids_by_hand.value(name, hyperparameters, grids_by_hand.grids(*shaped), pooled)
     rows = images(logits, labels, valid, pooled or name in ALWAYS_POOLED)
-    function = globals()[name]
+    function = globals().get(name) or getattr(ranked_by_hand, name)
     return math.fsum(function(row, background, **hyperparameters) for row in rows) / len(rows)

@@ -23,6 +23,7 @@ def small(batch: Batch) -> Batch:
 def gradient(name: str, given: dict, batch: Batch, pooled: bool, background: bool) -> list:
     """Central differences, refined once: exact to about 1e-9."""
     logits, labels, valid = batch.flat
+    space = batch.labels.shape[1:]
     slopes = np.empty_like(logits)
     for place in np.ndindex(*logits.shape):
         found = []
@@ -31,7 +32,9 @@ def gradient(name: str, given: dict, batch: Batch, pooled: bool, background: boo
             for sign in (1, -1):
                 moved = logits.copy()
                 moved[place] += sign * step
-                ends.append(value(name, given, moved, labels, valid=valid, pooled=pooled, background=background))
+                ends.append(
+                    value(name, given, moved, labels, valid=valid, pooled=pooled, background=background, space=space)
+                )
             found.append((ends[0] - ends[1]) / (2 * step))
         slopes[place] = (4 * found[0] - found[1]) / 3
     return np.round(slopes, 9).reshape(batch.logits.shape).tolist()
@@ -51,7 +54,9 @@ def case(name: str, defaults: dict, number: int) -> dict:
         "logits": batch.logits.tolist(),
         "labels": batch.labels.tolist(),
         "valid": None if batch.valid is None else batch.valid.astype(int).tolist(),
-        "value": value(name, given, logits, labels, valid=valid, pooled=pooled, background=background),
+        "value": value(
+            name, given, logits, labels, valid=valid, pooled=pooled, background=background, space=batch.labels.shape[1:]
+        ),
         "gradient": gradient(name, given, batch, pooled, background) if smooth else None,
     }
 

@@ -30,7 +30,7 @@ from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.kernels.fast import uncompiled
 from lesionloss.losses.maps_of_batch import maps_of_batch
 from lesionloss.losses.registry import LossRecord
-from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
+from lesionloss.losses.spec import Spec, SpecTerm, TermWeight, check_hyperparameters, parse, weight_at
 from lesionloss.losses.voxels import LossOptions, Voxels
 
 Empty = Literal["count", "skip"]
@@ -40,7 +40,7 @@ Empty = Literal["count", "skip"]
 class BoundTerm:
     """A summand, ready to be called on voxels."""
 
-    weight: float
+    weight: TermWeight
     name: str
     call: Callable[[Voxels], Tensor]
 
@@ -100,6 +100,7 @@ class Loss(nn.Module):
         weight: Tensor | None = None,
         spacing_mm: Spacing | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
     ) -> Tensor:
         """The value of the loss.
 
@@ -115,6 +116,8 @@ class Loss(nn.Module):
                 zeros and ones is a mask.
             spacing_mm: edge lengths of a voxel, one number for each axis of space, or (B, axes); None: 1 mm.
             maps: what `reference_maps` gave for this batch; a loss computes by itself those that are missing.
+            progress: how far training is, from 0 at the first step to 1 at the last, for weights that change between:
+                "dice + (0.01, 1)*boundary".
 
         Returns:
             A scalar; with `reduce=False` (B,), or (1,) if the batch is pooled.
@@ -127,12 +130,15 @@ class Loss(nn.Module):
         """
         if not isinstance(reduce, bool):
             raise UsageError(f"reduce must be True (the mean) or False (one value for each image), got {reduce!r}")
+        if not 0 <= progress <= 1:
+            raise UsageError(f"progress must be a number from 0 (first step) to 1 (last step), got {progress!r}")
         known = None if valid is None else plain_tensor(valid, "valid")
         of_images = None if image_weights is None else plain_tensor(image_weights, "image_weights")
         extras = Extras(
             None if weight is None else plain_tensor(weight, "weight"),
             read_spacing(spacing_mm),
             {name: plain_tensor(given, f"map {name}") for name, given in (maps or {}).items()},
+            progress,
         )
         images = self._images(plain_tensor(logits, "logits"), plain_labels(labels), known, extras)
         return _average(images, of_images, reduce, self.options)
@@ -177,7 +183,9 @@ class Loss(nn.Module):
         kernel = READABLE if traced(*given) else self.kernel or FAST
         v = align(logits, labels, valid, self.options, kernel, extras)
         poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid), refuse_weight(extras.weight))
-        rows = reduce(torch.add, [_times(term.weight, per_image(term, v)) for term in self._terms])
+        rows = reduce(
+            torch.add, [_times(weight_at(extras.progress, term.weight), per_image(term, v)) for term in self._terms]
+        )
         images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
         return reduce(torch.add, [poison for poison in poisons if poison is not None], images)
 
@@ -252,7 +260,8 @@ def build(
     """A loss from text, e.g. "hytver" or "0.5*dice + 0.5*focal(gamma=2)".
 
     Args:
-        text: a weighted sum of losses.
+        text: a weighted sum of losses; a weight of two numbers is that of the first and of the last step of training,
+            see `progress` of the call.
         pooled: the batch counts as one image.
         empty: "count" penalises false positives in images without a lesion; "skip" leaves classes that are absent from
             the reference out of the overlap terms (an image without any lesion then has 0 there).

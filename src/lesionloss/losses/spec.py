@@ -112,6 +112,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def weight_at(progress: float, weight: TermWeight) -> float:
+    """The weight of a summand when training has come so far, from 0 at its first to 1 at its last step."""
+    if not isinstance(weight, tuple):
+        return weight
+    first, last = weight
+    return first + (last - first) * progress
+
+
 def check_hyperparameters(name: str, given: Mapping[str, Value]) -> None:
     """Compare hyperparameters with those that the loss `name` declares.
 

@@ -65,6 +65,7 @@ class DeepSupervision(nn.Module):
         weight: Tensor | None = None,
         spacing_mm: Spacing | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
     ) -> Tensor:
         """The weighted mean of the losses of the outputs; with `upsampled` their weighted sum.
 
@@ -77,6 +78,7 @@ class DeepSupervision(nn.Module):
             spacing_mm: as for `Loss`, of the first output.
             maps: as for `Loss`, of the first output. Coarser outputs have coarser lesions, so the loss makes their maps
                 itself, for which a GPU is waited for.
+            progress: as for `Loss`.
 
         Raises:
             UsageError: there are more or fewer outputs than weights, or the first is not at full resolution.
@@ -120,6 +122,7 @@ class DeepSupervision(nn.Module):
                     weight=None if weight is None else _pool(weight, space, largest=True)[:, 0],
                     spacing_mm=edges * torch.tensor([side / less for side, less in zip(full, space, strict=True)]),
                     maps=maps if space == tuple(full) else None,
+                    progress=progress,
                 )
         return total if self.upsampled else total / sum(weights)
 

@@ -50,7 +50,7 @@ def boundary(v: Voxels) -> Tensor:
 def surface(v: Voxels, *, power: Exponent = 1.0) -> Tensor:
     """Surface: the share of the squared distances to the border that wrong voxels have; from 0 to 1.
 
-    Formula: 1 - Σ w Σ (φ (1 - t - p))² / (Σ w Σ φ² + s) over lesion classes, φ = distance in mm as in boundary,
+    Formula: Σ w Σ φ² (1 - (1 - t - p)²) / (Σ w Σ φ² + s) over lesion classes, φ = distance in mm as in boundary,
         w = N_c^-power
     power: how strongly the weight grows as a class becomes rarer (1 in eq. 13, 2 in the authors' code)
     Limits: with one lesion class power= changes nothing. The paper lets its weight grow from 0 to 1 as that of another
