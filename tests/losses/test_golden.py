@@ -85,8 +85,7 @@ def test_equal_to_plain_loops_in_200_cases(name: str) -> None:
 def takes_shares(name: str) -> bool:
     try:
         ll.build(name)(torch.zeros((1, 1, 2, 2)), torch.full((1, 2, 2), 0.5))
-    except UsageError as error:
-        assert "got shares" in str(error)
+    except UsageError:
         return False
     return True
 
