@@ -50,7 +50,7 @@ def test_equal_to_numpy_and_scipy(name: str, given: dict[str, object]) -> None:
         stream = numpy_generator("extras", name, number)
         valid = stream.random(labels.shape) < 0.9 if number % 2 else None
         weight = stream.uniform(0, 2, labels.shape) if number > 1 else None
-        spacing = (1.0, 2.5, 0.8)[: len(space)]
+        spacing = (1.0, 2.5, 0.75)[: len(space)]
         images = grids_by_hand.grids(logits, labels, valid, weight, spacing)
         for pooled in (False, True):
             expected = grids_by_hand.value(name, given, images, pooled)

@@ -1,5 +1,7 @@
 """Losses that erode images of probabilities or errors: Hausdorff by erosion, and centre-line Dice."""
 
+from functools import reduce
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -104,10 +106,8 @@ def _soft_erosion(x: Tensor) -> Tensor:
     """The least of a voxel and its neighbours along the axes of space."""
     axes = x.dim() - 2
     lines = [tuple(3 if other == axis else 1 for other in range(axes)) for axis in range(axes)]
-    least = -_largest_around(-x, lines[0])
-    for line in lines[1:]:
-        least = torch.minimum(least, -_largest_around(-x, line))
-    return least
+    negative = -x
+    return -reduce(torch.maximum, [_largest_around(negative, line) for line in lines])
 
 
 def _largest_around(x: Tensor, box: tuple[int, ...]) -> Tensor:
