@@ -55,6 +55,7 @@ def test_text_and_copy_keep_both_weights() -> None:
     assert [weight_at(0.5, term.weight) for term in parse(str(loss)).terms] == [0.505, 0.505]
 
 
+@pytest.mark.slow
 def test_a_compiled_sum_follows_its_weights(batch: tuple[Tensor, Tensor]) -> None:
     changing = ll.build("(1, 0.2)*dice + (0, 1)*focal")
     torch.compiler.reset()

@@ -37,7 +37,8 @@ def hausdorff_er(v: Voxels, *, alpha: PositiveExponent = 2.0, erosions: Positive
     for k in range(1, erosions + 1):
         eroded = torch.relu(2 * _cross_mean(eroded, len(v.space)) - 1)
         total = total + k**alpha * eroded
-    return v.total(total.flatten(2)) / v.n[:, None]
+    costs = total.flatten(2)
+    return v.total(costs if v.valid is None else costs * v.valid[:, None]) / v.n[:, None]
 
 
 def _cross_mean(x: Tensor, axes: int) -> Tensor:
