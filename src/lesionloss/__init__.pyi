@@ -616,6 +616,67 @@ class CalibrationErrorLoss(Loss):
         ignore_index: int | None = None,
     ) -> None: ...
 
+class BlobLoss(Loss):
+    """Blob: one criterion for the image, and for each lesion while the other lesions are masked."""
+
+    def __init__(
+        self,
+        *,
+        main_share: float = 0.5,
+        ce_share: float = 0.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class ComponentDiceLoss(Loss):
+    """Component Dice: the mean of the Dice losses of the lesions, each in the region that is nearest to it."""
+
+    def __init__(
+        self,
+        *,
+        ce_share: float = 0.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class InverseWeightedLoss(Loss):
+    """Inverse weighted: voxels have weights by which each lesion counts as much as all background."""
+
+    def __init__(
+        self,
+        *,
+        ce_share: float = 1.0,
+        gamma: float = 0.0,
+        sharpen: float = 1.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
+class LesionTverskyLoss(Loss):
+    """Lesion Tversky: Tversky index of lesions instead of voxels, for the lesion-wise F1 score."""
+
+    def __init__(
+        self,
+        *,
+        fp: float = 0.5,
+        fn: float = 0.5,
+        power: float = 2.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+    ) -> None: ...
+
 class DiceCELoss(Loss):
     """Dice + cross-entropy: the usual loss of segmentation networks."""
 

@@ -14,6 +14,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.losses import loss_docs
 from lesionloss.losses.explain import gradient_analysis
 from lesionloss.losses.registry import LOSSES, LossRecord
+from lesionloss.losses.spec import parse
 from own_losses import ROOT_TVERSKY
 
 SWAPPED = '''

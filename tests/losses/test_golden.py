@@ -58,10 +58,8 @@ def compare(name: str, number: int) -> None:
     given = random_hyperparameters(RECORDS[name].defaults, "compare", name, number)
     pooled, background = number % 3 == 0, number % 2 == 0
     logits, labels, valid = batch.flat
-    space = batch.labels.shape[1:]
-    expected = losses_by_hand.value(
-        name, given, logits, labels, valid=valid, pooled=pooled, background=background, space=space
-    )
+    options = {"valid": valid, "pooled": pooled, "background": background, "space": batch.space}
+    expected = losses_by_hand.value(name, given, logits, labels, **options)
     inside = ", ".join(f"{key}={choice!r}" for key, choice in given.items())
     criterion = ll.build(f"{name}({inside})", pooled=pooled, average_background=background)
     mask = None if batch.valid is None else torch.from_numpy(batch.valid)

@@ -23,7 +23,7 @@ def small(batch: Batch) -> Batch:
 def gradient(name: str, given: dict, batch: Batch, pooled: bool, background: bool) -> list:
     """Central differences, refined once: exact to about 1e-9."""
     logits, labels, valid = batch.flat
-    space = batch.labels.shape[1:]
+    options = {"valid": valid, "pooled": pooled, "background": background, "space": batch.space}
     slopes = np.empty_like(logits)
     for place in np.ndindex(*logits.shape):
         found = []
@@ -32,9 +32,7 @@ def gradient(name: str, given: dict, batch: Batch, pooled: bool, background: boo
             for sign in (1, -1):
                 moved = logits.copy()
                 moved[place] += sign * step
-                ends.append(
-                    value(name, given, moved, labels, valid=valid, pooled=pooled, background=background, space=space)
-                )
+                ends.append(value(name, given, moved, labels, **options))
             found.append((ends[0] - ends[1]) / (2 * step))
         slopes[place] = (4 * found[0] - found[1]) / 3
     return np.round(slopes, 9).reshape(batch.logits.shape).tolist()
@@ -55,7 +53,7 @@ def case(name: str, defaults: dict, number: int) -> dict:
         "labels": batch.labels.tolist(),
         "valid": None if batch.valid is None else batch.valid.astype(int).tolist(),
         "value": value(
-            name, given, logits, labels, valid=valid, pooled=pooled, background=background, space=batch.labels.shape[1:]
+            name, given, logits, labels, valid=valid, pooled=pooled, background=background, space=batch.space
         ),
         "gradient": gradient(name, given, batch, pooled, background) if smooth else None,
     }

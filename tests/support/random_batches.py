@@ -19,6 +19,10 @@ class Batch:
     valid: np.ndarray | None
 
     @property
+    def space(self) -> tuple[int, ...]:
+        return self.labels.shape[1:]
+
+    @property
     def flat(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The same with the axes of space in one."""
         batch, channels = self.logits.shape[:2]

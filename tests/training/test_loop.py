@@ -21,7 +21,7 @@ from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import Outputs, build_network
 from lesionloss.networks.consistency import visit_consistency
 from lesionloss.training import training_run, training_step
-from lesionloss.training.forward import loss_of
+from lesionloss.training.forward import MicroBatch, loss_of
 from lesionloss.training.loop import TrainingFailed, train, weights_hash
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
@@ -205,6 +205,10 @@ def test_validation_may_be_split_by_case() -> None:
     assert (len(learn), len(aside)) == (4, 2)
 
 
+def part_of(labels: torch.Tensor) -> MicroBatch:
+    return MicroBatch(labels[:, None].float(), labels, None, torch.ones(3), {})
+
+
 def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedCase]) -> None:
     sides = (8, 4, 2)
     levels = [torch.randn((1, 1, side, side, side), generator=torch_generator("level", side)) for side in sides]
@@ -215,7 +219,7 @@ def test_deep_supervision_is_used_where_a_network_gives_it(cases: list[PreparedC
     coarse[2][0, 0, 0, 0] = 1  # the lesion lies under this coarse voxel, but not at its corner
     values = [float(criterion(level, label)) for level, label in zip(levels, coarse, strict=True)]
     recipes = (RECIPE, ONLY_FINE, UPSAMPLED)
-    found = [float(loss_of(criterion, outputs, labels, None, recipe, 1)) for recipe in recipes]
+    found = [float(loss_of(criterion, outputs, part_of(labels), recipe, 1)) for recipe in recipes]
     assert found[0] == pytest.approx((4 * values[0] + 2 * values[1] + values[2]) / 7)
     assert found[1] == pytest.approx(values[0])
     fine = [torch.nn.functional.interpolate(level, size=(8, 8, 8), mode="trilinear") for level in levels]
@@ -237,11 +241,11 @@ def test_the_consistency_of_the_visits_is_added_from_its_step_on(cases: list[Pre
     outputs, recipe = Outputs(logits, (), baseline, followup), replace(RECIPE, consistency_from=100)
     criterion = build("dice")
     plain = criterion(logits, labels)
-    assert torch.equal(loss_of(criterion, outputs, labels, None, recipe, 99), plain)
+    assert torch.equal(loss_of(criterion, outputs, part_of(labels), recipe, 99), plain)
     term = visit_consistency(baseline, followup, labels)
     assert float(term) > 0
-    assert torch.equal(loss_of(criterion, outputs, labels, None, recipe, 100), plain + term)
-    assert torch.equal(loss_of(criterion, outputs, labels, None, RECIPE, 100), plain)
+    assert torch.equal(loss_of(criterion, outputs, part_of(labels), recipe, 100), plain + term)
+    assert torch.equal(loss_of(criterion, outputs, part_of(labels), RECIPE, 100), plain)
     base = replace(with_recipe(steps=2, patch=(16, 16, 16), consistency_from=1), network="longitudinal_vnet(filters=2)")
     assert all(math.isfinite(loss) for loss in losses(base, [cases[2]]))  # a case without lesion
     with pytest.raises(UsageError, match="consistency_from needs a network with a head for each visit"):

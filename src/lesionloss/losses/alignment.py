@@ -128,7 +128,7 @@ def _spacing(logits: Tensor, given: Tensor | None, groups: int) -> Tensor:
     """Edge lengths of a voxel for each row, (R, axes), or for all of them, (1, axes)."""
     axes = logits.dim() - 2
     if given is None:
-        return torch.ones((1, axes), dtype=torch.float64, device="cpu")
+        return torch.ones((1, axes), dtype=torch.float32, device="cpu")
     if tuple(given.shape) == (axes,):
         return given[None]
     if tuple(given.shape) != (logits.shape[0], axes):

@@ -102,7 +102,7 @@ def refuse_weight(weight: Tensor | None) -> Tensor | None:
 
 
 def read_spacing(spacing_mm: Spacing | None) -> Tensor | None:
-    """Edge lengths of a voxel as a tensor of one or two axes, float64, on the CPU.
+    """Edge lengths of a voxel as a tensor of one or two axes, float32, on the CPU.
 
     Raises:
         UsageError: they are no positive numbers.
@@ -110,7 +110,7 @@ def read_spacing(spacing_mm: Spacing | None) -> Tensor | None:
     if spacing_mm is None:
         return None
     try:
-        edges = torch.as_tensor(spacing_mm, dtype=torch.float64, device="cpu")
+        edges = torch.as_tensor(spacing_mm, dtype=torch.float32, device="cpu")
     except (TypeError, ValueError) as error:
         raise UsageError(
             f"spacing_mm must be one number for each axis, such as (1, 1, 3); got {spacing_mm!r}"

@@ -14,6 +14,7 @@ overlap losses."""
 NOTES = {
     "Limits": "limits",
     "Empty": "no lesion",
+    "Lesions": "lesions",
     "Border": "border",
     "Soft labels": "soft labels",
     "Released": "released code",

@@ -88,8 +88,8 @@ def loss(name: str, *, source: str, maps: Sequence[str] = (), geometric: bool = 
         if not function.__module__.startswith("lesionloss.losses.families"):
             load_built_in()  # so that a clash of names is reported here
         again = name in LOSSES and defined_again(function, LOSSES.get(name).function)
-        record = make_record(name, source, function)
         used = reference_maps.needed_by(maps)
+        record = make_record(name, source, function)
         LOSSES.add(name, replace(record, maps=used, geometric=geometric or bool(used)), again=again)
         return function
 

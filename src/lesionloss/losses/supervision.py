@@ -100,7 +100,7 @@ class DeepSupervision(nn.Module):
             if valid.numel() != labels.shape[0] * full.numel():
                 raise UsageError(f"valid must be {(labels.shape[0], *full)}, got {tuple(valid.shape)}")
         edges = read_spacing(spacing_mm)
-        edges = torch.ones(len(full), dtype=torch.float64, device="cpu") if edges is None else edges
+        edges = torch.ones(len(full), dtype=torch.float32, device="cpu") if edges is None else edges
         if weight is not None:
             weight = plain_tensor(weight, "weight").reshape(labels.shape[0], 1, *full)
             valid = (

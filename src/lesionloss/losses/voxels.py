@@ -152,6 +152,13 @@ class Voxels(Batch):
             return self.logits.new_full((rows,), float(each))
         return self.pool(self.valid.to(self.logits.dtype).sum(-1)).clamp_min(1.0)
 
+    def reweighted(self, weight: Tensor) -> "Voxels":
+        """The same voxels with these weights (R, V) times those that they have."""
+        inside = 1.0 if self.valid is None else self.valid
+        whole = weight * (inside if self.weight is None else self.weight)
+        given = (self.kernel, self.options, self.groups, self.space, self.spacing_mm, self.maps)
+        return Voxels(self.logits, self.labels, self.valid, whole, *given)
+
     # --- sums ------------------------------------------------------------------------------------------------------
 
     def total(self, x: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> li
     references = to_device(torch.from_numpy(batch.references), device)
     valid = None if batch.valid is None else to_device(torch.from_numpy(batch.valid), device)
     maps = {name: to_device(torch.from_numpy(given), device) for name, given in batch.maps.items()}
-    spacing_mm = torch.tensor(batch.spacing_mm, dtype=torch.float64, device="cpu")
+    spacing_mm = torch.tensor(batch.spacing_mm, dtype=torch.float32, device="cpu")
     places = [slice(first, first + recipe.batch) for first in range(0, len(images), recipe.batch)]
     return [
         MicroBatch(

@@ -13,6 +13,7 @@ from lesionloss.losses.batch import Batch
 from lesionloss.losses.kernels import FAST, READABLE
 from lesionloss.losses.kernels import fast as fast_module
 from lesionloss.losses.kernels.selection import Masked
+from lesionloss.losses.kernels.terms import CrossEntropy, Focal
 from random_batches import random_hyperparameters
 
 torch.set_num_threads(1)  # tiny tensors
@@ -183,6 +184,21 @@ def test_every_count_has_its_gradient(channels: int) -> None:
             total = sum((number + 1) * (count * count).sum() for number, count in enumerate(counts))
             found.append((*counts, *torch.autograd.grad(total, leaf)))
         torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.usefixtures("selection")
+@pytest.mark.parametrize("used", [0, 1])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_of_the_two_sums_of_a_term_has_its_gradient_alone(channels: int, used: int) -> None:
+    stream = torch_generator("kernels", "one sum", channels)
+    logits = torch.randn((2, channels, 12), generator=stream, dtype=torch.float64)
+    labels = torch.randint(0, max(2, channels), (2, 12), generator=stream)
+    found = []
+    for kernel in (FAST, READABLE):
+        leaf = logits.clone().requires_grad_()
+        sums = kernel.term_sums(Batch(leaf, labels, None, None), CrossEntropy(), Focal(2.0))
+        found.append(torch.autograd.grad(sums[used].square().sum(), leaf)[0])
+    torch.testing.assert_close(found[0], found[1])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -24,6 +24,7 @@ from lesionloss.losses.families.lovasz import lovasz_hinge, lovasz_softmax
 from lesionloss.losses.families.boundary import boundary, hausdorff_dt, surface
 from lesionloss.losses.families.erosion import cl_dice, hausdorff_er
 from lesionloss.losses.families.calibration_terms import calibration_error, logit_margin
+from lesionloss.losses.families.lesionwise import blob, component_dice, inverse_weighted, lesion_tversky
 from lesionloss.losses.families.aliases import ce_topk_dice, dice_ce, dice_focal, dice_topk
 from lesionloss.losses.families.released import hytver_released
 
@@ -32,12 +33,14 @@ __all__ = [
     "asymmetric_focal_tversky",
     "asymmetric_unified_focal",
     "asymmetric_unified_focal_plus_plus",
+    "blob",
     "boundary",
     "calibration_error",
     "ce_topk_dice",
     "cl_dice",
     "combo",
     "combo_plus_plus",
+    "component_dice",
     "cross_entropy",
     "dice",
     "dice_ce",
@@ -52,7 +55,9 @@ __all__ = [
     "hausdorff_er",
     "hytver",
     "hytver_released",
+    "inverse_weighted",
     "jaccard",
+    "lesion_tversky",
     "log_cosh_dice",
     "logcosh",
     "logit_margin",

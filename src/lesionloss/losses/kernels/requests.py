@@ -122,7 +122,8 @@ class Terms:
 
     def gradient(self, part: Part, grads: Grads) -> Tensor:
         """See above: slope times p, but for the true class slope times p - 1."""
-        on_lesion, on_background = (part.wrong.new_zeros(()) if grad is None else grad for grad in grads)
+        none = part.wrong.new_zeros(part.wrong.shape[0])
+        on_lesion, on_background = (none if grad is None else grad for grad in grads)
         gradient = torch.empty_like(part.wrong)
         for logits, wrong, out in _pieces(part.logits, part.wrong, gradient):
             torch.mul(wrong, on_background.view(-1, 1, 1), out=out)
