@@ -27,7 +27,7 @@ def labels_with(space: tuple[int, ...], *boxes: tuple[slice, ...]) -> Tensor:
     """(1, *space): 1 in these boxes."""
     labels = torch.zeros((1, *space), dtype=torch.long)
     for box in boxes:
-        labels[(0, *box)] = 1
+        labels[0][box] = 1
     return labels
 
 

@@ -164,7 +164,12 @@ def test_labels_of_every_form_give_the_same_maps() -> None:
 def test_maps_are_computed_once_for_all_terms_and_not_if_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     computed = reference_maps.compute
-    monkeypatch.setattr(reference_maps, "compute", lambda name, *rest: (calls.append(name), computed(name, *rest))[1])
+
+    def counting(name: str, lesion: Tensor, spacing_mm: Tensor) -> Tensor:
+        calls.append(name)
+        return computed(name, lesion, spacing_mm)
+
+    monkeypatch.setattr(reference_maps, "compute", counting)
     loss = ll.build("far + 0.5*far")
     maps = loss.reference_maps(LABELS, channels=3)
     assert calls == ["distance_mm", "lesions"]

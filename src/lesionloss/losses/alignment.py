@@ -61,6 +61,7 @@ def align(
     if weight is not None:
         weighted = weight > 0
         mask = weighted if mask is None else mask & weighted
+        weight = torch.where(mask, weight, 0.0)
     aligned = _labels(logits, labels, mask, options)
     batch, channels = logits.shape[:2]
     flat = logits.reshape(batch, channels, -1)
@@ -76,13 +77,11 @@ def align(
         flat = (lesion - background)[:, None]
     if mask is not None:
         flat = torch.where(mask[:, None], flat, 0.0)
-    if weight is not None:
-        weight = torch.where(mask, weight, 0.0).to(flat.dtype)
     return Voxels(
         flat,
         aligned.to(flat.dtype) if aligned.dim() == 3 else aligned,
         mask,
-        weight,
+        None if weight is None else weight.to(flat.dtype),
         kernel,
         options,
         groups,

@@ -25,7 +25,7 @@ Spacing = tuple[float, ...]
 MapFunction = Callable[[Mask, Spacing], npt.NDArray[Any]]
 
 CONNECTIVITY = 26  # voxels that touch at a corner are of one lesion, as in the code of blob loss and of CC-Metrics
-_NUMBERS = {np.dtype(np.int32): torch.int32, np.dtype(np.float32): torch.float32}
+_NUMBERS: dict[np.dtype[Any], torch.dtype] = {np.dtype(np.int32): torch.int32, np.dtype(np.float32): torch.float32}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def nearest_lesion(lesion: Mask, spacing_mm: Spacing) -> npt.NDArray[np.int32]:
     from scipy.ndimage import distance_transform_edt
 
     nearest = distance_transform_edt(~lesion, sampling=spacing_mm, return_distances=False, return_indices=True)
-    return numbers[tuple(nearest)]
+    return np.asarray(numbers[tuple(nearest)])
 
 
 @reference_map("distance_mm")
@@ -124,18 +124,20 @@ def compute(name: str, lesion: Tensor, spacing_mm: Tensor) -> Tensor:
         UsageError: there is no such map, or its function fails.
     """
     MAPS.get(name)
-    return _operation(lesion, spacing_mm, name)
+    here = lesion if lesion.is_meta else lesion.detach().cpu()
+    found: Tensor = _operation(here, spacing_mm.to(here.device), name)
+    return found.to(lesion.device)
 
 
 @torch.library.custom_op("lesionloss::reference_map", mutates_args=())
 def _operation(lesion: Tensor, spacing_mm: Tensor, name: str) -> Tensor:
-    record, masks = MAPS.get(name), lesion.detach().cpu().numpy()
+    record, masks = MAPS.get(name), lesion.numpy()
     spacings = np.broadcast_to(spacing_mm.numpy(), (len(masks), masks.ndim - 2)).tolist()
-    found = torch.empty(lesion.shape, dtype=record.dtype)
+    found = torch.empty(lesion.shape, dtype=record.dtype, device="cpu")
     for image, spacing in enumerate(spacings):
         for number, mask in enumerate(masks[image]):
             found[image, number] = torch.from_numpy(_computed(record, mask, tuple(spacing)))
-    return found.to(lesion.device)
+    return found
 
 
 @_operation.register_fake

@@ -59,7 +59,7 @@ class Voxels(Batch):
         kernel: the implementation of the sums.
         options: the options of the loss.
         groups: number of rows that belong to one image.
-        space: the shape of an image, so that x (R, ..., V) is `x.unflatten(-1, v.space)`.
+        space: the shape of an image, so that x (R, ..., V) is `x.reshape(*x.shape[:-1], *v.space)`.
         spacing_mm: (R, axes) or (1, axes), edge lengths of a voxel, on the CPU; 1 mm unless the call says otherwise.
         maps: the maps of the reference that came with the call, (R, K-1, V) each; see `reference_map`.
     """
@@ -127,8 +127,10 @@ class Voxels(Batch):
         return self.once(("map", name), lambda: self._computed_map(name))
 
     def _computed_map(self, name: str) -> Tensor:
-        of_lesions = self.lesion_classes.unflatten(-1, self.space)
-        return reference_maps.compute(name, of_lesions, self.spacing_mm).flatten(2)
+        of_lesions = self.lesion_classes
+        return reference_maps.compute(
+            name, of_lesions.reshape(*of_lesions.shape[:2], *self.space), self.spacing_mm
+        ).flatten(2)
 
     @kept
     def lesion_classes(self) -> Tensor:

@@ -56,9 +56,16 @@ def logits_and_labels(channels: int, form: str) -> tuple[Tensor, Tensor]:
     return logits, torch.rand((2, channels, *SPACE), generator=drawn).pow(4).softmax(1)
 
 
-def value_and_gradient(criterion: Any, logits: Tensor, labels: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+def value_and_gradient(
+    criterion: Any,
+    logits: Tensor,
+    labels: Tensor,
+    valid: Tensor | None,
+    maps: dict[str, Tensor],
+    weight: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
     x = logits.detach().clone().requires_grad_()
-    value = criterion(x, labels, valid=valid)
+    value = criterion(x, labels, valid=valid, maps=maps, weight=weight)
     value.backward()
     assert x.grad is not None
     return value.detach(), x.grad
@@ -68,10 +75,14 @@ def check(gpu: Any, name: str, channels: int, form: str, option: str) -> None:
     logits, labels = logits_and_labels(channels, form)
     valid = torch.rand((2, *SPACE), generator=torch.Generator().manual_seed(2)) > 0.1 if option == "valid" else None
     criterion = ll.build(name, **{"kernel": FAST, **OPTIONS[option]})
-    there = [None if x is None else x.to(gpu.name) for x in (logits, labels, valid)]
+    there: list[Any] = [None if x is None else x.to(gpu.name) for x in (logits, labels, valid)]
+    maps: dict[str, Tensor] = {}
     try:
-        expected = value_and_gradient(criterion, logits, labels, valid)
+        maps = criterion.reference_maps(labels, valid, channels=channels)  # as data workers do
+        there.append({key: given.to(gpu.name) for key, given in maps.items()})
+        expected = value_and_gradient(criterion, logits, labels, valid, maps)
     except (UsageError, DataError):
+        there = [*there[:3], {}]
         try:
             value, _ = value_and_gradient(criterion, *there)
         except (UsageError, DataError):
@@ -91,6 +102,33 @@ def check(gpu: Any, name: str, channels: int, form: str, option: str) -> None:
 @pytest.mark.parametrize(("name", "channels", "form", "option"), SMALL, ids=lambda value: str(value))
 def test_a_loss_in_one_setting(gpu: Any, name: str, channels: int, form: str, option: str) -> None:
     check(gpu, name, channels, form, option)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "topk_cross_entropy", "blob", "component_dice"])
+def test_weights_of_voxels(gpu: Any, name: str) -> None:
+    logits, labels = logits_and_labels(1, "uint8")
+    weight = torch.rand((2, *SPACE), generator=torch.Generator().manual_seed(2)).round(decimals=1)
+    criterion = ll.build(name)
+    maps = criterion.reference_maps(labels, weight > 0)
+    expected = value_and_gradient(criterion, logits, labels, None, maps, weight)
+    there = {key: given.to(gpu.name) for key, given in maps.items()}
+    arguments = (logits.to(gpu.name), labels.to(gpu.name), None, there, weight.to(gpu.name))
+    with gpu.log() as log:
+        found = value_and_gradient(criterion, *arguments)
+    for ours, cpu in zip(found, expected, strict=True):
+        torch.testing.assert_close(gpu.values(ours), cpu, rtol=2e-5, atol=1e-8)
+    assert log.waits == []
+
+
+@pytest.mark.parametrize("name", ["blob", "component_dice", "inverse_weighted"])
+def test_without_maps_a_loss_computes_them_and_waits(gpu: Any, name: str) -> None:
+    logits, labels = logits_and_labels(4, "uint8")
+    criterion = ll.build(name)
+    expected = criterion(logits, labels, spacing_mm=(3.0, 1.0, 1.0))
+    with gpu.log() as log:
+        found = criterion(logits.to(gpu.name), labels.to(gpu.name), spacing_mm=(3.0, 1.0, 1.0))
+    torch.testing.assert_close(gpu.values(found), expected, rtol=2e-5, atol=0)
+    assert log.waits
 
 
 def test_deep_supervision(gpu: Any) -> None:

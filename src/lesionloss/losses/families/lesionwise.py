@@ -30,7 +30,7 @@ def _dice(v: Voxels, found: Lesions, fp: Tensor) -> Tensor:
 
 
 def _mixed(ce_share: float, ce: Tensor, overlap: Tensor) -> Tensor:
-    return overlap if ce_share == 0 else weighted(ce_share, ce, 1 - ce_share, overlap)
+    return weighted(ce_share, ce, 1 - ce_share, overlap)
 
 
 @loss("blob", source="Kofler 2023 (blob loss)", maps=("lesions",))
@@ -51,18 +51,17 @@ def blob(v: Voxels, *, main_share: Share = 0.5, ce_share: Share = 0.0) -> Tensor
     Example: blob(main_share=0.67, ce_share=0.5)
     """
     poison = v.refuse_parts(_WHOLE)
-    main = _mixed(ce_share, cross_entropy(v), v.class_mean(dice(v))) if main_share > 0 else 0.0
+    overlap = v.class_mean(dice(v)) + poison
+    main = _mixed(ce_share, cross_entropy(v), overlap) if ce_share > 0 else overlap
     if main_share == 1:
-        return main + poison
+        return main
     found, counts = lesions(v, v.reference_map("lesions")), v.counts(average_background=False)
     whole = shortfall(counts, fp=0.5, fn=0.5)
     of_each = _dice(v, found, _rows(v, counts.fp)[..., None])
     if ce_share > 0:
         of_each = _mixed(ce_share, _masked_cross_entropy(v, found), of_each)
         whole = _mixed(ce_share, cross_entropy(v)[:, None], whole)
-    return (
-        weighted(main_share, torch.as_tensor(main), 1 - main_share, v.class_mean(found.mean(of_each, whole))) + poison
-    )
+    return weighted(main_share, main, 1 - main_share, v.class_mean(found.mean(of_each, whole)))
 
 
 def _masked_cross_entropy(v: Voxels, found: Lesions) -> Tensor:
@@ -136,8 +135,7 @@ def inverse_weighted(
     ce = (lesion + background) / weighed.n
     if ce_share == 1:
         return ce + poison
-    overlap = v.class_mean(shortfall(weighed.counts(sharpen=sharpen), fp=0.5, fn=0.5))
-    return weighted(ce_share, ce, 1 - ce_share, overlap) + poison
+    return _mixed(ce_share, ce, v.class_mean(shortfall(weighed.counts(sharpen=sharpen), fp=0.5, fn=0.5))) + poison
 
 
 def _inverse_weights(v: Voxels) -> Tensor:

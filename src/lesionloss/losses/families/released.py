@@ -29,9 +29,8 @@ def hytver_released(v: Voxels) -> Tensor:
     clipped, target = p.clamp(CLIP, 1 - CLIP), t.clamp(CLIP, 1 - CLIP)
     term = -0.7 * clipped * target.log() + 0.3 * (1 - clipped) * (1 - target).log()
     # The whole batch counts as one image, whatever the options; so every image gets the same value.
-    if v.valid is None:
-        inside, n = t.new_ones(()), t.new_tensor(float(t.numel()))
-    else:
+    inside, n = t.new_ones(()), t.new_full((), t.numel())
+    if v.valid is not None:
         inside = v.valid.to(t.dtype) if v.weight is None else v.weight
         n = torch.where(inside.sum() > 0, inside.sum(), 1.0)
     tp, fp, fn = (p * t * inside).sum(), (p * (1 - t) * inside).sum(), ((1 - p) * t * inside).sum()
