@@ -94,21 +94,16 @@ def cl_dice(v: Voxels, *, iterations: Natural = 3) -> Tensor:
 
 def _soft_skeleton(x: Tensor, iterations: int) -> Tensor:
     """Soft centre lines of x (R, C, *space) in 0 to 1."""
-    found = torch.zeros_like(x)
-    for _ in range(iterations + 1):
-        eroded = _soft_erosion(x)
-        added = torch.relu(x - _largest_around(eroded, (3,) * (x.dim() - 2)))
-        found = found + torch.relu(added - found * added)
-        x = eroded
-    return found
-
-
-def _soft_erosion(x: Tensor) -> Tensor:
-    """The least of a voxel and its neighbours along the axes of space."""
     axes = x.dim() - 2
     lines = [tuple(3 if other == axis else 1 for other in range(axes)) for axis in range(axes)]
-    negative = -x
-    return -reduce(torch.maximum, [_largest_around(negative, line) for line in lines])
+    found, negative = torch.zeros_like(x), -x
+    for _ in range(iterations + 1):
+        negative = reduce(torch.maximum, [_largest_around(negative, line) for line in lines])
+        eroded = -negative  # the least of a voxel and its neighbours along the axes
+        added = torch.relu(x - _largest_around(eroded, (3,) * axes))
+        found = found + added - found * added
+        x = eroded
+    return found
 
 
 def _largest_around(x: Tensor, box: tuple[int, ...]) -> Tensor:
