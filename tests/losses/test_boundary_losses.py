@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from monai.losses import BoundaryLoss, HausdorffDTLoss
+from monai.losses import BoundaryLoss, HausdorffDTLoss, SoftclDiceLoss
 from torch import Tensor
 
 import grids_by_hand
@@ -12,7 +12,7 @@ from lesionloss.core.randomness import numpy_generator
 from lesionloss.losses.distances import border_distance
 from lesionloss.losses.reference_maps import compute
 
-TEXTS = (
+TEXTS: tuple[tuple[str, dict[str, object]], ...] = (
     ("boundary", {}),
     ("surface", {}),
     ("surface", {"power": 2.0}),
@@ -90,6 +90,13 @@ def test_boundary_is_that_of_monai_but_for_a_shift_and_one_voxel_inside() -> Non
     expected = (inside * (p - lesion)).mean()
     assert ll.build("boundary")(logits, labels).item() == pytest.approx(expected.item(), rel=1e-6)
     assert theirs(p, lesion).item() == pytest.approx(((inside + lesion) * p).mean().item(), rel=1e-6)
+
+
+def test_centre_line_dice_is_that_of_monai() -> None:
+    logits, labels = batch()
+    theirs = SoftclDiceLoss(iter_=9, smooth_nr=1e-5, smooth_dr=1e-5, smooth=1e-12, sigmoid=True)
+    expected = theirs(logits, labels[:, None].double())
+    assert ll.build("cl_dice(iterations=9)")(logits, labels).item() == pytest.approx(expected.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["boundary", "surface", "hausdorff_dt(one_sided=True)"])

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage, special
 
 S = 1e-5  # smoothing
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def grids(
 
 def distance_to_border(mask: Array, spacing: tuple[float, ...]) -> Array:
     """Distance of each voxel to the nearest one of the other kind, by comparing all; 0 where there is none."""
-    places = np.stack(np.indices(mask.shape), -1).reshape(-1, mask.ndim) * np.array(spacing)
+    places = np.moveaxis(np.indices(mask.shape), 0, -1).reshape(-1, mask.ndim) * np.array(spacing)
     kind = mask.reshape(-1) > 0
     if kind.all() or not kind.any():
         return np.zeros(mask.shape)
@@ -83,8 +84,9 @@ def hausdorff_dt(images: list[Grid], alpha: float = 2.0, one_sided: bool = False
     def voxels(g: Grid) -> Array:
         far = distance_to_border(g.t, g.spacing) ** alpha
         if not one_sided:
-            far = far + distance_to_border(g.p > 0.5, g.spacing) ** alpha
-        return (g.p - g.t) ** 2 * far
+            far += distance_to_border(np.where(g.p > 0.5, 1.0, 0.0), g.spacing) ** alpha
+        voxels: Array = (g.p - g.t) ** 2 * far
+        return voxels
 
     return mean(images, voxels)
 

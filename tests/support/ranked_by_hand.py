@@ -71,7 +71,7 @@ def logit_margin(x, background, margin=10.0):
 
 def calibration_error(x, background, bins=20):
     def value(c):
-        members = {}
+        members: dict[int, list[int]] = {}
         for i in x.voxels:
             members.setdefault(min(int(x.p[c][i] * bins), bins - 1), []).append(i)
         gaps = [abs(math.fsum(x.p[c][i] - x.t[c][i] for i in held)) / len(held) for held in members.values()]

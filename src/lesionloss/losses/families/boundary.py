@@ -97,7 +97,7 @@ def _predicted_distance(v: Voxels) -> Tensor:
     predicted = v.p.detach()[:, 1:] > 0.5
     if v.valid is not None:
         predicted = predicted & v.valid[:, None]
-    mask = predicted.unflatten(-1, v.space)
+    mask = predicted.reshape(*predicted.shape[:2], *v.space)
     if may_look(v.logits):
         return reference_maps.compute(_DISTANCE, mask, v.spacing_mm).flatten(2).abs().to(v.logits.dtype)
     return border_distance(mask, v.spacing_mm, v.logits.dtype).flatten(2)

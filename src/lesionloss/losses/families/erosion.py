@@ -32,7 +32,7 @@ def hausdorff_er(v: Voxels, *, alpha: PositiveExponent = 2.0, erosions: Positive
     errors = (v.p - v.onehot)[:, 1:].square()
     if v.valid is not None:
         errors = errors * v.valid[:, None]
-    eroded = errors.unflatten(-1, v.space)
+    eroded = errors.reshape(*errors.shape[:2], *v.space)
     total = torch.zeros_like(eroded)
     for k in range(1, erosions + 1):
         eroded = torch.relu(2 * _cross_mean(eroded, len(v.space)) - 1)
@@ -85,7 +85,7 @@ def cl_dice(v: Voxels, *, iterations: Natural = 3) -> Tensor:
     p, t = v.p[:, 1:], v.onehot[:, 1:]
     if v.valid is not None:
         p = p * v.valid[:, None]
-    lines = _soft_skeleton(p.unflatten(-1, v.space), iterations).flatten(2)
+    lines = _soft_skeleton(p.reshape(*p.shape[:2], *v.space), iterations).flatten(2)
     true_lines = v.reference_map("skeleton").to(p.dtype)
     precision = (v.total(lines * t) + v.eps) / (v.total(lines) + v.eps)
     sensitivity = (v.total(true_lines * p) + v.eps) / (v.total(true_lines) + v.eps)
