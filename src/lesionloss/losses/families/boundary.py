@@ -33,8 +33,9 @@ def boundary(v: Voxels) -> Tensor:
 
     Formula: mean φ (p - t) = mean |φ| |p - t| per lesion class, φ = distance in mm, negative in lesions; a voxel beside
         the border has a distance of one voxel
-    Limits: hausdorff_dt(alpha=1, one_sided=True) has the square of p - t. Small beside other losses at first; the paper
-        lets its weight grow: "(1, 0.01)*dice_ce + (0.01, 1)*boundary".
+    Limits: hausdorff_dt(alpha=1, one_sided=True) has the square of p - t. The value is in mm, so it needs a weight beside
+        other losses; in the paper that is 0.01 at first and grows while the other falls:
+        "(1, 0.01)*dice_ce + (0.01, 1)*boundary".
     Empty: 0 without a gradient, whatever is predicted; so add another loss.
     Border: what is outside of the patch is neither lesion nor background; masked voxels count as background.
     Soft labels: refused.
@@ -76,14 +77,15 @@ def hausdorff_dt(v: Voxels, *, alpha: PositiveExponent = 2.0, one_sided: bool = 
 
     Formula: mean (p - t)² (φ_t^alpha + φ_p^alpha) per lesion class, φ_t and φ_p = distances in mm to the borders of the
         reference and of p > 1/2; with one_sided=True: mean (p - t)² φ_t^alpha
-    alpha: how much more far errors cost (α)
+    alpha: power of the distances: how much more far errors cost (α)
     one_sided: leave out the distances to the predicted border, which have to be computed at each step
-    Limits: see boundary for one_sided=True and alpha=1.
+    Limits: the value is in mm^alpha, often far above that of other losses, beside which it needs a small weight. See
+        boundary for one_sided=True and alpha=1.
     Empty: the distances to the predicted border weigh false positives where p > 1/2; else 0. With one_sided=True always
         0, so add another loss.
     Border: as in boundary. Soft labels are refused.
     Released: MONAI has the same, in voxels.
-    Example: hausdorff_dt(alpha=2) + dice_ce
+    Example: 0.01*hausdorff_dt(alpha=2) + dice_ce
     """
     poison = v.refuse_parts(_WHY)
     weights = _distance(v).pow(alpha)

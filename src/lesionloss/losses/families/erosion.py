@@ -20,7 +20,7 @@ def hausdorff_er(v: Voxels, *, alpha: PositiveExponent = 2.0, erosions: Positive
 
     Formula: mean Σ_(k=1..erosions) k^alpha e_k per lesion class, e_0 = (p - t)², e_k = max(0, 2 B e_(k-1) - 1),
         B = mean of a voxel and its 4 (in 3-D: 6) neighbours
-    alpha: how much more thick regions of errors cost (α)
+    alpha: power of the number of erosions: how much more thick regions of errors cost (α)
     erosions: how often the errors are eroded (K); erosions beyond half the width of the widest error cost nothing
     Limits: regions of errors that one erosion removes, such as single voxels, cost nothing: add another loss.
     Empty: 0 for an empty prediction; thick false positives cost as elsewhere.
