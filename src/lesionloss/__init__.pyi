@@ -544,7 +544,7 @@ class SurfaceLoss(Loss):
         ignore_index: int | None = None,
     ) -> None: ...
 
-class HausdorffDtLoss(Loss):
+class HausdorffDTLoss(Loss):
     """Hausdorff by distance transform: squared errors weighed by their distances to both borders."""
 
     def __init__(
@@ -559,7 +559,7 @@ class HausdorffDtLoss(Loss):
         ignore_index: int | None = None,
     ) -> None: ...
 
-class HausdorffErLoss(Loss):
+class HausdorffERLoss(Loss):
     """Hausdorff by erosion: squared errors that survive many erosions cost more, for they lie in thick regions."""
 
     def __init__(
