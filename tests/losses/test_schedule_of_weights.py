@@ -10,6 +10,7 @@ import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.losses.spec import parse, weight_at
+from lesionloss.report.loss_cards import weight_in_words
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,8 @@ def test_a_compiled_sum_follows_its_weights(batch: tuple[Tensor, Tensor]) -> Non
     compiled = torch.compile(changing, backend="eager", fullgraph=True)
     for progress in (0.0, 0.3, 0.7, 1.0):
         torch.testing.assert_close(compiled(*batch, progress=progress), changing(*batch, progress=progress))
+
+
+def test_a_card_says_both_weights() -> None:
+    words = [weight_in_words(term.weight) for term in parse("(1, 0.01)*dice_ce + 0.5*focal + dice").terms]
+    assert words == ["(from 1 at the first to 0.01 at the last step)", "0.5", ""]

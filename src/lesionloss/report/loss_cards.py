@@ -64,12 +64,13 @@ def _card(loss: str) -> LossCard:
         docs, given = loss_docs.sections(record), dict(term.given)
         values = tuple((key, repr(given.get(key, value)), docs.get(key, "")) for key, value in record.defaults.items())
         code = _code(record.function) if record.text is None else _alias(record.name, record.text)
-        weight, formula = _weight(term.weight), docs.get("Formula", "")
+        weight, formula = weight_in_words(term.weight), docs.get("Formula", "")
         shown.append(LossTerm(record.name, weight, record.title, formula, values, record.source, code))
     return LossCard(loss, tuple(shown), _gradients(loss), "")
 
 
-def _weight(weight: TermWeight) -> str:
+def weight_in_words(weight: TermWeight) -> str:
+    """The weight of a term as the card shows it; empty if it is 1."""
     if isinstance(weight, tuple):
         return f"(from {weight[0]:g} at the first to {weight[1]:g} at the last step)"
     return "" if weight == 1 else str(weight)
