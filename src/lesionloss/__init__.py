@@ -2,7 +2,8 @@
 
 Losses: `build`, `list_losses`, `loss`, `reference_map`, `Loss`, `DeepSupervision`, `Voxels`, `Counts`, and a class for
 each loss, such as `DiceLoss`. Metrics: `score`, `list_metrics`, `Case`. Networks: `build_network`, `list_networks`.
-Benchmark: `Plan`, `run`, `load`, `compare`, `write_report`. Errors: `LesionLossError`, `UsageError`, `DataError`.
+Benchmark: `Plan`, `run`, `load`, `collect`, `Prediction`, `compare`, `write_report`. Errors: `LesionLossError`,
+`UsageError`, `DataError`.
 
 A public name loads what it needs when it is first used, so importing the package costs next to nothing. Type checkers
 read `__init__.pyi`, which `python -m lesionloss.losses.write_stub` writes.
@@ -35,6 +36,8 @@ PUBLIC_NAMES = {
     "Plan": "bench.plan",
     "run": "bench.run",
     "load": "runs.load_run",
+    "collect": "collecting",
+    "Prediction": "collecting",
     "compare": "statistics",
     "write_report": "report",
     # errors
@@ -44,7 +47,8 @@ PUBLIC_NAMES = {
 }
 
 # The rooms that need more than `pip install lesionloss` brings, and the extra that has it.
-_EXTRA_OF = {"metrics": "metrics", "bench": "bench", "runs": "bench", "statistics": "bench", "report": "bench"}
+_BENCH = ("bench", "runs", "statistics", "report", "collecting")
+_EXTRA_OF = {"metrics": "metrics", **dict.fromkeys(_BENCH, "bench")}
 
 __all__ = ["__version__"]
 __all__ += list(PUBLIC_NAMES)

@@ -19,6 +19,8 @@ from lesionloss.networks import list_networks as list_networks
 from lesionloss.bench.plan import Plan as Plan
 from lesionloss.bench.run import run as run
 from lesionloss.runs.load_run import load as load
+from lesionloss.collecting import collect as collect
+from lesionloss.collecting import Prediction as Prediction
 from lesionloss.statistics import compare as compare
 from lesionloss.report import write_report as write_report
 from lesionloss.core.errors import LesionLossError as LesionLossError

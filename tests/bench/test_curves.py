@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lesionloss.bench.engines.in_process import InProcessEngine
+from lesionloss.bench.one_trial import curves, predictions
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
+from lesionloss.data.batches.stream import make_batch
 from lesionloss.report.history import epoch_bands
 from lesionloss.runs.load_run import load
 from lesionloss.runs.scores import LAST_EPOCH
@@ -83,6 +86,30 @@ def test_observing_changes_no_bit_of_a_training_run(curved: Path, data_with_fold
         assert (folder / "trial.toml").read_bytes() == (plain / "trial.toml").read_bytes()
         with_curves, without = (pd.read_csv(path / "scores.csv", dtype=str) for path in (folder, plain))
         pd.testing.assert_frame_equal(with_curves[with_curves["epoch"] == "last"].reset_index(drop=True), without)
+
+
+def test_patches_are_made_once_for_all_losses_of_a_pair(
+    curved: Path, data_with_fold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(cases: Any, draws: Any, steps: Any, stream: Any, step: int, batch: int) -> Any:
+        made.append(step)
+        return make_batch(cases, draws, steps, stream, step, batch)
+
+    monkeypatch.setattr(predictions, "make_batch", counted)
+    plan = curved_plan(data_with_fold)
+    run(plan, tmp_path / "together")
+    assert made == [1, 2, 3, 4]  # two losses, a step an epoch
+    run(plan, tmp_path / "alone", engine=InProcessEngine(together=1))
+    assert made[4:] == [1, 2, 3, 4] * 2
+    monkeypatch.setattr(curves, "KEPT_BYTES", 1)
+    run(plan, tmp_path / "short", engine=InProcessEngine())
+    assert sorted(made[12:]) == [1, 1, 2, 2, 3, 3, 4, 4]
+    for folder in networks(curved):
+        for name in ("together", "alone", "short"):
+            again = tmp_path / name / "trials" / folder.name
+            assert (folder / "scores.csv").read_bytes() == (again / "scores.csv").read_bytes()
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4])

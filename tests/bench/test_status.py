@@ -45,7 +45,9 @@ def half(whole: Path, tmp_path: Path) -> Path:
     rows = ["step,loss,learning_rate,seconds,x,y", "1,0.5,0.001,4.0,0,0", "2,0.4,0.001,8.0,0,0", "3,0.3"]
     (place / "history.csv").write_text("\n".join(rows))
     write(out / "locks" / going, replace(new_holder(), host="node7"))
-    write_failure(out, failed, "", Failure("not finite", "Traceback\n  ...\nTrainingFailed: nan at step 2", "a call"))
+    write_failure(
+        out / "trials", failed, "", Failure("not finite", "Traceback\n  ...\nTrainingFailed: nan at step 2", "a call")
+    )
     return out
 
 

@@ -14,9 +14,10 @@ from lesionloss import Voxels, loss
 from lesionloss.bench import trial_groups
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.engines.in_process import InProcessEngine
-from lesionloss.bench.execute_trial import Outcome, RunContext, execute_together
+from lesionloss.bench.execute_trial import Outcome, execute_together
 from lesionloss.bench.parallel_trials import MemoryNeed
 from lesionloss.bench.run import run
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.trial_groups import groups_of, networks_together, together_in_words
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.core.locks import acquire_lock

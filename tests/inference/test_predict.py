@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -267,3 +268,48 @@ def test_a_kill_between_the_files_of_a_case_is_mended(
     predict()
     assert "finished" not in json.loads((out / "prediction.json").read_text())
     assert len(list(out.iterdir())) == 5
+
+
+def test_a_case_that_can_not_be_written_ends_everything_and_leaves_no_lock(
+    visits: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline, followup, brain = visits
+    source = source_of_files([baseline], [followup], brain)
+    sources = [replace(source, name=name) for name in ("a", "b", "c")]
+    written: list[str] = []
+
+    def full(bundle: object, source: CaseSource, *of: object) -> None:
+        written.append(source.name)
+        raise OSError(28, "No space left on device")
+
+    module = sys.modules[predict_cases.__module__]
+    monkeypatch.setattr(module, "write_case", full)
+    with pytest.raises(OSError, match="No space"):
+        predict_cases(bundle_of(), sources, tmp_path / "out", PredictSettings(), folder_each=True)
+    assert written == ["a"]  # b was predicted meanwhile, c was not begun
+    assert not list((tmp_path / "out").rglob("*.lock"))
+
+
+def test_messages_come_in_the_order_of_the_cases(
+    visits: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline, followup, brain = visits
+    source = source_of_files([baseline], [followup], brain)
+    assert source.files is not None
+    absent = (source.files.visits[0], (tmp_path / "absent.nii.gz",))
+    missing = replace(source, files=replace(source.files, visits=absent))
+    names = ["first", "second", "third", "fourth"]
+    given = zip(names, [source, missing, source, missing], strict=True)
+    sources = [replace(each, name=name) for name, each in given]
+    seen: list[tuple[str, int]] = []
+    done, failures = predict_cases(
+        bundle_of(),
+        sources,
+        tmp_path / "out",
+        PredictSettings(),
+        folder_each=True,
+        progress=lambda name, number, total: seen.append((name, number)),
+    )
+    assert [case.name for case in done] == ["first", "third"]
+    assert seen == [(name, number) for number, name in enumerate(names, 1)]
+    assert [line.partition(":")[0] for line in failures] == ["second", "fourth"]

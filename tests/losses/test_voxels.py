@@ -21,7 +21,7 @@ def voxels(logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | Non
 
 def flat_voxels(logits: torch.Tensor, labels: torch.Tensor, kernel: Kernel) -> Voxels:
     """Logits (R, C, V) and labels (R, V) or (R, K, V) as they are."""
-    return Voxels(logits, labels, None, None, kernel, LossOptions(), 1, logits.shape[2:], torch.ones(1, 1), {})
+    return Voxels(logits, labels, None, None, kernel, LossOptions(), 1, logits.shape[2:], None, {})
 
 
 def logit(p: float) -> float:

@@ -45,15 +45,21 @@ TINY = {"steps = 120": "steps = 2", "filters=8": "filters=2", "seeds = [\n    1,
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the page supposes: patients, masks to score, the file with a loss."""
+    """A folder with what the page supposes: patients, masks to score, scores of others, the file with a loss."""
     place = tmp_path_factory.mktemp("readme")
     write_cohort(place / "FOLDER")
-    for name in ("PREDICTIONS", "REFERENCES"):
-        (place / name).mkdir()
+    for name in (
+        "PREDICTIONS",
+        "REFERENCES",
+        "labels",
+        *(f"results/{loss}/fold_0/seed1" for loss in ("dice", "focal")),
+    ):
+        (place / name).mkdir(parents=True)
         for mask in (place / "FOLDER").rglob("ground_truth.nii.gz"):
             shutil.copy(mask, place / name / f"{mask.parent.name}.nii.gz")
     shutil.copy(ROOT / "tests" / "package" / "tiny_plan.toml", place)
     (place / "my_losses.py").write_text(PYTHON[1])
+    (place / "scores.csv").write_text("loss,patient,metric,value\ndice,p1,dice,0.5\nfocal,p1,dice,0.6\n")
     return place
 
 

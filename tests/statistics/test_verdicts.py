@@ -235,6 +235,10 @@ def test_another_machine_torch_or_number_of_threads_within_a_pair_is_named():
     for trial in scores.trials:
         trial.__dict__["machine"] = same | ({"torch": "2.14.0", "device": "GPU"} if trial.loss == "c" else {})
     assert "differ in device, torch (first: c, fold 0, seed 1)" in compare_losses(scores).warnings[0]
+    for trial in scores.trials:  # a pair that was split over two GPU models
+        model = "Tesla T4" if (trial.loss, trial.fold) == ("b", 1) else "NVIDIA A100-SXM4-40GB"
+        trial.__dict__["machine"] = same | {"device": model}
+    assert "differ in device (first: b, fold 1, seed 1)" in compare_losses(scores).warnings[0]
     for trial in scores.trials:
         trial.__dict__["machine"] = same
     assert compare_losses(scores).warnings == ()

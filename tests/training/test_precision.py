@@ -64,6 +64,7 @@ def test_arithmetic_is_set_inside_its_block_and_recorded(monkeypatch: pytest.Mon
     with set_arithmetic("cuda:0", deterministic):
         assert arithmetic_record("cuda:0") == {
             "deterministic": deterministic,
+            "step": "eager",
             "tf32_convolutions": not deterministic,
             "cudnn_benchmark": not deterministic,
             "fused_optimiser": True,
@@ -72,4 +73,4 @@ def test_arithmetic_is_set_inside_its_block_and_recorded(monkeypatch: pytest.Mon
         assert not torch.backends.cuda.matmul.allow_tf32  # losses use matrix products
     assert arithmetic_record("cuda:0") == before
     with set_arithmetic("cpu", False):
-        assert arithmetic_record("cpu") == {"deterministic": False}
+        assert arithmetic_record("cpu") == {"deterministic": False, "step": "eager"}

@@ -150,7 +150,7 @@ def test_cases_with_other_channels_are_refused(finished: Path, data: Path, tmp_p
     shorter = plan(data, pretrain="synth(patients=2, spacing_mm=3.0, steps=1)")
     trial = a_trial(data, pretrain="synth(patients=2, spacing_mm=3.0, steps=1)")
     with pytest.raises(UsageError, match="have the channels"):
-        pretrained_starts.pretrain_starts(shorter, (trial,), single, finished, "cpu", SilentWatcher())
+        pretrained_starts.prepare_pretraining(shorter, (trial,), single, finished, SilentWatcher())
 
 
 def test_changes_that_nobody_sees_are_no_lesions() -> None:

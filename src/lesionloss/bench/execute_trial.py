@@ -6,15 +6,14 @@ Every engine calls `execute_together`; engines differ only in where they call it
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
-from pathlib import Path
 
 import tomli_w
 import torch
 
-from lesionloss.bench.bookkeeping.failures import Failure, cause_of, read_failure, remove_failure, write_failure
+from lesionloss.bench.bookkeeping.failures import Failure, cause_of, remove_failure, write_failure
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.one_trial.run_trial import (
     NetworkTrial,
@@ -25,52 +24,18 @@ from lesionloss.bench.one_trial.run_trial import (
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.open_trial import LockCheckingWatcher, LockLost, OpenTrial
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.pretrained_starts import pretrain_start
 from lesionloss.bench.run_cohort import CaseReader, read_run_cohort
+from lesionloss.bench.run_context import RunContext
+from lesionloss.bench.step_choice import step_mode_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.devices import resolve_device
-from lesionloss.core.locks import acquire_lock, wait_until_free
+from lesionloss.core.locks import acquire_lock, hold_lock, wait_until_free
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
 from lesionloss.training.arithmetic import set_arithmetic
-from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import GROWTH
 from lesionloss.training.trial import Trial, flat_record
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What a worker needs beside the key of its trial.
-
-    Attributes:
-        folder: The run folder.
-        device: cpu or cuda:N of the worker; auto: its first GPU if it has one.
-        call: Identifies this call of `bench`; a trial that failed in it is not tried again in it.
-        checkpoint_seconds: Time between two checkpoints.
-        deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
-    """
-
-    folder: Path
-    device: str
-    call: str
-    checkpoint_seconds: float = 120.0
-    deterministic: bool = False
-
-    def lock_path(self, key: str) -> Path:
-        """Return the lock of a trial."""
-        return self.folder / "locks" / key
-
-    def done(self, key: str) -> bool:
-        """Return whether a trial is finished."""
-        return (self.folder / "trials" / key).is_dir()
-
-    def failed(self, key: str) -> bool:
-        """Return whether a trial failed in this call, in any process."""
-        failure = read_failure(self.folder, key)
-        return failure is not None and failure.call == self.call
-
-    def checkpoints(self, key: str) -> Checkpoints:
-        """Return where and how often a trial's checkpoints are written."""
-        return Checkpoints(self.folder / "checkpoints" / key, every_seconds=self.checkpoint_seconds)
 
 
 class Outcome(Enum):
@@ -119,16 +84,16 @@ def execute_together(
             if context.device == "cpu" and GROWTH * trial_list.step_bytes <= free_memory():
                 keep_freed_memory()
             with set_arithmetic(context.device, context.deterministic):
-                ended = _execute_open(context, opened, cases)
+                ended = _execute_open(context, opened, cases, watcher or SilentWatcher())
             outcomes |= {key: outcome for key, outcome in ended.items() if outcome is not None}
     alone = [key for key in keys if key not in outcomes]
     return outcomes | {key: execute_trial(context, key, watcher, cases) for key in alone}
 
 
-def execute_or_wait(context: RunContext, keys: Sequence[str]) -> None:
+def execute_or_wait(context: RunContext, keys: Sequence[str], watcher: Watcher | None = None) -> None:
     """Execute trials; wait for those that another process has locked until it is seen to work or one is free."""
     while keys:
-        outcomes = execute_together(context, keys)
+        outcomes = execute_together(context, keys, watcher)
         keys = [key for key in keys if outcomes[key] is Outcome.BUSY]
         if not wait_until_free(*map(context.lock_path, keys)):
             return
@@ -140,7 +105,7 @@ def _lock_all(
     """Lock the open trials; one process at a time locks those of a pair, so that a pair is not torn apart."""
     opened: list[OpenTrial] = []
     outcomes: dict[str, Outcome] = {}
-    with _only_one(context.lock_path(f"{trials[0].pair}.group")) if len(trials) > 1 else contextlib.nullcontext():
+    with hold_lock(context.lock_path(f"{trials[0].pair}.group")) if len(trials) > 1 else contextlib.nullcontext():
         for trial in trials:
             key = trial.key
             if not context.done(key) and context.failed(key):
@@ -162,27 +127,25 @@ def _lock_all(
     return [one for one in opened if one.key not in outcomes], outcomes
 
 
-@contextlib.contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    while (lock := acquire_lock(path)) is None:
-        wait_until_free(path)
-    with lock:
-        yield
-
-
-def _execute_open(context: RunContext, opened: list[OpenTrial], cases: CaseReader) -> dict[str, Outcome | None]:
+def _execute_open(
+    context: RunContext, opened: list[OpenTrial], cases: CaseReader, watcher: Watcher
+) -> dict[str, Outcome | None]:
     """Train all, then score and write each; None where one should be executed again alone."""
     finishes: list[Callable[[], None]]
     try:
         for one in opened:
-            remove_failure(context.folder, one.key)
-            one.begin(context.folder / "trials")
+            remove_failure(context.trials, one.key)
+            one.begin(context.trials)
         plan, cohort = Plan.load(context.folder / "plan.toml"), cases.of(opened[0].trial)
         if opened[0].trial.method == DIFFERENCE_THRESHOLD:
             finishes = [partial(run_difference_trial, one.trial, one.folder, cohort, plan) for one in opened]
         else:
+            pretrain_start(plan, opened[0].trial, context.folder, context.device, watcher)
             works = [_network_trial(context, one) for one in opened]
-            results = train_networks(works, cohort, plan, context.device)
+            step_mode = step_mode_of(context, opened[0].trial, len(cohort.cases[0].channels), len(opened))
+            results = train_networks(
+                works, cohort, plan, context.device, processes=context.processes, step_mode=step_mode
+            )
             finishes = [
                 partial(finish_network_trial, *both, cohort, plan, context.device)
                 for both in zip(works, results, strict=True)
@@ -234,7 +197,7 @@ def record_failure(context: RunContext, trial: Trial, failure: Failure) -> None:
     Raises:
         OSError: The record can't be written.
     """
-    write_failure(context.folder, trial.key, tomli_w.dumps(flat_record(trial)), failure)
+    write_failure(context.trials, trial.key, tomli_w.dumps(flat_record(trial)), failure)
 
 
 @contextlib.contextmanager

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lesionloss.bench.batch_shares import BatchShares, batch_shares_of
+from lesionloss.bench.batch_shares import batch_shares_of
 from lesionloss.bench.bookkeeping.status import Status, read_status, seconds_per_trial
 from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.execute_trial import use_threads
+from lesionloss.bench.forecast_record import Forecast, ForecastTrial
+from lesionloss.bench.gpu_sharing import memory_of_gpu, peak_of_gpu, processes_on_gpus
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
@@ -24,73 +26,12 @@ from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import load_channels
 from lesionloss.networks import network_axes, network_channels
 from lesionloss.networks.cost import network_cost
-from lesionloss.training.execution import default_workers, network_bytes, step_bytes
+from lesionloss.training.execution import GROWTH, default_workers, network_bytes, step_bytes
 from lesionloss.training.trial import TrainingRecipe
 
 CHANNELS = 3  # of two visits with one contrast: assumed where nothing is prepared yet
 CHECKPOINT_COPIES = 2 * 4  # the last two; weights, their best copy, and two moments of each
 WEIGHT_BYTES = 4
-
-
-@dataclass(frozen=True)
-class ForecastTrial:
-    """One trial of the plan and its state: done, running, failed or open."""
-
-    loss: str
-    fold: int
-    seed: int
-    state: str
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a plan will need.
-
-    Attributes:
-        trials: All trials of networks.
-        mixed: What is mixed into the training folds, in words.
-        batches: The lesion share of training batches; None where nothing is prepared yet.
-        source: Where the times come from.
-        left_out: What they do not include.
-        step_seconds: Of a training step, timed now; None where finished trials say more.
-        seconds_each: Of a trial; None where its steps depend on patients that are not prepared yet.
-        seconds: Of all open trials together.
-        jobs: Processes at a time.
-        together: Losses of a pair that train side by side in each.
-        threads: Threads of each.
-        there_bytes: On disk already.
-        trial_bytes: On disk, of a finished trial.
-        checkpoint_bytes: On disk at most, of checkpoints while trials run.
-        need_bytes: Memory of a trial.
-        free_bytes: Free memory.
-    """
-
-    trials: tuple[ForecastTrial, ...]
-    mixed: tuple[str, ...]
-    batches: BatchShares | None
-    source: str
-    left_out: tuple[str, ...]
-    step_seconds: float | None
-    seconds_each: float | None
-    seconds: float | None
-    jobs: int
-    together: int
-    threads: int
-    there_bytes: int
-    trial_bytes: int
-    checkpoint_bytes: int
-    need_bytes: int
-    free_bytes: int
-
-    @property
-    def left(self) -> int:
-        """The number of trials that are not done."""
-        return sum(trial.state != "done" for trial in self.trials)
-
-    @property
-    def disk_bytes(self) -> int:
-        """What these trials will add on disk."""
-        return self.left * self.trial_bytes
 
 
 @dataclass(frozen=True)
@@ -122,7 +63,7 @@ def forecast(
         plan: A plan of one data set and one network.
         out: The run folder, which may hold a part of the run; None: none.
         device: auto (every GPU, or the processor), cpu or cuda:N.
-        jobs: Processes at a time; None: one on each GPU, or as cores and memory allow.
+        jobs: Processes at a time; None: as cores and memory allow, that of GPUs included.
         threads: Threads of each; None: the cores divided among them.
         together: Losses of a pair that train side by side; None: as memory allows.
         known: Called before anything is timed, with all but the times.
@@ -146,7 +87,8 @@ def forecast(
     )
     trials = _trials(plan, status)
     left = sum(trial.state != "done" for trial in trials)
-    jobs = jobs or (parallel_trials(need, max(1, left), threads or 1) if device == "cpu" else len(devices))
+    gpus, asked = 0 if device == "cpu" else len(devices), jobs
+    jobs = jobs or gpus or parallel_trials(need, max(1, left), threads or 1)
     threads = threads or (status.threads if status else max(1, usable_cores() // jobs))
     weights = network_cost(plan.network.text, _input_shape(plan, recipe, 1, channels)).parameters * WEIGHT_BYTES
     found = Forecast(
@@ -159,7 +101,8 @@ def forecast(
         seconds_each=None,
         seconds=None,
         jobs=jobs,
-        together=networks_together(need, jobs, len(plan.losses), together, device),
+        gpus=gpus,
+        together=networks_together(need, -(-jobs // max(1, gpus)), len(plan.losses), together, device),
         threads=threads,
         there_bytes=_size(out) if out is not None else 0,
         trial_bytes=_trial_bytes(status, weights, cohort, plan.folds),
@@ -170,6 +113,10 @@ def forecast(
     known(found)
     with use_threads(threads):
         time_of_trial = _trial_time(plan, recipe, status, cohort, channels, device, timed)
+    if gpus and asked is None:  # the timed steps have shown what one network needs
+        peak = (peak_of_gpu(device) or GROWTH * needed) + (found.together - 1) * need.network_bytes
+        jobs = processes_on_gpus(gpus, memory_of_gpu(device), peak, need, max(1, left), threads)
+        found = replace(found, jobs=jobs, checkpoint_bytes=CHECKPOINT_COPIES * weights * jobs)
     each = time_of_trial.seconds_each
     return replace(found, **asdict(time_of_trial), seconds=None if each is None else each * -(-left // jobs))
 

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lesionloss.bench.make_cohort import load_run_cohort
+from lesionloss.bench.make_cohort import prepare_run_cohort
 from lesionloss.bench.one_trial.run_trial import pairing_hashes
 from lesionloss.bench.one_trial.trial_files import write_machine, write_manifest, write_model, write_trial
 from lesionloss.bench.plan import Plan
-from lesionloss.bench.run_cohort import RunCohort
+from lesionloss.bench.run_cohort import ListedCohort, RunCohort, read_run_cohort
+from lesionloss.bench.trial_groups import networks_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import atomic_folder
+from lesionloss.core.locks import hold_lock
+from lesionloss.data.prepared import load_channels
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import default_workers
@@ -21,36 +24,25 @@ from lesionloss.training.step_log import HistoryFile, combine_logs
 from lesionloss.training.trial import Trial
 
 
-def pretrain_starts(
-    plan: Plan, trials: Sequence[Trial], cohort: RunCohort, folder: Path, device: str, watcher: Watcher
-) -> None:
-    """Pretrain every start that trials need and the run folder lacks; after a kill, from the last checkpoint on.
+def prepare_pretraining(plan: Plan, trials: Sequence[Trial], cohort: RunCohort, folder: Path, watcher: Watcher) -> None:
+    """Make and prepare the synthetic patients, unless every start that trials need is there; nothing is trained.
 
     Args:
         plan: The plan of the run.
         trials: Trials whose recipe may ask for pretraining.
         cohort: Any cases of the run, for their channels.
-        folder: The run folder; a start is kept in pretrained/KEY, with trial.toml, history.csv, machine.json and model.
-        device: cpu or cuda:N.
-        watcher: Is notified of every step.
+        folder: The run folder.
+        watcher: Is notified of every patient.
 
     Raises:
         UsageError: The synthetic patients have other channels than the cohort.
     """
-    wanted = {start.key: start for start in map(pretraining_trial, (t for t in trials if t.recipe.pretrain))}
-    missing = [start for key, start in wanted.items() if not (folder / FOLDER / key).exists()]
-    if not missing:
+    keys = {pretraining_trial(trial).key for trial in networks_of(trials) if trial.recipe.pretrain}
+    if all((folder / FOLDER / key).exists() for key in keys):
         return
-    synthetic = _synthetic_cohort(plan, folder, watcher)
-    _check_channels(cohort, synthetic)
-    for number, start in enumerate(missing, 1):
-        watcher.started(start, number, len(missing))
-        _pretrain(start, synthetic, folder, device, watcher)
-        watcher.ended(start)
-
-
-def _check_channels(cohort: RunCohort, synthetic: RunCohort) -> None:
-    ours, theirs = cohort.cases[0].channels, synthetic.cases[0].channels
+    synthetic = _make_synthetic(plan, folder, watcher)
+    ours = cohort.cases[0].channels
+    theirs = load_channels(synthetic.folder / f"{synthetic.cases[0].name}.npz")
     if ours != theirs:
         raise UsageError(
             f"training.pretrain: synthetic patients have the channels {', '.join(theirs)}, these {', '.join(ours)}; "
@@ -58,8 +50,31 @@ def _check_channels(cohort: RunCohort, synthetic: RunCohort) -> None:
         )
 
 
-def _synthetic_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
-    """The synthetic patients that the plan's text describes, prepared as the plan prepares its own."""
+def pretrain_start(plan: Plan, trial: Trial, folder: Path, device: str, watcher: Watcher) -> None:
+    """Pretrain what a trial starts from, on the machine that trains the trial, unless it is there or needs none.
+
+    One process at a time does so, others wait; after a kill, the next one goes on from the last checkpoint.
+
+    Args:
+        plan: The plan of the run.
+        trial: The trial.
+        folder: The run folder; the start is kept in pretrained/KEY, with trial.toml, history.csv, machine.json and
+            model.
+        device: cpu or cuda:N.
+        watcher: Is notified of every step.
+    """
+    if not trial.recipe.pretrain:
+        return
+    start = pretraining_trial(trial)
+    with hold_lock(folder / FOLDER / f"{start.key}.lock"):
+        if not (folder / FOLDER / start.key).exists():
+            watcher.started(start, 1, 1)
+            _pretrain(start, _synthetic_cohort(plan, folder), folder, device, watcher)
+            watcher.ended(start)
+
+
+def _make_synthetic(plan: Plan, folder: Path, watcher: Watcher) -> ListedCohort:
+    """Make the synthetic patients that the plan's text describes; prepare them as the plan prepares its own."""
     from lesionloss.synth import load_settings, profile_settings, write_cohort
 
     pretraining = read_pretraining(plan.training.pretrain)
@@ -71,10 +86,14 @@ def _synthetic_cohort(plan: Plan, folder: Path, watcher: Watcher) -> RunCohort:
     place = folder / FOLDER / "synthetic"
     write_cohort(place, pretraining.patients, pretraining.seed, settings, watcher.cohort)
     own = {"source": str(place), "layout": "msseg2", "target": "", "patients": (), "mix": ()}
-    cohort = load_run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
-    if not pretraining.visible:
-        return cohort
-    return replace(cohort, cases=tuple(visible_only(case, pretraining.visible) for case in cohort.cases))
+    return prepare_run_cohort(plan.changed({"data": plan.data.model_dump() | own}), folder / FOLDER, watcher)
+
+
+def _synthetic_cohort(plan: Plan, folder: Path) -> RunCohort:
+    """The prepared synthetic patients, without lesions that nobody would mark."""
+    listed, visible = read_run_cohort(folder / FOLDER), read_pretraining(plan.training.pretrain).visible
+    cohort = listed.read(listed.shapes)
+    return replace(cohort, cases=tuple(visible_only(case, visible) if visible else case for case in cohort.cases))
 
 
 def _pretrain(start: Trial, cohort: RunCohort, folder: Path, device: str, watcher: Watcher) -> None:

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_losses
 from lesionloss.bench.engines.in_process import InProcessEngine
-from lesionloss.bench.execute_trial import RunContext, use_threads
+from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.run_folders import store_plan
-from lesionloss.bench.pretrained_starts import pretrain_starts
+from lesionloss.bench.pretrained_starts import prepare_pretraining
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.run_context import RunContext
+from lesionloss.bench.step_choice import check_step_mode
 from lesionloss.bench.trials import difference_trials, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import SilentWatcher, Watcher
-from lesionloss.core.devices import resolve_device
 from lesionloss.core.errors import UsageError, expect_type
-from lesionloss.core.locks import acquire_lock, read_lock, remove_stale_lock, wait_until_free
+from lesionloss.core.locks import hold_lock, read_lock, remove_stale_lock
 from lesionloss.data.prepared import load_channels
-from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.execution import execution_of, step_bytes
+from lesionloss.training.step_modes import EAGER
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -40,6 +41,8 @@ def run(
     threads: int | None = None,
     checkpoint_seconds: float = 120.0,
     deterministic: bool = False,
+    noise_floor: bool | None = None,
+    step: str | None = None,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -54,6 +57,9 @@ def run(
         threads: CPU threads of each trial of a new run; None: the engine decides.
         checkpoint_seconds: Time between two checkpoints of a trial.
         deterministic: Whether all bits must repeat on a GPU too, which is slower; recorded in machine.json.
+        noise_floor: Whether one trial is trained again, to see how far equal training runs differ; None: on a GPU.
+        step: How training steps are computed: eager, compiled (by torch.compile), or auto: the faster one, timed when
+            the run starts. None: as the run does, eager in a new one. All trials of a run have the same.
 
     Returns:
         All results of the run folder.
@@ -68,7 +74,9 @@ def run(
     expect_type(out, (str, PathLike), "out", "give the path of a folder")
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
-    context = RunContext(folder, device, uuid.uuid4().hex, checkpoint_seconds, deterministic)
+    check_step_mode(folder, step)
+    call, step = uuid.uuid4().hex, step or EAGER
+    context = RunContext(folder, device, call, checkpoint_seconds, deterministic, noise_floor, step)
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
@@ -88,14 +96,10 @@ def run(
     execution = execution_of(trial_list.trials[-1].recipe, device, trial_list.threads, trial_list.step_bytes)
     watcher.note(execution.describe())
     if plan.training.pretrain:
-        networks, here = [each for each in trial_list.trials if each.method == "network"], resolve_device(device)
-        with (
-            _exclusive(folder, "pretrained", watcher),
-            use_threads(trial_list.threads),
-            set_arithmetic(here, deterministic),
-        ):
-            pretrain_starts(plan, networks, first, folder, here, watcher)
+        with _exclusive(folder, "pretrained", watcher):
+            prepare_pretraining(plan, trial_list.trials, first, folder, watcher)
     engine.run_trials(context, trial_list, cohort, watcher)
+    train_noise_floor(engine, context, trial_list, cohort, watcher)
     for trial in trial_list.trials:
         if context.done(trial.key):
             remove_stale_lock(context.lock_path(trial.key))
@@ -108,9 +112,7 @@ def _exclusive(folder: Path, what: str, watcher: Watcher) -> Iterator[None]:
     path = folder / "locks" / what
     if read_lock(path) is not None:
         watcher.note(f"{what}: another process may be working on it; waiting")
-    while (lock := acquire_lock(path)) is None:
-        wait_until_free(path)
-    with lock:
+    with hold_lock(path):
         yield
 
 

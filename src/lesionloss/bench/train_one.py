@@ -12,7 +12,7 @@ from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.plan_model import with_used_files
 from lesionloss.bench.plan.run_folders import LOSSES, store_plan
-from lesionloss.bench.pretrained_starts import pretrain_starts
+from lesionloss.bench.pretrained_starts import prepare_pretraining, pretrain_start
 from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import code_digest, fit_network, fold_warnings, trials_of
@@ -176,7 +176,8 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
         set_arithmetic(request.device, request.deterministic),
         EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events,
     ):
-        pretrain_starts(request.plan, (trial,), cohort, request.out, request.device, watcher)
+        prepare_pretraining(request.plan, (trial,), cohort, request.out, watcher)
+        pretrain_start(request.plan, trial, request.out, request.device, watcher)
         watcher.started(trial, 1, 1)
         work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
         run_network_trial(work, cohort, request.plan, request.device)

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
+from lesionloss.bench.gpu_sharing import memory_of_gpu
 from lesionloss.bench.parallel_trials import USED_SHARE, MemoryNeed
 from lesionloss.core.allocator import free_memory
 from lesionloss.core.number_text import plural
@@ -28,7 +27,7 @@ def networks_together(need: MemoryNeed, jobs: int, losses: int, wanted: int | No
     """
     if wanted is not None:
         return min(losses, wanted)
-    free = free_memory() if device == "cpu" else _memory_of_gpu(device)
+    free = free_memory() if device == "cpu" else memory_of_gpu(device)
     if not free or not need.network_bytes:
         return losses
     spare = int(USED_SHARE * free) // jobs - need.total
@@ -55,12 +54,6 @@ def groups_of(trials: Iterable[Trial], together: int, parallel: int = 1) -> list
     return [
         tuple(keys[at : at + size]) for keys, size in zip(pairs, sizes, strict=True) for at in range(0, len(keys), size)
     ]
-
-
-def _memory_of_gpu(device: str) -> int:
-    """Bytes of a GPU; 0 where this machine has none, or another machine chooses. It makes no context on the device."""
-    known = device != "auto" and torch.cuda.is_available()
-    return torch.cuda.get_device_properties(device).total_memory if known else 0
 
 
 def networks_of(trials: Sequence[Trial]) -> list[Trial]:

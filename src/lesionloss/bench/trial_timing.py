@@ -75,9 +75,7 @@ def _timed_steps(
 ) -> float:
     """Seconds of one of so many training steps on random images, after one that is not timed."""
     criterion, optimiser = criterion_of(plan.losses[0], recipe), torch.optim.Adam(network.parameters())
-    images = torch.randn(shape, generator=torch_generator("forecast images")).to(device)
-    drawn = torch.rand((shape[0], *shape[2:]), generator=torch_generator("forecast labels"))
-    labels = (drawn < LESION_SHARE).long().to(device)
+    images, labels = random_batch(shape, device)
     start_time = 0.0
     for step in range(steps + 1):
         if step == 1:
@@ -90,6 +88,13 @@ def _timed_steps(
             torch.cuda.synchronize(device)
         timed(step + 1, steps + 1)
     return (time.perf_counter() - start_time) / steps
+
+
+def random_batch(shape: tuple[int, ...], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return random images of a shape (B, C, *space) and labels (B, *space) with few lesions, on a device."""
+    images = torch.randn(shape, generator=torch_generator("forecast images")).to(device)
+    drawn = torch.rand((shape[0], *shape[2:]), generator=torch_generator("forecast labels"))
+    return images, (drawn < LESION_SHARE).long().to(device)
 
 
 def seconds_of_batch(recipe: TrainingRecipe, cohort: ListedCohort) -> float:

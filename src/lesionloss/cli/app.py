@@ -89,6 +89,6 @@ for _module in (
         "train",
         "predict",
     ),
-    *("compare_report", "power", "verify", "metrics", "evaluate"),
+    *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

@@ -1,8 +1,7 @@
 """`lesionloss bench`: run a plan, on one machine or many; forecast what it needs; show its status."""
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,12 +10,6 @@ from lesionloss.cli.engine_options import chosen_engine, number_or_auto
 from lesionloss.cli.plan_options import chosen_plan
 from lesionloss.cli.terminal import plain_console, say
 from lesionloss.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-    from lesionloss.bench.forecast import Forecast
-    from lesionloss.bench.plan import Plan
 
 EXAMPLES = """
 Examples:
@@ -68,7 +61,8 @@ def bench(
         str, typer.Option("--engine", help="local: processes of this machine; ray; slurm: a cluster.")
     ] = "local",
     jobs: Annotated[
-        str, typer.Option("--jobs", metavar="auto|N", help="Processes at a time: as cores and memory allow, or N.")
+        str,
+        typer.Option("--jobs", metavar="auto|N", help="Processes at a time: as cores and memory allow, or N."),
     ] = "auto",
     together: Annotated[
         str,
@@ -114,6 +108,23 @@ def bench(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    step: Annotated[
+        str | None,
+        typer.Option(
+            "--step",
+            metavar="eager|compiled|auto",
+            help="How training steps are computed; compiled: by torch.compile; auto: the faster one, timed when a run "
+            "starts and then fixed. Default: eager.",
+        ),
+    ] = None,
+    noise_floor: Annotated[
+        bool | None,
+        typer.Option(
+            "--noise-floor/--no-noise-floor",
+            help="Train one trial twice, to see how far equal training runs differ; default: on a GPU.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="--status, --dry-run and --paper: print JSON.")] = False,
 ) -> None:
     """Train the same network with every loss of a plan, on the same batches, and score whole images."""
@@ -131,6 +142,8 @@ def bench(
         return
     number, beside = number_or_auto("--jobs", jobs), number_or_auto("--together", together)
     if dry_run:
+        from lesionloss.cli.bench_forecast import show_forecast
+
         show_forecast(chosen, out, device, number, threads, beside, as_json)
         return
     if out is None:
@@ -154,6 +167,8 @@ def bench(
                     threads=threads,
                     checkpoint_seconds=checkpoint_seconds,
                     deterministic=deterministic,
+                    noise_floor=noise_floor,
+                    step=step,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)
@@ -193,63 +208,3 @@ def show_status(folder: Path, as_json: bool) -> None:
             say(status_json(found))
         else:
             print_status(found, plain_console())
-
-
-def show_forecast(
-    plan: "Plan",
-    out: Path | None,
-    device: str,
-    jobs: int | None,
-    threads: int | None,
-    together: int | None,
-    as_json: bool,
-) -> None:
-    """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
-    from lesionloss.bench.data_check import check_data
-    from lesionloss.bench.forecast import forecast
-    from lesionloss.cli.bench_tables import forecast_json, print_time
-    from lesionloss.cli.progress import progress_bar
-    from lesionloss.runs.results import RUNS
-
-    parts = {name: check_data(part) for name, part in plan.runs().items()}
-    for name, part in parts.items():
-        folder = out / RUNS / name if out is not None and name else out
-        if name and not as_json:
-            say(f"{name}:")
-
-        bar = progress_bar()
-        timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
-        known = partial(_show_known, bar, as_json)
-        try:
-            found = forecast(part, folder, device, jobs, threads, together=together, known=known, timed=timed)
-        finally:
-            bar.stop()
-        if as_json:
-            say(forecast_json(found))
-        else:
-            print_time(found, plain_console())
-            if sentence := _verdicts_of(part):
-                say(sentence)
-
-
-def _verdicts_of(plan: "Plan") -> str:
-    """What the plan's design can show; empty where the number of patients is not known yet."""
-    from lesionloss.bench.plan.sections import BUILT_IN_SOURCES
-    from lesionloss.report.power_wording import design_sentence
-    from lesionloss.statistics import StudyDesign
-
-    built_in = plan.data.source in BUILT_IN_SOURCES
-    patients = len(plan.data.patients) or (plan.data.synth_patients if built_in else 0)
-    return design_sentence(StudyDesign(patients, plan.folds, len(plan.seeds), plan.repeats), len(plan.losses))
-
-
-def _show_known(bar: "Progress", as_json: bool, found: "Forecast") -> None:
-    from lesionloss.cli.bench_tables import print_known
-
-    if not as_json:
-        print_known(found, plain_console())
-    bar.start()  # below what was printed
-
-
-def _show_timed(bar: "Progress", task: "TaskID", done: int, steps: int) -> None:
-    bar.update(task, completed=done, total=steps)

@@ -13,7 +13,7 @@ from lesionloss.core.number_text import listed, plural
 if TYPE_CHECKING:
     from lesionloss.bench.batch_shares import BatchShares
     from lesionloss.bench.bookkeeping.status import Status, TrialStatus
-    from lesionloss.bench.forecast import Forecast
+    from lesionloss.bench.forecast_record import Forecast
 
 MINUTE, HOUR = 60, 3600
 MOST_ROWS = 40  # of a list on the screen; --json has all
@@ -92,10 +92,16 @@ def _time(forecast: "Forecast") -> str:
             f"the patients, which are not prepared yet{without}"
         )
     return (
-        f"{duration(forecast.seconds)} with {plural(forecast.jobs, 'process')} of {threads}, "
+        f"{duration(forecast.seconds)} with {plural(forecast.jobs, 'process')} of {threads}{_on_gpus(forecast)}, "
         f"{plural(forecast.together, 'loss')} side by side in each; one trial takes "
         f"{duration(forecast.seconds_each)} (from {forecast.source}{without})"
     )
+
+
+def _on_gpus(forecast: "Forecast") -> str:
+    if not forecast.gpus:
+        return ""
+    return f" on {plural(forecast.gpus, 'GPU')} ({-(-forecast.jobs // forecast.gpus)} on each)"
 
 
 def forecast_json(forecast: "Forecast") -> str:

@@ -1,5 +1,6 @@
 """`lesionloss compare` and `lesionloss report`: the results of a run folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,10 @@ Examples:
     lesionloss compare runs/x --metric hd95 --baseline "0.5*dice + 0.5*focal(gamma=2)"
 
     lesionloss compare runs/x --json > comparison.json
+
+    lesionloss compare scores.csv                      # a long table: loss, fold, seed, case, patient, metric, value
+
+    lesionloss compare dice.csv focal.csv              # what `lesionloss evaluate` wrote, one file for each loss
 """
 
 REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
@@ -43,6 +48,8 @@ Examples:
     lesionloss report runs/x --volumes worst,patient07
 
     lesionloss report runs/drive runs/isic --out runs/all.html  # and one table over both
+
+    lesionloss report scores.csv                       # a long table, as for `compare`: writes scores.html
 """
 
 
@@ -51,7 +58,10 @@ MOST_JOBS = 3  # drawing takes one process as long as two others need for the re
 
 @app.command(help=COMPARE_HELP)
 def compare(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR", help="A run folder, as `bench` or `collect` wrote it; or CSV tables of scores."),
+    ],
     metric: Annotated[str, typer.Option("--metric", "-m", help="The metric; default: the plan's primary metric.")] = "",
     baseline: Annotated[str, typer.Option("--baseline", help="The loss to compare with; default: the plan's.")] = "",
     unpaired: Annotated[
@@ -67,19 +77,20 @@ def compare(
     import json
 
     from lesionloss.cli.compare_tables import print_comparison
-    from lesionloss.runs.load_run import load, run_folders
+    from lesionloss.core.errors import UsageError
     from lesionloss.statistics import compare as compare_losses
 
-    runs = run_folders(folder)
+    if len(places) > 1 and not _are_tables(places):
+        raise UsageError(f"{len(places)} folders: name one run folder, or CSV tables; `report` takes several runs")
+    runs = _read(places)
     records = {}
-    for run in runs:
-        results = load(run)
+    for results in runs:
         comparison = compare_losses(results, metric or results.primary_metric, baseline or None, interim=interim)
         if as_json:
-            records[run.name] = _record(results, comparison)
+            records[results.folder.name] = _record(results, comparison)
         else:
             if len(runs) > 1:
-                say(f"\n{run}")
+                say(f"\n{results.folder}")
             print_comparison(results, comparison, unpaired=unpaired)
     if as_json:
         found = records if len(runs) > 1 else next(iter(records.values()))
@@ -89,7 +100,8 @@ def compare(
 @app.command(help=REPORT_HELP)
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Run folders, as `lesionloss bench --out` wrote them.")
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Run folders that `bench` or `collect` wrote, or CSV tables of scores."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.html", help="The page; default: DIR/report.html.")
@@ -110,33 +122,54 @@ def report(
     from lesionloss.core.errors import UsageError
     from lesionloss.core.processors import usable_cores
     from lesionloss.report import files_folder, write_joint_report, write_report
-    from lesionloss.runs.load_run import load, run_folders
 
-    runs = [run for folder in folders for run in run_folders(folder)]
-    if len(folders) > 1 and out is None:
+    tables = _are_tables(folders)
+    if len(folders) > 1 and out is None and not tables:
         raise UsageError("several folders: name the page with the table over all of them, --out FILE.html")
     jobs = jobs or min(MOST_JOBS, usable_cores())
-    results = [load(run) for run in runs]
+    results = _read(folders)
     for each in results:
-        own = out if len(runs) == 1 else None
+        own = (out or (folders[0].with_suffix(".html") if tables else None)) if len(results) == 1 else None
         path = write_report(each, own, force=force, volumes=volumes, jobs=jobs)
         files = files_folder(path, own=own is None)
         say(f"{path}  (numbers: {files / 'report.json'}, tables: {files / 'tables'}, figures: {files / 'figures'})")
-    if len(runs) > 1:
+    if len(results) > 1:
         path = write_joint_report(results, out or folders[0] / "report.html", force=force)
         files = files_folder(path, own=False)
-        say(f"{path}  (one table over {len(runs)} runs; numbers: {files / 'report.json'}, tables: {files / 'tables'})")
+        where = f"numbers: {files / 'report.json'}, tables: {files / 'tables'}"
+        say(f"{path}  (one table over {len(results)} runs; {where})")
+
+
+def _are_tables(places: Sequence[Path]) -> bool:
+    """Whether all places are CSV files."""
+    return all(place.suffix == ".csv" for place in places)
+
+
+def _read(places: Sequence[Path]) -> "list[Results]":
+    """The runs in folders, or all tables together as one run."""
+    from lesionloss.runs.load_run import load, run_folders
+
+    if _are_tables(places):
+        from lesionloss.collecting import collect
+
+        return [collect(table=places)]
+    return [load(run) for place in places for run in run_folders(place)]
 
 
 def _record(results: "Results", comparison: "Comparison") -> dict[str, Any]:
     from dataclasses import asdict
 
+    from lesionloss.report.noise_wording import noise_floor_record
     from lesionloss.report.wording import difference_sentence
+    from lesionloss.statistics import measure_noise_floor
 
     record: dict[str, Any] = asdict(comparison)
     for entry, difference in zip(record["differences"], comparison.differences, strict=True):
         entry["verdict"], entry["sentence"] = difference.verdict, difference_sentence(difference)
         entry["share_improved"], entry["not_inferior"] = difference.share_improved, difference.not_inferior
+    record["noise_floor"] = noise_floor_record(measure_noise_floor(results, comparison.metric))
+    if results.collected:
+        record["collected"] = dict(results.collected)
     record["patients_in_training_and_test"] = sorted(results.shared_patients)
     record["failed_trials"] = [asdict(trial) for trial in results.failed]
     record["missing_trials"] = [asdict(trial) for trial in results.missing]

@@ -13,7 +13,9 @@ from rich.text import Text
 from lesionloss.cli.terminal import plain_console
 from lesionloss.core.number_text import decimals_for, interval, number, percent, plural, probability, unit_text
 from lesionloss.report.answer import answer
+from lesionloss.report.collected_words import collected_notes
 from lesionloss.report.declared_order import order_sentence
+from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import CUT_WORDS, within_limits
 from lesionloss.report.wording import TEST_TITLES, components_sentence, difference_sentence
@@ -21,6 +23,7 @@ from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.statistics.comparison import compare, with_baseline
 from lesionloss.statistics.evidence import ALPHA
+from lesionloss.statistics.noise_floor import measure_noise_floor
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -48,10 +51,13 @@ def print_comparison(results: "Results", comparison: "Comparison", *, unpaired: 
         console.print(Text(sentence))
     if robust := sensitivity_sentence(scores, level=comparison.level):
         console.print(Text(robust))
+    if noise := noise_floor_sentence(measure_noise_floor(results, comparison.metric)):
+        console.print(Text(noise))
     console.print()
-    _losses(comparison, console.width).print(console)
+    noun = str(results.collected.get("compares", "loss"))
+    _losses(comparison, console.width, noun).print(console)
     if comparison.differences:
-        _differences(comparison, console.width, unpaired=unpaired).print(console)
+        _differences(comparison, console.width, noun, unpaired=unpaired).print(console)
     if comparison != raw:
         console.print(Text(CUT_WORDS, style="dim"))
     for difference in in_order(comparison):
@@ -75,10 +81,10 @@ class Columns:
     A column that needs more than `width` is left out, with a remark.
     """
 
-    def __init__(self, title: str, losses: Sequence[Text], width: int) -> None:
-        """A table with the losses as its first column."""
+    def __init__(self, title: str, losses: Sequence[Text], width: int, noun: str) -> None:
+        """A table with the losses as its first column, headed by `noun`."""
         self.table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        self.table.add_column("loss", overflow="fold", min_width=15)
+        self.table.add_column(noun, overflow="fold", min_width=15)
         self.cells: list[list[Text]] = [[loss] for loss in losses]
         self.width = width
         self.remarks: list[str] = []
@@ -114,7 +120,7 @@ class Columns:
         console.print()
 
 
-def _losses(comparison: "Comparison", width: int) -> Columns:
+def _losses(comparison: "Comparison", width: int, noun: str) -> Columns:
     rows = sorted(comparison.summaries, key=lambda row: _place(comparison, row.loss))
     decimals = decimals_for(row.mean for row in rows)
     unit = f" in {unit_text(comparison.unit)}" if comparison.unit else ""
@@ -123,6 +129,7 @@ def _losses(comparison: "Comparison", width: int) -> Columns:
         f"{metric_facts(comparison.metric).title}{unit} ({direction} is better), all patients of a loss",
         [_name(row.loss, comparison.baseline) for row in rows],
         width,
+        noun,
     )
     quartiles = [interval(row.quartiles, decimals).strip("[]").replace(", ", " to ") for row in rows]
     columns.add("mean", [number(row.mean, decimals) for row in rows])
@@ -162,7 +169,7 @@ def _add_ranks(columns: Columns, comparison: "Comparison", rows: "Sequence[LossS
         columns.add("first with\none seed in", [percent(wins.get(row.loss)) for row in rows], needs=MIDDLE)
 
 
-def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Columns:
+def _differences(comparison: "Comparison", width: int, noun: str, *, unpaired: bool) -> Columns:
     rows = in_order(comparison)
     decimals = decimals_for(row.mean for row in rows)
     tests = f"{TEST_TITLES[rows[0].test]} and t over folds, {rows[0].correction}"
@@ -170,6 +177,7 @@ def _differences(comparison: "Comparison", width: int, *, unpaired: bool) -> Col
         f"Paired difference from {comparison.baseline} (p: {tests})",
         [Text(row.loss) for row in rows],
         width,
+        noun,
     )
     new_runs = [interval(row.interval_new_training_runs, decimals, sign=True) or "unknown" for row in rows]
     columns.add("mean", [number(row.mean, decimals, sign=True) for row in rows])
@@ -214,7 +222,8 @@ def _name(loss: str, baseline: str) -> Text:
 
 def _warnings(results: "Results", comparison: "Comparison") -> list[str]:
     shared = shared_patients_warning(results.shared_patients)
-    lines = [f"Warning: {warning}." for warning in (*([shared] if shared else []), *comparison.warnings)]
+    lines = [f"{title} {text}" for title, text in collected_notes(results)]
+    lines += [f"Warning: {warning}." for warning in (*([shared] if shared else []), *comparison.warnings)]
     if comparison.empty_references:
         counts = [f"{empty.loss} {empty.correct_empty} of {empty.predictions}" for empty in comparison.empty_references]
         cases = plural(max(empty.cases for empty in comparison.empty_references), "case")

@@ -82,7 +82,7 @@ class TerminalWatcher:
         """Begin the bar of a trial in this process."""
         if self.trials_task is None:
             self.trials_task = self.progress.add_task(f"{self.name}: trials", total=total, detail="")
-        self.progress.update(self.trials_task, completed=index - 1)
+        self.progress.update(self.trials_task, completed=index - 1, total=total)
         title = f"{trial.loss}, fold {trial.fold}, seed {trial.seed}"
         self.running[trial.key] = self.progress.add_task(title, total=trial.recipe.steps, detail="")
 
@@ -104,7 +104,7 @@ class TerminalWatcher:
         if status.seconds_left is not None:
             words.append(f"until {clock(status.now + status.seconds_left, status.now)}")
         ended = counts["done"] + counts["failed"]
-        self.progress.update(self.trials_task, completed=ended, detail=", ".join(words))
+        self.progress.update(self.trials_task, completed=ended, total=len(status.trials), detail=", ".join(words))
         running = {trial.key: trial for trial in status.of("running")}
         for key in [key for key in self.running if key not in running]:
             self.progress.remove_task(self.running.pop(key))

@@ -8,6 +8,8 @@ import ctypes
 import sys
 from pathlib import Path
 
+from lesionloss.core.control_groups import control_groups, read_number
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
@@ -30,8 +32,8 @@ def keep_freed_memory() -> bool:
 
 
 def free_memory() -> int:
-    """Bytes that this process can still allocate, within the limit of its control group; 0 if unknown."""
-    found = (_free_of_machine(Path("/proc/meminfo")), _free_of_group(Path("/sys/fs/cgroup")))
+    """Bytes that this process can still allocate, within the limits of its control groups; 0 if unknown."""
+    found = [_free_of_machine(Path("/proc/meminfo")), *map(_free_of_group, control_groups("memory"))]
     known = [amount for amount in found if amount is not None]
     return min(known, default=0)
 
@@ -46,7 +48,6 @@ def _free_of_machine(meminfo: Path) -> int | None:
 
 
 def _free_of_group(group: Path) -> int | None:
-    try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
+    limit = read_number(group / "memory.max", group / "memory.limit_in_bytes")
+    used = read_number(group / "memory.current", group / "memory.usage_in_bytes")
+    return None if limit is None or used is None else max(0, limit - used)

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -123,6 +124,15 @@ def acquire_lock(path: Path) -> Lock | None:
     if found.is_alive(disk_time(path.parent)):
         return None
     return lock if _take_over(path, text, found) else None
+
+
+@contextlib.contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Lock `path` inside the block; where another process holds it, wait until it is free."""
+    while (lock := acquire_lock(path)) is None:
+        wait_until_free(path)
+    with lock:
+        yield
 
 
 def wait_until_free(*paths: Path) -> bool:

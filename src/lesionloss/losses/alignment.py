@@ -123,14 +123,14 @@ def _same_device(logits: Tensor, given: Tensor, name: str) -> None:
         raise UsageError(f"{name} is on {given.device}, logits on {logits.device}; move one of them")
 
 
-def _spacing(logits: Tensor, given: Tensor | None, groups: int) -> Tensor:
+def _spacing(logits: Tensor, given: Tensor | None, groups: int) -> Tensor | None:
     """Edge lengths of a voxel for each row, (R, axes), or for all of them, (1, axes)."""
     axes = logits.dim() - 2
     if given is None:
-        return torch.ones((1, axes), dtype=torch.float32, device="cpu")
+        return None
     if tuple(given.shape) == (axes,):
         return given[None]
-    if tuple(given.shape) != (logits.shape[0], axes):
+    if tuple(given.shape) not in ((logits.shape[0], axes),):
         raise UsageError(
             f"spacing_mm must be {axes} numbers, or {(logits.shape[0], axes)}, for logits {_shape(logits)}; "
             f"got {_shape(given)}"
@@ -143,7 +143,7 @@ def _map(logits: Tensor, given: Tensor, name: str, multilabel: bool) -> Tensor:
     batch, channels = logits.shape[:2]
     lesion_classes = channels if multilabel else max(1, channels - 1)
     wanted = (batch, lesion_classes, *logits.shape[2:])
-    if tuple(given.shape) != wanted:
+    if tuple(given.shape) not in (wanted,):
         raise UsageError(
             f"map {name!r} must be {wanted} for logits {_shape(logits)}, got {_shape(given)}; "
             "reference_maps of the loss makes it"

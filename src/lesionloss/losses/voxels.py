@@ -60,7 +60,7 @@ class Voxels(Batch):
         options: the options of the loss.
         groups: number of rows that belong to one image.
         space: the shape of an image, so that x (R, ..., V) is `x.reshape(*x.shape[:-1], *v.space)`.
-        spacing_mm: (R, axes) or (1, axes), edge lengths of a voxel, on the CPU; 1 mm unless the call says otherwise.
+        given_spacing_mm: as `spacing_mm`, or None if the call does not say.
         maps: the maps of the reference that came with the call, (R, K-1, V) each; see `reference_map`.
     """
 
@@ -71,7 +71,7 @@ class Voxels(Batch):
     options: LossOptions
     groups: int
     space: tuple[int, ...]
-    spacing_mm: Tensor
+    given_spacing_mm: Tensor | None = field(repr=False)
     maps: Mapping[str, Tensor] = field(repr=False)
 
     def refuse_parts(self, why: str) -> Tensor | float:
@@ -116,6 +116,13 @@ class Voxels(Batch):
         """The logits, (n, C), of the voxels at positions (n,) in the flat labels."""
         return Listed(where, *self.logits[:, 0].shape).take(self.logits).T
 
+    @property
+    def spacing_mm(self) -> Tensor:
+        """Edge lengths of a voxel, (R, axes) or (1, axes), on the CPU; 1 mm unless the call says otherwise."""
+        if self.given_spacing_mm is not None:
+            return self.given_spacing_mm
+        return torch.ones((1, len(self.space)), dtype=torch.float32, device="cpu")
+
     def reference_map(self, name: str) -> Tensor:
         """A map of the reference for each lesion class, (R, K-1, V); computed if it did not come with the call.
 
@@ -158,7 +165,7 @@ class Voxels(Batch):
         """The same voxels with these weights (R, V) times those that they have."""
         inside = 1.0 if self.valid is None else self.valid
         whole = weight * (inside if self.weight is None else self.weight)
-        given = (self.kernel, self.options, self.groups, self.space, self.spacing_mm, self.maps)
+        given = (self.kernel, self.options, self.groups, self.space, self.given_spacing_mm, self.maps)
         return Voxels(self.logits, self.labels, self.valid, whole, *given)
 
     # --- sums ------------------------------------------------------------------------------------------------------

@@ -33,8 +33,12 @@ def _stem(path: Path) -> str:
     return path.as_posix().removesuffix(ending)
 
 
-def _below(folder: Path, parents: frozenset[Path]) -> Iterator[Path]:
-    """Every file below a folder; a link back to a folder that holds it is not followed."""
+def files_below(folder: Path, parents: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Every file below a folder; a link back to a folder that holds it is not followed.
+
+    Raises:
+        UsageError: a folder can't be read.
+    """
     here = folder.resolve()
     if here in parents:
         return
@@ -44,7 +48,7 @@ def _below(folder: Path, parents: frozenset[Path]) -> Iterator[Path]:
         raise UsageError(f"{folder}: can't be read ({error.strerror}); check its permissions") from error
     for path in paths:
         if path.is_dir():
-            yield from _below(path, parents | {here})
+            yield from files_below(path, parents | {here})
         else:
             yield path
 
@@ -58,7 +62,7 @@ def images_in(folder: Path) -> dict[str, Path]:
         UsageError: for none, one name twice, or a folder that can't be read.
     """
     found: dict[str, Path] = {}
-    for path in sorted(_below(folder, frozenset())):
+    for path in sorted(files_below(folder)):
         if path.name.endswith(ENDINGS) and not path.name.startswith("."):
             name = _stem(path.relative_to(folder))
             if name in found:

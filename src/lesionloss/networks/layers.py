@@ -21,16 +21,22 @@ class ChannelDropout(nn.Module):
         super().__init__()
         self.p = p
         self.generator: torch.Generator | None = None
+        self.draw: Callable[[ChannelDropout, Tensor], Tensor] = draw_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, *space) with some channels set to 0 in training."""
         if not self.training or self.p == 0:
             return x
-        if self.generator is None:
-            raise RuntimeError("ChannelDropout needs a generator in training; see networks.seed_dropout")
-        shape = (*x.shape[:2], *[1] * (x.ndim - 2))
-        keep = torch.empty(shape).bernoulli_(1 - self.p, generator=self.generator)
-        return x * to_device((keep / (1 - self.p)).to(x.dtype), x.device)
+        return x * self.draw(self, x)
+
+
+def draw_channels(layer: ChannelDropout, x: Tensor) -> Tensor:
+    """Return the factors (B, C, 1, ...) of the channels of `x` in training: 0, or 1 / (1 - p)."""
+    if layer.generator is None:
+        raise RuntimeError("ChannelDropout needs a generator in training; see networks.seed_dropout")
+    shape = (*x.shape[:2], *[1] * (x.ndim - 2))
+    keep = torch.empty(shape).bernoulli_(1 - layer.p, generator=layer.generator)
+    return to_device((keep / (1 - layer.p)).to(x.dtype), x.device)
 
 
 class Layers(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lesionloss.core.number_text import decimals_for, listed, number, plural, probability, quoted, unit_text
-from lesionloss.report.wording import difference_sentence, seed_variability_sentence
+from lesionloss.report.wording import COLLECT_SEEDS, difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import Comparison, PairedDifference, seeds_needed
 from lesionloss.statistics.verdicts import NETWORKS_ONLY
@@ -92,6 +92,8 @@ def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
         return ["With 1 patient there is no interval and no test."]
     if "interim" in reasons:
         return ["There are no verdicts before all trials have ended."]
+    if reasons == {"seeds unknown"}:
+        return [_networks(compared, "seeds that are not known", COLLECT_SEEDS)]
     if reasons == {"one seed"}:
         return [_networks(compared, "one seed left in a fold" if c.failed_of else "one seed", _seeds(compared))]
     if reasons == {"two folds"}:

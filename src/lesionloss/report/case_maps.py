@@ -75,7 +75,8 @@ class _MapReader:
             return ""
         value = self.scores.value(trial.key, case)
         text = number(value) if np.isfinite(value) else "infinite" if np.isinf(value) else "undefined"
-        seed = f", seed {trial.seed}" if trial.loss not in self.scores.untrained else ""
+        has_seed = trial.loss not in self.scores.untrained and self.scores.rules.seeds_known
+        seed = f", seed {trial.seed}" if has_seed else ""
         return f"{self.scores.facts.title} {text}{seed}"
 
 
@@ -175,7 +176,7 @@ def _loss_slice(
     return LossSlice(
         loss=trial.loss,
         note=reader.note(trial, views.case),
-        trained=trial.loss not in reader.results.untrained,
+        trained=trial.loss not in reader.results.untrained and trial.has_probabilities,
         threshold=trial.threshold,
         probability=probability[plane].copy(),
         labels=labels[plane].copy(),
@@ -187,6 +188,6 @@ def _case_slice(reader: _MapReader, chosen: ChosenCase, views: CaseViews, slices
     """In the order of the run's losses; those without a slice have a reason instead."""
     results = reader.results
     tested = {trial.loss for trial in results.trials if trial.tested(views.case)}
-    reasons = {True: "its prediction was not kept or is damaged", False: "no trained network for this case"}
+    reasons = {True: "its prediction was not kept or is damaged", False: "no prediction of this case"}
     absent = {loss: reasons[loss in tested] for loss in results.losses if loss not in slices}
     return case_slice(chosen, views, [slices[loss] for loss in results.losses if loss in slices], absent)

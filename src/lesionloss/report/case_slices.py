@@ -35,7 +35,7 @@ class LossSlice:
     Attributes:
         loss: The loss.
         note: Its score in the case, and its seed.
-        trained: Whether it is a trained network; the difference threshold is not.
+        trained: Whether it is a map of a trained network; the difference threshold and masks of others are not.
         threshold: The threshold that was scored.
         probability: Of any lesion.
         labels: The class numbers that were scored; 1 for lesion in a run of one class.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from lesionloss.core.number_text import plural
+from lesionloss.report.collected_words import collected_patients, unknown_words
 from lesionloss.report.run_settings import data_words, mixed_words, plan_section, settings_words
 from lesionloss.runs.results import Results
 
@@ -28,6 +29,7 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
         ("Data", data_words(results)),
         ("Target", distinct(record.get("target") for record in records)),
         ("Patients", _patients(results)),
+        ("Unknown", unknown_words(results)),
         ("Mixed into training folds", "; ".join(mixed_words(results))),
         ("Folds", distinct([results.plan.get("folds")])),
         ("Seeds", ", ".join(str(seed) for seed in results.plan.get("seeds", []))),
@@ -48,6 +50,7 @@ def short_run_facts(results: Results) -> list[tuple[str, str]]:
     pairs = [
         ("Data", " ".join(filter(None, (data_words(results), _target(records))))),
         ("Patients", _patients_in_short(results)),
+        ("Training", "elsewhere, not by this program" if results.collected else ""),
         ("Mixed in", ", ".join(words.partition(" (")[0] for words in mixed_words(results))),
         ("Training runs", _training_runs(results)),
         ("Network", distinct(record.get("network") for record in records)),
@@ -72,10 +75,12 @@ def _target(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _patients_in_short(results: Results) -> str:
+    if not results.cohort:
+        return collected_patients(results) if results.collected else ""
     patients = len({case.patient for case in results.cohort})
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
     cases = "" if len(results.cohort) == patients else f", {plural(len(results.cohort), 'case')}"
-    return f"{patients}{cases}" + (f", {without} without lesions" if without else "") if patients else ""
+    return f"{patients}{cases}" + (f", {without} without lesions" if without else "")
 
 
 def _training_runs(results: Results) -> str:
@@ -84,14 +89,14 @@ def _training_runs(results: Results) -> str:
     parts = [
         plural(losses, "loss"),
         plural(folds, "fold") if isinstance(folds, int) else "",
-        plural(len(seeds), "seed"),
+        plural(len(seeds), "seed") if seeds or not results.collected else "seeds unknown",
     ]
     return " × ".join(part for part in parts if part)
 
 
 def _patients(results: Results) -> str:
     if not results.cohort:
-        return ""
+        return collected_patients(results) if results.collected else ""
     patients = plural(len({case.patient for case in results.cohort}), "patient")
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
     volumes = [case.reference_mm3 / 1000 for case in results.cohort if case.reference_mm3]

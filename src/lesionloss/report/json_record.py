@@ -10,6 +10,7 @@ import numpy as np
 from lesionloss.core.version import __version__
 from lesionloss.report.class_means import mean_over_classes
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
+from lesionloss.report.noise_wording import noise_floor_record
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.wording import difference_sentence
 
@@ -27,6 +28,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "headline": g.headline,
         "declared_order": g.declared_order,
         "sensitivity": g.sensitivity,
+        "noise_floor": noise_floor_record(g.noise_floor),
         "baseline": g.comparisons[0].baseline if g.metrics else "",
         "primary_metric": results.primary_metric,
         "losses": results.losses,

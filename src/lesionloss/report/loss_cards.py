@@ -37,7 +37,16 @@ class LossCard:
 
 def loss_cards(results: Results) -> tuple[LossCard, ...]:
     """One card per loss, in the order of the run."""
+    if results.collected:
+        return tuple(_collected(results, loss) for loss in results.losses)
     return tuple(_untrained(loss) if loss in results.untrained else _card(loss) for loss in results.losses)
+
+
+def _collected(results: Results, loss: str) -> LossCard:
+    """The card of one of our losses where the trainer's record says that it was that; else nothing is said of it."""
+    if all(trial.record.get("weights_hash") for trial in results.trials if trial.loss == loss):
+        return _card(loss)
+    return LossCard(loss, (), None, "Trained elsewhere: which loss this is, and how it is written, is unknown.")
 
 
 def _untrained(loss: str) -> LossCard:

@@ -2,6 +2,7 @@
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import listed, plural
+from lesionloss.report.collected_words import collected_patients, collected_training
 from lesionloss.report.facts_of_run import distinct
 from lesionloss.report.loss_cards import LossCard
 from lesionloss.report.run_settings import (
@@ -16,6 +17,10 @@ from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METH
 from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_SPACINGS = 3
+_EMPTY = (
+    "Cases without lesions are not part of metrics that need lesions; they are reported separately. In distances, an "
+    "empty prediction for a case with lesions counts as the diagonal of the image."
+)
 _SOURCES_OF_STATISTICS = (
     "Fisher 1935 (sign-flip test)",
     "Wilcoxon 1945 (signed-rank test)",
@@ -61,16 +66,16 @@ def sources(results: Results, cards: tuple[LossCard, ...]) -> tuple[str, ...]:
 
 def _data(results: Results) -> str:
     if not results.cohort:
-        return ""
+        return f"Data: {collected_patients(results)}." if results.table is not None or results.collected else ""
     targets = distinct(trial.record.get("target") for trial in results.trials).replace("_", " ")
     patients = {case.patient for case in results.cohort}
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
     text = f"Data: {data_words(results) or 'the cohort'}{f' ({targets})' if targets else ''}"
     text += f", {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
     text += f" ({without} without lesions in the reference)" if without else ""
-    folds = results.plan.get("folds")
+    folds, by = results.plan.get("folds"), results.plan.get("split_by", "patient")
     text += (
-        f", split by {results.plan.get('split_by', 'patient')} into {plural(folds, 'fold')}"
+        f", {'in' if results.collected else f'split by {by} into'} {plural(folds, 'fold')}"
         if isinstance(folds, int) and folds > 1
         else ""
     )
@@ -85,6 +90,8 @@ def _data(results: Results) -> str:
     )
     left_out = f" {plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
     unseen = " Each patient was predicted only by networks that were not trained on it."
+    if results.collected and not all(trial.record.get("train") for trial in results.trials):
+        unseen = " Whether a network was trained on a patient that it predicts is unknown."
     if shared := shared_patients_warning(results.shared_patients):
         unseen = f" {shared[0].upper()}{shared[1:]}."
     mixed = mixed_words(results)
@@ -95,6 +102,8 @@ def _data(results: Results) -> str:
 
 def _training(results: Results, paired: bool) -> str:
     records = [trial.record for trial in results.trials if trial.loss not in results.untrained]
+    if results.collected:
+        return collected_training(results, paired)
     if not records:
         return ""
     section = plan_section(results, "training")
@@ -128,6 +137,8 @@ def _evaluation(results: Results) -> str:
     metrics = ", ".join(results.metrics)
     if not metrics:
         return ""
+    if results.collected:
+        return f"Evaluation: {_collected_evaluation(results)}; metrics {metrics}. {_EMPTY}"
     thresholds = distinct(trial.record.get("threshold") for trial in results.trials)
     section = plan_section(results, "inference")
     settings = settings_words(section, but=("threshold", "decision"))
@@ -139,10 +150,19 @@ def _evaluation(results: Results) -> str:
     order = f", and the order {', '.join(results.ordered_metrics)}" if results.ordered_metrics else ""
     return (
         f"Evaluation: whole images, {decision}{windows}; metrics {metrics}; "
-        f"the primary metric {results.primary_metric} was declared before the run{order}. Cases without lesions are "
-        "not part of metrics that need lesions; they are reported separately. In distances, an empty prediction "
-        "for a case with lesions counts as the diagonal of the image."
+        f"the primary metric {results.primary_metric} was declared before the run{order}. {_EMPTY}"
     )
+
+
+def _collected_evaluation(results: Results) -> str:
+    """How others' predictions were scored, or that others scored them."""
+    named = "baseline and primary metric were named when they were collected"
+    if "table" in results.collected:
+        return f"the scores are those of the table; {named}"
+    probable = [trial for trial in results.trials if trial.has_probabilities]
+    thresholds = distinct(trial.record.get("threshold") for trial in probable)
+    maps = f", probability maps at threshold {thresholds}" if probable else ""
+    return f"whole images, the masks as they were given{maps}; {named}"
 
 
 def _statistics(results: Results) -> str:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from lesionloss.core.number_text import decimals_for, listed, plural
 from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
 from lesionloss.core.version import __version__
+from lesionloss.report.collected_words import collected_notes
 from lesionloss.report.detection_chart import size_words
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
 from lesionloss.report.history import SPLITS
@@ -21,6 +22,7 @@ from lesionloss.report.small_multiples import PANEL_INCHES
 from lesionloss.report.viewer_volumes import ViewerVolume
 from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
 from lesionloss.runs.results import Results, shared_patients_warning
+from lesionloss.runs.trial_manifest import plan_file
 
 FEW_PATIENTS = 6  # below, no test of signs can reach 5 %
 COLOURS = {
@@ -39,7 +41,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
         "headline": content.headline,
-        "notes": [note for note in (content.declared_order, content.sensitivity) if note],
+        "notes": content.notes,
         "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
         "warnings": _warnings(content),
@@ -77,6 +79,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "short": short_run_facts(results),
         "run": run_facts(results),
         "plan": _plan_text(results),
+        "plan_title": "What was collected" if results.collected else "The plan, as declared before the run",
         "methods": content.methods,
         "sources": content.sources,
         "colours": COLOURS,
@@ -88,7 +91,10 @@ def _notices(content: ReportContent) -> list[tuple[str, str, bool]]:
     """The counts at the top of the page: a count, what it counts, and whether it is a problem."""
     results, comparisons = content.results, content.comparisons
     ended, failed, missing = len(results.trials), len(results.failed), len(results.missing)
-    notices = [(f"{ended} of {ended + failed + missing}", "trials ended well", False)]
+    if results.collected:
+        notices = [(str(ended), f"{'training run' if ended == 1 else 'training runs'} of others", False)]
+    else:
+        notices = [(f"{ended} of {ended + failed + missing}", "trials ended well", False)]
     if failed:
         notices.append((str(failed), f"{'trial' if failed == 1 else 'trials'} failed", True))
     if missing:
@@ -120,8 +126,8 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
     unpaired = dict.fromkeys(warning for comparison in content.comparisons for warning in comparison.warnings)
     shared = shared_patients_warning(content.results.shared_patients)
     found = [("Patients in training and in test.", f"{shared[0].upper()}{shared[1:]}.")] if shared else []
-    titles = {True: "Not paired.", False: "Different machines."}
-    found += [(titles["paired by patient only" in warning], f"{warning}.") for warning in unpaired]
+    found += collected_notes(content.results)
+    found += [(_title_of(warning), f"{warning}.") for warning in unpaired]
     for loss in dict.fromkeys(each.loss for each in content.vanishing):
         own = [each for each in content.vanishing if each.loss == loss]
         shares = {
@@ -132,6 +138,11 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
         runs = plural(len(own), "training run")
         found.append(("Vanishing gradients.", f"{loss}: {runs} ended with up to {listed(parts)} without gradient."))
     return found
+
+
+def _title_of(warning: str) -> str:
+    titles = {"paired by patient only": "Not paired.", "not proven by training": "Paired by patient."}
+    return next((title for words, title in titles.items() if words in warning), "Different machines.")
 
 
 def _variation(metrics: Sequence[MetricResult]) -> list[tuple[str, list[tuple[str, NumberText]]]]:
@@ -265,5 +276,5 @@ def _without_lesions(
 
 
 def _plan_text(results: Results) -> str:
-    path = results.folder / "plan.toml"
+    path = plan_file(results.folder)
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

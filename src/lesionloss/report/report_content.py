@@ -27,6 +27,7 @@ from lesionloss.report.history import (
 from lesionloss.report.lesion_sizes import SizeDifference, size_differences
 from lesionloss.report.loss_cards import LossCard, loss_cards
 from lesionloss.report.methods import methods, sources
+from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
 from lesionloss.report.sensitivity import sensitivity_sentence
 from lesionloss.report.shown_intervals import within_limits
@@ -35,7 +36,7 @@ from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_r
 from lesionloss.report.workers import ReportWorkers
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
-from lesionloss.statistics import Comparison, best_loss, compare_losses
+from lesionloss.statistics import Comparison, NoiseFloor, best_loss, compare_losses, measure_noise_floor
 from lesionloss.statistics.comparison import with_baseline
 from lesionloss.statistics.rankings import Rankings, rankings
 
@@ -83,6 +84,7 @@ class ReportContent:
     results: Results
     headline: tuple[str, str]
     sensitivity: str
+    noise_floor: NoiseFloor | None
     declared_order: str
     metrics: tuple[MetricResult, ...]
     case_maps: CaseMaps
@@ -102,6 +104,11 @@ class ReportContent:
     false_positive_mm3: dict[str, float | None]
     methods: tuple[str, ...]
     sources: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The sentences under the answer."""
+        return tuple(filter(None, (self.declared_order, self.sensitivity, noise_floor_sentence(self.noise_floor))))
 
     @property
     def comparisons(self) -> list[Comparison]:
@@ -130,7 +137,9 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     thresholds = {trial.loss: trial.threshold for trial in results.trials}
     maps = reading.result()
     mapped = [loss for loss in results.losses if maps.of(loss)]
-    trained = [loss for loss in mapped if loss not in results.untrained]
+    probable = {trial.loss for trial in results.trials if trial.has_probabilities} - results.untrained
+    trained = [loss for loss in mapped if loss in probable]
+    counts = maps.counts if all(trial.has_probabilities for trial in results.trials) else ()
     empties = metrics[0].comparison.empty_references if metrics else ()
     baseline = results.baseline_loss if mapped else ""
     patient_of = {case.name: case.patient for case in results.cohort}
@@ -138,7 +147,8 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         results=results,
         headline=_headline(results, metrics),
         declared_order=order_sentence(in_declared_order(results, metrics)),
-        sensitivity=sensitivity_sentence(metrics[0].scores, maps.counts) if metrics else "",
+        sensitivity=sensitivity_sentence(metrics[0].scores, counts) if metrics else "",
+        noise_floor=measure_noise_floor(results, results.metrics[0]) if metrics else None,
         metrics=metrics,
         case_maps=maps,
         thresholds=tuple((loss, thresholds[loss], threshold_curve(maps.of(loss), patient_of)) for loss in trained),

@@ -25,6 +25,9 @@ VERDICT_METHOD = (
 )
 
 
+COLLECT_SEEDS = "collect predictions of two seeds or more of each"
+
+
 def difference_sentence(difference: "PairedDifference") -> str:
     """What one paired difference shows, without a claim that the data do not support."""
     d = difference
@@ -54,7 +57,11 @@ def _without_verdict(d: "PairedDifference") -> str:
         return f"Interim: {_size(d)}. There is no verdict before all trials have ended."
     if d.unanswered == "failed folds":
         return f"All trials of a fold failed, so there is no verdict. In the other folds: {_size(d)}."
-    if d.unanswered == "one split":
+    if d.unanswered == "missing folds":
+        return f"One of the two has no prediction in a fold, so there is no verdict. In the other folds: {_size(d)}."
+    if d.unanswered == "seeds unknown":
+        end = f"the seeds of the training runs are not known; {COLLECT_SEEDS}"
+    elif d.unanswered == "one split":
         end = "the patients were divided only once, and nothing is known about other training sets"
     elif d.unanswered == "two folds":
         end = "two folds say almost nothing about new training sets; take five folds or more, or repeats"

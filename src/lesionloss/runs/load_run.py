@@ -9,11 +9,19 @@ from typing import Any
 from lesionloss.core.errors import DataError, UsageError, expect_type
 from lesionloss.runs.results import RUNS, Results
 from lesionloss.runs.run_files import Kind, check_types, read_json, read_toml, refuse_former_run
-from lesionloss.runs.run_records import CohortCase, FailedTrial, LeftOut, MissingTrial, RunTrial
-from lesionloss.runs.trial_manifest import bound_files, read_manifest, verified
+from lesionloss.runs.run_records import (
+    NOISE_FLOOR,
+    TRIALS,
+    CohortCase,
+    FailedTrial,
+    LeftOut,
+    MissingTrial,
+    RunTrial,
+)
+from lesionloss.runs.trial_manifest import bound_files, plan_file, read_manifest, verified
 
 MOST_TRIALS = 1_000_000
-PLAN_TYPES: Mapping[str, Kind] = {"losses": [str], "metrics": [str], "seeds": [int]}
+PLAN_TYPES: Mapping[str, Kind] = {"losses": [str], "metrics": [str], "seeds": [int], "collected": dict}
 TRIAL_TYPES: Mapping[str, Kind] = {
     "loss": str,
     "method": str,
@@ -31,7 +39,7 @@ def load(folder: str | Path) -> Results:
     """Read a run folder. Scores and arrays are read later, when they are needed.
 
     Args:
-        folder: What `lesionloss bench --out` wrote.
+        folder: What `lesionloss bench --out` or `lesionloss collect` wrote.
 
     Returns:
         The results of the run.
@@ -44,20 +52,22 @@ def load(folder: str | Path) -> Results:
     folder = Path(folder)
     if not folder.is_dir():
         raise UsageError(f"no folder {folder}; give the folder that `lesionloss bench --out` has written")
-    if not (folder / "plan.toml").is_file():
+    if not plan_file(folder).is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
     refuse_former_run(folder)
     inner = run_folders(folder)
     if inner != [folder]:
         names = ", ".join(str(path) for path in inner)
         raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
-    plan = _plan(folder / "plan.toml")
+    plan = _plan(plan_file(folder))
     cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
     bound = bound_files(folder)
     trials = tuple(_finished(path, folder, bound) for path in trial_folders(folder, failed=False))
     done = {trial.key for trial in trials}
     failed = tuple(_failed(path) for path in trial_folders(folder, failed=True) if path.stem not in done)
-    return Results(folder, plan, trials, failed, _missing(plan, trials, failed), cohort, left_out)
+    repeated = tuple(_finished(path, folder, bound) for path in trial_folders(folder, NOISE_FLOOR, failed=False))
+    missing = () if "collected" in plan else _missing(plan, trials, failed)  # what lacks is in its list of mismatches
+    return Results(folder, plan, trials, failed, missing, cohort, left_out, repeated)
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -78,9 +88,9 @@ def run_folders(folder: str | Path) -> list[Path]:
     return inner or [Path(folder)]
 
 
-def trial_folders(folder: Path, *, failed: bool) -> list[Path]:
-    """The folders of the trials of a run that failed, or of those that are finished."""
-    found = sorted(path for path in (folder / "trials").glob("*") if path.is_dir() and path.suffix != ".partial")
+def trial_folders(folder: Path, place: str = TRIALS, *, failed: bool) -> list[Path]:
+    """The folders of the trials of a run, in `place`, that failed, or of those that are finished."""
+    found = sorted(path for path in (folder / place).glob("*") if path.is_dir() and path.suffix != ".partial")
     chosen = [path for path in found if (path.suffix == ".failed") == failed]
     return [path for path in chosen if not failed or (path / "trial.toml").is_file()]
 

@@ -44,6 +44,8 @@ class DeclaredRules:
         repeats: Repeats of the cross-validation.
         stepwise: Whether Holm's correction is used; Bonferroni's for several primary metrics in an order, where the
             level of a loss goes to its next metric instead of to other losses.
+        seeds_known: Whether the seed of each training run is known; not of all predictions that others made.
+        collected: Whether others trained the networks, so that no plan says which trials there should be.
     """
 
     test: str
@@ -56,6 +58,8 @@ class DeclaredRules:
     folds: int
     repeats: int
     stepwise: bool = True
+    seeds_known: bool = True
+    collected: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +158,10 @@ def _penalised(rows: "pd.DataFrame", facts: MetricFacts, cohort: Sequence[Cohort
     diagonals = rows["case"].map(
         {case.name: case.diagonal_voxels if in_voxels else case.diagonal_mm for case in cohort}
     )
-    finite = rows["value"].where(~np.isinf(rows["value"]), diagonals.where(rows["unit"].isin(["mm", "voxels"])))
+    longest = diagonals.where(rows["unit"].isin(["mm", "voxels"]))
+    if "penalised" in rows:  # of scores that others computed
+        longest = longest.fillna(rows["penalised"])
+    finite = rows["value"].where(~np.isinf(rows["value"]), longest)
     empty = rows["value"].isna() & (rows["status"] == "pred_empty") & facts.zero_if_empty
     return rows.assign(penalised=finite.mask(empty, 0.0))
 

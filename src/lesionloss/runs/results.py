@@ -32,7 +32,11 @@ DECLARED_TESTS = ("sign_flip", "signed_rank")  # what a plan may name as its tes
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """A run folder; `load` makes one. Tables and maps are read when they are first used."""
+    """A run folder; `load` makes one. Tables and maps are read when they are first used.
+
+    `repeated` is a trial that was trained again, for the noise floor; it is no part of any comparison.
+    `table`: all scores of a run that is no folder but one table, with the columns of `scores`.
+    """
 
     folder: Path
     plan: Mapping[str, Any]
@@ -41,6 +45,8 @@ class Results:
     missing: tuple[MissingTrial, ...]
     cohort: tuple[CohortCase, ...]
     left_out: tuple[LeftOut, ...]
+    repeated: tuple[RunTrial, ...] = ()
+    table: "pd.DataFrame | None" = None
     _prepared: dict[str, MetricScores] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -52,6 +58,8 @@ class Results:
         """
         import pandas as pd
 
+        if self.table is not None:
+            return self.table
         tables = []
         for trial in self.trials:
             table = read_scores(trial.file("scores.csv"), trial.record.get("test", ()))
@@ -117,6 +125,8 @@ class Results:
             folds=plan["folds"] if isinstance(plan.get("folds"), int) else 0,
             repeats=int(plan.get("repeats", 1)),
             stepwise=metric not in self.ordered_metrics,
+            seeds_known=not self.collected or bool(self.plan.get("seeds")),
+            collected=bool(self.collected),
         )
 
     def _worst(self, facts: MetricFacts) -> float | None:
@@ -140,6 +150,12 @@ class Results:
         planned = [str(text) for text in self.plan.get("losses", [])]
         found = sorted({trial.loss for trial in self.trials} | {trial.loss for trial in self.failed})
         return tuple(dict.fromkeys(planned + found))
+
+    @property
+    def collected(self) -> Mapping[str, Any]:
+        """Where the predictions of a run come from that this program did not train; empty for a benchmark."""
+        found: Mapping[str, Any] = self.plan.get("collected", {})
+        return found
 
     @cached_property
     def untrained(self) -> frozenset[str]:

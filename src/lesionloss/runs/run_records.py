@@ -14,6 +14,7 @@ from lesionloss.runs.run_files import read_json
 from lesionloss.runs.trial_manifest import verified
 
 MACHINE = "machine.json"
+TRIALS, NOISE_FLOOR = "trials", "noise_floor"  # folders of a run: its trials, and one of them trained again
 MOST = 1e6  # voxels along an axis, or mm of a voxel's edge
 
 
@@ -93,6 +94,11 @@ class RunTrial:
     def threshold(self) -> float:
         """The probability threshold that this trial was scored at."""
         return float(self.record.get("threshold", 0.5))
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether its maps are probabilities; of predictions that others made, they may be masks of 0 and 1."""
+        return self.record.get("maps") != "masks"
 
     def tested(self, case: str) -> bool:
         """Whether the case is one of the trial's test cases."""

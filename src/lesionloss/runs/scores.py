@@ -24,6 +24,7 @@ COLUMNS = (
     "patient",
     "status",
 )
+OPTIONAL = ("penalised",)  # of scores without images, whose diagonal is not known
 LAST_EPOCH = 2**31  # after all numbered ones
 STATUSES = ("ok", "pred_empty", "ref_empty", "both_empty")
 REPAIR = "remove the trial's folder and bench again"
@@ -52,7 +53,7 @@ def read_scores(path: Path | None, test: Collection[str] = ()) -> "pd.DataFrame"
     lacking = [name for name in COLUMNS if name not in table.columns]
     if lacking:
         raise DataError(f"{path}: no column {', '.join(lacking)}; expected {','.join(COLUMNS)}; {REPAIR}")
-    typed = _typed(table[list(COLUMNS)], path)
+    typed = _typed(table[[*COLUMNS, *(name for name in OPTIONAL if name in table.columns)]], path)
     _check_complete(typed, path, test)
     return typed
 
@@ -82,6 +83,9 @@ def _typed(table: "pd.DataFrame", path: Path) -> "pd.DataFrame":
     twice = table.duplicated(["epoch", "split", "case", "lesion", "metric"])
     _refuse(twice, table["case"] + " " + table["metric"], path, "each case and metric once")
     table["value"] = values.astype(float)
+    for name in OPTIONAL:
+        if name in table.columns:
+            table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
     table["epoch"] = epochs.astype(int)
     table["patient"] = table["patient"].where(table["patient"] != "", table["case"])
     return table

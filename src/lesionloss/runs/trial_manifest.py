@@ -13,7 +13,7 @@ from lesionloss.runs.run_files import read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-PLAN, COHORT_INDEX = "plan.toml", "cohort/index.json"
+PLAN, COLLECTED, COHORT_INDEX = "plan.toml", "collected.toml", "cohort/index.json"
 FILES = (
     *("trial.toml", "machine.json", "history.csv", "scores.csv", "log.txt", "model.json", "model.safetensors"),
     "predictions/*.npz",
@@ -39,6 +39,12 @@ class Manifest:
     def changed(self, bound: Mapping[str, str]) -> list[str]:
         """Which of plan and cohort are not those that the trial was made with."""
         return [name for name, digest in self.bound.items() if bound.get(name) != digest]
+
+
+def plan_file(run: Path) -> Path:
+    """Return the file that says what a run is: the plan of a benchmark, or the record of collected predictions."""
+    collected = run / COLLECTED
+    return collected if collected.is_file() else run / PLAN
 
 
 def manifest_text(trial: Path, key: str, run: Path) -> str:
@@ -124,9 +130,9 @@ def bound_files(run: Path) -> dict[str, str]:
     try:
         indices = [run / COHORT_INDEX, *sorted(run.glob(f"{MIXED}/*/{COHORT_INDEX}"))]
         cohorts = {index.relative_to(run).as_posix(): _cohort_digest(index) for index in indices}
-        return {PLAN: sha256_of(run / PLAN)} | cohorts
+        return {plan_file(run).name: sha256_of(plan_file(run))} | cohorts
     except OSError as error:
-        raise DataError(f"{run / PLAN} can't be read: {error.strerror}") from error
+        raise DataError(f"{plan_file(run)} can't be read: {error.strerror}") from error
 
 
 def _cohort_digest(index: Path) -> str:

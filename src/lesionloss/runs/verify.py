@@ -11,8 +11,18 @@ from lesionloss.data.cohort_index import INDEX, load_index
 from lesionloss.data.prepared import load_prepared, load_record
 from lesionloss.runs.load_run import read_trial_record, run_folders, trial_folders
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
+from lesionloss.runs.run_records import NOISE_FLOOR
 from lesionloss.runs.scores import read_scores
-from lesionloss.runs.trial_manifest import MANIFEST, MIXED, PLAN, Manifest, bound_files, files_of, read_manifest
+from lesionloss.runs.trial_manifest import (
+    MANIFEST,
+    MIXED,
+    PLAN,
+    Manifest,
+    bound_files,
+    files_of,
+    plan_file,
+    read_manifest,
+)
 
 ABSENT, DAMAGED, CHANGED, UNKNOWN = "absent", "damaged", "changed", "unknown"
 PRETRAINED = "pretrained"
@@ -56,7 +66,7 @@ def verify_run(folder: Path) -> tuple[Verification, ...]:
     Raises:
         UsageError: The folder holds neither.
     """
-    if not (folder / PLAN).is_file() and not (folder / "trials").is_dir():
+    if not plan_file(folder).is_file() and not (folder / "trials").is_dir():
         raise UsageError(f"{folder} is not a run folder: it has no {PLAN}; give what `lesionloss bench --out` wrote")
     return tuple(_verify_one(run) for run in run_folders(folder))
 
@@ -64,7 +74,8 @@ def verify_run(folder: Path) -> tuple[Verification, ...]:
 def _verify_one(run: Path) -> Verification:
     own = [run] if (run / "trial.toml").is_file() or (run / MANIFEST).is_file() else []  # of `train`
     pretrained = [path for path in (run / PRETRAINED).glob("*") if len(path.name) == 16 and path.is_dir()]
-    trials = [*own, *trial_folders(run, failed=False), *sorted(pretrained)]
+    trials = [*own, *trial_folders(run, failed=False), *trial_folders(run, NOISE_FLOOR, failed=False)]
+    trials += sorted(pretrained)
     cohorts = [_cohort(folder, run) for folder in (run / "cohort", *sorted(run.glob(f"{MIXED}/*/cohort")))]
     cases, findings = sum(count for count, _ in cohorts), [finding for _, found in cohorts for finding in found]
     found = [finding for trial in trials for finding in _trial(trial, run)]
@@ -124,7 +135,7 @@ def _bound(trials: list[Path], run: Path) -> Iterator[Finding]:
     try:
         bound = bound_files(run)
     except DataError as error:
-        absent = not (run / PLAN).is_file()
+        absent = not plan_file(run).is_file()
         yield Finding(PLAN if absent else f"cohort/{INDEX}", ABSENT if absent else DAMAGED, _reason(error))
         return
     manifests = []

@@ -2,6 +2,7 @@
 
 from lesionloss.statistics.comparison import Comparison, EmptyReference, compare, compare_losses
 from lesionloss.statistics.evidence import Interval
+from lesionloss.statistics.noise_floor import NoiseFloor, measure_noise_floor
 from lesionloss.statistics.pairs import paired_rows
 from lesionloss.statistics.pilot_spread import StudyDesign
 from lesionloss.statistics.power_analysis import (
@@ -24,6 +25,7 @@ __all__ = [
     "Interval",
     "LossRank",
     "LossSummary",
+    "NoiseFloor",
     "PairedDifference",
     "PowerAnalysis",
     "PowerNumbers",
@@ -36,6 +38,7 @@ __all__ = [
     "compare_losses",
     "detectable_at_best",
     "estimate_components",
+    "measure_noise_floor",
     "measure_seed_variability",
     "paired_rows",
     "rank_losses",

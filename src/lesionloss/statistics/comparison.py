@@ -135,13 +135,15 @@ def compare_losses(scores: MetricScores, level: float = ALPHA) -> Comparison:
         components=estimate_components(scores),
         empty_references=_empty_references(scores),
         warnings=tuple(
-            warning
-            for warning in (
-                *_chosen_baseline(scores),
-                *(warning for _, warning in pairings.values()),
-                machines_warning(scores),
+            dict.fromkeys(
+                warning
+                for warning in (
+                    *_chosen_baseline(scores),
+                    *(warning for _, warning in pairings.values()),
+                    machines_warning(scores),
+                )
+                if warning
             )
-            if warning
         ),
         ended=len(scores.trials),
         planned=scores.rules.trials,

@@ -199,8 +199,10 @@ def _unanswered(
         "no pairs": not len(finite),
         "not tested": not scores.facts.has_direction,
         "interim": bool(scores.missing) and level == ALPHA,
+        "seeds unknown": not scores.rules.seeds_known,
         "one seed": fewest_seeds(finite) < SEEDS_FOR_A_VERDICT,
         "failed folds": bool(lost),
+        "missing folds": scores.rules.collected and bool(set(scores.comparable["fold"]) - set(finite["fold"])),
         "one split": freedom == 0,
         "two folds": freedom < FREEDOM_FOR_A_VERDICT,
     }

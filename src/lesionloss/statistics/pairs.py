@@ -111,6 +111,11 @@ def pairing_of(scores: MetricScores, loss: str, baseline: str) -> tuple[str, str
     if not unproven:
         return ("training run" if common else "patient"), ""
     fold, seed = unproven[0]
+    if scores.rules.collected and not any(mine[key].record.get("weights_hash") for key in unproven):
+        return "patient", (
+            f"it is not known whether the losses started from the weights of {baseline} and saw its batches: they are "
+            "paired by patient, not proven by training"
+        )
     return "patient", (
         f"{loss} and {baseline} do not share weights and batches in {len(unproven)} of {len(common)} training runs "
         f"(first: fold {fold}, seed {seed}): they are paired by patient only, and their difference is noisier"

@@ -7,7 +7,12 @@ from lesionloss.statistics.evidence import ALPHA, Interval, smallest_p
 DECIDED = ("better", "worse", "equivalent")
 SEEDS_FOR_A_VERDICT = 2
 FREEDOM_FOR_A_VERDICT = 1.5  # two folds have 1: their interval is 12.7 standard errors to each side
-NETWORKS_ONLY = ("one seed", "one split", "two folds")  # reasons that leave nothing to say of the losses
+NETWORKS_ONLY = (
+    "seeds unknown",
+    "one seed",
+    "one split",
+    "two folds",
+)  # reasons that leave nothing to say of the losses
 CREDIBLE = 0.95
 
 

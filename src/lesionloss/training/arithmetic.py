@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lesionloss.training.step_modes import EAGER
+
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
@@ -45,9 +47,9 @@ def _set_flags(tf32: bool, benchmark: bool) -> None:
     torch.backends.cudnn.benchmark = benchmark
 
 
-def arithmetic_record(device: str) -> dict[str, Any]:
-    """Return what is set, for machine.json: whether all bits repeat and, on a GPU, how it computes."""
-    record: dict[str, Any] = {"deterministic": torch.are_deterministic_algorithms_enabled()}
+def arithmetic_record(device: str, step_mode: str = EAGER) -> dict[str, Any]:
+    """Return what is set, for machine.json: whether all bits repeat, how steps run and, on a GPU, how it computes."""
+    record: dict[str, Any] = {"deterministic": torch.are_deterministic_algorithms_enabled(), "step": step_mode}
     if device != "cpu":
         tf32, benchmark = _flags()
         record |= {"tf32_convolutions": tf32, "cudnn_benchmark": benchmark, "fused_optimiser": True}

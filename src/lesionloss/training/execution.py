@@ -87,6 +87,11 @@ def network_bytes(recipe: TrainingRecipe, network: str) -> int:
     return parameters * (BYTES_PER_PARAMETER + best)
 
 
-def default_workers(device: str) -> int:
-    """Return the threads that make batches ahead: none on a CPU, whose cores the network needs; else up to four."""
-    return 0 if device == "cpu" else min(4, usable_cores())
+def default_workers(device: str, processes: int = 1) -> int:
+    """Return the threads that make batches ahead: none on a CPU, whose cores the network needs; else up to four.
+
+    Args:
+        device: cpu or cuda:N.
+        processes: How many processes share the cores.
+    """
+    return 0 if device == "cpu" else max(1, min(4, usable_cores() // processes))

@@ -19,6 +19,7 @@ from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
 from lesionloss.training.schedules import progress
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
+from lesionloss.training.step_modes import Passes
 from lesionloss.training.trial import TrainingRecipe
 
 
@@ -120,11 +121,11 @@ def _without_last_axis(batch: TrainingBatch) -> TrainingBatch:
     )
 
 
-def outputs_of(network: nn.Module, x: Tensor, precision: str) -> Outputs:
+def outputs_of(network: Passes, x: Tensor, precision: str) -> Outputs:
     """Run the network.
 
     Args:
-        network: Any network of `build_network`.
+        network: Any network of `build_network`, or its passes in a mode of `step_modes`.
         x: Images (B, C, *space).
         precision: float32, bf16 or fp16; the network runs in it.
 

@@ -25,6 +25,7 @@ from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate
 from lesionloss.training.start import start_network, weights_hash
 from lesionloss.training.state import Step
+from lesionloss.training.step_modes import EAGER
 from lesionloss.training.training_run import TrainingResult, TrainingRun, TrialToTrain, result_of, start_run
 from lesionloss.training.training_step import StepBatch, TrainingFailed, take_step
 from lesionloss.training.trial import Trial
@@ -67,7 +68,12 @@ def train(
 
 @without_default_device
 def train_together(
-    orders: Sequence[TrialToTrain], cases: Sequence[PreparedCase], *, device: str = "cpu", workers: int = 0
+    orders: Sequence[TrialToTrain],
+    cases: Sequence[PreparedCase],
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    step_mode: str = EAGER,
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side: every batch is made, copied to the device and hashed once for all.
 
@@ -79,6 +85,7 @@ def train_together(
         cases: The training cases.
         device: cpu or cuda:N.
         workers: Threads that make batches ahead; the results do not depend on them.
+        step_mode: How steps are computed, see `training.step_modes`.
 
     Returns:
         For each trial its result, or the error that ended it.
@@ -95,7 +102,7 @@ def train_together(
     training_cases += [case for group in mixed for case in group]
     if recipe.patience and not validation_cases:
         raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
-    runs: list[TrainingRun | Exception] = [_started(order, validation_cases, device) for order in orders]
+    runs: list[TrainingRun | Exception] = [_started(order, validation_cases, device, step_mode) for order in orders]
     if going := _going(runs):
         patches, steps_taken = recipe.batch * recipe.accumulate, min(run.step for _, run in going)
         draws, augmentation = sampler_of(recipe), augmentation_of(recipe)
@@ -115,9 +122,11 @@ def train_together(
     return [result_of(run) if isinstance(run, TrainingRun) else run for run in runs]
 
 
-def _started(order: TrialToTrain, validation_cases: Sequence[PreparedCase], device: str) -> TrainingRun | Exception:
+def _started(
+    order: TrialToTrain, validation_cases: Sequence[PreparedCase], device: str, step_mode: str
+) -> TrainingRun | Exception:
     try:
-        return start_run(order, validation_cases, device)
+        return start_run(order, validation_cases, device, step_mode)
     except Exception as error:
         return _without_locals(error)
 

@@ -18,6 +18,7 @@ from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.schedules import Schedule, read_schedule
 from lesionloss.training.start import start_network, weights_hash
 from lesionloss.training.state import State, Step, set_weights
+from lesionloss.training.step_modes import EAGER, Passes, passes_of
 from lesionloss.training.trial import Trial
 from lesionloss.training.validation import Score, validation_score
 
@@ -36,6 +37,7 @@ class TrainingResult:
         observed: Rows of the observer.
         stop_points: Steps at which the run might have stopped early, each with the digest of the batches until there.
         seconds: What this run took in this process; what it shared with others counts in equal parts.
+        step_mode: How its steps were computed, see `training.step_modes`.
     """
 
     network: nn.Module
@@ -47,6 +49,7 @@ class TrainingResult:
     observed: tuple[dict[str, object], ...] = ()
     stop_points: tuple[tuple[int, str], ...] = ()
     seconds: float = 0.0
+    step_mode: str = EAGER
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class TrainingRun:
         device: cpu or cuda:N.
         criterion: The loss.
         score: Validation; None without validation cases.
+        passes: What computes the network's passes in training, in the mode `step_mode`.
         state: Network, optimiser, scaler, history, progress.
         weights_hash: Digest of the initial weights.
         step: The last step taken; its numbers may still be pending.
@@ -105,6 +109,8 @@ class TrainingRun:
     criterion: Loss
     score: Score | None
     schedule: Schedule
+    step_mode: str
+    passes: Passes
     state: State
     weights_hash: str
     step: int
@@ -125,7 +131,9 @@ class TrainingRun:
         return [parameter for parameter in self.state.network.parameters() if parameter.requires_grad]
 
 
-def start_run(order: TrialToTrain, validation_cases: Sequence[PreparedCase], device: str) -> TrainingRun:
+def start_run(
+    order: TrialToTrain, validation_cases: Sequence[PreparedCase], device: str, step_mode: str = EAGER
+) -> TrainingRun:
     """Return a training run at its start, or at its last undamaged checkpoint.
 
     Raises:
@@ -153,6 +161,8 @@ def start_run(order: TrialToTrain, validation_cases: Sequence[PreparedCase], dev
         criterion,
         score,
         read_schedule(recipe.schedule),
+        step_mode,
+        passes_of(network, step_mode),
         state,
         initial_hash,
         state.step,
@@ -179,4 +189,5 @@ def result_of(run: TrainingRun) -> TrainingResult:
         tuple(state.observed),
         tuple(state.stop_points),
         run.seconds - run.seconds_before,
+        run.step_mode,
     )

@@ -97,7 +97,7 @@ def _compute_gradients(run: TrainingRun, batch: StepBatch) -> Tensor:
     state.optimiser.zero_grad(set_to_none=True)
     values = []
     for part in batch.parts:
-        outputs = outputs_of(state.network, part.images, recipe.precision)
+        outputs = outputs_of(run.passes, part.images, recipe.precision)
         outputs.logits.retain_grad()
         with _name_failure(run.trial, batch.step, batch.names), _no_global_draws(run.trial, batch.step):
             if run.device != "cpu":  # where the loss would have to wait to see them

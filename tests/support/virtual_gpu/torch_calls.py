@@ -43,6 +43,7 @@ def torch_with_gpus() -> Iterator[None]:
         "get_device_properties": lambda device=None: Properties,
         "get_device_capability": lambda device=None: (Properties.major, Properties.minor),
         "is_bf16_supported": lambda including_emulation=True: True,
+        "max_memory_reserved": lambda device=None: TOTAL - FREE,
         "mem_get_info": lambda device=None: (FREE, TOTAL),
         "synchronize": lambda device=None: note_wait("synchronize"),
         "get_rng_state": lambda device="cuda": generators[_number(device)].get_state(),

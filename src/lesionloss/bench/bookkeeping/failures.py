@@ -1,4 +1,7 @@
-"""The record of a failed trial in RUN/trials/KEY.failed: cause, traceback and history so far."""
+"""The record of a failed trial in RUN/trials/KEY.failed: cause, traceback and history so far.
+
+The folder that these functions take is that of the trials.
+"""
 
 import errno
 import json
@@ -76,14 +79,14 @@ def failure_of_exit_code(code: int, call: str) -> Failure:
     return Failure("killed", f"killed by signal {number} ({name}){guess}", call)
 
 
-def failed_folder(folder: Path, key: str) -> Path:
+def failed_folder(trials: Path, key: str) -> Path:
     """Return where the failure of a trial is recorded."""
-    return folder / "trials" / f"{key}.failed"
+    return trials / f"{key}.failed"
 
 
-def read_failure(folder: Path, key: str) -> Failure | None:
+def read_failure(trials: Path, key: str) -> Failure | None:
     """Read the failure of a trial; None where it has not failed."""
-    place = failed_folder(folder, key)
+    place = failed_folder(trials, key)
     note = place / "failed.txt"
     if not place.is_dir():
         return None
@@ -95,26 +98,26 @@ def read_failure(folder: Path, key: str) -> Failure | None:
     return Failure(str(record.get("cause", "error")), text, str(record.get("call", "")))
 
 
-def remove_failure(folder: Path, key: str) -> None:
+def remove_failure(trials: Path, key: str) -> None:
     """Remove the record of an earlier attempt."""
-    shutil.rmtree(failed_folder(folder, key), ignore_errors=True)
+    shutil.rmtree(failed_folder(trials, key), ignore_errors=True)
 
 
-def write_failure(folder: Path, key: str, trial_toml: str, failure: Failure) -> None:
+def write_failure(trials: Path, key: str, trial_toml: str, failure: Failure) -> None:
     """Record the trial, the reason and the history so far, and remove the unfinished rest.
 
     Raises:
         OSError: Even that can't be written.
     """
-    unfinished = folder / "trials" / f"{key}.partial"
+    unfinished = trials / f"{key}.partial"
     history = unfinished / "history.csv"
     rows = history.read_text(encoding="utf-8") if history.is_file() else ""
     shutil.rmtree(unfinished, ignore_errors=True)  # first, because the disk may be full
-    remove_failure(folder, key)
+    remove_failure(trials, key)
     holder = new_holder()
     record: dict[str, str | float] = {"cause": failure.cause, "reason": failure.reason, "call": failure.call}
     record |= {"host": holder.host, "when": holder.since}
-    with atomic_folder(failed_folder(folder, key)) as place:
+    with atomic_folder(failed_folder(trials, key)) as place:
         (place / "trial.toml").write_text(trial_toml, encoding="utf-8")
         (place / "failed.txt").write_text(failure.text.rstrip() + "\n", encoding="utf-8")
         (place / FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.bench.bookkeeping.failures import read_failure
-from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
+from lesionloss.bench.bookkeeping.trial_list import TrialList, lock_name, read_trial_list
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.locks import FoundLock, read_lock
 from lesionloss.runs.run_files import read_json
+from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.trial import Trial
 
 STATES = ("done", "running", "failed", "open")
@@ -118,16 +119,27 @@ def seconds_per_trial(trials: Sequence[TrialStatus]) -> float | None:
 
 @dataclass
 class StatusReader:
-    """Reads the status again and again; the time of a finished trial is read once."""
+    """Reads the status again and again; the time of a finished trial is read once.
+
+    Attributes:
+        folder: The run folder.
+        trial_list: Trials of it.
+        place: The folder in it that holds them.
+    """
 
     folder: Path
     trial_list: TrialList
+    place: str = TRIALS
     _seconds: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def _trials(self) -> Path:
+        return self.folder / self.place
 
     def read(self) -> Status:
         """Return the status at this moment."""
         locked = _names(self.folder / "locks")  # first: what is released meanwhile is then found among the trials
-        names = _names(self.folder / "trials")
+        names = _names(self._trials)
         now = time.time()
         scoring = self._seconds_of_scoring()
         return Status(
@@ -143,24 +155,25 @@ class StatusReader:
         common = (key, trial.pair, trial.loss, trial.fold, trial.seed, trial.method)
         if key in names:
             return TrialStatus(*common, "done", steps, step=steps, seconds=self._seconds_of(key))
-        found = read_lock(self.folder / "locks" / key) if key in locked else None
+        lock = lock_name(self.place, key)
+        found = read_lock(self.folder / "locks" / lock) if lock in locked else None
         if found is not None and found.is_alive(now):
-            return _running(common, steps, self.folder / "trials" / f"{key}.partial", found, scoring)
-        failure = read_failure(self.folder, key) if f"{key}.failed" in names else None
+            return _running(common, steps, self._trials / f"{key}.partial", found, scoring)
+        failure = read_failure(self._trials, key) if f"{key}.failed" in names else None
         if failure is not None:
             return TrialStatus(*common, "failed", steps, cause=failure.cause, reason=failure.reason)
         return TrialStatus(*common, "open", steps)
 
     def _seconds_of(self, key: str) -> float | None:
         if key not in self._seconds:
-            self._seconds[key] = _seconds_in(self.folder / "trials" / key / "machine.json", "total")
+            self._seconds[key] = _seconds_in(self._trials / key / "machine.json", "total")
         return self._seconds[key]
 
     def _seconds_of_scoring(self) -> float:
         """Seconds that the scoring of a finished trial took; 0: none is finished yet."""
         for trial in self.trial_list.trials:
             if trial.method == "network" and trial.key in self._seconds:
-                return _seconds_in(self.folder / "trials" / trial.key / "machine.json", "scoring") or 0.0
+                return _seconds_in(self._trials / trial.key / "machine.json", "scoring") or 0.0
         return 0.0
 
 

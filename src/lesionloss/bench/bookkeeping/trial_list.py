@@ -14,6 +14,7 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import create_text
 from lesionloss.core.sealed_json import is_intact, seal
 from lesionloss.runs.run_files import read_json, refuse_former_run
+from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.trial import TrainingRecipe, Trial
 
 FILE = "trial_list.json"
@@ -100,6 +101,11 @@ def read_trial_list(folder: Path) -> TrialList:
     if not is_intact(path.read_text(encoding="utf-8"), record):
         raise DataError(f"{path} is damaged or was edited; remove it and bench again")
     return trial_list
+
+
+def lock_name(place: str, key: str) -> str:
+    """Return the name of a trial's lock and checkpoints; trials of the run have their key, others their folder, too."""
+    return key if place == TRIALS else f"{place}-{key}"
 
 
 def _trial_from(record: Mapping[str, Any]) -> Trial:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList
-from lesionloss.bench.execute_trial import RunContext
 from lesionloss.bench.parallel_trials import MemoryNeed
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.registry import get

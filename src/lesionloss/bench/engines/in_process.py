@@ -6,9 +6,10 @@ import torch
 
 from lesionloss.bench.bookkeeping.failures import failed_folder, read_failure
 from lesionloss.bench.bookkeeping.trial_list import TrialList
-from lesionloss.bench.execute_trial import Outcome, RunContext, execute_together, use_threads
+from lesionloss.bench.execute_trial import Outcome, execute_together, use_threads
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
 from lesionloss.bench.run_cohort import CaseReader, ListedCohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.trial_groups import groups_of, networks_of, networks_together, together_in_words
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.devices import resolve_device
@@ -54,6 +55,6 @@ class InProcessEngine:
 
 
 def _failure_text(context: RunContext, trial: Trial) -> str:
-    failure = read_failure(context.folder, trial.key)
-    reason, place = failure.reason if failure else "", failed_folder(context.folder, trial.key)
+    failure = read_failure(context.trials, trial.key)
+    reason, place = failure.reason if failure else "", failed_folder(context.trials, trial.key)
     return f"failed: {trial.loss}, fold {trial.fold}, seed {trial.seed}: {reason} (see {place}/failed.txt)"

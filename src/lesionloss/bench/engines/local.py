@@ -17,14 +17,18 @@ from multiprocessing.context import ForkServerProcess, SpawnProcess
 from lesionloss.bench.bookkeeping.failures import failure_of_exit_code
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
-from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_failure, use_threads
+from lesionloss.bench.execute_trial import execute_or_wait, record_failure, use_threads
+from lesionloss.bench.gpu_sharing import GpuMemoryWatcher, SharedNumber, memory_of_gpu, processes_on_gpus
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.trial_groups import Group, groups_of, networks_together, together_in_words
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.devices import resolve_device, see_one_device
 from lesionloss.core.locks import acquire_lock, disk_time, read_lock, remove_stale_lock
+from lesionloss.core.number_text import plural
 from lesionloss.core.processes import TERMINATE_SECONDS, TERMINATED, follow_parent
+from lesionloss.training.execution import GIB
 from lesionloss.training.trial import Trial
 
 Process = ForkServerProcess | SpawnProcess
@@ -43,7 +47,7 @@ class LocalEngine:
     """Trials in processes of this machine.
 
     Attributes:
-        jobs: Processes at a time; None: as many as cores and memory allow.
+        jobs: Processes at a time; None: as many as cores and memory allow, that of the GPUs included.
         devices: Devices that processes get in turn; empty: that of the run. A process sees its own GPU only.
         together: Losses of a pair that train side by side in a process; None: as memory allows.
         workers: How many engines like this one work on the run, which decides how pairs are split.
@@ -65,30 +69,37 @@ class LocalEngine:
     def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
         """Execute all open trials."""
         devices = self.devices or (context.device,)
-        jobs = self.jobs or _default_jobs(context, trial_list, cohort, len(devices))
         need = memory_need(cohort, trial_list)
+        pool = WorkerPool(context, trial_list)
+        jobs = self._processes(need, trial_list, devices, pool)
         sharing = jobs if context.device == "cpu" else -(-jobs // len(devices))
         together = networks_together(need, sharing, trial_list.losses, self.together, context.device)
         watcher.note(together_in_words(together, need))
         waiting = deque(groups_of(_open_trials(context, trial_list), together, jobs * self.workers))
-        pool = WorkerPool(context, trial_list)
         follower = StatusFollower(context, trial_list, watcher)
         try:
             while waiting or pool.workers:
+                before, jobs = jobs, self._processes(need, trial_list, devices, pool)
+                if jobs != before:
+                    peak = f"a process needs {pool.gpu_bytes.value / GIB:.2g} GiB of a GPU"
+                    watcher.note(f"{peak}: {plural(jobs, 'process')} on {plural(len(devices), 'GPU')}")
                 while waiting and len(pool.workers) < jobs:
-                    pool.start(waiting.popleft(), devices[pool.free_slot() % len(devices)])
+                    pool.start(waiting.popleft(), devices[pool.free_slot() % len(devices)], jobs)
                 waiting.extend(pool.wait(POLL_SECONDS))
                 follower.poll()
         finally:
             pool.stop()
             follower.poll(now=True)
 
-
-def _default_jobs(context: RunContext, trial_list: TrialList, cohort: ListedCohort, devices: int) -> int:
-    """Trials at a time: one for each GPU, or what cores and memory allow."""
-    if context.device != "cpu":
-        return devices
-    return parallel_trials(memory_need(cohort, trial_list), len(trial_list.trials), trial_list.threads)
+    def _processes(self, need: MemoryNeed, trial_list: TrialList, devices: tuple[str, ...], pool: "WorkerPool") -> int:
+        """Processes at a time: as asked for, else as cores, memory and the memory of GPUs allow."""
+        trials, threads = len(trial_list.trials), trial_list.threads
+        if self.jobs is not None:
+            return self.jobs
+        if devices[0] == "cpu":
+            return parallel_trials(need, trials, threads)
+        peak, whole = pool.gpu_bytes.value, memory_of_gpu(devices[0])
+        return processes_on_gpus(len(devices), whole, peak, need, trials, threads)
 
 
 def _open_trials(context: RunContext, trial_list: TrialList) -> list[Trial]:
@@ -110,7 +121,11 @@ class PoolWorker:
 
 
 class WorkerPool:
-    """The processes at work, each on trials of one pair."""
+    """The processes at work, each on trials of one pair.
+
+    Attributes:
+        gpu_bytes: The most memory of a GPU that one of them has needed; 0: none has taken a step yet.
+    """
 
     def __init__(self, context: RunContext, trial_list: TrialList) -> None:
         """Make an empty pool for a run."""
@@ -118,16 +133,17 @@ class WorkerPool:
         self.trial_list = trial_list
         self.workers: dict[Group, PoolWorker] = {}
         self._processes = _context()
+        self.gpu_bytes = self._processes.Value("q", 0)
 
     def free_slot(self) -> int:
         """Return the lowest slot without a worker."""
         taken = {worker.slot for worker in self.workers.values()}
         return next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
-    def start(self, keys: Group, device: str) -> None:
-        """Start a process for trials of one pair."""
-        context, slot = replace(self.context, device=device), self.free_slot()
-        arguments = (context, keys, self.trial_list.threads)
+    def start(self, keys: Group, device: str, processes: int) -> None:
+        """Start a process for trials of one pair; so many processes share the cores of this machine."""
+        context, slot = replace(self.context, device=device, processes=processes), self.free_slot()
+        arguments = (context, keys, self.trial_list.threads, self.gpu_bytes)
         process = self._processes.Process(target=run_in_process, args=arguments, name=f"trial {keys[0]}")
         process.start()
         self.workers[keys] = PoolWorker(process, slot)
@@ -190,12 +206,14 @@ def _context() -> multiprocessing.context.ForkServerContext | multiprocessing.co
     return context
 
 
-def run_in_process(context: RunContext, keys: Group, threads: int) -> None:
+def run_in_process(context: RunContext, keys: Group, threads: int, gpu_bytes: SharedNumber) -> None:
     """Execute trials of one pair; what became of them is in the run folder."""
     follow_parent()
     try:
         own = replace(context, device=see_one_device(context.device))
+        memory = GpuMemoryWatcher(own.device, gpu_bytes)
         with use_threads(threads):
-            execute_or_wait(own, keys)
+            execute_or_wait(own, keys, memory)
+        memory.look()  # predictions may need more than training
     except OSError:  # not even the failure can be recorded; the parent tries again, and names the file
         sys.exit(1)

@@ -9,9 +9,10 @@ from typing import Any
 from lesionloss.bench.bookkeeping.failures import Failure
 from lesionloss.bench.bookkeeping.trial_list import TrialList
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
-from lesionloss.bench.execute_trial import RunContext, execute_or_wait, record_failure, use_threads
+from lesionloss.bench.execute_trial import execute_or_wait, record_failure, use_threads
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, threads_per_trial
 from lesionloss.bench.run_cohort import ListedCohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.trial_groups import Group, groups_of, networks_together, together_in_words
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.devices import check_device, resolve_device

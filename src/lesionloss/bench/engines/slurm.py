@@ -14,13 +14,16 @@ from typing import Any
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.bench.engines.local import LocalEngine
+from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.engines.status_follower import POLL_SECONDS, StatusFollower
-from lesionloss.bench.execute_trial import RunContext
+from lesionloss.bench.gpu_sharing import CORES_OF_PROCESS
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import SilentWatcher, Watcher
 from lesionloss.core.devices import all_devices, check_device, resolve_device
 from lesionloss.core.errors import UsageError
+from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.execution import GIB
 
 NAMED_BY_SUBMITIT = ("timeout_min", "nodes", "cpus_per_task", "gpus_per_node", "mem_gb", "name")
@@ -33,7 +36,7 @@ class SlurmEngine:
     Attributes:
         workers: Jobs of the array.
         settings: Options of sbatch.
-        jobs: Trials at a time in each worker; None: one.
+        jobs: Processes at a time in each worker; None: one, on a node with GPUs as many as these hold.
         together: Losses of a pair that train side by side; None: as the memory of the node allows.
         cluster: `slurm`, or `local` for plain processes of this machine instead.
     """
@@ -49,8 +52,19 @@ class SlurmEngine:
         return check_device(name)
 
     def threads(self, need: MemoryNeed, trials: int) -> int:
-        """Return the CPUs that the settings give each worker, divided among its trials; else one."""
-        return max(1, int(dict(self.settings).get("cpus_per_task", 1)) // (self.jobs or 1))
+        """Return the CPUs that the settings give each worker, divided among its processes; else one."""
+        return max(1, int(dict(self.settings).get("cpus_per_task", 1)) // self._jobs)
+
+    @property
+    def _jobs(self) -> int:
+        """Processes of a worker: as asked for, else one on each GPU that the settings give it."""
+        return self.jobs or self._gpus or 1
+
+    @property
+    def _gpus(self) -> int:
+        """The GPUs that the settings give each worker, such as 2 or a100:2."""
+        number = str(dict(self.settings).get("gpus_per_node", "")).rpartition(":")[2]
+        return int(number) if number.isdecimal() else 0
 
     def run_trials(self, context: RunContext, trial_list: TrialList, cohort: ListedCohort, watcher: Watcher) -> None:
         """Submit the array and wait until it is done.
@@ -64,7 +78,7 @@ class SlurmEngine:
         workers = min(self.workers, left)
         executor = self._executor(context, trial_list, memory_need(cohort, trial_list), workers)
         follower = StatusFollower(context, trial_list, watcher)
-        jobs = executor.map_array(SlurmWorker(context, self.jobs or 1, self.together, workers), range(workers))
+        jobs = executor.map_array(SlurmWorker(context, self.jobs, self.together, workers), range(workers))
         number = jobs[0].job_id.partition("_")[0]
         watcher.note(f"{workers} workers as {self.cluster} job {number}, logs in {context.folder}/slurm")
         watcher.note("Ctrl-C stops watching; the workers go on")
@@ -87,11 +101,11 @@ class SlurmEngine:
             executor = submitit.AutoExecutor(context.folder / "slurm", cluster=self.cluster)
         except RuntimeError as error:
             raise UsageError(f"no Slurm here: {error}") from error
-        jobs = self.jobs or 1
+        jobs = self._jobs
         defaults = {
             "name": "lesionloss",
             "timeout_min": 24 * 60,
-            "cpus_per_task": trial_list.threads * jobs,
+            "cpus_per_task": max(trial_list.threads, CORES_OF_PROCESS if self._gpus else 1) * jobs,
             "mem_gb": max(1, -(-need.total * jobs // GIB)),
             "slurm_array_parallelism": workers,
             "slurm_additional_parameters": {"requeue": True},
@@ -106,10 +120,10 @@ class SlurmEngine:
 
 @dataclass(frozen=True)
 class SlurmWorker:
-    """A job of the array: the local engine on its node, until no trial is open."""
+    """A job of the array: the local engine on its node, until no trial is open; then the noise floor."""
 
     context: RunContext
-    jobs: int
+    jobs: int | None
     together: int | None = None
     workers: int = 1
 
@@ -121,9 +135,13 @@ class SlurmWorker:
         signal.signal(signal.SIGTERM, _exit_on_signal)
         folder = self.context.folder
         devices = all_devices() if self.context.device == "auto" else (resolve_device(self.context.device),)
-        context = replace(self.context, device=devices[0])
-        engine = LocalEngine(self.jobs, devices, together=self.together, workers=self.workers)
-        engine.run_trials(context, read_trial_list(folder), read_run_cohort(folder), SilentWatcher())
+        context = replace(self.context, device=devices[0], place=TRIALS)
+        engine = LocalEngine(
+            self.jobs or (1 if devices[0] == "cpu" else None), devices, together=self.together, workers=self.workers
+        )
+        trial_list, cohort = read_trial_list(folder), read_run_cohort(folder)
+        engine.run_trials(context, trial_list, cohort, SilentWatcher())
+        train_noise_floor(engine, context, trial_list, cohort, SilentWatcher())
         return os.getpid()
 
     def checkpoint(self, number: int) -> Any:

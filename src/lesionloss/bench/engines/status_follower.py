@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from lesionloss.bench.bookkeeping.status import Status, StatusReader, TrialStatus
 from lesionloss.bench.bookkeeping.trial_list import TrialList
-from lesionloss.bench.execute_trial import RunContext
+from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import Watcher
 
 POLL_SECONDS = 0.5
@@ -24,7 +24,7 @@ class StatusFollower:
 
     def __post_init__(self) -> None:
         """Note the trials that ended before."""
-        self._reader = StatusReader(self.context.folder, self.trial_list)
+        self._reader = StatusReader(self.context.folder, self.trial_list, self.context.place)
         self._ended = {trial.key for trial in self._reader.read().trials if trial.state in ("done", "failed")}
 
     def poll(self, *, now: bool = False) -> None:
@@ -52,7 +52,7 @@ class StatusFollower:
     def _warnings(self, key: str) -> list[str]:
         """The warnings in a finished trial's log."""
         try:
-            text = (self.context.folder / "trials" / key / "log.txt").read_text(encoding="utf-8")
+            text = (self.context.trials / key / "log.txt").read_text(encoding="utf-8")
         except OSError:
             return []
         return [line for line in text.splitlines() if line.startswith("warning: ")]

@@ -12,7 +12,7 @@ from torch import nn
 
 from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.core.slice_pictures import fullest_slice, upright
-from lesionloss.data.batches.stream import make_batch
+from lesionloss.data.batches.stream import TrainingBatch, make_batch
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import Arithmetic, lesion_mask, lesion_probability, predict_probabilities
 from lesionloss.inference.run_network import probabilities_of
@@ -52,18 +52,48 @@ def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, devi
     return Prediction(probabilities, labels)
 
 
+class EpochPatches:
+    """The training patches of the steps that were asked for last, augmented as in training.
+
+    All losses of a pair are scored on the same ones, so they are kept, as far as `most_bytes` go, for the next network.
+    """
+
+    def __init__(self, trial: Trial, cases: Mapping[str, PreparedCase], most_bytes: int) -> None:
+        """Keep the patches of a trial's pair, drawn from cases by name; `most_bytes` 0: none."""
+        self.cases = cases
+        self._trial = trial
+        self._most_bytes = most_bytes
+        self._draws, self._augmentation = sampler_of(trial.recipe).over(cases), augmentation_of(trial.recipe)
+        self._steps = range(0)
+        self._kept: dict[int, TrainingBatch] = {}
+
+    def of(self, steps: range) -> Iterator[TrainingBatch]:
+        """Yield the batch of each step."""
+        if steps != self._steps:
+            self._steps, self._kept = steps, {}
+        recipe = self._trial.recipe
+        size = recipe.batch * recipe.accumulate
+        room = self._most_bytes - sum(batch.images.nbytes for batch in self._kept.values())
+        for step in steps:
+            batch = self._kept.get(step)
+            if batch is None:
+                batch = make_batch(self.cases, self._draws, self._augmentation, (self._trial.pair,), step, size)
+                if batch.images.nbytes <= room:
+                    self._kept[step] = batch
+                    room -= batch.images.nbytes
+            yield batch
+
+
 def predict_patches(
-    network: nn.Module, trial: Trial, cases: Mapping[str, PreparedCase], steps: range, device: str
+    network: nn.Module, trial: Trial, patches: EpochPatches, steps: range, device: str
 ) -> Iterator[tuple[PreparedCase, Prediction]]:
-    """Predict the training patches of some steps, augmented as in training.
+    """Predict the training patches of some steps.
 
     Yields:
         Each patch as a small case with a name of its own, and its prediction.
     """
     recipe = trial.recipe
-    draws, augmentation = sampler_of(recipe).over(cases), augmentation_of(recipe)
-    for step in steps:
-        batch = make_batch(cases, draws, augmentation, (trial.pair,), step, recipe.batch * recipe.accumulate)
+    for batch in patches.of(steps):
         names = iter(batch.names)
         for number, part in enumerate(split_batch(batch, recipe, device)):
             with torch.inference_mode():
@@ -72,8 +102,8 @@ def predict_patches(
             references = part.references.cpu().numpy()
             known = np.ones(references.shape, dtype=np.bool_) if part.valid is None else part.valid.cpu().numpy()
             for index, maps in enumerate(lesions):
-                source = cases[next(names)]
-                name = f"{source.name}:{step}:{number * recipe.batch + index}"
+                source = patches.cases[next(names)]
+                name = f"{source.name}:{batch.step}:{number * recipe.batch + index}"
                 labels = lesion_mask(maps, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
                 yield _patch_as_case(source, name, references[index], known[index]), Prediction(maps, labels)
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from lesionloss.bench.one_trial.curves import curves_observer
+from lesionloss.bench.one_trial.curves import curves_observers
 from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.bench.one_trial.predictions import Prediction, predict_test_case, write_prediction
 from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows, write_scores
@@ -20,14 +21,17 @@ from lesionloss.bench.plan import Plan
 from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.overlapping import overlapped
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.training.checkpoint import CheckpointError, Checkpoints
 from lesionloss.training.execution import default_workers
 from lesionloss.training.gradient_health import WARN_ABOVE
 from lesionloss.training.loop import TrainingResult, TrialToTrain, train_together
+from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.pretraining import start_of
 from lesionloss.training.step_log import HistoryFile, StepLog, combine_logs
+from lesionloss.training.step_modes import EAGER
 from lesionloss.training.trial import Trial
 
 # Errors that are not caused by the loss: the checkpoints are kept and the next attempt continues from them.
@@ -80,7 +84,13 @@ def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device:
 
 
 def train_networks(
-    works: Sequence[NetworkTrial], cohort: RunCohort, plan: Plan, device: str
+    works: Sequence[NetworkTrial],
+    cohort: RunCohort,
+    plan: Plan,
+    device: str,
+    *,
+    processes: int = 1,
+    step_mode: str = EAGER,
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side and write the history.csv of each meanwhile.
 
@@ -91,25 +101,28 @@ def train_networks(
         cohort: The cases they need.
         plan: The plan of the run.
         device: cpu or cuda:N.
+        processes: How many processes share the cores of this machine.
+        step_mode: How steps are computed, see `training.step_modes`.
 
     Returns:
         For each trial what training returned, or the error that ended it.
     """
     with contextlib.ExitStack() as files:
-        orders = [_order(work, cohort, plan, device, files) for work in works]
+        observers = curves_observers(plan, [work.trial for work in works], cohort, device)
+        orders = [_order(*each, files) for each in zip(works, observers, strict=True)]
         cases = cohort.named(works[0].trial.train)
-        results = train_together(orders, cases, device=device, workers=default_workers(device))
+        workers = default_workers(device, processes)
+        results = train_together(orders, cases, device=device, workers=workers, step_mode=step_mode)
     for work, result in zip(works, results, strict=True):
         if isinstance(result, Exception) and not isinstance(result, KEEP_CHECKPOINTS_AFTER):
             work.checkpoints.clear()
     return results
 
 
-def _order(work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str, files: contextlib.ExitStack) -> TrialToTrain:
+def _order(work: NetworkTrial, observer: TrainingObserver | None, files: contextlib.ExitStack) -> TrialToTrain:
     trial = work.trial
     history = files.enter_context(HistoryFile(work.folder))
     log = combine_logs(history, partial(work.watcher.step, trial), *([work.log] if work.log else []))
-    observer = curves_observer(plan, trial, cohort, device)
     return TrialToTrain(trial, work.checkpoints, observer, log, start_of(trial, work.folder))
 
 
@@ -129,11 +142,11 @@ def finish_network_trial(
         raise result
     trial, folder = work.trial, work.folder
     start_time = time.perf_counter()
-    rows: list[dict[str, object]] = []
-    for case in cohort.named(trial.test):
-        prediction = predict_test_case(result.network, trial, case, device)
-        rows += _write_and_score(trial, case, prediction, folder, plan)
-    rows += result.observed
+    predict = partial(predict_test_case, result.network, trial, device=device)
+    scored = overlapped(
+        cohort.named(trial.test), predict, lambda case, found: _write_and_score(trial, case, found, folder, plan)
+    )
+    rows: list[dict[str, object]] = [*chain.from_iterable(scored), *result.observed]
     warning = gradient_warning(trial, result)
     if warning:
         work.watcher.note(warning)
@@ -144,7 +157,7 @@ def finish_network_trial(
     write_trial(folder, trial, pairing_hashes(result))
     scoring = time.perf_counter() - start_time
     seconds = {"training": result.seconds, "scoring": scoring, "total": result.seconds + scoring}
-    write_machine(folder, seconds, device)
+    write_machine(folder, seconds, device, result.step_mode)
     (folder / "log.txt").write_text(
         _log_text(trial, result, warning, shared_patients_warning(shared)), encoding="utf-8"
     )

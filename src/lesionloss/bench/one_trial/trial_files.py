@@ -21,6 +21,7 @@ from lesionloss.runs.trial_manifest import MANIFEST, manifest_text
 from lesionloss.training.arithmetic import arithmetic_record
 from lesionloss.training.loop import TrainingResult
 from lesionloss.training.mixture import read_mixture
+from lesionloss.training.step_modes import EAGER
 from lesionloss.training.trial import Trial, flat_record
 
 
@@ -40,7 +41,7 @@ def write_manifest(folder: Path, key: str, run: Path) -> None:
     write_text(folder / MANIFEST, manifest_text(folder, key, run))
 
 
-def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:
+def write_machine(folder: Path, seconds: dict[str, float], device: str, step_mode: str = EAGER) -> None:
     """Write machine.json: versions, hardware, threads, and the seconds of each stage."""
     record = {
         "lesionloss": __version__,
@@ -52,7 +53,7 @@ def write_machine(folder: Path, seconds: dict[str, float], device: str) -> None:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
-        "arithmetic": arithmetic_record(device),
+        "arithmetic": arithmetic_record(device, step_mode),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     (folder / "machine.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -73,7 +73,7 @@
     const { seed, threshold: scored, stored } = state.pack.facts.losses[state.loss], shownThreshold = brief(threshold());
     part("threshold-value").textContent = shownThreshold;
     part("threshold").setAttribute("aria-valuetext", shownThreshold);
-    part("stored").textContent = `Score in the benchmark${seed ? `, seed ${seed}` : ""}, threshold ${brief(scored)}: ${state.pack.facts.metric}${root.dataset.classes ? ", mean over classes," : ""} ${stored === null ? "undefined" : digits(stored)}`;
+    part("stored").textContent = `Stored score${seed ? `, seed ${seed}` : ""}, threshold ${brief(scored)}: ${state.pack.facts.metric}${root.dataset.classes ? ", mean over classes," : ""} ${stored === null ? "undefined" : digits(stored)}`;
   }
 
   function lesions() {
