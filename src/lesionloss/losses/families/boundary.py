@@ -33,8 +33,8 @@ def boundary(v: Voxels) -> Tensor:
 
     Formula: mean φ (p - t) = mean |φ| |p - t| per lesion class, φ = distance in mm, negative in lesions; a voxel beside
         the border has a distance of one voxel
-    Limits: hausdorff_dt(alpha=1, one_sided=True) has the square of p - t. The value is in mm, so it needs a weight beside
-        other losses; in the paper that is 0.01 at first and grows while the other falls:
+    Limits: hausdorff_dt(alpha=1, one_sided=True) has the square of p - t. The value is in mm and needs a weight beside
+        other losses; in the paper it is 0.01 at first and grows while the other falls:
         "(1, 0.01)*dice_ce + (0.01, 1)*boundary".
     Empty: 0 without a gradient, whatever is predicted; so add another loss.
     Border: what is outside of the patch is neither lesion nor background; masked voxels count as background.
