@@ -6,8 +6,10 @@
 
 losses: forward and backward pass beside the counterpart in MONAI, milliseconds and peak memory over the logits, ours /
 theirs. step: a training step (forward, loss, backward, optimiser), as it is and with the network compiled. busy: the
-share of time in which nvidia-smi sees the GPU at work while a trial trains. prediction: one image in windows. noise:
-one trial trained twice, with and without --deterministic: the largest difference of the losses and of the weights.
+share of time in which nvidia-smi sees the GPU at work while a trial trains. batches: one made on the device, beside one
+made by a core: milliseconds, peak memory, the largest difference, and the labels that differ. prediction: one image in
+windows. noise: one trial trained twice, with and without --deterministic: the largest difference of the losses and of
+the weights.
 """
 
 import argparse
@@ -29,6 +31,11 @@ from torch import Tensor, nn
 import lesionloss as ll
 from lesionloss.core.devices import resolve_device
 from lesionloss.core.randomness import numpy_generator, torch_generator
+from lesionloss.data.batches.augmentation import parse_augmentation
+from lesionloss.data.batches.device_batches import DrawnStream, make_device_batch
+from lesionloss.data.batches.device_cohort import DeviceCohort
+from lesionloss.data.batches.patch_samplers import WeightedCrop
+from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import Arithmetic, SlidingWindow, predict_probabilities
 from lesionloss.networks import as_outputs, build_network, channels_last, seed_dropout
@@ -268,6 +275,24 @@ def busy_shares(shares: list[float]) -> Iterator[None]:
         shares += [float(line) for line in process.communicate()[0].split() if line.isdecimal()]
 
 
+def batch_table(device: str, scale: Scale) -> None:
+    header("augmentation", "by a core, ms", "on the device, ms", "peak, MB", "largest difference", "other labels")
+    cases = {name: made_case(name, scale.volume) for name in ("a", "b", "c", "d")}
+    cohort, sampler = DeviceCohort(cases, device), WeightedCrop((scale.side,) * 3)
+    for texts in ((), ("rescale",), ("hytver",), ("dscpp",), ("topk",)):
+        steps = parse_augmentation(texts)
+        stream = BatchStream(cases, sampler, steps, ("gpu",), batch=scale.batch)
+        drawn = DrawnStream(cases, sampler, steps, ("gpu",), batch=scale.batch)
+        one, numbers = next(stream), next(drawn)
+        make = partial(make_device_batch, cohort, drawn.draws, numbers)
+        whole = make()
+        apart = np.abs(whole.images.cpu().numpy() - one.images).max()
+        labels = int((whole.references.cpu().numpy() != one.references).sum())
+        times = [milliseconds(partial(next, stream), "cpu", 3), milliseconds(make, device, scale.rounds)]
+        peak = peak_bytes(make, device) / 1e6
+        row(" ".join(texts) or "none", *(f"{each:.2f}" for each in times), f"{peak:.0f}", f"{apart:.1e}", labels)
+
+
 def prediction_table(device: str, scale: Scale) -> None:
     header("network", "window", "seconds an image")
     case, mode = made_case("image", scale.volume), SlidingWindow((scale.side,), overlap=0.5)
@@ -299,6 +324,7 @@ TABLES: dict[str, Callable[[str, Scale], None]] = {
     "losses": loss_table,
     "step": step_table,
     "busy": busy_table,
+    "batches": batch_table,
     "prediction": prediction_table,
     "noise": noise_table,
 }

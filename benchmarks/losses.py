@@ -4,7 +4,7 @@
     python benchmarks/losses.py --threads 1 --cpu-time      # where other programs run: seconds of this process only
     python benchmarks/losses.py --cases A --rounds 40
     python benchmarks/losses.py --share                     # the loss as a share of a training step, by network
-    python benchmarks/losses.py --beside-dice --cases A     # every loss over dice; what data workers make shown apart
+    python benchmarks/losses.py --maps --cases A            # every loss beside dice, maps of the reference apart
 
 A round calls all losses once, forward and backward, so that a disturbance meets all alike. "readable" and "fast" are
 the median over the rounds of our time over the counterpart's in the same round; for dice_plus_plus the counterpart is
@@ -172,33 +172,6 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(own / other for own, other in zip(ours, theirs, strict=True))
 
 
-def beside_dice(case: str, rounds: int, read: Callable[[], float]) -> None:
-    """Forward and backward of every loss over those of dice; the maps of the reference are made before."""
-    print("| case | loss | ms | over dice | maps made by data workers, ms |")
-    print("|---|---|---|---|---|")
-    images, channels, edge = CASES[case]
-    logits, labels = batch(images, channels, edge)
-    names = [record.name for record in ll.list_losses() if channels <= 2 or record.name != "hytver_released"]
-    losses, maps, of_maps = {name: ll.build(name) for name in names}, {}, {}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for name, loss in losses.items():
-        loss.reference_maps(labels, channels=channels)  # imports what it needs
-        start = read()
-        maps[name] = loss.reference_maps(labels, channels=channels)
-        of_maps[name] = 1e3 * (read() - start)
-    for number in range(rounds + 1):
-        for name, loss in losses.items():
-            logits.grad = None
-            start = read()
-            loss(logits, labels, maps=maps[name]).backward()
-            if number:
-                seconds[name].append(read() - start)
-    for name in names:
-        workers = f"{of_maps[name]:.0f}" if maps[name] else ""
-        cells = [case, name, f"{1e3 * statistics.median(seconds[name]):.1f}"]
-        print("| " + " | ".join([*cells, f"{ratio(seconds[name], seconds['dice']):.2f}", workers]) + " |", flush=True)
-
-
 def share_table(steps: int, read: Callable[[], float]) -> None:
     """How much of a training step hytver is: forward, backward and Adam on two patches of 64³ (256² in 2-D)."""
     from lesionloss.networks import as_outputs, build_network, seed_dropout
@@ -230,6 +203,36 @@ def share_table(steps: int, read: Callable[[], float]) -> None:
         print(f"| {record.name} | {1e3 * step:.0f} | {1e3 * part:.1f} | {part / step:.2%} |", flush=True)
 
 
+def maps_table(cases: list[str], rounds: int, read: Callable[[], float]) -> None:
+    """Every loss, forward and backward over dice with maps of the reference given; and the maps of one image."""
+    print("| case | loss | maps given, ms | over dice | maps of an image, ms |")
+    print("|---|---|---|---|---|")
+    for case in cases:
+        logits, labels = batch(*CASES[case])
+        losses = {record.name: ll.build(record.name) for record in ll.list_losses()}
+        if CASES[case][1] > 2:
+            del losses["hytver_released"]  # takes one lesion class
+        maps, of_maps = {}, {}
+        for name, loss in losses.items():
+            loss.reference_maps(labels[:1], channels=CASES[case][1])  # whatever is loaded once
+            start = read()
+            maps[name] = loss.reference_maps(labels, channels=CASES[case][1])
+            of_maps[name] = (read() - start) / len(labels)
+        seconds: dict[str, list[float]] = {name: [] for name in losses}
+        for number in range(rounds + 2):
+            for name, loss in losses.items():
+                logits.grad = None
+                start = read()
+                loss(logits, labels, maps=maps[name]).backward()
+                if number > 1:
+                    seconds[name].append(read() - start)
+        for name in losses:
+            cells = [case, name, f"{1e3 * statistics.median(seconds[name]):.1f}"]
+            workers = f"{1e3 * of_maps[name]:.0f}" if maps[name] else ""
+            cells += [f"{ratio(seconds[name], seconds['dice']):.2f}", workers]
+            print("| " + " | ".join(cells) + " |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
@@ -237,7 +240,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cpu-time", action="store_true", help="seconds of this process, whatever else runs")
     parser.add_argument("--share", action="store_true", help="the loss as a share of a training step, by network")
-    parser.add_argument("--beside-dice", action="store_true", help="every loss over dice, maps of the reference apart")
+    parser.add_argument("--maps", action="store_true", help="every loss beside dice, maps of the reference apart")
     parser.add_argument("--memory", choices=list(CASES), help=argparse.SUPPRESS)  # a process of its own
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -247,11 +250,10 @@ def main() -> None:
         return
     keep_freed_memory()
     read = time.process_time if arguments.cpu_time else time.perf_counter
-    if arguments.beside_dice:
-        for case in arguments.cases:
-            beside_dice(case, arguments.rounds, read)
-    elif arguments.share:
+    if arguments.share:
         share_table(min(arguments.rounds, 5), read)
+    elif arguments.maps:
+        maps_table(arguments.cases, arguments.rounds, read)
     else:
         table(arguments.cases, arguments.rounds, read)
 

@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import load_subject, open_cohort
 from lesionloss.data.preparation.prepare_case import prepare_subject
@@ -35,6 +34,7 @@ from lesionloss.data.prepared import PreparedCase, load_prepared, save_prepared
 from lesionloss.data.subject import Subject
 from lesionloss.data.visible_lesions import visible_only
 from lesionloss.inference import SlidingWindow, lesion_mask, predict_probability
+from lesionloss.inference.difference_threshold import METHODS
 from lesionloss.metrics import Case, score
 from lesionloss.networks.bundle import BundleRecord, save_bundle
 from lesionloss.synth import SyntheticPatient, SynthSettings, load_settings, profile_settings, synthesise
@@ -262,13 +262,11 @@ def write_curve(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
 def show(row: Mapping[str, Any], cases: TransferCases, seconds: float) -> None:
     """Print the last evaluation beside the difference threshold."""
     table = Table("method", *(f"{metric} {case.name}" for metric in METRICS for case in cases.test), *METRICS)
-    plain = [scores_of(case, difference_mask(case, DifferenceSettings())) for case in cases.test]
-    cells = [f"{scores[metric]:.3f}" for metric in METRICS for scores in plain]
-    table.add_row(
-        "difference threshold (no training)",
-        *cells,
-        *(f"{np.mean([s[metric] for s in plain]):.3f}" for metric in METRICS),
-    )
+    for method in METHODS.values():
+        plain = [scores_of(case, method.mask(case)) for case in cases.test]
+        cells = [f"{scores[metric]:.3f}" for metric in METRICS for scores in plain]
+        means = [f"{np.mean([scores[metric] for scores in plain]):.3f}" for metric in METRICS]
+        table.add_row(method.title, *cells, *means)
     cells = [f"{row[f'{metric} {case.name}']:.3f}" for metric in METRICS for case in cases.test]
     table.add_row("network", *cells, *(f"{row[f'{metric} mean']:.3f}" for metric in METRICS))
     console.print(table)

@@ -6,9 +6,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import signal
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from example_trials import TRIAL
 from lesionloss.data.cohort import open_cohort
@@ -21,6 +24,19 @@ from make_cohort import write_cohort
 def pytest_configure() -> None:
     """Let the programs that tests start be interrupted: a shell starts those in the background with Ctrl-C ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_torchvision_be_imported()
+
+
+def _let_torchvision_be_imported() -> None:
+    """Here and in programs that tests start: torchmetrics imports it, and it may be built for another torch."""
+    found = find_spec("torchvision")
+    try:
+        for library in Path(found.origin).parent.glob("_C*.so") if found and found.origin else ():
+            torch.ops.load_library(str(library))
+    except OSError:
+        shim = str(Path(__file__).parent / "support" / "other_torchvision")
+        sys.path.insert(0, shim)
+        os.environ["PYTHONPATH"] = os.pathsep.join([shim, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 @pytest.fixture(scope="session")

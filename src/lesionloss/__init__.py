@@ -1,9 +1,9 @@
 """lesionloss: is this loss really better for my lesions, or was it a lucky seed?
 
-Losses: `build`, `list_losses`, `loss`, `reference_map`, `Loss`, `DeepSupervision`, `Voxels`, `Counts`, and a class for
-each loss, such as `DiceLoss`. Metrics: `score`, `list_metrics`, `Case`. Networks: `build_network`, `list_networks`.
-Benchmark: `Plan`, `run`, `load`, `collect`, `Prediction`, `compare`, `write_report`. Errors: `LesionLossError`,
-`UsageError`, `DataError`.
+Losses: `build`, `list_losses`, `loss`, `from_module`, `TargetForm`, `reference_map`, `Loss`, `DeepSupervision`,
+`Voxels`, `Counts`, and a class for each loss, such as `DiceLoss`. Metrics: `score`, `list_metrics`, `Case`. Networks:
+`build_network`, `list_networks`, `network`. Benchmark: `Plan`, `run`, `load`, `collect`, `Prediction`, `compare`,
+`write_report`. Errors: `LesionLossError`, `UsageError`, `DataError`.
 
 A public name loads what it needs when it is first used, so importing the package costs next to nothing. Type checkers
 read `__init__.pyi`, which `python -m lesionloss.losses.write_stub` writes.
@@ -20,6 +20,8 @@ PUBLIC_NAMES = {
     "build": "losses.criterion",
     "list_losses": "losses.registry",
     "loss": "losses.registry",
+    "from_module": "losses.from_module",
+    "TargetForm": "losses.from_module",
     "reference_map": "losses.reference_maps",
     "Loss": "losses.criterion",
     "DeepSupervision": "losses.supervision",
@@ -32,6 +34,7 @@ PUBLIC_NAMES = {
     # networks
     "build_network": "networks",
     "list_networks": "networks",
+    "network": "networks",
     # benchmark
     "Plan": "bench.plan",
     "run": "bench.run",

@@ -1,11 +1,14 @@
 # ruff: noqa: I001
 # Written by `python -m lesionloss.losses.write_stub`, and kept up to date by a test.
+from collections.abc import Sequence
 from typing import Literal
 
 from lesionloss.core.version import __version__ as __version__
 from lesionloss.losses.criterion import build as build
 from lesionloss.losses.registry import list_losses as list_losses
 from lesionloss.losses.registry import loss as loss
+from lesionloss.losses.from_module import from_module as from_module
+from lesionloss.losses.from_module import TargetForm as TargetForm
 from lesionloss.losses.reference_maps import reference_map as reference_map
 from lesionloss.losses.criterion import Loss as Loss
 from lesionloss.losses.supervision import DeepSupervision as DeepSupervision
@@ -16,6 +19,7 @@ from lesionloss.metrics import list_metrics as list_metrics
 from lesionloss.metrics import Case as Case
 from lesionloss.networks import build_network as build_network
 from lesionloss.networks import list_networks as list_networks
+from lesionloss.networks import network as network
 from lesionloss.bench.plan import Plan as Plan
 from lesionloss.bench.run import run as run
 from lesionloss.runs.load_run import load as load
@@ -41,6 +45,7 @@ class CrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedCrossEntropyLoss(Loss):
@@ -57,6 +62,7 @@ class WeightedCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalLoss(Loss):
@@ -73,6 +79,7 @@ class FocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshLoss(Loss):
@@ -86,6 +93,7 @@ class LogCoshLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class WeightedGradientLoss(Loss):
@@ -101,6 +109,7 @@ class WeightedGradientLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceLoss(Loss):
@@ -115,6 +124,7 @@ class DiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class JaccardLoss(Loss):
@@ -128,6 +138,7 @@ class JaccardLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyLoss(Loss):
@@ -143,6 +154,7 @@ class TverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyLoss(Loss):
@@ -159,6 +171,7 @@ class FocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class GeneralisedDiceLoss(Loss):
@@ -173,6 +186,7 @@ class GeneralisedDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogCoshDiceLoss(Loss):
@@ -186,6 +200,7 @@ class LogCoshDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DicePlusPlusLoss(Loss):
@@ -200,6 +215,7 @@ class DicePlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TverskyPlusPlusLoss(Loss):
@@ -216,6 +232,7 @@ class TverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class FocalTverskyPlusPlusLoss(Loss):
@@ -233,6 +250,7 @@ class FocalTverskyPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKCrossEntropyLoss(Loss):
@@ -247,6 +265,7 @@ class TopKCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class TopKDiceLoss(Loss):
@@ -261,6 +280,7 @@ class TopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboLoss(Loss):
@@ -276,6 +296,7 @@ class ComboLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComboPlusPlusLoss(Loss):
@@ -292,6 +313,7 @@ class ComboPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverLoss(Loss):
@@ -308,6 +330,7 @@ class HyTverLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalLoss(Loss):
@@ -323,6 +346,7 @@ class SymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalLoss(Loss):
@@ -338,6 +362,7 @@ class AsymmetricFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricFocalTverskyLoss(Loss):
@@ -353,6 +378,7 @@ class SymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricFocalTverskyLoss(Loss):
@@ -368,6 +394,7 @@ class AsymmetricFocalTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalLoss(Loss):
@@ -384,6 +411,7 @@ class SymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalLoss(Loss):
@@ -400,6 +428,7 @@ class AsymmetricUnifiedFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -417,6 +446,7 @@ class SymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
@@ -434,6 +464,7 @@ class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class PolyCrossEntropyLoss(Loss):
@@ -448,6 +479,7 @@ class PolyCrossEntropyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class PolyFocalLoss(Loss):
@@ -465,6 +497,7 @@ class PolyFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class MatthewsLoss(Loss):
@@ -478,6 +511,7 @@ class MatthewsLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SoftDiceSemimetricLoss(Loss):
@@ -491,6 +525,7 @@ class SoftDiceSemimetricLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LovaszSoftmaxLoss(Loss):
@@ -504,6 +539,7 @@ class LovaszSoftmaxLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LovaszHingeLoss(Loss):
@@ -517,6 +553,7 @@ class LovaszHingeLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class BoundaryLoss(Loss):
@@ -530,6 +567,7 @@ class BoundaryLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class SurfaceLoss(Loss):
@@ -544,6 +582,7 @@ class SurfaceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HausdorffDTLoss(Loss):
@@ -559,6 +598,7 @@ class HausdorffDTLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HausdorffERLoss(Loss):
@@ -574,6 +614,7 @@ class HausdorffERLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ClDiceLoss(Loss):
@@ -588,6 +629,7 @@ class ClDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LogitMarginLoss(Loss):
@@ -602,6 +644,7 @@ class LogitMarginLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class CalibrationErrorLoss(Loss):
@@ -616,6 +659,7 @@ class CalibrationErrorLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class BlobLoss(Loss):
@@ -631,6 +675,7 @@ class BlobLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class ComponentDiceLoss(Loss):
@@ -645,6 +690,7 @@ class ComponentDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class InverseWeightedLoss(Loss):
@@ -661,6 +707,7 @@ class InverseWeightedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class LesionTverskyLoss(Loss):
@@ -677,6 +724,7 @@ class LesionTverskyLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceCELoss(Loss):
@@ -691,6 +739,7 @@ class DiceCELoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceFocalLoss(Loss):
@@ -708,6 +757,7 @@ class DiceFocalLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class DiceTopKLoss(Loss):
@@ -723,6 +773,7 @@ class DiceTopKLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class CETopKDiceLoss(Loss):
@@ -737,6 +788,7 @@ class CETopKDiceLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
 class HyTverReleasedLoss(Loss):
@@ -750,4 +802,5 @@ class HyTverReleasedLoss(Loss):
         average_background: bool = False,
         multilabel: bool = False,
         ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None: ...

@@ -15,6 +15,7 @@ from lesionloss.bench.trials import fold_warnings, folds_of, trials_of
 from lesionloss.cli.plan_options import chosen_plan
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of
+from lesionloss.core.user_files import load_user_file
 from lesionloss.data.fold_files import save_folds
 from lesionloss.losses import registry
 from lesionloss.training.trial import flat_record
@@ -358,7 +359,7 @@ def test_a_plan_brings_its_own_losses(tmp_path: Path, own_names: tuple[str, str]
 def test_losses_of_an_option_become_part_of_the_plan(tmp_path: Path, own_names: tuple[str, str]) -> None:
     _, name = own_names
     path = own_loss(tmp_path / "elsewhere", name)
-    registry.load_user_file(path)
+    load_user_file(path)
     plan = load(tmp_path, GOOD.replace("hytver(fn=0.8)", f"0.5*{name} + 0.5*dice"))
     assert plan.losses_files == (str(path.resolve()),)
     assert load(tmp_path, GOOD).losses_files == ()

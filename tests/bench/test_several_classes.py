@@ -9,13 +9,18 @@ import pytest
 from lesionloss import UsageError, write_report
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.run import run
+from lesionloss.bench.run_cohort import read_run_cohort
+from lesionloss.bench.trials import check_fit, trials_of
 from lesionloss.core.slice_pictures import fullest_slice, upright
 from lesionloss.data.prepared import load_prepared
 from lesionloss.metrics.several_classes import class_cases, mdice
-from lesionloss.report.report_content import collect_content
+from lesionloss.report.class_means import mean_over_classes
+from lesionloss.report.latex_tables import classes_latex
+from lesionloss.report.report_content import collect_content, metric_results
 from lesionloss.runs.load_run import load
 from lesionloss.statistics import compare
 from lesionloss.synth.shapes import CLASSES, ShapesSettings, draw_shapes
+from lesionloss.training.trial import recipe_record
 from tiny_runs import trial_folders
 
 TRAINING = {"steps": 4, "batch": 2, "jitter": 2, "precision": "float32", "learning_rate": 1e-2}
@@ -159,3 +164,30 @@ def test_shapes_are_rare_and_depend_on_their_seed_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="pictures have one class"):
         plan = plan_of("x", {"shapes_classes": 2}, "unet2d(filters=4)", {"patch": [32, 32]})
         run(plan, tmp_path / "run")
+
+
+def test_class_weights_change_the_mean_over_classes_and_nothing_else(classes: Path, tmp_path: Path) -> None:
+    plan = Plan.load(classes / "plan.toml")
+    weighted = plan.changed(
+        {"class_weights": {"ring": 3}, "losses": ("dice",), "training": plan.training.model_dump() | {"steps": 2}}
+    )
+    out = tmp_path / "weighted"
+    results = run(weighted, out)
+    rows = pd.concat(pd.read_csv(folder / "scores.csv") for folder in trial_folders(out))
+    dice = rows[rows["metric"] == "dice"].assign(lesion=lambda t: t["lesion"].fillna("whole"))
+    by_class = dice.pivot(index=["case", "fold", "seed"], columns="lesion", values="value")
+    both = by_class.dropna()
+    assert len(both)
+    assert np.allclose(both["whole"], (both["disc"] + 3 * both["ring"]) / 4)
+    metric = metric_results(results)[0]
+    means = [each.losses[0].mean for each in metric.classes]
+    assert mean_over_classes(metric.classes, "dice") == pytest.approx((means[0] + 3 * means[1]) / 4)
+    assert "means are over the classes, with the weights disc 1, ring 3" in classes_latex([metric])
+    before = trials_of(plan, read_run_cohort(classes), "cpu")[0]
+    assert "class_weights" not in recipe_record(before.recipe)
+    for weights, words in (
+        ({"rings": 1}, "no class is named rings; classes: disc, ring"),
+        ({"disc": 0, "ring": 0}, "all classes have the weight 0"),
+    ):
+        with pytest.raises(UsageError, match=f"class_weights: {words}"):
+            check_fit(plan.changed({"class_weights": weights}), ("a", "b"), ("disc", "ring"), 3)

@@ -212,6 +212,14 @@ def test_maps_of_other_masks_are_refused(tmp_path: Path) -> None:
         collected(data, tmp_path / "run", maps="yes")
 
 
+def test_maps_as_masks_are_refused_with_the_option_that_helps(others: Path, tmp_path: Path) -> None:
+    pattern, labels = f"{others}/maps/{PATTERN}", others / "labels"
+    with pytest.raises(ll.DataError, match=r"these look like probabilities; add --threshold 0.5"):
+        ll.collect(tmp_path / "run", predictions=pattern, references=labels, metrics=["dice"])
+    results = ll.collect(tmp_path / "run", predictions=pattern, references=labels, metrics=["dice"], threshold=0.5)
+    assert results.trials[0].has_probabilities
+
+
 def arrays(*, seed: int | None, losses: tuple[str, ...] = ("dice", "focal")) -> list[ll.Prediction]:
     made = Others()
     return [

@@ -19,7 +19,7 @@ from lesionloss import UsageError
 from lesionloss.core.locks import acquire_lock
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
-from lesionloss.inference import SlidingWindow, WholeImage
+from lesionloss.inference import Fastest, SlidingWindow, WholeImage
 from lesionloss.inference.predict import (
     CaseSource,
     PredictedCase,
@@ -148,7 +148,7 @@ def test_too_little_memory_leads_to_a_smaller_window(visits: tuple[Path, Path, P
     network = Hungry()
     bundle = replace(bundle_of(), network=network)
     ready = make_ready(source_of_files([visits[0]], [visits[1]], visits[2]), bundle.record)
-    found, choice = predict_ready(bundle, ready, PredictSettings())
+    found, choice = predict_ready(bundle, ready, PredictSettings(mode=Fastest()))
     assert isinstance(choice.mode, SlidingWindow)
     assert max(network.tried[0]) > 20
     assert found.shape[1:] == ready.case.shape

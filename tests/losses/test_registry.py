@@ -8,6 +8,7 @@ import torch
 
 import lesionloss as ll
 from lesionloss.core.errors import UsageError
+from lesionloss.core.user_files import load_user_file
 from lesionloss.losses import registry
 from lesionloss.losses.criterion import named_class
 from lesionloss.losses.registry import LOSSES, loss, make_record
@@ -32,9 +33,11 @@ def test_records_say_what_a_list_needs() -> None:
 
 
 def test_a_loss_of_ones_own_in_ten_lines(own_file: Path) -> None:
-    (record,) = registry.load_user_file(own_file)
+    loaded = load_user_file(own_file)
+    assert loaded.names(LOSSES) == ("root_tversky",)
+    record = registry.get("root_tversky")
     assert record.title.startswith("Root Tversky")
-    assert registry.load_user_file(own_file) == []  # a file is executed once
+    assert load_user_file(own_file) is loaded  # a file is executed once
     value = ll.build("root_tversky(delta=0.6)")(torch.zeros(1, 1, 4, 4), torch.eye(4)[None])
     c_tp, c_fn, c_fp = 2.0, 2.0, 6.0
     expected = (1 - (c_tp + 1e-5) / (c_tp + 0.6 * c_fn + 0.4 * c_fp + 1e-5)) ** 0.5
@@ -59,7 +62,7 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path: Path, cont
     path = tmp_path / "mine.py"
     path.write_text(content)
     with pytest.raises(UsageError) as error:
-        registry.load_user_file(path)
+        load_user_file(path)
     assert words in str(error.value)
     assert "mine.py" in str(error.value)
     assert LOSSES.names() == before
@@ -67,7 +70,7 @@ def test_a_broken_file_is_one_clear_line_and_leaves_nothing(tmp_path: Path, cont
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no file .*absent\.py"):
-        registry.load_user_file(tmp_path / "absent.py")
+        load_user_file(tmp_path / "absent.py")
 
 
 def test_a_clash_is_refused() -> None:

@@ -6,8 +6,8 @@ import torch
 import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.losses.supervision import coarser
-from lesionloss.losses.voxels import LossOptions
+from lesionloss.losses.coarser_labels import coarser
+from lesionloss.losses.loss_options import LossOptions
 
 
 def outputs(channels: int, *spaces: tuple[int, ...]) -> list[torch.Tensor]:
@@ -99,7 +99,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match="3 weights for 2 outputs"):
         ll.DeepSupervision(loss, [1, 1, 1])(levels, labels)
     with pytest.raises(UsageError, match="highest resolution first"):
-        ll.DeepSupervision(loss)(levels[0], labels)
+        ll.DeepSupervision(loss)({"out": levels[0]}, labels)
     with pytest.raises(UsageError, match=r"first output, \(4, 4\)"):
         ll.DeepSupervision(loss)(levels[::-1], labels)
     with pytest.raises(UsageError, match="not be negative"):
@@ -158,3 +158,60 @@ def test_a_mask_may_have_a_channel_and_no_other_size() -> None:
 def test_weights_that_make_no_mean_are_refused(weights) -> None:
     with pytest.raises(UsageError, match="weights of deep supervision must be finite"):
         ll.DeepSupervision(ll.build("dice"), weights)
+
+
+def test_labels_of_each_output_are_used_as_they_are() -> None:
+    loss, levels = ll.build("dice_ce"), outputs(3, (8, 8), (4, 4), (2, 2))
+    labels = [torch.randint(0, 3, (2, 1, *level.shape[2:]), generator=torch_generator("each")) for level in levels]
+    each = [loss(level, target) for level, target in zip(levels, labels, strict=True)]
+    expected = (4 * each[0] + 2 * each[1] + each[2]) / 7
+    torch.testing.assert_close(ll.DeepSupervision(loss)(levels, labels), expected)
+    torch.testing.assert_close(ll.DeepSupervision(loss, [1, 0, 1])(levels, tuple(labels)), (each[0] + each[2]) / 2)
+
+
+def test_outputs_may_be_stacked_or_one() -> None:
+    for space, channels in (((8, 8), 1), ((8, 8), 3), ((4, 4, 4), 1), ((4, 4, 4), 3)):
+        loss, levels = ll.build("dice_ce"), outputs(channels, space, space)
+        labels = torch.randint(0, max(2, channels), (2, *space), generator=torch_generator("stacked"))
+        listed = ll.DeepSupervision(loss)(levels, labels)
+        for form in (labels, labels[:, None]):
+            torch.testing.assert_close(ll.DeepSupervision(loss)(torch.stack(levels, 1), form), listed)
+            torch.testing.assert_close(ll.DeepSupervision(loss)(levels[0], form), loss(levels[0], labels))
+
+
+def test_a_stack_of_monai() -> None:
+    from monai.networks.nets import DynUNet
+
+    torch.manual_seed(0)
+    network = DynUNet(3, 1, 2, [3] * 3, [1, 2, 2], [2, 2], filters=[4, 8, 8], deep_supervision=True, deep_supr_num=1)
+    images, labels = torch.randn(1, 1, 8, 8, 8), torch.randint(0, 2, (1, 1, 8, 8, 8))
+    stacked, loss = network(images), ll.build("hytver")
+    assert stacked.shape == (1, 2, 2, 8, 8, 8)
+    expected = (2 * loss(stacked[:, 0], labels) + loss(stacked[:, 1], labels)) / 3
+    torch.testing.assert_close(ll.DeepSupervision(loss)(stacked, labels), expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_loss_of_another_library_inside(channels: int) -> None:
+    from monai.losses import DiceCELoss
+
+    seen = []
+    theirs = DiceCELoss(sigmoid=channels == 1, softmax=channels > 1, to_onehot_y=channels > 1)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        seen.append(labels)
+        return theirs(logits, labels)
+
+    levels = outputs(channels, (8, 8), (4, 4))
+    labels = torch.randint(0, max(2, channels), (2, 1, 8, 8), generator=torch_generator("inside")).double()
+    value = ll.DeepSupervision(loss)(levels, labels)
+    coarse, _ = coarser(labels, None, levels[1], LossOptions())
+    assert torch.equal(seen[0], labels)
+    assert torch.equal(seen[1], coarse.reshape(2, 1, 4, 4).double())
+    torch.testing.assert_close(value, (2 * theirs(levels[0], labels) + theirs(levels[1], seen[1])) / 3)
+    entropy = ll.DeepSupervision(torch.nn.functional.cross_entropy) if channels > 1 else None
+    if entropy is not None:  # torch takes class numbers without a channel, or shares of classes
+        numbers = labels[:, 0].long()
+        assert entropy(levels, numbers).isfinite()
+        hot = torch.nn.functional.one_hot(numbers, channels).movedim(-1, 1)
+        assert entropy([level.float() for level in levels], hot.float()).isfinite()

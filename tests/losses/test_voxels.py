@@ -12,7 +12,8 @@ from lesionloss.losses.alignment import align
 from lesionloss.losses.index import index, log_cosh, power, shortfall
 from lesionloss.losses.kernels import KERNELS, READABLE, Kernel
 from lesionloss.losses.kernels.terms import Focal, Tail
-from lesionloss.losses.voxels import Counts, LossOptions, Voxels
+from lesionloss.losses.loss_options import LossOptions
+from lesionloss.losses.voxels import Counts, Voxels
 
 
 def voxels(logits: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor | None = None, **reading: bool) -> Voxels:

@@ -185,6 +185,16 @@ def test_label_maps(run, folder):
         ("2", pytest.approx(2 / 3)),
         ("mean", pytest.approx(5 / 6)),
     ]
+    _, screen, _ = run("pred.nii.gz true.nii.gz --classes 1,2 --class-weights 1,3 -m dice --json")
+    assert json.loads(screen)["metrics"][-1]["mean"] == pytest.approx((1 + 3 * 2 / 3) / 4)
+    for words, message in (
+        ("--classes 1,2 --class-weights 1", "--class-weights: expected a number of 0 or more for each of --classes"),
+        ("--classes 1,2 --class-weights 1,x", "--class-weights: expected a number of 0 or more for each of --classes"),
+        ("--class-weights 1,2", "--class-weights weighs the classes of --classes in their mean; give --classes too"),
+    ):
+        code, _, error = run(f"pred.nii.gz true.nii.gz {words}")
+        assert code == 2
+        assert message in error
 
 
 def test_labels_beyond_float32_are_told_apart(run, folder):

@@ -25,6 +25,11 @@ EMPTY = {
     "precision": PPV,
     "recall": SENSITIVITY,
     "specificity": (1.0, 936 / 1000, 1.0),
+    "npv": (936 / 1000, 1.0, 1.0),
+    "mcc": F1,
+    "panoptic_quality": F1,
+    "auprc": (0.064, NAN, NAN),
+    "froc": (0.0, NAN, NAN),  # its candidate, the whole image, overlaps the lesion too little
     "volume_mm3": (0.0, 128.0, 0.0),
     "reference_volume_mm3": (128.0, 0.0, 0.0),
     "volume_difference_mm3": (-128.0, 128.0, 0.0),
@@ -66,6 +71,8 @@ SYMMETRIC = {
     "nsd_surfel",
     "lesion_f1",
     "lesion_f1_overlap",
+    "mcc",
+    "panoptic_quality",
 }
 
 
@@ -106,7 +113,9 @@ def test_a_perfect_prediction_is_the_best(name):
         perfect = Case(ref.astype(float), ref, spacing_mm=spacing, brain=np.ones_like(ref))
         best, other = (score(case, [name])[name] for case in (perfect, mapped(pred, ref, spacing)))
         if math.isnan(best) or math.isnan(other):
-            assert name.startswith("lesion_"), "only pairs without a lesion of 3 mm3 may be undefined"
+            assert name.startswith(("lesion_", "panoptic", "froc")), (
+                "only pairs without a lesion of 3 mm3 may be undefined"
+            )
             continue
         if direction is Better.HIGHER:
             assert best == 1

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from lesionloss.core.errors import DataError
+from lesionloss.core.errors import DataError, UsageError
 from lesionloss.metrics import Case, CaseStatus, choose
 from lesionloss.metrics.averages import MetricValue, count_cases, summarise, value_of
 from lesionloss.metrics.several_classes import class_cases, class_mean, mdice, miou, score_classes
@@ -26,6 +26,15 @@ def test_per_class_and_averaged():
     assert mdice(cases()).value == pytest.approx((4 / 5 + 2 / 3) / 2)
     assert miou(cases()).value == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert (mdice(cases()).n, mdice(cases()).of) == (2, 3)
+
+
+def test_classes_have_the_weights_that_are_given():
+    assert mdice(cases(), (3, 1, 9)).value == pytest.approx((3 * 4 / 5 + 2 / 3) / 4)  # class 3 is defined nowhere
+    assert (mdice(cases(), (0, 1, 1)).value, mdice(cases(), (0, 1, 1)).n) == (pytest.approx(2 / 3), 1)
+    assert miou(cases((1, 2)), (1, 1)).value == miou(cases((1, 2))).value
+    for weights in ((1, 2), (1, 2, -1), (0, 0, 0), (1, 2, math.inf)):
+        with pytest.raises(UsageError, match="one weight of 0 or more for each of 3 classes"):
+            mdice(cases(), weights)
 
 
 def test_means_over_no_class_or_a_missed_class():

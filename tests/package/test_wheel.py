@@ -60,7 +60,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_asks_for_four_packages(wheel: Path) -> None:
     metadata = wheel_metadata(wheel)
     assert {each.name for each in requirements(metadata)} == {"torch", "numpy", "typer", "rich"}
-    extras = {"metrics", "bench", "ray", "slurm", "tensorboard", "all", "test"}
+    extras = {"metrics", "bench", "ray", "slurm", "tensorboard", "nnunet", "all", "test"}
     assert set(metadata.get_all("Provides-Extra") or []) == extras
     assert metadata["Author"] == "The lesionloss developers"
 
@@ -121,11 +121,12 @@ def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None
         ["synth", "out"],
         ["synth-check", ".", "out"],
         ["explain", "dice", "--out", "figure.png"],
+        ["nnunet", "env"],
     ]
     ended = dict(zip([line[0] for line in lines], run_commands(bare, lines, tmp_path), strict=True))
     assert set(ended) | {line[0] for line in WITHOUT_EXTRAS} == set(get_group(app).commands)
     for name, each in ended.items():
-        extra = "metrics" if name in ("evaluate", "metrics") else "bench"
+        extra = {"evaluate": "metrics", "metrics": "metrics", "nnunet": "nnunet"}.get(name, "bench")
         pattern = rf'lesionloss: {name} needs \w+, which is not installed: pip install "lesionloss\[{extra}\]"'
         assert re.fullmatch(pattern, each.err.strip()), each
         assert each.code == 2

@@ -28,7 +28,7 @@ from lesionloss.cli import main as main_of_lesionloss
 from lesionloss.core.errors import LesionLossError
 from lesionloss.core.process_identity import process_started
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.losses.registry import load_user_file
+from lesionloss.core.user_files import load_user_file
 from lesionloss.training.loop import Step
 from lesionloss.training.trial import Trial
 

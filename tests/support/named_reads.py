@@ -1,6 +1,8 @@
 """The functions in which the host may wait for a GPU, and why each must: the only list of them."""
 
 NAMED_READS = {
+    "data.batches.device_cohort.DeviceCohort._copied": "the training cases go to the device, once",
+    "data.batches.device_batches.DeviceBatch.hashed": "the bytes of every hundredth batch, for the pairing hash",
     "training.training_step._read": "losses, norms and health of many steps, read at once",
     "training.loop.weights_hash": "the digest of the initial weights, once",
     "training.training_run.start_run": "the network goes to the device, once",

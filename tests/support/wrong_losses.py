@@ -135,6 +135,11 @@ def wrong_gradient(v: Voxels) -> Tensor:
     return v.class_mean(_dice(v)).detach() + other - other.detach()
 
 
+def unscaled_class_weights(v: Voxels) -> Tensor:
+    """Unscaled class weights: the loss grows with the weights of the classes."""
+    return v.total(v.per_voxel(v.weigh(v.cross_entropy))) / v.n
+
+
 def untitled(v: Voxels, *, gamma: float = 2.0) -> Tensor:
     """It has no title and explains nothing."""
     return v.mean(v.wrong.pow(gamma) * v.cross_entropy)
@@ -167,6 +172,7 @@ CAUGHT_BY: dict[LossFunction, str] = {
     position_dependent: "voxel_order",
     rounded_labels: "soft_labels",
     wrong_gradient: "finite_differences",
+    unscaled_class_weights: "class_weights",
     untitled: "documented",
     unweighted: "weights",
 }

@@ -127,6 +127,14 @@ def test_the_first_process_decides_and_others_read(tmp_path: Path, monkeypatch: 
     assert step_mode_of(deterministic, trial, 3, 2) == EAGER
 
 
+def test_steps_are_timed_as_trials_take_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_compiler(monkeypatch, [])
+    trial = replace(TRIAL, network="unet3d(filters=4, levels=2, group=2)")
+    eager, compiled = (step_choice._timed_steps(trial, 3, "cpu", mode) for mode in (EAGER, COMPILED))
+    assert compiled.loss == pytest.approx(eager.loss, rel=1e-4)
+    assert 0 < eager.each < 60
+
+
 def test_steps_that_can_not_be_compiled_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def timed(trial: object, channels: int, device: str, mode: str) -> TimedSteps:
         if mode == COMPILED:

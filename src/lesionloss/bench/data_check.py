@@ -29,19 +29,19 @@ def check_data(plan: Plan) -> Plan:
         _check_folds(plan, {str(number): str(number) for number in range(plan.data.synth_patients)})
     if not plan.data.source or plan.data.source in BUILT_IN_SOURCES:
         return plan
-    patients, channels, classes, axes = _first_case(plan)
+    patients, channels, classes, axes = first_case(plan)
     _check_folds(plan, patients)
     for section in plan.data.mix:
         mixed = plan.model_copy(update={"data": as_data(section, plan.data.preparation)})
         if section.source in BUILT_IN_SOURCES:
             theirs, their_classes = _built_in_channels(mixed), classes
         else:
-            _, theirs, their_classes, _ = _first_case(mixed)
+            _, theirs, their_classes, _ = first_case(mixed)
         check_mixed(section.name, theirs, channels, their_classes, classes)
     return fit_network(plan, channels, classes, axes)
 
 
-def _first_case(plan: Plan) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...], int]:
+def first_case(plan: Plan) -> tuple[dict[str, str], tuple[str, ...], tuple[str, ...], int]:
     """The patient of every case that a plan names; channels, classes and axes of the first."""
     if is_prepared(plan.data.source):
         folder = Path(plan.data.source).expanduser()

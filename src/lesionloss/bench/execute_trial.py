@@ -144,7 +144,13 @@ def _execute_open(
             works = [_network_trial(context, one) for one in opened]
             step_mode = step_mode_of(context, opened[0].trial, len(cohort.cases[0].channels), len(opened))
             results = train_networks(
-                works, cohort, plan, context.device, processes=context.processes, step_mode=step_mode
+                works,
+                cohort,
+                plan,
+                context.device,
+                processes=context.processes,
+                step_mode=step_mode,
+                batches_on_cpu=context.batches_on_cpu,
             )
             finishes = [
                 partial(finish_network_trial, *both, cohort, plan, context.device)

@@ -94,6 +94,7 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         precision=resolve_precision(training.precision, device),
         window=plan.inference.window or training.patch[: network_axes(network.text)],
         overlap=plan.inference.overlap,
+        whole_image=plan.inference.whole_image,
         threshold=plan.inference.threshold,
         merge=plan.inference.merge,
         merge_of=plan.inference.merge_of,
@@ -121,6 +122,7 @@ def _recipe_in_steps(plan: Plan, device: str) -> TrainingRecipe:
         empty=options.empty,
         average_background=options.average_background,
         pooled=options.pooled,
+        class_weights=tuple(sorted(plan.class_weights.items())),
     )
 
 

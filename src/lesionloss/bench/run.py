@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
-from lesionloss.bench.engines import TrialEngine, check_losses
+from lesionloss.bench.engines import TrialEngine, check_code
 from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
@@ -43,6 +43,7 @@ def run(
     deterministic: bool = False,
     noise_floor: bool | None = None,
     step: str | None = None,
+    batches_on_cpu: bool = False,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -60,6 +61,7 @@ def run(
         noise_floor: Whether one trial is trained again, to see how far equal training runs differ; None: on a GPU.
         step: How training steps are computed: eager, compiled (by torch.compile), or auto: the faster one, timed when
             the run starts. None: as the run does, eager in a new one. All trials of a run have the same.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
 
     Returns:
         All results of the run folder.
@@ -76,11 +78,13 @@ def run(
     device = engine.device(device)
     check_step_mode(folder, step)
     call, step = uuid.uuid4().hex, step or EAGER
-    context = RunContext(folder, device, call, checkpoint_seconds, deterministic, noise_floor, step)
+    context = RunContext(
+        folder, device, call, checkpoint_seconds, deterministic, noise_floor, step, batches_on_cpu=batches_on_cpu
+    )
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
-        check_losses(plan.losses)
+        check_code(plan.losses, plan.network.text)
     if not (folder / "plan.toml").exists():
         check_source(plan)  # so that a call that can't work leaves no run behind
     store_plan(plan, folder)
@@ -122,6 +126,7 @@ def _trial_list(plan: Plan, cohort: ListedCohort, device: str, engine: TrialEngi
     channels = {load_channels(cohort.folder / f"{case.name}.npz") for case in cohort.cases}
     has_difference = all("difference" in names for names in channels)
     needed = step_bytes(trials[0].recipe, plan.network.text, max(map(len, channels)))
-    trial_list = TrialList((*(difference_trials(trials) if has_difference else ()), *trials), 1, needed)
+    untrained = difference_trials(trials, plan.comparator) if has_difference else ()
+    trial_list = TrialList((*untrained, *trials), 1, needed)
     wanted = threads or engine.threads(memory_need(cohort, trial_list), len(trials))
     return TrialList(trial_list.trials, wanted, needed)

@@ -19,7 +19,7 @@ from lesionloss.core.locks import hold_lock
 from lesionloss.core.randomness import torch_generator
 from lesionloss.networks import build_network, channels_last, network_axes, seed_dropout
 from lesionloss.runs.run_files import read_json
-from lesionloss.training.forward import criterion_of, loss_of, outputs_of
+from lesionloss.training.forward import MicroBatch, criterion_of, loss_of, outputs_of
 from lesionloss.training.optimisers import read_optimiser
 from lesionloss.training.step_modes import COMPILED, EAGER, STEP_MODES, passes_of
 from lesionloss.training.trial import Trial
@@ -133,12 +133,13 @@ def _timed_steps(trial: Trial, channels: int, device: str, mode: str) -> TimedSt
     optimiser = read_optimiser(recipe.optimiser).over(list(network.parameters()), recipe.learning_rate)
     shape = (recipe.batch, channels, *recipe.patch[: network_axes(trial.network)])
     images, labels = random_batch(shape, device)
+    batch = MicroBatch(images, labels, None, torch.ones(len(images), len(shape) - 2, device="cpu"), {})
     moments, value = [time.perf_counter()], 0.0
     for step in range(1, TIMED_STEPS + 2):
         seed_dropout(network, torch_generator("step mode", step))
         optimiser.zero_grad(set_to_none=True)
         outputs = outputs_of(passes, images, recipe.precision)
-        loss = loss_of(criterion, outputs, labels, None, recipe, step)
+        loss = loss_of(criterion, outputs, batch, recipe, step)
         torch.autograd.backward(loss)
         optimiser.step()
         value = float(loss.detach())  # waits for a GPU

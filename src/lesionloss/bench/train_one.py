@@ -18,6 +18,7 @@ from lesionloss.bench.run_cohort import RunCohort
 from lesionloss.bench.trials import code_digest, fit_network, fold_warnings, trials_of
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
+from lesionloss.networks import code_digest as network_digest
 from lesionloss.networks.bundle import annotate
 from lesionloss.runs.run_files import read_toml
 from lesionloss.runs.trial_manifest import MANIFEST, MIXED
@@ -61,6 +62,7 @@ class TrainRequest:
         licence: Licence of the model; None: not stated.
         data_note: A note on the training data; None: their names.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
     """
 
     plan: Plan
@@ -71,6 +73,7 @@ class TrainRequest:
     licence: str | None = None
     data_note: str | None = None
     deterministic: bool = False
+    batches_on_cpu: bool = False
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -180,7 +183,7 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
         pretrain_start(request.plan, trial, request.out, request.device, watcher)
         watcher.started(trial, 1, 1)
         work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
-        run_network_trial(work, cohort, request.plan, request.device)
+        run_network_trial(work, cohort, request.plan, request.device, batches_on_cpu=request.batches_on_cpu)
     annotate(request.out, licence=request.licence, data_note=request.data_note)
     write_manifest(request.out, trial.key, request.out)
     checkpoints.clear()
@@ -202,6 +205,7 @@ def _trial_of(request: TrainRequest, cohort: RunCohort, watcher: Watcher) -> Tri
             test=(),
             recipe=recipe_of(plan, request.device, (*cohort.cases, *cohort.mixed), cohort.mixtures),
             loss_sha256=code_digest(plan.losses[0]),
+            network_sha256=network_digest(plan.network.text),
         )
     if request.fold >= plan.all_folds:
         raise UsageError(f"--fold must be all or a number from 0 to {plan.all_folds - 1}, got {request.fold}")

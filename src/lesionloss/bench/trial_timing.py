@@ -13,14 +13,14 @@ from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.batches.stream import make_batch
-from lesionloss.inference import Arithmetic, predict_probabilities
+from lesionloss.inference import as_judged, predict_probabilities
 from lesionloss.metrics import Case, score
 from lesionloss.networks import build_network, channels_last, network_multiple, seed_dropout
 from lesionloss.training.execution import GROWTH, step_bytes
 from lesionloss.training.forward import criterion_of, outputs_of
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import TrainingRecipe
-from lesionloss.training.validation import window_of
+from lesionloss.training.validation import mode_of
 
 CASES_OF_BATCHES, TIMED_BATCHES = 4, 2
 TIMED_STEPS = 3  # after one that is not timed
@@ -142,8 +142,8 @@ def seconds_of_scoring(
         return predicted * images
     case = cohort.load(entry.name)
     network = channels_last(build_network(plan.network.text, torch_generator("forecast"))).to(device).eval()
-    arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
+    arithmetic = as_judged(recipe.precision)
     start_time = time.perf_counter()
-    predict_probabilities(network, case, window_of(recipe), arithmetic=arithmetic, device=device)
+    predict_probabilities(network, case, mode_of(recipe), arithmetic=arithmetic, device=device)
     score(Case(case.lesion, case.lesion, spacing_mm=case.spacing_mm), plan.metrics)
     return (time.perf_counter() - start_time) * images / math.prod(entry.shape)

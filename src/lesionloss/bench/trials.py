@@ -1,24 +1,22 @@
 """From a plan and a cohort to the list of trials, pair by pair."""
 
-import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from lesionloss.bench.one_trial.difference_threshold import NAME
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, RunCohort
-from lesionloss.core.call_text import format_call, parse_call
 from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import plural
 from lesionloss.data.fold_files import LoadedFolds, load_folds
 from lesionloss.data.folds import Fold, make_folds, make_split
+from lesionloss.inference.difference_threshold import read_difference_threshold
 from lesionloss.losses.spec import user_files_of
-from lesionloss.networks import check_network, network_axes, network_channels
-from lesionloss.networks.monai_networks import PREFIX
+from lesionloss.networks import code_digest as network_digest
+from lesionloss.networks import network_axes, network_channels, outputs_fit, with_channels
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD, shared_patients_warning
 from lesionloss.training.trial import Trial
 from lesionloss.training.validation import unit_of
@@ -93,7 +91,7 @@ def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
     training = [[*(name for name, unit in units.items() if unit in fold.train), *cohort.mixed_names] for fold in folds]
     read = [cohort.named(names) if counts_epochs(plan) else () for names in training]
     recipes = [recipe_of(plan, device, cases, cohort.mixtures) for cases in read]
-    code = {loss: code_digest(loss) for loss in plan.losses}
+    code, network_code = {loss: code_digest(loss) for loss in plan.losses}, network_digest(plan.network.text)
     return tuple(
         Trial(
             loss=loss,
@@ -106,16 +104,20 @@ def trials_of(plan: Plan, cohort: Cohort, device: str) -> tuple[Trial, ...]:
             test=tuple(name for name, unit in units.items() if unit in fold.test),
             recipe=recipes[number],
             loss_sha256=code[loss],
+            network_sha256=network_code,
         )
         for seed, (number, fold), loss in product(plan.seeds, enumerate(folds), plan.losses)
     )
 
 
-def difference_trials(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Return the trials of the difference threshold, one for each fold of `trials`."""
+def difference_trials(trials: Sequence[Trial], comparator: str) -> tuple[Trial, ...]:
+    """Return the trials of the method without training, one for each fold of `trials`; none for an empty text."""
+    if not comparator:
+        return ()
+    title = read_difference_threshold(comparator).title
     first_seed = min(trial.seed for trial in trials)
     folds = {trial.fold: trial for trial in reversed(trials) if trial.seed == first_seed}
-    return tuple(replace(trial, loss=NAME, method=DIFFERENCE_THRESHOLD, seed=0) for trial in folds.values())
+    return tuple(replace(trial, loss=title, method=DIFFERENCE_THRESHOLD, seed=0) for trial in folds.values())
 
 
 def code_digest(loss: str) -> str:
@@ -138,20 +140,10 @@ def fit_network(plan: Plan, channels: Sequence[str], classes: Sequence[str], ima
     Raises:
         UsageError: As `check_fit`.
     """
-    network, (inputs, outputs) = plan.network, network_channels(plan.network.text)
-    name, values = parse_call(network.text.removeprefix(PREFIX), "network")
-    needed = {"inputs": len(channels)} if inputs and inputs != len(channels) else {}
-    needed |= {"outputs": len(classes) + 1} if outputs and not _has_outputs(outputs, classes) else {}
-    if needed and not network.text.startswith(PREFIX) and not set(needed) & set(values):
-        with contextlib.suppress(UsageError):  # the network has no such settings: check_fit says what it takes
-            text = check_network(format_call(name, {**values, **needed}))
-            plan = plan.model_copy(update={"network": network.model_copy(update={"text": text})})
+    text = with_channels(plan.network.text, channels, classes)
+    plan = plan.model_copy(update={"network": plan.network.model_copy(update={"text": text})})
     check_fit(plan, channels, classes, image_axes)
     return plan
-
-
-def _has_outputs(outputs: int, classes: Sequence[str]) -> bool:
-    return outputs == len(classes) + 1 or (len(classes), outputs) == (1, 1)
 
 
 def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image_axes: int) -> None:
@@ -179,7 +171,11 @@ def check_fit(plan: Plan, channels: Sequence[str], classes: Sequence[str], image
             f"say inputs={len(channels)}"
         )
     number = len(classes)
-    if outputs and not _has_outputs(outputs, classes):
+    if unknown := sorted(set(plan.class_weights) - set(classes)):
+        raise UsageError(f"class_weights: no class is named {', '.join(unknown)}; classes: {', '.join(classes)}")
+    if not any(plan.class_weights.get(name, 1.0) for name in classes):
+        raise UsageError("class_weights: all classes have the weight 0; give one of them more")
+    if outputs and not outputs_fit(outputs, classes):
         say = "outputs=1 or 2" if number == 1 else f"outputs={number + 1}: background, {', '.join(classes)}"
         raise UsageError(f"network.text: {text} gives {outputs} maps, the data have {number} classes; say {say}")
     patch = plan.training.patch

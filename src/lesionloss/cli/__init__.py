@@ -26,6 +26,7 @@ _KEPT = {
     "synth": f"finished patients are kept; {_AGAIN}",
     "predict": f"finished cases are kept; {_AGAIN}",
     "bench": f"finished trials are kept; {_AGAIN}",
+    "nnunet": f"checkpoints of nnU-Net are kept; {_AGAIN}, for nnunet train with --continue",
     "train": "the last checkpoint is kept; add --resume to continue",
     "explain": "files written before are kept; add --force to write them again",
     "report": "an earlier report is kept",

@@ -54,13 +54,30 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _run_code(word: str) -> None:
+    """Execute a file of the user's or, for a name such as package.module that is no file, import that module."""
+    if word.endswith(".py") or "/" in word or Path(word).is_file():
+        from lesionloss.core.user_files import load_user_file
+
+        load_user_file(Path(word))
+    else:
+        from lesionloss.networks import allow_module
+
+        allow_module(word)
+
+
 @app.callback()
 def root(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     with_files: Annotated[
-        list[Path] | None,
-        typer.Option("--with", metavar="FILE.py", help="A file with losses of your own; goes behind the command too."),
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE.py|MODULE",
+            help="A file with losses or networks of your own, or the module of a model's network; its code is run. "
+            "Goes behind the command too.",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -69,10 +86,8 @@ def root(
     """Is this loss really better for my lesions, or was it a lucky seed?"""
     global_options.debug = debug
     global_options.command = context.invoked_subcommand or ""
-    for file in with_files or []:
-        from lesionloss.losses.registry import load_user_file
-
-        load_user_file(file)
+    for word in with_files or []:
+        _run_code(word)
 
 
 for _module in (
@@ -85,9 +100,13 @@ for _module in (
         "prepare",
         "synth",
         "synth_check",
+        "init",
         "bench",
         "train",
         "predict",
+        "self_check",
+        "nnunet",
+        "nnunet_bench",
     ),
     *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
 ):

@@ -108,6 +108,10 @@ def bench(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    batches_on_cpu: Annotated[
+        bool,
+        typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
+    ] = False,
     step: Annotated[
         str | None,
         typer.Option(
@@ -167,6 +171,7 @@ def bench(
                     threads=threads,
                     checkpoint_seconds=checkpoint_seconds,
                     deterministic=deterministic,
+                    batches_on_cpu=batches_on_cpu,
                     noise_floor=noise_floor,
                     step=step,
                 )

@@ -46,7 +46,7 @@ def check(
     from lesionloss.losses import kernels, laws
 
     chosen = kernels.by_name(kernel) if kernel else None
-    styles = {"holds": "green", "BREAKS": "bold red", "exempt": "yellow", "does not apply": "dim"}
+    styles = {"holds": "green", "BREAKS": "bold red", "exempt": "yellow", "does not apply": "dim", "not asked": "cyan"}
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -64,7 +64,8 @@ def check(
     if broken:
         say(f"{spec} breaks {len(broken)} of {len(found)} laws: {', '.join(broken)}")
         raise typer.Exit(1)
-    say(f"{spec} keeps all laws")
+    unasked = [verdict.law.name for verdict in found if verdict.outcome is laws.LawOutcome.UNASKED]
+    say(f"{spec} keeps all laws" + (f" that were asked; not asked: {', '.join(unasked)}" if unasked else ""))
 
 
 @app.command(epilog=EXPLAIN_EXAMPLES)

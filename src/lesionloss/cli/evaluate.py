@@ -32,6 +32,8 @@ Examples:
 
     lesionloss evaluate predictions/ references/ --probabilities maps/ --brain brains/ --lesions
 
+    lesionloss evaluate labels/ references/ --classes 1,2,3 --class-weights 1,1,2
+
     lesionloss evaluate p.nii.gz r.nii.gz --metrics "dice,hd95,nsd(tolerance_mm=2)"
 
     lesionloss evaluate maps/ references/ --thresholds 0.05:0.95:0.05 --want-recall 0.8 --out validation.csv
@@ -55,6 +57,9 @@ def evaluate(
         str, typer.Option("--metrics", "-m", metavar="LIST", help="Names, separated by commas; default: all.")
     ] = "",
     classes: Annotated[str, typer.Option(metavar="LIST", help="Labels of label maps, such as 1,2.")] = "",
+    class_weights: Annotated[
+        str, typer.Option(metavar="LIST", help="With --classes: the weight of each in the mean, such as 2,1.")
+    ] = "",
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Predictions are maps; lesion is where p >= this.")
     ] = None,
@@ -92,6 +97,7 @@ def evaluate(
             "--want-recall": want_recall,
             "--want-precision": want_precision,
             "--classes": classes,
+            "--class-weights": class_weights,
             "--metrics": metrics,
             "--lesions": lesions,
             "--brain": brain,
@@ -107,7 +113,7 @@ def evaluate(
         _sweep(matched, thresholds, want_recall, want_precision, out, as_json, jobs)
         return
     level = threshold_in(threshold_from) if threshold_from else threshold
-    _score(matched, request_of(metrics, classes, level, lesions, matched), out, as_json, jobs)
+    _score(matched, request_of(metrics, classes, level, lesions, matched, class_weights), out, as_json, jobs)
 
 
 def _workers(jobs: int) -> int:

@@ -33,6 +33,8 @@ def check_together(given: Mapping[str, Any]) -> None:
         clash = [name for name in group if name in used]
         if len(clash) > 1:
             raise UsageError(f"{clash[0]} and {clash[1]} exclude each other; choose one")
+    if "--class-weights" in used and "--classes" not in used:
+        raise UsageError("--class-weights weighs the classes of --classes in their mean; give --classes too")
     for name in ("--want-recall", "--want-precision"):
         if name in used and "--thresholds" not in used:
             raise UsageError(f"{name} chooses among thresholds; add --thresholds FROM:TO:STEP")
@@ -91,12 +93,12 @@ def split_names(text: str) -> list[str]:
 
 
 def request_of(
-    metrics: str, classes: str, level: float | None, lesions: bool, matched: "MatchedFiles"
+    metrics: str, classes: str, level: float | None, lesions: bool, matched: "MatchedFiles", weights: str = ""
 ) -> "EvaluationRequest":
     """What to compute of each case.
 
     Raises:
-        UsageError: for a metric that needs maps which were not given, and for classes that are no numbers.
+        UsageError: for a metric that needs maps which were not given, and for classes or weights that are no numbers.
     """
     from lesionloss.metrics import choose
     from lesionloss.metrics.evaluation import EvaluationRequest, available
@@ -113,4 +115,16 @@ def request_of(
         labels = tuple(int(label) for label in classes.split(",")) if classes else ()
     except ValueError as error:
         raise UsageError(f"--classes: expected whole numbers such as 1,2, got {classes!r}") from error
-    return EvaluationRequest(tuple(names), level, labels, lesions)
+    return EvaluationRequest(tuple(names), level, labels, lesions, _weights(weights, labels))
+
+
+def _weights(text: str, labels: tuple[int, ...]) -> tuple[float, ...]:
+    from lesionloss.metrics.several_classes import check_class_weights
+
+    try:
+        weights = [float(word) for word in text.split(",")] if text else []
+        return check_class_weights(weights, labels)
+    except (ValueError, UsageError) as error:
+        raise UsageError(
+            f"--class-weights: expected a number of 0 or more for each of --classes, such as 2,1; got {text!r}"
+        ) from error

@@ -18,6 +18,10 @@ Examples:
 
   lesionloss networks longitudinal_vnet --input 4x3x80x80x80
 
+  lesionloss networks vnet --data DATA/msseg2     (with the inputs and outputs that the data need)
+
+  lesionloss networks "my_package.nets:UNet(features=32)"     (a class of your own: the module is imported)
+
   lesionloss networks "unet3d(inputs=2, filters=16)" --input 1x2x32x32x32
 
   lesionloss networks "monai:UNet(spatial_dims=3, channels=(16, 32, 64), strides=(2, 2))"
@@ -41,6 +45,10 @@ def networks(
     layout: Annotated[
         str, typer.Option(help="Names of tensors in the file: same, coactseg, coactseg_single or resnet34.")
     ] = "same",
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="PATH", help="Count for the channels and classes of a folder, or LAYOUT:PATH."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """List the networks with their parameters, memory and multiply-adds, or show one of them.
@@ -59,19 +67,40 @@ def networks(
         _print_transfer(name, weights, layout, as_json)
         return
     wanted = parse_shape(shape) if shape else None
-    if name:
-        found = [network_cost(name, wanted)]
-    else:
-        found = [
-            network_cost(each, wanted if wanted and len(wanted) == _axes(each) + 2 else None)
-            for each in NETWORKS.names()
-        ]
+    names = [name] if name else NETWORKS.names()
+    if data is not None:
+        names = _for_data(names, data)
+    found = []
+    for each in names:
+        try:
+            fits = name or (wanted and len(wanted) == _axes(each) + 2)
+            found.append(network_cost(each, wanted if fits else None))
+        except UsageError as error:
+            if name:
+                raise
+            say(str(error), err=True)  # one of the user's own, which may need values
     if as_json:
         _print_json(found)
     elif name:
         _print_card(found[0])
     else:
         _print_table(found)
+
+
+def _for_data(names: list[str], data: str) -> list[str]:
+    """The networks with the channels of the data, without those for more axes."""
+    from lesionloss.bench.data_check import first_case
+    from lesionloss.bench.plan import Plan
+    from lesionloss.cli.plan_options import data_keys
+    from lesionloss.networks import network_axes, with_channels
+
+    plan = Plan(name="networks", losses=("dice",), baseline_loss="dice", folds=2, seeds=(1,), data=data_keys(data))
+    _, channels, classes, axes = first_case(plan)
+    say(
+        f"{len(channels)} channels ({', '.join(channels)}), {len(classes)} classes ({', '.join(classes)}), {axes} axes",
+        err=True,
+    )
+    return [with_channels(name, channels, classes) for name in names if len(names) == 1 or network_axes(name) <= axes]
 
 
 def _axes(name: str) -> int:

@@ -9,7 +9,7 @@ from lesionloss.cli.app import app
 from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
-    from lesionloss.inference import InferenceMode
+    from lesionloss.inference import Fastest, InferenceMode
     from lesionloss.inference.predict import CaseSource, PredictedCase, PredictSettings
     from lesionloss.networks.bundle import Bundle
 
@@ -77,20 +77,24 @@ def predict(
         str,
         typer.Option(
             "--inference-mode",
-            help="auto (the fastest that fits the memory), whole, sliding_window(size=..., ...), coactseg or cabezas.",
+            help="auto (as the model was judged), fastest (that fits the memory; its scores may differ), whole, "
+            "sliding_window(size=..., ...), coactseg or cabezas.",
         ),
     ] = AUTO,
     sliding_window: Annotated[
         bool,
         typer.Option(
-            "--sliding-window", help="A sliding window as large as the patches that the model was trained on."
+            "--sliding-window",
+            help="The sliding window of the model's record, also where it was judged on whole images.",
         ),
     ] = False,
     tta: Annotated[
         bool,
         typer.Option("--tta", help="Test-time augmentation: mean over all mirror images; takes eight times as long."),
     ] = False,
-    precision: Annotated[str, typer.Option("--precision", help="auto, float32, bf16 or fp16.")] = AUTO,
+    precision: Annotated[
+        str, typer.Option("--precision", help="auto (as the model was judged, if it is known), float32, bf16 or fp16.")
+    ] = AUTO,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = AUTO,
     bids: Annotated[bool, typer.Option("--bids", help="Name the results as BIDS derivatives.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace results made from other files or settings.")] = False,
@@ -99,12 +103,10 @@ def predict(
     from lesionloss.core.devices import resolve_device
     from lesionloss.inference.predict import PredictSettings, own_sliding_window
     from lesionloss.networks.bundle import load_bundle
-    from lesionloss.training.precision import resolve_precision
 
     _check(threshold, min_volume, connectivity, inference_mode, sliding_window)
     mode = _mode(inference_mode)
     place = resolve_device(device)
-    arithmetic = resolve_precision(precision, place)
     sources = _sources(baseline or [], followup or [], brain, cohort)
     bundle = load_bundle(model)
     settings = PredictSettings(
@@ -114,7 +116,7 @@ def predict(
         mode=own_sliding_window(bundle) if sliding_window else mode,
         mirrored=(0, 1, 2) if tta else (),
         register=register,
-        precision=arithmetic,
+        precision=_precision(precision, bundle, place),
         device=place,
         force=force,
     )
@@ -141,10 +143,19 @@ def _check(
         raise UsageError("--sliding-window and --inference-mode exclude each other; choose one")
 
 
-def _mode(inference_mode: str) -> "InferenceMode | None":
-    from lesionloss.inference import read_inference_mode
+def _mode(inference_mode: str) -> "InferenceMode | Fastest | None":
+    from lesionloss.inference import Fastest, read_inference_mode
 
-    return None if inference_mode == AUTO else read_inference_mode(inference_mode)
+    if inference_mode == AUTO:
+        return None
+    return Fastest() if inference_mode == str(Fastest()) else read_inference_mode(inference_mode)
+
+
+def _precision(name: str, bundle: "Bundle", device: str) -> str:
+    """The requested precision; `auto` is the one that the model was judged in, where the device has it."""
+    from lesionloss.training.precision import judged_precision, resolve_precision
+
+    return judged_precision(bundle.record.precision, device) if name == AUTO else resolve_precision(name, device)
 
 
 def _sources(

@@ -12,7 +12,19 @@ from lesionloss.cli.terminal import say
 if TYPE_CHECKING:
     from lesionloss.data.preparation.recipe import PreparationRecipe
 
-ORDER = ("orient", "register", "n4", "brain", "resample", "crop", "clip", "normalise", "scale_to_unit", "subtract")
+ORDER = (
+    "orient",
+    "register",
+    "n4",
+    "brain",
+    "resample",
+    "crop",
+    "clip",
+    "normalise",
+    "scale_to_unit",
+    "match",
+    "subtract",
+)
 EXAMPLES = """
 Examples:
 
@@ -49,7 +61,7 @@ def prepare(
     brain: Annotated[
         str | None,
         typer.Option(
-            "--brain-from", metavar="SOURCE", help="Brain mask: auto, given, builtin (a threshold) or hd-bet."
+            "--brain-from", metavar="SOURCE", help="Brain mask: auto, given, builtin (a threshold), deepbet or hd-bet."
         ),
     ] = None,
     spacing: Annotated[
@@ -115,7 +127,7 @@ def chosen_recipe(
     """
     from lesionloss.core.catalogue import nearest
     from lesionloss.core.errors import UsageError
-    from lesionloss.data.preparation.recipe import HD_BET, PreparationRecipe, load_recipe, make_recipe
+    from lesionloss.data.preparation.recipe import BRAIN_TOOLS, PreparationRecipe, load_recipe, make_recipe
 
     record: dict[str, Any] = (load_recipe(plan) if plan else PreparationRecipe()).model_dump(by_alias=True)
     steps = list(record["steps"])
@@ -130,13 +142,13 @@ def chosen_recipe(
     if n4 is not None:
         _want(steps, "n4", n4)
     if brain is not None:
-        known = ["auto", "given", "builtin", "hd-bet"]
+        known = ["auto", "given", "builtin", *BRAIN_TOOLS]
         if brain not in known:
             raise UsageError(
                 f"--brain-from: no {brain!r}; {nearest(brain, known)}; for other programs: brain.command in a plan"
             )
         _want(steps, "brain", True)
-        record["brain"] = HD_BET.model_dump() if brain == "hd-bet" else {"source": brain}
+        record["brain"] = BRAIN_TOOLS[brain].model_dump() if brain in BRAIN_TOOLS else {"source": brain}
     if spacing is not None:
         _want(steps, "resample", spacing != "none")
         record["resample"] = {"spacing_mm": () if spacing == "none" else _edges(spacing)}

@@ -63,6 +63,10 @@ def train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    batches_on_cpu: Annotated[
+        bool,
+        typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
+    ] = False,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the model, kept in model.json.")] = None,
     data_note: Annotated[
         str | None, typer.Option("--data-note", help="A note on the training data, for users of the model.")
@@ -106,6 +110,7 @@ def train(
         licence,
         data_note,
         deterministic,
+        batches_on_cpu,
     )
     if resume and not force and is_finished(out):
         refuse_other_settings(request)

@@ -1,5 +1,6 @@
 """Read the arrays of one case: its reference and image, and a prediction with its map, all on one grid."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lesionloss.data.nifti import read_labels, read_mask, read_probability, read
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import Volume, same_grid
 from lesionloss.metrics.array_checks import as_array, as_mask, as_probability, as_spacing
+from lesionloss.metrics.case_from_files import predicted_mask
 from lesionloss.metrics.thresholds import is_lesion
 
 DIFFERING = 0.01  # share of the marked voxels in which a mask and its map may differ, by rounding
@@ -48,7 +50,7 @@ def read_reference(prediction: Prediction, labels: ClassLabels) -> PreparedCase:
     Raises:
         DataError: A file or array is damaged, or they are not on one grid.
     """
-    volume = _labels(prediction.reference, f"reference of {prediction.case}", prediction, labels)
+    volume = _labels(prediction.reference, f"reference of {prediction.case}", prediction, labels, read_mask)
     numbers, ignore = _class_numbers(volume.array, labels)
     image = np.zeros(numbers.shape, dtype=np.float32)
     if prediction.image is not None:
@@ -90,7 +92,7 @@ def read_prediction(
         volume = _map(prediction.prediction, f"prediction of {prediction.case}", prediction)
         _on_grid(volume, prediction.prediction, grid)
         return ReadPrediction(is_lesion(volume.array, level).astype(np.uint8), volume.array[None])
-    found = _labels(prediction.prediction, f"prediction of {prediction.case}", prediction, labels)
+    found = _labels(prediction.prediction, f"prediction of {prediction.case}", prediction, labels, predicted_mask)
     _on_grid(found, prediction.prediction, grid)
     numbers, _ = _class_numbers(found.array, replace(labels, ignore=None))
     if prediction.probability is None:
@@ -186,9 +188,16 @@ def _volume(array: NDArray[Any], words: str, prediction: Prediction) -> Volume[A
     return Volume(array, affine, Path(words))
 
 
-def _labels(source: Source, words: str, prediction: Prediction, labels: ClassLabels) -> Volume[Any]:
+def _labels(
+    source: Source,
+    words: str,
+    prediction: Prediction,
+    labels: ClassLabels,
+    read: Callable[[Path], Volume[Any]],
+) -> Volume[Any]:
+    """A mask or label map; a file of a mask is read by `read`."""
     if isinstance(source, Path):
-        return read_labels(source) if labels.numbers or labels.ignore is not None else read_mask(source)
+        return read_labels(source) if labels.numbers or labels.ignore is not None else read(source)
     array = as_array(words, source)
     if labels.numbers and array.dtype.kind not in "iub":
         raise DataError(f"{words}: expected integer labels, got dtype {array.dtype}; take the argmax first")

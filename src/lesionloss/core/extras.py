@@ -11,8 +11,10 @@ PACKAGES = {
     "ray": ("ray",),
     "slurm": ("submitit",),
     "tensorboard": ("tensorboard",),
+    "torchmetrics": ("torchmetrics",),
+    "nnunet": ("nnunetv2",),
 }
-_INCLUDED = {"metrics": ("metrics",), "bench": ("metrics", "bench")}
+_INCLUDED = {"metrics": ("metrics",), "bench": ("metrics", "bench"), "nnunet": ("metrics", "bench", "nnunet")}
 
 
 class MissingExtraError(UsageError, ImportError):
@@ -23,7 +25,7 @@ def require(extra: str, what: str) -> None:
     """Check that the packages of an extra can be imported, without importing them.
 
     Args:
-        extra: `metrics` or `bench`.
+        extra: `metrics`, `bench` or `nnunet`.
         what: What needs them, for the message: the name of a function or class.
 
     Raises:

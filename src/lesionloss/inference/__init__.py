@@ -12,18 +12,36 @@ from lesionloss.core.devices import resolve_device, to_device
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.choose_mode import ChosenMode, choose_inference_mode, keep_memory_for
 from lesionloss.inference.masks import lesion_mask, lesion_probability
-from lesionloss.inference.modes import PAPERS, InferenceMode, SlidingWindow, WholeImage, read_inference_mode
-from lesionloss.inference.run_network import EXACT, Arithmetic, check_finite, predict_logits, probabilities_of
+from lesionloss.inference.modes import (
+    PAPERS,
+    Fastest,
+    InferenceMode,
+    SlidingWindow,
+    WholeImage,
+    inference_mode_of,
+    read_inference_mode,
+)
+from lesionloss.inference.run_network import (
+    EXACT,
+    Arithmetic,
+    as_judged,
+    check_finite,
+    predict_logits,
+    probabilities_of,
+)
 from lesionloss.metrics.thresholds import is_lesion
 
 __all__ = [
     "PAPERS",
     "Arithmetic",
     "ChosenMode",
+    "Fastest",
     "InferenceMode",
     "SlidingWindow",
     "WholeImage",
+    "as_judged",
     "choose_inference_mode",
+    "inference_mode_of",
     "is_lesion",
     "keep_memory_for",
     "lesion_mask",
@@ -57,18 +75,31 @@ def predict_probabilities(
 
     Returns:
         (L, *space) on the case's grid: the classes without the background. 0 outside the brain mask, where the
-        preparation blanks the image.
+        preparation blanks the image. The network sees the box around the brain, so that the result depends on nothing
+        else: not on a margin, nor on a reference outside the brain.
 
     Raises:
         DataError: for values that are not finite.
         UsageError: for a mode that doesn't fit the axes or the network.
     """
-    image = to_device(torch.from_numpy(case.image), resolve_device(device))
+    box = _box_of(case.brain)
+    image = to_device(torch.from_numpy(case.image[(slice(None), *box)]), resolve_device(device))
     logits = predict_logits(network, image, mode, mirrored=mirrored, arithmetic=arithmetic)
     check_finite(logits, case.name)
     probabilities = probabilities_of(logits)
     lesions = probabilities if len(probabilities) == 1 else probabilities[1:]
-    return np.where(case.brain, lesions.cpu().numpy(), np.float32(0))
+    found = np.zeros((len(lesions), *case.shape), dtype=np.float32)
+    found[(slice(None), *box)] = np.where(case.brain[box], lesions.cpu().numpy(), np.float32(0))
+    return found
+
+
+def _box_of(brain: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest box that holds the mask; the whole image for an empty one."""
+    sides = [brain.any(axis=tuple(other for other in range(brain.ndim) if other != axis)) for axis in range(brain.ndim)]
+    used = [np.flatnonzero(side) for side in sides]
+    if any(len(each) == 0 for each in used):
+        return tuple(slice(0, side) for side in brain.shape)
+    return tuple(slice(int(each[0]), int(each[-1]) + 1) for each in used)
 
 
 @with_checked_types
@@ -91,6 +122,6 @@ def predict_probability(
         DataError: for values that are not finite.
         UsageError: for a mode that doesn't fit the axes or the network.
     """
-    arithmetic = Arithmetic(precision, stitched=torch.float32, together=True)
+    arithmetic = as_judged(precision)
     probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
     return lesion_probability(probabilities)

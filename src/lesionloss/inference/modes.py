@@ -94,7 +94,39 @@ class WholeImage:
         return "whole"
 
 
+@dataclass(frozen=True)
+class Fastest:
+    """The fastest mode that fits the memory; its probabilities may differ from those that the model was judged by."""
+
+    def __str__(self) -> str:
+        """The text of the command line."""
+        return "fastest"
+
+
 InferenceMode = SlidingWindow | WholeImage
+
+
+def inference_mode_of(
+    window: tuple[int, ...], overlap: float, merge: str, merge_of: str, *, whole_image: bool
+) -> InferenceMode:
+    """The inference mode that a recipe or the record of a model states.
+
+    Args:
+        window: Sides of the sliding window in voxels.
+        overlap: Overlap of neighbouring windows as a share of their side.
+        merge: `gaussian` or `mean`, the weights of overlapping windows.
+        merge_of: `logits` or `probabilities`, what is averaged.
+        whole_image: Whether the whole image goes through the network at once, without windows.
+
+    Returns:
+        The mode.
+    """
+    if whole_image:
+        return WholeImage()
+    return SlidingWindow(
+        window, overlap=overlap, gaussian=merge == "gaussian", of_probabilities=merge_of == "probabilities"
+    )
+
 
 # CoactSeg's and HyTver's test script; the framework of Cabezas & Diez. Both average probabilities, all voxels alike.
 PAPERS: dict[str, InferenceMode] = {

@@ -45,6 +45,11 @@ class Arithmetic:
 EXACT = Arithmetic()
 
 
+def as_judged(precision: str) -> Arithmetic:
+    """The arithmetic by which benchmark runs score their networks, and `predict` repeats what they did."""
+    return Arithmetic(precision, stitched=torch.float32, together=True)
+
+
 def forward_of(network: nn.Module, arithmetic: Arithmetic) -> Forward:
     """A function from a batch (B, C, *space) to the network's logits (B, K, *space), in the type of the batch."""
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.input_checks import kept_by_label, mask_of, may_look, refuse_sums
 from lesionloss.losses.kernels import Kernel
-from lesionloss.losses.voxels import LossOptions, Voxels
+from lesionloss.losses.loss_options import LossOptions
+from lesionloss.losses.voxels import Voxels
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def align(
         UsageError: shapes, types or devices do not fit. Values are checked by `input_checks.look`.
     """
     _check_logits(logits)
+    _check_class_weights(logits, options)
     weight = _one_map(logits, extras.weight, "weight")
     mask = _mask(logits, labels, valid, options)
     if weight is not None:
@@ -101,6 +103,18 @@ def _check_logits(logits: Tensor) -> None:
         )
     if logits.numel() == 0:
         raise UsageError(f"logits are empty: {_shape(logits)}")
+
+
+def _check_class_weights(logits: Tensor, options: LossOptions) -> None:
+    channels, weights = logits.shape[1], options.class_weights
+    expected = channels if options.multilabel else max(2, channels)
+    if weights is None or (len(weights) == expected and any(weights[0 if options.multilabel else 1 :])):
+        return
+    raise UsageError(
+        f"class_weights must be {expected} numbers for logits {_shape(logits)}, "
+        + ("one for each channel" if options.multilabel else "background first and a lesion class above 0")
+        + f"; got {weights}"
+    )
 
 
 def _shape(x: Tensor) -> str:

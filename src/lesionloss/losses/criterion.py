@@ -1,11 +1,11 @@
 """The one `nn.Module`: a weighted sum of registered losses, built from text, and the named classes made of it."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, reduce
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,11 @@ from lesionloss.losses.input_checks import (
 )
 from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.kernels.fast import uncompiled
+from lesionloss.losses.loss_options import Empty, LossOptions, differences, read_options
 from lesionloss.losses.maps_of_batch import maps_of_batch
 from lesionloss.losses.registry import LossRecord
 from lesionloss.losses.spec import Spec, SpecTerm, TermWeight, check_hyperparameters, parse, weight_at
-from lesionloss.losses.voxels import LossOptions, Voxels
-
-Empty = Literal["count", "skip"]
+from lesionloss.losses.voxels import Voxels, column_mean
 
 
 @dataclass(frozen=True)
@@ -48,20 +47,6 @@ class BoundTerm:
 def _bind(term: SpecTerm) -> BoundTerm:
     function, given = registry.get(term.name).function, dict(term.given)
     return BoundTerm(term.weight, term.name, lambda v: function(v, **given))
-
-
-def _options(
-    pooled: bool, empty: str, average_background: bool, multilabel: bool, ignore_index: int | None
-) -> LossOptions:
-    if empty not in ("count", "skip"):
-        raise UsageError(f'empty must be "count" or "skip", got {empty!r}')
-    switches = {"pooled": pooled, "average_background": average_background, "multilabel": multilabel}
-    for name, value in switches.items():
-        if not isinstance(value, bool):
-            raise UsageError(f"{name} must be True or False, got {value!r}")
-    if ignore_index is not None and (isinstance(ignore_index, bool) or not isinstance(ignore_index, int)):
-        raise UsageError(f"ignore_index must be a whole number or None, got {ignore_index!r}")
-    return LossOptions(pooled, average_background, empty == "skip", multilabel, ignore_index)
 
 
 class Loss(nn.Module):
@@ -183,10 +168,10 @@ class Loss(nn.Module):
         kernel = READABLE if traced(*given) else self.kernel or FAST
         v = align(logits, labels, valid, self.options, kernel, extras)
         poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid), refuse_weight(extras.weight))
-        rows = reduce(
-            torch.add, [_times(weight_at(extras.progress, term.weight), per_image(term, v)) for term in self._terms]
-        )
-        images = rows if v.groups == 1 else rows.reshape(-1, v.groups).mean(1)
+        weights = [weight_at(extras.progress, term.weight) for term in self._terms]
+        values = [_times(weight, per_image(term, v)) for weight, term in zip(weights, self._terms, strict=True)]
+        rows = reduce(torch.add, values)
+        images = rows if v.groups == 1 else column_mean(rows.reshape(-1, v.groups), v.channel_weights)
         return reduce(torch.add, [poison for poison in poisons if poison is not None], images)
 
     def __str__(self) -> str:
@@ -195,7 +180,7 @@ class Loss(nn.Module):
 
     def __repr__(self) -> str:
         """The text, and the options that are not at their defaults."""
-        return ", ".join([f"Loss({str(self)!r}", *_differences(self.options)]) + ")"
+        return ", ".join([f"Loss({str(self)!r}", *differences(self.options)]) + ")"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are built again from the text."""
@@ -235,18 +220,6 @@ def _average(images: Tensor, weights: Tensor | None, reduce: bool, options: Loss
     return weighted_mean(images, weights)
 
 
-def _differences(options: LossOptions) -> list[str]:
-    """The options of `build` that are not at their defaults, as written there."""
-    entries: list[tuple[str, object, object]] = [
-        ("pooled", options.pooled, False),
-        ("empty", "skip" if options.skip_empty else "count", "count"),
-        ("average_background", options.average_background, False),
-        ("multilabel", options.multilabel, False),
-        ("ignore_index", options.ignore_index, None),
-    ]
-    return [f"{name}={value!r}" for name, value, default in entries if value is not default]
-
-
 def build(
     text: str,
     pooled: bool = False,
@@ -254,6 +227,7 @@ def build(
     average_background: bool = False,
     multilabel: bool = False,
     ignore_index: int | None = None,
+    class_weights: Sequence[float] | None = None,
     *,
     kernel: Kernel | None = None,
 ) -> Loss:
@@ -262,12 +236,16 @@ def build(
     Args:
         text: a weighted sum of losses; a weight of two numbers is that of the first and of the last step of training,
             see `progress` of the call.
-        pooled: the batch counts as one image.
+        pooled: the batch counts as one image. With DistributedDataParallel it is the batch of all processes, except for
+            losses that rank voxels (`topk_...`, `lovasz_...`) and `hytver_released`, which take that of each process.
         empty: "count" penalises false positives in images without a lesion; "skip" leaves classes that are absent from
             the reference out of the overlap terms (an image without any lesion then has 0 there).
         average_background: overlap losses average over class 0 too.
         multilabel: each channel is a sigmoid and an independent binary task.
         ignore_index: voxels with this label are ignored.
+        class_weights: how often each class counts, background first (two numbers for one channel; with `multilabel` one
+            for each channel). Losses of overlap take the mean over classes, all others the mean over voxels, with
+            these weights; only their ratios matter.
         kernel: the implementation of the sums (see `lesionloss.losses.kernels`); None takes the fast one. Inside
             `torch.compile` and `torch.func` it is the readable one.
 
@@ -277,7 +255,8 @@ def build(
     Raises:
         UsageError: the text is no sum of known losses, or an option has no such value.
     """
-    return Loss(parse(text), _options(pooled, empty, average_background, multilabel, ignore_index), kernel)
+    options = read_options(pooled, empty, average_background, multilabel, ignore_index, class_weights)
+    return Loss(parse(text), options, kernel)
 
 
 def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | None) -> Loss:
@@ -323,11 +302,11 @@ def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
         given = {key: arguments.pop(key) for key in list(arguments) if key in record.defaults}
         spec = Spec((_checked_term(record, given),))
         chosen = {option.name: option.default for option in _OPTIONS} | arguments
-        Loss.__init__(self, spec, _options(**chosen))
+        Loss.__init__(self, spec, read_options(**chosen))
 
     def __repr__(self: Loss) -> str:
         given = [f"{key}={value!r}" for key, value in self.spec.terms[0].given]
-        return f"{record.class_name}({', '.join(given + _differences(self.options))})"
+        return f"{record.class_name}({', '.join(given + differences(self.options))})"
 
     members = {
         "__init__": __init__,

@@ -1,7 +1,8 @@
 """Gradient analysis: the gradient of a loss with respect to the logits, over the range of predicted probabilities.
 
-One image with a given share of lesion voxels. In the curve of the lesion, all lesion voxels are predicted at p and the
-background at 0.1; in that of the background, all background voxels are predicted at p and the lesion at 0.5.
+One image with a given share of lesion voxels, which are one lesion. In the curve of the lesion, all lesion voxels are
+predicted at p and the background at 0.1; in that of the background, all background voxels are predicted at p and the
+lesion at 0.5.
 Source: Cabezas & Diez 2024, Appendix A.
 """
 

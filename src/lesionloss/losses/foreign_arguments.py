@@ -24,13 +24,14 @@ FOREIGN_ARGUMENTS = (
     ForeignArgument(("beta",), "use fn= (weight of false negatives)", needs="fn"),
     ForeignArgument(("gamma",), "use exponent= (the power itself, which some papers call 1/gamma)", needs="exponent"),
     ForeignArgument(("gamma",), "only focal losses have a focus; use focal or focal_tversky"),
-    ForeignArgument(("weight", "class_weight"), "use lesion= and background= (weights of voxels)", needs="lesion"),
+    ForeignArgument(("weight", "class_weight"), "use class_weights=, or lesion= and background=", needs="lesion"),
     ForeignArgument(
         ("w_type",), 'use power=2 for "square", power=1 for "simple", power=0 for "uniform"', needs="power"
     ),
     ForeignArgument(("squared_pred",), "use squared=True", needs="squared"),
+    ForeignArgument(("weight", "class_weight"), "use class_weights= (one for each class, background first)"),
     ForeignArgument(
-        ("alpha", "beta", "weight", "class_weight", "pos_weight"),
+        ("alpha", "beta", "pos_weight"),
         "use a loss with weights: weighted_cross_entropy and focal have lesion= and background=, tversky fp= and fn=",
     ),
     ForeignArgument(("include_background", "do_bg"), "use average_background= (off by default)"),

@@ -18,7 +18,7 @@ class Members:
     """Voxels and the lesions that they belong to.
 
     Attributes:
-        where: (n,) positions in a flat (R, L, V); None: all, (R·L·V,), because a GPU would have to be waited for.
+        where: (n,) positions in a flat (R, L, V); None: all, (R·L·V,).
         slot: (n,) the place of each one's lesion in a flat table (R, L, width); number 0 is no lesion.
         table: the shape (R, L, width).
     """
@@ -89,19 +89,29 @@ def weights_of(v: Voxels) -> Tensor:
     return weight.detach()[:, None].expand(-1, v.classes - 1, -1)
 
 
-def members(v: Voxels, numbers: Tensor, width: int | None = None) -> Members:
-    """The voxels whose numbers (R, L, V) are not 0; `width`: of another table, with which theirs shall fit."""
-    rows, classes, voxels = numbers.shape
-    flat = numbers.reshape(-1)
+def all_members(v: Voxels, numbers: Tensor) -> Members:
+    """All voxels, by their numbers (R, L, V)."""
+    rows, classes, _ = numbers.shape
     if may_look(v.logits, numbers):
-        where = positions(flat)
-        width = width or int(flat.amax()) + 1
-        row = torch.div(where, voxels, rounding_mode="floor")
-        return Members(where, row * width + flat[where], (rows, classes, width))
-    # As many as can lie apart in the image, if voxels that touch at a corner are of one lesion.
-    width = math.prod([(side + 1) // 2 for side in v.space]) + 1
-    row = torch.arange(rows * classes, device=flat.device).repeat_interleave(voxels)
-    return Members(None, row * width + flat, (rows, classes, width))
+        width = int(numbers.amax()) + 1
+    else:  # as many as can lie apart in the image, if voxels that touch at a corner are of one lesion
+        width = math.prod([(side + 1) // 2 for side in v.space]) + 1
+    row = torch.arange(rows * classes, device=numbers.device).view(rows, classes, 1)
+    return Members(None, (row * width + numbers).reshape(-1), (rows, classes, width))
+
+
+def members(v: Voxels, numbers: Tensor, width: int | None = None) -> Members:
+    """The voxels whose numbers (R, L, V) are not 0; `width`: of another table, with which theirs shall fit.
+
+    Where that would mean waiting for a GPU, all voxels.
+    """
+    if not may_look(v.logits, numbers):
+        return all_members(v, numbers)
+    rows, classes, voxels = numbers.shape
+    flat, where = numbers.reshape(-1), positions(numbers)
+    width = width or int(flat.amax()) + 1
+    row = torch.div(where, voxels, rounding_mode="floor")
+    return Members(where, row * width + flat[where], (rows, classes, width))
 
 
 def lesions(v: Voxels, numbers: Tensor, width: int | None = None) -> Lesions:

@@ -9,7 +9,8 @@ sigmoid); ce = -log p of the true class; q = 1 - p of the true class. Per class:
 FN = Σ (1 - p) t; s = 1e-5; index(fp, fn) = (TP + s) / (TP + fp·FP + fn·FN + s). Everything is computed per image and
 averaged over images (`pooled=True`: the batch is one image); overlap losses are averaged over the lesion classes
 (`average_background=True`: over all). `empty="skip"` excludes classes that are absent from the reference from
-overlap losses."""
+overlap losses. `class_weights=(background, lesion, ...)` says how often each class counts: in averages over classes, in
+both sums of `generalised_dice`, and in means over voxels, where n is then the sum of the weights of the voxels."""
 # Headings of a docstring, and what the card in a terminal calls them.
 NOTES = {
     "Limits": "limits",

@@ -1,21 +1,18 @@
 """The losses by name: each is registered once, with a title, a source and defaults."""
 
 import importlib
-import importlib.machinery
 import inspect
-import types
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from lesionloss.core.catalogue import Catalogue, defined_again
-from lesionloss.core.errors import LesionLossError, UsageError, expect_type
-from lesionloss.core.files import sha256_of
+from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.core.parameters import Parameter, Value
+from lesionloss.core.user_files import note_registration
 from lesionloss.losses import reference_maps
 from lesionloss.losses.hyperparameters import keywords_of, read_hyperparameters
 
@@ -43,6 +40,7 @@ class LossRecord:
     text: str | None = None  # of an alias: the sum that it abbreviates
     maps: tuple[str, ...] = ()  # of the reference that it uses
     geometric: bool = False  # whether it depends on where voxels lie
+    unasked: Mapping[str, str] = field(default_factory=dict)  # laws that can't be asked of it, and why
 
     @property
     def class_name(self) -> str:
@@ -52,16 +50,6 @@ class LossRecord:
 
 
 LOSSES: Catalogue[LossRecord] = Catalogue("loss")
-_user_files: dict[str, "UserFile"] = {}  # by content
-
-
-@dataclass(frozen=True)
-class UserFile:
-    """A Python file of the user's that was loaded, the hash of its content, and the losses that it registered."""
-
-    path: Path
-    sha256: str
-    names: tuple[str, ...]
 
 
 def loss(name: str, *, source: str, maps: Sequence[str] = (), geometric: bool = False) -> Callable[[F], F]:
@@ -84,16 +72,34 @@ def loss(name: str, *, source: str, maps: Sequence[str] = (), geometric: bool = 
             hyperparameter has no default or is not keyword-only, or there is no such map.
     """
 
-    def register(function: F) -> F:
-        if not function.__module__.startswith("lesionloss.losses.families"):
-            load_built_in()  # so that a clash of names is reported here
-        again = name in LOSSES and defined_again(function, LOSSES.get(name).function)
-        used = reference_maps.needed_by(maps)
-        record = make_record(name, source, function)
-        LOSSES.add(name, replace(record, maps=used, geometric=geometric or bool(used)), again=again)
+    def decorate(function: F) -> F:
+        register(name, source, function, maps=maps, geometric=geometric)
         return function
 
-    return register
+    return decorate
+
+
+def register(
+    name: str,
+    source: str,
+    function: LossFunction,
+    *,
+    maps: Sequence[str] = (),
+    geometric: bool = False,
+    unasked: Mapping[str, str] | None = None,
+) -> None:
+    """Register a loss function; see `loss`. `unasked`: laws that can't be asked of it, and why.
+
+    Raises:
+        UsageError: as `loss`.
+    """
+    if not function.__module__.startswith("lesionloss.losses.families"):
+        load_built_in()  # so that a clash of names is reported here
+    again = name in LOSSES and defined_again(function, LOSSES.get(name).function)
+    used = reference_maps.needed_by(maps)
+    record = replace(make_record(name, source, function), maps=used, geometric=geometric or bool(used))
+    LOSSES.add(name, replace(record, unasked=unasked or {}), again=again)
+    note_registration(LOSSES, name, function)
 
 
 def make_record(name: str, source: str, function: LossFunction, text: str | None = None) -> LossRecord:
@@ -168,66 +174,3 @@ def get(name: str) -> LossRecord:
 def load_built_in() -> None:
     """Register the losses of the package, in the order of the documentation."""
     importlib.import_module("lesionloss.losses.families")
-
-
-def load_user_file(path: Path) -> list[LossRecord]:
-    """Execute a Python file that registers losses.
-
-    Args:
-        path: the file. It is executed once; the same content again gives an empty list.
-
-    Returns:
-        The losses that it registers.
-
-    Raises:
-        UsageError: if there is no such file, it fails, or it registers nothing; nothing of it stays registered then.
-    """
-    load_built_in()
-    path = Path(path)
-    if not path.is_file():
-        raise UsageError(f"no file {path} with losses; give the path of a Python file")
-    digest = sha256_of(path)
-    if digest in _user_files and set(_user_files[digest].names) <= set(LOSSES.names()):
-        return []
-    before = set(LOSSES.names())
-    try:
-        _execute(path)
-        added = [record for record in LOSSES if record.name not in before]
-        if not added:
-            raise UsageError(f'{path} registers no loss; decorate a function with @loss("name", source="...")')
-    except BaseException:
-        for name in set(LOSSES.names()) - before:
-            LOSSES.remove(name)
-        raise
-    _user_files[digest] = UserFile(path.resolve(), digest, tuple(record.name for record in added))
-    return added
-
-
-def user_files_with(names: Collection[str]) -> list[UserFile]:
-    """The loaded files that register any of these names, in the order of loading."""
-    return [file for file in _user_files.values() if set(names) & set(file.names)]
-
-
-def _execute(path: Path) -> None:
-    name = f"lesionloss_user_{path.stem}"
-    loader = importlib.machinery.SourceFileLoader(name, str(path))  # whatever the file's ending
-    module = types.ModuleType(name)
-    module.__file__ = str(path)
-    try:
-        loader.exec_module(module)
-    except LesionLossError as error:
-        raise UsageError(f"{path}: {error}") from error
-    except SyntaxError as error:
-        raise UsageError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
-        raise UsageError(f"{path}{_line_in(path, error)}: {type(error).__name__}: {error}") from error
-
-
-def _line_in(path: Path, error: BaseException) -> str:
-    """The line of the file at which the error occurred."""
-    line, trace = "", error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = f", line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return line

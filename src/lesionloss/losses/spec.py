@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lesionloss.core.call_text import format_call, parse_expression, read_call, unreadable
 from lesionloss.core.errors import UsageError
 from lesionloss.core.parameters import Value, check_keywords
+from lesionloss.core.user_files import UserFile, user_files_with
 from lesionloss.losses import registry
 from lesionloss.losses.foreign_arguments import foreign_hint
 
@@ -136,10 +137,10 @@ def check_hyperparameters(name: str, given: Mapping[str, Value]) -> None:
         raise UsageError(f"{error}. {hint}") from None
 
 
-def user_files_of(text: str) -> list[registry.UserFile]:
+def user_files_of(text: str) -> list[UserFile]:
     """The loaded files whose losses a text names, in the order of loading.
 
     Raises:
         UsageError: as `parse`.
     """
-    return registry.user_files_with([term.name for term in parse(text).terms])
+    return user_files_with(registry.LOSSES, [term.name for term in parse(text).terms])

@@ -4,8 +4,9 @@ Shapes: B images, C channels, *space as they come; inside, R rows (B, or B·C wh
 task), K classes (background first), V voxels, I rows of a result (R, or fewer where the batch is pooled).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses import reference_maps
+from lesionloss.losses.across_ranks import in_several_processes, sum_over_ranks
 from lesionloss.losses.batch import Batch, kept
 from lesionloss.losses.input_checks import may_look, traced
 from lesionloss.losses.kernels.selection import Listed, positions
 from lesionloss.losses.kernels.terms import CrossEntropy, Term
 from lesionloss.losses.kernels.types import Kernel
+from lesionloss.losses.loss_options import LossOptions
 
 
 class Counts(NamedTuple):
@@ -33,17 +36,6 @@ class Counts(NamedTuple):
         if not isinstance(other, Counts):
             return NotImplemented
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """How a batch is read; set when a loss is built, the same for all of its terms."""
-
-    pooled: bool = False  # the batch counts as one image
-    average_background: bool = False  # overlap losses average over class 0 too
-    skip_empty: bool = False  # a class that is absent from the reference leaves the overlap terms
-    multilabel: bool = False  # each channel is an independent binary task
-    ignore_index: int | None = None  # voxels with this label are ignored
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +90,38 @@ class Voxels(Batch):
         return self.pool(self.kernel.class_voxels(self))
 
     @property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """How often each of the K classes counts, or None. With `multilabel` it is channels that have weights."""
+        return None if self.options.multilabel else self.options.class_weights
+
+    @property
+    def channel_weights(self) -> tuple[float, ...] | None:
+        """How often each channel counts with `multilabel`, or None."""
+        return self.options.class_weights if self.options.multilabel else None
+
+    @kept
+    def voxel_weights(self) -> Tensor:
+        """(R, V): the weight of each voxel's class; for soft labels, of its classes by their shares."""
+        weights = self.class_weights or (1.0,) * self.classes
+        if self.soft:
+            return times_columns(self.onehot.transpose(1, 2), weights).sum(-1)
+        first = torch.full_like(self.logits[:, 0], weights[0])
+        return reduce(lambda x, c: torch.where(self.labels == c, weights[c], x), range(1, self.classes), first)
+
+    @kept
+    def weighted_class_voxels(self) -> Tensor:
+        """(I, K): voxels of each class times its weight, scaled so that their sum stays that of `class_voxels`."""
+        if self.class_weights is None:
+            return self.class_voxels
+        return times_columns(self.class_voxels, self.class_weights) * self._scale[:, None]
+
+    @kept
+    def _scale(self) -> Tensor:
+        """(I,): what makes 1 of the mean weight of an image's voxels."""
+        total = times_columns(self.class_voxels, self.class_weights or (1.0,) * self.classes).sum(1)
+        return self.class_voxels.sum(1) / torch.where(total > 0, total, 1.0)
+
+    @property
     def lesions(self) -> tuple[Tensor, Tensor]:
         """Sorted positions (n,) of lesion voxels in the flat labels, and their logits, (n, C). A GPU is waited for.
 
@@ -142,7 +166,13 @@ class Voxels(Batch):
     @kept
     def lesion_classes(self) -> Tensor:
         """(R, K-1, V) bool: the voxels of each lesion class, those with a share above one half if labels are soft."""
-        return self.onehot[:, 1:] > 0.5
+        if self.soft:
+            return self.onehot[:, 1:] > 0.5
+        labels = self.labels[:, None]
+        found = (
+            labels > 0 if self.classes == 2 else labels == torch.arange(1, self.classes, device=labels.device)[:, None]
+        )
+        return found if self.valid is None else found & self.valid[:, None]
 
     @kept
     def n(self) -> Tensor:
@@ -158,7 +188,7 @@ class Voxels(Batch):
         if self.valid is None:
             rows = self.groups if self.options.pooled else self.logits.shape[0]
             each = self.logits.shape[-1] * (self.logits.shape[0] // rows)
-            return self.logits.new_full((rows,), float(each))
+            return self._over_ranks(self.logits.new_full((rows,), float(each)))
         return self.pool(self.valid.to(self.logits.dtype).sum(-1)).clamp_min(1.0)
 
     def reweighted(self, weight: Tensor) -> "Voxels":
@@ -178,7 +208,19 @@ class Voxels(Batch):
         """Add the rows (R, ...) of a pooled batch: (I, ...)."""
         if not self.options.pooled:
             return x
-        return x.reshape(-1, self.groups, *x.shape[1:]).sum(0)
+        return self._over_ranks(x.reshape(-1, self.groups, *x.shape[1:]).sum(0))
+
+    @property
+    def _gathers(self) -> bool:
+        # Without gradients, as when one process alone validates, nothing waits for the others.
+        return self.options.pooled and self.options.over_ranks and self.logits.requires_grad and in_several_processes()
+
+    def _over_ranks(self, x: Tensor) -> Tensor:
+        return sum_over_ranks(x) if self._gathers else x
+
+    def of_this_process(self) -> "Voxels":
+        """The same voxels, pooled without those of other processes; for losses that rank voxels."""
+        return replace(self, options=replace(self.options, over_ranks=False), _kept={}) if self._gathers else self
 
     def image_rows(self, x: Tensor) -> Tensor:
         """(R, V) as one row of voxels per image, (I, V·R/I); for losses that rank voxels."""
@@ -194,12 +236,40 @@ class Voxels(Batch):
 
     def mean(self, x: Tensor) -> Tensor:
         """Weighted mean over the valid voxels of each image of something shaped like `cross_entropy`: (I,)."""
-        return self.total(self.per_voxel(x)) / self.n
+        if self.class_weights is None:
+            return self.total(self.per_voxel(x)) / self.n
+        return self.total(self.per_voxel(self.weigh(x))) * self._scale / self.n
+
+    def weigh(self, x: Tensor) -> Tensor:
+        """Something shaped like `cross_entropy`, times the weights of the classes."""
+        if self.class_weights is None:
+            return x
+        if x.shape[1] > 1:
+            return times_columns(x.transpose(1, 2), self.class_weights).transpose(1, 2)
+        return x * self.voxel_weights[:, None]
 
     def term_sums(self, lesion: Term | None = None, background: Term | None = None) -> tuple[Tensor, Tensor]:
-        """Sums of a term (None: ce) over lesion voxels and over background voxels: (I,), (I,)."""
-        sums = self.kernel.term_sums(self, lesion or CrossEntropy(), background or CrossEntropy())
-        return self.pool(sums[0]), self.pool(sums[1])
+        """Sums of a term (None: ce) over lesion voxels and over background voxels: (I,), (I,).
+
+        With class weights each voxel counts as often as its class; all are scaled so that they count once on average.
+        """
+        lesion = lesion or CrossEntropy()
+        on_lesion, on_background = self.kernel.term_sums(self, lesion, background or CrossEntropy())
+        if self.class_weights is None:
+            return self.pool(on_lesion), self.pool(on_background)
+        first, *others = self.class_weights
+        if self.classes == 2:
+            on_lesion = others[0] * on_lesion
+        else:
+            values = self.weigh(lesion.value(self.cross_entropy, self.wrong))
+            shares = self.onehot if self.soft else self.labels[:, None] > 0
+            on_lesion = self.voxel_sum((values * shares)[:, self.soft :]).sum(1)
+        return self.pool(on_lesion) * self._scale, self.pool(first * on_background) * self._scale
+
+    @kept
+    def background_cross_entropy(self) -> Tensor:
+        """Σ ce over background voxels, (I,), whatever the weights of classes."""
+        return self.pool(self.kernel.term_sums(self, CrossEntropy(), CrossEntropy())[1])
 
     def counts(self, *, average_background: bool | None = None, sharpen: float = 1.0) -> Counts:
         """Soft counts per image and lesion class, (I, K-1), or of all classes, (I, K).
@@ -226,16 +296,27 @@ class Voxels(Batch):
     # --- averages --------------------------------------------------------------------------------------------------
 
     def class_mean(self, x: Tensor) -> Tensor:
-        """Average (I, classes) over classes: (I,). With empty="skip", over those that the reference holds."""
+        """Average (I, classes) over classes, by their weights: (I,). With empty="skip", over those in the reference."""
+        weights = None if self.class_weights is None else self.class_weights[self.classes - x.shape[1] :]
         if not self.options.skip_empty:
-            return x.mean(1)
-        kept = self.present(x.shape[1])
-        of_image = kept.reshape(-1, self.groups * x.shape[1]).sum(1, keepdim=True) / self.groups
-        shares = of_image.expand(-1, self.groups).reshape(-1)
-        return torch.where(kept, x, 0.0).sum(1) / shares.clamp_min(1.0 / self.groups)
+            return column_mean(x, weights)
+        counted = times_columns(self.present(x.shape[1]).to(x.dtype), weights or (1.0,) * x.shape[1])
+        of_image = column_mean(counted.sum(1).reshape(-1, self.groups), self.channel_weights)
+        shares = of_image[:, None].expand(-1, self.groups).reshape(-1)
+        return (torch.where(counted > 0, x, 0.0) * counted).sum(1) / torch.where(shares > 0, shares, 1.0)
 
     def present(self, columns: int) -> Tensor:
         """(I, columns) bool: classes that the reference holds; the background always counts as held."""
         held = self.class_voxels > 0
         held[:, 0] = True
         return held[:, self.classes - columns :]
+
+
+def times_columns(x: Tensor, weights: Sequence[float]) -> Tensor:
+    """X (..., k) with one weight for each of the last axis; without a copy of the weights that a GPU would wait for."""
+    return torch.stack([w * column for w, column in zip(weights, x.unbind(-1), strict=True)], dim=-1)
+
+
+def column_mean(x: Tensor, weights: Sequence[float] | None) -> Tensor:
+    """The mean over the last axis of x (..., k), with weights or, for None, without."""
+    return x.mean(-1) if weights is None else times_columns(x, weights).sum(-1) / sum(weights)

@@ -14,6 +14,7 @@ STUB = Path(lesionloss.__file__).with_suffix(".pyi")
 _HEAD = """\
 # ruff: noqa: I001
 # Written by `python -m lesionloss.losses.write_stub`, and kept up to date by a test.
+from collections.abc import Sequence
 from typing import Literal
 
 from lesionloss.core.version import __version__ as __version__"""
@@ -34,6 +35,7 @@ def _class_text(record: LossRecord) -> str:
     for keyword in signature.parameters.values():
         declared = record.hyperparameters.get(keyword.name)
         kind = _type_text(declared) if declared else inspect.formatannotation(keyword.annotation)
+        kind = kind.removeprefix("collections.abc.")
         lines.append(f"        {keyword.name}: {kind} = {keyword.default!r},".replace("'", '"'))
     return "\n".join([*lines, "    ) -> None: ..."])
 

@@ -9,10 +9,11 @@ case gets the best distance, 0.
 
 # Importing these modules registers their metrics; tables show them in this order.
 # isort: off
-from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesionwise, calibration
+from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesionwise, calibration, ranked_voxels, froc
 
 # isort: on
 from lesionloss.metrics.case import Case, CaseStatus, VoxelCounts
+from lesionloss.metrics.froc import froc_curve
 from lesionloss.metrics.lesion_table import LesionRow, detection_by_size, lesion_table
 from lesionloss.metrics.metric_registry import (
     Better,
@@ -44,6 +45,8 @@ __all__ = [
     "choose",
     "class_cases",
     "detection_by_size",
+    "froc",
+    "froc_curve",
     "is_lesion",
     "lesion_table",
     "lesion_volume",
@@ -53,6 +56,7 @@ __all__ = [
     "metric",
     "miou",
     "penalised",
+    "ranked_voxels",
     "score",
     "score_classes",
     "surface",

@@ -71,7 +71,7 @@ NEAR = ImageRegion(
 )
 
 
-def _slabs(case: Case, region: ImageRegion) -> Iterator[tuple[Floats, Mask]]:
+def region_slabs(case: Case, region: ImageRegion) -> Iterator[tuple[Floats, Mask]]:
     """Probabilities in float64 and labels of the voxels of a region, some thousands at a time to spare memory."""
     if case.probability is None:
         raise UsageError("calibration needs a probability map, and this case has none; pass one to Case")
@@ -86,7 +86,7 @@ def _slabs(case: Case, region: ImageRegion) -> Iterator[tuple[Floats, Mask]]:
 
 def _mean(case: Case, region: ImageRegion, term: Term) -> float:
     total, voxels = 0.0, 0
-    for p, y in _slabs(case, region):
+    for p, y in region_slabs(case, region):
         total += float(term(p, y).sum())
         voxels += p.size
     return total / voxels if voxels else NAN
@@ -102,7 +102,7 @@ def reliability(case: Case, region: ImageRegion = WHOLE, *, bins: int = 20) -> R
         raise UsageError(f"bins: expected at least 1, got {bins}")
     edges = np.linspace(0, 1, bins + 1)[1:-1]
     voxels, lesion, total = np.zeros(bins, dtype=np.int64), np.zeros(bins, dtype=np.int64), np.zeros(bins)
-    for p, y in _slabs(case, region):
+    for p, y in region_slabs(case, region):
         place = np.searchsorted(edges, p)
         voxels += np.bincount(place, minlength=bins)
         lesion += np.bincount(place[y], minlength=bins)

@@ -27,8 +27,12 @@ def _beside(beside: Mapping[str, Path], reference: "Volume[Any]") -> dict[str, A
     return arrays
 
 
-def _predicted_mask(path: Path) -> "Volume[Any]":
-    """A mask; a map in its place gets the advice that helps here."""
+def predicted_mask(path: Path) -> "Volume[Any]":
+    """A mask; a map in its place gets the advice that helps here.
+
+    Raises:
+        DataError: for a file that is no mask of 0 and 1.
+    """
     from lesionloss.data.nifti import read_mask, read_probability
 
     try:
@@ -55,7 +59,7 @@ def read_case(files: EvaluatedFiles, threshold: float | None) -> Case:
 
     reference, beside = read_mask(files.reference), dict(files.beside)
     if threshold is None:
-        prediction: Volume[Any] = _predicted_mask(files.prediction)
+        prediction: Volume[Any] = predicted_mask(files.prediction)
     else:
         prediction = read_probability(beside.pop("probabilities", files.prediction))
     same_grid(prediction, reference)

@@ -26,12 +26,14 @@ class EvaluationRequest:
             its probability is at least this. None: the predictions are masks.
         classes: For label maps: each of these labels is scored, and the mean over several. Empty: masks.
         lesions: Whether each lesion gets rows of its own.
+        weights: Of the classes in their mean, one each; empty: equal ones.
     """
 
     names: tuple[str, ...]
     threshold: float | None = None
     classes: tuple[int, ...] = ()
     lesions: bool = False
+    weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def _lesion_rows(name: str, label: str, table: Sequence[LesionRow]) -> Iterator[
             yield ScoreRow(name, label, f"lesion_{metric}", unit, value, f"{side} {lesion.number}")
 
 
-def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetric]) -> Iterator[ScoreRow]:
+def _mean_rows(
+    name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetric], weights: Sequence[float]
+) -> Iterator[ScoreRow]:
     """Means over the classes in which a metric is defined, penalised in each class; not of descriptions (volumes)."""
     statuses = {case.status for case in cases.values()}
     status = statuses.pop() if len(statuses) == 1 else CaseStatus.OK
@@ -88,7 +92,7 @@ def _mean_rows(name: str, cases: Mapping[str, Case], chosen: Sequence[ChosenMetr
         if each.metric.direction is not Better.NONE:
             values = [value_of(each, case) for case in cases.values()]
             raw, penalised = (
-                mean_of_defined([getattr(v, kind) for v in values]).value for kind in ("raw", "penalised")
+                mean_of_defined([getattr(v, kind) for v in values], weights).value for kind in ("raw", "penalised")
             )
             yield ScoreRow(name, MEAN, each.text, each.unit, MetricValue(raw, penalised, status, math.isfinite(raw)))
 
@@ -107,7 +111,7 @@ def evaluate_case(files: EvaluatedFiles, request: EvaluationRequest) -> CaseScor
         for each in chosen
     ]
     if len(cases) > 1:
-        rows += _mean_rows(files.name, cases, chosen)
+        rows += _mean_rows(files.name, cases, chosen, request.weights)
     tables = {label: lesion_table(case) for label, case in cases.items()} if request.lesions else {}
     for label, table in tables.items():
         rows += _lesion_rows(files.name, label, table)

@@ -169,6 +169,23 @@ def lesion_f1_overlap(
     return f1(share(touched(table)), share(touched(table.swapped())))
 
 
+@_score(
+    "panoptic_quality",
+    title="Panoptic quality of lesions",
+    source="Kirillov et al. 2019",
+    empty=F1_EMPTY,
+)
+def panoptic_quality(
+    case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None
+) -> float:
+    """Sum of the IoU of matched lesions / (matched + half of the unmatched of both sides); IoU > 0.5 is a match."""
+    table = lesion_overlap(case, connectivity, min_volume_mm3, min_voxels)
+    union = table.ref_sizes[:, None] + table.pred_sizes[None] - table.table
+    iou = table.table / union
+    matched = iou[2 * table.table > union]  # no lesion has two matches
+    return float(2 * matched.sum() / (table.ref_sizes.size + table.pred_sizes.size))
+
+
 @_count("missed_lesions", title="Reference lesions that nothing touches", short_title="Missed lesions", unit="lesions")
 def missed_lesions(
     case: Case, *, connectivity: int = 6, min_volume_mm3: float = 3.0, min_voxels: int | None = None

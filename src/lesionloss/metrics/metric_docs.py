@@ -46,8 +46,8 @@ def call(record: Metric) -> str:
 
 
 def formula(record: Metric) -> str:
-    """The docstring of the function."""
-    return inspect.getdoc(record.function) or ""
+    """The docstring of the function, in one line."""
+    return " ".join((inspect.getdoc(record.function) or "").split())
 
 
 def options(record: Metric) -> list[tuple[str, str, str]]:

@@ -34,6 +34,8 @@ MEANINGS = {
     "covered": OptionMeaning("more than this share of a lesion must be covered", Share),
     "counted": OptionMeaning("counterparts are looked at until they make up this share of the overlap", Share),
     "outside": OptionMeaning("none of these may lie by more than this share outside all lesions", Share),
+    "least": OptionMeaning("voxels of at least this probability make the candidates", Share),
+    "iou": OptionMeaning("a candidate finds a lesion if their intersection over union is at least this", Share),
     "released_bound": OptionMeaning("look at no more counterparts than the loop of the released program does", bool),
     "eps": OptionMeaning("probabilities are kept this far from 0 in logarithms", Annotated[float, Range(1e-300, 0.5)]),
     "bins": OptionMeaning("equal bins of the lesion probability", Annotated[int, Range(1, 100_000)]),

@@ -15,6 +15,7 @@ from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.call_text import parse_call
 from lesionloss.core.catalogue import Catalogue, defined_again
 from lesionloss.core.errors import UsageError, expect_type
+from lesionloss.core.user_files import note_registration
 from lesionloss.metrics.case import Case, CaseStatus
 from lesionloss.metrics.metric_options import Option, checked_options
 
@@ -216,6 +217,7 @@ def metric(
         )
         again = name in _CATALOGUE and defined_again(function, _CATALOGUE.get(name).function)
         _CATALOGUE.add(name, record, again=again)
+        note_registration(_CATALOGUE, name, function)
         return function
 
     return register

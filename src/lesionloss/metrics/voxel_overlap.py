@@ -1,5 +1,7 @@
 """Metrics of voxel overlap: arithmetic on four counts."""
 
+import math
+
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.metric_registry import COMPUTED, NAN, SHARE, Better, EmptyValues, metric, zero
 
@@ -91,3 +93,40 @@ def specificity(case: Case) -> float:
     """TN / (TN + FP). Outside the brain nearly all voxels are TN, so that it is always near 1."""
     c = case.counts
     return _share(c.tn, c.tn + c.fp)
+
+
+@metric(
+    "npv",
+    title="Negative predictive value of voxels, over the whole image",
+    short_title="NPV",
+    unit="",
+    direction=Better.HIGHER,
+    source="Altman & Bland 1994",
+    empty=COMPUTED,
+    worst=zero,
+    limits=SHARE,
+)
+def npv(case: Case) -> float:
+    """TN / (TN + FN), undefined where every voxel is predicted. As specificity, nearly 1 where lesions are few."""
+    c = case.counts
+    return _share(c.tn, c.tn + c.fn)
+
+
+@metric(
+    "mcc",
+    title="Matthews correlation coefficient of voxels",
+    short_title="MCC",
+    unit="",
+    direction=Better.HIGHER,
+    source="Matthews 1975; as scikit-learn where both masks hold a voxel",
+    empty=EmptyValues(pred=0.0, ref=0.0, both=NAN),
+    worst=zero,
+    limits=(-1.0, 1.0),
+)
+def mcc(case: Case) -> float:
+    """(TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)); 0 where a mask fills the image."""
+    c = case.counts
+    sides = (c.tp + c.fp, c.tp + c.fn, c.tn + c.fp, c.tn + c.fn)
+    if not all(sides):
+        return 0.0
+    return (c.tp * c.tn - c.fp * c.fn) / math.sqrt(math.prod(sides))

@@ -15,14 +15,21 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
-from lesionloss.core.call_text import parse_call
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import atomic_file, sha256_of, write_text
 from lesionloss.core.randomness import torch_generator
 from lesionloss.core.sealed_json import SEAL, is_intact, seal
 from lesionloss.core.validation_errors import explain_validation_error
-from lesionloss.networks import blank_network, build_network, channels_last, check_network
-from lesionloss.networks.monai_networks import PREFIX
+from lesionloss.networks import (
+    NETWORKS,
+    blank_network,
+    build_network,
+    channels_last,
+    check_network,
+    is_allowed,
+    parse_network,
+)
+from lesionloss.networks.monai_networks import LIBRARY
 
 FORMAT = 3
 WEIGHTS, RECORD = "model.safetensors", "model.json"
@@ -43,7 +50,13 @@ def _plain_name(name: str) -> str:
 
 def _network(text: str) -> str:
     """The canonical text; numbers in a file of unknown origin must not name a network that takes hours to build."""
-    _, values = parse_call(text.strip().removeprefix(PREFIX), "network")
+    library, name, values = parse_network(text)
+    if library not in ("", LIBRARY) and not is_allowed(library):
+        raise ValueError(
+            f"{library}:{name} is code, which a model does not get run; if you trust it, add --with {library}"
+        )
+    if not library and name not in NETWORKS:
+        raise ValueError(f"no network is named {name!r}; if it is one of your own, name its file: --with FILE.py")
     if any(not _modest(value) for value in values.values()):
         raise ValueError(f"a setting holds a number above {LARGEST_NUMBER} or more than {LONGEST_LIST} values")
     return check_network(text)
@@ -65,6 +78,8 @@ class BundleRecord(BaseModel):
         preparation: The settings by which its images were prepared.
         window: Sides of the sliding window in voxels.
         overlap: Overlap of neighbouring windows as a share of their side.
+        whole_image: Whether it was judged on whole images at once, without windows.
+        precision: Inside the network when it was judged; empty: not known.
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
@@ -83,6 +98,8 @@ class BundleRecord(BaseModel):
     preparation: dict[str, Any] = {}
     window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     overlap: Share = 0.5
+    whole_image: bool = False
+    precision: Literal["", "float32", "bf16", "fp16"] = ""
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5

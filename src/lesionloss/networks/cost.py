@@ -11,7 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from lesionloss.core.call_text import format_call
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.networks import as_outputs, blank_network, check_network, read_network, seed_dropout
+from lesionloss.networks import (
+    as_outputs,
+    blank_network,
+    check_network,
+    network_axes,
+    network_channels,
+    read_network,
+    seed_dropout,
+)
 from lesionloss.networks.input_probing import first_line
 
 DEFAULT_SIDES = {2: (256, 256), 3: (80, 80, 80)}
@@ -157,16 +165,16 @@ def _named(outputs: Any) -> list[tuple[str, Tensor]]:
 
 def _with_channels(text: str, shape: tuple[int, ...] | None) -> tuple[str, tuple[int, ...]]:
     """The canonical text and the shape, agreed on the number of input channels."""
-    design, values = read_network(check_network(text))
-    key = "inputs" if "inputs" in design.defaults else "in_channels"
+    text = check_network(text)
+    design, values = read_network(text)
+    key, inputs = design.channel_keys[0], network_channels(text)[0]
     if shape is None:
-        axes = int(getattr(design.blank(values), "axes", 3))
-        return format_call(design.name, values), (1, values.get(key, design.defaults[key]), *DEFAULT_SIDES[axes])
-    if values.get(key, shape[1]) != shape[1]:
-        raise UsageError(f"{text} takes {values[key]} channels, but the input {_by(shape)} has {shape[1]}")
-    if design.defaults[key] != shape[1]:
-        values = values | {key: shape[1]}
-    return format_call(design.name, values), shape
+        return text, (1, inputs, *DEFAULT_SIDES[network_axes(text)])
+    if inputs == shape[1]:
+        return text, shape
+    if key in values or not key:
+        raise UsageError(f"{text} takes {inputs} channels, but the input {_by(shape)} has {shape[1]}")
+    return format_call(design.name, values | {key: shape[1]}), shape
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ from torch import nn
 from lesionloss.core.catalogue import Catalogue, nearest
 from lesionloss.core.errors import UsageError, shown
 from lesionloss.networks.double_unet import PlainUNet, UNet2d
+from lesionloss.networks.foreign_networks import ForeignDesign
 from lesionloss.networks.initial_weights import expect_few_lesions, initialise, initialise_torch, initialise_xavier
 from lesionloss.networks.longitudinal_vnet import LongitudinalVNet
 from lesionloss.networks.parameter_limit import parameters_without_memory
@@ -40,6 +41,12 @@ class Design:
     title: str
     source: str
     initialise: Callable[[nn.Module, torch.Generator], None] = initialise
+
+    @property
+    def channel_keys(self) -> tuple[str, str]:
+        """The names of the parameters for input channels and maps of logits; empty where there is none."""
+        inputs, outputs = (key if key in self.defaults else "" for key in ("inputs", "outputs"))
+        return inputs, outputs
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -96,7 +103,8 @@ def _checked_value(network: str, key: str, value: object, default: object) -> ob
     return value
 
 
-NETWORKS: Catalogue[Design] = Catalogue("network")
+NetworkDesign = Design | ForeignDesign
+NETWORKS: Catalogue[NetworkDesign] = Catalogue("network")
 for _design in (
     Design("unet3d", UNet3d, "3-D U-Net, one convolution a level", "Cabezas & Diez 2024"),
     Design("vnet", VNet, "V-Net with one head", "CoactSeg (Wu 2023) and HyTver, without their single-visit heads"),

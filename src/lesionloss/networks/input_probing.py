@@ -1,5 +1,6 @@
-"""What a network of MONAI needs of its input, found by trying sizes on the meta device, where nothing is computed."""
+"""What a foreign network needs of its input, found by trying sizes on the meta device, where nothing is computed."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -15,44 +16,79 @@ PRIME = 37  # a side of PRIME·m voxels is a multiple of m and of no larger cand
 
 
 class ProbedInput(NamedTuple):
-    """What sides must be multiples of, and the names of the layers with biases that give the logits."""
+    """What a network takes and gives.
 
+    Attributes:
+        axes: Axes of space.
+        multiple: What sides must be multiples of.
+        inputs: Channels of the images.
+        outputs: Maps of logits.
+        heads: Names of the layers with biases that give the logits.
+    """
+
+    axes: int
     multiple: int
+    inputs: int
+    outputs: int
     heads: tuple[str, ...]
 
 
-def probe_input(name: str, body: nn.Module, values: Mapping[str, Any], axes: int) -> ProbedInput:
-    """Try sides until the network gives logits (1, out_channels, *space) on its input's grid.
+def probe_input(name: str, body: nn.Module, values: Mapping[str, Any], inputs: int, outputs: int) -> ProbedInput:
+    """Try inputs until the network gives logits (1, outputs, *space) on its input's grid.
+
+    A class that states `axes` or `multiple` as attributes is believed.
 
     Args:
         name: The network's name, for messages.
         body: The network on the meta device.
         values: Its parameters; a network built for one size of image (`img_size`) has that size.
-        axes: Axes of space.
+        inputs: Channels of its images; 0: those of one of its convolutions.
+        outputs: Maps of logits; 0: any number.
 
     Raises:
-        UsageError: No size gives logits.
+        UsageError: No input gives logits.
     """
+    axes = _axes(name, body, values)
     sides = _sides(values.get("img_size"), axes)
-    tries = [(max(sides), sides)] if sides else [(m, (PRIME * m,) * axes) for m in MULTIPLES]
+    multiples = (stated,) if isinstance(stated := getattr(body, "multiple", None), int) else MULTIPLES
+    tries = [(max(sides), sides)] if sides else [(m, (PRIME * m,) * axes) for m in multiples]
+    channels = [inputs] if inputs else _channels(body)
     last = ""
     body.eval()
-    for multiple, space in tries:
+    for (multiple, space), number in itertools.product(tries, channels):
         try:
-            logits, heads = _logits_and_heads(body, (1, values["in_channels"], *space), axes)
+            logits, heads = _logits_and_heads(body, (1, number, *space), axes)
         except ImportError as error:
             raise missing_package(name, error) from error
         except Exception as error:  # foreign code: any error means that this size does not fit
             last = first_line(error)
             continue
-        if tuple(logits.shape) == (1, values["out_channels"], *space):
-            return ProbedInput(multiple, heads)
+        if tuple(logits.shape) == (1, outputs or logits.shape[1], *space):
+            return ProbedInput(axes, multiple, number, logits.shape[1], heads)
         last = f"for sides of {'×'.join(map(str, space))} it gives {'×'.join(map(str, logits.shape))}"
     raise UsageError(f"{name} gives no logits on its input's grid, with sides of up to {MULTIPLES[-1]} voxels: {last}")
 
 
+def _axes(name: str, body: nn.Module, values: Mapping[str, Any]) -> int:
+    """Axes of space: as the class or its parameter states, else those of its convolutions."""
+    stated = getattr(body, "axes", values.get("spatial_dims"))
+    if stated is not None and stated not in (2, 3):
+        raise UsageError(f"network {name!r}: spatial_dims must be 2 or 3, got {stated!r}")
+    if isinstance(stated, int):
+        return stated
+    layers = list(body.modules())
+    flat = any(isinstance(each, nn.Conv2d) for each in layers)
+    return 2 if flat and not any(isinstance(each, nn.Conv3d) for each in layers) else 3
+
+
+def _channels(body: nn.Module) -> list[int]:
+    """The input channels of all convolutions, each once."""
+    found = [each.in_channels for each in body.modules() if isinstance(each, nn.Conv2d | nn.Conv3d)]
+    return list(dict.fromkeys(found)) or [1]
+
+
 def missing_package(name: str, error: ImportError) -> UsageError:
-    """Describe a package that a network of MONAI needs and that installing MONAI does not bring."""
+    """Describe a package that a network needs and that is not installed."""
     return UsageError(f"network {name} needs a package that is not installed: {first_line(error)}")
 
 

@@ -34,16 +34,18 @@ def logits_of(result: Tensor | Outputs) -> Tensor:
 
 
 def normalise_outputs(result: Any, axes: int) -> Tensor | Outputs:
-    """Bring the outputs of MONAI's networks into one form.
+    """Bring the outputs of foreign networks into one form.
 
     Args:
-        result: A tensor (B, C, *space); a stack (B, heads, C, *space), main head first; or a list of maps, which is
-            sorted by resolution, of equals the last first, without what is no map (such as a penalty).
+        result: `Outputs`; a tensor (B, C, *space); a stack (B, heads, C, *space), main head first; or a list of maps,
+            which is sorted by resolution, of equals the last first, without what is no map (such as a penalty).
         axes: Axes of space.
 
     Raises:
         UsageError: There is no map of logits.
     """
+    if isinstance(result, Outputs):
+        return result
     if isinstance(result, Tensor):
         if result.ndim == axes + 3:
             first, *rest = result.unbind(1)

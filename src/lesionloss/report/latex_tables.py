@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lesionloss.core.number_text import NOTHING, decimals_for, interval, number
-from lesionloss.report.class_means import mean_over_classes
+from lesionloss.report.class_means import mean_over_classes, weights_in_words
 from lesionloss.report.history import SHORT_SPLITS
 from lesionloss.report.report_content import MetricResult, any_of
 from lesionloss.report.training_runs import BestResult
@@ -116,9 +116,10 @@ def _classes_of(metric: MetricResult, others: Sequence[MetricResult]) -> str:
         cells = [_latex(f"{number(each.mean, decimals)} {interval(each.interval, decimals)}") for each in losses]
         lines.append(_row(_loss(first.loss), *map(_latex, means), *cells))
     heads = [f"Mean {each.title}" for each in (metric, *others)] + [one.name for one in metric.classes]
+    weights = weights_in_words(metric.classes)
     note = (
         f"{_latex(metric.title)} of each class over the patients that have it, 95\\,\\% interval; "
-        "means are over the classes"
+        "means are over the classes" + (f", with the weights {_latex(weights)}" if weights else "")
     )
     return _table(note, "l" + "c" * len(heads), [_row("Loss", *map(_latex, heads))], lines)
 

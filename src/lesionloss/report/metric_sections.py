@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, number, unit_text
-from lesionloss.report.class_means import ClassResult, LossInClass, mean_over_classes
+from lesionloss.report.class_means import ClassResult, LossInClass, mean_over_classes, weights_in_words
 from lesionloss.report.figure_files import FigureFolder, file_names, for_the_page
 from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, p_value, part_of
@@ -30,10 +30,14 @@ class DifferenceRow:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Losses by classes: the mean over classes, then for each class mean, interval, and patients with a value."""
+    """Losses by classes: the mean over classes, then for each class mean, interval, and patients with a value.
+
+    `weights`: of the classes in the mean, in words; empty for equal ones.
+    """
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, NumberText, tuple[tuple[NumberText, Markup, Markup], ...]], ...]
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -190,7 +194,7 @@ def _classes(classes: Sequence[ClassResult], path: str) -> ClassTable | None:
         mean = number_text(mean_over_classes(classes, loss), f"{path}.means_over_classes.{n}", decimals)
         cells = (_class_cell(c.losses[n], f"{path}.classes.{k}.losses.{n}", decimals) for k, c in enumerate(classes))
         rows.append((loss, mean, tuple(cells)))
-    return ClassTable(tuple(one.name for one in classes), tuple(rows))
+    return ClassTable(tuple(one.name for one in classes), tuple(rows), weights_in_words(classes))
 
 
 def _class_cell(each: LossInClass, path: str, decimals: int) -> tuple[NumberText, Markup, Markup]:

@@ -11,7 +11,7 @@ from lesionloss.metrics.lesion_table import SizeClass
 from lesionloss.report.answer import answer
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.case_slices import ChosenCase
-from lesionloss.report.class_means import ClassResult, class_results
+from lesionloss.report.class_means import ClassResult, class_results, declared_weights
 from lesionloss.report.declared_order import order_sentence
 from lesionloss.report.embedded_cases import embedded, pictured
 from lesionloss.report.history import (
@@ -204,7 +204,8 @@ def _metric(results: Results, name: str) -> MetricResult:
     comparison = within_limits(compare_losses(scores), scores.facts)
     primary = name in (results.primary_metric, *results.ordered_metrics)
     views = rankings(scores) if primary else None
-    return MetricResult(scores, comparison, best_loss(comparison.ranks), class_results(scores), views)
+    classes = class_results(scores, declared_weights(results.plan))
+    return MetricResult(scores, comparison, best_loss(comparison.ranks), classes, views)
 
 
 def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:

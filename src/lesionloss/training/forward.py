@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -11,12 +10,13 @@ from torch import Tensor, nn
 
 from lesionloss.core.devices import to_device
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.data.batches.stream import MapsOf, TrainingBatch
+from lesionloss.data.batches.training_batch import MapsOf, TrainingBatch
 from lesionloss.losses.criterion import Loss, build
 from lesionloss.losses.input_checks import refuse_numbers
 from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
+from lesionloss.training.loaded_batches import AnyBatch
 from lesionloss.training.schedules import progress
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 from lesionloss.training.step_modes import Passes
@@ -41,8 +41,8 @@ class MicroBatch(NamedTuple):
     maps: Mapping[str, Tensor]
 
 
-def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
-    """Copy a batch to the device, in `recipe.accumulate` equal parts.
+def split_batch(batch: AnyBatch, recipe: TrainingRecipe, device: str) -> list[MicroBatch]:
+    """Bring a batch to the device where it is not there yet, in `recipe.accumulate` equal parts.
 
     Args:
         batch: Patches; those of one slice, their last side 1, become 2-D images.
@@ -52,13 +52,13 @@ def split_batch(batch: TrainingBatch, recipe: TrainingRecipe, device: str) -> li
     Returns:
         The parts.
     """
-    batch = _without_last_axis(batch) if recipe.patch[2:] == (1,) else batch
-    images = to_device(torch.from_numpy(batch.images), device)
+    axes = 2 if recipe.patch[2:] == (1,) else len(recipe.patch)
+    images = _brought(batch.images, recipe, device)
     images = images.contiguous(memory_format=torch.channels_last_3d if images.ndim == 5 else torch.channels_last)
-    references = to_device(torch.from_numpy(batch.references), device)
-    valid = None if batch.valid is None else to_device(torch.from_numpy(batch.valid), device)
-    maps = {name: to_device(torch.from_numpy(given), device) for name, given in batch.maps.items()}
-    spacing_mm = torch.tensor(batch.spacing_mm, dtype=torch.float32, device="cpu")
+    references = _brought(batch.references, recipe, device)
+    valid = None if batch.valid is None else _brought(batch.valid, recipe, device)
+    maps = {name: _brought(given, recipe, device) for name, given in batch.maps.items()}
+    spacing_mm = torch.tensor([each[:axes] for each in batch.spacing_mm], dtype=torch.float32, device="cpu")
     places = [slice(first, first + recipe.batch) for first in range(0, len(images), recipe.batch)]
     return [
         MicroBatch(
@@ -99,26 +99,20 @@ def maps_for(losses: Iterable[str], recipe: TrainingRecipe, channels: int) -> Ma
     return maps_of
 
 
-def check_numbers(batch: TrainingBatch, channels: int) -> None:
-    """Check the class numbers of a batch in main memory, so that a GPU need not be waited for.
+def _brought(values: NDArray[Any] | Tensor, recipe: TrainingRecipe, device: str) -> Tensor:
+    """Values on the device, of slices without their last axis."""
+    tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
+    tensor = tensor[..., 0] if recipe.patch[2:] == (1,) else tensor
+    return to_device(tensor, device) if tensor.device.type == "cpu" else tensor
+
+
+def check_numbers(batch: AnyBatch, channels: int) -> None:
+    """Check the class numbers of a batch without waiting for a GPU.
 
     Raises:
         DataError: A class number is too large for logits of so many channels.
     """
-    numbers = batch.references if batch.valid is None else batch.references[batch.valid]
-    if numbers.size:
-        refuse_numbers(int(numbers.min()), int(numbers.max()), max(2, channels) - 1)
-
-
-def _without_last_axis(batch: TrainingBatch) -> TrainingBatch:
-    return replace(
-        batch,
-        images=batch.images[..., 0],
-        references=batch.references[..., 0],
-        valid=None if batch.valid is None else batch.valid[..., 0],
-        spacing_mm=tuple(edges[:2] for edges in batch.spacing_mm),
-        maps={name: given[..., 0] for name, given in batch.maps.items()},
-    )
+    refuse_numbers(*batch.class_numbers(), max(2, channels) - 1)
 
 
 def outputs_of(network: Passes, x: Tensor, precision: str) -> Outputs:

@@ -9,19 +9,19 @@ There are no callbacks and no trainer class: whoever wants another loop copies t
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lesionloss.core.devices import without_default_device
 from lesionloss.core.errors import UsageError
-from lesionloss.data.batches.stream import BatchStream
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.networks import network_channels
+from lesionloss.training.batch_source import BatchSource, open_batches, place_cohort
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.forward import forward, maps_for
+from lesionloss.training.loaded_batches import AnyBatch
 from lesionloss.training.mixture import split_mixed
 from lesionloss.training.observer import TrainingObserver
-from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.schedules import learning_rate
 from lesionloss.training.start import start_network, weights_hash
 from lesionloss.training.state import Step
@@ -38,6 +38,7 @@ def train(
     *,
     device: str = "cpu",
     workers: int = 0,
+    batches_on_cpu: bool = False,
     checkpoints: Checkpoints | None = None,
     observer: TrainingObserver | None = None,
     after_step: Callable[[Step], None] | None = None,
@@ -50,6 +51,7 @@ def train(
         cases: The training cases.
         device: cpu or cuda:N.
         workers: Threads that make batches ahead; the result does not depend on them.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
         checkpoints: Where checkpoints are; training continues from the last undamaged one and writes others.
         observer: Sees the network regularly; nothing depends on it.
         after_step: Is called after every step; with checkpoints, also for the steps before the last one.
@@ -60,7 +62,7 @@ def train(
         UsageError: The recipe does not fit the network or the cases, or the loss draws from a global generator.
     """
     order = TrialToTrain(trial, checkpoints, observer, after_step, start)
-    (result,) = train_together([order], cases, device=device, workers=workers)
+    (result,) = train_together([order], cases, device=device, workers=workers, batches_on_cpu=batches_on_cpu)
     if isinstance(result, Exception):
         raise result
     return result
@@ -74,6 +76,7 @@ def train_together(
     device: str = "cpu",
     workers: int = 0,
     step_mode: str = EAGER,
+    batches_on_cpu: bool = False,
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side: every batch is made, copied to the device and hashed once for all.
 
@@ -86,6 +89,7 @@ def train_together(
         device: cpu or cuda:N.
         workers: Threads that make batches ahead; the results do not depend on them.
         step_mode: How steps are computed, see `training.step_modes`.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
 
     Returns:
         For each trial its result, or the error that ended it.
@@ -104,19 +108,15 @@ def train_together(
         raise UsageError("patience needs validation patients: give validation_share, such as 0.2")
     runs: list[TrainingRun | Exception] = [_started(order, validation_cases, device, step_mode) for order in orders]
     if going := _going(runs):
-        patches, steps_taken = recipe.batch * recipe.accumulate, min(run.step for _, run in going)
-        draws, augmentation = sampler_of(recipe), augmentation_of(recipe)
+        begun = [run.state.batches_digest for _, run in going]
+        earliest = min((run for _, run in going), key=lambda run: run.step)
+        place = place_cohort(training_cases, first, begun, device, on_cpu=batches_on_cpu)
+        for _, run in going:
+            run.cohort_on_device = place.why
+        before = earliest.state.batches_digest
         maps = maps_for([run.trial.loss for _, run in going], recipe, network_channels(first.network)[1])
-        with BatchStream(
-            training_cases,
-            draws,
-            augmentation,
-            stream,
-            batch=patches,
-            start_step=steps_taken + 1,
-            workers=workers,
-            maps=maps,
-        ) as batches:
+        source = BatchSource(training_cases, first, earliest.step + 1, before, device, place.on_device, workers, maps)
+        with open_batches(source) as batches:
             while going := _going(runs):
                 _take_step_of_all(runs, going, batches, device)
     return [result_of(run) if isinstance(run, TrainingRun) else run for run in runs]
@@ -137,7 +137,10 @@ def _going(runs: Sequence[TrainingRun | Exception]) -> list[tuple[int, TrainingR
 
 
 def _take_step_of_all(
-    runs: list[TrainingRun | Exception], going: Sequence[tuple[int, TrainingRun]], batches: BatchStream, device: str
+    runs: list[TrainingRun | Exception],
+    going: Sequence[tuple[int, TrainingRun]],
+    batches: Iterator[AnyBatch],
+    device: str,
 ) -> None:
     """Take the next step of the stream in all runs that have not taken it; the error of a run takes its place."""
     start_time = time.perf_counter()

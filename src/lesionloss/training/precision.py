@@ -53,3 +53,13 @@ def resolve_precision(name: str, device: str) -> str:
         generation = torch.cuda.get_device_capability(device)
         return "bf16" if generation >= AMPERE else "fp16" if generation >= VOLTA else "float32"
     return "bf16" if cpu_has_fast_bf16() else "float32"
+
+
+def judged_precision(judged: str, device: str) -> str:
+    """Return the precision in which a model was judged, where the device has it; else that of `auto`.
+
+    Args:
+        judged: As the record of the model states it; empty: not known.
+        device: cpu or cuda:N.
+    """
+    return judged if judged and (judged, device) != ("fp16", "cpu") else resolve_precision("auto", device)

@@ -38,6 +38,7 @@ class TrainingResult:
         stop_points: Steps at which the run might have stopped early, each with the digest of the batches until there.
         seconds: What this run took in this process; what it shared with others counts in equal parts.
         step_mode: How its steps were computed, see `training.step_modes`.
+        cohort_on_device: Whether the training cases stood on the GPU, with their size or the reason why not.
     """
 
     network: nn.Module
@@ -50,6 +51,7 @@ class TrainingResult:
     stop_points: tuple[tuple[int, str], ...] = ()
     seconds: float = 0.0
     step_mode: str = EAGER
+    cohort_on_device: str = "no"
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class TrainingRun:
         finished: No step is left.
         seconds: The time of all its steps so far, see `TrainingResult`.
         seconds_before: The part of it that earlier processes took.
+        cohort_on_device: See `TrainingResult`.
     """
 
     order: TrialToTrain
@@ -119,6 +122,7 @@ class TrainingRun:
     seconds: float
     seconds_before: float
     pending: list[PendingStep] = field(default_factory=list)
+    cohort_on_device: str = "no"
 
     @property
     def trial(self) -> Trial:
@@ -190,4 +194,5 @@ def result_of(run: TrainingRun) -> TrainingResult:
         tuple(state.stop_points),
         run.seconds - run.seconds_before,
         run.step_mode,
+        run.cohort_on_device,
     )

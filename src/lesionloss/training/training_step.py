@@ -1,21 +1,19 @@
 """One step of a training run on a batch that other runs of the pair may train on, too."""
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import DataError, LesionLossError, UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.data.batches.stream import TrainingBatch
 from lesionloss.networks import seed_dropout
 from lesionloss.training.forward import check_numbers, loss_of, outputs_of, split_batch
 from lesionloss.training.gradient_health import gradient_health
+from lesionloss.training.loaded_batches import AnyBatch, LoadedBatch, digest_after
 from lesionloss.training.schedules import learning_rate
 from lesionloss.training.state import Step, weights_of
 from lesionloss.training.training_run import PendingStep, TrainingRun
@@ -30,24 +28,20 @@ class TrainingFailed(LesionLossError):
 
 
 class StepBatch:
-    """The batch of a step, copied to the device and hashed once for all runs that train on it."""
+    """The batch of a step, brought to the device and hashed once for all runs that train on it."""
 
-    def __init__(self, batch: TrainingBatch, trial: Trial, device: str) -> None:
-        """Copy the batch to the device in the parts that the trial's recipe accumulates."""
+    def __init__(self, batch: AnyBatch, trial: Trial, device: str) -> None:
+        """Bring the batch to the device in the parts that the trial's recipe accumulates."""
         self.batch = batch
         self.step = batch.step
         self.names = batch.names
         self.parts = split_batch(batch, trial.recipe, device)
-        self._content = (batch.images, batch.references)
-        self._digests: dict[str, str] = {}
+        self._digests = dict([batch.digests]) if isinstance(batch, LoadedBatch) else {}
 
     def digest_after(self, before: str) -> str:
         """Return the digest of all batches up to this one, given that of all before it."""
         if before not in self._digests:
-            digest = hashlib.sha256(before.encode())
-            for array in self._content:
-                digest.update(np.ascontiguousarray(array).data)
-            self._digests[before] = digest.hexdigest()
+            self._digests[before] = digest_after(before, self.batch)
         return self._digests[before]
 
 

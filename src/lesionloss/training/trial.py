@@ -59,7 +59,9 @@ class TrainingRecipe:
         freeze: Glob patterns of parameters that are not trained.
         pretrain: Pretraining on synthetic patients, see `training.pretraining`; empty: none.
         empty: Option of every loss, see `lesionloss.build`; `average_background` and `pooled` likewise.
+        whole_image: Whether networks are applied to whole images at once, without windows.
         mix: Cases of other cohorts among the training cases, see `training.mixture`.
+        class_weights: Weights of lesion classes in the mean of a score over classes; 1 for those that are not named.
     """
 
     steps: int
@@ -101,6 +103,8 @@ class TrainingRecipe:
     pooled: bool = False
     decision: Literal["threshold", "argmax"] = "threshold"
     mix: tuple[str, ...] = ()
+    class_weights: tuple[tuple[str, float], ...] = ()
+    whole_image: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +117,7 @@ class Trial:
         method: `network`, or `difference_threshold`.
         loss_sha256: Digest of the user's files that define the loss; empty for losses of the package. The key depends
             on it, the pair does not.
+        network_sha256: Digest of the code of a network that is neither ours nor MONAI's; else empty.
     """
 
     loss: str
@@ -126,6 +131,7 @@ class Trial:
     recipe: TrainingRecipe
     method: str = "network"
     loss_sha256: str = ""
+    network_sha256: str = ""
 
     @property
     def key(self) -> str:
@@ -139,14 +145,13 @@ class Trial:
 
 
 OF_THE_LOSS = ("loss", "method", "loss_sha256")
+OF_CODE = ("loss_sha256", "network_sha256")  # left out where empty
 
 
 def _digest_record(trial: Trial) -> dict[str, Any]:
     recipe = {DIGEST_NAMES.get(name, name): value for name, value in recipe_record(trial.recipe).items()}
     record = asdict(trial) | {"recipe": recipe}
-    if not trial.loss_sha256:
-        del record["loss_sha256"]
-    return record
+    return {name: value for name, value in record.items() if value or name not in OF_CODE}
 
 
 def recipe_record(recipe: TrainingRecipe) -> dict[str, Any]:
@@ -167,7 +172,7 @@ def flat_record(trial: Trial) -> dict[str, Any]:
     """Return the trial as one level of plain values for TOML: key, pair, its fields and those of `recipe_record`."""
     record: dict[str, Any] = {"key": trial.key, "pair": trial.pair}
     for field in fields(trial):
-        if field.name != "recipe" and (field.name != "loss_sha256" or trial.loss_sha256):
+        if field.name != "recipe" and (field.name not in OF_CODE or getattr(trial, field.name)):
             record[field.name] = _plain(getattr(trial, field.name))
     return record | {name: _plain(value) for name, value in recipe_record(trial.recipe).items()}
 

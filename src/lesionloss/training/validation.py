@@ -11,7 +11,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.data.cohort_index import CaseEntry
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import Arithmetic, SlidingWindow, predict_logits, predict_probability
+from lesionloss.inference import InferenceMode, as_judged, inference_mode_of, predict_logits, predict_probability
 from lesionloss.losses.criterion import Loss
 from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.trial import TrainingRecipe
@@ -68,13 +68,10 @@ def number_of_validation_patients(patients: int, share: float) -> int:
     return max(1, round(share * patients))
 
 
-def window_of(recipe: TrainingRecipe) -> SlidingWindow:
-    """Return the sliding window by which networks of a recipe are applied to whole images."""
-    return SlidingWindow(
-        recipe.window,
-        overlap=recipe.overlap,
-        gaussian=recipe.merge == "gaussian",
-        of_probabilities=recipe.merge_of == "probabilities",
+def mode_of(recipe: TrainingRecipe) -> InferenceMode:
+    """Return the mode by which networks of a recipe are applied to whole images."""
+    return inference_mode_of(
+        recipe.window, recipe.overlap, recipe.merge, recipe.merge_of, whole_image=recipe.whole_image
     )
 
 
@@ -90,14 +87,14 @@ def validation_score(cases: Sequence[PreparedCase], recipe: TrainingRecipe, crit
         criterion: The loss.
         device: cpu or cuda:N.
     """
-    mode = window_of(recipe)
+    mode = mode_of(recipe)
 
     def dice(network: nn.Module, case: PreparedCase) -> float:
         probability = predict_probability(network, case, mode, precision=recipe.precision, device=device)
         return _dice(is_lesion(probability, recipe.threshold), case.reference > 0)
 
     def minus_loss(network: nn.Module, case: PreparedCase) -> float:
-        arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
+        arithmetic = as_judged(recipe.precision)
         image, reference = torch.from_numpy(case.image).to(device), torch.from_numpy(case.reference).to(device)
         known = None if case.ignore is None else torch.from_numpy(~case.ignore).to(device)[None]
         logits = predict_logits(network, image, mode, arithmetic=arithmetic)

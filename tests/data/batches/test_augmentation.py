@@ -11,17 +11,18 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.batches.augmentation import (
     CHEAP,
     KINDS,
-    augmented_patch,
     difference_channels,
+    draw_patch,
     format_augmentation,
+    make_patch,
     parse_augmentation,
 )
 from lesionloss.data.batches.augmentation_presets import PRESETS, Step, Steps
 from lesionloss.data.batches.intensity import BiasField, Blur, Brightness, Contrast, Gamma, Noise, Rescale
+from lesionloss.data.batches.motions import draw_smooth_field
 from lesionloss.data.batches.patch_samplers import Window
 from lesionloss.data.batches.patches import Patch, Size
-from lesionloss.data.batches.transformed_patch import cut_transformed
-from lesionloss.data.batches.transforms import Elastic, Flip, Rotate, Rotate90, Scale, smooth_field
+from lesionloss.data.batches.transforms import Elastic, Flip, Rotate, Rotate90, Scale
 from lesionloss.data.prepared import PreparedCase
 from patch_cases import case_of, random_case
 
@@ -42,9 +43,20 @@ INTENSITIES: Steps = (*EVERYTHING[5:], Blur(0.3, 0.6, probability=1))
 
 
 def run(case: PreparedCase, steps: Steps, seed: int = 0, size: Size | None = None, start: Size | None = None) -> Patch:
+    return made(case, steps, np.random.default_rng(seed), size, start)
+
+
+def made(
+    case: PreparedCase,
+    steps: Steps,
+    rng: np.random.Generator,
+    size: Size | None = None,
+    start: Size | None = None,
+    padding_counts: bool = True,
+) -> Patch:
     size = size or case.shape
-    start = start or (0,) * len(size)
-    return augmented_patch(case, Window(case.name, start), size, steps, np.random.default_rng(seed))
+    window = Window(case.name, start or (0,) * len(size))
+    return make_patch(case, draw_patch(window, size, case, steps, rng), size, padding_counts=padding_counts)
 
 
 def marked(shape: tuple[int, ...], spacing: tuple[float, ...] = (1.0, 1.0, 1.0)) -> PreparedCase:
@@ -100,7 +112,7 @@ def test_rotation_is_one_of_the_anatomy_on_oblong_voxels(angle: float) -> None:
             return 0.0
 
     rng = Fixed(np.random.PCG64(0))
-    patch = cut_transformed(case, (0, 0, 0), shape, [Rotate(angle, axes=(0, 1), probability=1)], rng)
+    patch = made(case, (Rotate(angle, axes=(0, 1), probability=1),), rng)
     centre = mm[:, patch.reference > 0].mean(axis=1)
     radians = np.deg2rad(angle)
     np.testing.assert_allclose(centre[:2], (8 * np.cos(radians), -8 * np.sin(radians)), atol=0.35)
@@ -115,14 +127,8 @@ def test_a_rotated_patch_shows_image_and_not_padding() -> None:
     for seed in range(5):
         patch = run(case, (Rotate(30, probability=1), Scale(0.8, 0.9, 1)), seed, (16, 16, 16), (12, 12, 12))
         np.testing.assert_allclose(patch.image[:2], 1, atol=1e-5)
-    corner = augmented_patch(
-        case,
-        Window("x", (0, 0, 0)),
-        (16, 16, 16),
-        (Rotate(30, probability=1),),
-        np.random.default_rng(0),
-        padding_counts=False,
-    )
+    steps = (Rotate(30, probability=1),)
+    corner = made(case, steps, np.random.default_rng(0), (16, 16, 16), padding_counts=False)
     assert 0.5 < corner.valid.mean() < 1
     assert (corner.image[0][corner.valid] > 0.5).mean() > 0.97
 
@@ -139,7 +145,8 @@ def test_scaling_magnifies() -> None:
 @pytest.mark.parametrize("size", [(40, 44, 36), (90, 80)])
 @pytest.mark.parametrize("sigma", [4.0, 9.0])
 def test_the_displacement_field_has_the_promised_deviation_and_smoothness(size: tuple[int, ...], sigma: float) -> None:
-    fields = np.concatenate([smooth_field(size, sigma, np.random.default_rng(seed)) for seed in range(12)])
+    drawn = [draw_smooth_field(size, sigma, np.random.default_rng(seed)) for seed in range(12)]
+    fields = np.concatenate([field.over(size) for field in drawn])
     assert fields.shape == (12 * len(size), *size)
     assert np.sqrt(np.mean(fields**2)) == pytest.approx(1, rel=0.12)
     # The correlation of white noise smoothed by sigma falls to exp(-1/4) at a distance of sigma.

@@ -21,6 +21,7 @@ def test_a_run_says_how_the_gpu_computed(gpu: Any, data: Path, tmp_path: Path) -
     assert not results.failed
     machine = json.loads((network_folder(tmp_path / "run") / "machine.json").read_text())
     assert machine["device"] == torch.cuda.get_device_name(gpu.name)
+    assert machine["cohort_on_device"].startswith("yes, ")
     assert machine["arithmetic"] == {
         "deterministic": False,
         "step": "eager",

@@ -15,7 +15,7 @@ from lesionloss.training.loop import TrainingFailed, TrainingResult, TrialToTrai
 from lesionloss.training.trial import Trial
 from named_reads import NAMED_READS
 
-MOST_OPERATIONS = 600  # of a step of the V-Net; each costs the host some 5 microseconds
+MOST_OPERATIONS = 620  # of a step of the V-Net and the making of its batch; each costs the host some 5 microseconds
 PICTURES = {"patch": (32, 32, 1), "window": (32, 32)}
 NETWORKS: dict[str, dict[str, Any]] = {
     "unet3d(filters=2, levels=2, group=2)": {},
@@ -55,7 +55,8 @@ def check(gpu: Any, trial: Trial, cases: Sequence[PreparedCase]) -> None:
         assert all(math.isfinite(loss) for loss in losses_of(found))
     else:
         expected = train(trial, cases)
-        assert (found.weights_hash, found.batches_hash) == (expected.weights_hash, expected.batches_hash)
+        assert found.weights_hash == expected.weights_hash
+        assert found.cohort_on_device.startswith("yes, ")
         tolerance = 2e-2 if trial.recipe.precision == "bf16" else 2e-4
         assert losses_of(found) == pytest.approx(losses_of(expected), rel=tolerance)
     assert log.unnamed(NAMED_READS) == []
@@ -63,6 +64,15 @@ def check(gpu: Any, trial: Trial, cases: Sequence[PreparedCase]) -> None:
 
 def test_a_network_trains_as_on_the_cpu(gpu: Any, cases: list[PreparedCase]) -> None:
     check(gpu, trial_of(), cases)
+
+
+def test_batches_made_by_the_processor_have_the_hash_of_a_cpu(gpu: Any, cases: list[PreparedCase]) -> None:
+    with gpu.log() as log:
+        found = train(trial_of(), cases, device=gpu.name, workers=2, batches_on_cpu=True)
+    expected = train(trial_of(), cases)
+    assert (found.batches_hash, found.cohort_on_device) == (expected.batches_hash, "no, as requested")
+    assert losses_of(found) == pytest.approx(losses_of(expected), rel=2e-4)
+    assert log.unnamed(NAMED_READS) == []
 
 
 @pytest.mark.parametrize(

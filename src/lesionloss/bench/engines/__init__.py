@@ -4,7 +4,7 @@ An engine starts trials in the order of the trial list, notifies the watcher, an
 failed in this call, or is worked on by another process. It may be killed at any moment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lesionloss.bench.bookkeeping.trial_list import TrialList
@@ -13,8 +13,10 @@ from lesionloss.bench.run_cohort import ListedCohort
 from lesionloss.bench.run_context import RunContext
 from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import UsageError
+from lesionloss.core.user_files import PREFIX
 from lesionloss.losses.registry import get
 from lesionloss.losses.spec import parse
+from lesionloss.networks import NETWORKS, ForeignDesign, parse_network
 
 
 class TrialEngine(Protocol):
@@ -38,16 +40,23 @@ class TrialEngine(Protocol):
         """
 
 
-def check_losses(losses: Sequence[str]) -> None:
-    """Check that other processes can find the losses.
+def check_code(losses: Sequence[str], network: str) -> None:
+    """Check that other processes can find the losses and the network.
 
     Raises:
-        UsageError: A loss is defined in this process only.
+        UsageError: One is defined in this process only.
     """
-    for name in {term.name for text in losses for term in parse(text).terms}:
-        module = get(name).function.__module__
-        if not module.startswith(("lesionloss.", "lesionloss_user_")):
+    made: dict[str, Callable[..., object]] = {
+        f"loss {term.name!r}": get(term.name).function for text in losses for term in parse(text).terms
+    }
+    library, name, _ = parse_network(network)
+    design = None if library else NETWORKS.get(name)
+    if isinstance(design, ForeignDesign):
+        made[f"network {name!r}"] = design.kind
+    for what, function in made.items():
+        module = function.__module__
+        if not module.startswith(("lesionloss.", PREFIX)):
             raise UsageError(
-                f"loss {name!r} was defined in {module}, which other processes can't see; put it into a file of its "
-                "own and name it with --with FILE.py (in Python: lesionloss.losses.registry.load_user_file)"
+                f"{what} was defined in {module}, which other processes can't see; put it into a file of its "
+                "own and name it with --with FILE.py (in Python: lesionloss.core.user_files.load_user_file)"
             )

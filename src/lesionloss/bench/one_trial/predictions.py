@@ -14,13 +14,13 @@ from lesionloss.bench.plan.sections import LOWEST_THRESHOLD
 from lesionloss.core.slice_pictures import fullest_slice, upright
 from lesionloss.data.batches.stream import TrainingBatch, make_batch
 from lesionloss.data.prepared import PreparedCase
-from lesionloss.inference import Arithmetic, lesion_mask, lesion_probability, predict_probabilities
+from lesionloss.inference import as_judged, lesion_mask, lesion_probability, predict_probabilities
 from lesionloss.inference.run_network import probabilities_of
 from lesionloss.metrics.thresholds import is_lesion
 from lesionloss.training.forward import forward, split_batch
 from lesionloss.training.samplers import augmentation_of, sampler_of
 from lesionloss.training.trial import Trial
-from lesionloss.training.validation import window_of
+from lesionloss.training.validation import mode_of
 
 Mask = NDArray[np.bool_]
 
@@ -44,10 +44,10 @@ class Prediction:
 
 
 def predict_test_case(network: nn.Module, trial: Trial, case: PreparedCase, device: str) -> Prediction:
-    """Predict a whole image with the sliding window of the recipe."""
+    """Predict a whole image in the inference mode of the recipe."""
     recipe = trial.recipe
-    arithmetic = Arithmetic(recipe.precision, stitched=torch.float32, together=True)
-    probabilities = predict_probabilities(network, case, window_of(recipe), arithmetic=arithmetic, device=device)
+    arithmetic = as_judged(recipe.precision)
+    probabilities = predict_probabilities(network, case, mode_of(recipe), arithmetic=arithmetic, device=device)
     labels = lesion_mask(probabilities, threshold=recipe.threshold, voxel_mm3=1.0, decision=recipe.decision)
     return Prediction(probabilities, labels)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from lesionloss.bench.one_trial.curves import curves_observers
-from lesionloss.bench.one_trial.difference_threshold import DifferenceSettings, difference_mask
 from lesionloss.bench.one_trial.predictions import Prediction, predict_test_case, write_prediction
 from lesionloss.bench.one_trial.score_rows import ScoreContext, score_rows, write_scores
 from lesionloss.bench.one_trial.trial_files import write_machine, write_model, write_trial
@@ -23,6 +22,7 @@ from lesionloss.bench.watcher import Watcher
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.overlapping import overlapped
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.inference.difference_threshold import read_difference_threshold
 from lesionloss.runs.results import shared_patients_warning
 from lesionloss.training.checkpoint import CheckpointError, Checkpoints
 from lesionloss.training.execution import default_workers
@@ -39,11 +39,12 @@ KEEP_CHECKPOINTS_AFTER = (CheckpointError, UsageError, DataError, OSError, Memor
 
 
 def run_difference_trial(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
-    """Score the difference threshold on the fold's test cases."""
+    """Score the plan's method without training on the fold's test cases."""
+    comparator = read_difference_threshold(plan.comparator)
     start_time = time.perf_counter()
     rows: list[dict[str, object]] = []
     for case in cohort.named(trial.test):
-        mask = difference_mask(case, DifferenceSettings())
+        mask = comparator.mask(case)
         prediction = Prediction(mask.astype(np.float32)[None], mask.astype(np.uint8))
         rows += _write_and_score(trial, case, prediction, folder, plan)
     write_scores(folder, rows)
@@ -70,7 +71,9 @@ class NetworkTrial:
     log: StepLog | None = None
 
 
-def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str) -> None:
+def run_network_trial(
+    work: NetworkTrial, cohort: RunCohort, plan: Plan, device: str, *, batches_on_cpu: bool = False
+) -> None:
     """Train from the last checkpoint on, score the fold's test cases, and write everything about the trial.
 
     Args:
@@ -78,8 +81,9 @@ def run_network_trial(work: NetworkTrial, cohort: RunCohort, plan: Plan, device:
         cohort: The cases it needs.
         plan: The plan of the run.
         device: cpu or cuda:N.
+        batches_on_cpu: See `train_networks`.
     """
-    (result,) = train_networks([work], cohort, plan, device)
+    (result,) = train_networks([work], cohort, plan, device, batches_on_cpu=batches_on_cpu)
     finish_network_trial(work, result, cohort, plan, device)
 
 
@@ -91,6 +95,7 @@ def train_networks(
     *,
     processes: int = 1,
     step_mode: str = EAGER,
+    batches_on_cpu: bool = False,
 ) -> list[TrainingResult | Exception]:
     """Train trials of one pair side by side and write the history.csv of each meanwhile.
 
@@ -103,6 +108,7 @@ def train_networks(
         device: cpu or cuda:N.
         processes: How many processes share the cores of this machine.
         step_mode: How steps are computed, see `training.step_modes`.
+        batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
 
     Returns:
         For each trial what training returned, or the error that ended it.
@@ -112,7 +118,9 @@ def train_networks(
         orders = [_order(*each, files) for each in zip(works, observers, strict=True)]
         cases = cohort.named(works[0].trial.train)
         workers = default_workers(device, processes)
-        results = train_together(orders, cases, device=device, workers=workers, step_mode=step_mode)
+        results = train_together(
+            orders, cases, device=device, workers=workers, step_mode=step_mode, batches_on_cpu=batches_on_cpu
+        )
     for work, result in zip(works, results, strict=True):
         if isinstance(result, Exception) and not isinstance(result, KEEP_CHECKPOINTS_AFTER):
             work.checkpoints.clear()
@@ -157,7 +165,7 @@ def finish_network_trial(
     write_trial(folder, trial, pairing_hashes(result))
     scoring = time.perf_counter() - start_time
     seconds = {"training": result.seconds, "scoring": scoring, "total": result.seconds + scoring}
-    write_machine(folder, seconds, device, result.step_mode)
+    write_machine(folder, seconds, device, result.step_mode, result.cohort_on_device)
     (folder / "log.txt").write_text(
         _log_text(trial, result, warning, shared_patients_warning(shared)), encoding="utf-8"
     )

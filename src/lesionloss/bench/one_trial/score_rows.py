@@ -62,7 +62,8 @@ def score_rows(
         classes: Add rows for each of several classes, named in the column `lesion`.
 
     Returns:
-        One row for each metric; of several classes, the mean over those in which the metric is defined.
+        One row for each metric; of several classes, the mean over those in which the metric is defined, with the class
+        weights of the trial.
     """
     whole = _metric_case(case, prediction.labels > 0, case.lesion, prediction.lesion)
     if len(case.classes) == 1:
@@ -75,10 +76,10 @@ def score_rows(
         for number, probability in enumerate(prediction.probabilities, 1)
     ]
     scores = [score(each, metrics) for each in class_cases]
-    rows = [
-        context.row(case.name, case.patient, name, mean_of_defined([of[name] for of in scores]).value, whole.status)
-        for name in scores[0]
-    ]
+    given = dict(context.trial.recipe.class_weights)
+    weights = [given.get(name, 1.0) for name in case.classes] if given else []
+    means = {name: mean_of_defined([of[name] for of in scores], weights).value for name in scores[0]}
+    rows = [context.row(case.name, case.patient, name, mean, whole.status) for name, mean in means.items()]
     for class_name, each, values in zip(case.classes, class_cases, scores, strict=True) if classes else ():
         rows += [
             context.row(case.name, case.patient, name, value, each.status, class_name) for name, value in values.items()

@@ -41,8 +41,10 @@ def write_manifest(folder: Path, key: str, run: Path) -> None:
     write_text(folder / MANIFEST, manifest_text(folder, key, run))
 
 
-def write_machine(folder: Path, seconds: dict[str, float], device: str, step_mode: str = EAGER) -> None:
-    """Write machine.json: versions, hardware, threads, and the seconds of each stage."""
+def write_machine(
+    folder: Path, seconds: dict[str, float], device: str, step_mode: str = EAGER, cohort_on_device: str = "no"
+) -> None:
+    """Write machine.json: versions, hardware, threads, where batches are made, and the seconds of each stage."""
     record = {
         "lesionloss": __version__,
         "python": platform.python_version(),
@@ -54,6 +56,7 @@ def write_machine(folder: Path, seconds: dict[str, float], device: str, step_mod
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         "arithmetic": arithmetic_record(device, step_mode),
+        "cohort_on_device": cohort_on_device,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     (folder / "machine.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -103,6 +106,8 @@ def write_model(
         window=recipe.window,
         overlap=recipe.overlap,
         merge=recipe.merge,
+        whole_image=recipe.whole_image,
+        precision=recipe.precision,
         merge_of=recipe.merge_of,
         threshold=recipe.threshold,
         decision=recipe.decision,

@@ -69,6 +69,12 @@ def _checked_pretraining(text: str) -> str:
     return check_pretraining(text)
 
 
+def _checked_comparator(text: str) -> str:
+    from lesionloss.inference.difference_threshold import read_difference_threshold
+
+    return str(read_difference_threshold(text)) if text else ""
+
+
 def _checked_test(name: str) -> str:
     from lesionloss.runs.results import DECLARED_TESTS
 
@@ -100,5 +106,6 @@ ScheduleText = Annotated[str, AfterValidator(_checked_schedule)]
 SamplerText = Annotated[str, AfterValidator(_checked_sampler)]
 PretrainingText = Annotated[str, AfterValidator(_checked_pretraining)]
 ProfileName = Annotated[str, AfterValidator(_checked_profile)]
+ComparatorText = Annotated[str, AfterValidator(_checked_comparator)]
 TestName = Annotated[str, AfterValidator(_checked_test)]
 Augmentation = Annotated[bool | tuple[str, ...], AfterValidator(_checked_augmentation)]

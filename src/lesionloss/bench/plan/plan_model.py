@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from lesionloss.bench.plan.field_types import LossText, MetricName, TestName
+from lesionloss.bench.plan.field_types import ComparatorText, LossText, MetricName, TestName
 from lesionloss.bench.plan.folder_names import folder_name, number_repeated, source_folder
 from lesionloss.bench.plan.sections import (
     CurvesSection,
@@ -31,10 +31,11 @@ class Plan(PlanSection):
     """Which losses are compared, on what data, with which network, how often, and by which metric.
 
     Attributes:
-        losses_files: Python files with losses of the user's own, relative to the plan.
+        losses_files: Python files with losses and networks of the user's own, relative to the plan.
         primary_metrics: Several primary metrics in their order, `primary_metric` first: the next one counts for a loss
             only if all before it are decided.
         margin: By metric, in its unit: the smallest difference that matters; 0: none. Of Dice .01 if it is not given.
+        class_weights: By lesion class, its weight in the mean over classes; 1 for those that are not named.
         decision: What gives the verdicts: intervals and p values, or posterior probabilities.
         repeats: Repeats of the cross-validation; each divides the patients into other folds.
         split_by: What folds and validation keep together: all cases of a patient, or one case. With `case`, cases of
@@ -43,6 +44,7 @@ class Plan(PlanSection):
             `folds`.
         folds_file: A file of folds to use instead of folds made here: of `save_folds`, nnU-Net's splits_final.json, or
             a list of validation cases (one fold).
+        comparator: The method without training, scored beside the networks where there are two visits; empty: none.
         datasets: Several data sets, instead of `data`. Each pair of data set and network is a run of its own.
         networks: Several networks, instead of `network`.
     """
@@ -58,6 +60,7 @@ class Plan(PlanSection):
     metrics: tuple[MetricName, ...] = ("dice", "jaccard", "precision", "recall", "hd95", "assd", "lesion_f1")
     test: TestName = "sign_flip"
     margin: dict[MetricName, Weight] = Field(default_factory=dict)
+    class_weights: dict[str, Weight] = Field(default_factory=dict)
     decision: Literal["frequentist", "bayesian"] = "frequentist"
     folds: Positive
     fold_seed: int = 0
@@ -66,6 +69,7 @@ class Plan(PlanSection):
     split: tuple[Positive, Positive] | tuple[()] = ()
     folds_file: str = ""
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    comparator: ComparatorText = "matched_difference_threshold"
     data: DataSection = DataSection()
     datasets: tuple[DataSection, ...] = ()
     network: NetworkSection = NetworkSection()
@@ -77,8 +81,8 @@ class Plan(PlanSection):
     @model_validator(mode="before")
     @classmethod
     def _load_losses_files(cls, record: Any) -> Any:
-        """Register the user's losses before the texts that name them are checked."""
-        from lesionloss.losses.registry import load_user_file
+        """Register the user's losses and networks before the texts that name them are checked."""
+        from lesionloss.core.user_files import load_user_file
 
         files = record.get("losses_files", ()) if isinstance(record, Mapping) else ()
         if isinstance(files, list | tuple):
@@ -269,10 +273,13 @@ def _validated(record: Mapping[str, object], where: str) -> Plan:
 
 
 def with_used_files(plan: Plan) -> Plan:
-    """Return the plan with every loaded file whose losses it uses among its `losses_files`."""
+    """Return the plan with every loaded file whose losses or networks it uses among its `losses_files`."""
     from lesionloss.losses.spec import user_files_of
+    from lesionloss.networks import user_files_of as files_of_network
 
-    used = {file.sha256: str(file.path) for text in plan.losses for file in user_files_of(text)}
+    files = [file for text in plan.losses for file in user_files_of(text)]
+    files += [file for network in plan.networks or (plan.network,) for file in files_of_network(network.text)]
+    used = {file.sha256: str(file.path) for file in files}
     known = set(plan.loss_file_hashes())
     added = [path for digest, path in used.items() if digest not in known]
     return plan.model_copy(update={"losses_files": (*plan.losses_files, *added)}) if added else plan

@@ -183,8 +183,10 @@ class NetworkSection(PlanSection):
 
     @model_validator(mode="after")
     def _check_initial(self) -> "NetworkSection":
-        if self.initial == "xavier" and self.text.startswith("monai:"):
-            raise ValueError('initial: a network of MONAI starts as its class does; write "torch" or "lesion_prior"')
+        from lesionloss.networks import ForeignDesign, read_network
+
+        if self.initial == "xavier" and isinstance(read_network(self.text)[0], ForeignDesign):
+            raise ValueError('initial: such a network starts as its class does; write "torch" or "lesion_prior"')
         return self
 
 
@@ -243,11 +245,12 @@ class TrainingSection(PlanSection):
 
 
 class InferenceSection(PlanSection):
-    """The sliding window and the threshold.
+    """The inference mode and the threshold.
 
     Attributes:
         window: Sides of the window in voxels; empty: those of a training patch.
         overlap: Overlap of neighbouring windows as a share of their side.
+        whole_image: Whether the whole image goes through the network at once, without windows.
         merge: Weights of overlapping windows: most in the middle of a window, or all voxels alike.
         merge_of: What is averaged where windows overlap.
         threshold: A voxel is lesion where its probability is at least this.
@@ -256,6 +259,7 @@ class InferenceSection(PlanSection):
 
     window: Sides | tuple[()] = ()
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    whole_image: bool = False
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(ge=LOWEST_THRESHOLD, lt=1)] = 0.5

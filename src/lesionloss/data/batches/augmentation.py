@@ -1,4 +1,4 @@
-"""Augmentation: steps named in a plan, the papers' presets, and their application to a patch.
+"""Augmentation: steps named in a plan, the papers' presets, what they draw for a patch, and how it is made of that.
 
 Every patch has its own generator, named by stream, step and place in the batch. Transforms of points come first, then
 those of voxels, then those of intensity, each kind in the given order; at the end the difference is computed again.
@@ -6,7 +6,7 @@ those of voxels, then those of intensity, each kind in the given order; at the e
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,11 @@ from lesionloss.data.batches.intensity import (
     Noise,
     Rescale,
 )
+from lesionloss.data.batches.intensity_changes import IntensityChange
+from lesionloss.data.batches.motions import Motion, Turn, turn_patch
 from lesionloss.data.batches.patch_samplers import Window
 from lesionloss.data.batches.patches import Patch, Size
-from lesionloss.data.batches.transformed_patch import cut_transformed
+from lesionloss.data.batches.transformed_patch import cut_moved
 from lesionloss.data.batches.transforms import (
     Elastic,
     Flip,
@@ -38,7 +40,6 @@ from lesionloss.data.batches.transforms import (
     Rotate90,
     Scale,
     VoxelTransform,
-    flip_patch,
 )
 from lesionloss.data.prepared import PreparedCase
 
@@ -82,67 +83,101 @@ def format_augmentation(steps: Steps) -> tuple[str, ...]:
     return tuple(format_call(names[type(step)], _changed(step)) for step in steps)
 
 
-def augmented_patch(
-    case: PreparedCase,
-    window: Window,
-    size: Size,
-    steps: Steps,
-    rng: np.random.Generator,
-    *,
-    padding_counts: bool = True,
-) -> Patch:
-    """Cut and augment the patch of a window: one geometry for all channels, reference and valid voxels.
+@dataclass(frozen=True, eq=False)
+class DrawnPatch:
+    """All that was drawn for one patch: where it lies and how it is augmented.
+
+    Attributes:
+        window: Where it lies.
+        motions: For each transform of points, in its order, how points move; None: not at all.
+        turns: How whole voxels are turned, after the flips of the window.
+        changes: For each intensity transform, in its order, what it changes; None: nothing.
+        subtracted: Whether differences are computed again, because intensities or points may have changed.
+    """
+
+    window: Window
+    motions: tuple[Motion | None, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    changes: tuple[IntensityChange | None, ...] = ()
+    subtracted: bool = False
+
+
+def draw_patch(window: Window, size: Size, case: PreparedCase, steps: Steps, rng: np.random.Generator) -> DrawnPatch:
+    """Draw the augmentation of a patch: transforms of points first, then those of voxels, then those of intensity.
+
+    Args:
+        window: Where the patch lies.
+        size: Voxels along each axis.
+        case: Its case, of which only spacing and channels are read.
+        steps: The augmentation.
+        rng: The generator that draws.
+    """
+    points = [step for step in steps if isinstance(step, PointTransform)]
+    intensities = [step for step in steps if isinstance(step, IntensityTransform)]
+    motions = tuple(step.draw_motion(size, case.spacing_mm, rng) for step in points)
+    turns = [step.draw_turn(size, rng) for step in steps if isinstance(step, VoxelTransform)]
+    visits = len(visit_channels(case.channels)) if intensities else 0
+    return DrawnPatch(
+        window,
+        motions,
+        (Turn(window.flipped), *turns) if window.flipped else tuple(turns),
+        tuple(step.draw_change(visits, size, rng) for step in intensities),
+        subtracted=bool(points or intensities),
+    )
+
+
+def make_patch(case: PreparedCase, drawn: DrawnPatch, size: Size, *, padding_counts: bool = True) -> Patch:
+    """Cut and augment a patch in main memory: one geometry for all channels, reference and valid voxels.
 
     Args:
         case: The case.
-        window: Where the patch lies.
+        drawn: What was drawn.
         size: Voxels along each axis.
-        steps: The augmentation.
-        rng: The generator that draws.
         padding_counts: Whether voxels outside the image are valid background.
 
     Returns:
         The patch.
     """
-    point_transforms = [step for step in steps if isinstance(step, PointTransform)]
-    patch = cut_transformed(case, window.start, size, point_transforms, rng, padding_counts=padding_counts)
-    patch = flip_patch(patch, window.flipped)
-    for step in steps:
-        if isinstance(step, VoxelTransform):
-            patch = step.move_voxels(patch, rng)
-    intensity_transforms = [step for step in steps if isinstance(step, IntensityTransform)]
-    if not point_transforms and not intensity_transforms:
+    motions = [motion for motion in drawn.motions if motion is not None]
+    patch = cut_moved(case, drawn.window.start, size, motions, padding_counts=padding_counts)
+    for turn in drawn.turns:
+        patch = turn_patch(patch, turn)
+    if not drawn.subtracted:
         return patch
-    return Patch(
-        change_intensities(patch.image, case.channels, intensity_transforms, rng), patch.reference, patch.valid
-    )
+    return Patch(change_intensities(patch.image, case.channels, drawn.changes), patch.reference, patch.valid)
 
 
-def change_intensities(
-    image: Images, channels: Sequence[str], transforms: Sequence[IntensityTransform], rng: np.random.Generator
-) -> Images:
+def change_intensities(image: Images, channels: Sequence[str], changes: Sequence[IntensityChange | None]) -> Images:
     """Change the intensities of all visits, and subtract them again.
 
     Args:
         image: Channels float32 (C, *size).
         channels: Names of the channels.
-        transforms: The transforms.
-        rng: The generator that draws.
+        changes: The changes, in their order.
 
     Returns:
         A new image (C, *size), 0 where all visits were 0.
     """
-    differences = difference_channels(tuple(channels))
-    visits = [index for index in range(len(channels)) if index not in differences]
+    visits = visit_channels(tuple(channels))
     values = image[visits]
     inside = (values != 0).any(axis=0)
-    for transform in transforms:
-        values = transform.change_intensity(values, inside, rng)
+    for change in changes:
+        values = values if change is None else change.change(values, inside)
     out = np.empty_like(image)
-    out[visits] = values if not transforms else values * inside
-    for index, (followup, baseline) in differences.items():
+    out[visits] = values if not changes else values * inside
+    for index, (followup, baseline) in difference_channels(tuple(channels)).items():
         np.subtract(out[followup], out[baseline], out=out[index])
     return out
+
+
+def visit_channels(channels: tuple[str, ...]) -> list[int]:
+    """List the channels that are no differences.
+
+    Raises:
+        DataError: As `difference_channels`.
+    """
+    differences = difference_channels(channels)
+    return [index for index in range(len(channels)) if index not in differences]
 
 
 def difference_channels(channels: tuple[str, ...]) -> dict[int, tuple[int, int]]:

@@ -1,16 +1,27 @@
 """Intensity augmentation: each visit (or contrast) is changed apart from the others, as scanners differ.
 
-Voxels that are 0 in all of them (outside the brain, padding) stay 0. Images are z-scores: factors act about the mean.
+Here the steps draw; what was drawn stands in `intensity_changes`. Voxels that are 0 in all visits (outside the brain,
+padding) stay 0. Images are z-scores: factors act about the mean.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from lesionloss.core.ranges import Positive, Range, Share
+from lesionloss.data.batches.intensity_changes import (
+    AddedNoise,
+    BiasGain,
+    Gain,
+    IntensityChange,
+    Power,
+    Smoothing,
+    Stretch,
+)
+from lesionloss.data.batches.patches import Size
 from lesionloss.data.batches.transforms import check_low_high
-from lesionloss.data.subject import Image, Mask
 
 Factor = Annotated[float, Range(0, 10)]
 Deviations = Annotated[float, Range(0, 10)]
@@ -21,16 +32,16 @@ Width = Annotated[float, Range(0, 20)]
 class IntensityTransform(Protocol):
     """A transform that changes intensities and moves nothing."""
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
-        """Change the intensities of a patch.
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
+        """Draw how the intensities of a patch change.
 
         Args:
-            visits: Visits or contrasts float32 (V, *size).
-            inside: Bool (*size), where any of them is not 0.
+            visits: Number of visits or contrasts.
+            size: Voxels of the patch along each axis.
             rng: The generator that draws.
 
         Returns:
-            New intensities (V, *size); those outside `inside` are ignored.
+            The change, or None where nothing changes.
         """
         ...
 
@@ -45,12 +56,11 @@ class Rescale:
     scale: Factor = 0.1
     shift: Deviations = 0.1
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
-        scale = rng.uniform(1 - self.scale, 1 + self.scale, size=len(visits)).astype(np.float32)
-        shift = rng.uniform(-self.shift, self.shift, size=len(visits)).astype(np.float32)
-        each = (slice(None), *[None] * inside.ndim)
-        return visits * scale[each] + shift[each] * inside
+        scale = rng.uniform(1 - self.scale, 1 + self.scale, size=visits).astype(np.float32)
+        shift = rng.uniform(-self.shift, self.shift, size=visits).astype(np.float32)
+        return Gain(scale, shift)
 
 
 @dataclass(frozen=True)
@@ -65,11 +75,11 @@ class Brightness:
         """Check the settings."""
         check_low_high(self.low, self.high, "brightness")
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
-            return visits
-        return np.stack([visit * np.float32(rng.uniform(self.low, self.high)) for visit in visits])
+            return None
+        return Gain(rng.uniform(self.low, self.high, size=visits).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -84,16 +94,11 @@ class Contrast:
         """Check the settings."""
         check_low_high(self.low, self.high, "contrast")
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
-        if rng.random() >= self.probability or not inside.any():
-            return visits
-        changed = []
-        for visit in visits:
-            mean = visit[inside].mean()
-            stretched = (visit - mean) * np.float32(rng.uniform(self.low, self.high)) + mean
-            changed.append(np.clip(stretched, visit.min(), visit.max()))
-        return np.stack(changed)
+        if rng.random() >= self.probability:
+            return None
+        return Stretch(rng.uniform(self.low, self.high, size=visits).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,11 @@ class Gamma:
         """Check the settings."""
         check_low_high(self.low, self.high, "gamma")
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
-            return visits
-        from monai.transforms.intensity.array import AdjustContrast
-
-        return np.stack([_array(AdjustContrast(float(rng.uniform(self.low, self.high)))(visit)) for visit in visits])
+            return None
+        return Power(rng.uniform(self.low, self.high, size=visits))
 
 
 @dataclass(frozen=True)
@@ -124,15 +127,15 @@ class Noise:
     sd: Deviations = 0.1
     probability: Share = 0.5
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
-            return visits
-        from monai.transforms.intensity.array import RandGaussianNoise
-
-        noise = RandGaussianNoise(prob=1.0, std=self.sd, sample_std=True)
-        noise.set_random_state(state=legacy_state(rng))
-        return np.stack([_array(noise(visit)) for visit in visits])
+            return None
+        state, noise = legacy_state(rng), []
+        for _ in range(visits):
+            state.random_sample()  # MONAI draws whether it acts, even where it always does
+            noise.append(state.normal(0.0, state.uniform(0, self.sd), size=size).astype(np.float32))
+        return AddedNoise(np.stack(noise))
 
 
 @dataclass(frozen=True)
@@ -147,13 +150,11 @@ class Blur:
         """Check the settings."""
         check_low_high(self.low, self.high, "blur")
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
-            return visits
-        from scipy.ndimage import gaussian_filter
-
-        return np.stack([np.asarray(gaussian_filter(visit, rng.uniform(self.low, self.high))) for visit in visits])
+            return None
+        return Smoothing(rng.uniform(self.low, self.high, size=visits))
 
 
 @dataclass(frozen=True)
@@ -169,22 +170,27 @@ class BiasField:
     level: Deviations = 4.0
     probability: Share = 0.5
 
-    def change_intensity(self, visits: Image, inside: Mask, rng: np.random.Generator) -> Image:
+    def draw_change(self, visits: int, size: Size, rng: np.random.Generator) -> IntensityChange | None:
         """See `IntensityTransform`."""
         if rng.random() >= self.probability:
-            return visits
-        from monai.transforms.intensity.array import RandBiasField
+            return None
+        places = legendre_places(self.degree, len(size))
+        coefficients = np.zeros((visits, *[self.degree + 1] * len(size)))
+        state = legacy_state(rng)
+        for visit in range(visits):
+            state.random_sample()  # MONAI draws whether it acts, even where it always does
+            coefficients[visit][places] = state.uniform(-self.strength, self.strength, len(places[0]))
+        return BiasGain(coefficients, self.level)
 
-        field = RandBiasField(degree=self.degree, coeff_range=(-self.strength, self.strength), prob=1.0)
-        field.set_random_state(state=legacy_state(rng))
-        return np.stack([_array(field((visit + self.level)[None]))[0] - np.float32(self.level) for visit in visits])
+
+def legendre_places(degree: int, axes: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return where MONAI's RandBiasField puts its coefficients, in its order: one array of indices for each axis."""
+    if axes == 2:
+        return tuple(np.asarray(place, dtype=np.int64) for place in np.tril_indices(degree + 1))
+    powers = np.indices((degree + 1,) * axes).reshape(axes, -1)
+    return tuple(np.asarray(place, dtype=np.int64) for place in powers[:, powers.sum(axis=0) <= degree])
 
 
 def legacy_state(rng: np.random.Generator) -> np.random.RandomState:
-    """Make the random state that MONAI's transforms need, from our generator's own bits: nothing is global."""
+    """Make the random state that MONAI's transforms draw from, from our generator's own bits: nothing is global."""
     return np.random.RandomState(rng.bit_generator)
-
-
-def _array(image: Any) -> Image:
-    """Convert what MONAI returns to a plain array."""
-    return np.asarray(image, dtype=np.float32)

@@ -18,6 +18,7 @@ from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Volume, same_grid
 
 # A mask drawn by another hand may cut a voxel off; beyond this share, mask and reference don't belong together.
+LARGEST_BRAIN_LITRES = 2.0
 OUTSIDE_SHARE = 0.01
 # Masks of fewer voxels may be equal by chance.
 TELLING_VOXELS = 30
@@ -47,6 +48,7 @@ def check_case(cohort: Cohort, files: CaseFiles) -> CheckedCase:
         problems, thumbnails = _each_file(cohort, files, error) if cohort.layout.read is None else ((str(error),), ())
         return CheckedCase(None, problems, (), thumbnails, ())
     outside, warnings = outside_brain(subject, files)
+    warnings += too_large_for_a_brain(subject, files)
     labels = () if subject.reference is None else tuple(int(number) for number in np.unique(subject.reference))
     summary = replace(summarise_case(sought), labels=labels)
     if cohort.layout.read is None:
@@ -108,6 +110,16 @@ def outside_brain(subject: Subject, files: CaseFiles) -> tuple[list[str], list[s
         f"{whole} lesions wholly: check that both belong to this image, or correct the mask"
     )
     return ([line], []) if whole or share > OUTSIDE_SHARE else ([], [line])
+
+
+def too_large_for_a_brain(subject: Subject, files: CaseFiles) -> list[str]:
+    """Warn of a brain mask above two litres, which then holds the head; brains have 1.0 to 1.7 litres."""
+    if subject.brain is None or files.brain is None or len(subject.space) != 3:
+        return []
+    litres = float(subject.brain.sum()) * abs(float(np.linalg.det(subject.affine[:3, :3]))) / 1e6
+    if litres <= LARGEST_BRAIN_LITRES:
+        return []
+    return [f"{files.brain}: {litres:.1f} litres, more than a brain has: does the mask hold the whole head?"]
 
 
 def _mask_of(subject: Subject, files: CaseFiles) -> tuple[tuple[str, str, Path, bytes], ...]:

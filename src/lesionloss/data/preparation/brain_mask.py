@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,27 +86,32 @@ def tool_brain(image: Image, affine: Affine, command: Sequence[str], mask: str) 
     Raises:
         DataError: The program is not installed, fails, or leaves no mask of the image's shape.
     """
-    program = command[0]
-    if shutil.which(program) is None:
+    program = find_program(command[0])
+    if program is None:
         raise DataError(
-            f"the program for the brain mask, {program!r}, is not installed (not on PATH); "
+            f"the program for the brain mask, {command[0]!r}, is not installed (not on PATH); "
             "install it, name another under brain.command, or take --brain-from builtin"
         )
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "image.nii.gz"
         write_volume(source, image, affine)
-        words = [_filled(word, source, folder) for word in command]
+        words = [program, *(_filled(word, source, folder) for word in command[1:])]
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
-            raise DataError(f"{program} ended with code {done.returncode}: {said[-1] if said else 'no message'}")
+            raise DataError(f"{command[0]} ended with code {done.returncode}: {said[-1] if said else 'no message'}")
         made = Path(_filled(mask, source, folder))
         if not made.is_file():
-            raise DataError(f"{program} left no {made.name}; name the file that it writes under brain.mask")
+            raise DataError(f"{command[0]} left no {made.name}; name the file that it writes under brain.mask")
         found = read_mask(made).array
     if found.shape != image.shape:
-        raise DataError(f"{program} made a mask of shape {found.shape} for an image of shape {image.shape}")
+        raise DataError(f"{command[0]} made a mask of shape {found.shape} for an image of shape {image.shape}")
     return found
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is: on PATH, or beside the Python that runs this, whose environment may not be activated."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _filled(word: str, image: Path, folder: str) -> str:

@@ -12,7 +12,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.core.validation_errors import explain_validation_error
 
 Step = Literal[
-    "orient", "register", "n4", "brain", "resample", "crop", "clip", "normalise", "scale_to_unit", "subtract"
+    "orient", "register", "n4", "brain", "resample", "crop", "clip", "normalise", "scale_to_unit", "match", "subtract"
 ]
 FORMER_STEPS = {"difference": "subtract"}  # steps of version 0.1
 Edge = Annotated[float, Field(ge=0.05, le=50)]
@@ -90,6 +90,16 @@ class CropSettings(StepSettings):
     margin_voxels: Annotated[int, Field(ge=0)] = 4
 
 
+class MatchVisitsSettings(StepSettings):
+    """The baseline's intensities matched to the follow-up's: a robust line, then a local mean over `local_mm`.
+
+    Voxels further than `outliers` standard deviations from the line have no influence. `local_mm = 0`: the line alone.
+    """
+
+    outliers: Annotated[float, Field(ge=1, le=10)] = 2.5
+    local_mm: Annotated[float, Field(ge=0, le=100)] = 12.0
+
+
 class ClipSettings(StepSettings):
     """The lowest and the highest intensity: values beyond become these, e.g. [-125, 275] for abdominal CT."""
 
@@ -102,6 +112,13 @@ HD_BET = BrainSettings(
              "--save_bet_mask"),
     mask="{folder}/brain_bet.nii.gz",
 )  # fmt: skip
+DEEPBET = BrainSettings(
+    source="tool",
+    command=("deepbet-cli", "-i", "{image}", "-o", "{folder}/brain.nii.gz", "-m", "{folder}/mask.nii.gz", "--no_gpu"),
+    mask="{folder}/mask.nii.gz",
+)
+# Programs whose command is known here: a model may name them, and `--brain-from` takes their names.
+BRAIN_TOOLS = {"hd-bet": HD_BET, "deepbet": DEEPBET}
 
 
 class PreparationRecipe(StepSettings):
@@ -115,6 +132,7 @@ class PreparationRecipe(StepSettings):
     resample: ResampleSettings = ResampleSettings()
     crop: CropSettings = CropSettings()
     clip: ClipSettings = ClipSettings()
+    match: MatchVisitsSettings = MatchVisitsSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> "PreparationRecipe":
@@ -131,6 +149,10 @@ class PreparationRecipe(StepSettings):
             raise ValueError("crop must follow resample: the margin is counted in the voxels that are kept")
         if "clip" in self.steps and not self.clip.between[:1] < self.clip.between[1:]:
             raise ValueError("the step clip needs clip.between, the lowest and the highest value, e.g. [-125, 275]")
+        if "match" in self.steps and "brain" not in self.steps[: self.steps.index("match")]:
+            raise ValueError("match must follow brain: visits are matched inside the brain mask")
+        if "match" in self.steps and {"resample", "clip", "normalise"} & set(self.steps[self.steps.index("match") :]):
+            raise ValueError("match must follow resample, clip and normalise, which would undo it")
         if "subtract" in self.steps and self.steps[-1] != "subtract":
             raise ValueError("subtract must be the last of steps: it needs the results of all others")
         return self

@@ -14,6 +14,7 @@ from lesionloss.data.preparation.recipe import (
     BrainSettings,
     ClipSettings,
     CropSettings,
+    MatchVisitsSettings,
     N4Settings,
     PreparationRecipe,
     ResampleSettings,
@@ -21,6 +22,7 @@ from lesionloss.data.preparation.recipe import (
 from lesionloss.data.resampling.along_axes import resample_image, resample_labels, resample_nearest
 from lesionloss.data.resampling.grid import VoxelGrid, crop_grid, grid_with_spacing
 from lesionloss.data.subject import Image, Mask
+from lesionloss.data.visit_matching import MatchSettings, match_visits
 from lesionloss.data.z_score import unit_range, z_score
 
 
@@ -45,6 +47,8 @@ def run_steps(state: PreparationState, recipe: PreparationRecipe) -> Preparation
             state = normalise(state)
         elif step == "scale_to_unit":
             state = scale_to_unit(state)
+        elif step == "match":
+            state = match(state, recipe.match)
         elif step == "subtract":
             state = subtract(state)
     return state
@@ -230,6 +234,22 @@ def _rescaled(state: PreparationState, scale: Callable[[Image, Mask, str], Image
         for index, visit in enumerate(state.visits)
     )
     return replace(state, visits=visits).noted(step, {"inside": "brain" if state.brain is not None else "image"})
+
+
+def match(state: PreparationState, settings: MatchVisitsSettings) -> PreparationState:
+    """Match each contrast of the baseline to the follow-up's inside the brain, 0 outside; one visit stays as it is.
+
+    Raises:
+        DataError: A contrast of the baseline is constant inside the brain.
+    """
+    if len(state.visits) != 2 or state.brain is None:
+        return state
+    how, grid = MatchSettings(settings.outliers, settings.local_mm), state.grid
+    matched = [
+        match_visits(before, after, state.brain, grid.spacing_mm, how, state.name)
+        for before, after in zip(*state.visits, strict=True)
+    ]
+    return replace(state, visits=(np.stack(matched), state.visits[1])).noted("match", {"to": "followup"})
 
 
 def subtract(state: PreparationState) -> PreparationState:

@@ -1,6 +1,6 @@
-"""The probabilities of a case, in the requested inference mode or in the fastest that turns out to fit the memory."""
+"""The probabilities of a case: as the model was judged, in a requested inference mode, or in the fastest that fits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from lesionloss.core.argument_types import check_field_types, with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.inference import (
-    Arithmetic,
     ChosenMode,
+    Fastest,
     InferenceMode,
     SlidingWindow,
+    as_judged,
     choose_inference_mode,
+    inference_mode_of,
     keep_memory_for,
     predict_probabilities,
 )
@@ -33,7 +35,7 @@ class PredictSettings:
         threshold: A voxel is lesion where its probability is at least this; None: the model's.
         min_volume_mm3: Lesions of this volume or less are left out; None: the model's.
         connectivity: 6, 18 or 26 neighbours, which make one lesion.
-        mode: None: the fastest that fits the memory.
+        mode: None: that in which the model was judged.
         mirrored: Axes of space (0, 1, 2); the mean over all mirror images along them is taken.
         register: Whether visits are registered; None: where their grids differ, or the model's training cases were.
         precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
@@ -44,7 +46,7 @@ class PredictSettings:
     threshold: float | None = None
     min_volume_mm3: float | None = None
     connectivity: int = 6
-    mode: InferenceMode | None = None
+    mode: InferenceMode | Fastest | None = None
     mirrored: tuple[int, ...] = ()
     register: bool | None = None
     precision: str = "float32"
@@ -57,16 +59,24 @@ class PredictSettings:
 
 
 @with_checked_types
+def judged_mode(bundle: Bundle) -> InferenceMode:
+    """The inference mode in which a model was judged, as its record states it."""
+    return _mode_of(bundle, whole_image=bundle.record.whole_image)
+
+
+@with_checked_types
 def own_sliding_window(bundle: Bundle) -> SlidingWindow:
-    """The sliding window with which a model was evaluated: as large as its training patches."""
+    """The sliding window of a model's record, whether it was judged by it or on whole images."""
+    mode = _mode_of(bundle, whole_image=False)
+    if not isinstance(mode, SlidingWindow):
+        raise TypeError(f"a sliding window expected, got {mode}")
+    return mode
+
+
+def _mode_of(bundle: Bundle, *, whole_image: bool) -> InferenceMode:
     record = bundle.record
-    axes = int(getattr(bundle.network, "axes", len(record.window)))
-    return SlidingWindow(
-        record.window[:axes],
-        overlap=record.overlap,
-        gaussian=record.merge == "gaussian",
-        of_probabilities=record.merge_of == "probabilities",
-    )
+    window = record.window[: int(getattr(bundle.network, "axes", len(record.window)))]
+    return inference_mode_of(window, record.overlap, record.merge, record.merge_of, whole_image=whole_image)
 
 
 def predict_ready(
@@ -82,12 +92,14 @@ def predict_ready(
         UsageError: if the requested mode, or every mode, needs more memory than there is.
     """
     shape = ready.case.image.shape
-    options: dict[str, Any] = {"mirrored": settings.mirrored, "arithmetic": Arithmetic(settings.precision)}
-    if settings.mode is not None:
-        chosen = ChosenMode(settings.mode, "as requested")
-    else:
+    options: dict[str, Any] = {"mirrored": settings.mirrored, "arithmetic": as_judged(settings.precision)}
+    if isinstance(settings.mode, Fastest):
         chosen = _choose(bundle, shape, settings)
         keep_memory_for(chosen, settings.device)
+    elif settings.mode is None:
+        chosen = ChosenMode(judged_mode(bundle), "in which the model was judged")
+    else:
+        chosen = ChosenMode(settings.mode, "as requested")
     while True:
         try:
             found = predict_probabilities(bundle.network, ready.case, chosen.mode, device=settings.device, **options)
@@ -116,7 +128,9 @@ def _smaller(
     bundle: Bundle, shape: tuple[int, ...], chosen: ChosenMode, settings: PredictSettings
 ) -> ChosenMode | None:
     """The next mode with less memory; None where a mode was requested or there is none smaller."""
-    if settings.mode is not None or chosen.needed_bytes is None:
+    if settings.mode is None and isinstance(chosen.mode, SlidingWindow) and chosen.mode.batch > 1:
+        return ChosenMode(replace(chosen.mode, batch=1), f"{chosen.reason}; one window at a time, as memory is short")
+    if not isinstance(settings.mode, Fastest) or chosen.needed_bytes is None:
         return None
     smaller = _choose(bundle, shape, settings, round(NEXT_MODE_SHARE * chosen.needed_bytes))
     return None if smaller.mode == chosen.mode else smaller

@@ -29,7 +29,12 @@ def of_steps(work: PreparationState, why_registered: str) -> Iterator[str]:
     if "n4" in done:
         yield "bias fields removed (N4)"
     if done.get("brain", {}).get("from") == "threshold":
-        yield "no brain mask given: a simple one was computed from the images; a better one can be given with --brain"
+        yield (
+            "no brain mask given: a simple one was computed, which keeps parts of the skull, so expect false positives "
+            "at its edge; install deepbet (pip install 'lesionloss[brain]'), or give a mask with --brain"
+        )
+    elif str(done.get("brain", {}).get("from")).startswith("tool "):
+        yield f"no brain mask given: made by {done['brain']['from'].removeprefix('tool ')}"
     if "resample" in done:
         edges = " x ".join(f"{edge:g}" for edge in done["resample"]["to_mm"])
         yield f"predicted on voxels of {edges} mm, as the model was trained; results are in the follow-up's own grid"

@@ -11,11 +11,20 @@ from numpy.typing import NDArray
 from lesionloss.core.errors import DataError, UsageError, shown
 from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.nifti import header_orientation
+from lesionloss.data.preparation.brain_mask import find_program
 from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
 from lesionloss.data.preparation.read_case import on_one_grid, read_case
-from lesionloss.data.preparation.recipe import HD_BET, CropSettings, PreparationRecipe, RegisterSettings, make_recipe
+from lesionloss.data.preparation.recipe import (
+    BRAIN_TOOLS,
+    DEEPBET,
+    CropSettings,
+    PreparationRecipe,
+    RegisterSettings,
+    make_recipe,
+)
 from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, to_original_grid
+from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Affine
 from lesionloss.inference.predict.predict_inputs import CaseSource
 from lesionloss.inference.predict.remarks import of_grid, of_headers, of_prepared, of_steps
@@ -86,7 +95,7 @@ def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
     """The steps that a bundle's `preparation` names; with a margin alone (or nothing) the usual ones.
 
     Raises:
-        DataError: for settings that this version does not know, and for a program other than HD-BET.
+        DataError: for settings that this version does not know, and for a program that is not known here.
     """
     plain = set(stored) <= {"margin_voxels"}
     settings = {"crop": stored} if plain and stored else stored
@@ -97,7 +106,7 @@ def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
             f"the model's preparation {dict(stored)!r} is not known to this lesionloss ({error}); "
             "install the version it was trained with, or give cases that are prepared already"
         ) from error
-    if recipe.brain.source == "tool" and recipe.brain != HD_BET:
+    if recipe.brain.source == "tool" and recipe.brain not in BRAIN_TOOLS.values():
         raise DataError(
             f"the model's preparation names a program to run ({shown(recipe.brain.command)}), and models may come from "
             "strangers, so it is not run; prepare the cases with a plan of your own and give those (--cohort)"
@@ -116,13 +125,24 @@ def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecor
         if register is not False or not of_nifti or on_one_grid(source.files):
             raise
         raise DataError(f"{error}; or leave out --no-register, then the baseline is registered first") from error
-    work = run_steps(start_preparation(reading), recipe)
+    work = run_steps(start_preparation(reading), with_best_brain(recipe, reading.subject))
     case = finish_preparation(work)
     affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
     shape = case.original_shape if case.origin is None else case.origin.shape
     unplaced = [path for visit in source.files.visits for path in visit if of_nifti and not header_orientation(path)]
     notes = (*of_steps(work, why), *of_grid(case, record.training), *of_headers(unplaced))
     return ReadyCase(case, shape, affine, reading.subject.reference is not None, work.record, notes)
+
+
+def with_best_brain(recipe: PreparationRecipe, subject: Subject) -> PreparationRecipe:
+    """The recipe, with deepbet for a head without a brain mask where it is installed and the recipe leaves the choice.
+
+    The simple mask keeps parts of the skull, and a network marks lesions there.
+    """
+    choose = recipe.brain.source == "auto" and subject.brain is None and len(subject.space) == 3
+    if not choose or find_program(DEEPBET.command[0]) is None:
+        return recipe
+    return recipe.model_copy(update={"brain": DEEPBET})
 
 
 def _registration(

@@ -9,7 +9,7 @@ from lesionloss.losses.distances import border_distance
 from lesionloss.losses.index import rarity
 from lesionloss.losses.input_checks import may_look
 from lesionloss.losses.registry import loss
-from lesionloss.losses.voxels import Voxels
+from lesionloss.losses.voxels import Voxels, times_columns
 
 _DISTANCE = "distance_mm"
 _WHY = "the border of the reference is where class numbers change"
@@ -67,6 +67,8 @@ def surface(v: Voxels, *, power: Exponent = 1.0) -> Tensor:
     if v.valid is not None:
         squares = squares * v.valid[:, None]
     weights = rarity(v.class_voxels[:, 1:], power)
+    if v.class_weights is not None:
+        weights = times_columns(weights, v.class_weights[1:])
     wrong = (weights * v.total(squares * errors * (2 - errors))).sum(1)
     return wrong / ((weights * v.total(squares)).sum(1) + v.eps) + poison
 

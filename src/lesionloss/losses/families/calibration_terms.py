@@ -22,7 +22,7 @@ def logit_margin(v: Voxels, *, margin: Weight = 10.0) -> Tensor:
     """
     z = v.logits
     apart = z.abs() - margin if z.shape[1] == 1 else z.amax(1, keepdim=True) - z - margin
-    return v.total(torch.relu(apart).sum(1)) / v.n  # masked voxels have logits of 0, which cost 0
+    return v.mean(torch.relu(apart).sum(1, keepdim=True))
 
 
 @loss("calibration_error", source="Barfoot 2024 (mL1-ACE), hard bins")

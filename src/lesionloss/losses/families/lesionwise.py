@@ -11,7 +11,7 @@ from lesionloss.losses.families.overlap import dice
 from lesionloss.losses.families.voxelwise import cross_entropy
 from lesionloss.losses.index import shortfall, weighted
 from lesionloss.losses.kernels.terms import Focal
-from lesionloss.losses.lesion_sums import Lesions, lesions, members, weights_of
+from lesionloss.losses.lesion_sums import Lesions, all_members, lesions, weights_of
 from lesionloss.losses.registry import loss
 from lesionloss.losses.voxels import Counts, Voxels
 
@@ -66,7 +66,7 @@ def blob(v: Voxels, *, main_share: Share = 0.5, ce_share: Share = 0.0) -> Tensor
 
 def _masked_cross_entropy(v: Voxels, found: Lesions) -> Tensor:
     """For each lesion the mean cross-entropy over all voxels but other lesions of its class: (R, L, lesions)."""
-    on_lesions, background = found.sums(found.ce), v.term_sums()[1]
+    on_lesions, background = found.sums(found.ce), v.background_cross_entropy
     sums, sizes = (found.total(x) for x in (on_lesions, found.size))
     rest = background[:, None] + sums.sum(1, keepdim=True) - sums
     voxels = v.class_voxels[:, :1] + sizes.sum(1, keepdim=True) - sizes
@@ -87,13 +87,14 @@ def component_dice(v: Voxels, *, ce_share: Share = 0.0) -> Tensor:
         of one of them. The border of a patch and masked voxels cut lesions, and each part counts as one; lesions beyond
         it are unknown, so regions at the border are larger than in the image.
     Released: CC-Metrics measures distances in voxels; here they are in mm.
-    Example: dice_ce + component_dice
+    Example: component_dice + dice_ce
     """
     poison = v.refuse_parts(_WHOLE)
     nearest, own = v.reference_map("nearest_lesion"), v.lesion_classes
-    regions = members(v, nearest)
+    regions = all_members(v, nearest)
     found = lesions(v, torch.where(own, nearest, 0), regions.table[-1])
-    wrong = v.p[:, 1:] * torch.where(own, 0.0, weights_of(v))
+    p = torch.sigmoid(v.logits) if v.logits.shape[1] == 1 else v.p[:, 1:]
+    wrong = p * torch.where(own, 0.0, weights_of(v))
     of_each = _dice(v, found, regions.sums(regions.take(wrong)))
     whole = shortfall(v.counts(average_background=False), fp=0.5, fn=0.5)
     if ce_share > 0:
@@ -169,7 +170,7 @@ def lesion_tversky(v: Voxels, *, fp: Weight = 0.5, fn: Weight = 0.5, power: Posi
     Lesions: those of each class are found by themselves, then classes are averaged. Voxels around a lesion count as
         parts of a false-positive lesion, so add a loss of voxels such as dice_ce. The border of a patch and masked
         voxels cut lesions, and each part counts as one.
-    Example: dice_ce + lesion_tversky(fn=0.8, fp=0.2)
+    Example: lesion_tversky(fn=0.8, fp=0.2) + dice_ce
     """
     poison = v.refuse_parts(_WHOLE)
     found = lesions(v, v.reference_map("lesions"))

@@ -5,7 +5,7 @@ from torch import Tensor
 from lesionloss.core.ranges import Exponent, PositiveExponent, Weight
 from lesionloss.losses.index import log_cosh, power, rarity, shortfall
 from lesionloss.losses.registry import loss
-from lesionloss.losses.voxels import Voxels
+from lesionloss.losses.voxels import Voxels, times_columns
 
 
 @loss("dice", source="Milletari 2016; Cabezas & Diez 2024, eq. 4; Yeung 2023, eq. 2-3; Hosseini 2025, eq. 1 (squared)")
@@ -92,6 +92,8 @@ def generalised_dice(v: Voxels, *, power: Exponent = 2.0) -> Tensor:
     weights = rarity(v.class_voxels, power)
     if v.options.skip_empty:
         weights = weights * v.present(v.classes)
+    if v.class_weights is not None:
+        weights = times_columns(weights, [weight / max(v.class_weights) for weight in v.class_weights])
     errors = (weights * (c.fp + c.fn)).sum(1) / 2
     return errors / ((weights * c.tp).sum(1) + errors + v.eps)
 

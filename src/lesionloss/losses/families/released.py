@@ -29,10 +29,11 @@ def hytver_released(v: Voxels) -> Tensor:
     clipped, target = p.clamp(CLIP, 1 - CLIP), t.clamp(CLIP, 1 - CLIP)
     term = -0.7 * clipped * target.log() + 0.3 * (1 - clipped) * (1 - target).log()
     # The whole batch counts as one image, whatever the options; so every image gets the same value.
-    inside, n = t.new_ones(()), t.new_full((), t.numel())
+    inside = t.new_ones(())
     if v.valid is not None:
         inside = v.valid.to(t.dtype) if v.weight is None else v.weight
-        n = torch.where(inside.sum() > 0, inside.sum(), 1.0)
+    counted = inside if v.class_weights is None else inside * v.voxel_weights
+    n = torch.where(counted.sum() > 0, counted.sum(), 1.0) if counted.dim() else t.new_full((), t.numel())
     tp, fp, fn = (p * t * inside).sum(), (p * (1 - t) * inside).sum(), ((1 - p) * t * inside).sum()
-    value = (term * inside).sum() / n / 2 - (tp + 1) / (tp + 0.7 * fp + 0.3 * fn + 1) / 2
+    value = (term * counted).sum() / n / 2 - (tp + 1) / (tp + 0.7 * fp + 0.3 * fn + 1) / 2
     return value.expand(v.n.shape[0])

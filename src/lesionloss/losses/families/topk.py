@@ -24,7 +24,8 @@ def share_of(k: float, n: Tensor) -> Tensor:
 def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image.
 
-    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image; with weights, their weighted mean
+    Formula: mean of the max(1, ⌈k n / 100⌉) largest ce of the image; with weights (of voxels or classes), their
+        weighted mean
     k: percent of the valid voxels that count
     Limits: k=100 is cross_entropy.
     Empty: no special case for images without lesions.
@@ -32,8 +33,9 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
         gives NaN when the number of voxels rounds to 0.
     Example: topk_cross_entropy(k=10)
     """
-    kept = share_of(k, v.valid_voxels).clamp_min(1)
-    if may_look(v.logits, v.labels) and not v.soft and v.weight is None:
+    v = v.of_this_process()
+    kept, alike = share_of(k, v.valid_voxels).clamp_min(1), v.weight is None and v.class_weights is None
+    if may_look(v.logits, v.labels) and not v.soft and alike:
         return _listed_sums(v, kept.int().tolist()) / kept.to(v.logits.dtype)
     ce = v.per_voxel(v.cross_entropy)
     if v.valid is not None:
@@ -42,12 +44,13 @@ def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     most = max(1, int(share_of(k, torch.tensor(rows.shape[1]))))
     ranked = rows.topk(most, dim=1)
     chosen = torch.arange(most, device=rows.device) < kept[:, None]
-    largest = torch.where(chosen, ranked.values.clamp_min(0), 0.0)
-    if v.weight is None:
-        return largest.sum(1) / kept.to(rows.dtype)
-    weight = torch.where(chosen, v.image_rows(v.weight).gather(1, ranked.indices), 0.0)
-    total = weight.sum(1)
-    return (weight * largest).sum(1) / torch.where(total > 0, total, 1.0)
+    if alike:
+        return torch.where(chosen, ranked.values.clamp_min(0), 0.0).sum(1) / kept.to(rows.dtype)
+    own = 1.0 if v.weight is None else v.weight
+    values, weights = own * v.per_voxel(v.weigh(v.cross_entropy)), own * v.voxel_weights
+    chosen = chosen & (ranked.values >= 0)
+    sums = [torch.where(chosen, v.image_rows(x).gather(1, ranked.indices), 0.0).sum(1) for x in (values, weights)]
+    return sums[0] / torch.where(sums[1] > 0, sums[1], 1.0)
 
 
 def _listed_sums(v: Voxels, counts: list[int]) -> Tensor:
@@ -99,6 +102,7 @@ def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
         are broken by order here.
     Example: topk_dice(k=30)
     """
+    v = v.of_this_process()
     poison = v.refuse_parts("topk_dice ranks the voxels of a class")
     if may_look(v.logits, v.labels) and not v.soft and not v.options.average_background and v.weight is None:
         return _of_lesions(v, k)

@@ -6,7 +6,7 @@ from lesionloss.core.ranges import Exponent, Weight
 from lesionloss.losses.index import log_cosh, weighted
 from lesionloss.losses.kernels.terms import Focal
 from lesionloss.losses.registry import loss
-from lesionloss.losses.voxels import Voxels
+from lesionloss.losses.voxels import Voxels, column_mean
 
 
 @loss("cross_entropy", source="Cabezas & Diez 2024, eq. 1; Yeung 2023 (DSC++), eq. 1")
@@ -40,8 +40,8 @@ def weighted_cross_entropy(
     total = weighted(lesion, on_lesion, background, on_background)
     if not normalise:
         return total / v.n
-    of_background = v.class_voxels[:, 0]
-    weight = lesion * v.class_voxels[:, 1:].sum(1) + background * of_background
+    counted = v.weighted_class_voxels
+    weight = lesion * counted[:, 1:].sum(1) + background * counted[:, 0]
     return total / weight.clamp_min(v.eps)
 
 
@@ -74,5 +74,5 @@ def logcosh(v: Voxels) -> Tensor:
     errors = log_cosh(v.p - v.onehot)
     if v.valid is not None:
         errors = errors * v.valid[:, None]
-    columns = errors if v.options.average_background else errors[:, 1:]
-    return v.total(columns).mean(1) / v.n
+    columns, weights = (errors if v.options.average_background else errors[:, 1:]), v.class_weights
+    return column_mean(v.total(columns), weights and weights[-columns.shape[1] :]) / v.n

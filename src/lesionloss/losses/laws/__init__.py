@@ -8,6 +8,7 @@ from lesionloss.losses.kernels import Kernel
 from lesionloss.losses.laws import corners, gradients, identity, invariance
 from lesionloss.losses.laws.exempt import exemption
 from lesionloss.losses.laws.law_batches import Law, LawBroken, LossUnderTest, NotApplicable
+from lesionloss.losses.registry import get
 
 LAWS: tuple[Law, ...] = (
     invariance.heads,
@@ -20,6 +21,7 @@ LAWS: tuple[Law, ...] = (
     invariance.spatial_shape,
     invariance.independent_images,
     invariance.multilabel,
+    invariance.class_weights,
     gradients.false_positives,
     gradients.false_negatives,
     gradients.error_weights,
@@ -44,11 +46,12 @@ class LawOutcome(Enum):
     BREAKS = "BREAKS"
     EXEMPT = "exempt"
     NOT_APPLICABLE = "does not apply"
+    UNASKED = "not asked"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One law on one loss; `detail` is the counterexample, or the reason for an exemption."""
+    """One law on one loss; `detail` is the counterexample, or the reason why it is exempt or was not asked."""
 
     law: Law
     outcome: LawOutcome
@@ -85,5 +88,9 @@ def check(text: str, kernel: Kernel | None = None, laws: tuple[Law, ...] = LAWS)
     tested = LossUnderTest(text, kernel)
     terms = tested.spec.terms
     for law in laws:
-        reason = next((reason for term in terms if (reason := exemption(law.name, term))), None)
-        yield judge(law, tested) if reason is None else Verdict(law, LawOutcome.EXEMPT, reason)
+        unasked = next((reason for term in terms if (reason := get(term.name).unasked.get(law.name))), None)
+        exempt = next((reason for term in terms if (reason := exemption(law.name, term))), None)
+        if unasked is not None:
+            yield Verdict(law, LawOutcome.UNASKED, unasked)
+        else:
+            yield judge(law, tested) if exempt is None else Verdict(law, LawOutcome.EXEMPT, exempt)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import torch
+from torch import Tensor
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
@@ -196,3 +197,18 @@ def soft_labels(tested: LossUnderTest) -> None:
         other = tested.each(replace(batch, labels=torch.full_like(batch.logits, rounded)))
         if bool(((value - other).abs() < 1e-9).any()):
             raise LawBroken(f"labels of 0.3 give the same value as {rounded:g}: {value.tolist()}")
+
+
+@law("class_weights")
+def class_weights(tested: LossUnderTest) -> None:
+    """Equal class weights change nothing, and of other class weights only the ratios matter."""
+    for batch in tested.batches("class_weights"):
+        classes = max(2, batch.logits.shape[1])
+
+        def weighted(*weights: float, batch: LawBatch = batch) -> Tensor:
+            return tested.loss(class_weights=weights)(batch.logits, batch.labels, reduce=False)
+
+        equal(weighted(*[3.0] * classes), tested.each(batch), f"class weights of 3, {batch.describe()}")
+        rising = [1.0 + number for number in range(classes)]
+        doubled = weighted(*(2 * weight for weight in rising))
+        equal(doubled, weighted(*rising), f"class weights {rising} doubled, {batch.describe()}")

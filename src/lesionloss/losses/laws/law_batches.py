@@ -134,9 +134,22 @@ class LossUnderTest:
         """The parsed text."""
         return parse(self.text)
 
-    def loss(self, text: str | None = None, *, pooled: bool = False, multilabel: bool = False) -> Loss:
+    def loss(
+        self,
+        text: str | None = None,
+        *,
+        pooled: bool = False,
+        multilabel: bool = False,
+        class_weights: tuple[float, ...] | None = None,
+    ) -> Loss:
         """The criterion of this loss, or of another text."""
-        return build(text or self.text, kernel=self.kernel, pooled=pooled, multilabel=multilabel)
+        return build(
+            text or self.text,
+            kernel=self.kernel,
+            pooled=pooled,
+            multilabel=multilabel,
+            class_weights=class_weights,
+        )
 
     def each(
         self, batch: LawBatch, text: str | None = None, *, pooled: bool = False, multilabel: bool = False

@@ -1,0 +1,158 @@
+"""The trainings of a plan, one after the other in a process each; finished ones stay, started ones continue."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from lesionloss.collecting import collect
+from lesionloss.collecting.found_predictions import Mismatch
+from lesionloss.core.errors import DataError
+from lesionloss.core.locks import acquire_lock
+from lesionloss.integrations.nnunet import one_training
+from lesionloss.integrations.nnunet.installation import folder_of, raw_images
+from lesionloss.integrations.nnunet.pairing_proof import FILE
+from lesionloss.integrations.nnunet.stored_losses import store_loss
+from lesionloss.integrations.nnunet.trainer_names import TrainerName
+from lesionloss.integrations.nnunet.training_plan import NnunetPlan, check_data
+from lesionloss.runs.results import Results
+
+CHECKPOINTS = tuple(f"checkpoint_{name}.pth" for name in ("final", "latest", "best"))
+LOG, LOCK = "lesionloss_output.txt", "lesionloss.lock"
+LAST_LINES = 3
+
+
+@dataclass(frozen=True)
+class NnunetTraining:
+    """One training of a plan.
+
+    Attributes:
+        trainer: The name of its class.
+        folder: The fold's folder in `nnUNet_results`.
+    """
+
+    loss: str
+    fold: int
+    seed: int
+    trainer: str
+    folder: Path
+
+    def __str__(self) -> str:
+        """How it is named in messages and logs."""
+        return f"fold {self.fold}, seed {self.seed}, {self.loss}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is trained and validated; nnU-Net writes the summary last."""
+        return (self.folder / FILE).is_file() and (self.folder / "validation" / "summary.json").is_file()
+
+    @property
+    def started(self) -> bool:
+        """Whether it can continue from a checkpoint, to the weights that it would have had without a stop."""
+        return (self.folder / FILE).is_file() and any((self.folder / name).is_file() for name in CHECKPOINTS)
+
+
+def trainings_of(plan: NnunetPlan) -> list[NnunetTraining]:
+    """All trainings of a plan, every loss of a fold and seed in turn, so that a stopped run has whole pairs.
+
+    Raises:
+        UsageError: The plan does not fit what nnU-Net has preprocessed.
+    """
+    dataset, results = check_data(plan), folder_of("nnUNet_results")
+    lengths = (plan.epochs, plan.iterations, plan.validation_iterations)
+    keys = {loss: store_loss(loss) for loss in plan.losses}
+    found = []
+    for fold, seed, loss in product(plan.folds, plan.seeds, plan.losses):
+        name = str(TrainerName(keys[loss], seed, *lengths))
+        folder = results / dataset / f"{name}__{plan.plans}__{plan.configuration}" / f"fold_{fold}"
+        found.append(NnunetTraining(loss, fold, seed, name, folder))
+    return found
+
+
+def train_all(plan: NnunetPlan, say: Callable[[str], None]) -> list[NnunetTraining]:
+    """Carry out the trainings of a plan that are not finished.
+
+    Several processes may work on one plan: each takes what no other is at.
+
+    Args:
+        plan: The plan.
+        say: Gets a line for each training that begins or ends.
+
+    Returns:
+        All trainings of the plan.
+
+    Raises:
+        UsageError: The plan does not fit what nnU-Net has preprocessed.
+        DataError: A training failed; the others were carried out, or another process is at one.
+    """
+    found = trainings_of(plan)
+    failed = []
+    for number, training in enumerate(found, 1):
+        lock = None if training.finished else acquire_lock(training.folder / LOCK)
+        if lock is None:
+            continue
+        with lock:
+            say(f"{number} of {len(found)}: {training}{', continued' if training.started else ''}")
+            if error := _train(plan, training):
+                failed.append(training)
+                say(error)
+    if failed:
+        names = "; ".join(map(str, failed))
+        raise DataError(f"{len(failed)} of {len(found)} trainings failed: {names}; the same command tries them again")
+    if at_work := [training for training in found if not training.finished]:
+        raise DataError(
+            f"another process trains {'; '.join(map(str, at_work))}; give the same command again when it ended"
+        )
+    return found
+
+
+def score_all(
+    plan: NnunetPlan, trainings: list[NnunetTraining], out: Path, notify: Callable[[Mismatch], None]
+) -> Results:
+    """Score the validation predictions of finished trainings into a run folder.
+
+    Args:
+        plan: The plan.
+        trainings: All its trainings.
+        out: The run folder.
+        notify: Gets what does not fit.
+
+    Raises:
+        UsageError: The folder holds something else.
+        DataError: Predictions can't be read.
+    """
+    results = trainings[0].folder.parent.parent
+    return collect(
+        out,
+        nnunet=results,
+        models=sorted({training.folder.parent.name for training in trainings}),
+        references=folder_of("nnUNet_preprocessed") / results.name / "gt_segmentations",
+        images=raw_images(results.name) or "",
+        metrics=list(dict.fromkeys([plan.primary_metric, *plan.metrics])),
+        baseline=plan.baseline_loss,
+        notify=notify,
+    )
+
+
+def _train(plan: NnunetPlan, training: NnunetTraining) -> str:
+    """Train in a process of its own; what went wrong, or an empty text."""
+    words = [plan.dataset, plan.configuration, str(training.fold), "-tr", training.trainer, "-p", plan.plans]
+    words += ["-device", plan.device, *(["--c"] if training.started else [])]
+    words += ["--npz"] if plan.probabilities else []
+    log = training.folder / LOG
+    with log.open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", one_training.__name__, *words],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with process:  # at its end, the input of the process is closed
+            ended = process.wait()
+    if ended == 0 and training.finished:
+        return ""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return f"{training} failed (exit code {ended}): {' | '.join(lines[-LAST_LINES:])}; log: {log}"
