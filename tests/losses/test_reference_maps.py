@@ -78,7 +78,8 @@ def test_maps_of_no_lesion_and_of_nothing_else(record: ReferenceMap, space: tupl
     assert not record.function(np.zeros(space, dtype=np.bool_), spacing_mm).any()
     full = record.function(np.ones(space, dtype=np.bool_), spacing_mm)
     assert full.shape == space
-    assert np.unique(full).tolist() == [{"lesion_voxels": full.size, "distance_mm": 0}.get(record.name, 1)]
+    values = {"lesion_voxels": full.size, "distance_mm": 0, "skeleton": 0}
+    assert np.unique(full).tolist() == [values.get(record.name, 1)]
     assert record.title.endswith(".")
 
 
