@@ -18,10 +18,10 @@ from lesionloss.core.extras import MissingExtraError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.losses import reference_maps
 from lesionloss.losses.laws.law_batches import make_lesions
+from lesionloss.losses.loss_options import LossOptions
 from lesionloss.losses.maps_of_batch import maps_of_batch
 from lesionloss.losses.reference_maps import MAPS, ReferenceMap
 from lesionloss.losses.registry import LOSSES
-from lesionloss.losses.voxels import LossOptions
 
 SPACES = ((1, 6), (5, 7), (3, 4, 6), (5, 1, 4))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from lesionloss.losses.alignment import Extras, align
 from lesionloss.losses.input_checks import Spacing, look, plain_labels, plain_tensor, read_spacing
 from lesionloss.losses.kernels import READABLE
-from lesionloss.losses.voxels import LossOptions
+from lesionloss.losses.loss_options import LossOptions
 
 
 def maps_of_batch(
