@@ -467,6 +467,201 @@ class AsymmetricUnifiedFocalPlusPlusLoss(Loss):
         class_weights: Sequence[float] | None = None,
     ) -> None: ...
 
+class PolyCrossEntropyLoss(Loss):
+    """Poly cross-entropy: cross-entropy, and a term that is linear in the probability."""
+
+    def __init__(
+        self,
+        *,
+        epsilon: float = 1.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class PolyFocalLoss(Loss):
+    """Poly focal: focal loss, and a term that is a power of the error."""
+
+    def __init__(
+        self,
+        *,
+        gamma: float = 2.0,
+        epsilon: float = 1.0,
+        lesion: float = 0.25,
+        background: float = 0.75,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class MatthewsLoss(Loss):
+    """Matthews: correlation of prediction and reference, which counts correct background too."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class SoftDiceSemimetricLoss(Loss):
+    """Soft Dice semimetric: Dice for soft labels, least where the probability is the label."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class LovaszSoftmaxLoss(Loss):
+    """Lovász-softmax: Jaccard of the wrong voxels, extended to probabilities; large errors count first."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class LovaszHingeLoss(Loss):
+    """Lovász hinge: Jaccard of the wrong voxels, extended to hinge errors of the logits."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class BoundaryLoss(Loss):
+    """Boundary: the probability times the signed distance to the border of the reference."""
+
+    def __init__(
+        self,
+        *,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class SurfaceLoss(Loss):
+    """Surface: the share of the squared distances to the border that wrong voxels have; from 0 to 1."""
+
+    def __init__(
+        self,
+        *,
+        power: float = 1.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class HausdorffDTLoss(Loss):
+    """Hausdorff by distance transform: squared errors weighed by their distances to both borders."""
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 2.0,
+        one_sided: bool = False,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class HausdorffERLoss(Loss):
+    """Hausdorff by erosion: squared errors that survive many erosions cost more, for they lie in thick regions."""
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 2.0,
+        erosions: int = 10,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class ClDiceLoss(Loss):
+    """Centre-line Dice: overlap of each mask with the centre lines of the other."""
+
+    def __init__(
+        self,
+        *,
+        iterations: int = 3,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class LogitMarginLoss(Loss):
+    """Logit margin: a penalty on logits that are further apart than a margin, whatever the reference."""
+
+    def __init__(
+        self,
+        *,
+        margin: float = 10.0,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
+class CalibrationErrorLoss(Loss):
+    """Calibration error: mean over bins of the distance between predicted and observed frequency."""
+
+    def __init__(
+        self,
+        *,
+        bins: int = 20,
+        pooled: bool = False,
+        empty: Literal["count", "skip"] = "count",
+        average_background: bool = False,
+        multilabel: bool = False,
+        ignore_index: int | None = None,
+        class_weights: Sequence[float] | None = None,
+    ) -> None: ...
+
 class BlobLoss(Loss):
     """Blob: one criterion for the image, and for each lesion while the other lesions are masked."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lesionloss as ll
-from lesionloss.collecting.nnunet_results import labels_of
+from lesionloss.collecting.nnunet_files import labels_of
 from lesionloss.runs.results import Results
 from others_predictions import Others, write_nnunet
 
@@ -121,3 +121,31 @@ def test_labels_of_a_dataset() -> None:
     assert (dict(plain.numbers), plain.ignore) == ({"lesion": 1, "oedema": 2}, 3)
     regions = labels_of({"background": 0, "whole": [1, 2], "core": [2]})
     assert dict(regions.numbers) == {"label 1": 1, "label 2": 2}
+
+
+def test_training_runs_of_several_lengths_are_several_losses(nnunet: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "both"
+    shutil.copytree(nnunet, folder)
+    results = folder / "nnUNet_results" / DATA
+    shorter = [model.with_name(model.name.replace("__", "_e50_i10__", 1)) for model in sorted(results.glob("*_s?__*"))]
+    for model in shorter:
+        shutil.copytree(model.with_name(model.name.replace("_e50_i10", "")), model)
+    assert set(collected(folder, tmp_path / "all").losses) == {"dice", "focal", "dice e50 i10", "focal e50 i10"}
+    chosen = ll.collect(
+        tmp_path / "chosen",
+        nnunet=results,
+        models=[model.name for model in shorter],
+        references=folder / "nnUNet_raw" / DATA / "labelsTr",
+        metrics=["dice"],
+    )
+    assert (chosen.losses, chosen.plan["seeds"]) == (("dice", "focal"), [1, 2])
+
+
+def test_a_fold_that_nobody_trained_is_named_once(nnunet: Path, tmp_path: Path) -> None:
+    shutil.copytree(nnunet, copy := tmp_path / "copy")
+    for folder in (copy / "nnUNet_results").rglob("fold_2"):
+        shutil.rmtree(folder)
+    results = collected(copy, tmp_path / "run")
+    cases = len(json.loads((copy / "nnUNet_preprocessed" / DATA / "splits_final.json").read_text())[2]["val"])
+    assert results.collected["mismatches"] == [f"fold that no trainer has: fold 2: {cases} cases"]
+    assert results.left_out == ()

@@ -14,7 +14,10 @@ from lesionloss.networks.bundle import load_bundle
 from make_cohort import write_cohort
 from tiny_runs import network_folder, tiny_plan
 
-MODES = {"windows": {"window": [16, 8, 8], "overlap": 0.25}, "whole images": {"whole_image": True}}
+MODES: dict[str, dict[str, object]] = {
+    "windows": {"window": [16, 8, 8], "overlap": 0.25},
+    "whole images": {"whole_image": True},
+}
 
 
 @pytest.fixture(scope="module")

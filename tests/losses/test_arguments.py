@@ -157,7 +157,7 @@ def test_weights_are_those_of_a_weighted_mean() -> None:
 @pytest.fixture
 def not_on_the_cpu() -> Iterator[None]:
     """Values can't be read, as on a GPU."""
-    rooms = ("input_checks", "alignment", "families.topk")
+    rooms = ("input_checks", "alignment", "families.topk", "families.boundary")
     with contextlib.ExitStack() as patches:
         for room in rooms:
             patches.enter_context(mock.patch(f"lesionloss.losses.{room}.may_look", return_value=False))

@@ -3,7 +3,7 @@
 import copy
 import pickle
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from lesionloss.losses.laws import LAWS, LawOutcome, check
 from lesionloss.losses.laws.law_batches import make_batch
 from lesionloss.losses.registry import LOSSES
 
-MODULES = {
+MODULES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], TargetForm]] = {
     "map": (lambda logits, target: binary_cross_entropy_with_logits(logits, target), TargetForm.LESION_MAP),
     "map_monai": (DiceCELoss(sigmoid=True), TargetForm.LESION_MAP),
     "numbers": (nn.CrossEntropyLoss(), TargetForm.CLASS_NUMBERS),
@@ -67,8 +67,8 @@ def test_every_image_has_the_value_that_the_module_gives_it(kind: str) -> None:
             found = loss(logits, batch.labels, reduce=False)
             expected = torch.stack([by_hand(kind, logits[i : i + 1], batch.labels[i : i + 1]) for i in range(3)])
             assert torch.allclose(found, expected, rtol=1e-9)
-            slopes = [torch.autograd.grad(values.sum(), logits)[0] for values in (found, expected)]
-            assert torch.allclose(*slopes, rtol=1e-6, atol=1e-12)
+            slope, wanted = (torch.autograd.grad(values.sum(), logits)[0] for values in (found, expected))
+            assert torch.allclose(slope, wanted, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", MODULES)
@@ -78,7 +78,7 @@ def test_the_laws_are_asked_and_kept(kind: str) -> None:
     outcomes = {verdict.law.name: (verdict.outcome, verdict.detail) for verdict in check(kind)}
     assert {name: found for name, found in outcomes.items() if found[0] is LawOutcome.BREAKS} == {}
     unasked = {name for name, (outcome, _) in outcomes.items() if outcome is LawOutcome.UNASKED}
-    assert unasked == {"compiled", "weights"}
+    assert unasked == {"compiled", "weights", "class_weights"}
     assert len(outcomes) == len(LAWS)
 
 
@@ -102,7 +102,7 @@ def test_what_needs_neighbours_is_not_asked_for_other_orders_and_masks() -> None
     loss = ll.from_module(Edges(), TargetForm.LESION_MAP, name="edges", geometry=True)
     found = {verdict.law.name: verdict for verdict in check("edges")}
     unasked = {name for name, verdict in found.items() if verdict.outcome is LawOutcome.UNASKED}
-    assert unasked == {"spatial_shape", "weights", "compiled"}
+    assert unasked == {"spatial_shape", "weights", "class_weights", "compiled"}
     assert "looks at neighbours" in found["spatial_shape"].detail
     assert [name for name, verdict in found.items() if verdict.outcome is LawOutcome.BREAKS] == []
     batch = make_batch("edges", 1, (5, 6))
@@ -158,8 +158,10 @@ def test_buffers_follow_the_logits_and_the_module_stays_as_it_was() -> None:
 def test_weights_of_voxels_are_refused_and_a_pooled_geometry_gets_the_batch() -> None:
     loss = ll.from_module(Edges(), TargetForm.LESION_MAP, name="edges", geometry=True)
     batch = make_batch("weights", 1, (4, 5))
-    with pytest.raises(UsageError, match="'edges' calls a module, which takes no weights of voxels"):
+    with pytest.raises(UsageError, match="'edges' calls a module, which takes no weights of voxels and of classes"):
         loss(batch.logits, batch.labels, weight=torch.ones(batch.labels.shape))
+    with pytest.raises(UsageError, match="give valid= for a mask, and weights of classes to the module"):
+        ll.build("edges", class_weights=(1, 2))(batch.logits, batch.labels)
     pooled = ll.build("edges", pooled=True)(batch.logits, batch.labels)
     assert pooled.item() == pytest.approx(Edges()(batch.logits, batch.labels[:, None].double()).item())
 

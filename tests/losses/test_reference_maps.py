@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,13 +14,14 @@ from torch.func import vmap
 
 import lesionloss as ll
 from lesionloss.core.errors import UsageError
+from lesionloss.core.extras import MissingExtraError
 from lesionloss.core.randomness import numpy_generator
 from lesionloss.losses import reference_maps
 from lesionloss.losses.laws.law_batches import make_lesions
+from lesionloss.losses.loss_options import LossOptions
 from lesionloss.losses.maps_of_batch import maps_of_batch
 from lesionloss.losses.reference_maps import MAPS, ReferenceMap
 from lesionloss.losses.registry import LOSSES
-from lesionloss.losses.voxels import LossOptions
 
 SPACES = ((1, 6), (5, 7), (3, 4, 6), (5, 1, 4))
 
@@ -78,7 +80,8 @@ def test_maps_of_no_lesion_and_of_nothing_else(record: ReferenceMap, space: tupl
     assert not record.function(np.zeros(space, dtype=np.bool_), spacing_mm).any()
     full = record.function(np.ones(space, dtype=np.bool_), spacing_mm)
     assert full.shape == space
-    assert np.unique(full).tolist() == [{"lesion_voxels": full.size, "distance_mm": 0}.get(record.name, 1)]
+    values = {"lesion_voxels": full.size, "distance_mm": 0, "skeleton": 0}
+    assert np.unique(full).tolist() == [values.get(record.name, 1)]
     assert record.title.endswith(".")
 
 
@@ -186,6 +189,31 @@ def test_maps_inside_torch_func_compile_and_on_the_meta_device() -> None:
     given = vmap(lambda z, y, m: loss(z[None], y[None], maps={name: x[None] for name, x in m.items()}))
     torch.testing.assert_close(given(LOGITS, LABELS, maps), loss(LOGITS, LABELS, reduce=False))
     assert loss(LOGITS.to("meta"), LABELS.to("meta")).is_meta
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ["component_dice(ce_share=0.5)", "lesion_tversky + inverse_weighted"])
+def test_compiled_with_weights_spacing_and_maps(text: str) -> None:
+    loss = ll.build(text)
+    compiled = torch.compile(ll.build(text), backend="aot_eager", fullgraph=True)
+    for side in (5, 6, 7):
+        labels, weight = LABELS[..., :side, :5].clamp_max(1), torch.rand(2, 4, min(side, 5), 5).double()
+        logits = LOGITS[:, :1, :, :side, :5].clone().requires_grad_()
+        spacings = torch.tensor([SPACING_MM, (1.0, 1.0, 1.0)])
+        maps = loss.reference_maps(labels, weight > 0, spacings)
+        for given in ({}, maps):
+            values = [f(logits, labels, weight=weight, spacing_mm=spacings, maps=given) for f in (compiled, loss)]
+            gradients = [torch.autograd.grad(value, logits)[0] for value in values]
+            torch.testing.assert_close(*values)
+            torch.testing.assert_close(*gradients)
+
+
+def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "scipy"]:
+        monkeypatch.setitem(sys.modules, module, None)
+    for name in ("lesions", "distance_mm"):
+        with pytest.raises(MissingExtraError, match=rf"{name} needs scipy.*pip install \"lesionloss\[metrics\]\""):
+            maps_of_batch([name], LossOptions(), LABELS.clamp_max(1))
 
 
 def test_coarser_outputs_have_their_own_maps() -> None:

@@ -15,6 +15,8 @@ from lesionloss.losses.spec import parse
         "dice(squared=True) + 3*cross_entropy",
         "weighted_gradient(gamma=3, lesion=None)",
         "1e-05*dice + dice_ce",
+        "(1, 0.01)*dice_ce + (0.01, 1)*boundary",
+        "(0, 2)*dice",
     ],
 )
 def test_text_comes_back(text: str) -> None:
@@ -44,6 +46,15 @@ def test_spacing_and_a_weight_of_one_are_made_canonical() -> None:
         ("-1*dice", "no positive number"),
         ("0*dice", "no positive number"),
         ("dice * 2", "write a weight before its loss"),
+        (
+            "(1, 2, 3)*dice",
+            "the weight (1, 2, 3) must be two numbers >= 0, not both 0: at the first and at the last step",
+        ),
+        ("(0, 0.0)*dice", "not both 0"),
+        ("(-1, 1)*dice", "two numbers >= 0"),
+        ("(True, 1)*dice", "two numbers >= 0"),
+        ("(1, 1e999)*dice", "two numbers >= 0"),
+        ("()*dice", "two numbers >= 0"),
         ("2*(dice + focal)", "no loss"),
         ("dice(squared=__import__('os'))", "must be a plain number or word"),
         ("dice(**{'squared': True})", "** is not allowed"),

@@ -320,6 +320,12 @@ def value(
     space: tuple[int, ...] = (),
 ) -> float:
     """The loss of a batch: logits (B, C, V), labels (B, V) or (B, K, V), valid (B, V); V voxels are `space`."""
+    import grids_by_hand
+    import ranked_by_hand  # which stand on this module
+
+    if name in grids_by_hand.NAMES:
+        shaped = [None if x is None else x.reshape(*x.shape[:-1], *space) for x in (logits, labels, valid)]
+        return grids_by_hand.value(name, hyperparameters, grids_by_hand.grids(*shaped), pooled)
     if name in LESIONWISE:
         whole = logits.reshape(*logits.shape[:2], *space)
         known = None if valid is None else valid.reshape(-1, *space)
@@ -327,5 +333,5 @@ def value(
             name, hyperparameters, whole, labels.reshape(-1, *space), valid=known, pooled=pooled, background=background
         )
     rows = images(logits, labels, valid, pooled or name in ALWAYS_POOLED)
-    function = globals()[name]
+    function = globals().get(name) or getattr(ranked_by_hand, name)
     return math.fsum(function(row, background, **hyperparameters) for row in rows) / len(rows)

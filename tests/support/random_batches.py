@@ -58,7 +58,7 @@ def random_hyperparameters(defaults: Mapping[str, object], *name: str | int) -> 
             chosen[key] = bool(stream.integers(2))
         elif key == "k":
             chosen[key] = float(stream.choice([5, 30, 70, 100]))
-        elif key == "gamma" and isinstance(default, int):
+        elif isinstance(default, int):
             chosen[key] = int(stream.integers(1, 5))
         elif key == "gamma" and default == 0.5:
             chosen[key] = float(np.round(stream.uniform(0, 0.9), 2))

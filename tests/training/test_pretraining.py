@@ -1,5 +1,6 @@
 """Pretraining on synthetic patients: a text of the plan, one start for all losses of a seed, kept and recorded."""
 
+import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -109,6 +110,8 @@ def test_the_start_is_what_pretraining_left(finished: Path, data: Path) -> None:
     assert weights_hash(network) == networks(finished)[0]["weights_hash"]
     assert weights_hash(network) != start["weights_hash"]  # it moved
     assert start["loss"] == "dice"
+    machine = json.loads((folder / "machine.json").read_text())
+    assert (machine["arithmetic"]["step"], machine["cohort_on_device"]) == ("eager", "no")
     assert not list((finished / "checkpoints").glob("*/*"))
 
 

@@ -110,6 +110,7 @@ def _pretrain(start: Trial, cohort: RunCohort, folder: Path, device: str, watche
             )
         write_model(unfinished, start, result, cohort.cases[0], cohort.preparation)
         write_trial(unfinished, start, pairing_hashes(result) | {"dataset_content": cohort.dataset})
-        write_machine(unfinished, {"training": result.history[-1].seconds}, device, result.cohort_on_device)
+        seconds = {"training": result.history[-1].seconds}
+        write_machine(unfinished, seconds, device, result.step_mode, result.cohort_on_device)
         write_manifest(unfinished, start.key, folder)
     checkpoints.clear()

@@ -61,7 +61,7 @@ def _print_json(records: list["LossRecord"]) -> None:
 def _print_card(record: "LossRecord") -> None:
     from rich.table import Table
 
-    from lesionloss.losses.loss_docs import call, sections
+    from lesionloss.losses.loss_docs import NOTES, call, sections
 
     found = sections(record)
     card = Table.grid(padding=(0, 2, 0, 0))
@@ -71,12 +71,7 @@ def _print_card(record: "LossRecord") -> None:
         card.add_row("formula", found["Formula"])
     for key, hyperparameter in record.hyperparameters.items():
         card.add_row(key, f"{found.get(key, 'not described')}; {hyperparameter.describe()}")
-    for heading, label in (
-        ("Limits", "limits"),
-        ("Empty", "no lesion"),
-        ("Lesions", "lesions"),
-        ("Released", "released code"),
-    ):
+    for heading, label in NOTES.items():
         if heading in found:
             card.add_row(label, found[heading])
     card.add_row("source", record.source)

@@ -91,10 +91,12 @@ def _for_data(names: list[str], data: str) -> list[str]:
     """The networks with the channels of the data, without those for more axes."""
     from lesionloss.bench.data_check import first_case
     from lesionloss.bench.plan import Plan
+    from lesionloss.bench.plan.sections import DataSection
     from lesionloss.cli.plan_options import data_keys
     from lesionloss.networks import network_axes, with_channels
 
-    plan = Plan(name="networks", losses=("dice",), baseline_loss="dice", folds=2, seeds=(1,), data=data_keys(data))
+    section = DataSection.model_validate(data_keys(data))
+    plan = Plan(name="networks", losses=("dice",), baseline_loss="dice", folds=2, seeds=(1,), data=section)
     _, channels, classes, axes = first_case(plan)
     say(
         f"{len(channels)} channels ({', '.join(channels)}), {len(classes)} classes ({', '.join(classes)}), {axes} axes",

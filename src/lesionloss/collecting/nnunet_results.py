@@ -6,27 +6,23 @@ RESULTS/Dataset501_MS/TRAINER__PLANS__CONFIGURATION/fold_0/lesionloss_pairing.js
 PREPROCESSED/Dataset501_MS/splits_final.json        PREPROCESSED: $nnUNet_preprocessed, or beside RESULTS
 """
 
-import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lesionloss.collecting.file_patterns import files_by_case
 from lesionloss.collecting.find_predictions import unmatched
-from lesionloss.collecting.found_predictions import FIRST_SEED, ClassLabels, Collection, Mismatch, Prediction, TrialName
+from lesionloss.collecting.found_predictions import FIRST_SEED, Collection, Mismatch, Prediction, TrialName
+from lesionloss.collecting.nnunet_files import ENDING, read_labels, read_record, read_splits
 from lesionloss.collecting.pairing_record import PAIRING, TrainerRecord, read_pairing
 from lesionloss.collecting.patient_names import PatientNames
-from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.errors import UsageError
+from lesionloss.runs.run_records import LeftOut
 
 FOLD = re.compile(r"fold_(?P<fold>[0-9]+|all)")
 SEED = re.compile(r"(?P<loss>.+)_s(?P<seed>[0-9]+)(?P<lengths>(_[eiv][0-9]+)*)")  # lengths: of shorter training runs
 OURS = "nnUNetTrainerLL_"  # the trainers of `lesionloss nnunet train`
-PREPROCESSED = "nnUNet_preprocessed"  # nnU-Net's variable, and the usual name of its folder
-SIDES = ("train", "val")
-ENDING = ".nii.gz"
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
         DataError: A file is damaged, or the trainers do not have the same labels.
     """
     models = _models(places.results, places.models)
-    labels = _labels([model.folder / "dataset.json" for model in models])
+    labels = read_labels([model.folder / "dataset.json" for model in models])
     references = files_by_case(places.references, "--references")
     images = files_by_case(places.images, "--images") if places.images else {}
     patients = places.patients
@@ -68,7 +64,7 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
     predictions: list[Prediction] = []
     mismatches: list[Mismatch] = []
     proofs: dict[TrialName, TrainerRecord] = {}
-    splits = _splits(places.results)
+    splits = read_splits(places.results)
     for model in models:
         for fold, folder in _folds(model, mismatches):
             found = sorted(path for path in (folder / "validation").glob(f"*{ENDING}") if not path.name.startswith("."))
@@ -87,19 +83,37 @@ def find_nnunet(places: NnunetPlaces) -> Collection:
             f"{places.references}; nnU-Net writes them at the end of a training run, or with nnUNetv2_train ... --val"
         )
     patients.require(each.case for each in predictions)
-    more, left_out = unmatched(tuple(predictions), references, images)
-    source = {"nnunet": str(places.results), "references": places.references, "dataset": places.results.name}
-    source |= {"images": places.images} if places.images else {}
-    source |= {"compares": "method" if len({_design(model.folder) for model in models}) > 1 else "loss"}
+    untrained = {fold: split["val"] for fold, split in splits.items() if fold not in train}
+    more, left_out = _not_predicted(tuple(predictions), references, images, untrained)
     return Collection(
         predictions=tuple(predictions),
         mismatches=(*mismatches, *more),
         left_out=left_out,
-        source=source,
+        source=_source(places, models),
         labels=labels,
         train={fold: cases for fold, cases in train.items() if cases},
         proofs=proofs,
     )
+
+
+def _not_predicted(
+    predictions: tuple[Prediction, ...],
+    references: dict[str, Path],
+    images: dict[str, Path],
+    untrained: dict[int, list[str]],
+) -> tuple[list[Mismatch], tuple[LeftOut, ...]]:
+    """List folds that nobody trained, and of the others what `unmatched` lists."""
+    folds = [Mismatch("fold that no trainer has", f"fold {fold}: {len(untrained[fold])} cases") for fold in untrained]
+    elsewhere = {case for cases in untrained.values() for case in cases}
+    expected = {case: path for case, path in references.items() if case not in elsewhere}
+    found, left_out = unmatched(predictions, expected, images)
+    return [*folds, *found], left_out
+
+
+def _source(places: NnunetPlaces, models: list[_Model]) -> dict[str, str]:
+    source = {"nnunet": str(places.results), "references": places.references, "dataset": places.results.name}
+    source |= {"images": places.images} if places.images else {}
+    return source | {"compares": "method" if len({_design(model.folder) for model in models}) > 1 else "loss"}
 
 
 def _models(results: Path, wanted: tuple[str, ...]) -> list[_Model]:
@@ -143,7 +157,7 @@ def _model(folder: Path, several: bool, lengths: bool) -> _Model:
 
 def _pairing_loss(fold: Path) -> str:
     """The loss as it was written in the plan: the name of a class can't hold it."""
-    return str(_json(fold / PAIRING).get("loss", "")) if (fold / PAIRING).is_file() else ""
+    return str(read_record(fold / PAIRING).get("loss", "")) if (fold / PAIRING).is_file() else ""
 
 
 def _folds(model: _Model, mismatches: list[Mismatch]) -> Iterator[tuple[int, Path]]:
@@ -190,57 +204,6 @@ def _not_in_split(folder: Path, found: set[str], expected: set[str]) -> list[Mis
     lacking, more = (", ".join(sorted(names)) for names in (expected - found, found - expected))
     words = [f"lacks {lacking}" if lacking else "", f"has {more} of another fold" if more else ""]
     return [Mismatch("fold that is not that of splits_final.json", f"{folder} {' and '.join(filter(None, words))}")]
-
-
-def _splits(results: Path) -> dict[int, dict[str, list[str]]]:
-    """The folds of splits_final.json, where it is found."""
-    roots = [os.environ.get(PREPROCESSED, ""), str(results.resolve().parent.parent / PREPROCESSED)]
-    for root in filter(None, roots):
-        path = Path(root) / results.resolve().name / "splits_final.json"
-        if path.is_file():
-            try:
-                read = json.loads(path.read_text(encoding="utf-8"))
-                return {fold: {side: list(map(str, each[side])) for side in SIDES} for fold, each in enumerate(read)}
-            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-                raise DataError(f"{path}: not nnU-Net's list of train and val ({error!r}); copy it again") from error
-    return {}
-
-
-def _labels(paths: list[Path]) -> ClassLabels:
-    """The labels of dataset.json, which all trainers must share."""
-    records = [_json(path) for path in paths]
-    first = records[0].get("labels", {})
-    for path, record in zip(paths, records, strict=True):
-        if record.get("labels") != first:
-            raise DataError(f"{path} has other labels than {paths[0]}; collect them apart")
-        ending = record.get("file_ending", ENDING)
-        if ending != ENDING:
-            raise DataError(f"{path}: file_ending {ending}; predictions are read as {ENDING}, so convert them first")
-    return labels_of(first)
-
-
-def labels_of(labels: dict[str, Any]) -> ClassLabels:
-    """The classes of a dataset.json. Of regions, each of their labels is a class of its own, called `label 1`."""
-    ignore = labels.get("ignore")
-    numbers: dict[str, int] = {}
-    for name, value in labels.items():
-        if name in ("background", "ignore"):
-            continue
-        if isinstance(value, list):
-            numbers |= {f"label {label}": int(label) for label in value}
-        else:
-            numbers[name] = int(value)
-    return ClassLabels(numbers, None if ignore is None else int(ignore))
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} can't be read ({error}); copy it again from nnU-Net's results") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(record).__name__}")
-    return record
 
 
 def _name(path: Path) -> str:

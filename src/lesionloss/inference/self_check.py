@@ -124,7 +124,7 @@ def with_lesions(case: PreparedCase, brighter: Sequence[tuple[tuple[slice, ...],
     for index, name in enumerate(case.channels):
         if not name.startswith("baseline"):
             for box, amount in brighter:
-                image[(index, *box)] += amount
+                image[index][box] += amount
     return replace(case, image=image)
 
 

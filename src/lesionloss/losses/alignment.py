@@ -22,11 +22,13 @@ class Extras:
         weight: (B, *space) or (B, 1, *space), the weight of each voxel.
         spacing_mm: (axes,) or (B, axes) on the CPU, edge lengths of a voxel.
         maps: maps of the reference by name, (B, L, *space) each, L the number of lesion classes.
+        progress: how far training is, from 0 to 1; for the weights of summands.
     """
 
     weight: Tensor | None = None
     spacing_mm: Tensor | None = None
     maps: Mapping[str, Tensor] = field(default_factory=dict)
+    progress: float = 1.0
 
 
 NO_EXTRAS = Extras()

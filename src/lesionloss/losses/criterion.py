@@ -31,7 +31,7 @@ from lesionloss.losses.kernels.fast import uncompiled
 from lesionloss.losses.loss_options import Empty, LossOptions, differences, read_options
 from lesionloss.losses.maps_of_batch import maps_of_batch
 from lesionloss.losses.registry import LossRecord
-from lesionloss.losses.spec import Spec, SpecTerm, check_hyperparameters, parse
+from lesionloss.losses.spec import Spec, SpecTerm, TermWeight, check_hyperparameters, parse, weight_at
 from lesionloss.losses.voxels import Voxels, column_mean
 
 
@@ -39,7 +39,7 @@ from lesionloss.losses.voxels import Voxels, column_mean
 class BoundTerm:
     """A summand, ready to be called on voxels."""
 
-    weight: float
+    weight: TermWeight
     name: str
     call: Callable[[Voxels], Tensor]
 
@@ -85,6 +85,7 @@ class Loss(nn.Module):
         weight: Tensor | None = None,
         spacing_mm: Spacing | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
     ) -> Tensor:
         """The value of the loss.
 
@@ -100,6 +101,8 @@ class Loss(nn.Module):
                 zeros and ones is a mask.
             spacing_mm: edge lengths of a voxel, one number for each axis of space, or (B, axes); None: 1 mm.
             maps: what `reference_maps` gave for this batch; a loss computes by itself those that are missing.
+            progress: how far training is, from 0 at the first step to 1 at the last, for weights that change between:
+                "dice + (0.01, 1)*boundary".
 
         Returns:
             A scalar; with `reduce=False` (B,), or (1,) if the batch is pooled.
@@ -112,12 +115,15 @@ class Loss(nn.Module):
         """
         if not isinstance(reduce, bool):
             raise UsageError(f"reduce must be True (the mean) or False (one value for each image), got {reduce!r}")
+        if not 0 <= progress <= 1:
+            raise UsageError(f"progress must be a number from 0 (first step) to 1 (last step), got {progress!r}")
         known = None if valid is None else plain_tensor(valid, "valid")
         of_images = None if image_weights is None else plain_tensor(image_weights, "image_weights")
         extras = Extras(
             None if weight is None else plain_tensor(weight, "weight"),
             read_spacing(spacing_mm),
             {name: plain_tensor(given, f"map {name}") for name, given in (maps or {}).items()},
+            progress,
         )
         images = self._images(plain_tensor(logits, "logits"), plain_labels(labels), known, extras)
         return _average(images, of_images, reduce, self.options)
@@ -162,7 +168,9 @@ class Loss(nn.Module):
         kernel = READABLE if traced(*given) else self.kernel or FAST
         v = align(logits, labels, valid, self.options, kernel, extras)
         poisons = (look(v.logits, v.labels, v.valid), poison_of_mask(valid), refuse_weight(extras.weight))
-        rows = reduce(torch.add, [_times(term.weight, per_image(term, v)) for term in self._terms])
+        weights = [weight_at(extras.progress, term.weight) for term in self._terms]
+        values = [_times(weight, per_image(term, v)) for weight, term in zip(weights, self._terms, strict=True)]
+        rows = reduce(torch.add, values)
         images = rows if v.groups == 1 else column_mean(rows.reshape(-1, v.groups), v.channel_weights)
         return reduce(torch.add, [poison for poison in poisons if poison is not None], images)
 
@@ -226,9 +234,10 @@ def build(
     """A loss from text, e.g. "hytver" or "0.5*dice + 0.5*focal(gamma=2)".
 
     Args:
-        text: a weighted sum of losses.
+        text: a weighted sum of losses; a weight of two numbers is that of the first and of the last step of training,
+            see `progress` of the call.
         pooled: the batch counts as one image. With DistributedDataParallel it is the batch of all processes, except for
-            losses that rank voxels (`topk_...`) and `hytver_released`, which take that of each process.
+            losses that rank voxels (`topk_...`, `lovasz_...`) and `hytver_released`, which take that of each process.
         empty: "count" penalises false positives in images without a lesion; "skip" leaves classes that are absent from
             the reference out of the overlap terms (an image without any lesion then has 0 there).
         average_background: overlap losses average over class 0 too.

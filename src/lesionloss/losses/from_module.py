@@ -20,6 +20,7 @@ Module = Callable[[Tensor, Tensor], Tensor]
 CERTAIN = 30.0  # logit of a masked voxel that counts as certain background: p is 1e-13
 UNASKED = {
     "weights": "it takes no weights of voxels",
+    "class_weights": "it takes no weights of classes but its own",
     "compiled": "whether torch can compile and export it depends on code that is not ours; some of MONAI it can't",
 }
 UNASKED_OF_GEOMETRY = {**UNASKED, "spatial_shape": "it looks at neighbours (geometry=True), perhaps not in slices"}
@@ -123,9 +124,10 @@ class ModuleAdapter:
         Raises:
             UsageError: labels do not fit the form of the target, voxels have weights, or the module gives no number.
         """
-        if v.weight is not None:
+        if v.weight is not None or v.options.class_weights is not None:
             raise UsageError(
-                f"loss {self.name!r} calls a module, which takes no weights of voxels; give valid= for a mask"
+                f"loss {self.name!r} calls a module, which takes no weights of voxels and of classes from outside; "
+                "give valid= for a mask, and weights of classes to the module"
             )
         logits, target, poison = self._logits(v), *self._target(v)
         if v.valid is not None and self.geometry:

@@ -31,6 +31,13 @@ def power(base: Tensor, exponent: float) -> Tensor:
     return base.pow(exponent) if exponent >= 1 else base.clamp_min(SMALLEST_BASE).pow(exponent)
 
 
+def rarity(sizes: Tensor, power: float) -> Tensor:
+    """Weights of classes of N voxels, (I, K): N^-power, divided by the largest; an absent class has the largest."""
+    held = sizes > 0
+    rarest = torch.where(held, sizes, torch.inf).amin(1, keepdim=True)
+    return torch.where(held, (rarest / sizes.clamp_min(Voxels.eps)).pow(power), 1.0)
+
+
 def log_cosh(x: Tensor) -> Tensor:
     """The function log cosh x, without overflow for large and without cancellation to zero for moderate x."""
     size = x.abs()

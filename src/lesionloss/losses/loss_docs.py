@@ -11,7 +11,16 @@ averaged over images (`pooled=True`: the batch is one image); overlap losses are
 (`average_background=True`: over all). `empty="skip"` excludes classes that are absent from the reference from
 overlap losses. `class_weights=(background, lesion, ...)` says how often each class counts: in averages over classes, in
 both sums of `generalised_dice`, and in means over voxels, where n is then the sum of the weights of the voxels."""
-HEADINGS = ("Formula", "Limits", "Empty", "Lesions", "Released", "Example")
+# Headings of a docstring, and what the card in a terminal calls them.
+NOTES = {
+    "Limits": "limits",
+    "Empty": "no lesion",
+    "Lesions": "lesions",
+    "Border": "border",
+    "Soft labels": "soft labels",
+    "Released": "released code",
+}
+HEADINGS = ("Formula", *NOTES, "Example")
 
 
 def sections(record: LossRecord) -> dict[str, str]:
@@ -48,11 +57,7 @@ def _markdown_card(record: LossRecord) -> list[str]:
     lines += [f"- **Formula:** {found['Formula']}"] if "Formula" in found else []
     for key, hyperparameter in record.hyperparameters.items():
         lines.append(f"- `{key}` ({hyperparameter.describe()}): {found.get(key, '')}")
-    lines += [
-        f"- **{heading}:** {found[heading]}"
-        for heading in ("Limits", "Empty", "Lesions", "Released")
-        if heading in found
-    ]
+    lines += [f"- **{heading}:** {found[heading]}" for heading in NOTES if heading in found]
     lines += [f"- **Source:** {record.source}"]
     lines += [f"- **Example:** `{found['Example']}`"] if "Example" in found else []
     return lines

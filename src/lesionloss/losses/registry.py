@@ -23,7 +23,7 @@ LossFunction = Callable[..., Tensor]
 F = TypeVar("F", bound=LossFunction)
 
 # Spelling of the words of a name in the name of its class.
-_SPELLING = {"ce": "CE", "hytver": "HyTver", "topk": "TopK", "logcosh": "LogCosh"}
+_SPELLING = {"ce": "CE", "hytver": "HyTver", "topk": "TopK", "logcosh": "LogCosh", "dt": "DT", "er": "ER"}
 
 
 @dataclass(frozen=True)

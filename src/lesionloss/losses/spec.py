@@ -15,12 +15,14 @@ from lesionloss.losses.foreign_arguments import foreign_hint
 _NOUN = "loss"
 _FORM = 'write a sum such as "0.5*dice + 0.5*focal(gamma=2)"'
 
+TermWeight = float | tuple[float, float]  # two numbers: at the first and at the last step of a training run
+
 
 @dataclass(frozen=True)
 class SpecTerm:
     """One summand: weight * name(hyperparameters as they were given)."""
 
-    weight: float
+    weight: TermWeight
     name: str
     given: tuple[tuple[str, Value], ...] = ()
 
@@ -45,7 +47,8 @@ def parse(text: str) -> Spec:
     """Read a loss from text.
 
     Args:
-        text: a registered loss, or a sum with weights: "dice", "0.5*dice + 0.5*focal(gamma=2)".
+        text: a registered loss, or a sum with weights: "dice", "0.5*dice + 0.5*focal(gamma=2)". A
+            weight of two numbers goes linearly from the first step to the last: "dice + (0.01, 1)*boundary".
 
     Returns:
         The summands, with their hyperparameters checked.
@@ -73,9 +76,9 @@ def _summands(node: ast.expr) -> list[ast.expr]:
 
 
 def _term(node: ast.expr, text: str) -> SpecTerm:
-    weight = 1.0
+    weight: TermWeight = 1.0
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
-        if not isinstance(node.left, ast.Constant | ast.UnaryOp):
+        if not isinstance(node.left, ast.Constant | ast.UnaryOp | ast.Tuple):
             raise _unreadable(text, "write a weight before its loss, as in 2*dice")
         weight, node = _weight(node.left, text), node.right
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub):
@@ -89,14 +92,33 @@ def _term(node: ast.expr, text: str) -> SpecTerm:
     return SpecTerm(weight, name, tuple(given.items()))
 
 
-def _weight(node: ast.expr, text: str) -> float:
+def _weight(node: ast.expr, text: str) -> TermWeight:
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError):
         value = None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise _unreadable(text, f"the weight {ast.unparse(node)!r} is no positive number")
-    return value
+    if not isinstance(value, tuple):
+        if not _is_number(value) or not 0 < value < math.inf:
+            raise _unreadable(text, f"the weight {ast.unparse(node)!r} is no positive number")
+        number: float = value
+        return number
+    if len(value) != 2 or not all(_is_number(end) and 0 <= end < math.inf for end in value) or not any(value):
+        words = "must be two numbers >= 0, not both 0: at the first and at the last step"
+        raise _unreadable(text, f"the weight {ast.unparse(node)} {words}")
+    first, last = value
+    return first, last
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def weight_at(progress: float, weight: TermWeight) -> float:
+    """The weight of a summand when training has come so far, from 0 at its first to 1 at its last step."""
+    if not isinstance(weight, tuple):
+        return weight
+    first, last = weight
+    return first + (last - first) * progress
 
 
 def check_hyperparameters(name: str, given: Mapping[str, Value]) -> None:

@@ -73,6 +73,7 @@ class DeepSupervision(nn.Module):
         weight: Tensor | None = None,
         spacing_mm: Spacing | None = None,
         maps: Mapping[str, Tensor] | None = None,
+        progress: float = 1.0,
     ) -> Tensor:
         """The weighted mean of the losses of the outputs; with `upsampled` their weighted sum.
 
@@ -87,6 +88,7 @@ class DeepSupervision(nn.Module):
             spacing_mm: as for `Loss`, of the first output.
             maps: as for `Loss`, of the first output. Coarser outputs have coarser lesions, so the loss makes their maps
                 itself, for which a GPU is waited for.
+            progress: as for `Loss`.
 
         Raises:
             UsageError: there are more or fewer outputs than weights or labels, or resolutions do not fit.
@@ -112,10 +114,10 @@ class DeepSupervision(nn.Module):
                 target = self._coarser(
                     first if known is None else first._replace(labels=known[number]), fitting, levels[0]
                 )
-                total = total + share * self._value(fitting, target, reduce)
+                total = total + share * self._value(fitting, target, reduce, progress)
         return total if self.upsampled else total / sum(shares)
 
-    def _value(self, logits: Tensor, target: _Target, reduce: bool) -> Tensor:
+    def _value(self, logits: Tensor, target: _Target, reduce: bool, progress: float) -> Tensor:
         if not isinstance(self.loss, Loss):
             return self.loss(logits, target.labels)
         return self.loss(
@@ -126,6 +128,7 @@ class DeepSupervision(nn.Module):
             weight=target.weight,
             spacing_mm=target.spacing_mm,
             maps=target.maps,
+            progress=progress,
         )
 
     def _coarser(self, target: _Target, level: Tensor, first: Tensor) -> _Target:

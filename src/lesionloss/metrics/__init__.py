@@ -9,7 +9,7 @@ case gets the best distance, 0.
 
 # Importing these modules registers their metrics; tables show them in this order.
 # isort: off
-from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesionwise, calibration, ranked_voxels, froc
+from lesionloss.metrics import voxel_overlap, lesion_volume, surface, lesion_detection, calibration, ranked_voxels, froc
 
 # isort: on
 from lesionloss.metrics.case import Case, CaseStatus, VoxelCounts
@@ -48,9 +48,9 @@ __all__ = [
     "froc",
     "froc_curve",
     "is_lesion",
+    "lesion_detection",
     "lesion_table",
     "lesion_volume",
-    "lesionwise",
     "list_metrics",
     "mdice",
     "metric",

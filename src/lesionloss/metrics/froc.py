@@ -15,7 +15,7 @@ from lesionloss.core.errors import UsageError
 from lesionloss.metrics.array_checks import Floats
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.lesion_components import fewest_voxels, find_lesions, overlap
-from lesionloss.metrics.lesionwise import status_of_lesions
+from lesionloss.metrics.lesion_detection import status_of_lesions
 from lesionloss.metrics.metric_registry import NAN, SHARE, Better, EmptyValues, RequiredMap, metric, zero
 from lesionloss.metrics.thresholds import is_lesion
 

@@ -99,7 +99,7 @@ class BundleRecord(BaseModel):
     window: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)]
     overlap: Share = 0.5
     whole_image: bool = False
-    precision: Literal["", "float32", "bf16", "fp16"] = ""
+    precision: Annotated[str, Field(pattern="^(float32|bf16|fp16)?$")] = ""
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5

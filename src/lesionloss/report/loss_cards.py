@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from lesionloss.core.errors import UsageError
 from lesionloss.losses.explain import GradientAnalysis, gradient_analysis
+from lesionloss.losses.spec import TermWeight
 from lesionloss.runs.results import Results
 
 LESION_SHARE = 0.01  # of the voxels, in the image of the gradient analysis
@@ -13,10 +14,10 @@ LESION_SHARE = 0.01  # of the voxels, in the image of the gradient analysis
 
 @dataclass(frozen=True)
 class LossTerm:
-    """One term of a loss; `hyperparameters`: name, value in this run, description."""
+    """One term of a loss; `weight` is empty if it is 1; `hyperparameters`: name, value in this run, description."""
 
     name: str
-    weight: float
+    weight: str
     title: str
     formula: str
     hyperparameters: tuple[tuple[str, str, str], ...]
@@ -72,10 +73,16 @@ def _card(loss: str) -> LossCard:
         docs, given = loss_docs.sections(record), dict(term.given)
         values = tuple((key, repr(given.get(key, value)), docs.get(key, "")) for key, value in record.defaults.items())
         code = _code(record.function) if record.text is None else _alias(record.name, record.text)
-        shown.append(
-            LossTerm(record.name, term.weight, record.title, docs.get("Formula", ""), values, record.source, code)
-        )
+        weight, formula = weight_in_words(term.weight), docs.get("Formula", "")
+        shown.append(LossTerm(record.name, weight, record.title, formula, values, record.source, code))
     return LossCard(loss, tuple(shown), _gradients(loss), "")
+
+
+def weight_in_words(weight: TermWeight) -> str:
+    """The weight of a term as the card shows it; empty if it is 1."""
+    if isinstance(weight, tuple):
+        return f"(from {weight[0]:g} at the first to {weight[1]:g} at the last step)"
+    return "" if weight == 1 else str(weight)
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from lesionloss.losses.supervision import DeepSupervision
 from lesionloss.networks import Outputs, as_outputs
 from lesionloss.networks.consistency import visit_consistency
 from lesionloss.training.loaded_batches import AnyBatch
+from lesionloss.training.schedules import progress
 from lesionloss.training.small_convolutions import SmallConvolutionsInFloat32
 from lesionloss.training.step_modes import Passes
 from lesionloss.training.trial import TrainingRecipe
@@ -160,7 +161,7 @@ def loss_of(criterion: Loss, outputs: Outputs, batch: MicroBatch, recipe: Traini
     Raises:
         UsageError: The recipe needs outputs that the network does not give.
     """
-    y, valid = batch.references, batch.valid
+    y, valid, done = batch.references, batch.valid, progress(recipe, step)
     for key, given in (("deep_weights are", recipe.deep_weights), ("deep_upsampling is", recipe.deep_upsampling)):
         if given and not outputs.deep:
             raise UsageError(f"{key} given, but the network has one output only; leave that out")
@@ -171,9 +172,9 @@ def loss_of(criterion: Loss, outputs: Outputs, batch: MicroBatch, recipe: Traini
     if outputs.deep:
         levels = [outputs.logits, *outputs.deep]
         supervised = DeepSupervision(criterion, recipe.deep_weights or None, upsampled=recipe.deep_upsampling)
-        loss: Tensor = supervised(levels, y, valid, spacing_mm=batch.spacing_mm, maps=batch.maps)
+        loss: Tensor = supervised(levels, y, valid, spacing_mm=batch.spacing_mm, maps=batch.maps, progress=done)
     else:
-        loss = criterion(outputs.logits, y, valid, spacing_mm=batch.spacing_mm, maps=batch.maps)
+        loss = criterion(outputs.logits, y, valid, spacing_mm=batch.spacing_mm, maps=batch.maps, progress=done)
     if outputs.baseline is not None and outputs.followup is not None and 0 < recipe.consistency_from <= step:
         loss = loss + visit_consistency(outputs.baseline, outputs.followup, y, valid)
     return loss

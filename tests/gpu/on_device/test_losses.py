@@ -14,7 +14,8 @@ from lesionloss.losses.kernels import FAST, READABLE
 
 NAMES = [record.name for record in registry.list_losses()]
 SPACE = (5, 6, 7)
-MOST_OPERATIONS = 300  # of a forward and backward pass; each costs the host some 5 microseconds
+# Of a forward and backward pass, 300 or what is said here; each costs the host some 5 microseconds.
+MOST_OPERATIONS = {"hausdorff_er": 500}  # ten erosions
 FORMS = ("uint8", "int64", "bool", "zeros and ones", "shares", "one-hot", "soft")
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -96,7 +97,7 @@ def check(gpu: Any, name: str, channels: int, form: str, option: str) -> None:
         close = 2e-5 * float(cpu.abs().max()) + 1e-9
         torch.testing.assert_close(gpu.values(ours), cpu, rtol=2e-5, atol=close)
     assert log.waits == []
-    assert log.operations.total() <= MOST_OPERATIONS
+    assert log.operations.total() <= MOST_OPERATIONS.get(name, 300)
 
 
 @pytest.mark.parametrize(("name", "channels", "form", "option"), SMALL, ids=lambda value: str(value))

@@ -81,6 +81,7 @@ def test_batches_made_by_the_processor_have_the_hash_of_a_cpu(gpu: Any, cases: l
         ("hytver", MOST_OPERATIONS),
         ("component_dice(ce_share=0.5)", MOST_OPERATIONS + 50),
         ("lesion_tversky + inverse_weighted", MOST_OPERATIONS + 50),
+        ("(1, 0)*dice_ce + (0, 1)*boundary", MOST_OPERATIONS),
     ],
 )
 def test_a_step_waits_for_nothing_and_has_few_operations(

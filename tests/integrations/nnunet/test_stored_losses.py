@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from lesionloss.core.errors import DataError, UsageError
+from lesionloss.core.user_files import load_user_file
 from lesionloss.integrations.nnunet.stored_losses import FOLDER, store_loss, stored_loss
-from lesionloss.losses.registry import LOSSES, load_user_file
+from lesionloss.losses.registry import LOSSES
 from own_losses import ROOT_TVERSKY
 
 

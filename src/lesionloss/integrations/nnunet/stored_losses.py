@@ -14,8 +14,9 @@ from typing import Any
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import is_file_name, write_text
+from lesionloss.core.user_files import load_user_file
 from lesionloss.integrations.nnunet.installation import folder_of
-from lesionloss.losses.registry import list_losses, load_user_file
+from lesionloss.losses.registry import list_losses
 from lesionloss.losses.spec import parse, user_files_of
 
 OWN_LOSS = "nnunet"  # nnU-Net's loss, trained in pairs like the others

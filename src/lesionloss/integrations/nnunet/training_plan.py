@@ -10,6 +10,7 @@ from lesionloss.bench.plan.field_types import MetricName
 from lesionloss.bench.plan.sections import PlanSection
 from lesionloss.core.errors import UsageError
 from lesionloss.core.ranges import Natural, Positive
+from lesionloss.core.user_files import load_user_file
 from lesionloss.core.validation_errors import explain_validation_error
 from lesionloss.integrations.nnunet.installation import (
     configuration_of,
@@ -19,7 +20,6 @@ from lesionloss.integrations.nnunet.installation import (
     number_of_folds,
 )
 from lesionloss.integrations.nnunet.stored_losses import loss_text
-from lesionloss.losses.registry import load_user_file
 from lesionloss.metrics import choose
 
 LossName = Annotated[str, AfterValidator(loss_text)]

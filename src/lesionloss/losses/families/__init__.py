@@ -18,6 +18,12 @@ from lesionloss.losses.families.unified import (
     symmetric_unified_focal,
     symmetric_unified_focal_plus_plus,
 )
+from lesionloss.losses.families.polynomial import poly_cross_entropy, poly_focal
+from lesionloss.losses.families.agreement import matthews, soft_dice_semimetric
+from lesionloss.losses.families.lovasz import lovasz_hinge, lovasz_softmax
+from lesionloss.losses.families.boundary import boundary, hausdorff_dt, surface
+from lesionloss.losses.families.erosion import cl_dice, hausdorff_er
+from lesionloss.losses.families.calibration_terms import calibration_error, logit_margin
 from lesionloss.losses.families.lesionwise import blob, component_dice, inverse_weighted, lesion_tversky
 from lesionloss.losses.families.aliases import ce_topk_dice, dice_ce, dice_focal, dice_topk
 from lesionloss.losses.families.released import hytver_released
@@ -28,7 +34,10 @@ __all__ = [
     "asymmetric_unified_focal",
     "asymmetric_unified_focal_plus_plus",
     "blob",
+    "boundary",
+    "calibration_error",
     "ce_topk_dice",
+    "cl_dice",
     "combo",
     "combo_plus_plus",
     "component_dice",
@@ -42,6 +51,8 @@ __all__ = [
     "focal_tversky",
     "focal_tversky_plus_plus",
     "generalised_dice",
+    "hausdorff_dt",
+    "hausdorff_er",
     "hytver",
     "hytver_released",
     "inverse_weighted",
@@ -49,6 +60,14 @@ __all__ = [
     "lesion_tversky",
     "log_cosh_dice",
     "logcosh",
+    "logit_margin",
+    "lovasz_hinge",
+    "lovasz_softmax",
+    "matthews",
+    "poly_cross_entropy",
+    "poly_focal",
+    "soft_dice_semimetric",
+    "surface",
     "symmetric_focal",
     "symmetric_focal_tversky",
     "symmetric_unified_focal",

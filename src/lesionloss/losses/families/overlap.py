@@ -1,10 +1,9 @@
 """Overlap losses: 1 - index of the soft counts of true positives, false positives and false negatives."""
 
-import torch
 from torch import Tensor
 
 from lesionloss.core.ranges import Exponent, PositiveExponent, Weight
-from lesionloss.losses.index import log_cosh, power, shortfall
+from lesionloss.losses.index import log_cosh, power, rarity, shortfall
 from lesionloss.losses.registry import loss
 from lesionloss.losses.voxels import Voxels, times_columns
 
@@ -18,6 +17,8 @@ def dice(v: Voxels, *, squared: bool = False) -> Tensor:
     Limits: tversky(fp=0.5, fn=0.5) and dice_plus_plus(gamma=1) are dice; for hard labels dice(squared=True) is
         dice_plus_plus(gamma=2).
     Empty: 0 for an empty prediction, about 1 with false positives.
+    Soft labels: not least at p = t, but where p is 0 or 1: a region with shares of 0.65 costs 0.35 at p = t and 0.21 at
+        p = 1. Take soft_dice_semimetric, or squared=True: both are 0 at p = t.
     Released: Cabezas & Diez print the factor 2 outside of the smoothing, which gives -1 for two empty masks.
     Example: dice
     """
@@ -35,6 +36,7 @@ def jaccard(v: Voxels) -> Tensor:
     Formula: 1 - index(1, 1)
     Limits: tversky(fp=1, fn=1) is the same.
     Empty: 0 for an empty prediction, about 1 with false positives.
+    Soft labels: not least at p = t, see dice.
     Example: jaccard
     """
     return shortfall(v.counts(), fp=1.0, fn=1.0)
@@ -49,6 +51,7 @@ def tversky(v: Voxels, *, fp: Weight = 0.3, fn: Weight = 0.7) -> Tensor:
     fn: weight of false negatives (β in Salehi and in Yeung 2023 eq. 16; α in HyTver)
     Limits: fp = fn = 0.5 is dice, fp = fn = 1 is jaccard.
     Empty: 0 for an empty prediction, about 1 with false positives.
+    Soft labels: not least at p = t, see dice.
     Released: in the unified focal loss, δ weighs false negatives in the code and false positives in eq. 21; HyTver's
         baseline has the two weights exchanged.
     Example: tversky(fp=0.2, fn=0.8)
@@ -86,9 +89,7 @@ def generalised_dice(v: Voxels, *, power: Exponent = 2.0) -> Tensor:
     Example: generalised_dice(power=1)
     """
     c = v.counts(average_background=True)
-    held = v.class_voxels > 0
-    rarest = torch.where(held, v.class_voxels, torch.inf).amin(1, keepdim=True)
-    weights = torch.where(held, (rarest / v.class_voxels.clamp_min(v.eps)).pow(power), 1.0)
+    weights = rarity(v.class_voxels, power)
     if v.options.skip_empty:
         weights = weights * v.present(v.classes)
     if v.class_weights is not None:

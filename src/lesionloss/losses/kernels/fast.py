@@ -17,7 +17,7 @@ from lesionloss.losses.batch import Batch
 from lesionloss.losses.kernels.readable import READABLE
 from lesionloss.losses.kernels.requests import ClassCounts, Part, Request, SingleCounts, Terms
 from lesionloss.losses.kernels.selection import Listed, select
-from lesionloss.losses.kernels.terms import CrossEntropy, Focal, Tail, Term
+from lesionloss.losses.kernels.terms import CrossEntropy, Focal, Poly, Tail, Term
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,7 +121,7 @@ def _readable(batch: Batch) -> bool:
 
 def _vanishes(term: Term, like: Tensor) -> bool:
     """Whether a voxel without any error has neither value nor gradient, as voxels that are left out must."""
-    if type(term) in (CrossEntropy, Focal, Tail):
+    if type(term) in (CrossEntropy, Focal, Poly, Tail):
         return True
     zero = like.new_zeros(1)
     return bool(term.value(zero, zero) == 0) and bool(torch.isfinite(term.slope(zero, zero)))

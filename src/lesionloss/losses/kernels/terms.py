@@ -57,6 +57,23 @@ class Focal:
 
 
 @dataclass(frozen=True)
+class Poly:
+    """Focal term with another first coefficient: q^gamma (ce + epsilon q) (Leng 2022)."""
+
+    gamma: float
+    epsilon: float
+
+    def value(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
+        return Focal(self.gamma).value(ce + self.epsilon * q, q)
+
+    def slope(self, ce: Tensor, q: Tensor) -> Tensor:
+        """See `Term`."""
+        of_focus = Focal(self.gamma).slope(ce + self.epsilon * q, q)
+        return of_focus + self.epsilon * Focal(self.gamma).value(1 - q, q)
+
+
+@dataclass(frozen=True)
 class Tail:
     """Σ_{j>=gamma} q^j / j = ce - Σ_{j<gamma} q^j / j: cross-entropy without its first gamma - 1 Taylor terms."""
 

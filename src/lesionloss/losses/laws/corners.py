@@ -100,6 +100,8 @@ def half_precision(tested: LossUnderTest) -> None:
 
 def _kept(gradient: Tensor, slope: Tensor, batch: LawBatch, words: str) -> None:
     had = (slope != 0).any(1) & batch.lesion
+    if not bool(had.any()):
+        return
     kept = ((gradient != 0).any(1) & had).sum() / had.sum()
     if not kept >= 0.99:
         raise LawBroken(f"{words}: only {100 * kept:.1f} % of the lesion voxels keep a gradient, {batch.describe()}")

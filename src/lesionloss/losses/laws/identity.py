@@ -43,6 +43,11 @@ LIMITS = (
             (f"{kind}_unified_focal_plus_plus(sharpen=1)", f"{kind}_unified_focal"),
         )
     ),
+    ("poly_cross_entropy(epsilon=0)", "cross_entropy"),
+    ("poly_cross_entropy(epsilon=-1)", "2*weighted_gradient(gamma=2, lesion=0.5)"),
+    ("poly_focal(epsilon=0)", "focal"),
+    ("poly_focal(gamma=0, lesion=1, background=1)", "poly_cross_entropy"),
+    ("soft_dice_semimetric", "dice"),
     ("blob(main_share=1)", "dice"),
     ("blob(main_share=1, ce_share=1)", "cross_entropy"),
     ("2*blob(main_share=1, ce_share=0.5)", "dice_ce"),
