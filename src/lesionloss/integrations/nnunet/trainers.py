@@ -114,14 +114,9 @@ class PairedTrainer(nnUNetTrainer):
         own: nn.Module = super()._build_loss()
         if self.loss_text == OWN_LOSS:
             return own
-        labels, plan = self.label_manager, self.configuration_manager
-        ranks = torch.distributed.get_world_size() if self.is_ddp else 1
+        labels, pooled = self.label_manager, self.configuration_manager.batch_dice
         loss = LabelledLoss(
-            self.loss_text,
-            regions=labels.has_regions,
-            ignore_label=labels.ignore_label,
-            batch_dice=plan.batch_dice,
-            rows=math.ceil(plan.batch_size / ranks) if self.is_ddp else None,
+            self.loss_text, regions=labels.has_regions, ignore_label=labels.ignore_label, batch_dice=pooled
         )
         if not self.enable_deep_supervision:
             return loss
