@@ -36,8 +36,8 @@ def loss_text(text: str) -> str:
     spec = parse(text)
     if any(isinstance(term.weight, tuple) for term in spec.terms):
         raise UsageError(
-            f"loss {text!r}: in nnU-Net each term has one weight; weights that change from the first step to the last are "
-            "for lesionloss train and bench"
+            f"loss {text!r}: in nnU-Net each term has one weight; weights that change during training are for "
+            "lesionloss train and bench"
         )
     return str(spec)
 
