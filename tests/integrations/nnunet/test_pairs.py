@@ -172,6 +172,18 @@ def test_ignored_voxels_regions_and_pooled_batches_train(
     assert 0 < trainer.logger.get_value("train_losses", step=-1) < 2
 
 
+def test_the_loss_knows_voxel_size_and_progress(root: Path) -> None:
+    seen = []
+    trainer = make_trainer(root, f"nnUNetTrainerLL_hytver_s1_{SHORT}")
+    trainer.initialize()
+    assert trainer.labelled_loss.sides_mm == [16, 16, 16]
+    trainer.on_train_epoch_end = lambda outputs: seen.append(trainer.labelled_loss.progress)
+    trainer.on_validation_epoch_end = trainer.on_epoch_end = lambda *_: None
+    trainer.num_epochs = 1
+    trainer.run_training()
+    assert seen == [1.0]
+
+
 def test_the_resolutions_have_the_weights_of_nnunet(root: Path) -> None:
     ours, own = (make_trainer(root, f"nnUNetTrainerLL_{loss}_s1") for loss in ("hytver", "nnunet"))
     for trainer in (ours, own):
