@@ -32,7 +32,7 @@ class Segmentation(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""
-        return torch.optim.Adam(self.parameters(), lr=0.02)
+        return torch.optim.Adam(self.parameters(), lr=0.1)
 
 
 def items(cases: Volumes, names: list[str]) -> list[tuple[Tensor, Tensor]]:

@@ -25,7 +25,7 @@ def train(loss: str, images: torch.Tensor, labels: torch.Tensor, seed: int) -> n
     torch.manual_seed(seed)
     network = small_network()
     criterion = ll.build(loss)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
     order = torch.Generator().manual_seed(seed)
     for _ in range(60):
         chosen = torch.randperm(len(images), generator=order)[:2]

@@ -25,7 +25,7 @@ def train(loss: str, training: tio.SubjectsDataset, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     network = small_network()
     criterion = ll.build(loss)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
     for _ in range(15):
         for batch in tio.SubjectsLoader(training, batch_size=2, shuffle=True):
             logits = network(batch["image"][tio.DATA])  # (B, 1, X, Y, Z)

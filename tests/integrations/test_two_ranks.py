@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 RECORDS = {record.name: record for record in ll.list_losses()}
 NAMES = list(RECORDS)
 # These pool the batch of each process, as the documentation of `pooled` says.
-RANKED = ("topk_cross_entropy", "topk_dice", "hytver_released")
+RANKED = ("topk_cross_entropy", "topk_dice", "lovasz_softmax", "lovasz_hinge", "hytver_released")
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def surface(v: Voxels, *, power: Exponent = 1.0) -> Tensor:
         squares = squares * v.valid[:, None]
     weights = rarity(v.class_voxels[:, 1:], power)
     if v.class_weights is not None:
-        weights = times_columns(weights, v.class_weights[1:])
+        weights = times_columns(weights, [weight / max(v.class_weights) for weight in v.class_weights[1:]])
     wrong = (weights * v.total(squares * errors * (2 - errors))).sum(1)
     return wrong / ((weights * v.total(squares)).sum(1) + v.eps) + poison
 
