@@ -128,7 +128,7 @@ def write_plan(root: Path, **changes: str) -> Path:
     return path
 
 
-def test_a_dry_run_lists_the_trainings(root: Path, cli: Any) -> None:
+def test_a_dry_run_lists_the_training_runs(root: Path, cli: Any) -> None:
     code, out, _ = cli("nnunet", "bench", write_plan(root), "--dry-run")
     lines = out.splitlines()
     assert (code, len(lines)) == (0, 12)
@@ -181,7 +181,7 @@ def program(root: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
     return root / "calls"
 
 
-def test_finished_trainings_stay_started_ones_continue_and_failed_ones_are_named(
+def test_finished_training_runs_stay_started_ones_continue_and_failed_ones_are_named(
     root: Path, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = program(root, monkeypatch, "echo; echo first line; echo the memory is full; exit 3")
@@ -200,7 +200,9 @@ def test_finished_trainings_stay_started_ones_continue_and_failed_ones_are_named
     assert code == 1
     assert "2 of 4: fold 0, seed 1, hytver, continued\n" in out
     assert "fold 1, seed 1, nnunet failed (exit code 3): first line | the memory is full; log: " in out
-    assert "3 of 4 trainings failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver" in error
+    assert (
+        "3 of 4 training runs failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver" in error
+    )
     started = [
         line.removeprefix("-m lesionloss.integrations.nnunet.one_training ") for line in calls.read_text().splitlines()
     ]

@@ -75,7 +75,7 @@ class PairedTrainer(nnUNetTrainer):
         """Begin or continue the record of the pairing, then start as nnU-Net does.
 
         Raises:
-            UsageError: A training continues that left no record, or that of another training.
+            UsageError: It continues a training run that left no record, or another one.
         """
         if not self.was_initialized:
             self.initialize()
