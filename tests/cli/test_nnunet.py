@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_group
 
+from lesionloss.cli import app
 from lesionloss.integrations.nnunet.installation import EXTERNAL, VARIABLE
 from lesionloss.integrations.nnunet.trainer_names import parse_trainer_name
+from lesionloss.integrations.nnunet.training_plan import NnunetPlan
 from nnunet_tiny import NAME, use_folders, write_preprocessed
 
 PLAN = """
@@ -244,3 +247,11 @@ def test_losses_of_ones_own_come_with_the_plan(root: Path, cli: Any) -> None:
     (kept,) = (root / "results" / "lesionloss_losses").glob("root_tversky_*.json")
     assert kept.stem in out
     assert json.loads(kept.read_text())["loss"] == "root_tversky"
+
+
+def test_the_page_names_every_key_of_a_plan_and_every_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "nnunet.md").read_text(encoding="utf-8")
+    assert [key for key in NnunetPlan.model_fields if f"`{key}`" not in page] == []
+    commands = get_group(app).commands["nnunet"].commands
+    options = {option for command in commands.values() for each in command.params for option in each.opts}
+    assert [option for option in sorted(options) if option.startswith("--") and option not in page] == []
