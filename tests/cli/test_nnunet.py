@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_group
 
+from lesionloss.cli import app
 from lesionloss.integrations.nnunet.installation import EXTERNAL, VARIABLE
 from lesionloss.integrations.nnunet.trainer_names import parse_trainer_name
+from lesionloss.integrations.nnunet.training_plan import NnunetPlan
 from nnunet_tiny import NAME, use_folders, write_preprocessed
 
 PLAN = """
@@ -128,7 +131,7 @@ def write_plan(root: Path, **changes: str) -> Path:
     return path
 
 
-def test_a_dry_run_lists_the_trainings(root: Path, cli: Any) -> None:
+def test_a_dry_run_lists_the_training_runs(root: Path, cli: Any) -> None:
     code, out, _ = cli("nnunet", "bench", write_plan(root), "--dry-run")
     lines = out.splitlines()
     assert (code, len(lines)) == (0, 12)
@@ -181,7 +184,7 @@ def program(root: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
     return root / "calls"
 
 
-def test_finished_trainings_stay_started_ones_continue_and_failed_ones_are_named(
+def test_finished_training_runs_stay_started_ones_continue_and_failed_ones_are_named(
     root: Path, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = program(root, monkeypatch, "echo; echo first line; echo the memory is full; exit 3")
@@ -200,7 +203,9 @@ def test_finished_trainings_stay_started_ones_continue_and_failed_ones_are_named
     assert code == 1
     assert "2 of 4: fold 0, seed 1, hytver, continued\n" in out
     assert "fold 1, seed 1, nnunet failed (exit code 3): first line | the memory is full; log: " in out
-    assert "3 of 4 trainings failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver" in error
+    assert (
+        "3 of 4 training runs failed: fold 0, seed 1, hytver; fold 1, seed 1, nnunet; fold 1, seed 1, hytver" in error
+    )
     started = [
         line.removeprefix("-m lesionloss.integrations.nnunet.one_training ") for line in calls.read_text().splitlines()
     ]
@@ -242,3 +247,11 @@ def test_losses_of_ones_own_come_with_the_plan(root: Path, cli: Any) -> None:
     (kept,) = (root / "results" / "lesionloss_losses").glob("root_tversky_*.json")
     assert kept.stem in out
     assert json.loads(kept.read_text())["loss"] == "root_tversky"
+
+
+def test_the_page_names_every_key_of_a_plan_and_every_option() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "nnunet.md").read_text(encoding="utf-8")
+    assert [key for key in NnunetPlan.model_fields if f"`{key}`" not in page] == []
+    commands = get_group(app).commands["nnunet"].commands
+    options = {option for command in commands.values() for each in command.params for option in each.opts}
+    assert [option for option in sorted(options) if option.startswith("--") and option not in page] == []

@@ -1,9 +1,6 @@
-"""A tiny data set as nnU-Net preprocesses it, made without nnU-Net's planning, and trainings on it."""
+"""A tiny data set as nnU-Net preprocesses it, made without nnU-Net's planning, and training runs on it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +111,3 @@ def record_of(trainer: PairedTrainer) -> dict[str, Any]:
     """What it has written about its pairing."""
     record: dict[str, Any] = json.loads((Path(trainer.output_folder) / "lesionloss_pairing.json").read_text())
     return record
-
-
-def use_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nnU-Net import its trainers, here and in processes that start, whatever torch torchvision was built for."""
-    code = "import torchvision"
-    if subprocess.run([sys.executable, "-c", code], capture_output=True).returncode:
-        shim = str(Path(__file__).parent / "other_torchvision")
-        monkeypatch.syspath_prepend(shim)
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([shim, *filter(None, [os.environ.get("PYTHONPATH")])]))

@@ -11,7 +11,7 @@ from lesionloss.cli.terminal import say
 EXAMPLES = """
 Examples:
 
-  lesionloss nnunet bench plan.toml --dry-run          (the trainings, and which are finished)
+  lesionloss nnunet bench plan.toml --dry-run          (the training runs, and which are finished)
 
   lesionloss nnunet bench plan.toml --out runs/ms      (again: continues where it stopped)
 """
@@ -21,16 +21,18 @@ Examples:
 def bench(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="See docs/howto/nnunet.md.")],
     out: Annotated[Path | None, typer.Option("--out", help="The run folder, for compare, report and power.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the plan, list the trainings, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the plan, list the training runs, and stop.")
+    ] = False,
 ) -> None:
     """Train every loss of a plan on every fold and seed; then score the predictions and write the report.
 
-    Finished trainings are kept and started ones continue, so the same command goes on after a stop. Several commands
-    may run at once, for several GPUs.
+    Finished training runs are kept and started ones continue, so the same command goes on after a stop. Several
+    commands may run at once, for several GPUs.
     """
     from lesionloss.core.errors import UsageError
     from lesionloss.integrations.nnunet.installation import check_installed
-    from lesionloss.integrations.nnunet.run_trainings import score_all, train_all, trainings_of
+    from lesionloss.integrations.nnunet.nnunet_runs import score_all, train_all, training_runs_of
     from lesionloss.integrations.nnunet.training_plan import load_plan
 
     check_installed()
@@ -39,9 +41,9 @@ def bench(
 
     chosen = load_plan(plan)
     if dry_run:
-        for training in trainings_of(chosen):
-            state = "finished" if training.finished else "started" if training.started else "open"
-            say(f"{state:8}  {training}  ({training.trainer})")
+        for run in training_runs_of(chosen):
+            state = "finished" if run.finished else "started" if run.started else "open"
+            say(f"{state:8}  {run}  ({run.trainer})")
         return
     if out is None:
         raise UsageError("nnunet bench needs a folder for its results: --out FOLDER")

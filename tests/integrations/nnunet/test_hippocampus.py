@@ -9,7 +9,6 @@ import pytest
 
 import lesionloss as ll
 from nnunet_hippocampus import HIPPOCAMPUS, NAME, environment, write_raw
-from nnunet_tiny import use_torchvision
 
 CASES = 10
 LOSSES = ("nnunet", "hytver")
@@ -67,8 +66,7 @@ class Workplace:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not HIPPOCAMPUS.is_dir(), reason="the hippocampus set is not beside the project")
-def test_from_volumes_to_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_torchvision(monkeypatch)
+def test_from_volumes_to_a_report(tmp_path: Path) -> None:
     place = Workplace(tmp_path)
     first = place.lesionloss("nnunet", "bench", "plan.toml", "--out", "run")
     assert "8 of 8: fold 1, seed 2, hytver\n" in first

@@ -109,9 +109,9 @@ def test_what_changed_between_two_parts_of_a_training_is_said(tmp_path: Path) ->
     second = PairingRecord("dice", 0, 1, 5, 6, device="cpu, 8 threads").continued(tmp_path)
     second.note(100, "b")
     second.note(200, "c")
-    assert second.what_differs == ["device when the training continued: cpu, 8 threads"]
+    assert second.what_differs == ["device when the training run continued: cpu, 8 threads"]
     second.note(200, "d")
-    assert second.what_differs[1:] == ["batch 200 was drawn again, after the training continued, and was another"]
+    assert second.what_differs[1:] == ["batch 200 was drawn again, after the training run continued, and was another"]
     assert second.batches_sha256 == {"1": "a", "100": "b", "200": "d"}
 
 
@@ -172,6 +172,18 @@ def test_ignored_voxels_regions_and_pooled_batches_train(
     assert 0 < trainer.logger.get_value("train_losses", step=-1) < 2
 
 
+def test_the_loss_knows_voxel_size_and_progress(root: Path) -> None:
+    seen = []
+    trainer = make_trainer(root, f"nnUNetTrainerLL_hytver_s1_{SHORT}")
+    trainer.initialize()
+    assert trainer.labelled_loss.sides_mm == [16, 16, 16]
+    trainer.on_train_epoch_end = lambda outputs: seen.append(trainer.labelled_loss.progress)
+    trainer.on_validation_epoch_end = trainer.on_epoch_end = lambda *_: None
+    trainer.num_epochs = 1
+    trainer.run_training()
+    assert seen == [1.0]
+
+
 def test_the_resolutions_have_the_weights_of_nnunet(root: Path) -> None:
     ours, own = (make_trainer(root, f"nnUNetTrainerLL_{loss}_s1") for loss in ("hytver", "nnunet"))
     for trainer in (ours, own):
@@ -201,6 +213,6 @@ def test_a_network_has_its_digest_whatever_is_wrapped_around_it() -> None:
 def test_what_can_not_be_equal_on_a_gpu_is_said() -> None:
     assert known_differences(torch.device("cpu"), several=False) == []
     kernels, skipped, ranks = known_differences(torch.device("cuda"), several=True)
-    assert "two trainings with the same loss differ" in kernels
+    assert "two training runs with the same loss differ" in kernels
     assert "skips a step" in skipped
     assert "the first of several GPUs" in ranks

@@ -1,1 +1,1 @@
-"""nnU-Net: trainers of every loss and seed whose trainings form pairs, and benchmarks made of them."""
+"""nnU-Net: trainers of every loss and seed whose training runs form pairs, and benchmarks made of them."""

@@ -1,4 +1,4 @@
-"""`lesionloss_pairing.json` in the folder of a training: the proof that two trainings differ only in the loss."""
+"""`lesionloss_pairing.json` beside a trained network: the proof that two training runs differ only in the loss."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ EVERY = 100  # batches, of which one is hashed; the first is, too
 _PACKAGES = ("lesionloss", "torch", "numpy", "nnunetv2", "batchgenerators", "batchgeneratorsv2")
 
 _ON_GPU = (
-    "kernels: cuDNN chooses its algorithms by timing and some CUDA kernels add in a varying order, so two trainings "
-    "with the same loss differ in their last digits, too",
+    "kernels: cuDNN chooses its algorithms by timing and some CUDA kernels add in a varying order, so two training "
+    "runs with the same loss differ in their last digits, too",
     "skipped steps: mixed precision skips a step where a gradient overflows, which may happen to one loss and not to "
     "another",
 )
@@ -56,10 +56,12 @@ class PairingRecord:
     format: int = FORMAT
 
     def note(self, number: int, digest: str) -> None:
-        """Add the digest of a batch; a training that continues may draw some batches a second time."""
+        """Add the digest of a batch; a training run that continues may draw some batches a second time."""
         before = self.batches_sha256.get(str(number), digest)
         if before != digest:
-            self.what_differs.append(f"batch {number} was drawn again, after the training continued, and was another")
+            self.what_differs.append(
+                f"batch {number} was drawn again, after the training run continued, and was another"
+            )
         self.batches_sha256[str(number)] = digest
 
     def write(self, folder: Path) -> None:
@@ -67,10 +69,10 @@ class PairingRecord:
         write_text(folder / FILE, json.dumps(asdict(self), indent=1) + "\n")
 
     def continued(self, folder: Path) -> "PairingRecord":
-        """Return the record of a folder, where a training with the same settings as this one stopped.
+        """Return the record of a folder, where a training run with the same settings as this one stopped.
 
         Raises:
-            UsageError: There is no record, or one of another training.
+            UsageError: There is no record, or one of another training run.
             DataError: The record is damaged.
         """
         path = folder / FILE
@@ -80,12 +82,12 @@ class PairingRecord:
         for key in ("format", "loss", "fold", "seed", "epochs", "iterations"):
             if getattr(before, key) != getattr(self, key):
                 raise UsageError(
-                    f"{path}: {key} is {getattr(before, key)!r}, this training has {getattr(self, key)!r}; train anew, "
-                    "without --continue"
+                    f"{path}: {key} is {getattr(before, key)!r}, this training run has {getattr(self, key)!r}; "
+                    "train anew, without --continue"
                 )
         for key, now in (("versions", self.versions), ("device", self.device)):
             if getattr(before, key) != now:
-                before.what_differs.append(f"{key} when the training continued: {now}")
+                before.what_differs.append(f"{key} when the training run continued: {now}")
         return before
 
 
@@ -105,7 +107,7 @@ def versions() -> dict[str, str]:
 
 
 def device_text(device: torch.device) -> str:
-    """What a training computes on."""
+    """What a training run computes on."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
     return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type

@@ -2,7 +2,7 @@
 
 nnU-Net draws from the global generators of Python, NumPy and torch. Here they are set anew before every batch, from the
 names of the pair and the number of the batch: so a batch is the same whatever was drawn before, with any number of
-worker processes, and after a training continues.
+worker processes, and after a training run continues.
 """
 
 import contextlib

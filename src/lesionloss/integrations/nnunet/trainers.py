@@ -63,6 +63,7 @@ class PairedTrainer(nnUNetTrainer):
         self.num_iterations_per_epoch = name.iterations or self.num_iterations_per_epoch
         self.num_val_iterations_per_epoch = name.validation_iterations or self.num_val_iterations_per_epoch
         self.steps_done = 0
+        self.labelled_loss: LabelledLoss | None = None  # within the wrapper of the resolutions; None: nnU-Net's own
         self.pairing = PairingRecord(self.loss_text, fold, name.seed, self.num_epochs, self.num_iterations_per_epoch)
 
     def initialize(self) -> None:
@@ -74,7 +75,7 @@ class PairedTrainer(nnUNetTrainer):
         """Begin or continue the record of the pairing, then start as nnU-Net does.
 
         Raises:
-            UsageError: A training continues that left no record, or that of another training.
+            UsageError: It continues a training run that left no record, or another one.
         """
         if not self.was_initialized:
             self.initialize()
@@ -105,6 +106,9 @@ class PairedTrainer(nnUNetTrainer):
         if self.steps_done == 1 or self.steps_done % EVERY == 0:
             self.pairing.note(self.steps_done, batch_digest(batch))
             self._write_record()
+        if self.labelled_loss is not None:
+            steps = self.num_epochs * self.num_iterations_per_epoch
+            self.labelled_loss.progress = (self.steps_done - 1) / max(1, steps - 1)
         set_generators(*self._pair, "step", self.steps_done, self.local_rank)
         step: dict[str, Any] = super().train_step(batch)
         return step
@@ -114,9 +118,14 @@ class PairedTrainer(nnUNetTrainer):
         own: nn.Module = super()._build_loss()
         if self.loss_text == OWN_LOSS:
             return own
-        labels, pooled = self.label_manager, self.configuration_manager.batch_dice
-        loss = LabelledLoss(
-            self.loss_text, regions=labels.has_regions, ignore_label=labels.ignore_label, batch_dice=pooled
+        labels, plan = self.label_manager, self.configuration_manager
+        loss = self.labelled_loss = LabelledLoss(
+            self.loss_text,
+            regions=labels.has_regions,
+            ignore_label=labels.ignore_label,
+            batch_dice=plan.batch_dice,
+            patch=plan.patch_size,
+            spacing_mm=plan.spacing,
         )
         if not self.enable_deep_supervision:
             return loss

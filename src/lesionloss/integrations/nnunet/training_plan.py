@@ -28,7 +28,7 @@ FOLDS = (0, 1, 2, 3, 4)
 
 
 class NnunetPlan(PlanSection):
-    """Trainings of nnU-Net that differ in the loss, on the same folds and seeds.
+    """Training runs of nnU-Net that differ in the loss, on the same folds and seeds.
 
     Attributes:
         dataset: Number or full name, such as `501`.

@@ -1,4 +1,4 @@
-"""The trainings of a plan, one after the other in a process each; finished ones stay, started ones continue."""
+"""The training runs of a plan, one after the other in a process each; finished ones stay, started ones continue."""
 
 import subprocess
 import sys
@@ -25,8 +25,8 @@ LAST_LINES = 3
 
 
 @dataclass(frozen=True)
-class NnunetTraining:
-    """One training of a plan.
+class NnunetTrainingRun:
+    """One training run of a plan.
 
     Attributes:
         trainer: The name of its class.
@@ -54,8 +54,8 @@ class NnunetTraining:
         return (self.folder / FILE).is_file() and any((self.folder / name).is_file() for name in CHECKPOINTS)
 
 
-def trainings_of(plan: NnunetPlan) -> list[NnunetTraining]:
-    """All trainings of a plan, every loss of a fold and seed in turn, so that a stopped run has whole pairs.
+def training_runs_of(plan: NnunetPlan) -> list[NnunetTrainingRun]:
+    """All training runs of a plan, every loss of a fold and seed in turn, so that a stopped run has whole pairs.
 
     Raises:
         UsageError: The plan does not fit what nnU-Net has preprocessed.
@@ -67,41 +67,43 @@ def trainings_of(plan: NnunetPlan) -> list[NnunetTraining]:
     for fold, seed, loss in product(plan.folds, plan.seeds, plan.losses):
         name = str(TrainerName(keys[loss], seed, *lengths))
         folder = results / dataset / f"{name}__{plan.plans}__{plan.configuration}" / f"fold_{fold}"
-        found.append(NnunetTraining(loss, fold, seed, name, folder))
+        found.append(NnunetTrainingRun(loss, fold, seed, name, folder))
     return found
 
 
-def train_all(plan: NnunetPlan, say: Callable[[str], None]) -> list[NnunetTraining]:
-    """Carry out the trainings of a plan that are not finished.
+def train_all(plan: NnunetPlan, say: Callable[[str], None]) -> list[NnunetTrainingRun]:
+    """Carry out the training runs of a plan that are not finished.
 
     Several processes may work on one plan: each takes what no other is at.
 
     Args:
         plan: The plan.
-        say: Gets a line for each training that begins or ends.
+        say: Gets a line for each training run that begins or ends.
 
     Returns:
-        All trainings of the plan.
+        All training runs of the plan.
 
     Raises:
         UsageError: The plan does not fit what nnU-Net has preprocessed.
-        DataError: A training failed; the others were carried out, or another process is at one.
+        DataError: A training run failed; the others were carried out, or another process is at one.
     """
-    found = trainings_of(plan)
+    found = training_runs_of(plan)
     failed = []
-    for number, training in enumerate(found, 1):
-        lock = None if training.finished else acquire_lock(training.folder / LOCK)
+    for number, run in enumerate(found, 1):
+        lock = None if run.finished else acquire_lock(run.folder / LOCK)
         if lock is None:
             continue
         with lock:
-            say(f"{number} of {len(found)}: {training}{', continued' if training.started else ''}")
-            if error := _train(plan, training):
-                failed.append(training)
+            say(f"{number} of {len(found)}: {run}{', continued' if run.started else ''}")
+            if error := _train(plan, run):
+                failed.append(run)
                 say(error)
     if failed:
         names = "; ".join(map(str, failed))
-        raise DataError(f"{len(failed)} of {len(found)} trainings failed: {names}; the same command tries them again")
-    if at_work := [training for training in found if not training.finished]:
+        raise DataError(
+            f"{len(failed)} of {len(found)} training runs failed: {names}; the same command tries them again"
+        )
+    if at_work := [run for run in found if not run.finished]:
         raise DataError(
             f"another process trains {'; '.join(map(str, at_work))}; give the same command again when it ended"
         )
@@ -109,13 +111,13 @@ def train_all(plan: NnunetPlan, say: Callable[[str], None]) -> list[NnunetTraini
 
 
 def score_all(
-    plan: NnunetPlan, trainings: list[NnunetTraining], out: Path, notify: Callable[[Mismatch], None]
+    plan: NnunetPlan, runs: list[NnunetTrainingRun], out: Path, notify: Callable[[Mismatch], None]
 ) -> Results:
-    """Score the validation predictions of finished trainings into a run folder.
+    """Score the validation predictions of finished training runs into a run folder.
 
     Args:
         plan: The plan.
-        trainings: All its trainings.
+        runs: All its training runs.
         out: The run folder.
         notify: Gets what does not fit.
 
@@ -123,11 +125,11 @@ def score_all(
         UsageError: The folder holds something else.
         DataError: Predictions can't be read.
     """
-    results = trainings[0].folder.parent.parent
+    results = runs[0].folder.parent.parent
     return collect(
         out,
         nnunet=results,
-        models=sorted({training.folder.parent.name for training in trainings}),
+        models=sorted({run.folder.parent.name for run in runs}),
         references=folder_of("nnUNet_preprocessed") / results.name / "gt_segmentations",
         images=raw_images(results.name) or "",
         metrics=list(dict.fromkeys([plan.primary_metric, *plan.metrics])),
@@ -136,12 +138,12 @@ def score_all(
     )
 
 
-def _train(plan: NnunetPlan, training: NnunetTraining) -> str:
+def _train(plan: NnunetPlan, run: NnunetTrainingRun) -> str:
     """Train in a process of its own; what went wrong, or an empty text."""
-    words = [plan.dataset, plan.configuration, str(training.fold), "-tr", training.trainer, "-p", plan.plans]
-    words += ["-device", plan.device, *(["--c"] if training.started else [])]
+    words = [plan.dataset, plan.configuration, str(run.fold), "-tr", run.trainer, "-p", plan.plans]
+    words += ["-device", plan.device, *(["--c"] if run.started else [])]
     words += ["--npz"] if plan.probabilities else []
-    log = training.folder / LOG
+    log = run.folder / LOG
     with log.open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", one_training.__name__, *words],
@@ -152,7 +154,7 @@ def _train(plan: NnunetPlan, training: NnunetTraining) -> str:
         )
         with process:  # at its end, the input of the process is closed
             ended = process.wait()
-    if ended == 0 and training.finished:
+    if ended == 0 and run.finished:
         return ""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"{training} failed (exit code {ended}): {' | '.join(lines[-LAST_LINES:])}; log: {log}"
+    return f"{run} failed (exit code {ended}): {' | '.join(lines[-LAST_LINES:])}; log: {log}"
