@@ -45,7 +45,7 @@ def main(out: Path) -> None:
         network = train(trial.loss, training, trial.seed)
         for subject in subjects(cases, trial.testing):
             with torch.no_grad():
-                lesion = network(subject["image"].data[None])[0, 0] > 0
+                lesion = network(subject.get_first_image().data[None])[0, 0] > 0
             write_prediction(out, trial, subject["name"], lesion.numpy())
     collect_and_report(out)
 

@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
         AttributeError: if there is no such name.
     """
     if name.endswith("Loss") and name not in PUBLIC_NAMES:
-        from lesionloss.losses.criterion import named_class
+        from lesionloss.losses.named_classes import named_class
 
         return named_class(name)
     if name not in PUBLIC_NAMES:

@@ -9,7 +9,7 @@ from torch import Tensor
 import grids_by_hand
 import lesionloss as ll
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.losses.distances import border_distance
+from lesionloss.losses.border_distances import border_distance
 from lesionloss.losses.reference_maps import compute
 
 TEXTS: tuple[tuple[str, dict[str, object]], ...] = (
@@ -186,5 +186,5 @@ def test_distances_by_tensors_are_those_of_scipy(spacing: list[list[float]], mon
     edges = torch.tensor(spacing, dtype=torch.float64)
     expected = compute("distance_mm", mask, edges).abs()
     for piece in (1 << 25, 1, 200):
-        monkeypatch.setattr("lesionloss.losses.distances.PIECE", piece)
+        monkeypatch.setattr("lesionloss.losses.border_distances.PIECE", piece)
         torch.testing.assert_close(border_distance(mask, edges, torch.float32), expected)

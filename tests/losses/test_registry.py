@@ -10,7 +10,7 @@ import lesionloss as ll
 from lesionloss.core.errors import UsageError
 from lesionloss.core.user_files import load_user_file
 from lesionloss.losses import registry
-from lesionloss.losses.criterion import named_class
+from lesionloss.losses.named_classes import named_class
 from lesionloss.losses.registry import LOSSES, loss, make_record
 from own_losses import ROOT_TVERSKY
 

@@ -90,6 +90,7 @@ def test_a_compiled_loss_can_be_copied(name: str) -> None:
     assert repr(copied._orig_mod) == repr(loss)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_with_its_loss_can_be_copied() -> None:
     torch.compiler.reset()
 

@@ -1,9 +1,8 @@
-"""The one `nn.Module`: a weighted sum of registered losses, built from text, and the named classes made of it."""
+"""The one `nn.Module`: a weighted sum of registered losses, built from text."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lesionloss.core.errors import UsageError, expect_type
-from lesionloss.core.parameters import Value
 from lesionloss.losses import reference_maps, registry
 from lesionloss.losses.alignment import Extras, align
-from lesionloss.losses.foreign_arguments import foreign_hint
 from lesionloss.losses.input_checks import (
     Spacing,
     look,
@@ -30,8 +27,7 @@ from lesionloss.losses.kernels import FAST, READABLE, Kernel
 from lesionloss.losses.kernels.fast import uncompiled
 from lesionloss.losses.loss_options import Empty, LossOptions, differences, read_options
 from lesionloss.losses.maps_of_batch import maps_of_batch
-from lesionloss.losses.registry import LossRecord
-from lesionloss.losses.spec import Spec, SpecTerm, TermWeight, check_hyperparameters, parse, weight_at
+from lesionloss.losses.spec import Spec, SpecTerm, TermWeight, parse, weight_at
 from lesionloss.losses.voxels import Voxels, column_mean
 
 
@@ -184,7 +180,7 @@ class Loss(nn.Module):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are built again from the text."""
-        return _rebuild, (type(self).__name__, str(self), self.options, self.kernel)
+        return _rebuild, (type(self), str(self), self.options, self.kernel)
 
 
 def _times(weight: float, values: Tensor) -> Tensor:
@@ -259,65 +255,7 @@ def build(
     return Loss(parse(text), options, kernel)
 
 
-def _rebuild(class_name: str, text: str, options: LossOptions, kernel: Kernel | None) -> Loss:
-    made = Loss.__new__(Loss if class_name == "Loss" else named_class(class_name))
+def _rebuild(made_by: type[Loss], text: str, options: LossOptions, kernel: Kernel | None) -> Loss:
+    made = made_by.__new__(made_by)
     Loss.__init__(made, parse(text), options, kernel)
     return made
-
-
-# --- the named classes ---------------------------------------------------------------------------------------------
-
-_OPTIONS = tuple(list(inspect.signature(build).parameters.values())[1:-1])
-
-
-def named_class(class_name: str) -> type[Loss]:
-    """The nn.Module of a registered loss, e.g. HyTverLoss.
-
-    Raises:
-        AttributeError: no loss has that class name.
-    """
-    for record in registry.list_losses():
-        if record.class_name == class_name:
-            return _class_of(record.name, record.function)
-    raise AttributeError(f"no loss has a class named {class_name!r}")
-
-
-@cache
-def _class_of(name: str, function: registry.LossFunction) -> type[Loss]:
-    record = registry.get(name)
-    hyperparameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in list(inspect.signature(function).parameters.values())[1:]
-    ]
-    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in _OPTIONS]
-    signature = inspect.Signature(hyperparameters + options)
-
-    def __init__(self: Loss, *positional: Any, **keywords: Any) -> None:
-        try:
-            arguments = signature.bind(*positional, **keywords).arguments
-        except TypeError as error:
-            hint = foreign_hint([key for key in keywords if key not in signature.parameters], record.defaults)
-            hint = hint or f"it takes {', '.join(signature.parameters)}"
-            raise TypeError(f"{record.class_name}: {error}; {hint}") from None
-        given = {key: arguments.pop(key) for key in list(arguments) if key in record.defaults}
-        spec = Spec((_checked_term(record, given),))
-        chosen = {option.name: option.default for option in _OPTIONS} | arguments
-        Loss.__init__(self, spec, read_options(**chosen))
-
-    def __repr__(self: Loss) -> str:
-        given = [f"{key}={value!r}" for key, value in self.spec.terms[0].given]
-        return f"{record.class_name}({', '.join(given + differences(self.options))})"
-
-    members = {
-        "__init__": __init__,
-        "__repr__": __repr__,
-        "__doc__": f"{record.doc}\n\nSource: {record.source}. Options as for `build`.",
-        "__module__": "lesionloss",
-        "__signature__": signature,
-    }
-    return type(record.class_name, (Loss,), members)
-
-
-def _checked_term(record: LossRecord, given: dict[str, Value]) -> SpecTerm:
-    check_hyperparameters(record.name, given)
-    return SpecTerm(1.0, record.name, tuple(given.items()))

@@ -7,7 +7,7 @@ import lesionloss
 from lesionloss.core.files import write_text
 from lesionloss.core.parameters import Parameter
 from lesionloss.losses import families
-from lesionloss.losses.criterion import named_class
+from lesionloss.losses.named_classes import named_class
 from lesionloss.losses.registry import LossRecord, list_losses
 
 STUB = Path(lesionloss.__file__).with_suffix(".pyi")

@@ -81,8 +81,8 @@ def _imported(module: str, what: str) -> object:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else ""
         raise UsageError(
-            f"{what}: importing {module} fails ({type(error).__name__}: {reason}); install or mend it, or put the network into "
-            "a file and name that with --with FILE.py"
+            f"{what}: importing {module} fails ({type(error).__name__}: {reason}); install or mend it, or put the "
+            "network into a file and name that with --with FILE.py"
         ) from error
 
 

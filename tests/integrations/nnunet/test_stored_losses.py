@@ -7,7 +7,7 @@ import pytest
 
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.user_files import load_user_file
-from lesionloss.integrations.nnunet.stored_losses import FOLDER, store_loss, stored_loss
+from lesionloss.integrations.nnunet.stored_losses import FOLDER, loss_text, store_loss, stored_loss
 from lesionloss.losses.registry import LOSSES
 from own_losses import ROOT_TVERSKY
 
@@ -79,3 +79,8 @@ def test_what_must_be_kept_needs_the_folder(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("nnUNet_results", raising=False)
     with pytest.raises(UsageError, match="nnUNet_results is not set; export nnUNet_results=FOLDER"):
         store_loss("focal(gamma=2)")
+
+
+def test_weights_that_change_during_training_are_refused() -> None:
+    with pytest.raises(UsageError, match="in nnU-Net each term has one weight"):
+        loss_text("(1, 0.1)*dice_ce + (0, 1)*boundary")

@@ -29,9 +29,17 @@ def loss_text(text: str) -> str:
     """Return the text of a loss in its usual form; `nnunet` is nnU-Net's own.
 
     Raises:
-        UsageError: The text is no sum of known losses.
+        UsageError: The text is no sum of known losses, or its weights change during training.
     """
-    return OWN_LOSS if text == OWN_LOSS else str(parse(text))
+    if text == OWN_LOSS:
+        return OWN_LOSS
+    spec = parse(text)
+    if any(isinstance(term.weight, tuple) for term in spec.terms):
+        raise UsageError(
+            f"loss {text!r}: in nnU-Net each term has one weight; weights that change during training are for "
+            "lesionloss train and bench"
+        )
+    return str(spec)
 
 
 def store_loss(text: str) -> str:

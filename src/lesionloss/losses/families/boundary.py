@@ -5,7 +5,7 @@ from torch import Tensor
 
 from lesionloss.core.ranges import Exponent, PositiveExponent
 from lesionloss.losses import reference_maps
-from lesionloss.losses.distances import border_distance
+from lesionloss.losses.border_distances import border_distance
 from lesionloss.losses.index import rarity
 from lesionloss.losses.input_checks import may_look
 from lesionloss.losses.registry import loss
