@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.core import TyperGroup
 from typer.main import get_group
 
 from lesionloss.cli import app
@@ -252,6 +253,7 @@ def test_losses_of_ones_own_come_with_the_plan(root: Path, cli: Any) -> None:
 def test_the_page_names_every_key_of_a_plan_and_every_option() -> None:
     page = (Path(__file__).parents[2] / "docs" / "howto" / "nnunet.md").read_text(encoding="utf-8")
     assert [key for key in NnunetPlan.model_fields if f"`{key}`" not in page] == []
-    commands = get_group(app).commands["nnunet"].commands
-    options = {option for command in commands.values() for each in command.params for option in each.opts}
+    group = get_group(app).commands["nnunet"]
+    assert isinstance(group, TyperGroup)
+    options = {option for command in group.commands.values() for each in command.params for option in each.opts}
     assert [option for option in sorted(options) if option.startswith("--") and option not in page] == []
