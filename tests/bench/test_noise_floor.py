@@ -30,7 +30,6 @@ from lesionloss.runs.results import Results
 from lesionloss.runs.verify import verify_run
 from lesionloss.statistics import NoiseFloor, compare, measure_noise_floor
 from lesionloss.training.loop import train_together
-from lesionloss.training.step_modes import EAGER
 from lesionloss.training.training_run import TrainingResult
 from tiny_runs import tiny_plan
 
@@ -94,8 +93,8 @@ def noisy_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
                     parameter.add_(torch.randn(parameter.shape, generator=noise), alpha=0.3)
         return results
 
-    def name_gpu(folder: Path, seconds: dict[str, float], device: str, step_mode: str = EAGER) -> None:
-        write_machine(folder, seconds, device, step_mode)
+    def name_gpu(folder: Path, *of: Any, **more: Any) -> None:
+        write_machine(folder, *of, **more)
         path = folder / "machine.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"device": FAKE}))
 

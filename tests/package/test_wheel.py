@@ -60,7 +60,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_asks_for_four_packages(wheel: Path) -> None:
     metadata = wheel_metadata(wheel)
     assert {each.name for each in requirements(metadata)} == {"torch", "numpy", "typer", "rich"}
-    extras = {"metrics", "bench", "ray", "slurm", "tensorboard", "nnunet", "all", "test"}
+    extras = {"metrics", "bench", "brain", "ray", "slurm", "tensorboard", "torchmetrics", "nnunet", "all", "test"}
     assert set(metadata.get_all("Provides-Extra") or []) == extras
     assert metadata["Author"] == "The lesionloss developers"
 
@@ -122,6 +122,9 @@ def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None
         ["synth-check", ".", "out"],
         ["explain", "dice", "--out", "figure.png"],
         ["nnunet", "env"],
+        ["init", "."],
+        ["collect", "out", "--table", "cohort.csv"],
+        ["self-check", "model", "--baseline", "a.nii.gz", "--followup", "a.nii.gz", "--out", "out"],
     ]
     ended = dict(zip([line[0] for line in lines], run_commands(bare, lines, tmp_path), strict=True))
     assert set(ended) | {line[0] for line in WITHOUT_EXTRAS} == set(get_group(app).commands)

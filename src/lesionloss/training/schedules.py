@@ -114,7 +114,7 @@ def learning_rate(recipe: TrainingRecipe, step: int, drops: int = 0) -> float:
 
 def progress(recipe: TrainingRecipe, step: int) -> float:
     """Return how far a training run is at a step, from 0 at the first to 1 at the last: for weights of losses."""
-    return (step - 1) / max(1, recipe.steps - 1)
+    return min(1.0, (step - 1) / max(1, recipe.steps - 1))
 
 
 @dataclass(frozen=True)
