@@ -39,6 +39,14 @@ def test_an_example_gives_a_report(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_example_of_nnunet_gives_a_report_of_proven_pairs(tmp_path: Path) -> None:
+    script = ROOT / "examples" / "nnunet_losses.py"
+    run_python(sys.executable, str(script), "out", folder=tmp_path, path=SOURCE)
+    page = (tmp_path / "out" / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Hashes that the trainer wrote prove" in page
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_python_of_a_page_runs(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", page(name), flags=re.MULTILINE | re.DOTALL)
