@@ -41,14 +41,11 @@ def write_dataset(folder: Path) -> None:
 def main(out: Path) -> None:
     """Preprocess as nnU-Net does, train both losses on each fold and seed, and write OUT/run/report.html."""
     folders = {f"nnUNet_{part}": str(out.absolute() / part) for part in ("raw", "preprocessed", "results")}
-    where = os.environ | folders | {"nnUNet_n_proc_DA": "0"}
+    where = os.environ | folders | {"nnUNet_n_proc_DA": "1"}
     write_dataset(out / "raw" / NAME)
     (out / "plan.toml").write_text(PLAN)
-    planned = (
-        "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as run"
-    )
-    options = ["-d", "501", "-c", "3d_fullres", "-np", "1", "-npfp", "1"]
-    subprocess.run([sys.executable, "-c", f"{planned}; run()", *options], env=where, check=True)
+    planned = str(Path(sys.executable).with_name("nnUNetv2_plan_and_preprocess"))
+    subprocess.run([planned, "-d", "501", "-c", "3d_fullres", "-np", "1", "-npfp", "1"], env=where, check=True)
     bench = ["nnunet", "bench", str(out / "plan.toml"), "--out", str(out / "run")]
     for command in (bench, ["compare", str(out / "run")]):
         subprocess.run([sys.executable, "-m", "lesionloss", *command], env=where, check=True)
