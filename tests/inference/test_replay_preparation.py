@@ -13,11 +13,18 @@ from lesionloss import DataError, UsageError
 from lesionloss.data.cohort import open_cohort
 from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
-from lesionloss.data.preparation.recipe import ClipSettings, PreparationRecipe, RegisterSettings, ResampleSettings
+from lesionloss.data.preparation.recipe import (
+    DEEPBET,
+    ClipSettings,
+    PreparationRecipe,
+    RegisterSettings,
+    ResampleSettings,
+)
 from lesionloss.data.resampling.along_motion import move_image
 from lesionloss.data.resampling.grid import VoxelGrid
+from lesionloss.data.subject import Subject
 from lesionloss.inference.masks import numbered_lesions
-from lesionloss.inference.predict import CaseSource, source_of_files, sources_in
+from lesionloss.inference.predict import CaseSource, replay_preparation, source_of_files, sources_in
 from lesionloss.inference.predict.replay_preparation import _registration, make_ready
 from lesionloss.synth.patient import SyntheticPatient, synthesise
 from lesionloss.synth.profiles import profile_settings
@@ -201,3 +208,31 @@ def test_registration_does_not_depend_on_how_the_files_are_stored(
     there = nibabel.Nifti1Image(other.on_own_grid(other.case.image[1]), other.affine)
     back = there.as_reoriented(ornt_transform(io_orientation(here.affine), io_orientation(plain.affine)))
     np.testing.assert_allclose(np.asarray(back.dataobj), plain.on_own_grid(plain.case.image[1]), atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "installed", "tool"),
+    [
+        ("auto", False, True, True),
+        ("auto", False, False, False),  # the simple mask, with a remark
+        ("auto", True, True, False),
+        ("builtin", False, True, False),
+    ],
+)
+def test_deepbet_is_taken_where_a_mask_lacks_the_recipe_leaves_the_choice_and_it_is_installed(
+    source: str, given: bool, installed: bool, tool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay_preparation, "find_program", lambda name: f"/bin/{name}" if installed else None)
+    shape = (4, 4, 4)
+    subject = Subject(
+        name="a",
+        patient="a",
+        visits=(np.zeros((1, *shape), np.float32),),
+        reference=None,
+        brain=np.ones(shape, bool) if given else None,
+        affine=np.eye(4),
+    )
+    recipe = PreparationRecipe.model_validate({"brain": {"source": source}})
+    found = replay_preparation.with_best_brain(recipe, subject)
+    assert found.brain == (DEEPBET if tool else recipe.brain)
+    assert found.steps == recipe.steps
