@@ -1,6 +1,7 @@
 """`lesionloss losses`, `check` and `explain` as a user sees them."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,17 @@ def test_list_names_every_loss() -> None:
     shown = run("losses")
     for record in ll.list_losses():
         assert record.name in shown
+
+
+def test_the_list_fits_80_columns_with_a_line_for_each_loss() -> None:
+    lines = CliRunner().invoke(app, ["losses"], env={"COLUMNS": "80"}).output.splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    for record in ll.list_losses():
+        (line,) = (line for line in lines if line.split(" ")[0] == record.name)
+        assert re.split(r"[;,:(]", record.source)[0].strip()[:10] in line
+    headings = [line for line in lines if line.startswith("Losses that count lesions alike")]
+    assert len(headings) == 1
+    assert lines[lines.index(headings[0]) + 1].startswith("blob ")
 
 
 def test_json_is_for_programs() -> None:

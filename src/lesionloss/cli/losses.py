@@ -1,5 +1,7 @@
 """`lesionloss losses`: the list of losses, and the card of one."""
 
+import re
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +12,7 @@ from lesionloss.cli.terminal import plain_console, say
 if TYPE_CHECKING:
     from lesionloss.losses.registry import LossRecord
 
+NAME_COLUMNS, SOURCE_COLUMNS = 23, 18
 EXAMPLES = """
 Examples:
 
@@ -85,14 +88,32 @@ def _print_card(record: "LossRecord") -> None:
 
 
 def _print_table(records: list["LossRecord"]) -> None:
+    """A line for each loss, by families: name, what it does, first source. It fits 80 columns."""
+    from itertools import groupby
+
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("loss", no_wrap=True, style="bold")
-    table.add_column("what it does")
-    table.add_column("hyperparameters", min_width=16)
-    for record in records:
-        defaults = " ".join(f"{key}={value}" for key, value in record.defaults.items())
-        table.add_row(record.name, record.title, defaults)
-    plain_console().print(table)
+    console = plain_console()
+    for heading, family in groupby(records, key=_family):
+        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True, min_width=NAME_COLUMNS, style="bold")
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, overflow="ellipsis", width=SOURCE_COLUMNS)
+        for record in family:
+            first, _, rest = record.title.partition(": ")
+            source = re.split(r"[;,:(]", record.source)[0].strip()
+            table.add_row(record.name, (rest or first).rstrip("."), source)
+        console.print(heading, markup=False)
+        console.print(table)
     say('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')
+
+
+def _family(record: "LossRecord") -> str:
+    """The heading of a family of losses: the first words of its module."""
+    if record.text is not None:
+        return "Sums of other losses"
+    module = record.function.__module__
+    if not module.startswith("lesionloss."):
+        return "Your own"
+    text = (sys.modules[module].__doc__ or module).splitlines()[0]
+    return re.split(r"[.:,]| that share", text)[0]
