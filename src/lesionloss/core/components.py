@@ -22,6 +22,16 @@ NEIGHBOUR_AXES = {6: 1, 18: 2, 26: 3}
 VOXELS_PER_INDEX = 32
 
 
+def bounding_box(mask: Mask, margin: int = 0) -> tuple[slice, ...]:
+    """The smallest box that holds a mask, with a margin of voxels inside the image; of an empty mask, the image."""
+    box = []
+    for axis, side in enumerate(mask.shape):
+        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        first, last = (int(used[0]), int(used[-1])) if used.size else (0, side - 1)
+        box.append(slice(max(first - margin, 0), min(last + 1 + margin, side)))
+    return tuple(box)
+
+
 @dataclass(frozen=True)
 class VoxelRuns:
     """The runs of a mask of this `shape`: flat indices of their first and last voxels, ascending, shape (runs,)."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lesionloss.core.argument_types import with_checked_types
+from lesionloss.core.components import bounding_box
 from lesionloss.core.devices import resolve_device, to_device
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.choose_mode import ChosenMode, choose_inference_mode, keep_memory_for
@@ -82,7 +83,7 @@ def predict_probabilities(
         DataError: for values that are not finite.
         UsageError: for a mode that doesn't fit the axes or the network.
     """
-    box = _box_of(case.brain)
+    box = bounding_box(case.brain)
     image = to_device(torch.from_numpy(case.image[(slice(None), *box)]), resolve_device(device))
     logits = predict_logits(network, image, mode, mirrored=mirrored, arithmetic=arithmetic)
     check_finite(logits, case.name)
@@ -91,15 +92,6 @@ def predict_probabilities(
     found = np.zeros((len(lesions), *case.shape), dtype=np.float32)
     found[(slice(None), *box)] = np.where(case.brain[box], lesions.cpu().numpy(), np.float32(0))
     return found
-
-
-def _box_of(brain: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box that holds the mask; the whole image for an empty one."""
-    sides = [brain.any(axis=tuple(other for other in range(brain.ndim) if other != axis)) for axis in range(brain.ndim)]
-    used = [np.flatnonzero(side) for side in sides]
-    if any(len(each) == 0 for each in used):
-        return tuple(slice(0, side) for side in brain.shape)
-    return tuple(slice(int(each[0]), int(each[-1]) + 1) for each in used)
 
 
 @with_checked_types

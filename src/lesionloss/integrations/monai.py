@@ -6,7 +6,7 @@ SupervisedEvaluator(..., key_val_metric={"f1": IgniteMetricHandler(LesionF1Metri
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -137,7 +137,7 @@ class CaseMetric(CumulativeIterationMetric):
             UsageError: there is no such metric, option or reduction.
         """
         super().__init__()
-        expect_reduction(reduction, MetricReduction.__args__)  # type: ignore[attr-defined]
+        expect_reduction(reduction, get_args(MetricReduction))
         self.scoring = scoring(metric, include_background, threshold, spacing_mm, penalised)
         self.reduction, self.get_not_nans = reduction, get_not_nans
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lesionloss.core.components import bounding_box
 from lesionloss.core.errors import DataError
 from lesionloss.data.preparation.bias_field import correct_bias
 from lesionloss.data.preparation.brain_mask import simple_brain, tool_brain
@@ -180,7 +181,7 @@ def crop(state: PreparationState, settings: CropSettings) -> PreparationState:
     if state.brain is None:
         return state
     keep = state.brain if state.reference is None else state.brain | (state.reference > 0)
-    box = _box(keep, settings.margin_voxels)
+    box = bounding_box(keep, settings.margin_voxels)
     cut = tuple(int(side.start) for side in box)
     return replace(
         state,
@@ -193,14 +194,6 @@ def crop(state: PreparationState, settings: CropSettings) -> PreparationState:
         cropped=True,
         uncut=state.grid.shape,
     ).noted("crop", {"offset": list(cut)})
-
-
-def _box(mask: Mask, margin: int) -> tuple[slice, ...]:
-    def extent(axis: int) -> slice:
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        return slice(max(int(used[0]) - margin, 0), min(int(used[-1]) + 1 + margin, mask.shape[axis]))
-
-    return tuple(extent(axis) for axis in range(mask.ndim))
 
 
 def clip(state: PreparationState, settings: ClipSettings) -> PreparationState:
