@@ -104,7 +104,7 @@ def test_one_patient_in_every_fold_is_not_called_one_seed():
 @pytest.mark.slow
 @pytest.mark.parametrize("training_set", [0.0, 0.5])
 def test_the_ranges_of_a_pilot_run_hold_the_truth(training_set):
-    """In 80 % of pilots or more; the ranges are of 90 % (docs/statistics.md has the measured shares)."""
+    """In 80 % of pilots or more; the ranges are of 90 % (docs/explanation/statistics.md has the measured shares)."""
     design = StudyDesign(20, 5, 3)
     true = known(detectable(DifferenceSpread(0.9, 0.5, 0.75, training_set), design))
     tables = simulated_differences(SimulatedDesign(20, 5, 3, 0.0, 0.9, 0.5, 0.75, training_set), 100, "ranges")
