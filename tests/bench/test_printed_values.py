@@ -1,4 +1,4 @@
-"""docs/reference/papers.md: every value of a preset that it states is in the preset, and its counts are those of its rows."""
+"""docs/reference/papers.md: every value that it states is in the preset, and its counts are those of its rows."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The numbers of docs/explanation/fidelity.md, each computed again; the page contains them as they are formatted here."""
+"""The numbers of docs/explanation/fidelity.md, computed again; the page has them as they are formatted here."""
 
 import math
 from functools import cache
