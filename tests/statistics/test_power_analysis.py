@@ -117,3 +117,13 @@ def test_the_ranges_of_a_pilot_run_hold_the_truth(training_set):
 
 def detectable(spread, design):
     return numbers_for(spread, 0.8, 0.8, 0.05, design, []).detectable_new_training_runs
+
+
+def test_far_out_where_scipy_has_no_value_a_difference_is_found() -> None:
+    """SciPy's noncentral t is NaN at this point; as a power of NaN, the search for patients went astray there."""
+    spread = DifferenceSpread(patient=0.03819175093531685, training_run=0.01905202012476052, rest=0.0297580806917123)
+    design = StudyDesign(20, 10, 3, 1)
+    numbers = numbers_for(spread, 0.015, 0.8, 0.05, design, [2, 3, 5])
+    needed = [size.new_training_runs for size in numbers.sample_sizes]
+    assert needed == sorted(needed, reverse=True)
+    assert max(needed) < 500
