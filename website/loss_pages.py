@@ -3,6 +3,7 @@
 import re
 import tempfile
 import tomllib
+from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lesionloss.losses import loss_docs, registry
 from lesionloss.losses.explain import draw, gradient_analysis
 from lesionloss.losses.laws.exempt import EXEMPTIONS
 from lesionloss.losses.registry import LossRecord
+from lesionloss.report.printed_tables import all_printed_tables
 from mathml import formula_html
 
 CLAIMS = Path(__file__).with_name("claims.toml")
@@ -59,7 +61,7 @@ def _page(record: LossRecord, claim: str | None, docs: Path) -> str:
     parts = [
         f"# {record.name}",
         f"**{title}:** {rest}",
-        f'<div class="formula" markdown="0">{formula_html(found["Formula"], names)}</div>',
+        f'<div class="formula" tabindex="0" markdown="0">{formula_html(found["Formula"], names)}</div>',
         "The symbols are explained [below the list of losses](../losses.md#notation).",
     ]
     if record.defaults:
@@ -67,11 +69,7 @@ def _page(record: LossRecord, claim: str | None, docs: Path) -> str:
     parts += ["## Code", CODE.format(text=found["Example"].replace('"', "'"))]
     parts += [f"As a class: `ll.{record.class_name}`, with the hyperparameters as arguments.", *_gradient(record.name)]
     parts += ["## What to know", "\n".join(_notes(record, found)), "## Measured here", _measured(record.name, docs)]
-    parts += [
-        "## What its source claims",
-        claim or "Nothing about lesions is quoted here.",
-        f"Source: {record.source}.",
-    ]
+    parts += ["## What papers say", *([claim] if claim else []), f"Source: {record.source}.", *_printed(record.name)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -80,9 +78,9 @@ def _gradient(name: str) -> list[str]:
     return [
         "## Gradient",
         f"![The gradient of {name} at lesion and at background voxels, over the predicted probability]({name}.svg)",
-        "One image with 1 % lesion voxels. To the left, lesion voxels are confidently wrong and background voxels confidently "
-        f"right. Values above 0 lead towards the reference.{beside} `lesionloss explain {name}` prints the numbers; "
-        "[gradients](../../explanation/gradients.md) derives those of Dice.",
+        "One image with 1 % lesion voxels. To the left, lesion voxels are confidently wrong, and background voxels "
+        f"confidently right. Values above 0 lead towards the reference.{beside} `lesionloss explain {name}` prints the "
+        "numbers; [gradients](../../explanation/gradients.md) derives those of Dice.",
     ]
 
 
@@ -100,6 +98,19 @@ def _notes(record: LossRecord, found: dict[str, str]) -> list[str]:
     if not broken:
         lines.append(f"- **Laws:** it keeps all that `lesionloss check {record.name}` asks.")
     return lines
+
+
+def _printed(name: str) -> list[str]:
+    """The rows of a loss in the printed tables of the papers."""
+    shown = []
+    for table in all_printed_tables():
+        rows = [row for row in table.rows if row.loss.partition("(")[0] == name]
+        if rows:
+            heads = ["as printed", *(column.heading for column in table.columns)]
+            lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+            lines += ["| " + " | ".join([row.name, *row.cells]) + " |" for row in rows]
+            shown += [f"{table.paper}, {table.title} ({table.of}):", "\n".join(lines)]
+    return shown
 
 
 def _measured(name: str, docs: Path) -> str:
@@ -132,9 +143,12 @@ def _slug(heading: str) -> str:
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
 
 
+_analysis = cache(partial(gradient_analysis, share=0.01))
+
+
 def _picture(name: str) -> str:
     shown = [name] if name == BESIDE else [name, BESIDE]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "gradient.svg"
-        draw([gradient_analysis(each, 0.01) for each in shown], path)
+        draw([_analysis(each) for each in shown], path)
         return path.read_text(encoding="utf-8")

@@ -65,7 +65,7 @@ def lines_html(text: str) -> str:
     """
     rows = [re.split(r" {2,}", line.strip()) for line in text.strip().splitlines()]
     cells = ["".join(math_html(TOKEN.findall(part)) for part in row) for row in rows]
-    return '<div class="formulas">' + "".join(f"<p>{cell}</p>" for cell in cells) + "</div>"
+    return '<div class="formulas" tabindex="0">' + "".join(f"<p>{cell}</p>" for cell in cells) + "</div>"
 
 
 def _parts(text: str, names: Collection[str]) -> Iterator[str | list[str]]:

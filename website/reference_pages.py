@@ -1,10 +1,12 @@
-"""Reference pages from the program itself: command line, metrics, layouts, presets, networks, and the Python interface."""
+"""Reference pages from the program itself: commands, metrics, layouts, presets, networks, Python."""
 
 import importlib
+import inspect
 import re
 from collections.abc import Callable
 from importlib import resources
 from itertools import groupby
+from pathlib import Path
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -35,13 +37,22 @@ def pages() -> dict[str, str | bytes]:
         "reference/layouts.md": layout_docs.markdown().replace("](data.md)", "](../howto/data.md)"),
         "reference/api/lesionloss.md": _front_page(),
     }
+    shown = {getattr(lesionloss, name) for name in lesionloss.PUBLIC_NAMES}
     for room, title in ROOMS.items():
-        module = importlib.import_module(f"lesionloss.{room}")
-        text = (module.__doc__ or "").replace("\n    case", "\n\n    case")
-        names = [getattr(module, name) for name in module.__all__]
-        listed = sorted({_object(value, room) for value in names if callable(value)})
-        made[f"reference/api/{room}.md"] = f"# {title}\n\n{text}\n\n" + "\n\n".join(listed) + "\n"
+        made[f"reference/api/{room}.md"] = _room(room, title, shown)
     return made
+
+
+def _room(room: str, title: str, shown: set[object]) -> str:
+    """What a room exports. What an earlier page shows is named only; what is shown here is added to `shown`."""
+    module = importlib.import_module(f"lesionloss.{room}")
+    exported = {name: getattr(module, name) for name in module.__all__ if callable(getattr(module, name))}
+    listed = [_object(value) for value in exported.values() if value not in shown]
+    earlier = [f"`{name}`" for name, value in exported.items() if value in shown]
+    shown |= set(exported.values())
+    text = inspect.cleandoc(module.__doc__ or "")
+    also = [f"Also here, and described on an earlier page: {', '.join(earlier)}."] if earlier else []
+    return "\n\n".join([f"# {title}", text, *also, *listed]) + "\n"
 
 
 def command_line() -> str:
@@ -78,22 +89,33 @@ def networks() -> str:
     return "\n".join(lines)
 
 
-INSERTS: dict[str, Callable[[], str]] = {"command_line": command_line, "presets": presets, "networks": networks}
+def bibtex() -> str:
+    """The five papers."""
+    text = (Path(__file__).parents[1] / "docs" / "references.bib").read_text(encoding="utf-8")
+    return f"```bibtex\n{text}```"
+
+
+INSERTS: dict[str, Callable[[], str]] = {
+    "bibtex": bibtex,
+    "command_line": command_line,
+    "networks": networks,
+    "presets": presets,
+}
 
 
 def _front_page() -> str:
     """What `import lesionloss as ll` gives."""
     text = [
         "# lesionloss",
-        "What `import lesionloss as ll` gives. Each [loss](../losses.md) is a class here, too, such as `ll.DiceLoss`: its "
-        "arguments are the hyperparameters of the loss and the options of `ll.build`.",
+        "What `import lesionloss as ll` gives. Each [loss](../losses.md) is a class here, too, such as `ll.DiceLoss`: "
+        "its arguments are the hyperparameters of the loss and the options of `ll.build`.",
     ]
     for name in lesionloss.PUBLIC_NAMES:
-        text.append(_object(getattr(lesionloss, name), "").replace("heading: ", f"heading: ll.{name} #", 1))
+        text.append(_object(getattr(lesionloss, name)).replace("heading: ", f"heading: ll.{name} #", 1))
     return "\n\n".join(text) + "\n"
 
 
-def _object(value: Callable[..., object], room: str) -> str:
+def _object(value: Callable[..., object]) -> str:
     """The lines by which mkdocstrings shows a class or function."""
     name = value.__name__
     return f"::: {value.__module__}.{value.__qualname__}\n    options:\n      heading: {name}\n      toc_label: {name}"

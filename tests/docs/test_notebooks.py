@@ -1,4 +1,4 @@
-"""The tutorials run as they are stored, their outputs have pictures with descriptions, and their page lists them all."""
+"""The tutorials run as they are stored, their pictures have descriptions, and their page lists them all."""
 
 import contextlib
 import io
