@@ -25,6 +25,7 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "lesionloss": __version__,
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
+        "verdict": g.verdict[0],
         "headline": g.headline,
         "declared_order": g.declared_order,
         "sensitivity": g.sensitivity,
@@ -58,6 +59,8 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "patients_in_training_and_test": sorted(results.shared_patients),
         "methods": g.methods,
         "sources": g.sources,
+        "settings": g.settings,
+        "bibtex": g.bibtex,
     }
     return plain_record(fields)
 

@@ -14,7 +14,7 @@ from lesionloss.report.detection_chart import size_words
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
 from lesionloss.report.history import SPLITS
 from lesionloss.report.loss_styles import MARK_SHAPES, LossStyle
-from lesionloss.report.main_table import column, loss_rows
+from lesionloss.report.main_table import column, loss_rows, usual_patients
 from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, part_of
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.shown_intervals import CUT_WORDS
@@ -40,7 +40,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
     return {
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
-        "headline": content.headline,
+        "verdict": content.verdict,
         "notes": content.notes,
         "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
@@ -48,6 +48,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "baseline": metrics[0].comparison.baseline if metrics else "",
         "columns": [column(metric) for metric in metrics],
         "rows": loss_rows(metrics, styles),
+        "usual_n": usual_patients(metrics) if metrics else (0, 0),
         "variation": _variation(metrics),
         "best_epochs": _best_epochs(content),
         "few": _few_patients(metrics),
@@ -82,6 +83,8 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "plan_title": "What was collected" if results.collected else "The plan, as declared before the run",
         "methods": content.methods,
         "sources": content.sources,
+        "settings": content.settings,
+        "bibtex": content.bibtex,
         "colours": COLOURS,
         "version": __version__,
     }

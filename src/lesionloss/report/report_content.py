@@ -8,7 +8,7 @@ import numpy as np
 
 from lesionloss.core.number_text import plural, unit_text
 from lesionloss.metrics.lesion_table import SizeClass
-from lesionloss.report.answer import answer
+from lesionloss.report.answer import answer, beside_the_verdict
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.case_slices import ChosenCase
 from lesionloss.report.class_means import ClassResult, class_results, declared_weights
@@ -26,13 +26,16 @@ from lesionloss.report.history import (
 )
 from lesionloss.report.lesion_sizes import SizeDifference, size_differences
 from lesionloss.report.loss_cards import LossCard, loss_cards
+from lesionloss.report.loss_references import bibtex_of
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
 from lesionloss.report.sensitivity import sensitivity_sentence
+from lesionloss.report.settings_table import Setting, settings_table
 from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.threshold_curves import ThresholdPoint, threshold_curve
 from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_results, training_run_scores
+from lesionloss.report.verdict_sentence import verdict_sentence
 from lesionloss.report.workers import ReportWorkers
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
@@ -79,9 +82,13 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """The content of a report. Curves, calibration and detection have one entry per loss that has maps."""
+    """The content of a report. Curves, calibration and detection have one entry per loss that has maps.
+
+    `verdict`: one sentence, and what stands beside it; `headline`: the answer as `lesionloss compare` gives it.
+    """
 
     results: Results
+    verdict: tuple[str, str]
     headline: tuple[str, str]
     sensitivity: str
     noise_floor: NoiseFloor | None
@@ -104,6 +111,8 @@ class ReportContent:
     false_positive_mm3: dict[str, float | None]
     methods: tuple[str, ...]
     sources: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    bibtex: str
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -145,6 +154,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     patient_of = {case.name: case.patient for case in results.cohort}
     return ReportContent(
         results=results,
+        verdict=_verdict(results, metrics),
         headline=_headline(results, metrics),
         declared_order=order_sentence(in_declared_order(results, metrics)),
         sensitivity=sensitivity_sentence(metrics[0].scores, counts) if metrics else "",
@@ -167,6 +177,8 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         false_positive_mm3={each.loss: false_positive_mm3(results, first, each.loss) for each in empties if first},
         methods=methods(results, cards, paired=_all_paired(results, metrics)),
         sources=sources(results, cards),
+        settings=settings_table(results),
+        bibtex=bibtex_of(cards),
     )
 
 
@@ -212,6 +224,14 @@ def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:
     """Whether all trained losses are proven to share weights and batches with the baseline."""
     differences = metrics[0].comparison.differences if metrics else ()
     return all(d.pairing == "training run" for d in differences if d.loss not in results.untrained)
+
+
+def _verdict(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, str]:
+    if not metrics:
+        return _headline(results, metrics)
+    comparison = metrics[0].comparison
+    primary, noun = comparison.metric == results.primary_metric, str(results.collected.get("compares", "loss"))
+    return verdict_sentence(comparison, primary=primary, noun=noun), beside_the_verdict(comparison, primary=primary)
 
 
 def _headline(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, str]:
