@@ -1,16 +1,42 @@
 """The answer of a run in two parts: the best loss with the verdicts, and what new training runs would change."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lesionloss.core.number_text import decimals_for, listed, number, plural, probability, quoted, unit_text
-from lesionloss.report.verdict_sentence import is_description, nothing_to_compare, titled
+from lesionloss.report.verdict_sentence import is_description, nothing_to_compare, titled, verdict_sentence
 from lesionloss.report.wording import COLLECT_SEEDS, difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.results import Results
 from lesionloss.statistics import Comparison, PairedDifference, seeds_needed
 from lesionloss.statistics.verdicts import NETWORKS_ONLY
 
 MOST_NAMES = 4  # in the answer
 SUPERLATIVES = {"higher": "highest", "lower": "lowest", "nearer 0": "nearest to 0"}
+
+
+@dataclass(frozen=True)
+class RunAnswer:
+    """The verdict in one sentence, what stands beside it, and the answer as `lesionloss compare` gives it."""
+
+    verdict: str
+    beside: str
+    headline: tuple[str, str]
+
+
+def answer_of_run(results: Results, comparison: Comparison | None) -> RunAnswer:
+    """The answer of a run from its first metric; None if no trial ended well."""
+    if comparison is None:
+        nothing = "No trial has ended well: there is nothing to compare yet."
+        failed, missing = plural(len(results.failed), "trial"), plural(len(results.missing), "trial")
+        beside = f"{failed} failed and {missing} did not run."
+        return RunAnswer(nothing, beside, (nothing, beside))
+    primary, noun = comparison.metric == results.primary_metric, str(results.collected.get("compares", "loss"))
+    return RunAnswer(
+        verdict_sentence(comparison, primary=primary, noun=noun),
+        beside_the_verdict(comparison, primary=primary),
+        answer(comparison, primary=primary),
+    )
 
 
 def answer(comparison: Comparison, *, primary: bool) -> tuple[str, str]:

@@ -21,9 +21,7 @@ class ForestPlot:
     rows: tuple[DifferenceRow, ...]
 
 
-def forest_plot(
-    content: ReportContent, styles: Mapping[str, LossStyle], figures: FigureFolder
-) -> ForestPlot | None:
+def forest_plot(content: ReportContent, styles: Mapping[str, LossStyle], figures: FigureFolder) -> ForestPlot | None:
     """The plot of the first metric, saved as a figure; None where no loss can be compared with the baseline."""
     if not content.metrics or not any(d.patients for d in content.metrics[0].comparison.differences):
         return None

@@ -141,7 +141,7 @@ def _prepare(axes: "Axes", shown: list[PairedDifference], shape: ForestShape, li
     axes.spines["bottom"].set_color(MUTED)
     axes.tick_params(axis="x", colors=MUTED, labelsize=8.5)
     axes.locator_params(axis="x", nbins=5 if shape.stacked else 6)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.6g}".replace("0.", ".").replace("-", MINUS))
+    axes.xaxis.set_major_formatter(_tick)
     axes.axvline(0, color=INK, linewidth=1.0, zorder=1)
     if margin := max((d.margin for d in shown), default=0.0):
         axes.axvspan(-margin, margin, color=LINE, alpha=0.55, linewidth=0, zorder=0)
@@ -151,6 +151,11 @@ def _prepare(axes: "Axes", shown: list[PairedDifference], shape: ForestShape, li
         axes.plot(
             across, [row - 0.5] * 2, transform=axes.get_yaxis_transform(), color=LINE, linewidth=0.6, clip_on=False
         )
+
+
+def _tick(value: float, _place: float) -> str:
+    """`−.05`, `0`, `10`."""
+    return f"{value:.6g}".replace("0.", ".", 1 if abs(value) < 1 else 0).replace("-", MINUS)
 
 
 def _marks(axes: "Axes", at: float, d: PairedDifference, style: LossStyle) -> None:
@@ -180,7 +185,9 @@ _MEAN: dict[str, Any] = {"markersize": 8, "markeredgewidth": 1.5, "linestyle": "
 def _texts(axes: "Axes", row: int, d: PairedDifference, shape: ForestShape, decimals: int) -> None:
     along, span = axes.get_yaxis_transform(), shape.right - shape.left
     at = row - 0.24 if shape.stacked else row
-    left, right = ((0.0, 1.0) if shape.stacked else ((EDGE - shape.left) / span, (shape.width - EDGE - shape.left) / span))
+    left, right = (
+        (0.0, 1.0) if shape.stacked else ((EDGE - shape.left) / span, (shape.width - EDGE - shape.left) / span)
+    )
     bold = "bold" if d.decided else "normal"
     name = short_name(d.loss) if shape.stacked else "\n".join(textwrap.wrap(d.loss, NAME_LETTERS, max_lines=2))
     axes.text(left, at, name, transform=along, color=INK, size=9, va="center", linespacing=1.05)

@@ -17,7 +17,6 @@ from lesionloss.report.number_html import NumberText, bounds, number_text, part_
 from lesionloss.report.report_content import MetricResult
 from lesionloss.statistics import LossSummary
 
-
 Value = TypeVar("Value", int, tuple[int, int])
 
 

@@ -183,15 +183,15 @@ def _statistics(results: Results) -> str:
         verdicts = "A verdict needed a posterior probability above 95 % (correlated t over the folds)."
     margin = (
         f"Differences below {rules.margin:g} in {metric_facts(results.metrics[0]).title} do not matter "
-        f"({'the default margin' if rules.margin_is_default else 'declared in the plan'}): a loss was called equivalent "
-        "if its interval lay within this margin."
+        f"({'the default margin' if rules.margin_is_default else 'declared in the plan'}): a loss was called "
+        "equivalent if its interval lay within this margin."
         if rules and rules.margin
         else ""
     )
     parts = (
-        "The patient is the unit: values were averaged over seeds, then over the cases of a patient. Intervals are 95 % "
-        "intervals: all means that a two-sided sign-flip test over patients does not reject, or those of Student's t "
-        "with too few patients for that test.",
+        "The patient is the unit: values were averaged over seeds, then over the cases of a patient. Intervals are "
+        "95 % intervals: all means that a two-sided sign-flip test over patients does not reject, or those of "
+        "Student's t with too few patients for that test.",
         f"Each loss was compared with {results.baseline_loss} on the same case, fold and seed.",
         verdicts,
         margin,
@@ -219,14 +219,12 @@ def _differing(results: Results) -> str:
     ]
     defaults = f"the defaults of lesionloss {__version__}"
     if not found:
-        return f"All settings that are not named here are {defaults}; the supplement lists them."
+        return f"All other settings are {defaults}; the supplement lists them."
     groups = [
-        f"{section.replace('_', ' ')}: {listed(f'{_plain(each.name)} {each.value}' for each in members)}"
+        f"{listed(f'{_plain(each.name)} {each.value}' for each in members)} ({section.replace('_', ' ')})"
         for section, members in groupby(found, key=lambda each: each.name.partition(".")[0])
     ]
-    return (
-        f"All settings that are not named here are {defaults}, but for {'; '.join(groups)}; the supplement lists them."
-    )
+    return f"All other settings are {defaults}, but for {'; '.join(groups)}. The supplement lists all of them."
 
 
 def _plain(name: str) -> str:

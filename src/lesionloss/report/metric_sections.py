@@ -89,10 +89,10 @@ def _section(
         svg = figures.save(differences_chart(scores, comparison, styles), f"differences-{name}")
         differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
     if comparison.ranks:
-        svg = figures.save(ranks_chart(comparison.ranks, styles), f"ranks-{name}")
+        svg = figures.save(ranks_chart(comparison.ranks, styles, title), f"ranks-{name}")
         ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks, and those that the data leave possible")
     if any(component.share for component in comparison.components):
-        svg = figures.save(components_chart(comparison.components), f"components-{name}")
+        svg = figures.save(components_chart(comparison.components, title), f"components-{name}")
         components = for_the_page(svg, f"c-{name}", f"{title}: sources of the variance")
     return MetricSection(
         metric=comparison.metric,

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, listed, plural
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OUTLINE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
 from lesionloss.core.version import __version__
 from lesionloss.report.collected_words import collected_notes
 from lesionloss.report.detection_chart import size_words
@@ -16,6 +16,7 @@ from lesionloss.report.history import SPLITS
 from lesionloss.report.loss_styles import MARK_SHAPES, LossStyle
 from lesionloss.report.main_table import column, loss_rows, usual_patients
 from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, part_of
+from lesionloss.report.probability_pictures import heat_stops
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.small_multiples import PANEL_INCHES
@@ -31,6 +32,7 @@ COLOURS = {
     "false_negative": FALSE_NEGATIVE,
     "reference": REFERENCE,
     "wrong_class": WRONG_CLASS,
+    "outline": OUTLINE,
 }
 
 
@@ -40,7 +42,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
     return {
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
-        "verdict": content.verdict,
+        "answer": content.answer,
         "notes": content.notes,
         "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
@@ -60,6 +62,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "styles": styles,
         "shapes": MARK_SHAPES,
         "panel_size": [round(72 * inches, 2) for inches in PANEL_INCHES],
+        "heat_stops": ",".join(heat_stops()),
         "loss_colours": json.dumps({loss: style.colour for loss, style in styles.items()}),
         "titles": {metric.scores.metric: metric.title for metric in metrics},
         "splits": [SPLITS.get(split, split) for split in dict.fromkeys(band.split for band in content.epoch_bands)],

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.core.number_text import plural, unit_text
+from lesionloss.core.number_text import unit_text
 from lesionloss.metrics.lesion_table import SizeClass
-from lesionloss.report.answer import answer, beside_the_verdict
+from lesionloss.report.answer import RunAnswer, answer_of_run
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.case_slices import ChosenCase
 from lesionloss.report.class_means import ClassResult, class_results, declared_weights
@@ -35,7 +35,6 @@ from lesionloss.report.settings_table import Setting, settings_table
 from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.threshold_curves import ThresholdPoint, threshold_curve
 from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_results, training_run_scores
-from lesionloss.report.verdict_sentence import verdict_sentence
 from lesionloss.report.workers import ReportWorkers
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
@@ -82,14 +81,10 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """The content of a report. Curves, calibration and detection have one entry per loss that has maps.
-
-    `verdict`: one sentence, and what stands beside it; `headline`: the answer as `lesionloss compare` gives it.
-    """
+    """The content of a report. Curves, calibration and detection have one entry per loss that has maps."""
 
     results: Results
-    verdict: tuple[str, str]
-    headline: tuple[str, str]
+    answer: RunAnswer
     sensitivity: str
     noise_floor: NoiseFloor | None
     declared_order: str
@@ -154,8 +149,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     patient_of = {case.name: case.patient for case in results.cohort}
     return ReportContent(
         results=results,
-        verdict=_verdict(results, metrics),
-        headline=_headline(results, metrics),
+        answer=answer_of_run(results, metrics[0].comparison if metrics else None),
         declared_order=order_sentence(in_declared_order(results, metrics)),
         sensitivity=sensitivity_sentence(metrics[0].scores, counts) if metrics else "",
         noise_floor=measure_noise_floor(results, results.metrics[0]) if metrics else None,
@@ -224,24 +218,6 @@ def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:
     """Whether all trained losses are proven to share weights and batches with the baseline."""
     differences = metrics[0].comparison.differences if metrics else ()
     return all(d.pairing == "training run" for d in differences if d.loss not in results.untrained)
-
-
-def _verdict(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, str]:
-    if not metrics:
-        return _headline(results, metrics)
-    comparison = metrics[0].comparison
-    primary, noun = comparison.metric == results.primary_metric, str(results.collected.get("compares", "loss"))
-    return verdict_sentence(comparison, primary=primary, noun=noun), beside_the_verdict(comparison, primary=primary)
-
-
-def _headline(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, str]:
-    if not metrics:
-        return (
-            "No trial has ended well: there is nothing to compare yet.",
-            f"{plural(len(results.failed), 'trial')} failed and {plural(len(results.missing), 'trial')} did not run.",
-        )
-    comparison = metrics[0].comparison
-    return answer(comparison, primary=comparison.metric == results.primary_metric)
 
 
 def _cases(

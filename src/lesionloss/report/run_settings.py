@@ -8,7 +8,6 @@ from lesionloss.runs.results import Results
 from lesionloss.runs.run_files import read_json
 from lesionloss.runs.trial_manifest import COHORT_INDEX, MIXED
 
-
 _PREPARED = {
     "orient": "turned to one orientation",
     "register": "registered",

@@ -30,11 +30,11 @@ class Setting:
 
 
 def settings_table(results: Results) -> tuple[Setting, ...]:
-    """The settings of the plan and of the preparation of the cohort; those that are empty like their default are left out."""
+    """The settings of the plan and of the preparation of the cohort, without those that are empty by default."""
     plan = {key: value for key, value in results.plan.items() if key not in _NO_SETTINGS}
     record = preparation_record(results)
-    recipe = PreparationRecipe().model_dump(mode="json", by_alias=True, include=set(record))
-    return tuple([*_rows(plan, _plan_defaults()), *_rows({"preparation": record}, {"preparation": recipe})])
+    recipe = PreparationRecipe().model_dump(mode="json", by_alias=True)
+    return (*_rows(plan, _plan_defaults()), *_rows({"preparation": record}, {"preparation": recipe}))
 
 
 @cache
