@@ -31,7 +31,7 @@ EDGE = 0.03  # inches beside the texts
 FOOT = 0.68  # inches for the numbers and the title of the axis
 SEEDS_BELOW = 0.27  # rows
 WIDEST = 2.5  # a thin line that reaches further than so many times everything else ends in an arrow
-_LETTER = 0.078  # inches of a letter
+_LETTER = 0.067  # inches of a letter
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,11 @@ def _texts(axes: "Axes", row: int, d: PairedDifference, shape: ForestShape, deci
         (0.0, 1.0) if shape.stacked else ((EDGE - shape.left) / span, (shape.width - EDGE - shape.left) / span)
     )
     bold = "bold" if d.decided else "normal"
+    behind = {"facecolor": "#ffffff", "edgecolor": "none", "pad": 0.8} if shape.stacked else None
     name = short_name(d.loss) if shape.stacked else "\n".join(textwrap.wrap(d.loss, NAME_LETTERS, max_lines=2))
-    axes.text(left, at, name, transform=along, color=INK, size=9, va="center", linespacing=1.05)
-    axes.text(right, at, verdict_words(d), transform=along, color=INK, size=9, va="center", ha="right", weight=bold)
+    axes.text(left, at, name, transform=along, color=INK, size=9, va="center", linespacing=1.05, bbox=behind)
+    words: dict[str, Any] = {"size": 9, "va": "center", "ha": "right", "weight": bold, "bbox": behind}
+    axes.text(right, at, verdict_words(d), transform=along, color=INK, **words)
     if not shape.stacked:
         numbers = (shape.width - 1.1 - shape.left) / span
         axes.text(numbers, at, _size(d, decimals), transform=along, color=INK, size=8.5, va="center", ha="right")
