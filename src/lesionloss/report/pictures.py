@@ -85,7 +85,8 @@ def case_figure(shown: CaseSlice) -> "Figure":
     tiles = [tile for tile in (*image_tiles(shown), *loss_tiles(shown)) if tile.pictures]
     columns = []
     for tile in tiles:
-        *first, last = (*tile.pictures, *(() if tile.heat is None else (tile.heat,)))
+        heat = [] if tile.heat is None else [tile.heat]
+        *first, last = [*tile.pictures, *heat]
         columns.append(Column(tile.name, (*map(Cell, first), Cell(last, tile.note))))
     probable = any(tile.heat is not None for tile in tiles)
     rows = (*(frame.name for frame in shown.frames), *(("probability",) if probable else ()))

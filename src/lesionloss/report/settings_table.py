@@ -12,7 +12,7 @@ from lesionloss.report.run_settings import preparation_record, value_words
 from lesionloss.runs.results import Results
 
 _NO_SETTINGS = ("name", "question", "losses")
-_EMPTY = ("", [], {}, None)
+_EMPTY: tuple[object, ...] = ("", [], {}, None)
 
 
 @dataclass(frozen=True)
