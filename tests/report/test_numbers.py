@@ -16,7 +16,6 @@ from known import known
 from lesionloss.bench.plan.plan_model import Plan
 from lesionloss.core.errors import UsageError
 from lesionloss.core.version import __version__
-from lesionloss.losses import registry
 from lesionloss.metrics.calibration import reliability
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
@@ -238,9 +237,9 @@ def test_the_defaults_of_the_supplement_are_those_of_a_plan():
 
 
 def test_every_loss_of_the_package_has_bibtex():
-    for name in ll.list_losses():
-        found = references_of(registry.get(name).source)
-        assert found, name
+    for loss in ll.list_losses():
+        found = references_of(loss.source)
+        assert found, loss.name
         for reference in found:
             assert re.match(r"@\w+\{\w+,\n(  \w+ = \{.*\},?\n)+\}$", reference.bibtex)
             assert re.match(r"[A-Z].* (19|20)\d\d$", reference.short)
