@@ -155,7 +155,8 @@ def _prepare(axes: "Axes", shown: list[PairedDifference], shape: ForestShape, li
 
 def _tick(value: float, _place: float) -> str:
     """`−.05`, `0`, `10`."""
-    return f"{value:.6g}".replace("0.", ".", 1 if abs(value) < 1 else 0).replace("-", MINUS)
+    text = f"{abs(value):.6f}".rstrip("0").rstrip(".")
+    return f"{MINUS if value < 0 else ''}{text.removeprefix('0') or '0'}"
 
 
 def _marks(axes: "Axes", at: float, d: PairedDifference, style: LossStyle) -> None:
