@@ -68,8 +68,9 @@ def missing_words(c: Comparison) -> str:
         known.append(f"only {c.ended} of {c.planned} trials have ended")
     if not known:
         return ""
-    lines = any(d.interval_new_training_runs is None for d in c.differences if d.unanswered)
-    return f"Missing: {'thin lines and ' if lines else ''}verdicts, because {listed(known)}."
+    without = [d for d in c.differences if d.patients and d.interval_new_training_runs is None]
+    lines = "" if not without else "lines and " if any(d.interval is None for d in without) else "thin lines and "
+    return f"Missing: {lines}verdicts, because {listed(known)}."
 
 
 def forest_words(c: Comparison) -> str:
@@ -247,4 +248,4 @@ def _decimals(c: Comparison) -> int:
 def _size(d: PairedDifference, decimals: int) -> str:
     """The mean difference, and the interval that decides where there is one."""
     bounds = d.interval_new_training_runs or d.interval
-    return f"{number(d.mean, decimals, sign=True)} {interval(bounds, decimals, sign=True)}"
+    return f"{number(d.mean, decimals, sign=True)} {interval(bounds, decimals, sign=True)}".strip()

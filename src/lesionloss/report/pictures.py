@@ -85,9 +85,10 @@ def case_figure(shown: CaseSlice) -> "Figure":
     tiles = [tile for tile in (*image_tiles(shown), *loss_tiles(shown)) if tile.pictures]
     columns = []
     for tile in tiles:
-        heat = [] if tile.heat is None else [tile.heat]
-        *first, last = [*tile.pictures, *heat]
-        columns.append(Column(tile.name, (*map(Cell, first), Cell(last, tile.note))))
+        pictures = list(tile.pictures)
+        if tile.heat is not None:
+            pictures.append(tile.heat)
+        columns.append(Column(tile.name, (*map(Cell, pictures[:-1]), Cell(pictures[-1], tile.note))))
     probable = any(tile.heat is not None for tile in tiles)
     rows = (*(frame.name for frame in shown.frames), *(("probability",) if probable else ()))
     words = SheetWords(
