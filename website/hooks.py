@@ -25,9 +25,10 @@ INSERT = re.compile(r"^<!-- insert: (\w+) -->$", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the pages of the losses into the navigation, by families."""
+    """Put the pages of losses, tutorials and results into the navigation."""
     _fill(config.nav, "losses", loss_pages.navigation())
     _fill(config.nav, "tutorials", notebooks.navigation(ROOT / "docs" / "tutorials"))
+    _fill(config.nav, "results", [f"results/{path.name}" for path in sorted((ROOT / "docs" / "results").glob("*.md"))])
     return config
 
 

@@ -11,6 +11,7 @@ from lesionloss.losses import loss_docs, registry
 from lesionloss.losses.explain import draw, gradient_analysis
 from lesionloss.losses.laws.exempt import EXEMPTIONS
 from lesionloss.losses.registry import LossRecord
+from lesionloss.report.loss_references import references_of
 from lesionloss.report.printed_tables import all_printed_tables
 from mathml import formula_html
 
@@ -70,6 +71,8 @@ def _page(record: LossRecord, claim: str | None, docs: Path) -> str:
     parts += [f"As a class: `ll.{record.class_name}`, with the hyperparameters as arguments.", *_gradient(record.name)]
     parts += ["## What to know", "\n".join(_notes(record, found)), "## Measured here", _measured(record.name, docs)]
     parts += ["## What papers say", *([claim] if claim else []), f"Source: {record.source}.", *_printed(record.name)]
+    entries = "\n\n".join(reference.bibtex for reference in references_of(record.source))
+    parts += [f"```bibtex\n{entries}\n```"] if entries else []
     return "\n\n".join(parts) + "\n"
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from importlib import resources
 from itertools import groupby
-from pathlib import Path
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -18,6 +17,7 @@ from lesionloss.cli import app
 from lesionloss.data.layouts import layout_docs
 from lesionloss.metrics import metric_docs
 from lesionloss.networks import NETWORKS
+from lesionloss.report.loss_references import all_references
 
 # The rooms whose exports have a page, and its title.
 ROOMS = {
@@ -90,9 +90,9 @@ def networks() -> str:
 
 
 def bibtex() -> str:
-    """The five papers."""
-    text = (Path(__file__).parents[1] / "docs" / "references.bib").read_text(encoding="utf-8")
-    return f"```bibtex\n{text}```"
+    """The papers of all losses."""
+    entries = "\n\n".join(reference.bibtex for reference in all_references())
+    return f"```bibtex\n{entries}\n```"
 
 
 INSERTS: dict[str, Callable[[], str]] = {
