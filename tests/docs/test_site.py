@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mkdocs.utils.yaml import get_yaml_loader
+from playwright.sync_api import Page, sync_playwright
 
 from lesionloss.losses.registry import list_losses
 
@@ -23,6 +24,13 @@ LOOKED_AT = (
     "reference/api/lesionloss.html",
     "reference/command-line.html",
 )
+
+
+def addresses(page: Page) -> list[str]:
+    """What the page will ask for."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    return asked
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +74,6 @@ def test_every_loss_has_a_page_with_formula_gradient_and_code(site: Path) -> Non
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
 def test_pages_have_no_serious_fault_and_fit_a_phone(site: Path) -> None:
     from axe_playwright_python.sync_playwright import Axe
-    from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -74,8 +81,7 @@ def test_pages_have_no_serious_fault_and_fit_a_phone(site: Path) -> None:
             for width in (1440, 390):
                 context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
                 page = context.new_page()
-                asked: list[str] = []
-                page.on("request", lambda request, asked=asked: asked.append(request.url))
+                asked = addresses(page)
                 for name in LOOKED_AT:
                     page.goto((site / name).as_uri())
                     assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
