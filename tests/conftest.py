@@ -18,6 +18,7 @@ from lesionloss.data.cohort import open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 from lesionloss.data.prepared import PreparedCase, load_prepared
+from lesionloss.report import write_report
 from make_cohort import write_cohort
 
 
@@ -43,6 +44,12 @@ def _let_torchvision_be_imported() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of four raw patients, one without a lesion; tests only read it."""
     return write_cohort(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def figures_only_as_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without PDF and PNG, which take most of their time; tests/report looks at those."""
+    monkeypatch.setitem(write_report.__kwdefaults__, "formats", ())
 
 
 @pytest.fixture(scope="module")
