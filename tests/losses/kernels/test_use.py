@@ -76,7 +76,6 @@ def test_the_batch_is_freed_without_the_garbage_collector() -> None:
         after = [x for x in gc.get_objects() if type(x) is ll.Voxels]
     finally:
         gc.enable()
-        gc.unfreeze()
     assert not after
 
 
