@@ -1,4 +1,4 @@
-"""docs/papers.md: every value of a preset that it states is in the preset, and its counts are those of its rows."""
+"""docs/reference/papers.md: every value that it states is in the preset, and its counts are those of its rows."""
 
 import re
 import tomllib
@@ -9,7 +9,7 @@ import pytest
 
 from lesionloss.bench.plan import Plan
 
-PAGE = (Path(__file__).parents[2] / "docs" / "papers.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "papers.md").read_text("utf-8")
 STATUSES = ("as printed", "option", "otherwise", "not here")
 ELEMENTS = {"HyTver": 50, "Cabezas and Diez": 43, "DSC++": 51, "TopK Dice": 41}
 CLAIM = re.compile(r"`([a-z0-9-]+): ([a-z_.]+) (=|has) ([^`]+)`")
