@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,13 @@ def rows_of(paper: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@cache
+def values_of(preset: str) -> dict[str, Any]:
+    return Plan.preset(preset).model_dump(mode="json")
+
+
 def value_of(preset: str, key: str) -> Any:
-    value: Any = Plan.preset(preset).model_dump(mode="json")
+    value: Any = values_of(preset)
     for part in key.split("."):
         value = value[part]
     return value

@@ -222,8 +222,7 @@ def test_without_what_it_needs_the_viewer_gives_way_to_pictures(run, browser):
     context.close()
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_no_serious_fault_of_access_and_nothing_sticks_out(run, browser, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -202,7 +202,7 @@ def test_the_methods_name_settings_seeds_versions_and_sources(run):
         "PyTorch 2.13.0",
         "6 patients, 6 cases, 1 of them without lesions",
         "The voxels measured 4 × 4 × 6 mm.",
-        "divided into 2 folds.",
+        "The cohort was split by patient into 2 folds.",
         "hytver (Perera et al. 2025)",
         "0.5*dice + 0.5*focal(gamma=2.0) (Milletari et al. 2016; Lin et al. 2017)",
         f"All other settings are the defaults of lesionloss {__version__}, but for precision float32 (training).",

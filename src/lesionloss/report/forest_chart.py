@@ -69,8 +69,8 @@ def missing_words(c: Comparison) -> str:
     if not known:
         return ""
     without = [d for d in c.differences if d.patients and d.interval_new_training_runs is None]
-    lines = "" if not without else "lines and " if any(d.interval is None for d in without) else "thin lines and "
-    return f"Missing: {lines}verdicts, because {listed(known)}."
+    thin = "thin " if all(d.interval for d in without) else ""
+    return f"Missing: {f'{thin}lines and ' if without else ''}verdicts, because {listed(known)}."
 
 
 def forest_words(c: Comparison) -> str:
@@ -87,8 +87,7 @@ def forest_chart(c: Comparison, styles: Mapping[str, LossStyle], shape: ForestSh
     shown = [d for d in c.differences if d.patients]
     letters = int((shape.width - 0.2) / _LETTER)
     missing = textwrap.wrap(missing_words(c), letters)
-    handles = _handles(shown)
-    legend = 0.2 * -(-len(handles) // shape.legend_columns) + 0.1
+    legend = 0.2 * -(-len(handles := _handles(shown)) // shape.legend_columns) + 0.1
     foot, head = FOOT + legend + 0.17 * len(missing), 0.06 if shape.stacked else 0.3
     height = head + shape.row * len(shown) + foot
     figure = Figure(figsize=(shape.width, height))

@@ -90,8 +90,8 @@ def _folds(results: Results) -> str:
     folds, repeats = results.plan.get("folds"), results.plan.get("repeats", 1)
     divided = ""
     if isinstance(folds, int) and folds > 1:
-        unit = f"{results.plan.get('split_by', 'patient')}s"
-        divided = f"The {'cases' if unit == 'cases' else unit} were divided into {plural(folds, 'fold')}"
+        by = results.plan.get("split_by", "patient")
+        divided = f"The cohort was split by {by} into {plural(folds, 'fold')}"
         divided += f", {repeats} times. " if repeats > 1 else ". "
     if shared := shared_patients_warning(results.shared_patients):
         return f"{divided}{shared[0].upper()}{shared[1:]}."
