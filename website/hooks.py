@@ -52,7 +52,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def _outside(found: re.Match[str], folder: str, files: Files) -> str:
     """The address of a file of the repository that is no page; all else as it is, for mkdocs to check."""
     place = os.path.normpath(os.path.join("docs", folder, found[1]))
-    if not place.startswith("..") and files.get_file_from_path(os.path.relpath(place, "docs")) is None:
+    page = files.get_file_from_path(os.path.relpath(place, "docs"))
+    if not place.startswith("..") and (page is None or page.inclusion.is_excluded()):
         path = ROOT / place
         if path.exists():
             return f"{REPOSITORY}/{'tree' if path.is_dir() else 'blob'}/main/{escape(place)}{found[2] or ''}"
