@@ -29,6 +29,7 @@ lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --register --ou
 lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
 lesionloss predict MODEL --cohort runs/quick/cohort --sliding-window --tta --out predicted
 lesionloss predict MODEL --cohort DATA/lit --inference-mode "sliding_window(size=64, overlap=0.5)" --out predicted
+lesionloss predict MODEL --baseline VISIT1#FLAIR --followup VISIT2#FLAIR --out predicted   # DICOM folders
 lesionloss predict MODEL --cohort DATA/msseg2 --bids --out DATA/derivatives/lesionloss
 """
 AUTO = "auto"
@@ -49,7 +50,8 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     baseline: Annotated[
-        list[Path] | None, typer.Option("--baseline", help="First visit (NIfTI); once per contrast.")
+        list[Path] | None,
+        typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast."),
     ] = None,
     followup: Annotated[
         list[Path] | None, typer.Option("--followup", help="Second visit, or the only one; once per contrast.")

@@ -37,7 +37,9 @@ FILES = ("self-check.csv", "self-check.json", "self-check.png")
 def self_check(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for self-check.csv, .json and .png.")],
-    baseline: Annotated[list[Path], typer.Option("--baseline", help="First visit (NIfTI); once per contrast.")],
+    baseline: Annotated[
+        list[Path], typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast.")
+    ],
     followup: Annotated[list[Path], typer.Option("--followup", help="Second visit; once per contrast.")],
     brain: Annotated[Path | None, typer.Option("--brain", help="Brain mask on the visits' grid.")] = None,
     lesions: Annotated[int, typer.Option("--lesions", help="Lesions of each volume and contrast.")] = 12,
