@@ -29,7 +29,8 @@ from lesionloss.networks.bundle import load_bundle
 from lesionloss.runs.verify import verify_run
 from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
-from lesionloss.training.step_log import EventFile, HistoryFile
+from lesionloss.training.step_log import HistoryFile
+from lesionloss.training.trackers import TrackedRun, tracked
 from tiny_runs import tiny_plan
 
 
@@ -270,7 +271,8 @@ def test_logs_hold_every_step(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     steps = [Step(number, 1 / number, 0.1, 0.5 * number, 0.0, float("nan")) for number in (1, 2, 3)]
-    with HistoryFile(tmp_path) as history, EventFile(tmp_path) as events:
+    run = TrackedRun(tmp_path, "plan", "dice, fold 0, seed 1", "0" * 16, {}, alone=True)
+    with HistoryFile(tmp_path) as history, tracked("tensorboard", run, print) as events:
         for number, step in enumerate(steps, 1):
             history(step)
             events(step)

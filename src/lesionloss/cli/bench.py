@@ -21,6 +21,7 @@ lesionloss bench quickstart --print > my_plan.toml   # a plan to start from
 lesionloss bench my_plan.toml --dry-run   # trials, expected time, disk and memory
 lesionloss bench --status runs/mine   # while it runs, from anywhere; --json for programs
 lesionloss bench my_plan.toml --out runs/mine --jobs 4 --threads 2
+lesionloss bench my_plan.toml --out runs/mine --track mlflow   # mlflow ui --backend-store-uri sqlite:///runs/mine/mlflow/mlflow.db
 lesionloss bench hytver --paper --out runs/hytver   # the printed tables of the paper, beside the run's numbers
 lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
 lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
@@ -36,7 +37,7 @@ lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 -
         panels.REPEATABLE: "deterministic batches_on_cpu step noise_floor",
         panels.MACHINE: "device engine jobs together threads address gpus_per_trial slurm_jobs slurm",
         panels.SHOW: "show dry_run status paper",
-        panels.OUTPUT: "out as_json",
+        panels.OUTPUT: "out track as_json",
     },
 )
 def bench(
@@ -107,6 +108,9 @@ def bench(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    track: Annotated[
+        str, typer.Option("--track", metavar="NAME", help="Also show curves in tensorboard, mlflow or wandb (files).")
+    ] = "",
     batches_on_cpu: Annotated[
         bool,
         typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
@@ -173,6 +177,7 @@ def bench(
                     batches_on_cpu=batches_on_cpu,
                     noise_floor=noise_floor,
                     step=step,
+                    track=track,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)

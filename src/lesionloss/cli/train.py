@@ -32,7 +32,7 @@ lesionloss train --data DATA --loss dice_ce --set 'training.optimiser="sgd(momen
         "checkpoint_seconds",
         panels.REPEATABLE: "deterministic batches_on_cpu",
         panels.MACHINE: "device",
-        panels.OUTPUT: "out licence data_note force",
+        panels.OUTPUT: "out track licence data_note force",
     },
 )
 def train(
@@ -69,6 +69,9 @@ def train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    track: Annotated[
+        str, typer.Option("--track", metavar="NAME", help="Also show curves in tensorboard, mlflow or wandb (files).")
+    ] = "",
     batches_on_cpu: Annotated[
         bool,
         typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
@@ -117,6 +120,7 @@ def train(
         data_note,
         deterministic,
         batches_on_cpu,
+        track,
     )
     if resume and not force and is_finished(out):
         refuse_other_settings(request)
