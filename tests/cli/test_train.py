@@ -53,13 +53,19 @@ def test_a_trial_of_a_plan_is_the_trial_of_the_bench(plan: Path, tmp_path: Path)
     out = tmp_path / "one"
     said = lesionloss(plan, "--loss", "hytver", "--fold", 1, "--out", out, "--device", "cpu")
     assert "tested on 2 cases" in said
-    run(Plan.load(plan).changed({"losses": ("hytver",), "baseline_loss": "hytver"}), tmp_path / "bench")
+    run(
+        Plan.load(plan).changed({"losses": ("hytver",), "baseline_loss": "hytver"}),
+        tmp_path / "bench",
+        track="tensorboard",
+    )
     records = {path.parent.name: path.read_text() for path in (tmp_path / "bench" / "trials").glob("*/trial.toml")}
     key = next(name for name, text in records.items() if text == (out / "trial.toml").read_text())
     for name in ("model.safetensors", "scores.csv"):
         assert (out / name).read_bytes() == (tmp_path / "bench" / "trials" / key / name).read_bytes()
     assert len((out / "history.csv").read_text().splitlines()) == 1 + 3
     assert list((out / "tensorboard").glob("events.*"))
+    shown = {path.parent.name for path in (tmp_path / "bench" / "tensorboard").glob("*/events.*")}
+    assert {name.rpartition("_")[0] for name in shown} == {f"hytver_fold_{fold}_seed_1" for fold in range(2)}
     assert not (out / "checkpoint").exists()
 
     words = [plan, "--loss", "hytver", "--fold", 1, "--out", out, "--resume"]

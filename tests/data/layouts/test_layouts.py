@@ -1,5 +1,6 @@
 """Every known layout: recognised as itself alone, read as published, and what is missing named."""
 
+import json
 import pickle
 import shutil
 from pathlib import Path
@@ -137,6 +138,7 @@ def test_help_names_every_layout() -> None:
 
 def test_the_list_of_layouts_has_a_row_for_each() -> None:
     shown = run("layouts")
+    assert [each["name"] for each in json.loads(run("layouts", "--json"))] == layouts.names()
     for layout in layouts:
         assert f"{layout.name} " in shown
         assert all(target.name in shown for target in layout.targets), layout.name
