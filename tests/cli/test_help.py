@@ -58,7 +58,7 @@ def test_options_stand_in_groups(words: tuple[str, ...]) -> None:
     headings = {getattr(option, "rich_help_panel", None) for option in options}
     assert headings <= {*panels.OPTIONS, None}
     if len(options) > FEW:
-        assert None not in headings, [each.name for each in options if each.rich_help_panel is None]
+        assert None not in headings, words
         assert len(headings) > 1
         text = help_of(*words)
         places = [text.index(f"─ {heading} ─") for heading in panels.OPTIONS if heading in headings]

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK
 
+from lesionloss.data.dicom_headers import kept_locale
+
 PATIENT = {
     "0010|0010": "MUSTER^ANNALENA",
     "0010|0020": "PID-47110815",
@@ -65,5 +67,6 @@ def write_dicom_series(
         writer.KeepOriginalImageUIDOn()
         writer.SetImageIO("GDCMImageIO")
         writer.SetFileName(str(files[-1]))
-        writer.Execute(image)
+        with kept_locale():
+            writer.Execute(image)
     return files

@@ -13,7 +13,7 @@ import numpy as np
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import sha256_of
-from lesionloss.data.dicom_headers import DicomSlice, import_simpleitk, last_line, one_series
+from lesionloss.data.dicom_headers import DicomSlice, import_simpleitk, kept_locale, last_line, one_series
 from lesionloss.data.nifti_bytes import checked_affine
 from lesionloss.data.volume import Affine, Volume
 
@@ -42,7 +42,8 @@ def read_series(path: Path) -> Volume[np.float32]:
     reader.SetFileNames([str(each.path) for each in slices])
     reader.SetOutputPixelType(simpleitk.sitkFloat32)  # slices may have different scales
     try:
-        array = simpleitk.GetArrayFromImage(reader.Execute())
+        with kept_locale():
+            array = simpleitk.GetArrayFromImage(reader.Execute())
     except RuntimeError as error:
         raise DataError(f"{path}: an image can't be read ({last_line(error)}); copy the series again") from error
     array = np.ascontiguousarray(array.transpose(2, 1, 0))

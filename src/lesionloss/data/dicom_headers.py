@@ -1,6 +1,7 @@
 """Headers of DICOM files: which images make a series, and what must not be told of a patient."""
 
 import contextlib
+import locale
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ def _header(path: Path) -> tuple[dict[str, str], tuple[int, ...]]:
     reader.SetFileName(str(path))
     reader.SetImageIO("GDCMImageIO")
     try:
-        reader.ReadImageInformation()
+        with kept_locale():
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise DataError(
             f"{path}: damaged, or no image (a report?): {last_line(error)}; copy it again or take it out of the folder"
@@ -168,6 +170,16 @@ def _numbers(words: Sequence[str], count: int) -> tuple[float, ...]:
     except ValueError:
         return ()
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else ()
+
+
+@contextlib.contextmanager
+def kept_locale() -> Iterator[None]:
+    """Keep the locale of this process: SimpleITK leaves another one behind, in which Python opens files as ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def import_simpleitk() -> Any:
