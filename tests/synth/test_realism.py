@@ -208,7 +208,7 @@ def write_pairs(root: Path, patients: int, noise: float) -> Path:
 def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Path) -> None:
     real, synthetic = write_pairs(tmp_path / "real", 2, 0.1), write_pairs(tmp_path / "synthetic", 2, 0.3)
     out = tmp_path / "check"
-    result = CliRunner().invoke(app, ["synth-check", str(real), str(synthetic), "--out", str(out), "--no-classifier", "--json"])
+    result = CliRunner().invoke(app, ["synth-check", str(real), str(synthetic), "--out", str(out), "--no-classifier"])
     assert result.exit_code == 0, result.output
     assert "noise of a visit" in result.output
     assert "real: 2 complete cases" in result.output
@@ -216,6 +216,8 @@ def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Pat
         *("realism.json", "distances.csv", "distributions.png", "distributions.svg", "slices.png")
     }
     record = json.loads((out / "realism.json").read_text())
+    told = CliRunner().invoke(app, ["synth-check", str(real), str(synthetic), "-n", "1", "--no-classifier", "--json"])
+    assert json.loads(told.stdout)["real"]["complete_cases"] == 1
     assert record["real"]["complete_cases"] == 2
     assert record["classifier"] == []
     assert sorted((shown["case"], shown["real"]) for shown in record["slices"]) == [
