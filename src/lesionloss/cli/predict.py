@@ -29,7 +29,7 @@ lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --register --ou
 lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
 lesionloss predict MODEL --cohort runs/quick/cohort --sliding-window --tta --out predicted
 lesionloss predict MODEL --cohort DATA/lit --inference-mode "sliding_window(size=64, overlap=0.5)" --out predicted
-lesionloss predict MODEL --baseline VISIT1#FLAIR --followup VISIT2#FLAIR --out predicted   # DICOM folders
+lesionloss predict MODEL --baseline "VISIT1#FLAIR" --followup "VISIT2#FLAIR" --out predicted   # DICOM folders
 lesionloss predict MODEL --cohort DATA/msseg2 --bids --out DATA/derivatives/lesionloss
 """
 AUTO = "auto"
