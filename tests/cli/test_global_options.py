@@ -13,7 +13,7 @@ from lesionloss.core.errors import DataError, ExitCode, LesionLossError, UsageEr
 from lesionloss.core.version import __version__
 from miniature import msseg2_bids
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "command-line.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
 
 
 def test_the_version_names_torch_and_the_device_that_auto_is(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,8 +140,9 @@ def _order(work: NetworkTrial, observer: TrainingObserver | None, files: context
 
 def shown_run(trial: Trial, folder: Path, project: str, *, alone: bool = False) -> TrackedRun:
     """Return a trial as trackers show it; they learn no names of cases."""
-    title = f"{trial.loss}, fold {trial.fold}, seed {trial.seed}"
-    facts: dict[str, str | int] = {"loss": trial.loss, "fold": trial.fold, "seed": trial.seed, "network": trial.network}
+    fold = trial.fold if trial.fold >= 0 else "all"
+    title = f"{trial.loss}, fold {fold}, seed {trial.seed}"
+    facts: dict[str, str | int] = {"loss": trial.loss, "fold": fold, "seed": trial.seed, "network": trial.network}
     return TrackedRun(folder, project, title, trial.key, facts, alone)
 
 
