@@ -2,7 +2,7 @@
 
 import importlib
 import inspect
-import re
+import textwrap
 from collections.abc import Callable
 from importlib import resources
 from itertools import groupby
@@ -14,6 +14,7 @@ from typer.main import get_group
 import lesionloss
 from lesionloss.bench.plan import Plan, list_presets
 from lesionloss.cli import app
+from lesionloss.cli.commands import laid_out
 from lesionloss.data.layouts import layout_docs
 from lesionloss.metrics import metric_docs
 from lesionloss.networks import NETWORKS
@@ -61,8 +62,8 @@ def command_line() -> str:
     lines = [f"{_options(group, 'lesionloss')}"]
     for name, command in _commands(group, "lesionloss"):
         lines += [f"## {name}", _prose(command.help or ""), _options(command, name)]
-        examples = re.sub(r"\[/?bold\]|\x08", "", command.epilog or "").replace("\n\n  ", "\n  ").strip()
-        lines += [f"```text\n{examples}\n```"] if examples else []
+        examples = textwrap.dedent(laid_out(command.epilog or ""))
+        lines += [f"```sh\n{examples}\n```"] if examples else []
     return "\n\n".join(lines)
 
 

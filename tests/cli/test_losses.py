@@ -109,11 +109,20 @@ def test_check_shows_the_law_that_a_bad_loss_breaks(own_file: Path) -> None:
     assert "swapped breaks 1 of" in shown
     assert "error_weights" in shown
     assert "fn from" in shown or "fp from" in shown
+    told = json.loads(run("check", "swapped", "--json", "--with", str(own_file), code=1))
+    assert told["loss"] == "swapped"
+    assert [law["law"] for law in told["laws"] if law["outcome"] == "BREAKS"] == ["error_weights"]
 
 
 def test_explain_writes_curves_and_figure(tmp_path: Path) -> None:
     figure, table = tmp_path / "gradients.png", tmp_path / "gradients.csv"
-    run("explain", "cross_entropy", "dice", "--lesion", "0.05", "--out", str(figure), "--csv", str(table))
+    words = ["cross_entropy", "dice", "--lesion", "0.05", "--out", str(figure), "--csv", str(table), "--json"]
+    printed, _ = json.JSONDecoder().raw_decode(run("explain", *words))  # before what is said on stderr
+    assert [each["loss"] for each in printed] == ["cross_entropy", "dice"]
+    assert printed[0]["background"] == pytest.approx([0.95 * p for p in printed[0]["p"]], rel=0.02)
+    (terms,) = json.loads(run("explain", "dice", "--analysis", "--json"))
+    assert terms["w1"] == 1
+    assert all(len(values) == len(terms["p"]) for values in terms["terms"].values())
     assert figure.read_bytes()[:4] == b"\x89PNG"
     rows = pd.read_csv(table)
     assert set(rows["loss"]) == {"cross_entropy", "dice"}

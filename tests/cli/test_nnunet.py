@@ -138,6 +138,9 @@ def test_a_dry_run_lists_the_training_runs(root: Path, cli: Any) -> None:
     assert (code, len(lines)) == (0, 12)
     assert lines[0] == "open      fold 0, seed 1, nnunet  (nnUNetTrainerLL_nnunet_s1_e2_i1)"
     assert lines[5].startswith("open      fold 0, seed 2, focal(gamma=2)")
+    code, out, _ = cli("nnunet", "bench", root / "plan.toml", "--dry-run", "--json")
+    first = {"state": "open", "loss": "nnunet", "fold": 0, "seed": 1, "trainer": "nnUNetTrainerLL_nnunet_s1_e2_i1"}
+    assert (len(json.loads(out)), json.loads(out)[0]) == (12, first)
 
 
 @pytest.mark.parametrize(

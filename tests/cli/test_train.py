@@ -29,7 +29,8 @@ from lesionloss.networks.bundle import load_bundle
 from lesionloss.runs.verify import verify_run
 from lesionloss.training.loop import TrainingFailed
 from lesionloss.training.state import Step
-from lesionloss.training.step_log import EventFile, HistoryFile
+from lesionloss.training.step_log import HistoryFile
+from lesionloss.training.trackers import TrackedRun, tracked
 from tiny_runs import tiny_plan
 
 
@@ -52,13 +53,19 @@ def test_a_trial_of_a_plan_is_the_trial_of_the_bench(plan: Path, tmp_path: Path)
     out = tmp_path / "one"
     said = lesionloss(plan, "--loss", "hytver", "--fold", 1, "--out", out, "--device", "cpu")
     assert "tested on 2 cases" in said
-    run(Plan.load(plan).changed({"losses": ("hytver",), "baseline_loss": "hytver"}), tmp_path / "bench")
+    run(
+        Plan.load(plan).changed({"losses": ("hytver",), "baseline_loss": "hytver"}),
+        tmp_path / "bench",
+        track="tensorboard",
+    )
     records = {path.parent.name: path.read_text() for path in (tmp_path / "bench" / "trials").glob("*/trial.toml")}
     key = next(name for name, text in records.items() if text == (out / "trial.toml").read_text())
     for name in ("model.safetensors", "scores.csv"):
         assert (out / name).read_bytes() == (tmp_path / "bench" / "trials" / key / name).read_bytes()
     assert len((out / "history.csv").read_text().splitlines()) == 1 + 3
     assert list((out / "tensorboard").glob("events.*"))
+    shown = {path.parent.name for path in (tmp_path / "bench" / "tensorboard").glob("*/events.*")}
+    assert {name.rpartition("_")[0] for name in shown} == {f"hytver_fold_{fold}_seed_1" for fold in range(2)}
     assert not (out / "checkpoint").exists()
 
     words = [plan, "--loss", "hytver", "--fold", 1, "--out", out, "--resume"]
@@ -270,7 +277,8 @@ def test_logs_hold_every_step(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     steps = [Step(number, 1 / number, 0.1, 0.5 * number, 0.0, float("nan")) for number in (1, 2, 3)]
-    with HistoryFile(tmp_path) as history, EventFile(tmp_path) as events:
+    run = TrackedRun(tmp_path, "plan", "dice, fold 0, seed 1", "0" * 16, {}, alone=True)
+    with HistoryFile(tmp_path) as history, tracked("tensorboard", run, print) as events:
         for number, step in enumerate(steps, 1):
             history(step)
             events(step)

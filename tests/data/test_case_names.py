@@ -78,8 +78,9 @@ def test_a_table_called_index_is_a_table(tmp_path: Path) -> None:
 def test_a_folder_of_dicom_files_is_told_from_others(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(20))
-    with pytest.raises(DataError, match=r"a folder of DICOM files, which are not read; convert .* dcm2niix"):
-        open_cohort(tmp_path)
+    assert open_cohort(tmp_path).layout.name == "dicom"
+    with pytest.raises(DataError, match=r"DICOM files outside a patient's folder; name the folder that holds PATIENT"):
+        open_cohort(tmp_path / "study")
     (tmp_path / "study" / "IM0001").write_bytes(bytes(200))
     with pytest.raises(DataError, match="not a known dataset layout"):
         open_cohort(tmp_path)

@@ -1,5 +1,6 @@
 """Synthetic lesions of known size and contrast in a pair of visits."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -140,9 +141,10 @@ def test_the_command_writes_table_record_and_curve(tmp_path: Path) -> None:
         str(tmp_path / "out"),
     ]
     mask = ["--brain", str(folder / "brain_mask.nii.gz")]
-    done = CliRunner().invoke(app, [*command, *mask, "--volumes", "10", "--contrasts", "2", "--lesions", "1"])
+    done = CliRunner().invoke(app, [*command, *mask, "--volumes", "10", "--contrasts", "2", "--lesions", "1", "--json"])
     assert done.exit_code == 0, done.output
-    assert "contrast 2" in done.output
+    rows, _ = json.JSONDecoder().raw_decode(done.stdout)
+    assert [(row["volume_mm3"], row["contrast"], row["lesions"]) for row in rows] == [(10, 2, 1)]
     lines = (tmp_path / "out" / "self-check.csv").read_text().splitlines()
     assert lines[0] == "volume_mm3,contrast,lesions,found"
     assert [line.split(",")[:3] for line in lines[1:]] == [["10", "2", "1"]]

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from data_cohorts import save, write_lit, write_msseg2
+from dicom_files import write_dicom_series
 
 SHAPE = (7, 6, 5)
 SIZE = (9, 6)  # columns, rows
@@ -227,6 +228,18 @@ def hippocampus(root: Path) -> Path:
     return root
 
 
+def dicom(root: Path) -> Path:
+    place = {"spacing": (1.0, 1.0, 1.0), "origin": (0.0, 0.0, 0.0)}
+    for number, patient in enumerate(("A001", "A002")):
+        for visit, day in (("visit2", "20250301"), ("visit10", "20260301")):
+            values = np.random.default_rng([number, int(day)]).integers(1, 900, SHAPE, dtype=np.int16)
+            write_dicom_series(root / patient / visit / "S1", values, date=day, **place)
+        array = np.zeros(SHAPE, np.uint8)
+        array[3, 2, 2] = 1
+        save(root / patient / "reference.nii.gz", array, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    return root
+
+
 WRITERS: dict[str, Write] = {
     "lit": write_lit,
     "msseg2": write_msseg2,
@@ -238,6 +251,7 @@ WRITERS: dict[str, Write] = {
     "nnunet": nnunet,
     "bids": bids,
     "csv": table,
+    "dicom": dicom,
     "drive": drive,
     "bus2017": bus2017,
     "dsb2018": dsb2018,

@@ -216,6 +216,8 @@ def test_the_command_prints_a_table_and_writes_tables_and_pictures(tmp_path: Pat
         *("realism.json", "distances.csv", "distributions.png", "distributions.svg", "slices.png")
     }
     record = json.loads((out / "realism.json").read_text())
+    told = CliRunner().invoke(app, ["synth-check", str(real), str(synthetic), "-n", "1", "--no-classifier", "--json"])
+    assert json.loads(told.stdout)["real"]["complete_cases"] == 1
     assert record["real"]["complete_cases"] == 2
     assert record["classifier"] == []
     assert sorted((shown["case"], shown["real"]) for shown in record["slices"]) == [

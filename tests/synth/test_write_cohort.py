@@ -189,6 +189,11 @@ def test_command_writes_table_and_picture(tmp_path: Path) -> None:
     assert "1 patients" in result.output
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert (out / "training" / "001" / "ground_truth.nii.gz").exists()
+    told, _ = json.JSONDecoder().raw_decode(CliRunner().invoke(app, [*arguments, "--force", "--json"]).stdout)
+    assert told["folder"] == str(out)
+    assert [(each["patient"], each["new_mm3"] > 0) for each in told["patients"]] == [
+        ("001", told["patients"][0]["new"] > 0)
+    ]
     again = CliRunner().invoke(app, arguments)
     assert isinstance(again.exception, UsageError)
     assert "exists" in str(again.exception)

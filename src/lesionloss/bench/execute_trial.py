@@ -17,8 +17,10 @@ from lesionloss.bench.bookkeeping.failures import Failure, cause_of, remove_fail
 from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.one_trial.run_trial import (
     NetworkTrial,
+    OpenLog,
     finish_network_trial,
     run_difference_trial,
+    shown_run,
     train_networks,
 )
 from lesionloss.bench.one_trial.trial_files import write_manifest
@@ -33,8 +35,10 @@ from lesionloss.core.allocator import free_memory, keep_freed_memory
 from lesionloss.core.devices import resolve_device
 from lesionloss.core.locks import acquire_lock, hold_lock, wait_until_free
 from lesionloss.runs.results import DIFFERENCE_THRESHOLD
+from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.execution import GROWTH
+from lesionloss.training.trackers import tracked
 from lesionloss.training.trial import Trial, flat_record
 
 
@@ -141,7 +145,7 @@ def _execute_open(
             finishes = [partial(run_difference_trial, one.trial, one.folder, cohort, plan) for one in opened]
         else:
             pretrain_start(plan, opened[0].trial, context.folder, context.device, watcher)
-            works = [_network_trial(context, one) for one in opened]
+            works = [_network_trial(context, one, plan) for one in opened]
             step_mode = step_mode_of(context, opened[0].trial, len(cohort.cases[0].channels), len(opened))
             results = train_networks(
                 works,
@@ -166,9 +170,13 @@ def _execute_open(
     return outcomes
 
 
-def _network_trial(context: RunContext, one: OpenTrial) -> NetworkTrial:
+def _network_trial(context: RunContext, one: OpenTrial, plan: Plan) -> NetworkTrial:
     checkpoints = replace(context.checkpoints(one.key), note=one.watcher.note)
-    return NetworkTrial(one.trial, one.folder, one.watcher, checkpoints)
+    logs: tuple[OpenLog, ...] = ()
+    if context.track and context.place == TRIALS:
+        shown = shown_run(one.trial, context.folder, plan.name)
+        logs = (partial(tracked, context.track, shown, one.watcher.note),)
+    return NetworkTrial(one.trial, one.folder, one.watcher, checkpoints, logs)
 
 
 def _raise(error: Exception) -> None:

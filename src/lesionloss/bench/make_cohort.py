@@ -163,6 +163,9 @@ def user_cohort(plan: Plan) -> Cohort:
 def _check_complete(cohort: Cohort) -> None:
     if not cohort.cases:
         raise DataError(f"{cohort.root}: no complete patient found; {len(cohort.incomplete)} incomplete")
+    for files in cohort.cases:
+        if files.reference is None:
+            raise DataError(f"{cohort.root}: {files.name} has no reference; training and scores need one of every case")
 
 
 def _with_patients(cohort: Cohort, patients: Sequence[str]) -> Cohort:

@@ -26,6 +26,7 @@ from lesionloss.core.locks import hold_lock, read_lock, remove_stale_lock
 from lesionloss.data.prepared import load_channels
 from lesionloss.training.execution import execution_of, step_bytes
 from lesionloss.training.step_modes import EAGER
+from lesionloss.training.trackers import check_tracker
 
 if TYPE_CHECKING:
     from lesionloss.runs.results import Results
@@ -44,6 +45,7 @@ def run(
     noise_floor: bool | None = None,
     step: str | None = None,
     batches_on_cpu: bool = False,
+    track: str = "",
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -62,6 +64,8 @@ def run(
         step: How training steps are computed: eager, compiled (by torch.compile), or auto: the faster one, timed when
             the run starts. None: as the run does, eager in a new one. All trials of a run have the same.
         batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
+        track: Where the curves of training are shown: tensorboard, mlflow or wandb, in files of the run folder; empty:
+            nowhere.
 
     Returns:
         All results of the run folder.
@@ -77,9 +81,10 @@ def run(
     watcher, engine, folder = watcher or SilentWatcher(), engine or InProcessEngine(), Path(out).absolute()
     device = engine.device(device)
     check_step_mode(folder, step)
+    check_tracker(track)
     call, step = uuid.uuid4().hex, step or EAGER
     context = RunContext(
-        folder, device, call, checkpoint_seconds, deterministic, noise_floor, step, batches_on_cpu=batches_on_cpu
+        folder, device, call, checkpoint_seconds, deterministic, noise_floor, step, batches_on_cpu, track
     )
     if len(plan.runs()) > 1:
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")

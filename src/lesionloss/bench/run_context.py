@@ -23,6 +23,7 @@ class RunContext:
         noise_floor: Whether one trial is trained again, see `bench.engines.repeat_trial`; None: where a GPU trained it.
         step: How training steps are computed: a mode of `training.step_modes`, or auto: the faster one.
         batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
+        track: Where the curves of training are shown, see `training.trackers`; empty for nowhere.
         processes: How many processes share the cores of this machine.
         place: The folder inside the run folder where trials are written.
     """
@@ -35,6 +36,7 @@ class RunContext:
     noise_floor: bool | None = None
     step: str = EAGER
     batches_on_cpu: bool = False
+    track: str = ""
     processes: int = 1
     place: str = TRIALS
 

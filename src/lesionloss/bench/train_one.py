@@ -4,10 +4,12 @@ import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from lesionloss.bench.make_cohort import load_run_cohort
-from lesionloss.bench.one_trial.run_trial import NetworkTrial, run_network_trial
+from lesionloss.bench.one_trial.run_trial import NetworkTrial, run_network_trial, shown_run
 from lesionloss.bench.one_trial.trial_files import write_manifest
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.plan_model import with_used_files
@@ -26,7 +28,7 @@ from lesionloss.training.arithmetic import set_arithmetic
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.execution import choose_execution
 from lesionloss.training.pretraining import FOLDER
-from lesionloss.training.step_log import EventFile, tensorboard_installed
+from lesionloss.training.trackers import TRACKERS, check_tracker, tracked
 from lesionloss.training.trial import Trial
 
 CHECKPOINT = "checkpoint"
@@ -44,7 +46,8 @@ WRITTEN = (
         "trial.toml",
         "machine.json",
     ),
-    *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt", "tensorboard"),
+    *("history.csv", "scores.csv", "model.safetensors", "model.json", "predictions", "log.txt"),
+    *TRACKERS,
     MANIFEST,
 )
 
@@ -63,6 +66,7 @@ class TrainRequest:
         data_note: A note on the training data; None: their names.
         deterministic: Whether all bits must repeat on a GPU, see `training.arithmetic`.
         batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
+        track: Where the curves are shown, see `training.trackers`.
     """
 
     plan: Plan
@@ -74,6 +78,13 @@ class TrainRequest:
     data_note: str | None = None
     deterministic: bool = False
     batches_on_cpu: bool = False
+    track: str = ""
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The tracker that was chosen, and TensorBoard where it is installed."""
+        wanted = dict.fromkeys((self.track, "tensorboard" if find_spec("tensorboard") else ""))
+        return tuple(filter(None, wanted))
 
 
 def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
@@ -88,8 +99,10 @@ def prepare_folder(request: TrainRequest, *, resume: bool, force: bool) -> bool:
         Whether this call started the folder.
 
     Raises:
-        UsageError: The folder holds a training run that is neither to be continued nor to be replaced.
+        UsageError: The tracker is not known, or the folder holds a training run that is neither to be continued nor
+            to be replaced.
     """
+    check_tracker(request.track)
     out = request.out
     if force:
         _clear(out, WRITTEN)
@@ -175,14 +188,13 @@ def train_one(request: TrainRequest, watcher: Watcher) -> Trial:
     execution = choose_execution(trial.recipe, trial.network, len(cohort.cases[0].channels), request.device)
     watcher.note(execution.describe())
     checkpoints = Checkpoints(request.out / CHECKPOINT, every_seconds=request.checkpoint_seconds, note=watcher.note)
-    with (
-        set_arithmetic(request.device, request.deterministic),
-        EventFile(request.out) if tensorboard_installed() else contextlib.nullcontext() as events,
-    ):
+    shown = shown_run(trial, request.out, plan.name, alone=True)
+    logs = tuple(partial(tracked, name, shown, watcher.note) for name in request.trackers)
+    with set_arithmetic(request.device, request.deterministic):
         prepare_pretraining(request.plan, (trial,), cohort, request.out, watcher)
         pretrain_start(request.plan, trial, request.out, request.device, watcher)
         watcher.started(trial, 1, 1)
-        work = NetworkTrial(trial, request.out, watcher, checkpoints, events)
+        work = NetworkTrial(trial, request.out, watcher, checkpoints, logs)
         run_network_trial(work, cohort, request.plan, request.device, batches_on_cpu=request.batches_on_cpu)
     annotate(request.out, licence=request.licence, data_note=request.data_note)
     write_manifest(request.out, trial.key, request.out)

@@ -17,7 +17,6 @@ from lesionloss.core.extras import missing_extra
 
 _METRICS = ("evaluate", "metrics")  # the commands that need no more than the extra `metrics`
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-INTERRUPTED = 130
 
 # What a command keeps that could not end, and how to go on.
 _AGAIN = "give the same command again to continue"

@@ -1,6 +1,7 @@
 """The root of the command line: global options, then the commands in the order in which they are used."""
 
 import importlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,17 +9,22 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lesionloss.cli.terminal import say
+from lesionloss.cli.start_screen import START
+from lesionloss.cli.terminal import note, say, verbosity
+from lesionloss.core.errors import UsageError
+
+ANYWHERE = ("--debug", "-q", "--quiet", "-v", "--verbose")
 
 
 class GroupWithFiles(TyperGroup):
-    """The commands; --with FILE behind a command is that before it."""
+    """The commands; --with FILE, --quiet, --verbose and --debug behind a command are those before it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put every --with first."""
+        """Put every global option first."""
         end = args.index("--") if "--" in args else len(args)
         places = [place for place, word in enumerate(args[:end]) if word == "--with" or word.startswith("--with=")]
         words = [place + step for place in places for step in ((0, 1) if args[place] == "--with" else (0,))]
+        words += [place for place, word in enumerate(args[:end]) if word in ANYWHERE and place not in words]
         first = [args[place] for place in words if place < end]
         rest = [word for place, word in enumerate(args) if place not in words or place >= end]
         return super().parse_args(ctx, first + rest)
@@ -28,7 +34,7 @@ app = typer.Typer(
     cls=GroupWithFiles,
     name="lesionloss",
     help="Is this loss really better for my lesions, or was it a lucky seed?",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -48,10 +54,21 @@ global_options = GlobalOptions()
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from lesionloss.core.version import __version__
-
-        say(__version__)
+        say(_versions())
         raise typer.Exit
+
+
+def _versions() -> str:
+    """The program, torch, and the device that `--device auto` is here."""
+    import torch
+
+    from lesionloss.core.devices import resolve_device
+    from lesionloss.core.processors import usable_cores
+    from lesionloss.core.version import __version__
+
+    device = resolve_device("auto")
+    what = f"{usable_cores()} cores" if device == "cpu" else torch.cuda.get_device_name(device)
+    return f"lesionloss {__version__}\ntorch {torch.__version__}\ndevice {device} ({what})"
 
 
 def _run_code(word: str) -> None:
@@ -69,45 +86,51 @@ def _run_code(word: str) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     with_files: Annotated[
         list[str] | None,
         typer.Option(
             "--with",
             metavar="FILE.py|MODULE",
-            help="A file with losses or networks of your own, or the module of a model's network; its code is run. "
-            "Goes behind the command too.",
+            help="A file with losses or networks of your own, or the module of a model's network; its code is run.",
         ),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also print versions, each case and step, and the time taken.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the versions, and the device that auto is here."
+        ),
     ] = False,
 ) -> None:
-    """Is this loss really better for my lesions, or was it a lucky seed?"""
+    """Is this loss really better for my lesions, or was it a lucky seed?
+
+    --with, -q, -v and --debug stand before a command or behind it.
+    """
     global_options.debug = debug
     global_options.command = context.invoked_subcommand or ""
+    verbosity.quiet, verbosity.verbose = quiet, verbose
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other; choose one")
+    if not global_options.command:
+        say(START, nl=False)
+        return
+    if verbose:
+        start_time = time.perf_counter()
+        note(_versions())
+        context.call_on_close(lambda: note(f"took {time.perf_counter() - start_time:.1f} s"))
     for word in with_files or []:
         _run_code(word)
 
 
 for _module in (
-    *(
-        "losses",
-        "networks",
-        "check_explain",
-        "layouts",
-        "data",
-        "prepare",
-        "synth",
-        "synth_check",
-        "init",
-        "bench",
-        "train",
-        "predict",
-        "self_check",
-        "nnunet",
-        "nnunet_bench",
-    ),
-    *("collect", "compare_report", "power", "verify", "metrics", "evaluate"),
+    *("losses", "metrics", "networks", "check", "explain"),
+    *("layouts", "data", "prepare", "synth", "synth_check"),
+    *("init", "bench", "train", "nnunet", "nnunet_bench"),
+    *("compare_report", "power", "verify", "collect", "evaluate"),
+    *("predict", "self_check"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

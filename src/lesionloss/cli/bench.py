@@ -5,41 +5,41 @@ from typing import Annotated
 
 import typer
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
 from lesionloss.cli.engine_options import chosen_engine, number_or_auto
 from lesionloss.cli.plan_options import chosen_plan
-from lesionloss.cli.terminal import plain_console, say
-from lesionloss.core.errors import UsageError
+from lesionloss.cli.terminal import hint, plain_console, say
+from lesionloss.core.errors import ExitCode, UsageError
 
 EXAMPLES = """
-Examples:
-
-  lesionloss bench quickstart --out runs/quick          (synthetic patients, no data needed)
-
-  lesionloss bench lit-smoke --data DATA/lit --out runs/lit
-
-  lesionloss --with my_losses.py bench quickstart --loss root_tversky --out runs/mine
-
-  lesionloss bench my_plan.toml --out runs/mine         (again: continues where it stopped)
-
-  lesionloss bench quickstart --print > my_plan.toml    (a plan to start from)
-
-  lesionloss bench my_plan.toml --dry-run               (trials, expected time, disk and memory)
-
-  lesionloss bench --status runs/mine                   (while it runs, from anywhere; --json for programs)
-
-  lesionloss bench my_plan.toml --out runs/mine --jobs 4 --threads 2
-
-  lesionloss bench hytver --paper --out runs/hytver     (the printed tables of the paper, beside the run's numbers)
-
-  lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
-
-  lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
+lesionloss bench quickstart --out runs/quick   # synthetic patients, no data needed
+lesionloss bench lit-smoke --data DATA/lit --out runs/lit
+lesionloss --with my_losses.py bench quickstart --loss root_tversky --out runs/mine
+lesionloss bench my_plan.toml --out runs/mine   # again: continues where it stopped
+lesionloss bench quickstart --print > my_plan.toml   # a plan to start from
+lesionloss bench my_plan.toml --dry-run   # trials, expected time, disk and memory
+lesionloss bench --status runs/mine   # while it runs, from anywhere; --json for programs
+lesionloss bench my_plan.toml --out runs/mine --jobs 4 --threads 2
+lesionloss bench my_plan.toml --out runs/mine --track mlflow   # mlflow ui --backend-store-uri sqlite:///runs/mine/mlflow/mlflow.db
+lesionloss bench hytver --paper --out runs/hytver   # the printed tables of the paper, beside the run's numbers
+lesionloss bench my_plan.toml --out /shared/mine --engine ray --address auto --gpus-per-trial 0.5
+lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 --slurm partition=gpu
 """
-INTERRUPTED = 130
 
 
-@app.command(epilog=EXAMPLES)
+@command(
+    panel=panels.TRAIN,
+    examples=EXAMPLES,
+    options={
+        panels.DATA: "data",
+        panels.TRAINING: "losses settings checkpoint_seconds",
+        panels.REPEATABLE: "deterministic batches_on_cpu step noise_floor",
+        panels.MACHINE: "device engine jobs together threads address gpus_per_trial slurm_jobs slurm",
+        panels.SHOW: "show dry_run status paper",
+        panels.OUTPUT: "out track as_json",
+    },
+)
 def bench(
     plan: Annotated[
         str,
@@ -108,6 +108,9 @@ def bench(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    track: Annotated[
+        str, typer.Option("--track", metavar="NAME", help="Also show curves in tensorboard, mlflow or wandb (files).")
+    ] = "",
     batches_on_cpu: Annotated[
         bool,
         typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
@@ -116,9 +119,9 @@ def bench(
         str | None,
         typer.Option(
             "--step",
-            metavar="eager|compiled|auto",
-            help="How training steps are computed; compiled: by torch.compile; auto: the faster one, timed when a run "
-            "starts and then fixed. Default: eager.",
+            metavar="MODE",
+            help="How training steps are computed: eager (default); compiled: by torch.compile; auto: the faster one, "
+            "timed when a run starts and then fixed.",
         ),
     ] = None,
     noise_floor: Annotated[
@@ -174,16 +177,17 @@ def bench(
                     batches_on_cpu=batches_on_cpu,
                     noise_floor=noise_floor,
                     step=step,
+                    track=track,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
         failed += len(results.failed)
         open_ = f", {len(results.missing)} not done (lesionloss bench --status {folder})" if results.missing else ""
         say(f"{folder}: {len(results.trials)} trials finished, {len(results.failed)} failed{open_}")
-        say(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
+        hint(f"next: lesionloss compare {folder} --metric {chosen.primary_metric}; lesionloss report {folder}")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def _interrupted(out: Path) -> str:
@@ -202,14 +206,14 @@ def _interrupted(out: Path) -> str:
 def show_status(folder: Path, as_json: bool) -> None:
     """Print the status of a run, or of each run of a plan of several data sets or networks."""
     from lesionloss.bench.bookkeeping.status import read_status, status_json
-    from lesionloss.cli.bench_tables import print_status
+    from lesionloss.cli.bench_tables import one_or_named, print_status
     from lesionloss.runs.load_run import run_folders
 
     if not (folder / "plan.toml").is_file():
         raise UsageError(f"{folder} is not a run folder: it has no plan.toml; give what `lesionloss bench --out` wrote")
-    for each in run_folders(folder):
-        found = read_status(each)
-        if as_json:
-            say(status_json(found))
-        else:
-            print_status(found, plain_console())
+    found = [read_status(each) for each in run_folders(folder)]
+    if as_json:
+        say(one_or_named({each.folder.name: status_json(each) for each in found}))
+        return
+    for each in found:
+        print_status(each, plain_console())

@@ -25,11 +25,12 @@ def show_forecast(
     """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
     from lesionloss.bench.data_check import check_data
     from lesionloss.bench.forecast import forecast
-    from lesionloss.cli.bench_tables import forecast_json, print_time
+    from lesionloss.cli.bench_tables import forecast_json, one_or_named, print_time
     from lesionloss.cli.progress import progress_bar
     from lesionloss.runs.results import RUNS
 
     parts = {name: check_data(part) for name, part in plan.runs().items()}
+    documents: dict[str, str] = {}
     for name, part in parts.items():
         folder = out / RUNS / name if out is not None and name else out
         if name and not as_json:
@@ -43,11 +44,13 @@ def show_forecast(
         finally:
             bar.stop()
         if as_json:
-            say(forecast_json(found))
+            documents[name] = forecast_json(found)
         else:
             print_time(found, plain_console())
             if sentence := _verdicts_of(part):
                 say(sentence)
+    if as_json:
+        say(one_or_named(documents))
 
 
 def _verdicts_of(plan: "Plan") -> str:

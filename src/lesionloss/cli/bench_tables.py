@@ -1,6 +1,7 @@
 """Tables of the status of a run and of the forecast of a plan."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -107,6 +108,13 @@ def _on_gpus(forecast: "Forecast") -> str:
 def forecast_json(forecast: "Forecast") -> str:
     """Return the forecast as JSON."""
     return json.dumps(asdict(forecast) | {"left": forecast.left, "disk_bytes": forecast.disk_bytes}, indent=1)
+
+
+def one_or_named(documents: Mapping[str, str]) -> str:
+    """The JSON of one run as it is; of several, one document with their names."""
+    if len(documents) == 1:
+        return next(iter(documents.values()))
+    return json.dumps({name: json.loads(text) for name, text in documents.items()}, indent=1)
 
 
 def _step(trial: "TrialStatus") -> str:

@@ -1,21 +1,20 @@
 """`lesionloss collect`: a run folder of predictions that others made."""
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
 from lesionloss.cli.evaluate_options import split_names
-from lesionloss.cli.terminal import say
+from lesionloss.cli.terminal import hint, note, say
 
 if TYPE_CHECKING:
     from lesionloss.collecting.found_predictions import Mismatch
     from lesionloss.runs.results import Results
 
-Step = TypeVar("Step")
 SHOWN = 20  # mismatches of a kind on the screen; collected.toml has all
 
 COLLECT_HELP = """Score predictions that others made, and write a run folder for `compare`, `report` and `power`.
@@ -27,20 +26,26 @@ anything. Predictions are masks or, with --threshold, probability maps; with --p
 What does not fit (combinations and cases that lack, a case under two folds, references without predictions, other \
 grids) is listed, and left out; with --strict it is an error. The same command goes on where it was interrupted, and \
 scores only what is new.
-
-Examples:
-
-    lesionloss collect runs/mine --predictions "results/{loss}/fold_{fold}/seed{seed}/{case}.nii.gz" --references labels
-
-    lesionloss collect runs/nn --nnunet nnUNet_results/Dataset501_MS --references nnUNet_raw/Dataset501_MS/labelsTr
-
-    lesionloss collect runs/theirs --table scores.csv
-
-    lesionloss compare runs/mine
+"""
+COLLECT_EXAMPLES = """
+lesionloss collect runs/mine --predictions "results/{loss}/fold_{fold}/seed{seed}/{case}.nii.gz" --references labels
+lesionloss collect runs/nn --nnunet nnUNet_results/Dataset501_MS --references nnUNet_raw/Dataset501_MS/labelsTr
+lesionloss collect runs/theirs --table scores.csv
+lesionloss compare runs/mine
 """
 
 
-@app.command(help=COLLECT_HELP)
+@command(
+    panel=panels.RESULTS,
+    help=COLLECT_HELP,
+    examples=COLLECT_EXAMPLES,
+    options={
+        panels.DATA: "predictions nnunet table references probabilities images patients strict",
+        panels.SCORES: "metrics baseline classes threshold",
+        panels.OUTPUT: "name",
+        panels.MACHINE: "jobs",
+    },
+)
 def collect(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The run folder: a new one, or one to go on with.")],
     predictions: Annotated[
@@ -83,6 +88,7 @@ def collect(
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes; 0: one for each core.")] = 0,
 ) -> None:
     """Score predictions that others made."""
+    from lesionloss.cli.progress import track
     from lesionloss.collecting import collect as collect_run
     from lesionloss.core.errors import UsageError
 
@@ -106,21 +112,10 @@ def collect(
         name=name,
         strict=strict,
         jobs=jobs,
-        progress=_progress,
+        progress=track,
         notify=_Listing(),
     )
     _print(results)
-
-
-def _progress(title: str, total: int, steps: Iterable[Step]) -> Iterable[Step]:
-    """A bar on a terminal's stderr."""
-    from lesionloss.cli.progress import progress_bar
-
-    with progress_bar() as bar:
-        task = bar.add_task(title, total=total, detail="")
-        for step in steps:
-            yield step
-            bar.advance(task)
 
 
 class _Listing:
@@ -132,9 +127,9 @@ class _Listing:
     def __call__(self, mismatch: "Mismatch") -> None:
         self.counts[mismatch.kind] += 1
         if self.counts[mismatch.kind] <= SHOWN:
-            say(str(mismatch), err=True)
+            note(str(mismatch))
         elif self.counts[mismatch.kind] == SHOWN + 1:
-            say(f"{mismatch.kind}: and more, see collected.toml", err=True)
+            note(f"{mismatch.kind}: and more, see collected.toml")
 
 
 def _print(results: "Results") -> None:
@@ -152,4 +147,4 @@ def _print(results: "Results") -> None:
     if found:
         say(f"does not fit: {listed(found)}; {results.folder / 'collected.toml'} lists them")
     say(f"unknown: {', '.join(results.collected['unknown'])}")
-    say(f"go on with: lesionloss compare {results.folder}; lesionloss report {results.folder}")
+    hint(f"go on with: lesionloss compare {results.folder}; lesionloss report {results.folder}")

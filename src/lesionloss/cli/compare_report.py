@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
 from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -14,18 +15,13 @@ if TYPE_CHECKING:
     from lesionloss.statistics import Comparison
 
 COMPARE_HELP = """Print every loss in one metric, its paired difference from the baseline loss, and its rank.
-
-Examples:
-
-    lesionloss compare runs/x
-
-    lesionloss compare runs/x --metric hd95 --baseline "0.5*dice + 0.5*focal(gamma=2)"
-
-    lesionloss compare runs/x --json > comparison.json
-
-    lesionloss compare scores.csv                      # a long table: loss, fold, seed, case, patient, metric, value
-
-    lesionloss compare dice.csv focal.csv              # what `lesionloss evaluate` wrote, one file for each loss
+"""
+COMPARE_EXAMPLES = """
+lesionloss compare runs/x
+lesionloss compare runs/x --metric hd95 --baseline "0.5*dice + 0.5*focal(gamma=2)"
+lesionloss compare runs/x --json > comparison.json
+lesionloss compare scores.csv   # a long table: loss, fold, seed, case, patient, metric, value
+lesionloss compare dice.csv focal.csv   # what `lesionloss evaluate` wrote, one file for each loss
 """
 
 REPORT_HELP = """Write one HTML page about a run, with its numbers (report.json), tables and figures beside it.
@@ -36,27 +32,21 @@ Of several runs, each gets its report, and --out names a page with one table ove
 several data sets or networks: DIR/report.html), with CSV and LaTeX in FILE_files/tables.
 
 The files of the report are always written anew. Another existing file is overwritten only with --force.
-
-Examples:
-
-    lesionloss report runs/x
-
-    lesionloss report runs/x --out for-the-supervisor.html
-
-    lesionloss report runs/x --volumes all             # every case in the viewer: a large file
-
-    lesionloss report runs/x --volumes worst,patient07
-
-    lesionloss report runs/drive runs/isic --out runs/all.html  # and one table over both
-
-    lesionloss report scores.csv                       # a long table, as for `compare`: writes scores.html
+"""
+REPORT_EXAMPLES = """
+lesionloss report runs/x
+lesionloss report runs/x --out for-the-supervisor.html
+lesionloss report runs/x --volumes all   # every case in the viewer: a large file
+lesionloss report runs/x --volumes worst,patient07
+lesionloss report runs/drive runs/isic --out runs/all.html   # and one table over both
+lesionloss report scores.csv   # a long table, as for `compare`: writes scores.html
 """
 
 
 MOST_JOBS = 3  # drawing takes one process as long as two others need for the rest
 
 
-@app.command(help=COMPARE_HELP)
+@command(panel=panels.RESULTS, help=COMPARE_HELP, examples=COMPARE_EXAMPLES)
 def compare(
     places: Annotated[
         list[Path],
@@ -97,7 +87,7 @@ def compare(
         say(json.dumps(found, indent=2, allow_nan=False))
 
 
-@app.command(help=REPORT_HELP)
+@command(panel=panels.RESULTS, help=REPORT_HELP, examples=REPORT_EXAMPLES)
 def report(
     folders: Annotated[
         list[Path],

@@ -1,15 +1,17 @@
 """`lesionloss data`: what a folder of images holds, and what is wrong with it."""
 
 import json
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import CommandWithExamples, command
 from lesionloss.cli.terminal import plain_console, say
+from lesionloss.core.errors import ExitCode
 
 # A pipe has no width of its own; no table should be folded for one.
 PIPED_WIDTH = 200
@@ -21,18 +23,28 @@ if TYPE_CHECKING:
     from lesionloss.data.checking.survey import Survey
 
 
-class LayoutsInHelp(TyperCommand):
+EXAMPLES = """
+lesionloss data ~/msseg2
+lesionloss data lit:~/open_ms_data/longitudinal --target change
+lesionloss data nnUNet_raw/Dataset001_MS --splits splits_final.json
+lesionloss data wmh2017:~/WMH --plan cabezas-wmh
+lesionloss data cohort --json > cohort.json
+"""
+
+
+class LayoutsInHelp(CommandWithExamples):
     """A command whose help ends with the known layouts, read from their registry when the help is shown."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help with the names of the layouts as its last line."""
+        """Write the help with the names of the layouts as its last lines."""
         from lesionloss.data.layouts import layouts
 
-        self.epilog = f"Layouts: {', '.join(layouts.names())}. What each looks like: lesionloss layouts NAME"
         super().format_help(ctx, formatter)
+        known = f"Layouts: {', '.join(layouts.names())}. What each looks like: lesionloss layouts NAME"
+        say("\n".join(textwrap.wrap(known, 78, initial_indent=" ", subsequent_indent=" ")))
 
 
-@app.command(cls=LayoutsInHelp)
+@command(panel=panels.IMAGES, cls=LayoutsInHelp, examples=EXAMPLES)
 def data(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of patients, or LAYOUT:PATH, e.g. lit:PATH.")],
     target: Annotated[
@@ -56,36 +68,23 @@ def data(
 
     The layout of the folder is recognised by its files. Lesions are connected voxels (corners count), mm³ is their
     volume, share is their share of all voxels; mask says whether there is a brain mask. Warnings don't change the exit
-    code. Nothing is written. Examples:
-
-        lesionloss data ~/msseg2
-
-        lesionloss data lit:~/open_ms_data/longitudinal --target change
-
-        lesionloss data nnUNet_raw/Dataset001_MS --splits splits_final.json
-
-        lesionloss data wmh2017:~/WMH --plan cabezas-wmh
-
-        lesionloss data cohort --json > cohort.json
+    code. Nothing is written.
     """
-    from rich.progress import track
-
+    from lesionloss.cli.progress import track
     from lesionloss.data.checking.check_splits import read_splits
     from lesionloss.data.checking.survey import survey
     from lesionloss.data.cohort import open_cohort
 
     folds = None if splits is None else (splits, read_splits(splits))
     cohort = open_cohort(path, target)
-    errors = plain_console(stderr=True)
-    quiet = as_json or not errors.is_terminal
-    found = survey(cohort, lambda cases: track(cases, "reading", console=errors, disable=quiet), folds)
+    found = survey(cohort, lambda cases: track("reading", len(cases), cases), folds)
     batches = None if plan is None else _batches(plan, path, target)
     if as_json:
         say(json.dumps(found.as_record() | ({"training_batches": asdict(batches)} if batches else {}), indent=2))
     else:
         _show(found, batches)
     if found.problems:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def _batches(name: str, path: str, target: str | None) -> "BatchShares":

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
 from lesionloss.cli.evaluate_options import check_out, check_together, request_of, threshold_in
-from lesionloss.cli.terminal import say
+from lesionloss.cli.terminal import note, say
 
 if TYPE_CHECKING:
     from lesionloss.metrics.evaluation import EvaluationRequest
@@ -25,24 +26,29 @@ grid. The list of metrics: lesionloss metrics.
 
 Means are over the cases in which a metric is defined, with their number. "penalised": a case with lesions in which \
 nothing is predicted gets the worst value, the diagonal of the image for distances, 0 for scores.
-
-Examples:
-
-    lesionloss evaluate predictions/ references/ --out scores.csv
-
-    lesionloss evaluate predictions/ references/ --probabilities maps/ --brain brains/ --lesions
-
-    lesionloss evaluate labels/ references/ --classes 1,2,3 --class-weights 1,1,2
-
-    lesionloss evaluate p.nii.gz r.nii.gz --metrics "dice,hd95,nsd(tolerance_mm=2)"
-
-    lesionloss evaluate maps/ references/ --thresholds 0.05:0.95:0.05 --want-recall 0.8 --out validation.csv
-
-    lesionloss evaluate test-maps/ test-references/ --threshold-from validation.json
+"""
+EVALUATE_EXAMPLES = """
+lesionloss evaluate predictions/ references/ --out scores.csv
+lesionloss evaluate predictions/ references/ --probabilities maps/ --brain brains/ --lesions
+lesionloss evaluate labels/ references/ --classes 1,2,3 --class-weights 1,1,2
+lesionloss evaluate p.nii.gz r.nii.gz --metrics "dice,hd95,nsd(tolerance_mm=2)"
+lesionloss evaluate maps/ references/ --thresholds 0.05:0.95:0.05 --want-recall 0.8 --out validation.csv
+lesionloss evaluate test-maps/ test-references/ --threshold-from validation.json
 """
 
 
-@app.command(help=EVALUATE_HELP)
+@command(
+    panel=panels.RESULTS,
+    help=EVALUATE_HELP,
+    examples=EVALUATE_EXAMPLES,
+    options={
+        panels.DATA: "probabilities brain ignore matched_only",
+        panels.SCORES: "metrics classes class_weights lesions",
+        panels.DECISION: "threshold threshold_from thresholds want_recall want_precision",
+        panels.OUTPUT: "out as_json force",
+        panels.MACHINE: "jobs",
+    },
+)
 def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A NIfTI file or a folder of them.")],
     references: Annotated[Path, typer.Argument(metavar="REFERENCES", help="The same for the reference masks.")],
@@ -141,7 +147,7 @@ def _write(out: Path | None, table: str, summary: str) -> None:
         with atomic_files(out.parent, last=out.name) as folder:
             write_text(folder / out.with_suffix(".json").name, summary)
             write_text(folder / out.name, table)
-        say(f"{out} and {out.with_suffix('.json')} written", err=True)
+        note(f"{out} and {out.with_suffix('.json')} written")
 
 
 def _score(matched: "MatchedFiles", request: "EvaluationRequest", out: Path | None, as_json: bool, jobs: int) -> None:

@@ -5,25 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import hint, say
 
 if TYPE_CHECKING:
     from lesionloss.bench.plan import Plan
     from lesionloss.bench.starting_plan import StartingPlan
 
 EXAMPLES = """
-Examples:
-
-  lesionloss init DATA/msseg2
-
-  lesionloss init lit:DATA/open_ms_data --target positive_change --hours 8 --out lit.toml
-
-  lesionloss bench lit.toml --dry-run
+lesionloss init DATA/msseg2
+lesionloss init lit:DATA/open_ms_data --target positive_change --hours 8 --out lit.toml
+lesionloss bench lit.toml --dry-run
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(panel=panels.TRAIN, examples=EXAMPLES)
 def init(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder of the patients, or LAYOUT:PATH.")],
     out: Annotated[Path, typer.Option("--out", metavar="PLAN.toml", help="The plan to write.")] = Path("plan.toml"),
@@ -42,9 +39,8 @@ def init(
     Layout, target, channels and classes are those of the folder; the patch follows from voxels and lesion sizes, the
     number of training steps from --hours. At most 24 cases are read, spread over the data set.
     """
-    from rich.progress import track
-
     from lesionloss.bench.starting_plan import fit_hours, plan_for, plan_text
+    from lesionloss.cli.progress import track
     from lesionloss.core.devices import resolve_device
     from lesionloss.core.errors import UsageError
     from lesionloss.core.files import write_text
@@ -57,9 +53,9 @@ def init(
         raise UsageError(f"{out} exists; choose another --out, or --force to overwrite it")
     if hours is not None and not 0 < hours < float("inf"):
         raise UsageError(f"--hours must be a number above 0, got {hours:g}")
-    place, errors = resolve_device(device), plain_console(stderr=True)
+    place = resolve_device(device)
     cohort = open_cohort(folder, target)
-    facts = read_facts(cohort, lambda cases: track(cases, "reading", console=errors, disable=not errors.is_terminal))
+    facts = read_facts(cohort, lambda cases: track("reading", len(cases), cases))
     chosen = plan_for(facts, place)
     source = str(cohort.root.expanduser().resolve())
 
@@ -74,7 +70,7 @@ def init(
         f"{out}: {len(chosen.losses)} losses, {chosen.folds} folds, {len(chosen.seeds)} seeds, {chosen.steps} steps, "
         f"patch {'x'.join(map(str, chosen.patch))}, {fitted.network.text}"
     )
-    say(f"next: lesionloss bench {out} --dry-run; then lesionloss bench {out} --out runs/{out.stem}")
+    hint(f"next: lesionloss bench {out} --dry-run; then lesionloss bench {out} --out runs/{out.stem}")
 
 
 def _checked(text: str, out: Path) -> "Plan":

@@ -4,29 +4,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import hint, plain_console, say, say_json
 
 if TYPE_CHECKING:
     from lesionloss.data.layouts.records import Layout
 
 EXAMPLES = """
-Examples:
-
-  lesionloss layouts
-
-  lesionloss layouts msseg2
-
-  lesionloss layouts csv
+lesionloss layouts
+lesionloss layouts msseg2
+lesionloss layouts csv
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(panel=panels.IMAGES, examples=EXAMPLES)
 def layouts(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this layout.")] = None,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all layouts, as the documentation has them.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the folder layouts of data sets, or show what the folder of one looks like and what it holds."""
     from lesionloss.data.layouts import layout_docs
@@ -34,10 +32,24 @@ def layouts(
 
     if as_markdown:
         say(layout_docs.markdown(), nl=False)
+    elif as_json:
+        say_json([_record(layout) for layout in ([registered.get(name)] if name else registered)])
     elif name:
         _print_layout(registered.get(name))
     else:
         _print_table(list(registered))
+
+
+def _record(layout: "Layout") -> dict[str, object]:
+    return {
+        "name": layout.name,
+        "title": layout.title,
+        "looks_like": layout.looks_like,
+        "visits": layout.visits,
+        "contrasts": list(layout.contrasts),
+        "targets": {target.name: target.title for target in layout.targets},
+        "tested_on": layout.tested_on,
+    }
 
 
 def _print_layout(layout: "Layout") -> None:
@@ -75,4 +87,4 @@ def _print_table(records: "list[Layout]") -> None:
     for record in records:
         table.add_row(record.name, record.title, ", ".join(target.name for target in record.targets))
     plain_console().print(table)
-    say("\nOne of them: lesionloss layouts NAME. Any other folder: a table of files, lesionloss layouts csv.")
+    hint("\nOne of them: lesionloss layouts NAME. Any other folder: a table of files, lesionloss layouts csv.")

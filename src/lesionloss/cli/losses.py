@@ -5,25 +5,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import hint, plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.losses.registry import LossRecord
 
 NAME_COLUMNS, SOURCE_COLUMNS = 23, 18
 EXAMPLES = """
-Examples:
-
-  lesionloss losses
-
-  lesionloss losses hytver
-
-  lesionloss --with my_losses.py losses --json
+lesionloss losses
+lesionloss losses hytver
+lesionloss --with my_losses.py losses --json
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(panel=panels.LOSSES, examples=EXAMPLES)
 def losses(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this loss.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
@@ -106,4 +103,4 @@ def _print_table(records: list["LossRecord"]) -> None:
             table.add_row(record.name, (rest or first).rstrip("."), source)
         console.print(heading, markup=False)
         console.print(table)
-    say('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')
+    hint('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')

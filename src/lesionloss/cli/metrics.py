@@ -4,25 +4,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import hint, plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.metrics import Metric
 
 METRICS_HELP = """List the metrics, or show one: its formula, source, options, and values where a mask is empty.
-
-Examples:
-
-    lesionloss metrics
-
-    lesionloss metrics hd95
-
-    lesionloss metrics --json
+"""
+METRICS_EXAMPLES = """
+lesionloss metrics
+lesionloss metrics hd95
+lesionloss metrics --json
 """
 
 
-@app.command(help=METRICS_HELP)
+@command(panel=panels.LOSSES, help=METRICS_HELP, examples=METRICS_EXAMPLES)
 def metrics(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this metric.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
@@ -111,4 +109,4 @@ def _print_table(records: "list[Metric]") -> None:
         better = "" if record.direction is Better.NONE else record.direction.value.replace("_", " ")
         table.add_row(record.name, record.unit, better, record.title)
     plain_console().print(table)
-    say('\nShow one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')
+    hint('\nShow one: lesionloss metrics NAME. Options are written "nsd(tolerance_mm=2)".')

@@ -5,32 +5,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import hint, note, plain_console, say
 
 if TYPE_CHECKING:
     from lesionloss.networks.cost import NetworkCost
 
 EXAMPLES = """
-Examples:
-
-  lesionloss networks
-
-  lesionloss networks longitudinal_vnet --input 4x3x80x80x80
-
-  lesionloss networks vnet --data DATA/msseg2     (with the inputs and outputs that the data need)
-
-  lesionloss networks "my_package.nets:UNet(features=32)"     (a class of your own: the module is imported)
-
-  lesionloss networks "unet3d(inputs=2, filters=16)" --input 1x2x32x32x32
-
-  lesionloss networks "monai:UNet(spatial_dims=3, channels=(16, 32, 64), strides=(2, 2))"
-
-  lesionloss networks longitudinal_vnet --weights vnet_best_model.pth --layout coactseg
+lesionloss networks
+lesionloss networks longitudinal_vnet --input 4x3x80x80x80
+lesionloss networks vnet --data DATA/msseg2   # with the inputs and outputs that the data need
+lesionloss networks "my_package.nets:UNet(features=32)"   # a class of your own: the module is imported
+lesionloss networks "unet3d(inputs=2, filters=16)" --input 1x2x32x32x32
+lesionloss networks "monai:UNet(spatial_dims=3, channels=(16, 32, 64), strides=(2, 2))"
+lesionloss networks longitudinal_vnet --weights vnet_best_model.pth --layout coactseg
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(panel=panels.LOSSES, examples=EXAMPLES)
 def networks(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show one network, written as in a plan.")
@@ -78,7 +71,7 @@ def networks(
         except UsageError as error:
             if name:
                 raise
-            say(str(error), err=True)  # one of the user's own, which may need values
+            note(str(error))  # one of the user's own, which may need values
     if as_json:
         _print_json(found)
     elif name:
@@ -98,9 +91,8 @@ def _for_data(names: list[str], data: str) -> list[str]:
     section = DataSection.model_validate(data_keys(data))
     plan = Plan(name="networks", losses=("dice",), baseline_loss="dice", folds=2, seeds=(1,), data=section)
     _, channels, classes, axes = first_case(plan)
-    say(
-        f"{len(channels)} channels ({', '.join(channels)}), {len(classes)} classes ({', '.join(classes)}), {axes} axes",
-        err=True,
+    note(
+        f"{len(channels)} channels ({', '.join(channels)}), {len(classes)} classes ({', '.join(classes)}), {axes} axes"
     )
     return [with_channels(name, channels, classes) for name in names if len(names) == 1 or network_axes(name) <= axes]
 
@@ -160,7 +152,7 @@ def _print_table(found: list["NetworkCost"]) -> None:
         )
         table.add_row(summary.text, title, *counts)
     plain_console().print(table)
-    say('\nOne of them: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
+    hint('\nOne of them: lesionloss networks NAME. Any network of MONAI: "monai:UNet(spatial_dims=3, ...)".')
 
 
 def _print_card(summary: "NetworkCost") -> None:

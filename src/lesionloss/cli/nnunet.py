@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
+from lesionloss.cli import panels
 from lesionloss.cli.app import app
+from lesionloss.cli.commands import command
 from lesionloss.cli.terminal import say
 
 nnunet = typer.Typer(
     name="nnunet", no_args_is_help=True, help="Train nnU-Net with these losses, in pairs that differ in nothing else."
 )
-app.add_typer(nnunet)
+app.add_typer(nnunet, rich_help_panel=panels.TRAIN)
 
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="Number or full name, such as 501.")]
 Configuration = Annotated[str, typer.Argument(metavar="CONFIGURATION", help="Of nnU-Net's plans, such as 3d_fullres.")]
@@ -32,33 +34,31 @@ Plans = Annotated[str, typer.Option("--plans", help="The name of nnU-Net's plans
 Device = Annotated[str, typer.Option("--device", help="cuda, cpu or mps.")]
 
 TRAIN_EXAMPLES = """
-Examples:
-
-  lesionloss nnunet train 501 3d_fullres 0 --loss hytver --seed 1
-
-  lesionloss nnunet train 501 3d_fullres 0 --loss nnunet --seed 1 --epochs 100      (nnU-Net's own loss, for comparison)
-
-  lesionloss nnunet train 501 3d_fullres 0 --loss "focal(gamma=2)" --seed 1 -- --npz -num_gpus 2
+lesionloss nnunet train 501 3d_fullres 0 --loss hytver --seed 1
+lesionloss nnunet train 501 3d_fullres 0 --loss nnunet --seed 1 --epochs 100   # nnU-Net's own loss, for comparison
+lesionloss nnunet train 501 3d_fullres 0 --loss "focal(gamma=2)" --seed 1 -- --npz -num_gpus 2
 """
 
 PREDICT_EXAMPLES = """
-Examples:
-
-  lesionloss nnunet predict 501 3d_fullres --input IMAGES --output MASKS --loss hytver --seed 1
-
-  lesionloss nnunet predict 501 2d --input IMAGES --output MASKS --loss hytver --seed 1 --fold 0 -- --save_probabilities
+lesionloss nnunet predict 501 3d_fullres --input IMAGES --output MASKS --loss hytver --seed 1
+lesionloss nnunet predict 501 2d --input IMAGES --output MASKS --loss hytver --seed 1 --fold 0 -- --save_probabilities
 """
 
 ENV_EXAMPLES = """
-Examples:
-
-  eval "$(lesionloss nnunet env)"; nnUNetv2_train 501 3d_fullres 0 -tr nnUNetTrainerLL_hytver_s1
-
-  lesionloss nnunet env --loss "0.5*dice + 0.5*focal(gamma=2)" --seed 1      (prints the name of its trainer, too)
+eval "$(lesionloss nnunet env)"; nnUNetv2_train 501 3d_fullres 0 -tr nnUNetTrainerLL_hytver_s1
+lesionloss nnunet env --loss "0.5*dice + 0.5*focal(gamma=2)" --seed 1   # prints the name of its trainer, too
 """
 
 
-@nnunet.command(epilog=TRAIN_EXAMPLES)
+@command(
+    panel=None,
+    examples=TRAIN_EXAMPLES,
+    group=nnunet,
+    options={
+        panels.TRAINING: "loss seed epochs iterations validation_iterations plans go_on",
+        panels.MACHINE: "device",
+    },
+)
 def train(
     dataset: Dataset,
     configuration: Configuration,
@@ -86,7 +86,17 @@ def train(
     call("train", [*words, *(["--c"] if go_on else []), *(rest or [])])
 
 
-@nnunet.command(epilog=PREDICT_EXAMPLES)
+@command(
+    panel=None,
+    examples=PREDICT_EXAMPLES,
+    group=nnunet,
+    options={
+        panels.DATA: "images",
+        panels.TRAINING: "loss seed epochs iterations validation_iterations plans folds",
+        panels.OUTPUT: "out",
+        panels.MACHINE: "device",
+    },
+)
 def predict(
     dataset: Dataset,
     configuration: Configuration,
@@ -119,7 +129,7 @@ def predict(
     call("predict", [*words, *(rest or [])])
 
 
-@nnunet.command(epilog=ENV_EXAMPLES)
+@command(panel=None, examples=ENV_EXAMPLES, group=nnunet)
 def env(
     loss: Annotated[str, typer.Option("--loss", metavar="SPEC", help="Also print the name of its trainer.")] = "",
     seed: Seed = 0,

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
 from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
@@ -14,16 +15,14 @@ if TYPE_CHECKING:
 POWER_HELP = """Print the differences that a run can detect, and the patients and seeds that a given difference needs.
 
 The spread between patients and between training runs is taken from the run; a small pilot run is enough.
-
-Examples:
-
-    lesionloss power runs/x --difference 0.01
-
-    lesionloss power runs/x --difference 1.5 --metric hd95 --power 0.9
+"""
+POWER_EXAMPLES = """
+lesionloss power runs/x --difference 0.01
+lesionloss power runs/x --difference 1.5 --metric hd95 --power 0.9
 """
 
 
-@app.command(help=POWER_HELP)
+@command(panel=panels.RESULTS, help=POWER_HELP, examples=POWER_EXAMPLES)
 def power(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, as `lesionloss bench --out` wrote it.")],
     difference: Annotated[

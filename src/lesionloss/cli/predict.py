@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import note, say
+from lesionloss.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from lesionloss.inference import Fastest, InferenceMode
@@ -21,31 +23,35 @@ on different grids are registered first. A case that is there already is not don
 medical device.
 """
 EXAMPLES = """
-Examples:
-
-  lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --out predicted
-
-  lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --min-volume 3 --out predicted
-
-  lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --register --out predicted  (one grid, not aligned)
-
-  lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
-
-  lesionloss predict MODEL --cohort runs/quick/cohort --sliding-window --tta --out predicted
-
-  lesionloss predict MODEL --cohort DATA/lit --inference-mode "sliding_window(size=64, overlap=0.5)" --out predicted
-
-  lesionloss predict MODEL --cohort DATA/msseg2 --bids --out DATA/derivatives/lesionloss
+lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --out predicted
+lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --min-volume 3 --out predicted
+lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --register --out predicted   # one grid, not aligned
+lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
+lesionloss predict MODEL --cohort runs/quick/cohort --sliding-window --tta --out predicted
+lesionloss predict MODEL --cohort DATA/lit --inference-mode "sliding_window(size=64, overlap=0.5)" --out predicted
+lesionloss predict MODEL --baseline "VISIT1#FLAIR" --followup "VISIT2#FLAIR" --out predicted   # DICOM folders
+lesionloss predict MODEL --cohort DATA/msseg2 --bids --out DATA/derivatives/lesionloss
 """
 AUTO = "auto"
 
 
-@app.command(help=PREDICT_HELP, epilog=EXAMPLES)
+@command(
+    panel=panels.USE,
+    help=PREDICT_HELP,
+    examples=EXAMPLES,
+    options={
+        panels.DATA: "baseline followup brain cohort register",
+        panels.DECISION: "threshold min_volume connectivity",
+        panels.MACHINE: "inference_mode sliding_window tta precision device",
+        panels.OUTPUT: "out bids force",
+    },
+)
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
     baseline: Annotated[
-        list[Path] | None, typer.Option("--baseline", help="First visit (NIfTI); once per contrast.")
+        list[Path] | None,
+        typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast."),
     ] = None,
     followup: Annotated[
         list[Path] | None, typer.Option("--followup", help="Second visit, or the only one; once per contrast.")
@@ -123,7 +129,7 @@ def predict(
     predicted, failures = _predict(bundle, sources, out, settings, folder_each=cohort is not None, bids=bids)
     _report(predicted, failures, settings)
     if failures:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def _check(
@@ -172,7 +178,7 @@ def _sources(
         raise UsageError("give files (--baseline, --followup, --brain) or --cohort, not both")
     sources, left_out = sources_in(cohort)
     for line in left_out:
-        say(line, err=True)
+        note(line)
     return sources
 
 
@@ -203,9 +209,9 @@ def _report(predicted: list["PredictedCase"], failures: list[str], settings: "Pr
             say(f"{case.name}: {'; '.join(case.notes)} ({case.files.mask})")
             continue
         say(f"{case.name}: {case.count} ({case.seconds:.1f} s) -> {case.files.mask}")
-        say(f"  inference mode: {case.mode}; {settings.precision} on {settings.device}", err=True)
-        for note in case.notes:
-            say(f"  {note}", err=True)
+        note(f"  inference mode: {case.mode}; {settings.precision} on {settings.device}")
+        for remark in case.notes:
+            note(f"  {remark}")
     for line in failures:
         say(f"failed: {line}", colour="red", err=True)
     if failures:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import note, say
 
 if TYPE_CHECKING:
     from lesionloss.data.preparation.recipe import PreparationRecipe
@@ -26,21 +27,24 @@ ORDER = (
     "subtract",
 )
 EXAMPLES = """
-Examples:
-
-  lesionloss prepare ~/msseg2 prepared          (crop, z-score, subtract)
-
-  lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
-
-  lesionloss prepare ~/msseg2 prepared --brain-from hd-bet --spacing 0.5,0.75,0.75
-
-  lesionloss prepare ~/msseg2 prepared --print > plan.toml   (a first plan)
-
-  lesionloss prepare ~/msseg2 prepared --plan plan.toml
+lesionloss prepare ~/msseg2 prepared   # crop, z-score, subtract
+lesionloss prepare lit:~/lit/raw prepared --register halfway --n4 --jobs 4
+lesionloss prepare ~/msseg2 prepared --brain-from hd-bet --spacing 0.5,0.75,0.75
+lesionloss prepare ~/msseg2 prepared --print > plan.toml   # a first plan
+lesionloss prepare ~/msseg2 prepared --plan plan.toml
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(
+    panel=panels.IMAGES,
+    examples=EXAMPLES,
+    options={
+        panels.DATA: "target",
+        panels.STEPS: "plan orient register n4 brain spacing margin",
+        panels.MACHINE: "jobs",
+        panels.SHOW: "show",
+    },
+)
 def prepare(
     source: Annotated[str, typer.Argument(metavar="SRC", help="A folder of patients, or LAYOUT:PATH.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the prepared cases; cases in it are kept.")],
@@ -104,7 +108,7 @@ def prepare(
             failed=lambda line: say(f"problem: {line}", colour="red", err=True),
         )
     for patient in cohort.incomplete:
-        say(f"left out: {patient.name}: {patient.reason}", err=True)
+        note(f"left out: {patient.name}: {patient.reason}")
     for entry in outcome.index.cases:
         for line in json.loads((out / f"{entry.name}.json").read_text(encoding="utf-8"))["repairs"]:
             say(f"repaired: {line}")

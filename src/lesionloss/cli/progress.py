@@ -1,8 +1,9 @@
 """Progress of a run in the terminal: all trials, and the steps of the running ones with loss, speed and time left."""
 
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -15,15 +16,46 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from lesionloss.cli.terminal import plain_console, text_column
+from lesionloss.cli.terminal import plain_console, text_column, verbosity
 
 if TYPE_CHECKING:
     from lesionloss.bench.bookkeeping.status import Status, TrialStatus
     from lesionloss.training.loop import Step
     from lesionloss.training.trial import Trial
 
+Item = TypeVar("Item")
+LINES, MOST_LINES = 10, 100
 WIDE = 110  # columns of a terminal that hold everything
 _SMOOTH = 0.95  # of the running mean of the loss on display
+
+
+class Bars(Progress):
+    """Bars that also print a line for each of up to 100 steps, else for each tenth, with --verbose."""
+
+    def update(self, task_id: TaskID, *args: Any, **fields: Any) -> None:
+        """Change a bar."""
+        task = self._tasks[task_id]
+        before = _part(task.completed, task.total)
+        super().update(task_id, *args, **fields)
+        if verbosity.verbose and _part(task.completed, task.total) > before:
+            total = f" of {task.total:g}" if task.total else ""
+            self.console.print(
+                f"{task.description}: {task.completed:g}{total} {task.fields.get('detail', '')}".rstrip()
+            )
+
+
+def _part(completed: float, total: float | None) -> int:
+    """How many of the parts are done that are worth a line."""
+    return int(completed * LINES / total) if total and total > MOST_LINES else int(completed)
+
+
+def track(title: str, total: int, steps: Iterable[Item]) -> Iterator[Item]:
+    """Go through items with a bar."""
+    with progress_bar() as bar:
+        task = bar.add_task(title, total=total, detail="")
+        for item in steps:
+            yield item
+            bar.update(task, advance=1)
 
 
 def progress_bar(console: Console | None = None) -> Progress:
@@ -31,7 +63,7 @@ def progress_bar(console: Console | None = None) -> Progress:
     console = console or plain_console(stderr=True)
     wide = console.width >= WIDE
     elapsed = (TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),)
-    return Progress(
+    return Bars(
         text_column("{task.description}", 34 if wide else 20),
         BarColumn(bar_width=30 if wide else 12),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
@@ -40,7 +72,7 @@ def progress_bar(console: Console | None = None) -> Progress:
         TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=verbosity.quiet or not console.is_terminal,
     )
 
 
@@ -69,7 +101,9 @@ class TerminalWatcher:
         self.progress.stop()
 
     def note(self, text: str) -> None:
-        """Print a line above the bars."""
+        """Print a line above the bars, unless --quiet."""
+        if verbosity.quiet:
+            return
         self.console.print(text, highlight=False, markup=False)
 
     def cohort(self, name: str, done: int, total: int) -> None:
@@ -128,7 +162,7 @@ class TerminalWatcher:
         if trial.key in self.running:
             self.progress.remove_task(self.running.pop(trial.key))
         if self.trials_task is not None:
-            self.progress.advance(self.trials_task)
+            self.progress.update(self.trials_task, advance=1)
         if not self.console.is_terminal:
             self.note(f"done: {trial.loss}, fold {trial.fold}, seed {trial.seed}")
 

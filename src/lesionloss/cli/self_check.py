@@ -1,12 +1,14 @@
 """`lesionloss self-check`: which lesions a model finds in a pair of visits of one's own scanner."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import note, plain_console, say_json
 
 if TYPE_CHECKING:
     from lesionloss.inference.predict.replay_preparation import ReadyCase
@@ -14,22 +16,30 @@ if TYPE_CHECKING:
     from lesionloss.networks.bundle import Bundle
 
 EXAMPLES = """
-Examples:
-
-  lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --out checked
-
-  lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --lesions 30 --out checked
-
-  lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --volumes 20,50 --contrasts 0.8 --out checked
+lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --out checked
+lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --lesions 30 --out checked
+lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --volumes 20,50 --contrasts 0.8 --out checked
 """
 FILES = ("self-check.csv", "self-check.json", "self-check.png")
 
 
-@app.command("self-check", epilog=EXAMPLES)
+@command(
+    "self-check",
+    panel=panels.USE,
+    examples=EXAMPLES,
+    options={
+        panels.DATA: "baseline followup brain",
+        panels.LESIONS: "lesions volumes contrasts seed",
+        panels.MACHINE: "device",
+        panels.OUTPUT: "out as_json",
+    },
+)
 def self_check(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for self-check.csv, .json and .png.")],
-    baseline: Annotated[list[Path], typer.Option("--baseline", help="First visit (NIfTI); once per contrast.")],
+    baseline: Annotated[
+        list[Path], typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast.")
+    ],
     followup: Annotated[list[Path], typer.Option("--followup", help="Second visit; once per contrast.")],
     brain: Annotated[Path | None, typer.Option("--brain", help="Brain mask on the visits' grid.")] = None,
     lesions: Annotated[int, typer.Option("--lesions", help="Lesions of each volume and contrast.")] = 12,
@@ -44,6 +54,7 @@ def self_check(
     ] = "0.5,1,1.5,2",
     seed: Annotated[int, typer.Option("--seed", help="Of places and shapes.")] = 1,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Put synthetic lesions of known size and contrast into a pair of visits and report which a model finds.
 
@@ -66,12 +77,15 @@ def self_check(
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
-    for note in ready.notes:
-        say(note, err=True)
+    for remark in ready.notes:
+        note(remark)
     rows = _checked(bundle, ready, settings, place)
     _write(out, rows, f"{bundle.record.network}, {followup[0].name}")
-    _print(rows)
-    say(f"written: {', '.join(str(out / name) for name in FILES)}")
+    if as_json:
+        say_json([asdict(row) for row in rows])
+    else:
+        _print(rows)
+    note(f"written: {', '.join(str(out / name) for name in FILES)}")
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:
@@ -117,7 +131,6 @@ def _checked(
 
 def _write(out: Path, rows: tuple["SelfCheckRow", ...], title: str) -> None:
     import json
-    from dataclasses import asdict
 
     from lesionloss.core.files import write_text
     from lesionloss.report.self_check_figure import save_self_check

@@ -5,28 +5,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import note, plain_console, say, say_json
 
 if TYPE_CHECKING:
     from lesionloss.synth import SynthSettings
 
+KINDS = ("new", "enlarging", "shrinking", "vanishing", "unchanged")
 _EXAMPLES = """
-[bold]Examples[/bold]
-
-  lesionloss synth cohort --patients 12 --seed 7 --preview cohort.png
-
-  lesionloss synth fine --patients 40 --spacing 1.0 --jobs 4
-
-  lesionloss synth like-lit --patients 40 --profile lit --spacing scanner
-
-  lesionloss synth --print-config > synth.toml          (every range, as a start)
-
-  lesionloss synth mine --patients 40 --config synth.toml
+lesionloss synth cohort --patients 12 --seed 7 --preview cohort.png
+lesionloss synth fine --patients 40 --spacing 1.0 --jobs 4
+lesionloss synth like-lit --patients 40 --profile lit --spacing scanner
+lesionloss synth --print-config > synth.toml   # every range, as a start
+lesionloss synth mine --patients 40 --config synth.toml
 """
 
 
-@app.command(epilog=_EXAMPLES)
+@command(
+    panel=panels.IMAGES,
+    examples=_EXAMPLES,
+    options={
+        panels.LESIONS: "patients seed profile config spacing",
+        panels.MACHINE: "jobs",
+        panels.OUTPUT: "preview as_json force",
+        panels.SHOW: "print_config",
+    },
+)
 def synth(
     out: Annotated[
         Path | None, typer.Argument(metavar="OUT", help="Folder of the cohort; new, empty or an interrupted one.")
@@ -54,6 +59,7 @@ def synth(
     force: Annotated[
         bool, typer.Option("--force", help="Replace another synthetic cohort in OUT, or write beside other files.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Write a synthetic cohort: FLAIR-like visits with lesions that appear, grow, shrink and vanish.
 
@@ -75,12 +81,16 @@ def synth(
             raise UsageError(f"--preview is {preview}; its name must end in .png, .svg or .pdf")
         if preview.exists() and not force:
             raise UsageError(f"{preview} exists; choose another --preview, or add --force to replace it")
-    _print_table(out, _written(out, patients, seed, settings, force, jobs))
+    records = _written(out, patients, seed, settings, force, jobs)
+    if as_json:
+        say_json({"folder": str(out), "patients": [_counts(record) for record in records]})
+    else:
+        _print_table(out, records)
     if preview is not None:
         from lesionloss.synth.preview import write_preview
 
         write_preview(out, patients, preview)
-        say(f"picture: {preview}")
+        note(f"picture: {preview}")
 
 
 def _settings(profile: str | None, config: Path | None, spacing: str | None) -> "SynthSettings":
@@ -115,19 +125,27 @@ def _written(
         )
 
 
+def _counts(record: dict[str, Any]) -> dict[str, Any]:
+    """The number of lesions of a patient by kind, and their volumes in mm³."""
+    lesions = record["lesions"]
+    return {
+        "patient": f"{record['index'] + 1:03d}",
+        **{kind: sum(lesion["kind"] == kind for lesion in lesions) for kind in KINDS},
+        "new_mm3": sum(lesion["volume_mm3"] for lesion in lesions if lesion["kind"] == "new"),
+        "old_mm3": sum(lesion["volumes_mm3"][0] for lesion in lesions),
+    }
+
+
 def _print_table(out: Path, records: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    kinds = ("new", "enlarging", "shrinking", "vanishing", "unchanged")
-    table = Table("patient", *kinds, "new volume (mm³)", "old volume (ml)")
+    table = Table("patient", *KINDS, "new volume (mm³)", "old volume (ml)")
     for column in table.columns[1:]:
         column.justify = "right"
-    for record in records:
-        counts = [sum(lesion["kind"] == kind for lesion in record["lesions"]) for kind in kinds]
-        new = sum(lesion["volume_mm3"] for lesion in record["lesions"] if lesion["kind"] == "new")
-        old = sum(lesion["volumes_mm3"][0] for lesion in record["lesions"])
-        table.add_row(f"{record['index'] + 1:03d}", *map(str, counts), f"{new:.0f}", f"{old / 1000:.1f}")
+    rows = [_counts(record) for record in records]
+    for row in rows:
+        volumes = (f"{row['new_mm3']:.0f}", f"{row['old_mm3'] / 1000:.1f}")
+        table.add_row(row["patient"], *(str(row[kind]) for kind in KINDS), *volumes)
     plain_console().print(table)
-    count = sum(lesion["kind"] == "new" for record in records for lesion in record["lesions"])
-    stable = sum(all(lesion["kind"] != "new" for lesion in record["lesions"]) for record in records)
-    say(f"{len(records)} patients, {count} new lesions, {stable} patients without one, in {out}/training")
+    count, stable = sum(row["new"] for row in rows), sum(not row["new"] for row in rows)
+    say(f"{len(rows)} patients, {count} new lesions, {stable} patients without one, in {out}/training")

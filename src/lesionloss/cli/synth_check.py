@@ -5,24 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import plain_console, say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import note, plain_console, say, say_json
 
 if TYPE_CHECKING:
     from lesionloss.synth.realism import RealismCheck
 
 EXAMPLES = """
-Examples:
-
-  lesionloss synth-check DATA/lit cohort --target change
-
-  lesionloss synth-check lit:DATA/lit msseg2:cohort --out check     (tables and pictures too)
-
-  lesionloss synth-check DATA/msseg2 cohort --patients 20 --no-classifier
+lesionloss synth-check DATA/lit cohort --target change
+lesionloss synth-check lit:DATA/lit msseg2:cohort --out check   # tables and pictures too
+lesionloss synth-check DATA/msseg2 cohort --patients 20 --no-classifier
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(panel=panels.IMAGES, examples=EXAMPLES)
 def synth_check(
     real: Annotated[str, typer.Argument(metavar="REAL", help="Folder of real patients, or LAYOUT:PATH.")],
     synthetic: Annotated[str, typer.Argument(metavar="SYNTH", help="Folder of synthetic patients, or LAYOUT:PATH.")],
@@ -44,6 +41,7 @@ def synth_check(
             "--classifier/--no-classifier", help="Train a small network to classify patches as real or synthetic."
         ),
     ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Compare a synthetic cohort with a real one: intensities, noise, edges, differences, lesions, and patches.
 
@@ -56,7 +54,7 @@ def synth_check(
 
     from lesionloss.data.cohort import open_cohort
     from lesionloss.synth.realism import CheckRequest, check_realism
-    from lesionloss.synth.realism.check import write_check
+    from lesionloss.synth.realism.check import as_record, write_check
     from lesionloss.synth.realism.classifier import ClassifierSettings
 
     request = CheckRequest(
@@ -69,9 +67,12 @@ def synth_check(
         found = check_realism(request, lambda name: status.update(Text(f"measuring: {name}")))
         if out is not None:
             write_check(found, out)
-    _show(found)
+    if as_json:
+        say_json(as_record(found))
+    else:
+        _show(found)
     if out is not None:
-        say(f"tables and pictures: {out}")
+        note(f"tables and pictures: {out}")
 
 
 def _show(found: "RealismCheck") -> None:

@@ -1,9 +1,12 @@
 """The only way to the terminal: text from outside is shown as it is, never as markup, emoji or control codes.
 
-`say` prints a line; tables and progress bars need `plain_console`, and the latter `text_column` for their texts.
+`say` prints results and errors, `note` what is worth knowing meanwhile, `hint` what to do next; `--quiet` leaves out
+the latter two. Tables and progress bars need `plain_console`, and the latter `text_column` for their texts.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,6 +22,17 @@ _CODES = (*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202
 _VISIBLE = {code: f"\\x{code:02x}" if code < 0x7F else f"\\u{code:04x}" for code in (*_CODES, *range(0xD800, 0xE000))}
 _VISIBLE |= {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
 _VISIBLE_LINES = {code: text for code, text in _VISIBLE.items() if chr(code) not in "\n\t"}
+
+
+@dataclass
+class Verbosity:
+    """How much is printed beside results and errors: little (`quiet`), or more than usual (`verbose`)."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+verbosity = Verbosity()
 
 
 def one_line(text: str) -> str:
@@ -42,6 +56,33 @@ def say(text: str, *, err: bool = False, nl: bool = True, colour: str | None = N
     """
     shown = visible(text)
     typer.echo(shown if colour is None else typer.style(shown, fg=colour), err=err, nl=nl)
+
+
+def say_json(value: object) -> None:
+    """Print plain values as one JSON document; NaN becomes null."""
+    import json
+
+    say(json.dumps(_without_nan(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def note(text: str) -> None:
+    """Print a line to stderr, unless --quiet."""
+    if not verbosity.quiet:
+        say(text, err=True)
+
+
+def hint(text: str) -> None:
+    """Print a line to stdout, unless --quiet."""
+    if not verbosity.quiet:
+        say(text)
 
 
 def plain_console(*, stderr: bool = False, width: int | None = None) -> "Console":

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lesionloss.cli.app import app
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
 from lesionloss.cli.plan_options import chosen_plan, data_keys, parse_setting, put_setting
 from lesionloss.cli.terminal import say
 from lesionloss.core.errors import LesionLossError, UsageError
@@ -14,21 +15,26 @@ if TYPE_CHECKING:
     from lesionloss.bench.plan import Plan
 
 EXAMPLES = """
-Examples:
-
-  lesionloss train --data DATA/msseg2 --loss hytver --out models/hytver      (all patients, none tested)
-
-  lesionloss train --data DATA/lit --loss dice --fold 0 --set training.validation_share=0.2 --out models/dice
-
-  lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick     (one trial of a plan)
-
-  lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick --resume     (after a kill)
-
-  lesionloss train --data DATA --loss dice_ce --set 'training.optimiser="sgd(momentum=0.99)"' --out models/sgd
+lesionloss train --data DATA/msseg2 --loss hytver --out models/hytver   # all patients, none tested
+lesionloss train --data DATA/lit --loss dice --fold 0 --set training.validation_share=0.2 --out models/dice
+lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick   # one trial of a plan
+lesionloss train quickstart --loss hytver --fold 1 --seed 2 --out models/quick --resume   # after a kill
+lesionloss train --data DATA --loss dice_ce --set 'training.optimiser="sgd(momentum=0.99)"' --out models/sgd
 """
 
 
-@app.command(epilog=EXAMPLES)
+@command(
+    panel=panels.TRAIN,
+    examples=EXAMPLES,
+    options={
+        panels.DATA: "data fold",
+        panels.TRAINING: "loss seed network steps batch patch learning_rate precision settings resume "
+        "checkpoint_seconds",
+        panels.REPEATABLE: "deterministic batches_on_cpu",
+        panels.MACHINE: "device",
+        panels.OUTPUT: "out track licence data_note force",
+    },
+)
 def train(
     plan: Annotated[
         str | None,
@@ -63,6 +69,9 @@ def train(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="On a GPU: the same bits every time, more slowly.")
     ] = False,
+    track: Annotated[
+        str, typer.Option("--track", metavar="NAME", help="Also show curves in tensorboard, mlflow or wandb (files).")
+    ] = "",
     batches_on_cpu: Annotated[
         bool,
         typer.Option("--batches-on-cpu", help="Make batches in main memory, also where the cases fit on the GPU."),
@@ -111,6 +120,7 @@ def train(
         data_note,
         deterministic,
         batches_on_cpu,
+        track,
     )
     if resume and not force and is_finished(out):
         refuse_other_settings(request)

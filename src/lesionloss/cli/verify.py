@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lesionloss.cli.app import app
-from lesionloss.cli.terminal import say
+from lesionloss.cli import panels
+from lesionloss.cli.commands import command
+from lesionloss.cli.terminal import hint, say
+from lesionloss.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from lesionloss.runs.verify import Verification
 
+EXAMPLES = """
+lesionloss verify runs/mine
+lesionloss verify runs/mine --json
+"""
 
-@app.command()
+
+@command(panel=panels.RESULTS, examples=EXAMPLES)
 def verify(
     folder: Annotated[
         Path, typer.Argument(metavar="RUN", help="What `lesionloss bench --out` or `lesionloss train --out` wrote.")
@@ -24,9 +31,7 @@ def verify(
     """List the files of a run that are damaged, edited or absent; exit code 1 if there are any.
 
     Every file of every finished trial is compared with the checksum in the trial's manifest.json, plan and cohort with
-    those that the trials were made with, prepared cases with the index of the cohort. Nothing is written. Example:
-
-        lesionloss verify runs/mine
+    those that the trials were made with, prepared cases with the index of the cohort. Nothing is written.
     """
     from lesionloss.runs.verify import verify_run
 
@@ -38,7 +43,7 @@ def verify(
         for each in found:
             _print(each)
     if _count(found):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def _count(found: "tuple[Verification, ...]") -> int:
@@ -54,4 +59,4 @@ def _print(each: "Verification") -> None:
     rest = f"{plural(len(each.findings), 'file')} not as written" if each.findings else "all as written"
     say(f"{each.folder}: {what}; {rest}")
     if each.findings:
-        say("remove the folders of these trials and bench again; restore plan or cohort from a copy")
+        hint("remove the folders of these trials and bench again; restore plan or cohort from a copy")

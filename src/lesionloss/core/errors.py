@@ -1,13 +1,31 @@
 """Errors that a user can correct. Each message is one line: what and where, what was given, what is allowed."""
 
+from enum import IntEnum
+
 LONGEST_MESSAGE = 3000  # a file from outside may hold a key or value of any length
 LONGEST_VALUE = 80
+
+
+class ExitCode(IntEnum):
+    """How a command ends, for shells and programs.
+
+    Attributes:
+        FINE: Done; where something was checked, nothing was found.
+        PROBLEM: Something is wrong with files or results, or part of the work failed.
+        USAGE: The command can't be understood or carried out as it is; nothing was done.
+        INTERRUPTED: Ended by Ctrl-C or SIGTERM; the same command continues.
+    """
+
+    FINE = 0
+    PROBLEM = 1
+    USAGE = 2
+    INTERRUPTED = 130
 
 
 class LesionLossError(Exception):
     """Base class of all errors that the command line prints as one line, without a traceback."""
 
-    exit_code = 1
+    exit_code = ExitCode.PROBLEM
 
     def __str__(self) -> str:
         """The message in one line, whatever the names and values that it quotes."""
@@ -18,7 +36,7 @@ class LesionLossError(Exception):
 class UsageError(LesionLossError, ValueError):
     """A wrong option, key, name, path or argument (exit code 2)."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 def shown(value: object) -> str:

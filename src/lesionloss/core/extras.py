@@ -11,6 +11,8 @@ PACKAGES = {
     "ray": ("ray",),
     "slurm": ("submitit",),
     "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",),
+    "wandb": ("wandb",),
     "torchmetrics": ("torchmetrics",),
     "nnunet": ("nnunetv2",),
 }
@@ -25,13 +27,13 @@ def require(extra: str, what: str) -> None:
     """Check that the packages of an extra can be imported, without importing them.
 
     Args:
-        extra: `metrics`, `bench` or `nnunet`.
+        extra: One of PACKAGES.
         what: What needs them, for the message: the name of a function or class.
 
     Raises:
         MissingExtraError: A package is not installed.
     """
-    for package in (package for part in _INCLUDED[extra] for package in PACKAGES[part]):
+    for package in (package for part in _INCLUDED.get(extra, (extra,)) for package in PACKAGES[part]):
         if find_spec(package) is None:
             raise MissingExtraError(_text(what, package, extra))
 

@@ -1,6 +1,5 @@
 """The folder of a data set opened: which cases it holds, and one case read and checked."""
 
-import contextlib
 import itertools
 import unicodedata
 from collections.abc import Callable
@@ -14,18 +13,18 @@ import numpy.typing as npt
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.data.cohort_index import INDEX
+from lesionloss.data.dicom_headers import dicom_files, is_series, split_series
 from lesionloss.data.layouts import layouts
 from lesionloss.data.layouts.records import CaseArrays, CaseFiles, Incomplete, LabelRule, Layout, MasksOnly, Target
 from lesionloss.data.nifti import read_labels, read_mask, read_volume
 from lesionloss.data.resampling.turn import turned
 from lesionloss.data.subject import Labels, Mask, Subject
-from lesionloss.data.volume import Volume, orientation, same_grid
+from lesionloss.data.volume import Volume, Voxel, orientation, same_grid
 
 # File systems take 255; endings and the prefix of unfinished files need the others.
 LONGEST_NAME_BYTES = 180
 SHOWN_CHARACTERS = 40
-DICOM_AT, DICOM_MAGIC = 128, b"DICM"
-DICOM_TRIED = 50
+DICOM = "dicom"  # the layout that takes PATH#SERIES
 
 __all__ = ["CaseFiles", "Cohort", "Incomplete", "UnknownTarget", "load_subject", "open_cohort"]
 
@@ -69,7 +68,8 @@ def open_cohort(text: str | Path, target: str | None = None) -> Cohort:
     _check_names(root, found.cases)
     labels = chosen.labels or found.labels or layout.labels
     here = replace(layout, labels=labels, contrasts=found.contrasts or layout.contrasts)
-    return Cohort(here, chosen, root if root.is_dir() else root.parent, found.cases, found.incomplete, found.masks)
+    folder = split_series(root)[0] if is_series(root) else root.parent
+    return Cohort(here, chosen, folder, found.cases, found.incomplete, found.masks)
 
 
 def _check_names(root: Path, cases: tuple[CaseFiles, ...]) -> None:
@@ -120,11 +120,15 @@ def _layout_and_root(text: str) -> tuple[Layout, Path]:
         _check_path(root, (layout,))
         return layout, root
     _check_path(root, tuple(layouts))
+    if split_series(root)[1]:
+        return layouts.get(DICOM), root
     matching = [layout for layout in layouts if _is_file_of(root, layout) or (root.is_dir() and layout.recognise(root))]
-    if not matching and _holds_dicom(root):
+    if len(matching) > 1:
+        matching = [layout for layout in matching if layout.name != DICOM]  # such as the sources of a BIDS data set
+    if not matching and next(dicom_files(root), None):
         raise DataError(
-            f"{root}: a folder of DICOM files, which are not read; convert each series to NIfTI first, e.g. "
-            f"dcm2niix -z y -o OUT {root}, and name the images in a table (lesionloss layouts csv)"
+            f"{root}: DICOM files outside a patient's folder; name the folder that holds PATIENT/VISIT "
+            "(lesionloss layouts dicom); predict takes the folder of one visit"
         )
     if not matching:
         raise DataError(
@@ -137,21 +141,12 @@ def _layout_and_root(text: str) -> tuple[Layout, Path]:
     return matching[0], root
 
 
-def _holds_dicom(root: Path) -> bool:
-    """Whether one of the first files of a folder begins as DICOM files do."""
-    for path in itertools.islice((path for path in root.rglob("*") if path.is_file()), DICOM_TRIED):
-        with contextlib.suppress(OSError), path.open("rb") as handle:
-            if handle.read(DICOM_AT + len(DICOM_MAGIC))[DICOM_AT:] == DICOM_MAGIC:
-                return True
-    return False
-
-
 def _is_file_of(path: Path, layout: Layout) -> bool:
     return path.is_file() and layout.file_ending is not None and path.name.lower().endswith(layout.file_ending)
 
 
 def _check_path(root: Path, candidates: tuple[Layout, ...]) -> None:
-    if root.is_dir() or any(_is_file_of(root, layout) for layout in candidates):
+    if is_series(root) or any(_is_file_of(root, layout) for layout in candidates):
         return
     what = "is a file, not a folder; name the folder" if root.exists() else "no such folder; name the folder"
     endings = [layout.file_ending for layout in candidates if layout.file_ending is not None]
@@ -234,6 +229,11 @@ def class_numbers(values: npt.NDArray[Any], rule: LabelRule, files: CaseFiles) -
     return reference, ignore if ignore.any() else None
 
 
+def like_series(mask: Volume[Voxel], image: Volume[Any]) -> Volume[Voxel]:
+    """Turn the axes of a mask as those of a DICOM series run; programs that convert series turn them otherwise."""
+    return turned(mask, orientation(image.affine)) if is_series(image.path) else mask
+
+
 def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
     def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
@@ -242,8 +242,8 @@ def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
         reference: Volume[Any] | None = None
         if files.reference is not None:
             binary = layout.labels == LabelRule()
-            reference = read_mask(files.reference) if binary else read_labels(files.reference)
-        brain = None if files.brain is None else read_mask(files.brain)
+            reference = like_series(read_mask(files.reference) if binary else read_labels(files.reference), last)
+        brain = None if files.brain is None else like_series(read_mask(files.brain), last)
         images = [volume for visit in visits for volume in visit]
         others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:

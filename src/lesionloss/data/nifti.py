@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from lesionloss.core.errors import DataError
 from lesionloss.core.files import atomic_file
+from lesionloss.data.dicom import read_series, read_series_grid
+from lesionloss.data.dicom_headers import is_series
 from lesionloss.data.nifti_bytes import FARTHEST_MM, checked_affine, checked_bytes, import_nibabel, parse_image
 from lesionloss.data.volume import Affine, Volume, corner_distance_mm, orientation
 
@@ -21,7 +23,7 @@ def read_volume(path: Path) -> Volume[np.float32]:
     """Read an image; a trailing axis of length one is dropped.
 
     Args:
-        path: A .nii or .nii.gz file.
+        path: A .nii or .nii.gz file, or a DICOM series (FOLDER or FOLDER#SERIES).
 
     Returns:
         The image float32 (X, Y, Z) with its affine.
@@ -29,12 +31,34 @@ def read_volume(path: Path) -> Volume[np.float32]:
     Raises:
         DataError: The file is missing, truncated, damaged or not NIfTI; the image is not three-dimensional, holds NaN,
             infinite or only equal values, or has an affine that can't be inverted. Names the file and the remedy.
+            Of a series, see `dicom.read_series`.
     """
-    volume = _read(path, np.float32)
+    volume = read_series(path) if is_series(path) else _read(path, np.float32)
     if volume.array.min() == volume.array.max():
         value = float(volume.array.flat[0])
         raise DataError(f"{path}: every voxel is {value:g}: an empty or failed export; export the image again")
     return volume
+
+
+def read_grid(path: Path) -> Volume[np.float32]:
+    """Read where the voxels of an image lie, without their values; the file is not checked.
+
+    Args:
+        path: A file that nibabel reads, or a DICOM series.
+
+    Returns:
+        The affine, with an array of zeros of the image's shape.
+
+    Raises:
+        DataError: A series can't be used.
+    """
+    if is_series(path):
+        return read_series_grid(path)
+    from nibabel.loadsave import load
+
+    image: Any = load(path)
+    voxels = np.broadcast_to(np.float32(0), image.shape[:3])
+    return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path)
 
 
 def read_mask(path: Path) -> Volume[np.bool_]:
@@ -130,6 +154,8 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
     Raises:
         DataError: As reading the file.
     """
+    if is_series(path):
+        return ()
     lines: list[str] = []
     image = parse_image(path, checked_bytes(path))
     if len(image.shape) > 3:
@@ -156,6 +182,8 @@ def repairs_of(path: Path, is_mask: bool) -> tuple[str, ...]:
 
 def header_orientation(path: Path) -> str:
     """Name the directions of the axes of a file that was read before, e.g. RAS; empty where its header tells none."""
+    if is_series(path):
+        return orientation(read_series_grid(path).affine)
     from nibabel.loadsave import load
 
     image: Any = load(path)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -30,12 +30,15 @@ from lesionloss.training.gradient_health import WARN_ABOVE
 from lesionloss.training.loop import TrainingResult, TrialToTrain, train_together
 from lesionloss.training.observer import TrainingObserver
 from lesionloss.training.pretraining import start_of
-from lesionloss.training.step_log import HistoryFile, StepLog, combine_logs
+from lesionloss.training.step_log import HistoryFile, combine_logs
 from lesionloss.training.step_modes import EAGER
+from lesionloss.training.trackers import StepLog, TrackedRun
 from lesionloss.training.trial import Trial
 
 # Errors that are not caused by the loss: the checkpoints are kept and the next attempt continues from them.
 KEEP_CHECKPOINTS_AFTER = (CheckpointError, UsageError, DataError, OSError, MemoryError, LockLost)
+
+OpenLog = Callable[[], contextlib.AbstractContextManager[StepLog]]
 
 
 def run_difference_trial(trial: Trial, folder: Path, cohort: RunCohort, plan: Plan) -> None:
@@ -61,14 +64,14 @@ class NetworkTrial:
         folder: Where its files go.
         watcher: Is notified of every step.
         checkpoints: Where and how often checkpoints are written.
-        log: Is called after every step, too.
+        logs: Open further logs of steps, which are closed after the training run.
     """
 
     trial: Trial
     folder: Path
     watcher: Watcher
     checkpoints: Checkpoints
-    log: StepLog | None = None
+    logs: tuple[OpenLog, ...] = ()
 
 
 def run_network_trial(
@@ -130,8 +133,17 @@ def train_networks(
 def _order(work: NetworkTrial, observer: TrainingObserver | None, files: contextlib.ExitStack) -> TrialToTrain:
     trial = work.trial
     history = files.enter_context(HistoryFile(work.folder))
-    log = combine_logs(history, partial(work.watcher.step, trial), *([work.log] if work.log else []))
+    others = [files.enter_context(open_log()) for open_log in work.logs]
+    log = combine_logs(history, partial(work.watcher.step, trial), *others)
     return TrialToTrain(trial, work.checkpoints, observer, log, start_of(trial, work.folder))
+
+
+def shown_run(trial: Trial, folder: Path, project: str, *, alone: bool = False) -> TrackedRun:
+    """Return a trial as trackers show it; they learn no names of cases."""
+    fold = trial.fold if trial.fold >= 0 else "all"
+    title = f"{trial.loss}, fold {fold}, seed {trial.seed}"
+    facts: dict[str, str | int] = {"loss": trial.loss, "fold": fold, "seed": trial.seed, "network": trial.network}
+    return TrackedRun(folder, project, title, trial.key, facts, alone)
 
 
 def finish_network_trial(

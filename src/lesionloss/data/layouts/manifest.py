@@ -2,7 +2,8 @@
 
 Columns: `patient`; `case` where a patient has several; `visit1`, `visit2`, ... in the order of time, or with contrasts
 `visit1_flair`, `visit1_t1`, ...; `reference`; `brain` (the cell or the column may be empty). Paths are relative to the
-folder of the table and may not lead out of it, unless they are absolute.
+folder of the table and may not lead out of it, unless they are absolute. A visit may be a DICOM series: its folder,
+or FOLDER#SERIES.
 """
 
 import csv
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, shown
+from lesionloss.data.dicom_headers import check_name, is_series
 from lesionloss.data.layouts.records import CaseFiles, FoundCases, Incomplete, Layout, LayoutGroup, Target, published
 
 NAME = "manifest.csv"
@@ -122,13 +124,20 @@ def _case(path: Path, line: int, name: str, row: Mapping[str, str], columns: _Co
         wanted.append("brain")
     files = {column: _inside(path, line, column, row[column]) for column in wanted}
     try:
-        absent = [str(files[column]) for column in wanted if not files[column].is_file()]
+        absent = [str(file) for column, file in files.items() if not (file.is_file() or _is_visit(column, file))]
     except OSError as error:
         raise DataError(f"{path}, line {line}: {error.strerror}: {shown(error.filename)}; correct the path") from error
     if absent:
         return Incomplete(name, f"line {line} of {path.name} names files that are not there: {', '.join(absent)}")
     visits = tuple(tuple(files[column] for column in visit) for visit in columns.visits)
+    for image in (image for visit in visits for image in visit if is_series(image)):
+        check_name(f"{row['patient']} {name}", image)
     return CaseFiles(name, row["patient"], visits, files["reference"], files.get("brain"))
+
+
+def _is_visit(column: str, path: Path) -> bool:
+    """Whether a column is that of a visit and names a DICOM series."""
+    return column not in FIXED and is_series(path)
 
 
 def _inside(path: Path, line: int, column: str, cell: str) -> Path:

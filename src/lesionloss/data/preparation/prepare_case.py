@@ -15,6 +15,8 @@ from lesionloss.core.files import sha256_of, write_text
 from lesionloss.core.processes import process_pool
 from lesionloss.data.cohort import Cohort
 from lesionloss.data.cohort_index import INDEX, CaseEntry, entry_from
+from lesionloss.data.dicom import series_digest
+from lesionloss.data.dicom_headers import is_series
 from lesionloss.data.layouts.records import CaseFiles, Layout, Target
 from lesionloss.data.nifti import repairs_of
 from lesionloss.data.preparation.case_state import PreparationState, finish_preparation, start_preparation
@@ -76,11 +78,15 @@ def prepare_subject(subject: Subject, recipe: PreparationRecipe | None = None) -
 
 
 def file_digest(path: Path) -> str:
-    """Hash the content of a file; read again only if it was written again, as many cases may lie in one file.
+    """Hash the content of a file or a DICOM series.
+
+    A file is read again only if it was written again, as many cases may lie in one.
 
     Raises:
         DataError: The file can't be read.
     """
+    if is_series(path):
+        return series_digest(path)
     try:
         state = path.stat()
         return _digest(path, state.st_mtime_ns, state.st_size)

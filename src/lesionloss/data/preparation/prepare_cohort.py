@@ -10,6 +10,7 @@ from lesionloss.core.errors import DataError
 from lesionloss.core.files import write_text
 from lesionloss.data.cohort import Cohort
 from lesionloss.data.cohort_index import INDEX, CohortIndex
+from lesionloss.data.dicom_headers import is_series
 from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.preparation.prepare_case import VERSION, PreparationTask, TaskResult, file_digest, run_tasks
 from lesionloss.data.preparation.recipe import PreparationRecipe
@@ -85,9 +86,15 @@ def prepare_cohort(
 
 
 def _hashes(cohort: Cohort, files: CaseFiles) -> dict[str, str]:
-    """Digests of the input files, by their place under the cohort's folder, or by the full path of those elsewhere."""
-    places = {path: path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path for path in files.all()}
-    return {place.as_posix(): file_digest(path) for path, place in places.items()}
+    """Digests of the input files, by their place under the cohort's folder, or by the full path of those elsewhere.
+
+    Folders of DICOM series may be named after a patient or a date, and are numbered instead.
+    """
+    digests: dict[str, str] = {}
+    for number, path in enumerate(files.all(), start=1):
+        place = path.relative_to(cohort.root) if path.is_relative_to(cohort.root) else path
+        digests[f"DICOM series {number}" if is_series(path) else place.as_posix()] = file_digest(path)
+    return digests
 
 
 def shared_images(cases: tuple[CaseFiles, ...]) -> list[str]:

@@ -1,15 +1,14 @@
 """A case read for preparation: a subject on one grid, registered first where the recipe says so."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lesionloss.core.errors import DataError
-from lesionloss.data.cohort import Cohort, class_numbers, load_subject
+from lesionloss.data.cohort import Cohort, class_numbers, like_series, load_subject
 from lesionloss.data.layouts.records import CaseFiles, LabelRule
-from lesionloss.data.nifti import read_labels, read_mask, read_volume
+from lesionloss.data.nifti import read_grid, read_labels, read_mask, read_volume
 from lesionloss.data.preparation.recipe import RegisterSettings
 from lesionloss.data.preparation.registration import find_motion, half_motion, halfway_grid
 from lesionloss.data.resampling.along_motion import move_image, move_labels, move_nearest
@@ -73,7 +72,7 @@ def on_one_grid(files: CaseFiles) -> bool:
     True where a header can't be read: reading the images then says what is wrong with them.
     """
     try:
-        first, *others = (_grid_in(path) for visit in files.visits for path in visit)
+        first, *others = (read_grid(path) for visit in files.visits for path in visit)
         for other in others:
             same_grid(first, turned(other, orientation(first.affine)))
     except DataError:
@@ -81,15 +80,6 @@ def on_one_grid(files: CaseFiles) -> bool:
     except Exception:  # whatever nibabel raises for files of any content
         return True
     return True
-
-
-def _grid_in(path: Path) -> Volume[np.float32]:
-    """Read the grid of a file without its voxels."""
-    from nibabel.loadsave import load
-
-    image: Any = load(path)
-    voxels = np.broadcast_to(np.float32(0), image.shape[:3])
-    return Volume(voxels, np.asarray(image.affine, dtype=np.float64), path)
 
 
 def read_case(
@@ -160,6 +150,7 @@ def _subject(
     if files.reference is not None:
         binary = rule == LabelRule()
         volume: Volume[Any] = read_mask(files.reference) if binary else read_labels(files.reference)
+        volume = like_series(volume, home.followup)
         source, motion, facts["reference_of"] = home.of(volume)
         volume = turned(volume, axes or orientation(volume.affine))
         labels, ignored = class_numbers(volume.array, rule, files)
@@ -171,7 +162,7 @@ def _subject(
                 f"{files.name}: {count.kept_by_centre} lesions were kept by their centre voxel in registering"
             )
     if files.brain is not None:
-        mask = read_mask(files.brain)
+        mask = like_series(read_mask(files.brain), home.followup)
         source, motion, _ = home.of(mask)
         mask = turned(mask, axes or orientation(mask.affine))
         brain = move_nearest(mask.array, source, home.target, motion)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lesionloss.data.volume import Affine, Volume, orientation
+from lesionloss.data.volume import Affine, Volume, Voxel, orientation
 
 DIRECTIONS = ("RL", "AP", "SI")
 
@@ -55,7 +55,7 @@ def turn_to(affine: Affine, axes: str) -> Turn:
     return Turn(order, tuple(letter != here[former] for letter, former in zip(axes, order, strict=True)))
 
 
-def turned(volume: Volume[Any], axes: str) -> Volume[Any]:
+def turned(volume: Volume[Voxel], axes: str) -> Volume[Voxel]:
     """Bring a volume to an orientation; `axes` are the directions of the three axes, such as RAS."""
     turn = turn_to(volume.affine, axes)
     if not turn:

@@ -9,6 +9,7 @@ from lesionloss.core.argument_types import with_checked_types
 from lesionloss.core.errors import UsageError
 from lesionloss.data.cohort import Cohort, open_cohort
 from lesionloss.data.cohort_index import INDEX, load_index
+from lesionloss.data.dicom_headers import is_series
 from lesionloss.data.layouts.records import CaseFiles, FoundCases, Layout, Target, published
 
 _RAW = Layout(
@@ -46,7 +47,7 @@ def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: P
     """A case from the files of its visits.
 
     Args:
-        baseline: Files of the first visit, one for each contrast in the model's order; may be empty.
+        baseline: Files of the first visit, or DICOM series, one for each contrast in the model's order; may be empty.
         followup: The same for the second visit, or the only one.
         brain: A brain mask on the visits' grid.
 
@@ -61,7 +62,7 @@ def source_of_files(baseline: Sequence[Path], followup: Sequence[Path], brain: P
         )
     visits = tuple(tuple(visit) for visit in (baseline, followup) if visit)
     subject, session = _bids_part("sub", followup[0]), _bids_part("ses", followup[0])
-    name = subject or _stem(followup[0])
+    name = subject or ("case" if is_series(followup[0]) else _stem(followup[0]))  # folders may be named after a patient
     files = CaseFiles(name, name, visits, reference=None, brain=brain)
     cohort = Cohort(_RAW, _RAW.targets[0], followup[0].parent, (files,), ())
     return CaseSource(name, name, session, cohort, files)

@@ -3,6 +3,7 @@
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import atomic_files, sha256_of
+from lesionloss.data.dicom import series_digest
+from lesionloss.data.dicom_headers import is_series
 from lesionloss.inference import ChosenMode, lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
 from lesionloss.inference.predict.output_files import OutputFiles
@@ -126,7 +129,7 @@ def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> di
     by_argmax = record.decision == "argmax" and settings.threshold is None
     return ({"decision": "argmax"} if by_argmax else {}) | {
         "model": {"network": record.network, "weights_sha256": record.weights_sha256},
-        "files": [[path.name, sha256_of(path)] for path in source.paths() if path.is_file()],
+        "files": [_identity(path) for path in source.paths() if path.is_file() or is_series(path)],
         "threshold": record.threshold if settings.threshold is None else settings.threshold,
         "min_volume_mm3": record.min_volume_mm3 if settings.min_volume_mm3 is None else settings.min_volume_mm3,
         "connectivity": settings.connectivity,
@@ -135,6 +138,11 @@ def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> di
         "mirrored": list(settings.mirrored),
         "precision": settings.precision,
     }
+
+
+def _identity(path: Path) -> list[str]:
+    """The name and the digest of a file; a DICOM series, whose folder may be named after a patient, has no name."""
+    return ["DICOM series", series_digest(path)] if is_series(path) else [path.name, sha256_of(path)]
 
 
 def _is_done(files: OutputFiles, inputs: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError, UsageError, shown
 from lesionloss.data.layouts.records import CaseFiles
-from lesionloss.data.nifti import header_orientation
+from lesionloss.data.nifti import header_orientation, read_grid
 from lesionloss.data.preparation.brain_mask import find_program
 from lesionloss.data.preparation.case_state import finish_preparation, start_preparation
 from lesionloss.data.preparation.read_case import on_one_grid, read_case
@@ -127,7 +127,7 @@ def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecor
         raise DataError(f"{error}; or leave out --no-register, then the baseline is registered first") from error
     work = run_steps(start_preparation(reading), with_best_brain(recipe, reading.subject))
     case = finish_preparation(work)
-    affine = _affine_in(source.files.visits[-1][0]) if of_nifti else reading.original.affine
+    affine = read_grid(source.files.visits[-1][0]).affine if of_nifti else reading.original.affine
     shape = case.original_shape if case.origin is None else case.origin.shape
     unplaced = [path for visit in source.files.visits for path in visit if of_nifti and not header_orientation(path)]
     notes = (*of_steps(work, why), *of_grid(case, record.training), *of_headers(unplaced))
@@ -158,14 +158,6 @@ def _registration(
     if on_one_grid(files):
         return None, ""
     return RegisterSettings(to="followup"), "their grids differ"
-
-
-def _affine_in(path: Path) -> Affine:
-    """The grid of a file that was read and checked before; visits may differ by a thousandth of a millimetre."""
-    from nibabel.loadsave import load
-
-    image: Any = load(path)
-    return np.asarray(image.affine, dtype=np.float64)
 
 
 def _loaded(source: CaseSource, recipe: PreparationRecipe) -> ReadyCase:

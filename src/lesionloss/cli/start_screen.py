@@ -1,0 +1,25 @@
+"""What `lesionloss` alone shows: four tasks with their commands."""
+
+START = """\
+Is this loss really better for my lesions, or was it a lucky seed?
+
+Try it, without data of your own (about four minutes):
+  lesionloss bench quickstart --out runs/quick
+  lesionloss report runs/quick
+
+Compare losses on your patients:
+  lesionloss data FOLDER                    what is in it, and what is wrong
+  lesionloss init FOLDER --out plan.toml    a plan that fits it
+  lesionloss bench plan.toml --out runs/mine
+  lesionloss report runs/mine
+
+Compare what was trained elsewhere (nnU-Net, MONAI, your own code):
+  lesionloss collect runs/theirs --nnunet RESULTS --references LABELS
+  lesionloss report runs/theirs
+
+Use a loss in your own training:
+  lesionloss losses                         all of them, by families
+  lesionloss losses hytver                  one: formula, options, source
+
+All commands: lesionloss --help; one, with examples: lesionloss COMMAND --help
+"""
