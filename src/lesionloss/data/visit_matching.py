@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
 from lesionloss.data.subject import Image, Mask
+from lesionloss.data.z_score import NORMAL_MAD
 
 ROUNDS = 20
-_NORMAL_MAD = 1.4826  # standard deviation of a normal distribution / its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _robust_line(
         offset = float(y.mean() - slope * x.mean())
         residual = after - slope * before - offset
         middle = np.median(residual)
-        spread = _NORMAL_MAD * float(np.median(np.abs(residual - middle)))
+        spread = NORMAL_MAD * float(np.median(np.abs(residual - middle)))
         now = np.abs(residual - middle) <= outliers * spread
         if np.array_equal(now, kept) or np.count_nonzero(now) < 2:  # two points make a line
             break

@@ -90,6 +90,12 @@ class CropSettings(StepSettings):
     margin_voxels: Annotated[int, Field(ge=0)] = 4
 
 
+class NormaliseSettings(StepSettings):
+    """Z-scores by mean and standard deviation of the brain; `robust`: by its median and median absolute deviation."""
+
+    robust: bool = False
+
+
 class MatchVisitsSettings(StepSettings):
     """The baseline's intensities matched to the follow-up's: a robust line, then a local mean over `local_mm`.
 
@@ -132,6 +138,7 @@ class PreparationRecipe(StepSettings):
     resample: ResampleSettings = ResampleSettings()
     crop: CropSettings = CropSettings()
     clip: ClipSettings = ClipSettings()
+    normalise: NormaliseSettings = NormaliseSettings()
     match: MatchVisitsSettings = MatchVisitsSettings()
 
     @model_validator(mode="after")
@@ -165,8 +172,11 @@ class PreparationRecipe(StepSettings):
     def settings(self) -> dict[str, Any]:
         """Return what determines the result: the steps, and the settings of those that are done."""
         whole = self.model_dump(mode="json", by_alias=True)
+        # What was prepared before a setting existed is not made again.
         if self.resample.interpolation == "cubic":
-            del whole["resample"]["interpolation"]  # so that what was prepared before this setting is not made again
+            del whole["resample"]["interpolation"]
+        if not self.normalise.robust:
+            del whole["normalise"]
         return {"steps": whole["steps"], **{step: whole[step] for step in whole["steps"] if step in whole}}
 
     def to_toml(self) -> str:

@@ -17,6 +17,7 @@ from lesionloss.data.preparation.recipe import (
     CropSettings,
     MatchVisitsSettings,
     N4Settings,
+    NormaliseSettings,
     PreparationRecipe,
     ResampleSettings,
 )
@@ -24,7 +25,7 @@ from lesionloss.data.resampling.along_axes import resample_image, resample_label
 from lesionloss.data.resampling.grid import VoxelGrid, crop_grid, grid_with_spacing
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.visit_matching import MatchSettings, match_visits
-from lesionloss.data.z_score import unit_range, z_score
+from lesionloss.data.z_score import robust_z_score, unit_range, z_score
 
 
 def run_steps(state: PreparationState, recipe: PreparationRecipe) -> PreparationState:
@@ -45,7 +46,7 @@ def run_steps(state: PreparationState, recipe: PreparationRecipe) -> Preparation
         elif step == "clip":
             state = clip(state, recipe.clip)
         elif step == "normalise":
-            state = normalise(state)
+            state = normalise(state, recipe.normalise)
         elif step == "scale_to_unit":
             state = scale_to_unit(state)
         elif step == "match":
@@ -202,13 +203,13 @@ def clip(state: PreparationState, settings: ClipSettings) -> PreparationState:
     return replace(state, visits=tuple(visit.clip(low, high) for visit in state.visits))
 
 
-def normalise(state: PreparationState) -> PreparationState:
+def normalise(state: PreparationState, settings: NormaliseSettings) -> PreparationState:
     """Z-score each contrast of each visit inside the brain, 0 outside; without a mask, over the whole image.
 
     Raises:
         DataError: A visit is constant inside the brain.
     """
-    return _rescaled(state, z_score, "normalise")
+    return _rescaled(state, robust_z_score if settings.robust else z_score, "normalise")
 
 
 def scale_to_unit(state: PreparationState) -> PreparationState:
