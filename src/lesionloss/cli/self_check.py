@@ -66,7 +66,7 @@ def self_check(
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
-    for note in ready.notes:
+    for note in ready.remarks:
         say(note, err=True)
     rows = _checked(bundle, ready, settings, place)
     _write(out, rows, f"{bundle.record.network}, {followup[0].name}")

@@ -63,6 +63,13 @@ def match_visits(
     return matched
 
 
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Pearson's correlation of the intensities of two visits, rounded to four digits; 0 where one is constant."""
+    one, other = (values.astype(np.float64) - values.mean(dtype=np.float64) for values in (first, second))
+    norm = float(np.sqrt((one @ one) * (other @ other)))
+    return round(float(one @ other) / norm, 4) if norm > 0 else 0.0
+
+
 def _robust_line(
     before: NDArray[np.float64], after: NDArray[np.float64], outliers: float, what: str
 ) -> tuple[float, float, NDArray[np.bool_]]:
