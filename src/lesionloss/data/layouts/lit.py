@@ -2,7 +2,8 @@
 
 The published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. The target
 `positive_change` keeps the connected components that brightened between the z-scored visits. It is derived, so it is
-not comparable with masks that experts relabelled. The folder may also be `coregistered`, or `longitudinal` above it.
+not comparable with masks that experts relabelled. COUNTS
+The folder may also be `coregistered`, or `longitudinal` above it.
 """
 
 import re
@@ -86,6 +87,13 @@ def positive_change(subject: Subject) -> Labels | None:
     return changes(subject.lesion, difference_of(subject))[0].astype(np.uint8)
 
 
+def positive_voxels(subject: Subject) -> Labels | None:
+    """Keep the voxels of the published change mask that are brighter in the second visit, whatever their component."""
+    if subject.lesion is None:
+        return None
+    return (subject.lesion & (difference_of(subject) > 0)).astype(np.uint8)
+
+
 LAYOUT = Layout(
     name="lit",
     title="Ljubljana longitudinal set, change of MS lesions between two FLAIR visits",
@@ -94,6 +102,7 @@ LAYOUT = Layout(
     discover=_discover,
     targets=(
         Target("positive_change", "new or growing lesions: change components that brightened", positive_change),
+        Target("positive_voxels", "voxels of change that brightened, whatever their component", positive_voxels),
         Target("change", "all change, as published", published),
     ),
     group=LayoutGroup.LONGITUDINAL,

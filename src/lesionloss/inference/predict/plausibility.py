@@ -15,7 +15,7 @@ from lesionloss.data.subject import Image, Mask
 from lesionloss.data.visit_matching import correlation
 from lesionloss.data.z_score import NORMAL_MAD
 
-ONE_HEAD, ALIGNED, ONE_SCAN = 0.5, 0.75, 0.99  # correlation: of two heads below, misaligned below, one scan above
+ONE_HEAD, ALIGNED, ONE_SCAN = 0.7, 0.8, 0.99  # correlation: two heads below, misaligned below, one scan above
 CONTRAST = 0.2  # largest mean distance of the quantiles, in standard deviations
 NOISE = 2.0  # largest ratio of the noise of the visits
 EDGE = 1.25  # largest ratio of the edges of their voxels
