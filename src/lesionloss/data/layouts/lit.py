@@ -2,8 +2,10 @@
 
 The published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. The target
 `positive_change` keeps the connected components that brightened between the z-scored visits. It is derived, so it is
-not comparable with masks that experts relabelled. COUNTS
-The folder may also be `coregistered`, or `longitudinal` above it.
+not comparable with masks that experts relabelled. `positive_voxels` keeps the voxels that brightened, whatever their
+component. In patients 01, 03 and 12 the masks have 2264, 2768 and 2614 voxels, `positive_change` has 1913, 2287 and
+698, and `positive_voxels` 1959, 2172 and 769; 15, 151 and 16 voxels of `positive_change` darkened. The folder may also
+be `coregistered`, or `longitudinal` above it.
 """
 
 import re
