@@ -86,7 +86,7 @@ def test_raw_files_give_nearly_the_mask_of_prepared_ones(
 ) -> None:
     """Skull, bias fields, a baseline turned by 5 degrees on another grid, other orientations, and no brain mask."""
     monkeypatch.setattr(replay_preparation, "find_program", lambda _: None)
-    record = bundle_of(preparation=MATCHED).record
+    record = bundle_of(preparation=MATCHED | {"n4": {"iterations": [20, 10], "voxel_mm": 8}}).record
     visits = tuple(visit.astype(np.float32) for visit in patient.visits)
     first, second, mask = written(tmp_path / "prepared", patient, *visits)
     expected = make_ready(source_of_files([first], [second], mask), record)

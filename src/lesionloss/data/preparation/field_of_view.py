@@ -32,7 +32,7 @@ def field_of_view(state: PreparationState) -> PreparationState:
     seen = state.brain & ~empty_margin(first) & ~empty_margin(second)
     if not seen.any():
         raise DataError(f"{state.name}: the visits have no brain in common; check that both show the same head")
-    ends = {}
+    ends: dict[str, int] = {}
     for axis, letter in enumerate(orientation(state.grid.affine)):
         low, high = faded_ends(first, second, seen, axis)
         ends |= {letter.translate(_OTHER_END): low, letter: high}

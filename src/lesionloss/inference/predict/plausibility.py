@@ -119,7 +119,7 @@ def _shared(mask: Mask, axis: int) -> Mask:
 
 
 def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
+    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-12), dtype=np.float32)
 
 
 def _of_correlation(value: float) -> Finding:
