@@ -124,9 +124,9 @@ def test_what_one_visit_does_not_show_is_left_out_and_said(patient: SyntheticPat
     assert found["share_of_brain"] == pytest.approx(shown, abs=1e-4)
     assert any(note.startswith(f"field of view: both visits show {shown:.1%}") for note in done.notes)
     assert not np.asarray(load(out.probability).dataobj)[..., :21].any()
-    nothing = written(
-        tmp_path / "none", patient, np.zeros_like(followup) + (np.indices(followup.shape)[2] == 0), followup
-    )
+    blank = np.zeros_like(followup)
+    blank[0, 0, 0] = 1
+    nothing = written(tmp_path / "none", patient, blank, followup)
     with pytest.raises(DataError, match="no brain in common"):
         make_ready(source_of_files([nothing[0]], [nothing[1]], nothing[2]), bundle.record)
 
