@@ -115,7 +115,7 @@ def test_a_baseline_on_another_grid_is_registered_and_lesions_are_found_at_their
     moved_visits: tuple[Path, Path, Path, SyntheticPatient],
 ) -> None:
     first, second, brain, patient = moved_visits
-    ready = make_ready(source_of_files([first], [second], brain), bundle_of().record)
+    ready = make_ready(source_of_files([first], [second], brain), bundle_of().record, raw=False)
     found = ready.steps["register"]
     assert found["to"] == "followup"
     assert found["rotation_degrees"] == pytest.approx(7, abs=0.5)
@@ -199,7 +199,7 @@ def test_registration_does_not_depend_on_how_the_files_are_stored(
         turned.append(tmp_path / path.name)
         nibabel.save(image.as_reoriented(turn), turned[-1])
     plain, other = (
-        make_ready(source_of_files([first], [second], brain), bundle_of().record)
+        make_ready(source_of_files([first], [second], brain), bundle_of().record, raw=False)
         for first, second, brain in (moved_visits[:3], turned)
     )
     np.testing.assert_allclose(other.case.image, plain.case.image, atol=5e-3)

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from data_cohorts import LIT_NAMES, boxes, save, write_patient
 from evaluate_cases import AFFINE, NAMES, SPACING, arrays, table
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import write_volume
@@ -236,3 +237,31 @@ def test_a_link_that_leads_nowhere_is_named(run, folder):
     code, _, error = run("masks refs -m dice")
     assert code == 1
     assert "a.nii.gz: a link to a file that is not there" in error
+
+
+def test_a_dataset_gives_the_references_of_its_target(run, folder):
+    """A component of which a tenth darkens counts whole by its mean, and without that tenth voxel by voxel."""
+    up, darker = boxes((8, 9, 5), edge=4), boxes((11, 9, 5), edge=1)
+    for number in (1, 2):
+        write_patient(folder / "lit" / f"patient{number:02d}", LIT_NAMES, number, up & ~darker, darker)
+        save(folder / "predicted" / f"patient{number:02d}" / "new_lesions.nii.gz", up.astype(np.uint8))
+        save(folder / "predicted" / f"patient{number:02d}" / "probability.nii.gz", (up & ~darker).astype(np.float32))
+    for line in (
+        "predicted --references lit:lit --target positive_change",
+        "predicted --references lit:lit --target positive_voxels --threshold 0.5",
+        "predicted --references lit --target change --thresholds 0.5:0.5:0.1",
+    ):
+        code, screen, error = run(f"{line} --json" if "thresholds" in line else f"{line} -m dice --json")
+        assert code == 0, error
+        found = json.loads(screen)
+        if "thresholds" not in line:
+            (dice,) = found["metrics"]
+            assert (dice["mean"], dice["n"]) == (1.0, 2)
+        else:
+            assert found["curve"][0]["recall"] == pytest.approx(63 / 64)
+    code, _, error = run("predicted/patient01/new_lesions.nii.gz --references lit:lit -m dice")
+    assert (code, "no prediction for patient02" in error) == (1, True)
+    code, screen, _ = run("predicted/patient01/new_lesions.nii.gz --references lit:lit -m dice --matched-only")
+    assert (code, "left out: no prediction for patient02" in screen) == (0, True)
+    code, _, error = run("masks --references lit:lit -m dice")
+    assert (code, "masks: no prediction of patient01, patient02; name them CASE.nii.gz" in error) == (2, True)

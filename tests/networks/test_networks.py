@@ -3,7 +3,7 @@ import torch
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.randomness import torch_generator
-from lesionloss.networks import build_network, check_network, network_axes, network_multiple, seed_dropout
+from lesionloss.networks import build_network, check_network, logits_of, network_axes, network_multiple, seed_dropout
 
 
 def parameters(network: torch.nn.Module) -> int:
@@ -38,7 +38,9 @@ def test_weights_of_plans_that_exist_stay_as_they_were(text: str, total: float) 
     assert first == pytest.approx([0.08369254, 0.15900715], rel=1e-6)
 
 
-@pytest.mark.parametrize("text", ["unet3d(filters=4)", "vnet(filters=2)", "unet3d(filters=8, levels=2, outputs=3)"])
+@pytest.mark.parametrize(
+    "text", ["unet3d(filters=4, linear_up=True)", "vnet(filters=2)", "unet3d(filters=8, levels=2, outputs=3)"]
+)
 def test_output_has_the_shape_of_the_input(text: str) -> None:
     network = build_network(text, torch_generator("weights")).eval()
     outputs = 3 if "outputs=3" in text else 1
@@ -66,6 +68,28 @@ def test_same_generator_same_weights_and_no_global_randomness(text: str) -> None
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in first.values())
+
+
+def checkerboard(logits: torch.Tensor) -> float:
+    """The amplitude of the pattern of period 2 (X, Y, Z), in standard deviations; a smooth map has none."""
+    found = torch.tensor(0.0)
+    for axis in range(3):
+        line = logits.movedim(axis, 0)
+        bends = line[1:-1] - (line[:-2] + line[2:]) / 2
+        signs = torch.tensor([1.0, -1.0]).repeat(len(bends) // 2)[:, None, None]
+        found = torch.maximum(found, (bends * signs).mean().abs() / 2)
+    return float(found / logits.std())
+
+
+@pytest.mark.parametrize("name", ["vnet", "longitudinal_vnet"])
+def test_linear_interpolation_leaves_no_checkerboard_where_transposed_convolutions_do(name: str) -> None:
+    wave = torch.sin(torch.linspace(0, torch.pi, 32))
+    image = (wave[:, None, None] * wave[:, None] * wave).expand(1, 3, -1, -1, -1)
+    found = {}
+    for up in ("", ", linear_up=True"):
+        networks = [build_network(f"{name}(filters=4{up})", torch_generator("w", seed)).eval() for seed in range(3)]
+        found[up] = [checkerboard(logits_of(network(image)).detach()[0, 0, 7:-7, 7:-7, 7:-7]) for network in networks]
+    assert max(found[", linear_up=True"]) < 0.01 < min(found[""])
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 4])

@@ -1,6 +1,7 @@
 """`lesionloss evaluate`: score predictions against references, for each case and over all."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 EVALUATE_HELP = """Score predictions against references: each case to CSV, means over all cases on the screen.
 
-PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. \
+PREDICTIONS and REFERENCES are two NIfTI files, or two folders whose files have the same names. In place of \
+REFERENCES, --references names a dataset (lesionloss layouts); predictions are then CASE.nii.gz, or the folder that \
+lesionloss predict --cohort wrote. \
 Predictions are masks or, with --threshold, probability maps, in which lesion is where the probability is at least \
 the threshold; with --probabilities, the threshold is applied to the maps there. All files of a case must lie on one \
 grid. The list of metrics: lesionloss metrics.
@@ -34,6 +37,7 @@ lesionloss evaluate labels/ references/ --classes 1,2,3 --class-weights 1,1,2
 lesionloss evaluate p.nii.gz r.nii.gz --metrics "dice,hd95,nsd(tolerance_mm=2)"
 lesionloss evaluate maps/ references/ --thresholds 0.05:0.95:0.05 --want-recall 0.8 --out validation.csv
 lesionloss evaluate test-maps/ test-references/ --threshold-from validation.json
+lesionloss evaluate predicted/ --references lit:DATA/lit --target positive_change
 """
 
 
@@ -42,7 +46,7 @@ lesionloss evaluate test-maps/ test-references/ --threshold-from validation.json
     help=EVALUATE_HELP,
     examples=EVALUATE_EXAMPLES,
     options={
-        panels.DATA: "probabilities brain ignore matched_only",
+        panels.DATA: "dataset target probabilities brain ignore matched_only",
         panels.SCORES: "metrics classes class_weights lesions",
         panels.DECISION: "threshold threshold_from thresholds want_recall want_precision",
         panels.OUTPUT: "out as_json force",
@@ -51,7 +55,16 @@ lesionloss evaluate test-maps/ test-references/ --threshold-from validation.json
 )
 def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A NIfTI file or a folder of them.")],
-    references: Annotated[Path, typer.Argument(metavar="REFERENCES", help="The same for the reference masks.")],
+    references: Annotated[
+        Path | None, typer.Argument(metavar="[REFERENCES]", help="The same for the reference masks.")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option("--references", metavar="[LAYOUT:]PATH", help="A dataset's folder has the references.")
+    ] = "",
+    target: Annotated[
+        str,
+        typer.Option("--target", metavar="NAME", help="With --references: which of its targets; default: its first."),
+    ] = "",
     probabilities: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Probability maps beside masks, for the metrics of calibration.")
     ] = None,
@@ -93,8 +106,10 @@ def evaluate(
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE.csv and FILE.json.")] = False,
 ) -> None:
     """Score predictions against references."""
+    from lesionloss.cli.evaluate_dataset import check_references, match_dataset
     from lesionloss.metrics.file_matching import match_files, require_all
 
+    check_references(references, dataset, target)
     check_together(
         {
             "--threshold": threshold,
@@ -112,14 +127,20 @@ def evaluate(
     )
     check_out(out, force)
     given = {"probabilities": probabilities, "brain": brain, "ignore": ignore}
-    matched = match_files(predictions, references, {kind: path for kind, path in given.items() if path is not None})
-    if not matched_only:
-        require_all(matched)
-    if thresholds:
-        _sweep(matched, thresholds, want_recall, want_precision, out, as_json, jobs)
-        return
+    beside = {kind: path for kind, path in given.items() if path is not None}
     level = threshold_in(threshold_from) if threshold_from else threshold
-    _score(matched, request_of(metrics, classes, level, lesions, matched, class_weights), out, as_json, jobs)
+    with tempfile.TemporaryDirectory() as folder:
+        if references is None:
+            maps = level is not None or bool(thresholds)
+            matched = match_dataset(predictions, dataset, target, beside, Path(folder), maps=maps)
+        else:
+            matched = match_files(predictions, references, beside)
+        if not matched_only:
+            require_all(matched)
+        if thresholds:
+            _sweep(matched, thresholds, want_recall, want_precision, out, as_json, jobs)
+            return
+        _score(matched, request_of(metrics, classes, level, lesions, matched, class_weights), out, as_json, jobs)
 
 
 def _workers(jobs: int) -> int:

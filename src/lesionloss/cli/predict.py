@@ -25,7 +25,7 @@ medical device.
 EXAMPLES = """
 lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --out predicted
 lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --min-volume 3 --out predicted
-lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --register --out predicted   # one grid, not aligned
+lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --raw --out predicted   # one grid, not aligned
 lesionloss predict runs/quick/trials/0123456789abcdef --cohort DATA/lit --out predicted
 lesionloss predict MODEL --cohort runs/quick/cohort --sliding-window --tta --out predicted
 lesionloss predict MODEL --cohort DATA/lit --inference-mode "sliding_window(size=64, overlap=0.5)" --out predicted
@@ -40,8 +40,8 @@ AUTO = "auto"
     help=PREDICT_HELP,
     examples=EXAMPLES,
     options={
-        panels.DATA: "baseline followup brain cohort register",
-        panels.DECISION: "threshold min_volume connectivity",
+        panels.DATA: "baseline followup brain cohort register raw",
+        panels.DECISION: "threshold min_volume connectivity accept_implausible",
         panels.MACHINE: "inference_mode sliding_window tta precision device",
         panels.OUTPUT: "out bids force",
     },
@@ -79,6 +79,20 @@ def predict(
             help="Register the baseline to the follow-up (default: where grids differ or the model was trained so).",
         ),
     ] = None,
+    raw: Annotated[
+        bool | None,
+        typer.Option(
+            "--raw/--no-raw",
+            help="Files from the scanner: register, remove bias fields, leave out what one visit does not show "
+            "(default: where grids differ or the model was trained so).",
+        ),
+    ] = None,
+    accept_implausible: Annotated[
+        bool,
+        typer.Option(
+            "--accept-implausible", help="Predict a pair that does not look like two visits of one head, and mark it."
+        ),
+    ] = False,
     inference_mode: Annotated[
         str,
         typer.Option(
@@ -122,6 +136,8 @@ def predict(
         mode=own_sliding_window(bundle) if sliding_window else mode,
         mirrored=(0, 1, 2) if tta else (),
         register=register,
+        raw=raw,
+        accept_implausible=accept_implausible,
         precision=_precision(precision, bundle, place),
         device=place,
         force=force,

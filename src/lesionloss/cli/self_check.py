@@ -77,7 +77,7 @@ def self_check(
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
-    for remark in ready.notes:
+    for remark in ready.remarks:
         note(remark)
     rows = _checked(bundle, ready, settings, place)
     _write(out, rows, f"{bundle.record.network}, {followup[0].name}")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lesionloss.core.errors import DataError
 from lesionloss.data.subject import Image, Mask
+from lesionloss.data.z_score import NORMAL_MAD
 
 ROUNDS = 20
-_NORMAL_MAD = 1.4826  # standard deviation of a normal distribution / its median absolute deviation
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,13 @@ def match_visits(
     return matched
 
 
+def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Pearson's correlation of the intensities of two visits, rounded to four digits; 0 where one is constant."""
+    one, other = (values.astype(np.float64) - values.mean(dtype=np.float64) for values in (first, second))
+    norm = float(np.sqrt((one @ one) * (other @ other)))
+    return round(float(one @ other) / norm, 4) if norm > 0 else 0.0
+
+
 def _robust_line(
     before: NDArray[np.float64], after: NDArray[np.float64], outliers: float, what: str
 ) -> tuple[float, float, NDArray[np.bool_]]:
@@ -79,7 +86,7 @@ def _robust_line(
         offset = float(y.mean() - slope * x.mean())
         residual = after - slope * before - offset
         middle = np.median(residual)
-        spread = _NORMAL_MAD * float(np.median(np.abs(residual - middle)))
+        spread = NORMAL_MAD * float(np.median(np.abs(residual - middle)))
         now = np.abs(residual - middle) <= outliers * spread
         if np.array_equal(now, kept) or np.count_nonzero(now) < 2:  # two points make a line
             break

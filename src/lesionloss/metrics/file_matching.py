@@ -73,7 +73,8 @@ def images_in(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _listed(names: set[str]) -> str:
+def listed(names: set[str]) -> str:
+    """The first few names, and how many more there are."""
     shown = sorted(names)
     return ", ".join(shown[:SHOWN]) + (f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else "")
 
@@ -120,9 +121,7 @@ def match_files(predictions: Path, references: Path, beside: Mapping[str, Path])
         for name in sorted(common)
     ]
     wanted = set(found["prediction"]) | set(found["reference"])
-    unmatched = [
-        f"no {kind} for {_listed(wanted - set(names))}" for kind, names in found.items() if wanted - set(names)
-    ]
+    unmatched = [f"no {kind} for {listed(wanted - set(names))}" for kind, names in found.items() if wanted - set(names)]
     if not cases:
         raise UsageError(f"no name is in all folders: {'; '.join(unmatched)}; files are matched by name")
     return MatchedFiles(cases, unmatched)

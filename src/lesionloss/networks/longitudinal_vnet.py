@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lesionloss.networks.layers import ChannelDropout
+from lesionloss.networks.layers import ChannelDropout, doubled
 from lesionloss.networks.network_output import Outputs
 
 DEPTHS = (1, 2, 3, 3, 3)
@@ -71,19 +71,27 @@ class VisitEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Transposed convolutions up with additive skips; at full resolution one branch per visit and one for both.
+    """Levels of twice the resolution with additive skips; at full resolution one branch per visit and one for both.
 
     The new-lesion head reads the difference of the visits' branches, the baseline's branch and the third one.
     """
 
     def __init__(
-        self, outputs: int, widths: list[int], dropout: float, slope: float, inner: float, residual: bool, deep: bool
+        self,
+        outputs: int,
+        widths: list[int],
+        dropout: float,
+        slope: float,
+        inner: float,
+        residual: bool,
+        deep: bool,
+        linear_up: bool,
     ) -> None:
         """Build the decoder of `widths` channels; `inner` is the slope of the inner blocks."""
         super().__init__()
         self.deep_skip = deep
         filters = widths[0]
-        self.up = nn.ModuleList(_resample(nn.ConvTranspose3d(b, a, 2, stride=2), a, slope) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_resample(doubled(b, a, linear=linear_up), a, slope) for a, b in pairwise(widths))
         self.blocks = nn.ModuleList(
             Block(n, a, a, inner, residual) for n, a in zip(DEPTHS[1:4], widths[1:4], strict=True)
         )
@@ -129,6 +137,7 @@ class LongitudinalVNet(nn.Module):
         inner_relu: bool = False,
         residual: bool = False,
         deep_skip: bool = False,
+        linear_up: bool = False,
     ) -> None:
         """Build the network.
 
@@ -141,12 +150,13 @@ class LongitudinalVNet(nn.Module):
             inner_relu: ReLU in the decoder's inner blocks whatever `leaky` is, as in HyTver's released code.
             residual: A 1³ convolution around each block, HyTver's variant (off in its released script).
             deep_skip: The encoder's fourth level also goes up to the third, as in HyTver's released code.
+            linear_up: Linear interpolation instead of transposed convolutions, which leave checkerboards.
         """
         super().__init__()
         widths = [filters * 2**level for level in range(5)]
         inner = 0.0 if inner_relu else leaky
         self.encoder = VisitEncoder(inputs, widths, dropout, leaky, residual)
-        self.decoder = Decoder(outputs, widths, dropout, leaky, inner, residual, deep_skip)
+        self.decoder = Decoder(outputs, widths, dropout, leaky, inner, residual, deep_skip, linear_up)
 
     def forward(self, x: Tensor) -> Outputs:
         """Return the outputs for images (B, inputs, X, Y, Z)."""

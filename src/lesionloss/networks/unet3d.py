@@ -31,15 +31,26 @@ class UNet3d(nn.Module):
     heads = ("head",)
 
     def __init__(
-        self, *, inputs: int = 3, outputs: int = 1, filters: int = 32, levels: int = 4, group: int = 8
+        self,
+        *,
+        inputs: int = 3,
+        outputs: int = 1,
+        filters: int = 32,
+        levels: int = 4,
+        group: int = 8,
+        linear_up: bool = False,
     ) -> None:
-        """Build the network; `filters` is the width of the finest level, doubled at each of `levels`."""
+        """Build the network; `filters` is the width of the finest level, doubled at each of `levels`.
+
+        `linear_up` interpolates linearly instead of by nearest neighbours.
+        """
         super().__init__()
         widths = [filters * 2**level for level in range(levels)]
         self.multiple = 2 ** (levels - 1)
         self.down = nn.ModuleList(Level(a, b, group) for a, b in zip([inputs, *widths], widths, strict=False))
         self.up = nn.ModuleList(Level(a + b, b, group) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.Conv3d(filters, outputs, 1)
+        self.doubled = nn.Upsample(scale_factor=2, mode="trilinear" if linear_up else "nearest")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, outputs, X, Y, Z) of images (B, inputs, X, Y, Z)."""
@@ -51,6 +62,6 @@ class UNet3d(nn.Module):
             skips.append(x)
         skips.pop()
         for level in self.up:
-            x = level(torch.cat([functional.interpolate(x, scale_factor=2), skips.pop()], dim=1))
+            x = level(torch.cat([self.doubled(x), skips.pop()], dim=1))
         logits: Tensor = self.head(x)
         return logits

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lesionloss.networks.layers import ChannelDropout
+from lesionloss.networks.layers import ChannelDropout, doubled
 
 
 def _convolutions(count: int, inputs: int, outputs: int) -> nn.Sequential:
@@ -19,8 +19,8 @@ def _down(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv3d(inputs, outputs, 2, stride=2), nn.BatchNorm3d(outputs), nn.ReLU(inplace=True))
 
 
-def _up(inputs: int, outputs: int) -> nn.Sequential:
-    layer = nn.ConvTranspose3d(inputs, outputs, 2, stride=2)
+def _up(inputs: int, outputs: int, linear: bool) -> nn.Sequential:
+    layer = doubled(inputs, outputs, linear=linear)
     return nn.Sequential(layer, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True))
 
 
@@ -35,15 +35,20 @@ class VNet(nn.Module):
     axes = 3
     heads = ("head",)
 
-    def __init__(self, *, inputs: int = 3, outputs: int = 1, filters: int = 16, dropout: float = 0.5) -> None:
-        """Build the network; `filters` is the width of the finest level, doubled at each of five."""
+    def __init__(
+        self, *, inputs: int = 3, outputs: int = 1, filters: int = 16, dropout: float = 0.5, linear_up: bool = False
+    ) -> None:
+        """Build the network; `filters` is the width of the finest level, doubled at each of five.
+
+        `linear_up` interpolates linearly instead of by transposed convolutions, which leave checkerboards.
+        """
         super().__init__()
         widths = [filters * 2**level for level in range(5)]
         depths = [1, 2, 3, 3, 3]
         firsts = [inputs, *widths[1:]]
         self.encoder = nn.ModuleList(_convolutions(n, a, b) for n, a, b in zip(depths, firsts, widths, strict=True))
         self.down = nn.ModuleList(_down(a, b) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(_up(b, a) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_up(b, a, linear_up) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(_convolutions(n, a, a) for n, a in zip(depths[:4], widths[:4], strict=True))
         self.deep_dropout = ChannelDropout(dropout)
         self.last_dropout = ChannelDropout(dropout)

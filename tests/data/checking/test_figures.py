@@ -13,7 +13,7 @@ from lesionloss.data.checking.duplicates import image_numbers, same_images, thum
 from lesionloss.data.checking.survey import Survey, _few
 from lesionloss.data.layouts.records import CaseFiles
 from lesionloss.data.subject import Subject
-from lesionloss.data.z_score import z_score
+from lesionloss.data.z_score import robust_z_score, z_score
 
 FILES = CaseFiles("p1", "p", ((Path("image.nii"),),), Path("reference.nii"), Path("brain.nii"))
 
@@ -103,6 +103,19 @@ def test_z_scores_are_those_of_the_brain() -> None:
     assert scores.dtype == np.float32
     with pytest.raises(DataError, match=r"image: all 2 voxels inside the brain mask are equal"):
         z_score(np.ones((1, 2), np.float32), np.ones((1, 2), bool), "image")
+
+
+def test_robust_z_scores_do_not_follow_a_twentieth_of_bright_voxels() -> None:
+    image = np.random.default_rng(0).normal(300, 20, (40, 40, 20)).astype(np.float32)
+    brain = np.ones(image.shape, bool)
+    bright = image.copy()
+    bright[:2] = 3000
+    assert np.abs(robust_z_score(image, brain, "image") - z_score(image, brain, "image")).max() < 0.05
+    assert np.abs(robust_z_score(bright, brain, "image")[2:] - z_score(image, brain, "image")[2:]).max() < 0.4
+    assert np.abs(z_score(bright, brain, "image")[2:] - z_score(image, brain, "image")[2:]).max() > 2
+    image[:, :, 9:] = 0
+    with pytest.raises(DataError, match=r"image: more than half of the 32000 voxels inside the brain mask are equal"):
+        robust_z_score(image, brain, "image")
 
 
 def test_a_thumbnail_holds_block_means_of_the_image_and_its_mirror_images() -> None:

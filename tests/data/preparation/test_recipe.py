@@ -162,6 +162,17 @@ def test_the_interpolation_of_images_is_a_setting_that_older_recipes_do_not_have
     assert np.abs(cubic.image - straight.image).max() > 0
 
 
+def test_robust_z_scores_are_a_setting_that_older_recipes_do_not_have() -> None:
+    plain, robust = (make_recipe({"steps": ["normalise"], "normalise": {"robust": on}}, "x") for on in (False, True))
+    assert plain.settings() == {"steps": ["normalise"]}  # so that nothing is prepared again
+    assert make_recipe(robust.settings(), "x") == robust  # as predict replays it
+    case = prepared(robust.settings(), boxes((8, 9, 5)))
+    for visit in case.image[:2]:
+        inside = visit[case.brain]
+        assert abs(float(np.median(inside))) < 1e-5
+        assert 1.4826 * float(np.median(np.abs(inside))) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_given_mask_can_be_left_unused() -> None:
     recipe = {"steps": ["brain", "normalise"], "brain": {"source": "whole"}}
     masked, whole = prepared({"steps": ["normalise"]}), prepared(recipe)

@@ -2,7 +2,10 @@
 
 The published masks mark change in both directions: lesions that appeared or grew, and lesions that shrank. The target
 `positive_change` keeps the connected components that brightened between the z-scored visits. It is derived, so it is
-not comparable with masks that experts relabelled. The folder may also be `coregistered`, or `longitudinal` above it.
+not comparable with masks that experts relabelled. `positive_voxels` keeps the voxels that brightened, whatever their
+component. In patients 01, 03 and 12 the masks have 2264, 2768 and 2614 voxels, `positive_change` has 1913, 2287 and
+698, and `positive_voxels` 1959, 2172 and 769; 15, 151 and 16 voxels of `positive_change` darkened. The folder may also
+be `coregistered`, or `longitudinal` above it.
 """
 
 import re
@@ -86,6 +89,13 @@ def positive_change(subject: Subject) -> Labels | None:
     return changes(subject.lesion, difference_of(subject))[0].astype(np.uint8)
 
 
+def positive_voxels(subject: Subject) -> Labels | None:
+    """Keep the voxels of the published change mask that are brighter in the second visit, whatever their component."""
+    if subject.lesion is None:
+        return None
+    return (subject.lesion & (difference_of(subject) > 0)).astype(np.uint8)
+
+
 LAYOUT = Layout(
     name="lit",
     title="Ljubljana longitudinal set, change of MS lesions between two FLAIR visits",
@@ -94,6 +104,7 @@ LAYOUT = Layout(
     discover=_discover,
     targets=(
         Target("positive_change", "new or growing lesions: change components that brightened", positive_change),
+        Target("positive_voxels", "voxels of change that brightened, whatever their component", positive_voxels),
         Target("change", "all change, as published", published),
     ),
     group=LayoutGroup.LONGITUDINAL,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,56 @@ import numpy.typing as npt
 from lesionloss.core.components import largest_component
 from lesionloss.core.errors import DataError
 from lesionloss.data.nifti import read_mask, write_volume
+from lesionloss.data.preparation.case_state import PreparationState
+from lesionloss.data.preparation.recipe import BrainSettings
 from lesionloss.data.subject import Image, Mask
 from lesionloss.data.volume import Affine
+from lesionloss.data.z_score import z_score
 
 BINS = 256
 # Half the thickness of the bridges between brain and scalp that opening removes.
 OPENING_MM = 3.0
 # The brightest voxels carry no information about the border between head and air.
 BRIGHTEST_SHARE = 0.005
+
+
+def take_brain(state: PreparationState, settings: BrainSettings) -> PreparationState:
+    """Take or make the brain mask, as the settings say.
+
+    Raises:
+        DataError: A mask must be given and is not, or the external program fails.
+    """
+    given = state.brain is not None
+    if settings.source == "given" and not given:
+        raise DataError(f"{state.name}: no brain mask beside the images; add one, or choose builtin or a tool")
+    if given and settings.source in ("auto", "given"):
+        return replace(state, brain_from="file").noted("brain", {"from": "file"})
+    if settings.source == "tool":
+        masks = [tool_brain(visit[0], state.grid.affine, settings.command, settings.mask) for visit in state.visits]
+        name = f"tool {settings.command[0]}"
+        mask = np.logical_and.reduce(masks)
+        union = float(np.logical_or.reduce(masks).sum())
+        if not mask.any():
+            raise DataError(
+                f"{state.name}: {settings.command[0]} marks no brain that both visits share; check the images"
+            )
+        shared = {"shared": round(float(mask.sum()) / union, 4)} if len(masks) == 2 else {}
+        return replace(state, brain=mask, brain_from=name).noted("brain", {"from": name, **shared})
+    if settings.source == "whole" or len(state.grid.shape) != 3:
+        everywhere = np.ones(state.grid.shape, dtype=np.bool_)
+        return replace(state, brain=everywhere, brain_from="whole image").noted("brain", {"from": "whole image"})
+    repair = f"{state.name}: no brain mask; a simple one was made by threshold, which keeps parts of the skull"
+    made = replace(state, brain=_simple(state), brain_from="threshold")
+    return made.noted("brain", {"from": "threshold"}, *(() if given else (repair,)))
+
+
+def _simple(state: PreparationState) -> Mask:
+    everywhere = np.ones(state.grid.shape, dtype=np.bool_)
+    total, *others = (z_score(visit[0], everywhere, state.name) for visit in state.visits)
+    for other in others:
+        total = total + other
+    x, y, z = state.grid.spacing_mm
+    return simple_brain(total / np.float32(len(state.visits)), (x, y, z), state.name)
 
 
 def otsu_threshold(values: npt.NDArray[np.float32]) -> float:

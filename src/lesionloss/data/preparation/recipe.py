@@ -12,8 +12,9 @@ from lesionloss.core.errors import UsageError
 from lesionloss.core.validation_errors import explain_validation_error
 
 Step = Literal[
-    "orient", "register", "n4", "brain", "resample", "crop", "clip", "normalise", "scale_to_unit", "match", "subtract"
-]
+    "orient", "register", "n4", "brain", "field_of_view", "resample", "crop", "clip", "normalise", "scale_to_unit",
+    "match", "subtract",
+]  # fmt: skip
 FORMER_STEPS = {"difference": "subtract"}  # steps of version 0.1
 Edge = Annotated[float, Field(ge=0.05, le=50)]
 Side = Annotated[int, Field(ge=8, le=4096)]
@@ -90,6 +91,12 @@ class CropSettings(StepSettings):
     margin_voxels: Annotated[int, Field(ge=0)] = 4
 
 
+class NormaliseSettings(StepSettings):
+    """Z-scores by mean and standard deviation of the brain; `robust`: by its median and median absolute deviation."""
+
+    robust: bool = False
+
+
 class MatchVisitsSettings(StepSettings):
     """The baseline's intensities matched to the follow-up's: a robust line, then a local mean over `local_mm`.
 
@@ -132,6 +139,7 @@ class PreparationRecipe(StepSettings):
     resample: ResampleSettings = ResampleSettings()
     crop: CropSettings = CropSettings()
     clip: ClipSettings = ClipSettings()
+    normalise: NormaliseSettings = NormaliseSettings()
     match: MatchVisitsSettings = MatchVisitsSettings()
 
     @model_validator(mode="after")
@@ -149,6 +157,9 @@ class PreparationRecipe(StepSettings):
             raise ValueError("crop must follow resample: the margin is counted in the voxels that are kept")
         if "clip" in self.steps and not self.clip.between[:1] < self.clip.between[1:]:
             raise ValueError("the step clip needs clip.between, the lowest and the highest value, e.g. [-125, 275]")
+        after_brain = self.steps[self.steps.index("brain") :] if "brain" in self.steps else ()
+        if "field_of_view" in self.steps and "field_of_view" not in after_brain[:2]:
+            raise ValueError("field_of_view must follow brain directly: it takes voxels out of the brain mask")
         if "match" in self.steps and "brain" not in self.steps[: self.steps.index("match")]:
             raise ValueError("match must follow brain: visits are matched inside the brain mask")
         if "match" in self.steps and {"resample", "clip", "normalise"} & set(self.steps[self.steps.index("match") :]):
@@ -165,8 +176,11 @@ class PreparationRecipe(StepSettings):
     def settings(self) -> dict[str, Any]:
         """Return what determines the result: the steps, and the settings of those that are done."""
         whole = self.model_dump(mode="json", by_alias=True)
+        # What was prepared before a setting existed is not made again.
         if self.resample.interpolation == "cubic":
-            del whole["resample"]["interpolation"]  # so that what was prepared before this setting is not made again
+            del whole["resample"]["interpolation"]
+        if not self.normalise.robust:
+            del whole["normalise"]
         return {"steps": whole["steps"], **{step: whole[step] for step in whole["steps"] if step in whole}}
 
     def to_toml(self) -> str:

@@ -9,22 +9,23 @@ import numpy as np
 from lesionloss.core.components import bounding_box
 from lesionloss.core.errors import DataError
 from lesionloss.data.preparation.bias_field import correct_bias
-from lesionloss.data.preparation.brain_mask import simple_brain, tool_brain
+from lesionloss.data.preparation.brain_mask import take_brain
 from lesionloss.data.preparation.case_state import PreparationState
+from lesionloss.data.preparation.field_of_view import field_of_view
 from lesionloss.data.preparation.recipe import (
-    BrainSettings,
     ClipSettings,
     CropSettings,
     MatchVisitsSettings,
     N4Settings,
+    NormaliseSettings,
     PreparationRecipe,
     ResampleSettings,
 )
 from lesionloss.data.resampling.along_axes import resample_image, resample_labels, resample_nearest
 from lesionloss.data.resampling.grid import VoxelGrid, crop_grid, grid_with_spacing
 from lesionloss.data.subject import Image, Mask
-from lesionloss.data.visit_matching import MatchSettings, match_visits
-from lesionloss.data.z_score import unit_range, z_score
+from lesionloss.data.visit_matching import MatchSettings, correlation, match_visits
+from lesionloss.data.z_score import robust_z_score, unit_range, z_score
 
 
 def run_steps(state: PreparationState, recipe: PreparationRecipe) -> PreparationState:
@@ -37,7 +38,9 @@ def run_steps(state: PreparationState, recipe: PreparationRecipe) -> Preparation
         if step == "n4":
             state = n4(state, recipe.n4)
         elif step == "brain":
-            state = brain(state, recipe.brain)
+            state = take_brain(state, recipe.brain)
+        elif step == "field_of_view":
+            state = field_of_view(state)
         elif step == "resample":
             state = resample(state, recipe.resample, recipe.crop if following == "crop" else None)
         elif step == "crop":
@@ -45,7 +48,7 @@ def run_steps(state: PreparationState, recipe: PreparationRecipe) -> Preparation
         elif step == "clip":
             state = clip(state, recipe.clip)
         elif step == "normalise":
-            state = normalise(state)
+            state = normalise(state, recipe.normalise)
         elif step == "scale_to_unit":
             state = scale_to_unit(state)
         elif step == "match":
@@ -82,43 +85,6 @@ def n4(state: PreparationState, settings: N4Settings) -> PreparationState:
         visits.append(np.stack([image for image, _ in done]))
         spreads.append([round(spread, 4) for _, spread in done])
     return replace(state, visits=tuple(visits)).noted("n4", {"field_spread": spreads})
-
-
-def brain(state: PreparationState, settings: BrainSettings) -> PreparationState:
-    """Take or make the brain mask, as the settings say.
-
-    Raises:
-        DataError: A mask must be given and is not, or the external program fails.
-    """
-    given = state.brain is not None
-    if settings.source == "given" and not given:
-        raise DataError(f"{state.name}: no brain mask beside the images; add one, or choose builtin or a tool")
-    if given and settings.source in ("auto", "given"):
-        return replace(state, brain_from="file").noted("brain", {"from": "file"})
-    if settings.source == "tool":
-        masks = [tool_brain(visit[0], state.grid.affine, settings.command, settings.mask) for visit in state.visits]
-        name = f"tool {settings.command[0]}"
-        mask = np.logical_and.reduce(masks)
-        if not mask.any():
-            raise DataError(
-                f"{state.name}: {settings.command[0]} marks no brain that both visits share; check the images"
-            )
-        return replace(state, brain=mask, brain_from=name).noted("brain", {"from": name})
-    if settings.source == "whole" or len(state.grid.shape) != 3:
-        everywhere = np.ones(state.grid.shape, dtype=np.bool_)
-        return replace(state, brain=everywhere, brain_from="whole image").noted("brain", {"from": "whole image"})
-    repair = f"{state.name}: no brain mask; a simple one was made by threshold, which keeps parts of the skull"
-    made = replace(state, brain=_simple(state), brain_from="threshold")
-    return made.noted("brain", {"from": "threshold"}, *(() if given else (repair,)))
-
-
-def _simple(state: PreparationState) -> Mask:
-    everywhere = np.ones(state.grid.shape, dtype=np.bool_)
-    total, *others = (z_score(visit[0], everywhere, state.name) for visit in state.visits)
-    for other in others:
-        total = total + other
-    x, y, z = state.grid.spacing_mm
-    return simple_brain(total / np.float32(len(state.visits)), (x, y, z), state.name)
 
 
 def resample(state: PreparationState, settings: ResampleSettings, then: CropSettings | None = None) -> PreparationState:
@@ -202,13 +168,13 @@ def clip(state: PreparationState, settings: ClipSettings) -> PreparationState:
     return replace(state, visits=tuple(visit.clip(low, high) for visit in state.visits))
 
 
-def normalise(state: PreparationState) -> PreparationState:
+def normalise(state: PreparationState, settings: NormaliseSettings) -> PreparationState:
     """Z-score each contrast of each visit inside the brain, 0 outside; without a mask, over the whole image.
 
     Raises:
         DataError: A visit is constant inside the brain.
     """
-    return _rescaled(state, z_score, "normalise")
+    return _rescaled(state, robust_z_score if settings.robust else z_score, "normalise")
 
 
 def scale_to_unit(state: PreparationState) -> PreparationState:
@@ -242,7 +208,8 @@ def match(state: PreparationState, settings: MatchVisitsSettings) -> Preparation
         match_visits(before, after, state.brain, grid.spacing_mm, how, state.name)
         for before, after in zip(*state.visits, strict=True)
     ]
-    return replace(state, visits=(np.stack(matched), state.visits[1])).noted("match", {"to": "followup"})
+    facts = {"to": "followup", "correlation_before": correlation(*(visit[0][state.brain] for visit in state.visits))}
+    return replace(state, visits=(np.stack(matched), state.visits[1])).noted("match", facts)
 
 
 def subtract(state: PreparationState) -> PreparationState:

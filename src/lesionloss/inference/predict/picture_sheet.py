@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ROWS = 4
 COLUMN_INCHES, ROW_INCHES, HEAD_INCHES, FOOT_INCHES = 1.55, 1.75, 0.75, 0.55
+REMARK_INCHES = 0.15
 PROBABILITY_COLOURS = "magma"
 SCALE_MM = 10.0
 COMPRESSION = 3  # of 9; the highest level takes seconds for a few per cent
@@ -43,7 +44,10 @@ COMPRESSION = 3  # of 9; the highest level takes seconds for a few per cent
 
 @dataclass(frozen=True, eq=False)
 class SheetContent:
-    """What a sheet shows, on the case's own grid: class numbers, probability, and the reference where it is known."""
+    """What a sheet shows, on the case's own grid: class numbers, probability, and the reference where it is known.
+
+    `remarks` say what is implausible, a line each.
+    """
 
     case: PreparedCase
     mask: NDArray[np.uint8]
@@ -52,6 +56,7 @@ class SheetContent:
     subtitle: str
     has_reference: bool
     connectivity: int = 6
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,17 +84,21 @@ def sheet_figure(content: SheetContent) -> "Figure":
     rows = _rows(views, content)
     visits = [str(key) for key in ("baseline", "followup") if key in views]
     columns = 2 * len(visits) + 2
-    height = HEAD_INCHES + ROW_INCHES * len(rows) + FOOT_INCHES
+    head = HEAD_INCHES + REMARK_INCHES * len(content.remarks)
+    height = head + ROW_INCHES * len(rows) + FOOT_INCHES
     figure = Figure(figsize=(COLUMN_INCHES * columns, height))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     figure.subplots_adjust(
-        left=0.035, right=0.995, bottom=FOOT_INCHES / height, top=1 - HEAD_INCHES / height, wspace=0.04, hspace=0.06
+        left=0.035, right=0.995, bottom=FOOT_INCHES / height, top=1 - head / height, wspace=0.04, hspace=0.06
     )
     for line, row in zip(axes, rows, strict=True):
         _draw_row(line, row, views, visits, content)
     _write_heads(figure, axes[0], visits)
     figure.text(0.035, 1 - 0.16 / height, content.title, size=9, color=INK, weight="bold", va="top")
     figure.text(0.035, 1 - 0.34 / height, content.subtitle, size=6.5, color=MUTED, va="top")
+    for line, remark in enumerate(content.remarks, 1):
+        place = 1 - (0.34 + REMARK_INCHES * line) / height
+        figure.text(0.035, place, remark, size=6.5, color=FALSE_POSITIVE, va="top", parse_math=False)
     _explain(figure, axes[-1, -1], content.has_reference, height)
     return figure
 

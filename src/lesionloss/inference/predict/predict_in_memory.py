@@ -38,6 +38,8 @@ class PredictSettings:
         mode: None: that in which the model was judged.
         mirrored: Axes of space (0, 1, 2); the mean over all mirror images along them is taken.
         register: Whether visits are registered; None: where their grids differ, or the model's training cases were.
+        raw: Whether the files come from the scanner (`make_ready`); None: where their grids differ.
+        accept_implausible: Whether a pair that is not two visits of one head is predicted, and marked.
         precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Such as `cpu` or `cuda:0`.
         force: Whether other results are replaced.
@@ -49,6 +51,8 @@ class PredictSettings:
     mode: InferenceMode | Fastest | None = None
     mirrored: tuple[int, ...] = ()
     register: bool | None = None
+    raw: bool | None = None
+    accept_implausible: bool = False
     precision: str = "float32"
     device: str = "cpu"
     force: bool = False

@@ -2,20 +2,21 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lesionloss.core.errors import UsageError
+from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import atomic_files, sha256_of
 from lesionloss.data.dicom import series_digest
 from lesionloss.data.dicom_headers import is_series
 from lesionloss.inference import ChosenMode, lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, find_lesions_in
 from lesionloss.inference.predict.output_files import OutputFiles
+from lesionloss.inference.predict.plausibility import of_lesions
 from lesionloss.inference.predict.predict_in_memory import PredictSettings, predict_ready
 from lesionloss.inference.predict.predict_inputs import CaseSource
 from lesionloss.inference.predict.replay_preparation import ReadyCase, make_ready
@@ -88,7 +89,10 @@ def predict_unwritten(
     inputs = _inputs(bundle, source, settings)
     if not settings.force and _is_done(files, inputs):
         return None
-    ready = make_ready(source, bundle.record, settings.register)
+    ready = make_ready(source, bundle.record, settings.register, settings.raw)
+    refused = [found.words for found in ready.findings if found.refused]
+    if refused and not settings.accept_implausible:
+        raise DataError(f"{source.name}: {refused[0]} (or --accept-implausible, and the result is marked)")
     return FoundCase(inputs, ready, *predict_ready(bundle, ready, settings), begun)
 
 
@@ -112,6 +116,8 @@ def write_case(
         voxel_mm3=ready.voxel_mm3,
         connectivity=rule.connectivity,
     )
+    marked_mm3 = float(np.count_nonzero(mask)) * ready.voxel_mm3
+    ready = replace(ready, findings=(*ready.findings, *of_lesions(ready.case, marked_mm3, len(lesions))))
     count = count_sentence(lesions, ready.is_pair)
     unfinished = json.dumps(inputs | UNFINISHED) + "\n"
     with atomic_files(files.record.parent, last=files.record.name, meanwhile=unfinished) as folder:
@@ -120,24 +126,30 @@ def write_case(
         write_picture(new.sheet, ready, found.probabilities, rule, f"{ready.case.name}: {count}", record.network)
         seconds = time.perf_counter() - found.begun
         write_record(new.record, inputs, record, ready, found.chosen, lesions, seconds)
-    return PredictedCase(source.name, files, tuple(lesions), count, str(found.chosen), ready.notes, seconds)
+    return PredictedCase(source.name, files, tuple(lesions), count, str(found.chosen), ready.remarks, seconds)
 
 
 def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> dict[str, Any]:
     """Everything that determines the result, as plain values; a threshold of the user's replaces the arg max."""
     record = bundle.record
     by_argmax = record.decision == "argmax" and settings.threshold is None
-    return ({"decision": "argmax"} if by_argmax else {}) | {
-        "model": {"network": record.network, "weights_sha256": record.weights_sha256},
-        "files": [_identity(path) for path in source.paths() if path.is_file() or is_series(path)],
-        "threshold": record.threshold if settings.threshold is None else settings.threshold,
-        "min_volume_mm3": record.min_volume_mm3 if settings.min_volume_mm3 is None else settings.min_volume_mm3,
-        "connectivity": settings.connectivity,
-        "register": settings.register,
-        "requested_mode": "" if settings.mode is None else str(settings.mode),
-        "mirrored": list(settings.mirrored),
-        "precision": settings.precision,
-    }
+    own = {"decision": "argmax"} if by_argmax else {}
+    given = {"raw": settings.raw, "accept_implausible": settings.accept_implausible or None}
+    return (
+        own
+        | {key: value for key, value in given.items() if value is not None}
+        | {
+            "model": {"network": record.network, "weights_sha256": record.weights_sha256},
+            "files": [_identity(path) for path in source.paths() if path.is_file() or is_series(path)],
+            "threshold": record.threshold if settings.threshold is None else settings.threshold,
+            "min_volume_mm3": record.min_volume_mm3 if settings.min_volume_mm3 is None else settings.min_volume_mm3,
+            "connectivity": settings.connectivity,
+            "register": settings.register,
+            "requested_mode": "" if settings.mode is None else str(settings.mode),
+            "mirrored": list(settings.mirrored),
+            "precision": settings.precision,
+        }
+    )
 
 
 def _identity(path: Path) -> list[str]:

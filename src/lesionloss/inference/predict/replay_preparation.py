@@ -1,7 +1,7 @@
 """Replay the stored preparation on a new case; the only module that knows how visits are brought to one grid."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lesionloss.data.preparation.read_case import on_one_grid, read_case
 from lesionloss.data.preparation.recipe import (
     BRAIN_TOOLS,
     DEEPBET,
+    BrainSettings,
     CropSettings,
     PreparationRecipe,
     RegisterSettings,
@@ -24,8 +25,10 @@ from lesionloss.data.preparation.recipe import (
 )
 from lesionloss.data.preparation.steps import run_steps
 from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, to_original_grid
+from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Affine
+from lesionloss.inference.predict.plausibility import Finding, of_visits
 from lesionloss.inference.predict.predict_inputs import CaseSource
 from lesionloss.inference.predict.remarks import of_grid, of_headers, of_prepared, of_steps
 from lesionloss.networks.bundle import BundleRecord
@@ -41,7 +44,9 @@ class ReadyCase:
         affine: Of the same grid, from voxel indices to mm.
         has_reference: Whether the case has a reference mask.
         steps: What each step of the preparation did.
-        notes: What somebody who looks at the result should know, one line each.
+        notes: What was done to the images, one line each.
+        edges_mm: Edges of the voxels of either visit as stored; empty where not known.
+        findings: What makes the pair, or the prediction, plausible or not.
     """
 
     case: PreparedCase
@@ -50,6 +55,13 @@ class ReadyCase:
     has_reference: bool
     steps: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    edges_mm: tuple[tuple[float, ...], ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What somebody who looks at the result should know, what is implausible first; one line each."""
+        return (*(found.words for found in self.findings if found.words), *self.notes)
 
     def on_own_grid(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (*space) of the case's grid, on the follow-up's own."""
@@ -69,26 +81,31 @@ class ReadyCase:
         return any(name.startswith("baseline") for name in self.case.channels)
 
 
-def make_ready(source: CaseSource, record: BundleRecord, register: bool | None = None) -> ReadyCase:
-    """Read a case and prepare it as the model's training cases were.
+def make_ready(
+    source: CaseSource, record: BundleRecord, register: bool | None = None, raw: bool | None = None
+) -> ReadyCase:
+    """Read a case and prepare it as the model's training cases were, and compare its visits.
 
     Args:
         source: The case.
         record: Of the model.
         register: Whether the baseline is registered to the follow-up; None: where their grids differ.
+        raw: Whether the files come from the scanner: then they are also registered, bias fields are removed, and what
+            one visit does not show is left out, if the model's preparation does not do so by itself; None: where
+            their grids differ.
 
     Raises:
         DataError: for files that are invalid, a preparation that this version does not know, and other channels than
             the model's.
     """
     recipe = recipe_of(record.preparation)
-    ready = _loaded(source, recipe) if source.prepared is not None else _prepared(source, recipe, record, register)
+    ready = _loaded(source, recipe) if source.prepared is not None else _prepared(source, recipe, record, register, raw)
     if ready.case.channels != record.channels:
         raise DataError(
             f"{source.name}: the model was trained on {_listed(record.channels)}, these files give "
             f"{_listed(ready.case.channels)}; give the visits and contrasts that it was trained on"
         )
-    return ready
+    return replace(ready, findings=of_visits(ready.case, ready.steps, ready.edges_mm))
 
 
 def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
@@ -114,10 +131,15 @@ def recipe_of(stored: Mapping[str, Any]) -> PreparationRecipe:
     return recipe
 
 
-def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecord, register: bool | None) -> ReadyCase:
+def _prepared(
+    source: CaseSource, recipe: PreparationRecipe, record: BundleRecord, register: bool | None, raw: bool | None
+) -> ReadyCase:
     assert source.cohort is not None
     assert source.files is not None
     of_nifti = source.cohort.layout.read is None
+    pair = of_nifti and len(source.files.visits) == 2
+    if pair and (raw or (raw is None and not on_one_grid(source.files))):
+        recipe, register = for_raw_files(recipe), True if register is None and raw else register
     registration, why = _registration(source.files, recipe, register) if of_nifti else (None, "")
     try:
         reading = read_case(source.cohort, source.files, registration, recipe.axes)
@@ -131,18 +153,34 @@ def _prepared(source: CaseSource, recipe: PreparationRecipe, record: BundleRecor
     shape = case.original_shape if case.origin is None else case.origin.shape
     unplaced = [path for visit in source.files.visits for path in visit if of_nifti and not header_orientation(path)]
     notes = (*of_steps(work, why), *of_grid(case, record.training), *of_headers(unplaced))
-    return ReadyCase(case, shape, affine, reading.subject.reference is not None, work.record, notes)
+    grids = [read_grid(visit[0]) for visit in source.files.visits] if pair else []
+    edges = tuple(VoxelGrid(shape, grid.affine).spacing_mm for grid in grids)
+    return ReadyCase(case, shape, affine, reading.subject.reference is not None, work.record, notes, edges)
+
+
+def for_raw_files(recipe: PreparationRecipe) -> PreparationRecipe:
+    """The recipe with the steps that files from a scanner need besides registration, where it lacks them."""
+    steps = list(recipe.steps)
+    if "brain" not in steps:
+        return recipe
+    if "n4" not in steps:
+        steps.insert(steps.index("brain"), "n4")
+    if "field_of_view" not in steps:
+        steps.insert(steps.index("brain") + 1, "field_of_view")
+    return recipe.model_copy(update={"steps": tuple(steps)})
 
 
 def with_best_brain(recipe: PreparationRecipe, subject: Subject) -> PreparationRecipe:
     """The recipe, with deepbet for a head without a brain mask where it is installed and the recipe leaves the choice.
 
-    The simple mask keeps parts of the skull, and a network marks lesions there.
+    Without deepbet the simple mask is taken, which keeps parts of the skull, and a network marks lesions there. A
+    recipe whose masks were given leaves the choice, too: a head from the scanner has none.
     """
-    choose = recipe.brain.source == "auto" and subject.brain is None and len(subject.space) == 3
-    if not choose or find_program(DEEPBET.command[0]) is None:
+    choose = recipe.brain.source in ("auto", "given") and subject.brain is None and len(subject.space) == 3
+    if not choose:
         return recipe
-    return recipe.model_copy(update={"brain": DEEPBET})
+    installed = find_program(DEEPBET.command[0]) is not None
+    return recipe.model_copy(update={"brain": DEEPBET if installed else BrainSettings()})
 
 
 def _registration(

@@ -15,6 +15,7 @@ from lesionloss.data.nifti import write_volume
 from lesionloss.inference import ChosenMode, lesion_mask, lesion_probability
 from lesionloss.inference.predict.lesion_rows import FoundLesion, write_lesions
 from lesionloss.inference.predict.output_files import OutputFiles
+from lesionloss.inference.predict.plausibility import plain_findings
 from lesionloss.inference.predict.replay_preparation import ReadyCase
 from lesionloss.networks.bundle import BundleRecord
 
@@ -97,6 +98,7 @@ def write_picture(
         subtitle=f"{network}; {rule}",
         has_reference=ready.has_reference,
         connectivity=rule.connectivity,
+        remarks=tuple(found.words for found in ready.findings if found.words),
     )
     save_sheet(path, content)
 
@@ -117,7 +119,10 @@ def write_record(
         "reason": chosen.reason,
         "lesions": len(lesions),
         "volume_mm3": round(sum(lesion.volume_mm3 for lesion in lesions), 3),
-        "notes": list(ready.notes),
+        "implausible": [found.words for found in ready.findings if found.words],
+        "plausibility": plain_findings(ready.findings),
+        "field_of_view": ready.steps.get("field_of_view"),
+        "notes": list(ready.remarks),
         "preparation": dict(ready.steps),
         "seconds": round(seconds, 2),
         "licence": model.licence,
