@@ -138,9 +138,9 @@ def _options(command: TyperCommand | TyperGroup, path: str) -> str:
     """Tables of arguments and options, one for each panel of the help text."""
     context = typer.Context(command, info_name=path)
     rows = []
-    for parameter in command.params:
+    for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and not getattr(parameter, "hidden", False):
+        if record is not None and parameter.name != "help" and not getattr(parameter, "hidden", False):
             panel = getattr(parameter, "rich_help_panel", None)
             kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
             rows.append((panel or kind, f"| `{record[0]}` | {_cell(record[1])} |"))
