@@ -94,6 +94,7 @@ for _module in (
     *(
         "losses",
         "networks",
+        "models",
         "check_explain",
         "layouts",
         "data",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.models import MODEL_HELP
 from lesionloss.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ medical device.
 """
 EXAMPLES = """
 Examples:
+
+  lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted     (the shipped model)
 
   lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --out predicted
 
@@ -42,8 +45,8 @@ AUTO = "auto"
 
 @app.command(help=PREDICT_HELP, epilog=EXAMPLES)
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     baseline: Annotated[
         list[Path] | None, typer.Option("--baseline", help="First visit (NIfTI); once per contrast.")
     ] = None,
@@ -103,12 +106,13 @@ def predict(
     from lesionloss.core.devices import resolve_device
     from lesionloss.inference.predict import PredictSettings, own_sliding_window
     from lesionloss.networks.bundle import load_bundle
+    from lesionloss.networks.shipped_models import model_folder
 
     _check(threshold, min_volume, connectivity, inference_mode, sliding_window)
     mode = _mode(inference_mode)
     place = resolve_device(device)
     sources = _sources(baseline or [], followup or [], brain, cohort)
-    bundle = load_bundle(model)
+    bundle = load_bundle(model_folder(model))
     settings = PredictSettings(
         threshold=threshold,
         min_volume_mm3=min_volume,

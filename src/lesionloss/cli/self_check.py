@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lesionloss.cli.app import app
+from lesionloss.cli.models import MODEL_HELP
 from lesionloss.cli.terminal import plain_console, say
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 Examples:
+
+  lesionloss self-check --baseline A.nii.gz --followup B.nii.gz --out checked     (the shipped model)
 
   lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --out checked
 
@@ -27,10 +30,10 @@ FILES = ("self-check.csv", "self-check.json", "self-check.png")
 
 @app.command("self-check", epilog=EXAMPLES)
 def self_check(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for self-check.csv, .json and .png.")],
     baseline: Annotated[list[Path], typer.Option("--baseline", help="First visit (NIfTI); once per contrast.")],
     followup: Annotated[list[Path], typer.Option("--followup", help="Second visit; once per contrast.")],
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     brain: Annotated[Path | None, typer.Option("--brain", help="Brain mask on the visits' grid.")] = None,
     lesions: Annotated[int, typer.Option("--lesions", help="Lesions of each volume and contrast.")] = 12,
     volumes: Annotated[
@@ -55,6 +58,7 @@ def self_check(
     from lesionloss.inference.predict.replay_preparation import make_ready
     from lesionloss.inference.self_check import SelfCheckSettings
     from lesionloss.networks.bundle import load_bundle
+    from lesionloss.networks.shipped_models import model_folder
 
     settings = SelfCheckSettings(
         volumes_mm3=_numbers("--volumes", volumes),
@@ -62,7 +66,7 @@ def self_check(
         lesions=lesions,
         seed=seed,
     )
-    bundle = load_bundle(model)
+    bundle = load_bundle(model_folder(model))
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
@@ -93,6 +97,7 @@ def _checked(
     from lesionloss.data.prepared import PreparedCase
     from lesionloss.inference import as_judged, lesion_mask, predict_probabilities
     from lesionloss.inference.predict import judged_mode
+    from lesionloss.inference.refine import refined, refinement_of
     from lesionloss.inference.self_check import self_check
     from lesionloss.training.precision import judged_precision
 
@@ -100,7 +105,10 @@ def _checked(
     arithmetic = as_judged(judged_precision(record.precision, device))
 
     def marked(case: PreparedCase) -> NDArray[np.bool_]:
-        found = predict_probabilities(bundle.network, case, mode, arithmetic=arithmetic, device=device)
+        probabilities = predict_probabilities(
+            bundle.network, case, mode, mirrored=record.mirrored, arithmetic=arithmetic, device=device
+        )
+        found = refined(probabilities, case, refinement_of(record))
         mask = lesion_mask(
             found,
             threshold=record.threshold,

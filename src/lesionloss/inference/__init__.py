@@ -96,7 +96,13 @@ def predict_probabilities(
 
 @with_checked_types
 def predict_probability(
-    network: nn.Module, case: PreparedCase, mode: InferenceMode, *, precision: str, device: str
+    network: nn.Module,
+    case: PreparedCase,
+    mode: InferenceMode,
+    *,
+    precision: str,
+    device: str,
+    mirrored: Sequence[int] = (),
 ) -> NDArray[np.float32]:
     """Predict the probability of any lesion, bit for bit as a benchmark run does.
 
@@ -106,6 +112,7 @@ def predict_probability(
         mode: Of a benchmark run: the sliding window of its plan.
         precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Where the network is.
+        mirrored: Axes of space; the mean over all mirror images along them is taken.
 
     Returns:
         (*space) on the case's grid.
@@ -115,5 +122,5 @@ def predict_probability(
         UsageError: for a mode that doesn't fit the axes or the network.
     """
     arithmetic = as_judged(precision)
-    probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
+    probabilities = predict_probabilities(network, case, mode, mirrored=mirrored, arithmetic=arithmetic, device=device)
     return lesion_probability(probabilities)

@@ -82,6 +82,9 @@ class BundleRecord(BaseModel):
         precision: Inside the network when it was judged; empty: not known.
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
+        mirrored: Axes of space; the mean over the image and its mirror images along them was judged.
+        depth_mm: No lesion nearer than this to the outside of the brain mask, see `inference.refine`.
+        fusion_rise: Fusion with the difference of matched visits, see there; likewise `fusion_width` (0: none).
         threshold: A voxel is lesion where its probability is at least this.
         decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
@@ -102,6 +105,10 @@ class BundleRecord(BaseModel):
     precision: Annotated[str, Field(pattern="^(float32|bf16|fp16)?$")] = ""
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
+    mirrored: Annotated[tuple[Annotated[int, Field(ge=0, le=2)], ...], Field(max_length=3)] = ()
+    depth_mm: Annotated[float, Field(ge=0, le=100)] = 0.0
+    fusion_rise: Annotated[float, Field(ge=-100, le=100)] = 0.6
+    fusion_width: Annotated[float, Field(ge=0, le=100)] = 0.0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -121,13 +128,14 @@ class Bundle:
     record: BundleRecord
 
 
-def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> BundleRecord:
+def save_bundle(folder: Path, network: nn.Module, record: BundleRecord, *, half: bool = False) -> BundleRecord:
     """Write weights and record, each file atomically.
 
     Args:
         folder: The folder of the bundle.
         network: The trained network.
         record: What is needed to use it.
+        half: Whether floating-point weights are stored in half precision: half as large, and rounded to 11 bits.
 
     Returns:
         The record as written, with the digest of the weights.
@@ -135,6 +143,8 @@ def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> Bundl
     from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        weights = {name: part.half() if part.is_floating_point() else part for name, part in weights.items()}
     with atomic_file(folder / WEIGHTS) as path:
         path.write_bytes(save(weights))
     written = record.model_copy(
@@ -272,7 +282,8 @@ def _check_tensors(path: Path, record: BundleRecord) -> None:
         if odd:
             raise DataError(f"{path} {does} {', '.join(sorted(odd)[:3])}: not the weights of {record.network}")
     for name, (shape, dtype) in wanted.items():
-        if shapes[name] != (shape, _DTYPES.get(dtype)):
+        halved = dtype == torch.float32 and shapes[name] == (shape, "F16")
+        if shapes[name] != (shape, _DTYPES.get(dtype)) and not halved:
             in_file, needed = (f"{kind} {sides}" for sides, kind in (shapes[name], (shape, _DTYPES.get(dtype))))
             raise DataError(f"{path}: {name} is {in_file}, {record.network} has {needed}; fetch the model again")
 

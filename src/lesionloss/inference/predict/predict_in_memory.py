@@ -21,6 +21,7 @@ from lesionloss.inference import (
     predict_probabilities,
 )
 from lesionloss.inference.predict.replay_preparation import ReadyCase
+from lesionloss.inference.refine import refined, refinement_of
 from lesionloss.networks.bundle import Bundle
 
 # After a mode ran out of memory, the next may need at most this share of what it was expected to need.
@@ -92,7 +93,8 @@ def predict_ready(
         UsageError: if the requested mode, or every mode, needs more memory than there is.
     """
     shape = ready.case.image.shape
-    options: dict[str, Any] = {"mirrored": settings.mirrored, "arithmetic": as_judged(settings.precision)}
+    mirrored = settings.mirrored or bundle.record.mirrored
+    options: dict[str, Any] = {"mirrored": mirrored, "arithmetic": as_judged(settings.precision)}
     if isinstance(settings.mode, Fastest):
         chosen = _choose(bundle, shape, settings)
         keep_memory_for(chosen, settings.device)
@@ -114,7 +116,7 @@ def predict_ready(
                 ) from error
             chosen = smaller
         else:
-            return found, chosen
+            return refined(found, ready.case, refinement_of(bundle.record)), chosen
 
 
 def _is_memory(error: BaseException) -> bool:
