@@ -1,5 +1,6 @@
 """What was judged is what runs: scores of a benchmark run are those of `predict` and `evaluate` on the raw files."""
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -9,8 +10,11 @@ import pytest
 
 from lesionloss.bench.run import run
 from lesionloss.data.prepared import load_prepared
+from lesionloss.inference import predict_probability
+from lesionloss.inference.difference_threshold import depth_below_surface_mm, smoothed_difference
 from lesionloss.inference.predict import PredictSettings, judged_mode, predict_cases, sources_in
-from lesionloss.networks.bundle import load_bundle
+from lesionloss.inference.refine import refined, refinement_of
+from lesionloss.networks.bundle import load_bundle, save_bundle
 from make_cohort import write_cohort
 from tiny_runs import network_folder, tiny_plan
 
@@ -66,6 +70,41 @@ def test_predict_and_evaluate_give_the_scores_of_the_run(mode: str, data: Path, 
         own = np.asarray(nibabel.load(case.files.probability).dataobj)[box]
         np.testing.assert_allclose(np.where(stored > 0, own, 0), stored, atol=1e-6)
     assert len(set(judged) & {case.name for case in predicted}) == len(judged)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_follows_the_network_runs_as_it_was_judged(data: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(data, ("dice",), inference={"window": [16, 8, 8], "overlap": 0.25})
+    run(plan.changed({"training": {**plan.training.model_dump(), "learning_rate": 0.02}}), tmp_path / "run")
+    trained = load_bundle(network_folder(tmp_path / "run"))
+    update = {"mirrored": (0,), "depth_mm": 4.5, "fusion_rise": 0.4, "fusion_width": 0.5}
+    save_bundle(tmp_path / "model", trained.network, trained.record.model_copy(update=update), half=True)
+    bundle = load_bundle(tmp_path / "model")
+    sources, _ = sources_in(f"msseg2:{data}")
+    settings = PredictSettings(precision=bundle.record.precision)
+    predicted, failures = predict_cases(bundle, sources, tmp_path / "out", settings, folder_each=True)
+    assert not failures
+    for found in predicted:
+        case = load_prepared(tmp_path / "run" / "cohort" / f"{found.name}.npz")
+        plain, flipped = (
+            predict_probability(
+                bundle.network, case, judged_mode(bundle), precision="float32", device="cpu", mirrored=axes
+            )
+            for axes in ((), (0,))
+        )
+        rule = refinement_of(bundle.record)
+        judged = refined(flipped[None], case, rule)[0]
+        box = tuple(slice(cut, cut + side) for cut, side in zip(case.offset, case.shape, strict=True))
+        own = np.asarray(nibabel.load(found.files.probability).dataobj)[box]
+        np.testing.assert_allclose(own, judged, atol=1e-6)
+        deep = depth_below_surface_mm(case.brain, case.spacing_mm) >= 4.5
+        odds = (smoothed_difference(case, 1.0) - 0.4) / 0.5
+        by_hand = np.sqrt(flipped / (1 + np.exp(-odds.astype(np.float64))))
+        np.testing.assert_allclose(own, np.where(deep, by_hand, 0), atol=1e-6)
+        assert (deep & (np.abs(flipped - plain) > 1e-6)).any()
+        assert (~deep & (by_hand > 1e-6)).any()
+        record = json.loads(found.files.record.read_text())
+        assert (record["mirrored"], record["depth_mm"], record["fusion_width"]) == ([0], 4.5, 0.5)
 
 
 def test_both_modes_are_recorded_in_the_bundle(data: Path, tmp_path: Path) -> None:

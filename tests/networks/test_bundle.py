@@ -46,6 +46,15 @@ def reweighed(folder: Path, change: Callable[[dict[str, torch.Tensor]], object])
     changed(folder, {"weights_sha256": ""})
 
 
+def test_weights_of_half_precision_come_back_rounded(folder: Path) -> None:
+    network = build_network(TEXT, torch_generator("w"))
+    whole = (folder / "model.safetensors").stat().st_size
+    save_bundle(folder, network, RECORD, half=True)
+    assert (folder / "model.safetensors").stat().st_size < 0.6 * whole
+    stored = load_bundle(folder).network.state_dict()
+    assert all(torch.equal(part.half().float(), stored[name]) for name, part in network.state_dict().items())
+
+
 @pytest.mark.parametrize(
     "text", [TEXT, "longitudinal_vnet(filters=2)", "monai:UNet(spatial_dims=3, channels=(4, 8), strides=(2,))"]
 )
