@@ -19,10 +19,20 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from transfer_cases import MATCHED, Outline, real_cases, synthetic_cases
-from transfer_scores import METRICS, ChosenThreshold, choose, lesions, probability, scores_of
+from transfer_scores import (
+    METRICS,
+    SIZES_MM3,
+    ChosenThreshold,
+    choose,
+    found_by_size,
+    lesions,
+    probability,
+    scores_of,
+)
 
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import orientation
@@ -55,7 +65,6 @@ def main(
     visible: Annotated[float, typer.Option(help="Smallest visible change (z) in synthetic references; 0: all.")] = 0.4,
     edge_mm: Annotated[float, typer.Option(help="Voxels nearer to the brain's edge do not count in training.")] = 3.0,
     depth_mm: Annotated[float, typer.Option(help="No lesion is found nearer to the brain's edge.")] = 5.0,
-    fusion: Annotated[float, typer.Option(help="Width of the fusion with the matched difference; 0: none.")] = 0.0,
     patients: Annotated[int, typer.Option(help="Synthetic patients for training.")] = 20,
     valid: Annotated[int, typer.Option(help="Synthetic patients for validation.")] = 4,
     cohort_seed: Annotated[int, typer.Option(help="Seed of the synthetic patients.")] = 11,
@@ -87,7 +96,7 @@ def main(
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     trained = train(trial, drawn[valid:], checkpoints=Checkpoints(out / "checkpoint")).network
-    record = _record(trial, drawn[0], depth_mm, fusion)
+    record = _record(trial, drawn[0], depth_mm)
     save_bundle(out, trained, record, half=True)
     network_as_stored = load_bundle(out).network
     chosen = choose(drawn[:valid], [probability(network_as_stored, case, record) for case in drawn[:valid]])
@@ -95,12 +104,18 @@ def main(
     save_bundle(out, trained, record.model_copy(update=update), half=True)
     console.print(f"chosen on synthetic patients: {chosen}")
     if real is not None:
-        rows = judge(network_as_stored, record, chosen, real_cases(real, target))
+        judged = real_cases(real, target)
+        masks = masks_of(network_as_stored, record, chosen, judged)
+        rows = {
+            name: {case.name: scores_of(case, mask) for case, mask in zip(judged, found, strict=True)}
+            for name, found in masks.items()
+        }
         write_scores(rows, out / "scores.csv")
         show(rows)
+        show_sizes(masks, judged)
 
 
-def _record(trial: Trial, case: PreparedCase, depth_mm: float, fusion: float) -> BundleRecord:
+def _record(trial: Trial, case: PreparedCase, depth_mm: float) -> BundleRecord:
     """The model's record, before threshold and smallest lesion are chosen."""
     made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seed": trial.seed}
     grid = {"spacing_mm": [round(edge, 2) for edge in case.spacing_mm], "axes": orientation(case.affine)}
@@ -113,22 +128,18 @@ def _record(trial: Trial, case: PreparedCase, depth_mm: float, fusion: float) ->
         precision="float32",
         mirrored=(0,),
         depth_mm=depth_mm,
-        fusion_width=fusion,
         training=made_of | grid | {"steps": trial.recipe.steps, "patients": len(trial.train)},
         data_note="Trained on synthetic patients only.",
     )
 
 
-def judge(
+def masks_of(
     network: torch.nn.Module, record: BundleRecord, chosen: ChosenThreshold, cases: Sequence[PreparedCase]
-) -> dict[str, dict[str, Scores]]:
-    """Score the network and the methods without training on every case: method, case, metric."""
-    found = {case.name: probability(network, case, record) for case in cases}
-    own = {case.name: lesions(case, found[case.name], chosen.threshold, chosen.smallest_mm3) for case in cases}
-    rows = {"network": {case.name: scores_of(case, own[case.name]) for case in cases}}
-    for method in METHODS.values():
-        rows[method.title] = {case.name: scores_of(case, method.mask(case)) for case in cases}
-    return rows
+) -> dict[str, list[NDArray[np.bool_]]]:
+    """Find lesions with the network and with the methods without training: for each the masks of the cases."""
+    found = [probability(network, case, record) for case in cases]
+    own = [lesions(case, part, chosen.threshold, chosen.smallest_mm3) for case, part in zip(cases, found, strict=True)]
+    return {"network": own} | {method.title: [method.mask(case) for case in cases] for method in METHODS.values()}
 
 
 def _changes(texts: Sequence[str]) -> dict[str, Any]:
@@ -158,6 +169,16 @@ def show(rows: Mapping[str, Mapping[str, Scores]]) -> None:
             values = [scores[metric] for scores in cases.values()]
             table.add_row(method, *(f"{value:.3f}" for value in (*values, float(np.nanmean(values)))))
         console.print(table)
+
+
+def show_sizes(masks: Mapping[str, Sequence[NDArray[np.bool_]]], cases: Sequence[PreparedCase]) -> None:
+    """Print of how many of the reference's lesions a voxel is marked, by volume, over all cases."""
+    table = Table("method", *(f"below {size:g} mm3" for size in SIZES_MM3), "larger", title="lesions found")
+    for method, found in masks.items():
+        counts = [found_by_size(case, mask) for case, mask in zip(cases, found, strict=True)]
+        groups = np.sum(counts, axis=0)
+        table.add_row(method, *(f"{hits} of {total}" for hits, total in groups.tolist()))
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lesionloss.core.components import label_components
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference import SlidingWindow, lesion_mask, predict_probability
-from lesionloss.inference.refine import refined, refinement_of
+from lesionloss.inference.only_deep import only_deep
 from lesionloss.metrics import Case, score
 from lesionloss.networks.bundle import BundleRecord
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 17))
 SMALLEST_MM3 = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
+SIZES_MM3 = (20.0, 50.0, 150.0)  # limits of the groups of lesions
 METRICS = ("dice", "lesion_f1", "recall", "precision")
 
 Probability = NDArray[np.float32]
@@ -34,7 +36,7 @@ def probability(network: torch.nn.Module, case: PreparedCase, record: BundleReco
     """Predict the lesion probability of a case (X, Y, Z), as `lesionloss predict` does with this record."""
     mode = SlidingWindow(record.window, overlap=record.overlap)
     found = predict_probability(network, case, mode, precision=record.precision, device="cpu", mirrored=record.mirrored)
-    return refined(found[None], case, refinement_of(record))[0]
+    return only_deep(found[None], case, record.depth_mm)[0]
 
 
 def choose(cases: Sequence[PreparedCase], probabilities: Sequence[Probability]) -> ChosenThreshold:
@@ -71,3 +73,12 @@ def lesions(case: PreparedCase, found: Probability, threshold: float, smallest: 
 def scores_of(case: PreparedCase, mask: NDArray[np.bool_]) -> Mapping[str, float]:
     """Score a mask in all metrics."""
     return score(Case(mask, case.lesion, spacing_mm=case.spacing_mm), METRICS)
+
+
+def found_by_size(case: PreparedCase, mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Count the reference's lesions (faces touch) by `SIZES_MM3`: of how many a voxel is marked, and how many are."""
+    components, _ = label_components(case.lesion, 6)
+    volumes = np.bincount(components.ravel())[1:] * float(np.prod(case.spacing_mm))
+    found = np.bincount(components[mask].ravel(), minlength=len(volumes) + 1)[1:] > 0
+    bins = np.digitize(volumes, SIZES_MM3)
+    return [(int(found[bins == index].sum()), int((bins == index).sum())) for index in range(len(SIZES_MM3) + 1)]

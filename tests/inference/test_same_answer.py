@@ -11,9 +11,8 @@ import pytest
 from lesionloss.bench.run import run
 from lesionloss.data.prepared import load_prepared
 from lesionloss.inference import predict_probability
-from lesionloss.inference.difference_threshold import depth_below_surface_mm, smoothed_difference
+from lesionloss.inference.difference_threshold import depth_below_surface_mm
 from lesionloss.inference.predict import PredictSettings, judged_mode, predict_cases, sources_in
-from lesionloss.inference.refine import refined, refinement_of
 from lesionloss.networks.bundle import load_bundle, save_bundle
 from make_cohort import write_cohort
 from tiny_runs import network_folder, tiny_plan
@@ -77,7 +76,7 @@ def test_what_follows_the_network_runs_as_it_was_judged(data: Path, tmp_path: Pa
     plan = tiny_plan(data, ("dice",), inference={"window": [16, 8, 8], "overlap": 0.25})
     run(plan.changed({"training": {**plan.training.model_dump(), "learning_rate": 0.02}}), tmp_path / "run")
     trained = load_bundle(network_folder(tmp_path / "run"))
-    update = {"mirrored": (0,), "depth_mm": 4.5, "fusion_rise": 0.4, "fusion_width": 0.5}
+    update = {"mirrored": (0,), "depth_mm": 4.5}
     save_bundle(tmp_path / "model", trained.network, trained.record.model_copy(update=update), half=True)
     bundle = load_bundle(tmp_path / "model")
     sources, _ = sources_in(f"msseg2:{data}")
@@ -92,19 +91,14 @@ def test_what_follows_the_network_runs_as_it_was_judged(data: Path, tmp_path: Pa
             )
             for axes in ((), (0,))
         )
-        rule = refinement_of(bundle.record)
-        judged = refined(flipped[None], case, rule)[0]
         box = tuple(slice(cut, cut + side) for cut, side in zip(case.offset, case.shape, strict=True))
         own = np.asarray(nibabel.load(found.files.probability).dataobj)[box]
-        np.testing.assert_allclose(own, judged, atol=1e-6)
         deep = depth_below_surface_mm(case.brain, case.spacing_mm) >= 4.5
-        odds = (smoothed_difference(case, 1.0) - 0.4) / 0.5
-        by_hand = np.sqrt(flipped / (1 + np.exp(-odds.astype(np.float64))))
-        np.testing.assert_allclose(own, np.where(deep, by_hand, 0), atol=1e-6)
+        np.testing.assert_allclose(own, np.where(deep, flipped, 0), atol=1e-6)
         assert (deep & (np.abs(flipped - plain) > 1e-6)).any()
-        assert (~deep & (by_hand > 1e-6)).any()
+        assert (~deep & (flipped > 1e-6)).any()
         record = json.loads(found.files.record.read_text())
-        assert (record["mirrored"], record["depth_mm"], record["fusion_width"]) == ([0], 4.5, 0.5)
+        assert (record["mirrored"], record["depth_mm"]) == ([0], 4.5)
 
 
 def test_both_modes_are_recorded_in_the_bundle(data: Path, tmp_path: Path) -> None:

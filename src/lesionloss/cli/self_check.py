@@ -96,8 +96,8 @@ def _checked(
     from lesionloss.cli.progress import progress_bar
     from lesionloss.data.prepared import PreparedCase
     from lesionloss.inference import as_judged, lesion_mask, predict_probabilities
+    from lesionloss.inference.only_deep import only_deep
     from lesionloss.inference.predict import judged_mode
-    from lesionloss.inference.refine import refined, refinement_of
     from lesionloss.inference.self_check import self_check
     from lesionloss.training.precision import judged_precision
 
@@ -108,7 +108,7 @@ def _checked(
         probabilities = predict_probabilities(
             bundle.network, case, mode, mirrored=record.mirrored, arithmetic=arithmetic, device=device
         )
-        found = refined(probabilities, case, refinement_of(record))
+        found = only_deep(probabilities, case, record.depth_mm)
         mask = lesion_mask(
             found,
             threshold=record.threshold,

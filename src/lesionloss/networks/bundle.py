@@ -83,8 +83,7 @@ class BundleRecord(BaseModel):
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
         mirrored: Axes of space; the mean over the image and its mirror images along them was judged.
-        depth_mm: No lesion nearer than this to the outside of the brain mask, see `inference.refine`.
-        fusion_rise: Fusion with the difference of matched visits, see there; likewise `fusion_width` (0: none).
+        depth_mm: No lesion is found nearer than this to the outside of the brain mask.
         threshold: A voxel is lesion where its probability is at least this.
         decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
@@ -107,8 +106,6 @@ class BundleRecord(BaseModel):
     merge_of: Literal["logits", "probabilities"] = "logits"
     mirrored: Annotated[tuple[Annotated[int, Field(ge=0, le=2)], ...], Field(max_length=3)] = ()
     depth_mm: Annotated[float, Field(ge=0, le=100)] = 0.0
-    fusion_rise: Annotated[float, Field(ge=-100, le=100)] = 0.6
-    fusion_width: Annotated[float, Field(ge=0, le=100)] = 0.0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0

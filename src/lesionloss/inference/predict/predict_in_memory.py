@@ -20,8 +20,8 @@ from lesionloss.inference import (
     keep_memory_for,
     predict_probabilities,
 )
+from lesionloss.inference.only_deep import only_deep
 from lesionloss.inference.predict.replay_preparation import ReadyCase
-from lesionloss.inference.refine import refined, refinement_of
 from lesionloss.networks.bundle import Bundle
 
 # After a mode ran out of memory, the next may need at most this share of what it was expected to need.
@@ -116,7 +116,7 @@ def predict_ready(
                 ) from error
             chosen = smaller
         else:
-            return refined(found, ready.case, refinement_of(bundle.record)), chosen
+            return only_deep(found, ready.case, bundle.record.depth_mm), chosen
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -23,7 +23,7 @@ from lesionloss.inference.predict.write_results import (
     write_record,
     write_results,
 )
-from lesionloss.networks.bundle import Bundle, BundleRecord
+from lesionloss.networks.bundle import Bundle
 
 UNFINISHED = {"finished": False}  # in the record while files are replaced
 
@@ -134,13 +134,8 @@ def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> di
         "requested_mode": "" if settings.mode is None else str(settings.mode),
         "mirrored": list(settings.mirrored or record.mirrored),
         "precision": settings.precision,
-    } | _after_the_network(record)
-
-
-def _after_the_network(record: BundleRecord) -> dict[str, float]:
-    """What the record says of `inference.refine`, where it differs from the defaults."""
-    fusion = {"fusion_rise": record.fusion_rise, "fusion_width": record.fusion_width} if record.fusion_width else {}
-    return ({"depth_mm": record.depth_mm} if record.depth_mm else {}) | fusion
+        **({"depth_mm": record.depth_mm} if record.depth_mm else {}),
+    }
 
 
 def _is_done(files: OutputFiles, inputs: dict[str, Any]) -> bool:
