@@ -3,6 +3,7 @@
 python benchmarks/transfer_pictures.py ../shared/data/lit --model model --target positive_change --out docs/images
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,7 +91,7 @@ def draw_row(line: Any, case: PreparedCase, mask: Mask, title: str, centre: NDAr
 
 def draw_sizes(cases: list[PreparedCase], methods: dict[str, list[Mask]], folder: Path) -> None:
     """Bars: the share of the reference's lesions of which a voxel is marked, by volume."""
-    names = [f"below {SIZES_MM3[0]:g}", *(f"{a:g} to {b:g}" for a, b in zip(SIZES_MM3, SIZES_MM3[1:], strict=False))]
+    names = [f"below {SIZES_MM3[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(SIZES_MM3))]
     names.append(f"above {SIZES_MM3[-1]:g}")
     figure, axis = plt.subplots(figsize=(6, 2.8))
     for index, (name, masks) in enumerate(methods.items()):
