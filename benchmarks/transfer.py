@@ -126,7 +126,6 @@ def _record(trial: Trial, case: PreparedCase, depth_mm: float) -> BundleRecord:
         window=trial.recipe.window,
         overlap=trial.recipe.overlap,
         precision="float32",
-        mirrored=(0,),
         depth_mm=depth_mm,
         training=made_of | grid | {"steps": trial.recipe.steps, "patients": len(trial.train)},
         data_note="Trained on synthetic patients only.",

@@ -35,7 +35,7 @@ class ChosenThreshold:
 def probability(network: torch.nn.Module, case: PreparedCase, record: BundleRecord) -> Probability:
     """Predict the lesion probability of a case (X, Y, Z), as `lesionloss predict` does with this record."""
     mode = SlidingWindow(record.window, overlap=record.overlap)
-    found = predict_probability(network, case, mode, precision=record.precision, device="cpu", mirrored=record.mirrored)
+    found = predict_probability(network, case, mode, precision=record.precision, device="cpu")
     return only_deep(found[None], case, record.depth_mm)[0]
 
 

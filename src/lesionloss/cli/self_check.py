@@ -105,9 +105,7 @@ def _checked(
     arithmetic = as_judged(judged_precision(record.precision, device))
 
     def marked(case: PreparedCase) -> NDArray[np.bool_]:
-        probabilities = predict_probabilities(
-            bundle.network, case, mode, mirrored=record.mirrored, arithmetic=arithmetic, device=device
-        )
+        probabilities = predict_probabilities(bundle.network, case, mode, arithmetic=arithmetic, device=device)
         found = only_deep(probabilities, case, record.depth_mm)
         mask = lesion_mask(
             found,

@@ -96,13 +96,7 @@ def predict_probabilities(
 
 @with_checked_types
 def predict_probability(
-    network: nn.Module,
-    case: PreparedCase,
-    mode: InferenceMode,
-    *,
-    precision: str,
-    device: str,
-    mirrored: Sequence[int] = (),
+    network: nn.Module, case: PreparedCase, mode: InferenceMode, *, precision: str, device: str
 ) -> NDArray[np.float32]:
     """Predict the probability of any lesion, bit for bit as a benchmark run does.
 
@@ -112,7 +106,6 @@ def predict_probability(
         mode: Of a benchmark run: the sliding window of its plan.
         precision: `float32`, `bf16` or, on a GPU, `fp16` inside the network.
         device: Where the network is.
-        mirrored: Axes of space; the mean over all mirror images along them is taken.
 
     Returns:
         (*space) on the case's grid.
@@ -122,5 +115,5 @@ def predict_probability(
         UsageError: for a mode that doesn't fit the axes or the network.
     """
     arithmetic = as_judged(precision)
-    probabilities = predict_probabilities(network, case, mode, mirrored=mirrored, arithmetic=arithmetic, device=device)
+    probabilities = predict_probabilities(network, case, mode, arithmetic=arithmetic, device=device)
     return lesion_probability(probabilities)

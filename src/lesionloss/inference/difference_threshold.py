@@ -79,14 +79,24 @@ class DifferenceThreshold:
         Raises:
             DataError: The case has other channels, or a constant baseline.
         """
-        followup = case.image[len(case.channels) // 2]
-        smooth = smoothed_difference(case, self.smoothing_mm, match=self.matched)
+        from scipy import ndimage
+
+        if "difference" not in case.channels:
+            raise DataError(f"{case.name}: the difference threshold needs two visits and the preparation step subtract")
+        spacing = np.asarray(case.spacing_mm)
+        sigma = np.where(spacing < _COARSE * spacing.min(), self.smoothing_mm / spacing, 0.0)
+        baseline, followup = case.image[0], case.image[len(case.channels) // 2]
+        difference = case.image[-1]
+        if self.matched:
+            own = match_visits(baseline, followup, case.brain, case.spacing_mm, MatchSettings(), case.name)
+            difference = np.where(case.brain, followup - own, np.float32(0))
+        smooth = ndimage.gaussian_filter(difference, sigma)
         mask = (smooth > self.threshold) & (followup > self.bright) & case.brain
         if self.depth_mm:
             mask &= depth_below_surface_mm(case.brain, case.spacing_mm) >= self.depth_mm
         components, _ = label_components(mask, 26)
         voxels = np.bincount(components.ravel())
-        large = voxels * float(np.prod(case.spacing_mm)) > self.smallest_mm3
+        large = voxels * float(np.prod(spacing)) > self.smallest_mm3
         large[0] = False
         return np.asarray(large[components])
 
@@ -112,34 +122,6 @@ def read_difference_threshold(text: str) -> DifferenceThreshold:
             known = [known for known in usual if known != "matched"]
             raise UsageError(f"{_NOUN} {name!r} has no setting {key!r}; {nearest(key, known)}")
     return DifferenceThreshold(**{**usual, **values})
-
-
-def smoothed_difference(case: PreparedCase, smoothing_mm: float, *, match: bool = True) -> NDArray[np.float32]:
-    """Follow-up minus baseline, smoothed in plane.
-
-    Args:
-        case: A case with the image channels baseline, follow-up and difference, (3, X, Y, Z), z-scored.
-        smoothing_mm: Standard deviation of the Gaussian filter in mm.
-        match: Whether the baseline is matched to the follow-up first (again, where it was in the preparation).
-
-    Returns:
-        Standard deviations of the brain (X, Y, Z).
-
-    Raises:
-        DataError: The case has other channels, or a constant baseline.
-    """
-    from scipy import ndimage
-
-    if "difference" not in case.channels:
-        raise DataError(f"{case.name}: the difference threshold needs two visits and the preparation step subtract")
-    spacing = np.asarray(case.spacing_mm)
-    sigma = np.where(spacing < _COARSE * spacing.min(), smoothing_mm / spacing, 0.0)
-    difference = case.image[-1]
-    if match:
-        baseline, followup = case.image[0], case.image[len(case.channels) // 2]
-        own = match_visits(baseline, followup, case.brain, case.spacing_mm, MatchSettings(), case.name)
-        difference = np.where(case.brain, followup - own, np.float32(0))
-    return np.asarray(ndimage.gaussian_filter(difference, sigma), dtype=np.float32)
 
 
 def depth_below_surface_mm(brain: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> NDArray[np.float32]:

@@ -82,7 +82,6 @@ class BundleRecord(BaseModel):
         precision: Inside the network when it was judged; empty: not known.
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
-        mirrored: Axes of space; the mean over the image and its mirror images along them was judged.
         depth_mm: No lesion is found nearer than this to the outside of the brain mask.
         threshold: A voxel is lesion where its probability is at least this.
         decision: `threshold`, or `argmax`: the most probable of all classes, background included.
@@ -104,7 +103,6 @@ class BundleRecord(BaseModel):
     precision: Annotated[str, Field(pattern="^(float32|bf16|fp16)?$")] = ""
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
-    mirrored: Annotated[tuple[Annotated[int, Field(ge=0, le=2)], ...], Field(max_length=3)] = ()
     depth_mm: Annotated[float, Field(ge=0, le=100)] = 0.0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     decision: Literal["threshold", "argmax"] = "threshold"

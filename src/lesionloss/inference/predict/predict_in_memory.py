@@ -93,8 +93,7 @@ def predict_ready(
         UsageError: if the requested mode, or every mode, needs more memory than there is.
     """
     shape = ready.case.image.shape
-    mirrored = settings.mirrored or bundle.record.mirrored
-    options: dict[str, Any] = {"mirrored": mirrored, "arithmetic": as_judged(settings.precision)}
+    options: dict[str, Any] = {"mirrored": settings.mirrored, "arithmetic": as_judged(settings.precision)}
     if isinstance(settings.mode, Fastest):
         chosen = _choose(bundle, shape, settings)
         keep_memory_for(chosen, settings.device)

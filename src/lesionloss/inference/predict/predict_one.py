@@ -132,7 +132,7 @@ def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> di
         "connectivity": settings.connectivity,
         "register": settings.register,
         "requested_mode": "" if settings.mode is None else str(settings.mode),
-        "mirrored": list(settings.mirrored or record.mirrored),
+        "mirrored": list(settings.mirrored),
         "precision": settings.precision,
         **({"depth_mm": record.depth_mm} if record.depth_mm else {}),
     }
