@@ -31,7 +31,7 @@ INSTEAD = {
         "lesionloss --with my_losses.py bench tiny_plan.toml --loss root_tversky --out runs/root"
     ),
     "lesionloss prepare FOLDER OUT --register halfway --n4": "lesionloss prepare FOLDER OUT --n4",
-    "lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --out predicted": "lesionloss predict --help",
+    "lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted": "lesionloss predict --help",
     "lesionloss nnunet train 501 3d_fullres 0 --loss hytver --seed 1": "lesionloss nnunet train --help",
     "lesionloss nnunet bench plan.toml --out runs/nnunet": "lesionloss nnunet bench --help",
     "lesionloss synth OUT --patients 20 --seed 1": "lesionloss synth OUT2 --patients 1 --seed 1",
