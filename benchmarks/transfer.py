@@ -136,7 +136,7 @@ def record_of(trial: Trial, case: PreparedCase, depth_mm: float) -> BundleRecord
 def judge(
     network: torch.nn.Module, record: BundleRecord, chosen: ChosenThreshold, cases: Sequence[PreparedCase], out: Path
 ) -> str:
-    """Score network and methods without training on real cases, write and print all tables; the scores in a sentence."""
+    """Score network and methods without training on real cases, write and print all tables; sum them up in a line."""
     masks = masks_of(network, record, chosen, cases)
     rows = {
         name: {case.name: scores_of(case, mask) for case, mask in zip(cases, found, strict=True)}
@@ -148,8 +148,8 @@ def judge(
     means = {name: [np.mean([each[metric] for each in rows[name].values()]) for metric in METRICS[:2]] for name in rows}
     own, plain = (means[name] for name in ("network", METHODS["matched_difference_threshold"].title))
     return (
-        f"mean Dice {own[0]:.3f} and lesion-wise F1 {own[1]:.3f} on {', '.join(case.name for case in cases)} of the LIT "
-        f"set; the matched difference threshold, without training, has {plain[0]:.3f} and {plain[1]:.3f}"
+        f"mean Dice {own[0]:.3f} and lesion-wise F1 {own[1]:.3f} on {', '.join(case.name for case in cases)}; the "
+        f"matched difference threshold, without training, has {plain[0]:.3f} and {plain[1]:.3f} there"
     )
 
 

@@ -59,14 +59,10 @@ def outlined(case: PreparedCase, rise: Image, share: float) -> PreparedCase:
     components, count = label_components(case.lesion, 26)
     if not count:
         return case
-    limits = np.array(
-        [np.inf, *ndimage.labeled_comprehension(rise, components, range(1, count + 1), _high, float, 0.0)]
-    )
+    inside, signals = components[case.lesion], rise[case.lesion]
+    highest = [np.percentile(signals[inside == number], 90) for number in range(1, count + 1)]
+    limits = np.array([np.inf, *highest])
     distance, nearest = ndimage.distance_transform_edt(components == 0, return_indices=True)
     own = components[tuple(nearest)]
     near = (distance <= REACH) & case.brain & (rise > 0)
     return replace(case, reference=(case.lesion | (near & (rise >= share * limits[own]))).astype(np.uint8))
-
-
-def _high(values: Image) -> float:
-    return float(np.percentile(values, 90))
