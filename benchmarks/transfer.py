@@ -34,10 +34,12 @@ from transfer_scores import (
     scores_of,
 )
 
+from lesionloss.data.preparation.recipe import PreparationRecipe
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.data.volume import orientation
 from lesionloss.inference.difference_threshold import METHODS
 from lesionloss.networks.bundle import BundleRecord, load_bundle, save_bundle
+from lesionloss.networks.mean_network import MeanNetwork
 from lesionloss.synth import load_settings
 from lesionloss.training.checkpoint import Checkpoints
 from lesionloss.training.loop import train
@@ -52,6 +54,15 @@ LIMITS = (
     "for research, not a medical device; slices of about 3 mm; misses most lesions below 50 mm3 and many faint ones; "
     "needs a good brain mask (docs/models.md)"
 )
+# Each visit apart from the other, as protocols and resolutions differ.
+AUGMENTATION = (
+    "flip",
+    "rescale(scale=0.05, shift=0.05)",
+    "gamma(low=0.8, high=1.25, probability=0.3)",
+    "blur(low=0.0, high=0.8, probability=0.3)",
+    "noise(sd=0.15, probability=0.3)",
+)
+SEEDS = (1, 2, 3)
 SETTINGS = Path(__file__).with_name("model.toml")
 console = Console(width=160)
 Scores = Mapping[str, float]
@@ -70,17 +81,19 @@ def main(
     visible: Annotated[float, typer.Option(help="Smallest visible change (z) in synthetic references; 0: all.")] = 0.4,
     edge_mm: Annotated[float, typer.Option(help="Voxels nearer to the brain's edge do not count in training.")] = 3.0,
     depth_mm: Annotated[float, typer.Option(help="No lesion is found nearer to the brain's edge.")] = 5.0,
-    patients: Annotated[int, typer.Option(help="Synthetic patients for training.")] = 20,
+    patients: Annotated[int, typer.Option(help="Synthetic patients for training.")] = 24,
     valid: Annotated[int, typer.Option(help="Synthetic patients for validation.")] = 4,
     cohort_seed: Annotated[int, typer.Option(help="Seed of the synthetic patients.")] = 11,
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 1,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Of weights and batches; of several networks the mean counts (1, 2, 3).")
+    ] = None,
     network: Annotated[str, typer.Option(help="See lesionloss networks.")] = NETWORK,
     loss: Annotated[str, typer.Option(help="The loss.")] = "cross_entropy",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 600,
     batch: Annotated[int, typer.Option(help="Patches of a step.")] = 4,
     patch: Annotated[tuple[int, int, int], typer.Option(help="Voxels of a patch.")] = (48, 48, 16),
     learning_rate: Annotated[float, typer.Option(help="At the first step.")] = 2e-3,
-    precision: Annotated[str, typer.Option(help="Inside the network in training: float32 or bf16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="Inside the network in training: float32 or bf16.")] = "bf16",
     threads: Annotated[int, typer.Option(help="Threads.")] = 1,
 ) -> None:
     """Train on synthetic patients and test on real ones."""
@@ -91,21 +104,29 @@ def main(
     )
     recipe = TrainingRecipe(
         steps=steps, batch=batch, patch=patch, jitter=16, foreground_share=0.5, learning_rate=learning_rate,
-        poly_power=0.9, augment=("flip", "rescale(scale=0.05, shift=0.05)"), precision=precision, window=(96, 96, 16),
+        poly_power=0.9, augment=AUGMENTATION, precision=precision, window=(96, 96, 16),
         overlap=0.25, threshold=0.5,
     )  # fmt: skip
     names = tuple(case.name for case in drawn[valid:])
-    trial = Trial(
-        loss=loss, dataset=f"synth-{cohort_seed}", target=settings.ground_truth, network=network, fold=-1, seed=seed,
-        train=names, test=(), recipe=recipe,
-    )  # fmt: skip
-    record = record_of(trial, drawn[0], depth_mm)
-    trained = train(trial, drawn[valid:], checkpoints=Checkpoints(out / "checkpoint")).network
+    trials = [
+        Trial(
+            loss=loss, dataset=f"synth-{cohort_seed}", target=settings.ground_truth, network=network, fold=-1,
+            seed=each, train=names, test=(), recipe=recipe,
+        )
+        for each in seed or SEEDS
+    ]  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    record = record_of(trials, drawn[0], depth_mm)
+    members = [
+        train(trial, drawn[valid:], checkpoints=Checkpoints(out / f"checkpoint-{trial.seed}")).network
+        for trial in trials
+    ]
+    trained = MeanNetwork(members) if len(members) > 1 else members[0]
     save_bundle(out, trained, record, half=True)
     stored = load_bundle(out).network  # rounded to half precision, as it will be used
     chosen = choose(drawn[:valid], [probability(stored, case, record) for case in drawn[:valid]])
     console.print(f"chosen on synthetic patients: {chosen}")
-    scores = judge(stored, record, chosen, real_cases(real, target), out) if real else "not judged on real patients"
+    scores = judge(stored, record, chosen, real, target, out) if real else "not judged on real patients"
     update = {
         "threshold": chosen.threshold,
         "min_volume_mm3": chosen.smallest_mm3,
@@ -114,13 +135,16 @@ def main(
     save_bundle(out, trained, record.model_copy(update=update), half=True)
 
 
-def record_of(trial: Trial, case: PreparedCase, depth_mm: float) -> BundleRecord:
+def record_of(trials: Sequence[Trial], case: PreparedCase, depth_mm: float) -> BundleRecord:
     """The model's record, before threshold and smallest lesion are chosen."""
-    made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seed": trial.seed}
+    trial = trials[0]
+    seeds = [each.seed for each in trials]
+    made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seeds": seeds}
     grid = {"spacing_mm": [round(edge, 2) for edge in case.spacing_mm], "axes": orientation(case.affine)}
     size = {"steps": trial.recipe.steps, "patients": len(trial.train)}
     return BundleRecord(
         network=trial.network,
+        members=len(trials),
         channels=case.channels,
         preparation=MATCHED.settings(),
         window=trial.recipe.window,
@@ -134,10 +158,14 @@ def record_of(trial: Trial, case: PreparedCase, depth_mm: float) -> BundleRecord
 
 
 def judge(
-    network: torch.nn.Module, record: BundleRecord, chosen: ChosenThreshold, cases: Sequence[PreparedCase], out: Path
+    network: torch.nn.Module, record: BundleRecord, chosen: ChosenThreshold, real: str, target: str | None, out: Path
 ) -> str:
     """Score network and methods without training on real cases, write and print all tables; sum them up in a line."""
-    masks = masks_of(network, record, chosen, cases)
+    cases = real_cases(real, target, MATCHED)
+    found = [probability(network, case, record) for case in cases]
+    own = [lesions(case, part, chosen.threshold, chosen.smallest_mm3) for case, part in zip(cases, found, strict=True)]
+    plain = real_cases(real, target, PreparationRecipe())  # these methods match visits themselves, or not at all
+    masks = {"network": own} | {method.title: [method.mask(case) for case in plain] for method in METHODS.values()}
     rows = {
         name: {case.name: scores_of(case, mask) for case, mask in zip(cases, found, strict=True)}
         for name, found in masks.items()
@@ -146,20 +174,11 @@ def judge(
     show(rows)
     show_sizes(masks, cases)
     means = {name: [np.mean([each[metric] for each in rows[name].values()]) for metric in METRICS[:2]] for name in rows}
-    own, plain = (means[name] for name in ("network", METHODS["matched_difference_threshold"].title))
+    ours, without = (means[name] for name in ("network", METHODS["matched_difference_threshold"].title))
     return (
-        f"mean Dice {own[0]:.3f} and lesion-wise F1 {own[1]:.3f} on {', '.join(case.name for case in cases)}; the "
-        f"matched difference threshold, without training, has {plain[0]:.3f} and {plain[1]:.3f} there"
+        f"mean Dice {ours[0]:.3f} and lesion-wise F1 {ours[1]:.3f} on {', '.join(case.name for case in cases)}; the "
+        f"matched difference threshold, without training, has {without[0]:.3f} and {without[1]:.3f} there"
     )
-
-
-def masks_of(
-    network: torch.nn.Module, record: BundleRecord, chosen: ChosenThreshold, cases: Sequence[PreparedCase]
-) -> dict[str, list[NDArray[np.bool_]]]:
-    """Find lesions with the network and with the methods without training: for each the masks of the cases."""
-    found = [probability(network, case, record) for case in cases]
-    own = [lesions(case, part, chosen.threshold, chosen.smallest_mm3) for case, part in zip(cases, found, strict=True)]
-    return {"network": own} | {method.title: [method.mask(case) for case in cases] for method in METHODS.values()}
 
 
 def _changes(texts: Sequence[str]) -> dict[str, Any]:

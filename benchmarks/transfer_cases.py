@@ -96,7 +96,7 @@ def prepared(patient: SyntheticPatient, name: str) -> PreparedCase:
     )
 
 
-def real_cases(text: str, target: str | None) -> list[PreparedCase]:
+def real_cases(text: str, target: str | None, recipe: PreparationRecipe) -> list[PreparedCase]:
     """Prepare all complete real cases."""
     cohort = open_cohort(text, target)
-    return [prepare_subject(load_subject(cohort, files), MATCHED) for files in cohort.cases]
+    return [prepare_subject(load_subject(cohort, files), recipe) for files in cohort.cases]

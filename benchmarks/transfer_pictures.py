@@ -12,10 +12,11 @@ import numpy as np
 import typer
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
-from transfer_cases import real_cases
+from transfer_cases import MATCHED, real_cases
 from transfer_scores import SIZES_MM3, found_by_size, lesions, probability
 
 from lesionloss.core.components import label_components
+from lesionloss.data.preparation.recipe import PreparationRecipe
 from lesionloss.data.prepared import PreparedCase
 from lesionloss.inference.difference_threshold import METHODS
 from lesionloss.networks.bundle import load_bundle
@@ -36,7 +37,7 @@ def main(
     mpl.use("Agg")
     bundle = load_bundle(model_folder(model))
     record = bundle.record
-    cases = real_cases(real, target)
+    cases = real_cases(real, target, MATCHED)
     masks = [
         lesions(case, probability(bundle.network, case, record), record.threshold, record.min_volume_mm3)
         for case in cases
@@ -44,7 +45,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     draw_failures(cases, masks, out / "model-failures.png")
     plain = METHODS["matched_difference_threshold"]
-    draw_sizes(cases, {"model": masks, "matched difference threshold": [plain.mask(case) for case in cases]}, out)
+    unmatched = real_cases(real, target, PreparationRecipe())
+    draw_sizes(cases, {"model": masks, "matched difference threshold": [plain.mask(case) for case in unmatched]}, out)
 
 
 def draw_failures(cases: list[PreparedCase], masks: list[Mask], file: Path) -> None:

@@ -29,6 +29,7 @@ from lesionloss.networks import (
     is_allowed,
     parse_network,
 )
+from lesionloss.networks.mean_network import MeanNetwork
 from lesionloss.networks.monai_networks import LIBRARY
 
 FORMAT = 3
@@ -73,6 +74,7 @@ class BundleRecord(BaseModel):
 
     Attributes:
         network: Text, as `build_network` reads it.
+        members: How many networks of this text it holds; the mean of their probabilities counts.
         channels: Channels of its input, in order, as `PreparedCase` names them.
         classes: The lesion classes.
         preparation: The settings by which its images were prepared.
@@ -94,6 +96,7 @@ class BundleRecord(BaseModel):
 
     format: int = FORMAT
     network: Annotated[Words, AfterValidator(_network)]
+    members: Annotated[int, Field(ge=1, le=16)] = 1
     channels: Annotated[tuple[Words, ...], Field(min_length=1)]
     classes: Annotated[tuple[Words, ...], Field(min_length=1)] = ("lesion",)
     preparation: dict[str, Any] = {}
@@ -182,7 +185,7 @@ def load_bundle(folder: Path) -> Bundle:
     if record.weights_sha256 not in ("", digest):
         raise DataError(f"{weights} is not the file that {path} was written with; fetch both again")
     _check_tensors(weights, record)
-    network = build_network(record.network, torch_generator("bundle"))
+    network = _joined([build_network(record.network, torch_generator("bundle")) for _ in range(record.members)])
     _fill(network, weights)
     return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
 
@@ -261,11 +264,16 @@ def _checked(record: Mapping[str, Any], path: Path) -> BundleRecord:
         raise DataError(f"{path}: network: nested too deeply; fetch the model again") from error
 
 
+def _joined(members: list[nn.Module]) -> nn.Module:
+    return MeanNetwork(members) if len(members) > 1 else members[0]
+
+
 def _check_tensors(path: Path, record: BundleRecord) -> None:
     """Names, shapes and types of the file against those of the network, before either takes memory."""
     from safetensors import SafetensorError, safe_open
 
-    wanted = {name: (tuple(t.shape), t.dtype) for name, t in blank_network(record.network).state_dict().items()}
+    blank = _joined([blank_network(record.network) for _ in range(record.members)])
+    wanted = {name: (tuple(t.shape), t.dtype) for name, t in blank.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
