@@ -39,7 +39,7 @@ def blob(v: Voxels, *, main_share: Share = 0.5, ce_share: Share = 0.0) -> Tensor
 
     Formula: main_share·L + (1 - main_share) mean over lesions n of L_n, where L = ce_share·cross_entropy + (1 -
         ce_share)·dice, and L_n is L over all voxels but those of the other lesions of the class
-    main_share: share of the criterion of the whole image (α; its sum with the rest is 1 here)
+    main_share: share of the criterion of the whole image (α; its sum with the rest is 1 here); 0.67 as quoted from it
     ce_share: share of the cross-entropy in the criterion; 0 is Dice alone
     Limits: main_share=1 is the criterion itself: dice, or cross_entropy with ce_share=1. With one lesion of each class,
         so is any main_share.
