@@ -50,7 +50,7 @@ test-lowest:
 mutation: $(STAMP)
 	$(BIN)/python tests/mutation/run.py
 
-# The shipped model again, with equal bits on one machine: HOURS of one core. With LIT=FOLDER it is scored on real patients.
+# The shipped model again, with equal bits on one machine: 25 minutes of one core. With LIT=FOLDER it is scored on real patients.
 model: $(STAMP)
 	$(BIN)/python benchmarks/transfer.py --out model $(if $(LIT),--real lit:$(LIT) --target positive_change)
 

@@ -51,7 +51,7 @@ NETWORK = (
 )
 TASK = "new and enlarging lesions of multiple sclerosis in two FLAIR visits of one head"
 LIMITS = (
-    "for research, not a medical device; slices of about 3 mm; misses most lesions below 50 mm3 and many faint ones; "
+    "for research, not a medical device; slices of about 3 mm; misses most lesions below 150 mm3 and faint ones; "
     "needs a good brain mask (docs/models.md)"
 )
 # Each visit apart from the other, as protocols and resolutions differ.
@@ -116,7 +116,7 @@ def main(
         for each in seed or SEEDS
     ]  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    record = record_of(trials, drawn[0], depth_mm)
+    record = record_of(trials, drawn[valid:], depth_mm)
     members = [
         train(trial, drawn[valid:], checkpoints=Checkpoints(out / f"checkpoint-{trial.seed}")).network
         for trial in trials
@@ -135,17 +135,18 @@ def main(
     save_bundle(out, trained, record.model_copy(update=update), half=True)
 
 
-def record_of(trials: Sequence[Trial], case: PreparedCase, depth_mm: float) -> BundleRecord:
+def record_of(trials: Sequence[Trial], cases: Sequence[PreparedCase], depth_mm: float) -> BundleRecord:
     """The model's record, before threshold and smallest lesion are chosen."""
     trial = trials[0]
     seeds = [each.seed for each in trials]
     made_of = {"loss": trial.loss, "dataset": trial.dataset, "target": trial.target, "seeds": seeds}
-    grid = {"spacing_mm": [round(edge, 2) for edge in case.spacing_mm], "axes": orientation(case.affine)}
+    edges = np.median([case.spacing_mm for case in cases], axis=0).round(2).tolist()
+    grid = {"spacing_mm": edges, "axes": orientation(cases[0].affine)}
     size = {"steps": trial.recipe.steps, "patients": len(trial.train)}
     return BundleRecord(
         network=trial.network,
         members=len(trials),
-        channels=case.channels,
+        channels=cases[0].channels,
         preparation=MATCHED.settings(),
         window=trial.recipe.window,
         overlap=trial.recipe.overlap,
