@@ -12,6 +12,7 @@ import numpy as np
 import typer
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
+from PIL import Image
 from transfer_cases import MATCHED, real_cases
 from transfer_scores import SIZES_MM3, found_by_size, lesions, probability
 
@@ -63,6 +64,7 @@ def draw_failures(cases: list[PreparedCase], masks: list[Mask], file: Path) -> N
     figure.tight_layout(pad=0.4)
     figure.savefig(file, dpi=90)
     plt.close(figure)
+    Image.open(file).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def largest(case: PreparedCase, mask: Mask, kind: str) -> NDArray[np.float64] | None:
