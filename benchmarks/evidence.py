@@ -1,4 +1,4 @@
-"""How often verdicts are wrong, intervals hold and effects are found, in simulated designs: docs/statistics.md.
+"""How often verdicts are wrong and intervals hold, in simulated designs: docs/explanation/statistics.md.
 
 PYTHONPATH=tests/support python benchmarks/evidence.py [TABLE ...]
 """

@@ -1,4 +1,4 @@
-"""The pictures of docs/statistics.md, one for each rule that a picture can show.
+"""The pictures of docs/explanation/statistics.md, one for each rule that a picture can show.
 
 python benchmarks/evidence_pictures.py docs/images
 """

@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import gc
 import signal
 import sys
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from lesionloss.data.cohort import open_cohort
 from lesionloss.data.preparation.prepare_cohort import prepare_cohort
 from lesionloss.data.preparation.recipe import CropSettings, PreparationRecipe
 from lesionloss.data.prepared import PreparedCase, load_prepared
+from lesionloss.report import write_report
 from make_cohort import write_cohort
 
 
@@ -25,6 +27,11 @@ def pytest_configure() -> None:
     """Let the programs that tests start be interrupted: a shell starts those in the background with Ctrl-C ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _let_torchvision_be_imported()
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the garbage collector need not look at their million objects each time."""
+    gc.freeze()
 
 
 def _let_torchvision_be_imported() -> None:
@@ -43,6 +50,12 @@ def _let_torchvision_be_imported() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of four raw patients, one without a lesion; tests only read it."""
     return write_cohort(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def figures_only_as_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without PDF and PNG, which take most of their time; tests/report looks at those."""
+    monkeypatch.setitem(write_report.__kwdefaults__, "formats", ())
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
-"""docs/papers.md: every value of a preset that it states is in the preset, and its counts are those of its rows."""
+"""docs/reference/papers.md: every value that it states is in the preset, and its counts are those of its rows."""
 
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from lesionloss.bench.plan import Plan
 
-PAGE = (Path(__file__).parents[2] / "docs" / "papers.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "papers.md").read_text("utf-8")
 STATUSES = ("as printed", "option", "otherwise", "not here")
 ELEMENTS = {"HyTver": 50, "Cabezas and Diez": 43, "DSC++": 51, "TopK Dice": 41}
 CLAIM = re.compile(r"`([a-z0-9-]+): ([a-z_.]+) (=|has) ([^`]+)`")
@@ -22,8 +23,13 @@ def rows_of(paper: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@cache
+def values_of(preset: str) -> dict[str, Any]:
+    return Plan.preset(preset).model_dump(mode="json")
+
+
 def value_of(preset: str, key: str) -> Any:
-    value: Any = Plan.preset(preset).model_dump(mode="json")
+    value: Any = values_of(preset)
     for part in key.split("."):
         value = value[part]
     return value

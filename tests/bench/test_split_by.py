@@ -81,7 +81,7 @@ def test_the_warning_is_in_output_record_comparison_and_report(
     results = load(folder)
     print_comparison(results, compare(results, "dice"), unpaired=False)
     assert SAID in " ".join(capsys.readouterr().out.split())
-    page = Path(write_report(results)).read_text(encoding="utf-8")
+    page = Path(write_report(results, formats=())).read_text(encoding="utf-8")
     assert page.count(f"C{SAID[1:]}") == 2  # among the warnings, and in the methods
     assert "only by networks that were not trained on it" not in page
     assert "split by case into 2 folds" in page

@@ -61,6 +61,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *a
     return int(stopped.value.code or 0), lines[-1] if lines else ""
 
 
+@pytest.mark.usefixtures("figures_only_as_svg")
 def test_a_plan_runs_compares_and_reports(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path, plan: Path, tmp_path: Path
 ) -> None:

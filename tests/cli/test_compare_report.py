@@ -143,6 +143,7 @@ def test_folders_without_a_run_are_refused(tmp_path, cli):
         assert "is not a run folder" in err
 
 
+@pytest.mark.usefixtures("figures_only_as_svg")
 def test_report_writes_the_page_and_keeps_what_is_not_its_own(run, cli, tmp_path):
     (tmp_path / "page.html").write_text("mine")
     code, _, err = cli("report", run, "--out", tmp_path / "page.html")

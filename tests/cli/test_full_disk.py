@@ -190,6 +190,7 @@ def test_synth(cli, tmp_path: Path) -> None:
     assert set(contents(tmp_path / "out")) == {"cohort.json"}
 
 
+@pytest.mark.usefixtures("figures_only_as_svg")
 @settings(EXAMPLES, max_examples=2)
 @given(size=st.integers(20_000, 100_000))
 def test_report(cli, tmp_path: Path, size: int) -> None:
@@ -205,6 +206,7 @@ def test_report(cli, tmp_path: Path, size: int) -> None:
     assert contents(run) == before
 
 
+@pytest.mark.usefixtures("figures_only_as_svg")
 def test_a_report_of_a_run_that_is_read_only_goes_elsewhere(cli, tmp_path: Path, monkeypatch) -> None:
     run = make_run(tmp_path / "run", ONE_LOSS)
     before = contents(run)

@@ -1,4 +1,4 @@
-"""docs/gradients.md: the terms of the Dice derivative against autograd, finite differences and the losses."""
+"""docs/explanation/gradients.md: terms of the Dice derivative, against autograd, finite differences and the losses."""
 
 import math
 

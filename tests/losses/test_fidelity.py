@@ -1,4 +1,4 @@
-"""The numbers of docs/fidelity.md, each computed again; the page contains them as they are formatted here."""
+"""The numbers of docs/explanation/fidelity.md, computed again; the page has them as they are formatted here."""
 
 import math
 from functools import cache
@@ -11,13 +11,13 @@ from torch import Tensor
 import lesionloss as ll
 from lesionloss.core.randomness import torch_generator
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "explanation" / "fidelity.md").read_text(encoding="utf-8")
 PATCHES = (4, 1, 80, 80, 80)  # what HyTver trains on
 FLUSHED = 2.0**-25  # half of the smallest number of float16; what is smaller becomes 0
 
 
 def quoted(text: str) -> None:
-    assert text in DOCUMENT, f"docs/fidelity.md should say {text!r}"
+    assert text in DOCUMENT, f"docs/explanation/fidelity.md should say {text!r}"
 
 
 @cache

@@ -248,14 +248,15 @@ def test_the_page_on_own_code_works_as_printed(tmp_path: Path) -> None:
 
     page = (Path(__file__).parents[2] / "docs" / "howto" / "own-code.md").read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     loaded = []
     for number, block in enumerate(blocks):
         path = tmp_path / f"block{number}.py"
         path.write_text(block)
         loaded.append(load_user_file(path))
     try:
-        assert loaded[0].names(LOSSES) == ("monai_dice_ce", "their_tversky", "torch_cross_entropy")
+        assert loaded[0].names(LOSSES) == ("root_tversky",)
+        assert loaded[1].names(LOSSES) == ("monai_dice_ce", "their_tversky", "torch_cross_entropy")
         assert network_channels("two_layers(features=8)") == (3, 1)
     finally:
         NETWORKS.remove("two_layers")

@@ -1,4 +1,7 @@
-"""The blocks of README.md do what they say: Python in fences, shell in indented lines, in the order of the page."""
+"""The blocks of README.md, and of the pages that lead on from it, do what they say.
+
+Python stands in fences, shell in indented lines; they run in the order of the pages.
+"""
 
 import re
 import shlex
@@ -14,70 +17,77 @@ from command_lines import run_commands, run_python
 from linked_venv import ROOT
 from make_cohort import write_cohort
 
-README = (ROOT / "README.md").read_text()
 SOURCE = str(ROOT / "src")
-PYTHON = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-SHELL = [
-    line.partition("#")[0].strip()
-    for line in re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S).splitlines()
-    if line.startswith("    ")
-]
+PAGES = [ROOT / name for name in ("README.md", "docs/howto/benchmark.md", "docs/howto/own-code.md")]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
-# What runs in place of a command that needs hours, real patients, a cluster or a trained model.
+
+def python_of(page: Path) -> list[str]:
+    return [inside for word, inside in FENCE.findall(page.read_text(encoding="utf-8")) if word == "python"]
+
+
+def shell_of(page: Path) -> list[str]:
+    lines = FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    found = [line.partition("  #")[0].strip() for line in lines if line.startswith("    ")]
+    return [line for line in found if line.startswith(("pip ", "make ", "lesionloss "))]
+
+
+SHELL = [command for page in PAGES for command in shell_of(page)]
+
+# What runs in place of a command that needs hours, a trained model, or a file of the user.
 INSTEAD = {
     "make demo": "make --dry-run demo",
     "make test": "make --dry-run test",
+    "make docs": "make --dry-run docs",
+    "lesionloss bench plan.toml --data FOLDER --out runs/mine": "lesionloss bench mine.toml --data FOLDER --dry-run",
+    "lesionloss init FOLDER --hours 8 --out mine.toml": "lesionloss init FOLDER --force",
+    "lesionloss report runs/mine runs/other --out both.html": "lesionloss report --help",
     "lesionloss --with my_losses.py bench quickstart --loss root_tversky --out runs/root": (
         "lesionloss --with my_losses.py bench tiny_plan.toml --loss root_tversky --out runs/root"
     ),
-    "lesionloss prepare FOLDER OUT --register halfway --n4": "lesionloss prepare FOLDER OUT --n4",
+    "lesionloss check monai_dice_ce --with theirs.py": "lesionloss losses monai_dice_ce --with theirs.py",
+    "lesionloss bench quickstart --with theirs.py --loss monai_dice_ce --loss their_tversky --out runs/theirs": (
+        "lesionloss losses their_tversky --with theirs.py"
+    ),
+    'lesionloss networks "two_layers(features=8)" --with nets.py --data FOLDER': "lesionloss networks --json",
+    "lesionloss bench my_plan.toml --with nets.py --set 'network.text=\"two_layers(features=8)\"' --out runs/mine": (
+        "lesionloss bench --help"
+    ),
     "lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted": "lesionloss predict --help",
-    "lesionloss nnunet train 501 3d_fullres 0 --loss hytver --seed 1": "lesionloss nnunet train --help",
-    "lesionloss nnunet bench plan.toml --out runs/nnunet": "lesionloss nnunet bench --help",
-    "lesionloss synth OUT --patients 20 --seed 1": "lesionloss synth OUT2 --patients 1 --seed 1",
-    "lesionloss synth-check DATA OUT": "lesionloss synth-check --help",
-    "lesionloss bench hytver --data DATA/msseg2 --out runs/hytver": "lesionloss bench hytver --print",
-    "lesionloss bench hytver --paper --out runs/hytver": "lesionloss bench hytver --paper",
-    "lesionloss bench hytver-small --out runs/small --jobs 4": "lesionloss bench hytver-small --print",
-    "lesionloss bench hytver-small --out runs/small --engine ray": "lesionloss bench hytver-small --print",
+    "lesionloss predict MODEL --with my_package.nets --cohort FOLDER --out predicted": "lesionloss predict --help",
+    "lesionloss predict MODEL --with nets.py --cohort FOLDER --out predicted": "lesionloss predict --help",
 }
-PLAN = "lesionloss bench quickstart --print > my_plan.toml"
-TINY = {"steps = 120": "steps = 2", "filters=8": "filters=2", "seeds = [\n    1,\n    2,\n]": "seeds = [1]"}
+# Reports without PDF and PNG of the figures, which take most of the time.
+SVG_ONLY = "from lesionloss.report import write_report\nwrite_report.__kwdefaults__['formats'] = ()\n"
+# The plan that `init` would write, in seconds.
+TINY = {'source = "synth"\nsynth_patients = 4\nsynth_spacing_mm = 4.0': 'source = ""\nlayout = "msseg2"'}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the page supposes: patients, masks to score, scores of others, the file with a loss."""
+    """A folder with what the pages suppose: patients, plans, files with losses and networks."""
     place = tmp_path_factory.mktemp("readme")
     write_cohort(place / "FOLDER")
-    for name in (
-        "PREDICTIONS",
-        "REFERENCES",
-        "labels",
-        *(f"results/{loss}/fold_0/seed1" for loss in ("dice", "focal")),
-    ):
-        (place / name).mkdir(parents=True)
-        for mask in (place / "FOLDER").rglob("ground_truth.nii.gz"):
-            shutil.copy(mask, place / name / f"{mask.parent.name}.nii.gz")
-    shutil.copy(ROOT / "tests" / "package" / "tiny_plan.toml", place)
-    (place / "my_losses.py").write_text(PYTHON[1])
-    (place / "scores.csv").write_text("loss,patient,metric,value\ndice,p1,dice,0.5\nfocal,p1,dice,0.6\n")
+    tiny = ROOT / "tests" / "package" / "tiny_plan.toml"
+    shutil.copy(tiny, place)
+    plan = tiny.read_text()
+    for before, wanted in TINY.items():
+        assert before in plan
+        plan = plan.replace(before, wanted)
+    (place / "mine.toml").write_text(plan)
+    for name, block in zip(("my_losses", "theirs", "nets"), python_of(PAGES[2]), strict=True):
+        (place / f"{name}.py").write_text(block)
     return place
 
 
-def test_the_first_python_block_runs(folder: Path) -> None:
-    preset = 'll.Plan.preset("quickstart")'
-    assert preset in PYTHON[0]
-    script = folder / "first.py"
-    script.write_text(PYTHON[0].replace(preset, 'll.Plan.load("tiny_plan.toml")'))
-    run_python(sys.executable, str(script), folder=folder, path=SOURCE)
-    assert (folder / "runs" / "quick" / "report.html").is_file()
-    assert len(PYTHON) == 2  # the second is my_losses.py
+def test_the_python_of_the_readme_runs(folder: Path) -> None:
+    (block,) = python_of(PAGES[0])
+    (folder / "first.py").write_text(block)
+    run_python(sys.executable, "first.py", folder=folder, path=SOURCE)
 
 
-def test_every_substitute_is_for_a_command_of_the_page() -> None:
+def test_every_substitute_is_for_a_command_of_the_pages() -> None:
     assert set(INSTEAD) <= set(SHELL)
-    assert PLAN in SHELL
 
 
 @pytest.mark.parametrize("command", [command for command in SHELL if command.startswith("pip ")])
@@ -95,44 +105,12 @@ def test_what_it_makes_can_be_made(command: str) -> None:
 
 def test_the_commands_run(folder: Path) -> None:
     commands = [command for command in SHELL if not command.startswith(("pip ", "make "))]
-    assert all(command.startswith("lesionloss ") for command in commands)
-    after = commands.index(PLAN) + 1
-    printed = run([*commands[: after - 1], PLAN.partition(" >")[0]], folder)
-    plan = printed[-1]
-    edits = {'source = "synth"': 'source = ""', 'layout = ""': 'layout = "msseg2"', **TINY}
-    for before, wanted in edits.items():
-        assert before in plan
-        plan = plan.replace(before, wanted, 1)
-    (folder / "my_plan.toml").write_text(plan)
-    run(commands[after:], folder)
-    assert (folder / "runs" / "mine" / "report.html").is_file()
-
-
-@pytest.mark.slow
-def test_the_printed_plan_needs_two_edits_for_a_table(folder: Path) -> None:
-    """As the page says, with the layout csv; every other layout: tests/bench/test_data_check.py."""
-    table, patients = folder / "cohort.csv", sorted((folder / "FOLDER" / "training").iterdir())
-    names = ("flair_time01_on_middle_space.nii.gz", "flair_time02_on_middle_space.nii.gz", "ground_truth.nii.gz")
-    rows = [",".join([patient.name, *(str(patient / name) for name in names)]) for patient in patients]
-    table.write_text("\n".join(["patient,visit1_flair,visit2_flair,reference", *rows]) + "\n")
-    (plan,) = run([PLAN.partition(" >")[0]], folder)
-    for before, wanted in {'source = "synth"': 'source = ""', 'layout = ""': 'layout = "csv"', **TINY}.items():
-        plan = plan.replace(before, wanted, 1)
-    plan = re.sub(r"losses = \[.*?\]", 'losses = ["dice_ce"]', plan, count=1, flags=re.S)  # one, to be quick
-    (folder / "csv_plan.toml").write_text(plan)
-    run(
-        [
-            "lesionloss bench csv_plan.toml --data cohort.csv --dry-run",
-            "lesionloss bench csv_plan.toml --data cohort.csv --out runs/csv",
-        ],
-        folder,
-    )
-    assert len(list((folder / "runs" / "csv" / "trials").iterdir())) == 2 + 2
-
-
-def run(commands: list[str], folder: Path) -> list[str]:
-    """Run commands or what stands for them; all must end well. Returns what each prints."""
     lines = [shlex.split(INSTEAD.get(command, command))[1:] for command in commands]
-    ended = run_commands(sys.executable, lines, folder, SOURCE)
+    ended = run_commands(sys.executable, lines, folder, SOURCE, SVG_ONLY)
     assert {command: each.err for command, each in zip(commands, ended, strict=True) if each.code} == {}
-    return [each.out for each in ended]
+    assert (folder / "runs" / "mine" / "report.html").is_file()
+    assert (folder / "plan.toml").is_file()
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) < 120

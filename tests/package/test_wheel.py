@@ -60,7 +60,19 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_asks_for_four_packages(wheel: Path) -> None:
     metadata = wheel_metadata(wheel)
     assert {each.name for each in requirements(metadata)} == {"torch", "numpy", "typer", "rich"}
-    extras = {"metrics", "bench", "brain", "ray", "slurm", "tensorboard", "torchmetrics", "nnunet", "all", "test"}
+    extras = {
+        "metrics",
+        "bench",
+        "brain",
+        "ray",
+        "slurm",
+        "tensorboard",
+        "torchmetrics",
+        "nnunet",
+        "all",
+        "docs",
+        "test",
+    }
     assert set(metadata.get_all("Provides-Extra") or []) == extras
     assert metadata["Author"] == "The lesionloss developers"
 

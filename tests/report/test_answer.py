@@ -4,11 +4,15 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from lesionloss.core.number_text import number
 from lesionloss.core.randomness import numpy_generator
-from lesionloss.report.answer import answer
+from lesionloss.report.answer import answer, beside_the_verdict
+from lesionloss.report.forest_chart import NARROW, WIDE, forest_chart, forest_words, missing_words
+from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.power_wording import design_sentence
+from lesionloss.report.verdict_sentence import verdict_sentence
 from lesionloss.report.wording import difference_sentence
 from lesionloss.statistics import StudyDesign, compare_losses
 from lesionloss.statistics.comparison import interim_level
@@ -30,6 +34,65 @@ def said(*tables, level=0.05, **options):
     comparison = compare_losses(made_scores(dict(zip(names, tables, strict=False)), **options), level)
     first, second = answer(comparison, primary=True)
     return first, second, comparison
+
+
+ONE_SEED = "No verdict: with one seed in a fold, the effect of a loss cannot be separated from chance."
+
+
+@pytest.mark.parametrize(
+    ("tables", "options", "sentence"),
+    [
+        ([dice(0.1, "a")], {}, "dice is better than dice_ce in Dice."),
+        ([dice(0.001, "a", sd=0.002)], {"margin": 0.02}, "dice is equivalent to dice_ce in Dice, within ±.02."),
+        ([dice(0, "a")], {}, "Undecided: it is not shown whether dice or dice_ce is better in Dice."),
+        (
+            [dice(0.1, "a"), dice(-0.1, "b"), dice(0.0, "c", sd=0.05)],
+            {},
+            "dice is better than dice_ce in Dice; hytver is worse; focal is undecided.",
+        ),
+        (
+            [dice(-0.1, "a"), dice(-0.1, "b")],
+            {},
+            "No loss is shown to be better than dice_ce in Dice: dice and hytver are worse.",
+        ),
+        (
+            [dice(0.0, "a"), dice(0.0, "b")],
+            {},
+            "Undecided: no loss is shown to be better or worse than dice_ce in Dice.",
+        ),
+        ([dice(0.1, "a")], {"folds": 2}, "No verdict: two folds say almost nothing about new training sets."),
+        (
+            [dice(0.1, "a")],
+            {"missing": [("dice", 0, 3)]},
+            "No verdict yet: only 29 of 30 trials have ended.",
+        ),
+        ([], {}, "There is no loss beside dice_ce, so there is nothing to compare in Dice."),
+    ],
+)
+def test_the_verdict_is_one_sentence(tables, options, sentence):
+    _, _, comparison = said(dice(), *tables, **options)
+    assert verdict_sentence(comparison, primary=True) == sentence
+    assert CLAIMS.search(beside_the_verdict(comparison, primary=True)) is None
+
+
+def test_the_plot_says_what_is_missing():
+    one, other = dice(seeds=1), dice(0.1, "a", seeds=1)
+    _, _, comparison = said(one, other)
+    assert verdict_sentence(comparison, primary=True) == ONE_SEED
+    assert missing_words(comparison).startswith("Missing: thin lines and verdicts, because with one seed in a fold")
+    assert re.match(r"dice \+\.\d+ \[.*\], no verdict\. Missing", forest_words(comparison))
+    figures = [forest_chart(comparison, {"dice": LossStyle("#0072b2", "s")}, shape) for shape in (WIDE, NARROW)]
+    for figure in figures:
+        words = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+        for each in (
+            "no verdict",
+            "Dice: difference from dice_ce",
+            "95 %, new training runs too",
+            "← worse",
+            "Missing",
+        ):
+            assert each in words
+    assert missing_words(said(dice(), dice(0.1, "a"))[2]) == ""
 
 
 def test_a_better_loss_is_named_with_its_interval_and_p():

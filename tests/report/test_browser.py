@@ -107,9 +107,9 @@ def test_keys_move_the_threshold_the_loss_and_the_marks(page):
     assert part(page, "image").input_value() == "0"
 
 
-def coloured(page):
-    """How many pixels of the axial slice are not grey."""
-    return part(page, "axial").evaluate(
+def coloured(page, canvas="axial"):
+    """How many pixels of a slice are not grey."""
+    return part(page, canvas).evaluate(
         """e => { const d = e.getContext("2d").getImageData(0, 0, e.width, e.height).data; let n = 0;
         for (let i = 0; i < d.length; i += 4) n += Math.abs(d[i] - d[i + 1]) + Math.abs(d[i] - d[i + 2]) > 12;
         return n; }"""
@@ -133,6 +133,17 @@ def test_every_picture_of_a_case_can_be_chosen(page):
         assert counts["none"] == 0
         assert min(counts[marks] for marks in ("compared", "reference", "prediction")) > 0
     assert len(shown) == 12
+
+
+def test_the_map_of_probabilities_stands_beside_the_mask_where_there_is_one(page):
+    part(page, "loss").select_option("0")
+    assert coloured(page, "heat") > 0
+    before = part(page, "heat").evaluate("e => e.toDataURL()")
+    box = part(page, "heat").bounding_box()
+    part(page, "heat").click(position={"x": 0.3 * box["width"], "y": 0.6 * box["height"]})
+    assert part(page, "heat").evaluate("e => e.toDataURL()") != before
+    part(page, "loss").select_option(label="difference threshold (no training)")
+    assert not part(page, "heat").is_visible()
 
 
 def test_slices_are_linked(page):
@@ -211,8 +222,7 @@ def test_without_what_it_needs_the_viewer_gives_way_to_pictures(run, browser):
     context.close()
 
 
-@pytest.mark.parametrize("width", [1440, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_no_serious_fault_of_access_and_nothing_sticks_out(run, browser, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -225,4 +235,6 @@ def test_no_serious_fault_of_access_and_nothing_sticks_out(run, browser, width, 
     grave = [(v["id"], n["target"]) for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]]
     assert grave == []
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    forest = {name: opened.locator(name).is_visible() for name in ("#forest", "#forest-narrow")}
+    assert forest == {"#forest": width == 1440, "#forest-narrow": width == 390}
     context.close()

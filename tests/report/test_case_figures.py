@@ -164,9 +164,12 @@ def test_lesions_outside_the_close_up_are_seen_where_all_are():
 def test_flat_pictures_have_one_view_and_no_sides():
     large = replace(shown_slice(1), plane_mm=(2.0, 2.0))
     flat, volume = (case_figure(replace(large, flat=flat)) for flat in (True, False))
-    assert [len(figure.axes[0].images) for figure in (flat, volume)] == [4, 8]  # image, reference, two losses
+    assert [len(figure.axes[0].images) for figure in (flat, volume)] == [
+        6,
+        10,
+    ]  # image, reference, two losses with their probabilities
     sides = [[t for t in figure.axes[0].texts if t.get_text() in ("R", "L")] for figure in (flat, volume)]
-    assert [len(texts) for texts in sides] == [0, 16]
+    assert [len(texts) for texts in sides] == [0, 20]
     assert len(shown_slice(1).frames) == 1  # a close-up would show most of the slice
 
 
@@ -180,6 +183,9 @@ def test_figures_explain_themselves():
     words = words_of(class_figure(shown))
     assert all(key in words for key in ("a b", "true positive", "wrong class", "threshold 0.5"))
     assert "probability of any class, from 0 (black)" in words_of(probability_figure(shown))
+    assert "outline of the reference" in words_of(case_figure(shown))
+    masks = replace(shown, losses=tuple(replace(each, trained=False) for each in shown.losses))
+    assert "probability" not in words_of(case_figure(masks))
     assert "another class" in case_words(shown)
     assert "another class" not in case_words(shown_slice(1))
     assert cases_words([shown]).startswith("Median: a$b$ <i>, axial slice 4, of 5 cases")

@@ -5,19 +5,24 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
 import lesionloss as ll
 from known import known
+from lesionloss.bench.plan.plan_model import Plan
 from lesionloss.core.errors import UsageError
+from lesionloss.core.version import __version__
 from lesionloss.metrics.calibration import reliability
 from lesionloss.metrics.case import Case
 from lesionloss.metrics.lesion_table import detection_by_size, lesion_table
 from lesionloss.metrics.thresholds import count_thresholds
 from lesionloss.report.case_maps import read_case_maps
 from lesionloss.report.embedded_cases import embedded
+from lesionloss.report.loss_references import references_of
 from lesionloss.report.number_html import look_up
 from lesionloss.report.probability_maps import THRESHOLDS, calibration, lesions_of
 from lesionloss.report.shown_intervals import within_limits
@@ -192,19 +197,52 @@ def test_the_difference_threshold_has_no_calibration(run):
 def test_the_methods_name_settings_seeds_versions_and_sources(run):
     text = (run / "tables" / "methods.txt").read_text()
     for words in (
-        "seeds 1, 2",
-        "steps 150",
+        "For each loss, fold and seed (1 and 2), a network (unet3d(filters=8)) was trained for 150 steps, with batches "
+        "of 4 patches of 32 × 32 × 32 voxels",
         "PyTorch 2.13.0",
-        "6 patients",
+        "6 patients, 6 cases, 1 of them without lesions",
+        "The voxels measured 4 × 4 × 6 mm.",
+        "The cohort was split by patient into 2 folds.",
+        "hytver (Perera et al. 2025)",
+        "0.5*dice + 0.5*focal(gamma=2.0) (Milletari et al. 2016; Lin et al. 2017)",
+        f"All other settings are the defaults of lesionloss {__version__}, but for precision float32 (training).",
         "Wilcoxon",
-        "unet3d(filters=8)",
         "Sources:",
-        "batch 4",
-        "32 × 32 × 32",
-        "Voxels: 4 × 4 × 6 mm",
-        "2 folds",
     ):
         assert words in text
+    bibtex = (run / "tables" / "losses.bib").read_text()
+    assert [bibtex.count(f"{{{key},") for key in ("perera2025hytver", "lin2017focal", "sudre2017generalised")] == [
+        1,
+        1,
+        0,
+    ]
+    with (run / "tables" / "settings.csv").open() as handle:
+        settings = {row["setting"]: row for row in csv.DictReader(handle)}
+    assert settings["training.steps"] == {
+        "setting": "training.steps",
+        "value": "150",
+        "default": "1000",
+        "differs": "yes",
+    }
+    assert settings["training.batch"]["differs"] == "no"
+
+
+def test_the_defaults_of_the_supplement_are_those_of_a_plan():
+    known = tomllib.loads((files("lesionloss.report") / "plan_defaults.toml").read_text())
+    fields = {name: field for name, field in Plan.model_fields.items() if not field.is_required()}
+    plan = Plan.model_construct(
+        **{name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    )
+    assert known == plan.model_dump(mode="json", exclude_none=True)
+
+
+def test_every_loss_of_the_package_has_bibtex():
+    for loss in ll.list_losses():
+        found = references_of(loss.source)
+        assert found, loss.name
+        for reference in found:
+            assert re.match(r"@\w+\{\w+,\n(  \w+ = \{.*\},?\n)+\}$", reference.bibtex)
+            assert re.match(r"[A-Z].* (19|20)\d\d$", reference.short)
 
 
 def test_curves_over_epochs_are_on_the_page_by_split(run):

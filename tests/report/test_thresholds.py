@@ -29,7 +29,9 @@ def trial(folder, threshold):
 )
 def test_the_viewer_shows_the_mask_that_was_scored(tmp_path, value, threshold, lesion):
     thresholds = viewer_thresholds([threshold])
-    levels = loss_levels(trial(tmp_path, threshold), np.full((1, 2, 2), value, dtype=np.float32), thresholds, None)
+    levels = loss_levels(
+        trial(tmp_path, threshold), np.full((1, 2, 2), value, dtype=np.float32), thresholds, None, probable=True
+    )
     assert (levels.levels > thresholds.index(threshold)).all() == lesion
 
 
@@ -38,7 +40,7 @@ def test_the_viewer_shows_the_mask_of_a_random_map_at_every_threshold(tmp_path):
     on_the_grid = draw.choice(np.array(SLIDER_THRESHOLDS), size=500)
     probability = np.concatenate([draw.uniform(size=1500), on_the_grid]).astype(np.float32).reshape(10, 20, 10)
     thresholds = viewer_thresholds([0.123, 0.5])
-    levels = loss_levels(trial(tmp_path, 0.123), probability, thresholds, None).levels
+    levels = loss_levels(trial(tmp_path, 0.123), probability, thresholds, None, probable=True).levels
     assert len(thresholds) == len(SLIDER_THRESHOLDS) + 1
     for place, threshold in enumerate(thresholds):
         assert ((levels > place) == (probability >= np.float32(threshold))).all()

@@ -104,7 +104,7 @@ def test_one_patient_in_every_fold_is_not_called_one_seed():
 @pytest.mark.slow
 @pytest.mark.parametrize("training_set", [0.0, 0.5])
 def test_the_ranges_of_a_pilot_run_hold_the_truth(training_set):
-    """In 80 % of pilots or more; the ranges are of 90 % (docs/statistics.md has the measured shares)."""
+    """In 80 % of pilots or more; the ranges are of 90 % (docs/explanation/statistics.md has the measured shares)."""
     design = StudyDesign(20, 5, 3)
     true = known(detectable(DifferenceSpread(0.9, 0.5, 0.75, training_set), design))
     tables = simulated_differences(SimulatedDesign(20, 5, 3, 0.0, 0.9, 0.5, 0.75, training_set), 100, "ranges")
@@ -117,3 +117,13 @@ def test_the_ranges_of_a_pilot_run_hold_the_truth(training_set):
 
 def detectable(spread, design):
     return numbers_for(spread, 0.8, 0.8, 0.05, design, []).detectable_new_training_runs
+
+
+def test_far_out_where_scipy_has_no_value_a_difference_is_found() -> None:
+    """SciPy's noncentral t is NaN at this point; as a power of NaN, the search for patients went astray there."""
+    spread = DifferenceSpread(patient=0.03819175093531685, training_run=0.01905202012476052, rest=0.0297580806917123)
+    design = StudyDesign(20, 10, 3, 1)
+    numbers = numbers_for(spread, 0.015, 0.8, 0.05, design, [2, 3, 5])
+    needed = [size.new_training_runs for size in numbers.sample_sizes]
+    assert needed == sorted(needed, reverse=True)
+    assert max(needed) < 500

@@ -40,7 +40,9 @@ def run_python(interpreter: str | Path, *arguments: str, folder: Path, path: str
     return ran.stdout
 
 
-def run_commands(interpreter: str | Path, lines: list[list[str]], folder: Path, path: str = "") -> list[Ended]:
-    """How each command ended; `lines`: their arguments."""
-    printed = run_python(interpreter, "-c", _MAIN, json.dumps(lines), folder=folder, path=path)
+def run_commands(
+    interpreter: str | Path, lines: list[list[str]], folder: Path, path: str = "", before: str = ""
+) -> list[Ended]:
+    """How each command ended; `lines`: their arguments, `before`: Python that runs before them."""
+    printed = run_python(interpreter, "-c", before + _MAIN, json.dumps(lines), folder=folder, path=path)
     return [Ended(*each) for each in json.loads(printed.splitlines()[-1])]

@@ -1,11 +1,13 @@
-"""One of two processes that train together with DistributedDataParallel (gloo): python two_ranks.py RANK FOLDER.
+"""Two processes that train together with DistributedDataParallel (gloo): python two_ranks.py FOLDER.
 
 Rank 0 has the first three of five images, rank 1 the others. Written to FOLDER: gradients of a small network under
 every loss, and metrics over the cases of both.
 """
 
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, distributed, nn
 
 import lesionloss as ll
 from lesionloss.core.randomness import torch_generator
+from lesionloss.integrations import monai, torchmetrics
 
 SHARES = (slice(0, 3), slice(3, 5))
 
@@ -44,10 +47,7 @@ def gradient(name: str, model: nn.Module, images: Tensor, labels: Tensor, pooled
 
 def main(rank: int, folder: Path) -> None:
     """Compute and write everything."""
-    torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    from lesionloss.integrations import monai, torchmetrics
-
     images, labels = (x[SHARES[rank]] for x in batch())
     found: dict[str, object] = {}
     for record in ll.list_losses():
@@ -69,5 +69,26 @@ def main(rank: int, folder: Path) -> None:
     distributed.destroy_process_group()
 
 
+def _second(folder: Path) -> int:
+    """Fork the process of rank 1, which needs no import of its own; its process number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.environ["LOCAL_RANK"] = "1"
+            main(1, folder)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    torch.set_num_threads(1)
+    place = Path(sys.argv[1])
+    other = _second(place)
+    os.environ["LOCAL_RANK"] = "0"
+    main(0, place)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]))

@@ -78,7 +78,7 @@ def test_every_key_has_limits_and_a_meaning() -> None:
 
 
 def test_every_key_is_in_the_docs() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "synth.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "synth.md").read_text(encoding="utf-8")
     for table in keys_of(SynthSettings):
         part = getattr(SynthSettings(), table)
         for key in type(part).model_fields if hasattr(type(part), "model_fields") else [table]:

@@ -144,4 +144,4 @@ def _print_terms(spec: str, share: float) -> None:
     plain_console().print(table, markup=False)
     holds = "holds" if w1 > least else "does not hold"
     say(f"w1 > N w0 / |Y1| + w0, so that the overlap outweighs the class sizes: {w1:.4g} > {least:.4g} {holds}")
-    say("Derivation: docs/gradients.md, after Cabezas & Diez 2024, Appendix A")
+    say("Derivation: docs/explanation/gradients.md, after Cabezas & Diez 2024, Appendix A")

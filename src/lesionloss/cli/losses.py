@@ -1,7 +1,6 @@
 """`lesionloss losses`: the list of losses, and the card of one."""
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -93,27 +92,18 @@ def _print_table(records: list["LossRecord"]) -> None:
 
     from rich.table import Table
 
+    from lesionloss.losses.loss_docs import family
+
     console = plain_console()
-    for heading, family in groupby(records, key=_family):
+    for heading, members in groupby(records, key=family):
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, min_width=NAME_COLUMNS, style="bold")
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         table.add_column(no_wrap=True, overflow="ellipsis", width=SOURCE_COLUMNS)
-        for record in family:
+        for record in members:
             first, _, rest = record.title.partition(": ")
             source = re.split(r"[;,:(]", record.source)[0].strip()
             table.add_row(record.name, (rest or first).rstrip("."), source)
         console.print(heading, markup=False)
         console.print(table)
     say('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')
-
-
-def _family(record: "LossRecord") -> str:
-    """The heading of a family of losses: the first words of its module."""
-    if record.text is not None:
-        return "Sums of other losses"
-    module = record.function.__module__
-    if not module.startswith("lesionloss."):
-        return "Your own"
-    text = (sys.modules[module].__doc__ or module).splitlines()[0]
-    return re.split(r"[.:,]| that share", text)[0]

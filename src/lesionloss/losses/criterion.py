@@ -227,7 +227,7 @@ def build(
     *,
     kernel: Kernel | None = None,
 ) -> Loss:
-    """A loss from text, e.g. "hytver" or "0.5*dice + 0.5*focal(gamma=2)".
+    """A loss from text, e.g. `"hytver"` or `"0.5*dice + 0.5*focal(gamma=2)"`.
 
     Args:
         text: a weighted sum of losses; a weight of two numbers is that of the first and of the last step of training,

@@ -1,7 +1,7 @@
 """The derivative of the Dice losses in closed form, by its three terms (Cabezas & Diez 2024, Appendix A).
 
-`docs/gradients.md` derives it. Without smoothing, so that it is the paper's; the losses of this package differ by less
-than 1e-5 where an image has lesions.
+`docs/explanation/gradients.md` derives it. Without smoothing, so that it is the paper's; the losses of this package
+differ by less than 1e-5 where an image has lesions.
 """
 
 from dataclasses import dataclass

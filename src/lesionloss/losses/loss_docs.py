@@ -1,5 +1,8 @@
 """Cards of losses, made from the sections of their docstrings: "Formula: ...", "fp: ...", "Limits: ..."."""
 
+import re
+import sys
+
 from lesionloss.losses import registry
 from lesionloss.losses.registry import LossRecord
 
@@ -41,26 +44,38 @@ def call(record: LossRecord) -> str:
 
 
 def markdown() -> str:
-    """The page of all losses: a table, then one section for each."""
+    """One page of all losses: a table, then one section for each."""
     records = registry.list_losses()
-    lines = ["# Losses", "", "Written by `lesionloss losses --markdown`; the source of each line is a docstring.", ""]
-    lines += [LEGEND, "", "| name | what it does | class |", "|---|---|---|"]
-    lines += [f"| [`{record.name}`](#{record.name}) | {record.title} | `{record.class_name}` |" for record in records]
+    lines = ["# Losses", "", LEGEND, "", *table(records, "#{}")]
     for record in records:
-        lines += ["", f"## {record.name}", "", record.title, "", *_markdown_card(record)]
+        lines += ["", f"## {record.name}", "", record.title, "", *card(record)]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_card(record: LossRecord) -> list[str]:
+def table(records: list[LossRecord], link: str) -> list[str]:
+    """Rows of a Markdown table: name, title, class; `link` is that of a loss, with {} for its name."""
+    lines = ["| name | what it does | class |", "|---|---|---|"]
+    for record in records:
+        lines.append(f"| [`{record.name}`]({link.format(record.name)}) | {record.title} | `{record.class_name}` |")
+    return lines
+
+
+def card(record: LossRecord) -> list[str]:
+    """Lines of Markdown: the call with its defaults, then formula, hyperparameters, notes, source and example."""
     found = sections(record)
     lines = ["```", call(record), "```", ""] if record.defaults else []
     lines += [f"- **Formula:** {found['Formula']}"] if "Formula" in found else []
-    for key, hyperparameter in record.hyperparameters.items():
-        lines.append(f"- `{key}` ({hyperparameter.describe()}): {found.get(key, '')}")
+    lines += hyperparameters(record)
     lines += [f"- **{heading}:** {found[heading]}" for heading in NOTES if heading in found]
     lines += [f"- **Source:** {record.source}"]
     lines += [f"- **Example:** `{found['Example']}`"] if "Example" in found else []
     return lines
+
+
+def hyperparameters(record: LossRecord) -> list[str]:
+    """A line of Markdown for each hyperparameter: what it may be, and what it does."""
+    found = sections(record)
+    return [f"- `{key}` ({each.describe()}): {found.get(key, '')}" for key, each in record.hyperparameters.items()]
 
 
 def _parse(doc: str, known: tuple[str, ...]) -> dict[str, str]:
@@ -77,3 +92,14 @@ def _parse(doc: str, known: tuple[str, ...]) -> dict[str, str]:
         else:
             current = ""
     return found
+
+
+def family(record: LossRecord) -> str:
+    """The heading of a family of losses: the first words of its module."""
+    if record.text is not None:
+        return "Sums of other losses"
+    module = record.function.__module__
+    if not module.startswith("lesionloss."):
+        return "Your own"
+    text = (sys.modules[module].__doc__ or module).splitlines()[0]
+    return re.split(r"[.:,]| that share", text)[0]

@@ -1,4 +1,4 @@
-"""Cards of all metrics, written from the registry: docs/metrics.md."""
+"""Cards of all metrics, written from the registry."""
 
 import inspect
 import math
@@ -66,7 +66,7 @@ def needs(record: Metric) -> str:
 
 
 def markdown() -> str:
-    """docs/metrics.md: one table of all metrics with their empty cases, then one section for each."""
+    """The page of all metrics: one table of all metrics with their empty cases, then one section for each."""
     lines = ["# Metrics", "", LEGEND, ""]
     lines += ["| metric | unit | better | only prediction empty | only reference empty | both empty | missed case |"]
     lines += ["|---|---|---|---|---|---|---|"]

@@ -1,15 +1,42 @@
 """The answer of a run in two parts: the best loss with the verdicts, and what new training runs would change."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lesionloss.core.number_text import decimals_for, listed, number, plural, probability, quoted, unit_text
+from lesionloss.report.verdict_sentence import is_description, nothing_to_compare, titled, verdict_sentence
 from lesionloss.report.wording import COLLECT_SEEDS, difference_sentence, seed_variability_sentence
 from lesionloss.runs.metric_facts import metric_facts
+from lesionloss.runs.results import Results
 from lesionloss.statistics import Comparison, PairedDifference, seeds_needed
 from lesionloss.statistics.verdicts import NETWORKS_ONLY
 
 MOST_NAMES = 4  # in the answer
 SUPERLATIVES = {"higher": "highest", "lower": "lowest", "nearer 0": "nearest to 0"}
+
+
+@dataclass(frozen=True)
+class RunAnswer:
+    """The verdict in one sentence, what stands beside it, and the answer as `lesionloss compare` gives it."""
+
+    verdict: str
+    beside: str
+    headline: tuple[str, str]
+
+
+def answer_of_run(results: Results, comparison: Comparison | None) -> RunAnswer:
+    """The answer of a run from its first metric; None if no trial ended well."""
+    if comparison is None:
+        nothing = "No trial has ended well: there is nothing to compare yet."
+        failed, missing = plural(len(results.failed), "trial"), plural(len(results.missing), "trial")
+        beside = f"{failed} failed and {missing} did not run."
+        return RunAnswer(nothing, beside, (nothing, beside))
+    primary, noun = comparison.metric == results.primary_metric, str(results.collected.get("compares", "loss"))
+    return RunAnswer(
+        verdict_sentence(comparison, primary=primary, noun=noun),
+        beside_the_verdict(comparison, primary=primary),
+        answer(comparison, primary=primary),
+    )
 
 
 def answer(comparison: Comparison, *, primary: bool) -> tuple[str, str]:
@@ -21,27 +48,32 @@ def answer(comparison: Comparison, *, primary: bool) -> tuple[str, str]:
         comparison: All losses in one metric.
         primary: Whether this is the plan's primary metric.
     """
-    c = comparison
-    facts = metric_facts(c.metric)
-    title = facts.title + ("" if primary else " (not the primary metric of the plan)")
-    if facts.signed:
-        title += " (mean absolute value)"
+    c, title = comparison, titled(comparison, primary=primary)
     compared = [d for d in c.differences if d.patients]
     if not compared:
-        return _nothing_to_compare(c, title), ""
-    if not facts.has_direction:
-        patients = plural(max(d.patients for d in compared), "patient")
-        return f"{title} is a description, on {patients}: no value of it is better than another.", ""
+        return f"{nothing_to_compare(c, title)} {_failed(c) if c.differences else ''}".strip(), ""
+    if not metric_facts(c.metric).has_direction:
+        return is_description(title, compared), ""
     shown = _shown(c, compared)
     parts = [_interim(c), _highest(c, shown, title), *_verdicts(c, compared), _all_empty(c), _failed(c)]
     return " ".join(part for part in parts if part), _new_training_runs(c, shown)
 
 
-def _nothing_to_compare(c: Comparison, title: str) -> str:
-    if c.differences:
-        start = f"No patient has a defined value of {quoted(c.baseline)} and of another loss in {title}."
-        return f"{start} {_failed(c)}".strip()
-    return f"There is no loss beside {quoted(c.baseline)}, so there is nothing to compare in {title}."
+def beside_the_verdict(comparison: Comparison, *, primary: bool) -> str:
+    """What the answer says beside the verdicts: the best score, warnings, and what new training runs would change."""
+    c, compared = comparison, [d for d in comparison.differences if d.patients]
+    if not compared or not metric_facts(c.metric).has_direction:
+        return _failed(c)
+    shown = _shown(c, compared)
+    parts = (
+        _highest(c, shown, titled(c, primary=primary)),
+        _only_networks(c, compared),
+        _undone(compared),
+        _all_empty(c),
+        _failed(c),
+        _new_training_runs(c, shown),
+    )
+    return " ".join(part for part in parts if part)
 
 
 def _shown(c: Comparison, compared: Sequence[PairedDifference]) -> PairedDifference:
@@ -87,19 +119,12 @@ def _failed(c: Comparison) -> str:
 
 def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
     """What can be said of the losses: verdicts, or why there are none."""
-    reasons = {d.unanswered for d in compared}
     if all(d.interval is None for d in compared):
         return ["With 1 patient there is no interval and no test."]
-    if "interim" in reasons:
+    if "interim" in {d.unanswered for d in compared}:
         return ["There are no verdicts before all trials have ended."]
-    if reasons == {"seeds unknown"}:
-        return [_networks(compared, "seeds that are not known", COLLECT_SEEDS)]
-    if reasons == {"one seed"}:
-        return [_networks(compared, "one seed left in a fold" if c.failed_of else "one seed", _seeds(compared))]
-    if reasons == {"two folds"}:
-        return [_networks(compared, "two folds", "take five or more, or repeats")]
-    if reasons == {"one split"}:
-        return [_networks(compared, "one division of the patients", "take folds")]
+    if networks := _only_networks(c, compared):
+        return [networks]
     if len(compared) == 1:
         return [difference_sentence(compared[0])]
     found = []
@@ -111,14 +136,35 @@ def _verdicts(c: Comparison, compared: Sequence[PairedDifference]) -> list[str]:
                 f"{'Equivalent to' if verdict == 'equivalent' else verdict.capitalize() + ' than'} "
                 f"{quoted(c.baseline)}: {losses}."
             )
-    if undone := [quoted(d.loss) for d in compared if d.undone_by]:
-        patients = plural(max(d.patients for d in compared), "patient")
-        found.append(f"Failures too rare to be seen in {patients} could undo the verdict on {_losses(undone)}.")
+    found.append(_undone(compared))
     rest = [d for d in compared if not d.decided]
     if rest:
         who = "all losses" if len(rest) == len(compared) else _losses([quoted(d.loss) for d in rest])
         found.append(f"Undecided: {who}." if any(not d.unanswered for d in rest) else f"No verdict on {who}.")
     return found
+
+
+def _only_networks(c: Comparison, compared: Sequence[PairedDifference]) -> str:
+    """What is known of these networks where there can be no verdict on the losses; empty where there can."""
+    reasons = {d.unanswered for d in compared}
+    if len(reasons) > 1 or any(d.interval is None for d in compared):
+        return ""
+    one_seed = ("one seed left in a fold" if c.failed_of else "one seed", _seeds(compared))
+    known = {
+        "seeds unknown": ("seeds that are not known", COLLECT_SEEDS),
+        "one seed": one_seed,
+        "two folds": ("two folds", "take five or more, or repeats"),
+        "one split": ("one division of the patients", "take folds"),
+    }
+    words = known.get(reasons.pop())
+    return _networks(compared, *words) if words else ""
+
+
+def _undone(compared: Sequence[PairedDifference]) -> str:
+    """The verdicts that failures too rare to be seen could undo."""
+    undone = [quoted(d.loss) for d in compared if d.undone_by]
+    patients = plural(max(d.patients for d in compared), "patient")
+    return f"Failures too rare to be seen in {patients} could undo the verdict on {_losses(undone)}." if undone else ""
 
 
 def _losses(names: Sequence[str]) -> str:

@@ -69,6 +69,10 @@ class _MapReader:
         value = self.scores.value(trial.key, case) if self.scores else float("nan")
         return value if np.isfinite(value) else None
 
+    def probable(self, trial: RunTrial) -> bool:
+        """Whether the maps of a trial are probabilities of a network."""
+        return trial.loss not in self.results.untrained and trial.has_probabilities
+
     def note(self, trial: RunTrial, case: str) -> str:
         """The score of a case in words, with the seed of a training run."""
         if self.scores is None:
@@ -154,7 +158,9 @@ def _read_case(
         if chosen is not None:
             slices[trial.loss] = _loss_slice(reader, trial, views, probability, labels, kept.in_slice)
         if in_viewer:
-            levels[trial.loss] = loss_levels(trial, probability, reader.thresholds, reader.score(trial, name))
+            levels[trial.loss] = loss_levels(
+                trial, probability, reader.thresholds, reader.score(trial, name), probable=reader.probable(trial)
+            )
     picture = mosaic(views, list(masks.values())) if masks else None
     title = reader.scores.facts.title if reader.scores else ""
     volume = viewer_volume(views, lesions, list(levels.values()), reader.thresholds, title) if levels else None
@@ -176,7 +182,7 @@ def _loss_slice(
     return LossSlice(
         loss=trial.loss,
         note=reader.note(trial, views.case),
-        trained=trial.loss not in reader.results.untrained and trial.has_probabilities,
+        trained=reader.probable(trial),
         threshold=trial.threshold,
         probability=probability[plane].copy(),
         labels=labels[plane].copy(),

@@ -61,7 +61,7 @@ def collected_training(results: Results, paired: bool) -> str:
     known = f"Seeds {seeds}." if seeds else ""
     differs = "; ".join(map(str, results.collected.get("differs", ())))
     also = f"What may differ all the same: {differs}." if differs else ""
-    origin = f"Training: the networks were trained elsewhere; these are {origin_words(results)}."
+    origin = f"Here, the networks were trained elsewhere; these are {origin_words(results)}."
     unknown = f"Unknown: {unknown_words(results)}." if unknown_words(results) else ""
     paired_words = (pairs, also) if len(results.losses) > 1 else ()
     return " ".join(filter(None, (origin, known, *paired_words, unknown)))

@@ -32,6 +32,7 @@ def detection_chart(found: Sequence[tuple[str, Sequence[SizeClass]]], styles: Ma
     words = [size_words(found[0][1][n]) for n in used]
     axes.set_xticks(range(len(used)), [f"{size}\nn {count}" for size, count in zip(words, counts, strict=True)])
     axes.set(xlim=(-0.5, len(used) - 0.5), ylim=(0, 1))
+    axes.set_xlabel("volume of the lesion, with the number n of lesions", color=INK, size=8.5)
     axes.set_ylabel("share of lesions found", color=INK, size=8.5)
     axes.tick_params(colors=MUTED, labelsize=8)
     axes.grid(axis="y", color=LINE, linewidth=0.5)

@@ -7,7 +7,7 @@ import numpy as np
 
 from lesionloss.core.number_text import plural
 from lesionloss.report.collected_words import collected_patients, unknown_words
-from lesionloss.report.run_settings import data_words, mixed_words, plan_section, settings_words
+from lesionloss.report.run_settings import data_words, mixed_words
 from lesionloss.runs.results import Results
 
 _SHOWN_OF_MACHINE = (
@@ -34,7 +34,6 @@ def run_facts(results: Results) -> list[tuple[str, str]]:
         ("Folds", distinct([results.plan.get("folds")])),
         ("Seeds", ", ".join(str(seed) for seed in results.plan.get("seeds", []))),
         ("Network", distinct(record.get("network") for record in records)),
-        *_training(results),
         *_time_and_machine(results),
     ]
     return [(title, text) for title, text in pairs if text]
@@ -102,13 +101,6 @@ def _patients(results: Results) -> str:
     volumes = [case.reference_mm3 / 1000 for case in results.cohort if case.reference_mm3]
     median = f", median lesion volume {np.median(volumes):.2f} ml in cases with lesions" if volumes else ""
     return f"{patients}, {plural(len(results.cohort), 'case')}, {without} without lesions{median}"
-
-
-def _training(results: Results) -> list[tuple[str, str]]:
-    return [
-        ("Training", settings_words(plan_section(results, "training"))),
-        ("Inference", settings_words(plan_section(results, "inference"))),
-    ]
 
 
 def _time_and_machine(results: Results) -> list[tuple[str, str]]:

@@ -66,10 +66,11 @@ def as_svg(figure: "Figure") -> str:
     return out.getvalue()
 
 
-def for_the_page(svg: str, prefix: str, title: str) -> Markup:
+def for_the_page(svg: str, prefix: str, title: str, description: str = "") -> Markup:
     """An SVG of matplotlib for use inside the page; matplotlib has escaped its words.
 
-    Its greys follow the page. `prefix` is its id in the page and the start of the ids of its parts.
+    Its greys follow the page. `prefix` is its id in the page and the start of the ids of its parts. `description` says
+    in words what the picture shows.
     """
     from markupsafe import escape
 
@@ -81,7 +82,11 @@ def for_the_page(svg: str, prefix: str, title: str) -> Markup:
     body = re.sub(r'((?:xlink:)?href)="#', rf'\1="#{prefix}-', body)
     body = body.replace("url(#", f"url(#{prefix}-")
     head, rest = body.split(">", 1)
-    return Markup(f'{head} id="{prefix}" role="img" aria-label="{escape(title)}">{rest}')
+    if not description:
+        return Markup(f'{head} id="{prefix}" role="img" aria-label="{escape(title)}">{rest}')
+    words = f'<title id="{prefix}-title">{escape(title)}</title><desc id="{prefix}-desc">{escape(description)}</desc>'
+    named = f'role="img" aria-labelledby="{prefix}-title" aria-describedby="{prefix}-desc"'
+    return Markup(f'{head} id="{prefix}" {named}>{words}{rest}')
 
 
 def file_names(metrics: Sequence[str]) -> list[str]:

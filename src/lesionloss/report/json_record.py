@@ -25,7 +25,8 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "lesionloss": __version__,
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
-        "headline": g.headline,
+        "verdict": g.answer.verdict,
+        "headline": g.answer.headline,
         "declared_order": g.declared_order,
         "sensitivity": g.sensitivity,
         "noise_floor": noise_floor_record(g.noise_floor),
@@ -58,6 +59,8 @@ def json_record(content: ReportContent) -> dict[str, Any]:
         "patients_in_training_and_test": sorted(results.shared_patients),
         "methods": g.methods,
         "sources": g.sources,
+        "settings": g.settings,
+        "bibtex": g.bibtex,
     }
     return plain_record(fields)
 

@@ -1,28 +1,38 @@
-"""The main table of the page: one row per loss, one cell per metric."""
+"""The main table of the page: one row per loss, one cell per metric.
 
+What is the same almost everywhere is said once, below the table, and in a cell only where it differs.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, number, unit_text
+from lesionloss.report.forest_chart import VERDICT_MARKS
 from lesionloss.report.loss_styles import LossStyle
 from lesionloss.report.number_html import NumberText, bounds, number_text, part_of
 from lesionloss.report.report_content import MetricResult
 from lesionloss.statistics import LossSummary
 
-MARKS = {"better": "▲", "worse": "▼", "equivalent": "≈"}
+Value = TypeVar("Value", int, tuple[int, int])
 
 
 @dataclass(frozen=True)
 class ScoreCell:
-    """One loss in one metric; `mark` is the verdict: ▲ better, ▼ worse, ≈ equivalent; `sort` is the raw mean."""
+    """One loss in one metric; `mark` is the verdict: ▲ better, ▼ worse, ≈ equivalent; `sort` is the raw mean.
+
+    `other_n`: whether fewer or more patients have a value than in most cells of the table.
+    """
 
     metric: str
     sort: str
     mean: NumberText
     interval: Markup
     n: Markup
+    other_n: bool
     penalised: NumberText | None
     seed_sd: NumberText | None
     mark: str
@@ -31,7 +41,7 @@ class ScoreCell:
 
 @dataclass(frozen=True)
 class LossRow:
-    """One loss in the main table."""
+    """One loss in the main table; `apart`: what went wrong with it and not with most losses, in words."""
 
     loss: str
     colour: str
@@ -41,6 +51,7 @@ class LossRow:
     failures: Markup
     empty: Markup
     any_empty: bool
+    apart: tuple[Markup, ...]
     cells: tuple[ScoreCell, ...]
 
 
@@ -55,6 +66,7 @@ def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle], 
     if not metrics:
         return []
     first = metrics[0].comparison
+    usual, misses = usual_patients(metrics), [_misses(summary) for summary in first.summaries]
     return [
         LossRow(
             loss=summary.loss,
@@ -71,13 +83,44 @@ def loss_rows(metrics: Sequence[MetricResult], styles: Mapping[str, LossStyle], 
                 "predictions",
             ),
             any_empty=summary.empty_predictions > 0,
-            cells=tuple(_cell(metric, f"{path}.{place}", index) for place, metric in enumerate(metrics)),
+            apart=_apart(summary, misses, f"{path}.0.summaries.{index}"),
+            cells=tuple(_cell(metric, f"{path}.{place}", index, usual) for place, metric in enumerate(metrics)),
         )
         for index, summary in enumerate(first.summaries)
     ]
 
 
-def _cell(metric: MetricResult, place: str, index: int) -> ScoreCell:
+def usual_patients(metrics: Sequence[MetricResult]) -> tuple[int, int]:
+    """Patients with a value, and patients, in most cells of the table."""
+    return _usual([(s.patients_defined, s.patients) for m in metrics for s in m.comparison.summaries])
+
+
+def _usual(values: Sequence[Value]) -> Value:
+    """The most frequent value; the smallest of equally frequent ones."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
+
+
+def _misses(summary: LossSummary) -> tuple[int, int, int]:
+    """Failed patients, empty predictions, trials that did not end well."""
+    return summary.failures, summary.empty_predictions, summary.planned - summary.trials
+
+
+def _apart(summary: LossSummary, every: Sequence[tuple[int, int, int]], path: str) -> tuple[Markup, ...]:
+    words = (
+        ("failures", "patients", "patients failed"),
+        ("empty_predictions", "predictions", "predictions empty"),
+        ("trials", "planned", "trials"),
+    )
+    found = []
+    for place, (some, of, what) in enumerate(words):
+        if _misses(summary)[place] not in (0, _usual([misses[place] for misses in every])):
+            counts = part_of(getattr(summary, some), getattr(summary, of), path, some, of)
+            found.append(Markup("{} {}").format(counts, what))
+    return tuple(found)
+
+
+def _cell(metric: MetricResult, place: str, index: int, usual: tuple[int, int]) -> ScoreCell:
     comparison = metric.comparison
     summary = comparison.summaries[index]
     decimals = decimals_for(s.mean for s in comparison.summaries)
@@ -90,9 +133,10 @@ def _cell(metric: MetricResult, place: str, index: int) -> ScoreCell:
         mean=number_text(summary.mean, f"{path}.mean", decimals),
         interval=bounds(summary.interval, f"{path}.interval", decimals),
         n=part_of(summary.patients_defined, summary.patients, path, "patients_defined", "patients"),
+        other_n=(summary.patients_defined, summary.patients) != usual,
         penalised=None if penalised is None else number_text(penalised, f"{path}.penalised_mean", decimals),
         seed_sd=None if summary.seed_sd is None else _spread(summary.seed_sd, f"{path}.seed_sd", decimals),
-        mark=MARKS.get(verdict, ""),
+        mark=VERDICT_MARKS.get(verdict, ""),
         best=summary.loss == metric.best,
     )
 

@@ -1,25 +1,24 @@
-"""The methods paragraphs for a paper: all settings, versions and seeds of the run, with their sources."""
+"""The methods of a run as sentences that a paper can print; settings that are defaults are left to the supplement."""
+
+from itertools import groupby
 
 from lesionloss.core.errors import UsageError
 from lesionloss.core.number_text import listed, plural
+from lesionloss.core.version import __version__
 from lesionloss.report.collected_words import collected_patients, collected_training
 from lesionloss.report.facts_of_run import distinct
 from lesionloss.report.loss_cards import LossCard
-from lesionloss.report.run_settings import (
-    data_words,
-    mixed_words,
-    plan_section,
-    preparation_sentence,
-    section_sentence,
-    settings_words,
-)
-from lesionloss.report.wording import INTERVAL_METHOD, TEST_TITLES, VERDICT_METHOD
+from lesionloss.report.loss_references import loss_in_text
+from lesionloss.report.run_settings import data_words, mixed_words, plan_section, prepared_words, value_words
+from lesionloss.report.settings_table import settings_table
+from lesionloss.report.wording import TEST_TITLES
+from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_SPACINGS = 3
 _EMPTY = (
-    "Cases without lesions are not part of metrics that need lesions; they are reported separately. In distances, an "
-    "empty prediction for a case with lesions counts as the diagonal of the image."
+    "Cases without lesions were not part of metrics that need lesions; they are reported separately. In distances, an "
+    "empty prediction for a case with lesions counted as the diagonal of the image."
 )
 _SOURCES_OF_STATISTICS = (
     "Fisher 1935 (sign-flip test)",
@@ -30,24 +29,26 @@ _SOURCES_OF_STATISTICS = (
     "Corani and Benavoli 2015; Benavoli et al. 2017 (posterior probabilities, region of practical equivalence)",
     "Mohamad, Goeman and van Zwet 2019 (intervals of ranks)",
 )
+# Settings that the sentences name, whether they are defaults or not.
+_NAMED = frozenset(f"training.{key}" for key in ("steps", "epochs", "batch", "patch", "optimiser", "learning_rate")) | {
+    "network.text",
+    "inference.threshold",
+    "inference.decision",
+}
+_LEFT_TO_DEFAULTS = ("loss_options", "network", "training", "inference", "curves")
 
 
 def methods(results: Results, cards: tuple[LossCard, ...], *, paired: bool) -> tuple[str, ...]:
-    """Paragraphs on data, training, losses, evaluation, statistics and versions.
+    """Paragraphs on data, training and losses, evaluation, statistics, and software with its defaults.
 
     Args:
         results: The run.
         cards: The cards of its losses.
         paired: Whether the hashes of all training runs prove that the losses shared weights and batches.
     """
-    parts = (
-        _data(results),
-        _training(results, paired),
-        _losses(results, cards),
-        _evaluation(results),
-        _statistics(results),
-    )
-    return tuple(part for part in (*parts, _versions(results)) if part)
+    trained = " ".join(filter(None, (_losses(cards), _training(results, paired))))
+    parts = (_data(results), trained, _evaluation(results), _statistics(results), _software(results))
+    return tuple(part for part in parts if part)
 
 
 def sources(results: Results, cards: tuple[LossCard, ...]) -> tuple[str, ...]:
@@ -66,38 +67,42 @@ def sources(results: Results, cards: tuple[LossCard, ...]) -> tuple[str, ...]:
 
 def _data(results: Results) -> str:
     if not results.cohort:
-        return f"Data: {collected_patients(results)}." if results.table is not None or results.collected else ""
+        known = results.table is not None or results.collected
+        return f"The data are the scores of {collected_patients(results)}." if known else ""
     targets = distinct(trial.record.get("target") for trial in results.trials).replace("_", " ")
     patients = {case.patient for case in results.cohort}
     without = sum(case.reference_mm3 == 0 for case in results.cohort)
-    text = f"Data: {data_words(results) or 'the cohort'}{f' ({targets})' if targets else ''}"
-    text += f", {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
-    text += f" ({without} without lesions in the reference)" if without else ""
-    folds, by = results.plan.get("folds"), results.plan.get("split_by", "patient")
-    text += (
-        f", {'in' if results.collected else f'split by {by} into'} {plural(folds, 'fold')}"
-        if isinstance(folds, int) and folds > 1
-        else ""
-    )
-    fold_seed = results.plan.get("fold_seed")
-    text += f" (seed of the folds {fold_seed})" if fold_seed is not None and "folds" in text else ""
-    repeats = results.plan.get("repeats", 1)
-    text += f", {repeats} times" if repeats > 1 else ""
+    text = f"The data were {data_words(results) or 'the cases of a cohort'}{f' ({targets})' if targets else ''}"
+    text += f": {plural(len(patients), 'patient')}, {plural(len(results.cohort), 'case')}"
+    text += f", {without} of them without lesions in the reference" if without else ""
     spacings = {case.spacing_mm for case in results.cohort}
     voxels = "; ".join(sorted(" × ".join(f"{mm:g}" for mm in spacing) for spacing in spacings))
-    grid = (
-        f" Voxels: {voxels} mm." if len(spacings) <= FEW_SPACINGS else f" Voxels: {len(spacings)} different spacings."
-    )
-    left_out = f" {plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
-    unseen = " Each patient was predicted only by networks that were not trained on it."
-    if results.collected and not all(trial.record.get("train") for trial in results.trials):
-        unseen = " Whether a network was trained on a patient that it predicts is unknown."
-    if shared := shared_patients_warning(results.shared_patients):
-        unseen = f" {shared[0].upper()}{shared[1:]}."
+    few = f"The voxels measured {voxels} mm." if len(spacings) <= FEW_SPACINGS else "The sizes of the voxels differed."
+    left_out = f"{plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
     mixed = mixed_words(results)
-    added = f" Mixed into the training folds only, never into validation or test: {'; '.join(mixed)}." if mixed else ""
-    settings = f"{section_sentence(results, 'data')}{preparation_sentence(results)}"
-    return f"{text}.{grid}{unseen}{left_out}{added} {settings}".strip()
+    added = f"Into the training folds only, never into validation or test, were mixed: {'; '.join(mixed)}."
+    parts = (f"{text}.", few, left_out, prepared_words(results), _folds(results), added if mixed else "")
+    return " ".join(filter(None, parts))
+
+
+def _folds(results: Results) -> str:
+    """How patients were divided, and whether networks were tested on patients that they had not seen."""
+    folds, repeats = results.plan.get("folds"), results.plan.get("repeats", 1)
+    divided = ""
+    if isinstance(folds, int) and folds > 1:
+        by = results.plan.get("split_by", "patient")
+        divided = f"The cohort was split by {by} into {plural(folds, 'fold')}"
+        divided += f", {repeats} times. " if repeats > 1 else ". "
+    if shared := shared_patients_warning(results.shared_patients):
+        return f"{divided}{shared[0].upper()}{shared[1:]}."
+    if results.collected and not all(trial.record.get("train") for trial in results.trials):
+        return f"{divided}Whether a network was trained on a patient that it predicts is unknown."
+    return f"{divided}Each patient was predicted only by networks that were not trained on it."
+
+
+def _losses(cards: tuple[LossCard, ...]) -> str:
+    named = [loss_in_text(card) for card in cards if card.terms]
+    return f"{'The loss was' if len(named) == 1 else 'The losses were'} {listed(named)}." if named else ""
 
 
 def _training(results: Results, paired: bool) -> str:
@@ -107,10 +112,18 @@ def _training(results: Results, paired: bool) -> str:
     if not records:
         return ""
     section = plan_section(results, "training")
-    settings = settings_words(section)
-    used = distinct(record.get("precision") for record in records)
-    settings += f" (used: {used})" if used and used != str(section.get("precision", used)) else ""
-    seeds = ", ".join(str(seed) for seed in results.plan.get("seeds", []))
+    seeds = [str(seed) for seed in results.plan.get("seeds", [])]
+    seeded = f" ({listed(seeds)})" if seeds else ""
+    networks, used = (distinct(record.get(key) for record in records) for key in ("network", "precision"))
+    length = f"{section['epochs']} epochs" if section.get("epochs") else f"{section.get('steps', '?')} steps"
+    words = {"batch": "batches of {}", "patch": "patches of {} voxels", "optimiser": "{}", "learning_rate": "{}"}
+    stated = {key: form.format(value_words(section[key])) for key, form in words.items() if section.get(key)}
+    parts = [" ".join(filter(None, (stated.get("batch"), stated.get("patch"))))]
+    parts += [f"the optimiser {stated['optimiser']}"] if "optimiser" in stated else []
+    parts += [f"a learning rate of {stated['learning_rate']}"] if "learning_rate" in stated else []
+    parts += [f"{used} arithmetic"] if used else []
+    settings = f", with {listed(parts)}" if (parts := [part for part in parts if part]) else ""
+    start = f"For each loss, fold and seed{seeded}, a network ({networks}) was trained for {length}{settings}."
     pairs = (
         "Within a fold and seed, all losses started from the same weights and used the same patches in the same order."
         if paired
@@ -119,82 +132,100 @@ def _training(results: Results, paired: bool) -> str:
     aside = " Some training data were set aside for validation." if section.get("validation_share") else ""
     best = section.get("validation_share") and section.get("keep", "best") == "best"
     last = f"{aside} The weights {'with the best score on them' if best else 'of the last step'} were evaluated."
-    network = section_sentence(results, "network")
-    networks = distinct(record.get("network") for record in records)
-    return f"Training: {networks}; {settings or 'settings of the plan'}; seeds {seeds}. {pairs}{last} {network}".strip()
-
-
-def _losses(results: Results, cards: tuple[LossCard, ...]) -> str:
-    named = [f"{card.loss} ({'; '.join(term.source for term in card.terms)})" for card in cards if card.terms]
-    chosen = {
-        key: value
-        for key, value in plan_section(results, "loss_options").items()
-        if value not in (False, "count", [], ())
-    }
-    options = f", all with {settings_words(chosen)}" if chosen else ""
-    return f"Losses: {listed(named)}{options}." if named else ""
+    return f"{start} {pairs}{last}"
 
 
 def _evaluation(results: Results) -> str:
-    metrics = ", ".join(results.metrics)
-    if not metrics:
+    if not results.metrics:
         return ""
+    titles = {metric: metric_facts(metric).title for metric in results.metrics}
+    metrics = f"The {'metric was' if len(titles) == 1 else 'metrics were'} {listed(titles.values())}"
     if results.collected:
-        return f"Evaluation: {_collected_evaluation(results)}; metrics {metrics}. {_EMPTY}"
+        return f"{_collected_evaluation(results)} {metrics}. {_EMPTY}"
     thresholds = distinct(trial.record.get("threshold") for trial in results.trials)
-    section = plan_section(results, "inference")
-    settings = settings_words(section, but=("threshold", "decision"))
-    by_threshold = section.get("decision", "threshold") == "threshold"
+    by_threshold = plan_section(results, "inference").get("decision", "threshold") == "threshold"
     decision = (
-        f"probability threshold {thresholds or '0.5'}" if by_threshold else "the most probable class of each voxel"
+        f"a voxel was lesion where its probability was at least {thresholds or '0.5'}"
+        if by_threshold
+        else "each voxel got its most probable class"
     )
-    windows = f", {settings}" if settings else ""
-    order = f", and the order {', '.join(results.ordered_metrics)}" if results.ordered_metrics else ""
+    ordered = [metric_facts(metric).title for metric in results.ordered_metrics]
+    order = f", as was the order {', '.join(ordered)}" if ordered else ""
+    primary = titles.get(results.primary_metric, results.primary_metric)
     return (
-        f"Evaluation: whole images, {decision}{windows}; metrics {metrics}; "
-        f"the primary metric {results.primary_metric} was declared before the run{order}. {_EMPTY}"
+        f"Whole images were evaluated; {decision}. {metrics}; the primary metric, {primary}, was declared before the "
+        f"run{order}. {_EMPTY}"
     )
 
 
 def _collected_evaluation(results: Results) -> str:
     """How others' predictions were scored, or that others scored them."""
-    named = "baseline and primary metric were named when they were collected"
+    named = "Baseline and primary metric were named when the predictions were collected."
     if "table" in results.collected:
-        return f"the scores are those of the table; {named}"
+        return f"The scores are those of a table. {named}"
     probable = [trial for trial in results.trials if trial.has_probabilities]
     thresholds = distinct(trial.record.get("threshold") for trial in probable)
-    maps = f", probability maps at threshold {thresholds}" if probable else ""
-    return f"whole images, the masks as they were given{maps}; {named}"
+    maps = f", and probability maps at threshold {thresholds}" if probable else ""
+    return f"Whole images were evaluated, masks as they were given{maps}. {named}"
 
 
 def _statistics(results: Results) -> str:
     if not results.losses:
         return ""
     rules = results.metric_scores(results.metrics[0]).rules if results.metrics else None
-    decision = (
-        "The plan declares that posterior probabilities above 95 % decide. "
-        if rules and rules.decision == "bayesian"
-        else ""
+    test = TEST_TITLES[results.declared_test]
+    verdicts = (
+        "A verdict needed the larger one of two p values to be below 5 % after correction for all planned comparisons "
+        f"({'Holm' if rules is None or rules.stepwise else 'Bonferroni'}): that of the two-sided {test} over patients, "
+        "and that of Student's t over the means of the folds, which includes new training sets and seeds."
     )
+    if rules and rules.decision == "bayesian":
+        verdicts = "A verdict needed a posterior probability above 95 % (correlated t over the folds)."
     margin = (
-        f"Differences below {rules.margin:g} in {results.metrics[0]} do not matter"
-        f"{' (the default margin)' if rules.margin_is_default else ' (declared in the plan)'}: a loss is equivalent if "
-        "both simultaneous intervals lie within it. "
+        f"Differences below {rules.margin:g} in {metric_facts(results.metrics[0]).title} do not matter "
+        f"({'the default margin' if rules.margin_is_default else 'declared in the plan'}): a loss was called "
+        "equivalent if its interval lay within this margin."
         if rules and rules.margin
         else ""
     )
-    return (
-        "Statistics: the patient is the unit; values were averaged over seeds, then over the cases of a patient. "
-        f"{INTERVAL_METHOD} "
-        f"Losses were compared with {results.baseline_loss} on the same case, fold and seed; the test over patients is "
-        f"the two-sided {TEST_TITLES[results.declared_test]}. {VERDICT_METHOD} {decision}{margin}"
-        "Intervals of differences are simultaneous (Bonferroni)."
+    parts = (
+        "The patient is the unit: values were averaged over seeds, then over the cases of a patient. Intervals are "
+        "95 % intervals: all means that a two-sided sign-flip test over patients does not reject, or those of "
+        "Student's t with too few patients for that test.",
+        f"Each loss was compared with {results.baseline_loss} on the same case, fold and seed.",
+        verdicts,
+        margin,
+        "Intervals of differences are simultaneous for all losses (Bonferroni).",
     )
+    return " ".join(filter(None, parts))
 
 
-def _versions(results: Results) -> str:
+def _software(results: Results) -> str:
+    """Versions and machine, and the settings that are no defaults."""
     machines = [results.machine(trial.key) for trial in results.trials]
     known = (("lesionloss", "lesionloss"), ("python", "Python"), ("torch", "PyTorch"), ("numpy", "NumPy"))
     versions = [f"{title} {version}" for key, title in known if (version := distinct(m.get(key) for m in machines))]
     where = distinct(m.get("processor") if m.get("device", "cpu") == "cpu" else m.get("device") for m in machines)
-    return f"Software: {', '.join(versions)}{f'; on {where}' if where else ''}." if versions else ""
+    ran = f"The run used {listed(versions)}{f' on {where}' if where else ''}." if versions else ""
+    return " ".join(filter(None, (ran, "" if results.collected else _differing(results))))
+
+
+def _differing(results: Results) -> str:
+    """The settings that differ from the defaults and that no sentence names."""
+    found = [
+        each
+        for each in settings_table(results)
+        if each.differs and each.name not in _NAMED and each.name.startswith(tuple(f"{s}." for s in _LEFT_TO_DEFAULTS))
+    ]
+    defaults = f"the defaults of lesionloss {__version__}"
+    if not found:
+        return f"All other settings are {defaults}; the supplement lists them."
+    groups = [
+        f"{listed(f'{_plain(each.name)} {each.value}' for each in members)} ({section.replace('_', ' ')})"
+        for section, members in groupby(found, key=lambda each: each.name.partition(".")[0])
+    ]
+    return f"All other settings are {defaults}, but for {'; '.join(groups)}. The supplement lists all of them."
+
+
+def _plain(name: str) -> str:
+    return name.partition(".")[2].replace("_", " ")

@@ -89,10 +89,10 @@ def _section(
         svg = figures.save(differences_chart(scores, comparison, styles), f"differences-{name}")
         differences = for_the_page(svg, f"d-{name}", f"{title}: paired differences from {comparison.baseline}")
     if comparison.ranks:
-        svg = figures.save(ranks_chart(comparison.ranks, styles), f"ranks-{name}")
+        svg = figures.save(ranks_chart(comparison.ranks, styles, title), f"ranks-{name}")
         ranks = for_the_page(svg, f"r-{name}", f"{title}: ranks, and those that the data leave possible")
     if any(component.share for component in comparison.components):
-        svg = figures.save(components_chart(comparison.components), f"components-{name}")
+        svg = figures.save(components_chart(comparison.components, title), f"components-{name}")
         components = for_the_page(svg, f"c-{name}", f"{title}: sources of the variance")
     return MetricSection(
         metric=comparison.metric,
@@ -103,7 +103,7 @@ def _section(
         ranks=ranks,
         components=components,
         seed_variability=seed_variability_sentence(variability) if variability else "",
-        rows=_difference_rows(metric, f"metrics.{place}.differences"),
+        rows=difference_rows(metric, f"metrics.{place}.differences"),
         sentences=tuple((d.loss, difference_sentence(d)) for d in comparison.differences),
         classes=_classes(metric.classes, f"metrics.{place}"),
         rankings=_rankings(metric, f"metrics.{place}.rankings", name, styles, figures),
@@ -143,7 +143,8 @@ def _rankings(
     return RankingViews(tuple(charts), tuple(rows), number_text(found.tau, f"{path}.tau", 2))
 
 
-def _difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ...]:
+def difference_rows(metric: MetricResult, path: str) -> tuple[DifferenceRow, ...]:
+    """The rows of the table of differences; `path` is that of the differences in report.json."""
     differences = metric.comparison.differences
     decimals = decimals_for(d.mean for d in differences)
     return tuple(_difference_row(d, f"{path}.{index}", decimals) for index, d in enumerate(differences))

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from lesionloss.core.drawing import drawing_style
 from lesionloss.core.files import write_text
 from lesionloss.report.figure_files import FigureFolder
+from lesionloss.report.first_screen import forest_plot
 from lesionloss.report.json_record import as_json, json_record
 from lesionloss.report.loss_panels import epoch_charts, epoch_panels, loss_panels, save_detection
 from lesionloss.report.loss_styles import choose_styles
@@ -40,6 +41,7 @@ def render(results: Results, folder: Path, volumes: str | int, formats: Sequence
     figures = FigureFolder(folder / "figures", formats, workers)
     with drawing_style():
         drawn = {
+            "forest": forest_plot(content, by_loss, figures),
             "sections": metric_sections(content, by_loss, figures),
             "panels": loss_panels(content, by_loss, figures),
             "epochs": epoch_panels(content, by_loss, figures),

@@ -7,15 +7,16 @@ from typing import Any
 from markupsafe import Markup
 
 from lesionloss.core.number_text import decimals_for, listed, plural
-from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
+from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, OUTLINE, REFERENCE, TRUE_POSITIVE, WRONG_CLASS
 from lesionloss.core.version import __version__
 from lesionloss.report.collected_words import collected_notes
 from lesionloss.report.detection_chart import size_words
 from lesionloss.report.facts_of_run import run_facts, short_run_facts
 from lesionloss.report.history import SPLITS
 from lesionloss.report.loss_styles import MARK_SHAPES, LossStyle
-from lesionloss.report.main_table import column, loss_rows
+from lesionloss.report.main_table import column, loss_rows, usual_patients
 from lesionloss.report.number_html import NumberText, bounds, count_text, number_text, part_of
+from lesionloss.report.probability_pictures import heat_stops
 from lesionloss.report.report_content import MetricResult, ReportContent
 from lesionloss.report.shown_intervals import CUT_WORDS
 from lesionloss.report.small_multiples import PANEL_INCHES
@@ -31,6 +32,7 @@ COLOURS = {
     "false_negative": FALSE_NEGATIVE,
     "reference": REFERENCE,
     "wrong_class": WRONG_CLASS,
+    "outline": OUTLINE,
 }
 
 
@@ -40,7 +42,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
     return {
         "name": str(results.plan.get("name", results.folder.name)),
         "question": str(results.plan.get("question", "")),
-        "headline": content.headline,
+        "answer": content.answer,
         "notes": content.notes,
         "ordered_metrics": results.ordered_metrics,
         "notices": _notices(content),
@@ -48,6 +50,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "baseline": metrics[0].comparison.baseline if metrics else "",
         "columns": [column(metric) for metric in metrics],
         "rows": loss_rows(metrics, styles),
+        "usual_n": usual_patients(metrics) if metrics else (0, 0),
         "variation": _variation(metrics),
         "best_epochs": _best_epochs(content),
         "few": _few_patients(metrics),
@@ -59,6 +62,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "styles": styles,
         "shapes": MARK_SHAPES,
         "panel_size": [round(72 * inches, 2) for inches in PANEL_INCHES],
+        "heat_stops": ",".join(heat_stops()),
         "loss_colours": json.dumps({loss: style.colour for loss, style in styles.items()}),
         "titles": {metric.scores.metric: metric.title for metric in metrics},
         "splits": [SPLITS.get(split, split) for split in dict.fromkeys(band.split for band in content.epoch_bands)],
@@ -82,6 +86,8 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "plan_title": "What was collected" if results.collected else "The plan, as declared before the run",
         "methods": content.methods,
         "sources": content.sources,
+        "settings": content.settings,
+        "bibtex": content.bibtex,
         "colours": COLOURS,
         "version": __version__,
     }

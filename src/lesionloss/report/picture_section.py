@@ -42,11 +42,12 @@ PAGE_DPI = 150
 
 @dataclass(frozen=True)
 class PageTile:
-    """A tile with its pictures as addresses."""
+    """A tile with its pictures as addresses; `heat` is empty without probabilities."""
 
     name: str
     note: str
     pictures: tuple[str, ...]
+    heat: str
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def picture_section(
         "flat": shown.flat,
         "frames": [frame.name for frame in shown.frames],
         "groups": tiles,
+        "files": [f"case-{role}" for role in slices if role != "best"],
         "folded": folded,
         "unranked": bool(shown.reference.any()) and not can_rank(shown),
     }
@@ -117,7 +119,8 @@ def _folded(
 
 
 def _page_tile(tile: PictureTile) -> PageTile:
-    return PageTile(tile.name, tile.note, tuple(map(png_data, tile.pictures)))
+    heat = "" if tile.heat is None else webp_data(tile.heat)
+    return PageTile(tile.name, tile.note, tuple(map(png_data, tile.pictures)), heat)
 
 
 def _image(figure: "Figure") -> str:

@@ -1,4 +1,4 @@
-"""Chosen cases in pictures: the same slice of the same case for every loss, with its errors."""
+"""Chosen cases in pictures: the same slice of the same case for every loss, with its errors and probabilities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from lesionloss.core.slice_pictures import Pixels, framed, with_reference
 from lesionloss.report.case_slices import CaseSlice
-from lesionloss.report.picture_sheets import Cell, Column, SheetWords, error_keys, picture_sheet
+from lesionloss.report.picture_sheets import Cell, Column, SheetWords, error_keys, outline_key, picture_sheet
+from lesionloss.report.probability_pictures import heat_map
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,11 +17,15 @@ _NOTES = {"Baseline": "first visit", "Follow-up": "second visit"}
 
 @dataclass(frozen=True)
 class PictureTile:
-    """A picture for each frame of the slice, with a name and a note; without pictures, the note says why."""
+    """A picture for each frame of the slice, with a name and a note; without pictures, the note says why.
+
+    `heat`: the probabilities in the frame with details; None for masks.
+    """
 
     name: str
     note: str
     pictures: tuple[Pixels, ...]
+    heat: Pixels | None = None
 
 
 def image_tiles(shown: CaseSlice) -> tuple[PictureTile, ...]:
@@ -41,9 +46,14 @@ def image_tiles(shown: CaseSlice) -> tuple[PictureTile, ...]:
 
 
 def loss_tiles(shown: CaseSlice) -> tuple[PictureTile, ...]:
-    """The errors of each loss; losses without a prediction come last."""
+    """The errors of each loss and its probabilities; losses without a prediction come last."""
     found = [
-        PictureTile(each.loss, each.note, tuple(shown.errors(each, frame) for frame in shown.frames))
+        PictureTile(
+            each.loss,
+            each.note,
+            tuple(shown.errors(each, frame) for frame in shown.frames),
+            heat_map(shown, each, shown.frames[-1]) if each.trained else None,
+        )
         for each in shown.losses
     ]
     return (*found, *(PictureTile(loss, reason, ()) for loss, reason in shown.absent.items()))
@@ -60,18 +70,34 @@ def error_words(shown: CaseSlice) -> str:
 
 def case_words(shown: CaseSlice) -> str:
     """The caption of one case."""
-    below = "" if len(shown.frames) == 1 else " Below: a close-up of the largest lesion."
-    return f"{shown.chosen}{below} {error_words(shown)}"
+    closer = "" if len(shown.frames) == 1 else " Of each, the slice and a close-up of its largest lesion."
+    heat = (
+        f" In colours: the predicted probability of {'any class' if shown.several else 'lesion'}, from 0 (black) to 1 "
+        "(pale yellow), with the outline of the reference."
+        if any(each.trained for each in shown.losses)
+        else ""
+    )
+    return f"{shown.chosen}{closer} {error_words(shown)}{heat}"
 
 
 def case_figure(shown: CaseSlice) -> "Figure":
-    """Images, reference and the errors of all losses: whole slices above, close-ups below."""
+    """Images, reference and the errors of all losses: whole slices, close-ups, probabilities."""
     tiles = [tile for tile in (*image_tiles(shown), *loss_tiles(shown)) if tile.pictures]
-    columns = [
-        Column(tile.name, (*map(Cell, tile.pictures[:-1]), Cell(tile.pictures[-1], tile.note))) for tile in tiles
-    ]
-    rows = tuple(frame.name for frame in shown.frames) if len(shown.frames) > 1 else ()
-    words = SheetWords(case_words(shown), rows, error_keys(several=shown.several), sides=not shown.flat)
+    columns = []
+    for tile in tiles:
+        pictures = list(tile.pictures)
+        if tile.heat is not None:
+            pictures.append(tile.heat)
+        columns.append(Column(tile.name, (*map(Cell, pictures[:-1]), Cell(pictures[-1], tile.note))))
+    probable = any(tile.heat is not None for tile in tiles)
+    rows = (*(frame.name for frame in shown.frames), *(("probability",) if probable else ()))
+    words = SheetWords(
+        caption=case_words(shown),
+        rows=rows if len(rows) > 1 else (),
+        keys=(*error_keys(several=shown.several), *((outline_key("outline of the reference"),) if probable else ())),
+        sides=not shown.flat,
+        bar=f"probability of {'any class' if shown.several else 'lesion'}" if probable else "",
+    )
     return picture_sheet(columns, words)
 
 

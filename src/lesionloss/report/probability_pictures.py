@@ -29,6 +29,14 @@ def heat_map(shown: CaseSlice, each: LossSlice, frame: Frame) -> Pixels:
     return outlined(pixels, shown.reference > 0, frame.field, frame.pixel_mm, OUTLINE)
 
 
+def heat_stops() -> tuple[str, ...]:
+    """The colours of the probabilities 0, .1 and so on to 1, as #rrggbb."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return tuple(to_hex(colormaps[PROBABILITY](step / 10)) for step in range(11))
+
+
 def probability_words(shown: CaseSlice) -> str:
     """The caption."""
     return (

@@ -22,8 +22,8 @@ CELL_INCHES = 0.5
 GROUPS_KEY = "Bars join losses of which no pair is shown to differ: p of a verdict, corrected for all pairs."
 NO_VERDICTS = "There can be no verdicts in this run, so nothing is shown to differ."
 MAP_KEY = (
-    "▲ the loss of the row is better than that of the column, ▼ worse; the number is p, corrected for all pairs.\n"
-    "Empty: there can be no verdict."
+    "▲: the loss of the row is better in {title} than that of the column; ▼: worse.\n"
+    "Number: p, corrected for all pairs. Empty: there can be no verdict."
 )
 
 
@@ -89,7 +89,7 @@ def pairs_chart(found: Rankings) -> "Figure":
         _cell(axes, places[1], places[0], other, pair.p)
     for n in range(count):
         axes.add_patch(_square(n, n, LINE, 0.6))
-    add_key(figure, MAP_KEY)
+    add_key(figure, MAP_KEY.format(title=metric_facts(found.metric).title))
     return figure
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionloss.core.number_text import plural, unit_text
+from lesionloss.core.number_text import unit_text
 from lesionloss.metrics.lesion_table import SizeClass
-from lesionloss.report.answer import answer
+from lesionloss.report.answer import RunAnswer, answer_of_run
 from lesionloss.report.case_maps import CaseMaps, read_case_maps
 from lesionloss.report.case_slices import ChosenCase
 from lesionloss.report.class_means import ClassResult, class_results, declared_weights
@@ -26,10 +26,12 @@ from lesionloss.report.history import (
 )
 from lesionloss.report.lesion_sizes import SizeDifference, size_differences
 from lesionloss.report.loss_cards import LossCard, loss_cards
+from lesionloss.report.loss_references import bibtex_of
 from lesionloss.report.methods import methods, sources
 from lesionloss.report.noise_wording import noise_floor_sentence
 from lesionloss.report.probability_maps import Calibration, calibration, false_positive_mm3
 from lesionloss.report.sensitivity import sensitivity_sentence
+from lesionloss.report.settings_table import Setting, settings_table
 from lesionloss.report.shown_intervals import within_limits
 from lesionloss.report.threshold_curves import ThresholdPoint, threshold_curve
 from lesionloss.report.training_runs import BestResult, TrainingRunScore, best_results, training_run_scores
@@ -82,7 +84,7 @@ class ReportContent:
     """The content of a report. Curves, calibration and detection have one entry per loss that has maps."""
 
     results: Results
-    headline: tuple[str, str]
+    answer: RunAnswer
     sensitivity: str
     noise_floor: NoiseFloor | None
     declared_order: str
@@ -104,6 +106,8 @@ class ReportContent:
     false_positive_mm3: dict[str, float | None]
     methods: tuple[str, ...]
     sources: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    bibtex: str
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -145,7 +149,7 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
     patient_of = {case.name: case.patient for case in results.cohort}
     return ReportContent(
         results=results,
-        headline=_headline(results, metrics),
+        answer=answer_of_run(results, metrics[0].comparison if metrics else None),
         declared_order=order_sentence(in_declared_order(results, metrics)),
         sensitivity=sensitivity_sentence(metrics[0].scores, counts) if metrics else "",
         noise_floor=measure_noise_floor(results, results.metrics[0]) if metrics else None,
@@ -167,6 +171,8 @@ def collect_content(results: Results, volumes: str | int, workers: ReportWorkers
         false_positive_mm3={each.loss: false_positive_mm3(results, first, each.loss) for each in empties if first},
         methods=methods(results, cards, paired=_all_paired(results, metrics)),
         sources=sources(results, cards),
+        settings=settings_table(results),
+        bibtex=bibtex_of(cards),
     )
 
 
@@ -212,16 +218,6 @@ def _all_paired(results: Results, metrics: Sequence[MetricResult]) -> bool:
     """Whether all trained losses are proven to share weights and batches with the baseline."""
     differences = metrics[0].comparison.differences if metrics else ()
     return all(d.pairing == "training run" for d in differences if d.loss not in results.untrained)
-
-
-def _headline(results: Results, metrics: Sequence[MetricResult]) -> tuple[str, str]:
-    if not metrics:
-        return (
-            "No trial has ended well: there is nothing to compare yet.",
-            f"{plural(len(results.failed), 'trial')} failed and {plural(len(results.missing), 'trial')} did not run.",
-        )
-    comparison = metrics[0].comparison
-    return answer(comparison, primary=comparison.metric == results.primary_metric)
 
 
 def _cases(

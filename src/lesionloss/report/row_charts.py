@@ -80,13 +80,13 @@ def differences_chart(scores: MetricScores, comparison: Comparison, styles: Mapp
         )
         _interval(axes, row, difference, style)
     unit = f" ({unit_text(comparison.unit)})" if comparison.unit else ""
-    axes.set_xlabel(f"minus {short_name(comparison.baseline)}{unit}")
+    axes.set_xlabel(f"{scores.facts.title}{unit}: difference from {short_name(comparison.baseline)}")
     if scores.facts.has_direction:
         _name_the_sides(axes, comparison, len(shown))
     return figure
 
 
-def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle]) -> "Figure":
+def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle], title: str) -> "Figure":
     """A mark at the rank of the means, a line over the ranks that the data leave possible."""
     notes = [f"rank {rank.rank}, possible {rank.low} to {rank.high}" for rank in ranks]
     figure, axes = empty_rows([rank.loss for rank in ranks], notes, RANKS_KEY)
@@ -97,11 +97,11 @@ def ranks_chart(ranks: Sequence[LossRank], styles: Mapping[str, LossStyle]) -> "
         axes.plot([rank.rank], [row + 0.1], style.mark, color=style.colour, markersize=8)
     axes.set_xlim(0.5, len(ranks) + 0.5)
     axes.set_xticks(places)
-    axes.set_xlabel(f"rank, 1 is best (means over {ranks[0].patients} patients)")
+    axes.set_xlabel(f"rank in {title}, 1 is best (means over {ranks[0].patients} patients)")
     return figure
 
 
-def components_chart(components: Sequence[VarianceComponent]) -> "Figure":
+def components_chart(components: Sequence[VarianceComponent], title: str) -> "Figure":
     """Share of each source in the variance of a single score; sources with the loss are darker."""
     notes = ["unknown" if c.share is None else percent(c.share) for c in components]
     figure, axes = empty_rows([source_words(c.source) for c in components], notes, COMPONENTS_KEY, THIN_ROW_INCHES)
@@ -111,7 +111,7 @@ def components_chart(components: Sequence[VarianceComponent]) -> "Figure":
         axes.barh(row + 0.1, component.share or 0.0, height=BAR, color=INK if dark else MUTED, linewidth=0)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.set_xlabel("share of the variance of a single score")
+    axes.set_xlabel(f"share of the variance of a single score ({title})")
     return figure
 
 

@@ -1,12 +1,25 @@
 """The settings of a run in words: sections of its plan, and the preparation steps of its cohort."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from lesionloss.core.number_text import plural
+from lesionloss.core.number_text import listed, plural
 from lesionloss.runs.results import Results
 from lesionloss.runs.run_files import read_json
 from lesionloss.runs.trial_manifest import COHORT_INDEX, MIXED
+
+_PREPARED = {
+    "orient": "turned to one orientation",
+    "register": "registered",
+    "n4": "corrected for bias fields (N4)",
+    "brain": "masked by the brain",
+    "resample": "resampled",
+    "crop": "cropped",
+    "clip": "clipped",
+    "normalise": "normalised to z-scores",
+    "scale_to_unit": "scaled to the range from 0 to 1",
+    "match": "matched between the visits",
+}
 
 
 def plan_section(results: Results, name: str) -> Mapping[str, Any]:
@@ -19,10 +32,11 @@ def data_words(results: Results) -> str:
     """The data sets of the trials; for generated data their kind and seed."""
     section = plan_section(results, "data")
     seed = section.get("synth_seed")
-    if section.get("source") == "synth":
-        return f"synthetic patients, profile {section.get('synth_profile')}, seed {seed}"
-    if section.get("source") == "shapes":
-        return f"synthetic shapes, seed {seed}"
+    if section.get("source") in ("synth", "shapes"):
+        profile = section.get("synth_profile") if section["source"] == "synth" else None
+        kind = "synthetic patients" if section["source"] == "synth" else "synthetic shapes"
+        known = (f"profile {profile}" if profile else "", f"seed {seed}" if seed is not None else "")
+        return ", ".join(filter(None, (kind, *known)))
     names = {str(trial.record.get("dataset") or "") for trial in results.trials}
     return ", ".join(sorted(names - {""}))
 
@@ -42,24 +56,18 @@ def mixed_words(results: Results) -> list[str]:
     return found
 
 
-def settings_words(settings: Mapping[str, Any], but: Sequence[str] = ()) -> str:
-    """`steps 120, batch 4`; settings that are empty, and those named in `but`, are left out."""
-    stated = ((name, value) for name, value in settings.items() if name not in but and value not in ("", [], None))
-    return ", ".join(f"{name.replace('_', ' ')} {value_words(value)}" for name, value in stated)
-
-
-def section_sentence(results: Results, name: str) -> str:
-    """A section of the plan as a sentence, without the text of the network."""
-    words = settings_words(plan_section(results, name), but=("text", "mix"))
-    return f"{name.capitalize()} settings: {words}." if words else ""
-
-
-def preparation_sentence(results: Results) -> str:
-    """The preparation steps of the cohort with their settings, as a sentence; empty if the cohort has no record."""
+def preparation_record(results: Results) -> Mapping[str, Any]:
+    """How the cohort was prepared, from its index; empty if it has no record."""
     made = read_json(results.folder / "cohort" / "index.json").get("preparation", {})
-    steps = made.get("steps", []) if isinstance(made, Mapping) else []
-    described = [f"{step} ({words})" if (words := settings_words(made.get(step, {}))) else str(step) for step in steps]
-    return f" Preparation: {', '.join(described)}." if described else ""
+    return made if isinstance(made, Mapping) else {}
+
+
+def prepared_words(results: Results) -> str:
+    """The steps of preparation as a sentence; empty if the cohort has no record."""
+    steps = [str(step) for step in preparation_record(results).get("steps", [])]
+    done = [_PREPARED.get(step, step) for step in steps if step != "subtract"]
+    channel = " Their difference, follow-up minus baseline, was one more channel." if "subtract" in steps else ""
+    return f"The images were {listed(done)}.{channel}" if done else ""
 
 
 def value_words(value: object) -> str:

@@ -35,6 +35,8 @@ DIFFERENCE_HEADER = (
 )
 VALUE_HEADER = ("metric", "unit", "loss", "patient", "case", "fold", "seed", "value", "penalised", "status")
 
+SETTING_HEADER = ("setting", "value", "default", "differs")
+
 
 def write_tables(content: ReportContent, folder: Path) -> tuple[Path, ...]:
     """Write all tables and methods.txt, and return their paths. Tables without a row are not written.
@@ -51,6 +53,11 @@ def write_tables(content: ReportContent, folder: Path) -> tuple[Path, ...]:
         "differences.tex": differences_latex(content.metrics),
         "methods.txt": "\n\n".join([*content.methods, "Sources:\n" + "\n".join(content.sources)]) + "\n",
     }
+    if content.settings:
+        rows = [(each.name, each.value, each.default, "yes" if each.differs else "no") for each in content.settings]
+        texts["settings.csv"] = as_csv(SETTING_HEADER, rows)
+    if content.bibtex:
+        texts["losses.bib"] = f"{content.bibtex}\n"
     texts |= {f"{name}.csv": as_csv(*table) for name, table in figure_tables(content).items() if table[1]}
     if any(metric.classes for metric in content.metrics):
         texts["classes.tex"] = classes_latex(content.metrics)

@@ -37,12 +37,16 @@ class ViewerVolume:
 
 @dataclass(frozen=True)
 class LossLevels:
-    """The map of one loss in threshold levels (planes, rows, columns), with its score in the benchmark."""
+    """The map of one loss in threshold levels (planes, rows, columns), with its score in the benchmark.
+
+    `probable`: whether these are probabilities of a network, not a mask.
+    """
 
     loss: str
     seed: int
     threshold: float
     score: float | None
+    probable: bool
     levels: NDArray[np.uint8]
 
 
@@ -52,13 +56,13 @@ def viewer_thresholds(scored: Iterable[float]) -> tuple[float, ...]:
 
 
 def loss_levels(
-    trial: RunTrial, probability: Probability, thresholds: Sequence[float], score: float | None
+    trial: RunTrial, probability: Probability, thresholds: Sequence[float], score: float | None, *, probable: bool
 ) -> LossLevels:
     """The levels of a map (planes, rows, columns); `score` is the stored value of the page's first metric."""
     lit = is_lesion(probability, thresholds[0])
     levels = np.zeros(probability.shape, dtype=np.uint8)
     levels[lit] = threshold_levels(probability[lit], thresholds)
-    return LossLevels(trial.loss, trial.seed, trial.threshold, score, levels)
+    return LossLevels(trial.loss, trial.seed, trial.threshold, score, probable, levels)
 
 
 def viewer_volume(
@@ -97,7 +101,14 @@ def viewer_volume(
         "step": step,
         "thresholds": list(thresholds),
         "losses": [
-            {"loss": each.loss, "seed": each.seed, "threshold": each.threshold, "stored": each.score} for each in maps
+            {
+                "loss": each.loss,
+                "seed": each.seed,
+                "threshold": each.threshold,
+                "stored": each.score,
+                "probable": each.probable,
+            }
+            for each in maps
         ],
         "lesions": _lesions(lesions, views),
     }

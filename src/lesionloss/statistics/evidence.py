@@ -3,7 +3,7 @@
 The interval of a mean inverts the sign-flip test, so interval and test cannot contradict each other. Its bounds are
 order statistics of the means of all subsets of the patients (Hartigan, "Using subsample values as typical values",
 JASA 1969): coverage is exact if values lie symmetrically around their centre, as differences between two equally
-good losses do. docs/statistics.md has the measured coverage of this and of five other methods.
+good losses do. docs/explanation/statistics.md has the measured coverage of this and of five other methods.
 """
 
 from collections.abc import Mapping

@@ -3,8 +3,8 @@
 The folds of one repeat have training sets and training runs of their own, and patients of their own. So the spread
 between the means of the folds contains all chance variation: patients, training set (loss x fold) and seed. No variance
 has to be estimated apart, and none can be put at 0 because it looks small. The cost is the degrees of freedom, one
-less than there are folds. docs/statistics.md compares this with a mixed model and with the corrected variance of
-Nadeau and Bengio (2003).
+less than there are folds. docs/explanation/statistics.md compares this with a mixed model and with the
+corrected variance of Nadeau and Bengio (2003).
 """
 
 from collections.abc import Sequence

@@ -206,7 +206,11 @@ def _power_of_t(difference: float, error: float, freedom: float, level: float) -
 
     if error == 0:
         return 1.0
-    return float(1 - special.nctdtr(freedom, difference / error, special.stdtrit(freedom, 1 - level / 2)))
+    shift, bound = difference / error, special.stdtrit(freedom, 1 - level / 2)
+    missed = special.nctdtr(freedom, shift, bound)
+    if np.isnan(missed):  # SciPy has no value at some points far out, where t is normal
+        missed = special.ndtr(bound - shift)
+    return float(1 - missed)
 
 
 def _for_level(spread: Spread, level: float) -> tuple[PowerOf, PowerOf]:

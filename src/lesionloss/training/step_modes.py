@@ -1,6 +1,6 @@
 """How the passes of a network run in a training step: as they are written, or compiled by torch.compile.
 
-CUDA graphs are no mode: see docs/speed.md.
+CUDA graphs are no mode: see docs/explanation/speed.md.
 """
 
 import contextlib

@@ -149,11 +149,6 @@ def test_the_card_of_a_layout_says_how_the_folder_looks_and_what_can_be_segmente
     assert "".join(layout_docs.description(layout)[0].split()) in shown
 
 
-def test_the_page_of_layouts_is_up_to_date() -> None:
-    stored = (Path(__file__).parents[3] / "docs" / "layouts.md").read_text(encoding="utf-8")
-    assert stored == layout_docs.markdown(), "run: lesionloss layouts --markdown > docs/layouts.md"
-
-
 def test_groups_stand_in_one_order_and_layouts_by_name_within_them() -> None:
     places = [(list(LayoutGroup).index(layout.group), layout.name) for layout in layouts]
     assert places == sorted(places)

@@ -31,7 +31,7 @@ def test_a_batch_is_that_of_the_cpu_without_a_wait_and_with_few_operations(
     sampler = WeightedCrop((16, 16, 12), padding_counts=False)
     drawn = DrawnStream(cases, sampler, steps, ("pair",), batch=4)
     cohort = DeviceCohort(drawn.cases, gpu.name)
-    for batch, numbers in islice(zip(BatchStream(cases, sampler, steps, ("pair",), batch=4), drawn, strict=True), 6):
+    for batch, numbers in islice(zip(BatchStream(cases, sampler, steps, ("pair",), batch=4), drawn, strict=True), 3):
         with gpu.log() as log:
             made = make_device_batch(cohort, drawn.draws, numbers)
         assert log.waits == []

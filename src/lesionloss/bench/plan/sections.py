@@ -1,4 +1,4 @@
-"""The sections of a plan: loss options, data, network, training, inference, curves. docs/plans.md has every key."""
+"""The sections of a plan: loss options, data, network, training, inference, curves; see docs/reference/plans.md."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

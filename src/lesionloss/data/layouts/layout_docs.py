@@ -25,7 +25,7 @@ def contrasts(layout: Layout) -> str:
 
 
 def markdown() -> str:
-    """Write docs/layouts.md: a table of all layouts, then one section for each."""
+    """The page of all layouts: a table of all layouts, then one section for each."""
     lines = ["# Layouts", "", INTRODUCTION, ""]
     lines += ["| layout | data | visits | contrasts | targets | tested on real files |", "|---|---|---|---|---|---|"]
     lines += [_row(layout) for layout in layouts]

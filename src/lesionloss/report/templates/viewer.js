@@ -11,6 +11,7 @@
   const TRUE_POSITIVE = [0, 158, 115], FALSE_POSITIVE = [213, 94, 0], FALSE_NEGATIVE = [86, 180, 233], REFERENCE = [240, 228, 66];
   const colours = JSON.parse(root.dataset.colours);
   const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+  const HEAT = root.dataset.heat.split(",").map(rgb), OUTLINE = rgb(root.dataset.outline), OUTSIDE = 150;
   const IGNORED = 255;
   const MARKS = ["compared", "reference", "prediction", "none"];
   const PLANES = { axial: ["column", "row"], coronal: ["column", "up"], sagittal: ["row", "up"] };
@@ -128,17 +129,43 @@
     return { w: R, h: Z, mw: mr, mh: mz, x: r, y: Z - 1 - z, index: (x, y) => ((Z - 1 - y) * R + x) * C + c, place: (x, y) => [Z - 1 - y, x, c] };
   }
 
+  /* The shade of an image at a voxel; 0 is outside the brain. */
+  function shaded(image, index) {
+    const { facts } = state.pack;
+    if (facts.step === 1) return image[index];
+    const [, R, C] = facts.shape, c = index % C, r = Math.floor(index / C) % R, z = Math.floor(index / (R * C));
+    const rows = Math.ceil(R / facts.step), columns = Math.ceil(C / facts.step);
+    return image[(z * rows + Math.floor(r / facts.step)) * columns + Math.floor(c / facts.step)];
+  }
+
   function shade(index) {
-    const { facts, images } = state.pack, top = facts.shades - 1;
-    const at = (image) => {
-      if (facts.step === 1) return image[index];
-      const [, R, C] = facts.shape, c = index % C, r = Math.floor(index / C) % R, z = Math.floor(index / (R * C));
-      const rows = Math.ceil(R / facts.step), columns = Math.ceil(C / facts.step);
-      return image[(z * rows + Math.floor(r / facts.step)) * columns + Math.floor(c / facts.step)];
-    };
+    const { facts, images } = state.pack, top = facts.shades - 1, at = (image) => shaded(image, index);
     if (state.image < images.length) return 255 * at(images[state.image]) / top;
     const before = at(images[0]), after = at(images[1]);
     return before && after ? 128 + 190 * (after - before) / top : 0;
+  }
+
+  /* The probability in colours: a level says which thresholds it reaches, so below the lowest one it is shown as 0. */
+  function heat() {
+    const canvas = part("heat"), g = geometry("axial"), v = window_of(g), { labels, maps, images, facts } = state.pack, map = maps[state.loss];
+    part("heat-view").style.visibility = facts.losses[state.loss].probable ? "" : "hidden";
+    const wide = canvas.width = part("axial").width, high = canvas.height = part("axial").height;
+    const context = canvas.getContext("2d"), picture = context.createImageData(wide, high), inside = new Uint8Array(wide * high);
+    const index = (x, y) => g.index(Math.floor(v.left + (x + 0.5) * v.w / wide), Math.floor(v.top + (y + 0.5) * v.h / high));
+    for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
+      const i = index(x, y), at = 4 * (y * wide + x), p = map[i] ? 10 * facts.thresholds[map[i] - 1] : 0, low = Math.min(9, Math.floor(p));
+      inside[y * wide + x] = labels[i] > 0 && labels[i] !== IGNORED ? 1 : 0;
+      const outside = !map[i] && !shaded(images[0], i);
+      for (let n = 0; n < 3; n++) picture.data[at + n] = outside ? OUTSIDE : HEAT[low][n] + (p - low) * (HEAT[low + 1][n] - HEAT[low][n]);
+      picture.data[at + 3] = 255;
+    }
+    const lesion = (x, y) => inside[clamp(y, 0, high - 1) * wide + clamp(x, 0, wide - 1)];
+    for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
+      if (lesion(x, y) || !(lesion(x + 2, y) || lesion(x - 2, y) || lesion(x, y + 2) || lesion(x, y - 2))) continue;
+      for (let n = 0; n < 3; n++) picture.data[4 * (y * wide + x) + n] = OUTLINE[n];
+    }
+    context.putImageData(picture, 0, 0);
+    cross(context, g, v, wide, high);
   }
 
   function window_of(g) {
@@ -202,7 +229,7 @@
 
   function mark(what) { state.marks = part("marks").value = what; draw(); }
   function planes() { return state.pack.facts.flat ? ["axial"] : Object.keys(PLANES); }
-  function draw() { planes().forEach(paint); }
+  function draw() { planes().forEach(paint); heat(); }
   function all() { numbers(); lesions(); draw(); }
 
   function options(select, names) {
@@ -239,13 +266,13 @@
   part("marks").addEventListener("change", (event) => mark(event.target.value));
   part("threshold").addEventListener("input", all);
   part("zoom").addEventListener("input", (event) => { state.zoom = Number(event.target.value); draw(); });
-  for (const [axis, name] of ["axial", "coronal", "sagittal"].entries()) {
-    part(`${name}-at`).addEventListener("input", (event) => { const to = [...state.at]; to[axis] = Number(event.target.value); move(to); });
-    part(name).addEventListener("click", (event) => {
+  for (const [axis, name, shown] of [[0, "axial", "axial"], [1, "coronal", "coronal"], [2, "sagittal", "sagittal"], [0, "axial", "heat"]]) {
+    if (shown === name) part(`${name}-at`).addEventListener("input", (event) => { const to = [...state.at]; to[axis] = Number(event.target.value); move(to); });
+    part(shown).addEventListener("click", (event) => {
       const g = geometry(name), v = window_of(g), box = event.target.getBoundingClientRect();
       move(g.place(Math.floor(v.left + (event.clientX - box.left) / box.width * v.w), Math.floor(v.top + (event.clientY - box.top) / box.height * v.h)));
     });
-    part(name).addEventListener("wheel", (event) => {
+    part(shown).addEventListener("wheel", (event) => {
       if (!event.shiftKey || state.pack.facts.flat) return;
       event.preventDefault();
       const to = [...state.at];
