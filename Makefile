@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
 
-.PHONY: demo docs test test-slow test-lowest gpu-check fuzz mutation lint clean
+.PHONY: demo docs test test-slow test-lowest gpu-check fuzz mutation model lint clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ test-lowest:
 # Small faults in the modules that decide numbers: tests/mutation/run.py --help.
 mutation: $(STAMP)
 	$(BIN)/python tests/mutation/run.py
+
+# The shipped model again, with equal bits on one machine: 20 minutes of one quiet core. With LIT=FOLDER it is scored on real patients.
+model: $(STAMP)
+	$(BIN)/python benchmarks/transfer.py --out model $(if $(LIT),--real lit:$(LIT) --target positive_change)
 
 lint: $(STAMP)
 	$(BIN)/ruff check src tests benchmarks examples website

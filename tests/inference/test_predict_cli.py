@@ -10,6 +10,7 @@ from lesionloss import DataError, UsageError
 from lesionloss.bench.run import run
 from lesionloss.cli import app
 from lesionloss.networks.bundle import load_bundle
+from lesionloss.networks.shipped_models import model_folder
 from make_cohort import write_cohort
 from predict_cases import CHANNELS
 from tiny_runs import tiny_plan
@@ -33,6 +34,22 @@ def test_a_runs_model_is_a_bundle_with_its_preparation(trained: tuple[Path, Path
     assert "their terms of use cover the weights" in bundle.record.data_note
     assert bundle.record.channels == CHANNELS
     assert bundle.record.training["loss"] == "dice"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_shipped_model_predicts_where_none_is_named(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = trained[1] / "training" / "001"
+    files = [
+        *("--baseline", str(folder / "flair_time01_on_middle_space.nii.gz")),
+        *("--followup", str(folder / "flair_time02_on_middle_space.nii.gz")),
+    ]
+    brain = ["--brain", str(folder / "brain_mask.nii.gz")]
+    result = CliRunner().invoke(app, ["predict", *files, *brain, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "out" / "prediction.json").read_text())
+    shipped = load_bundle(model_folder(None)).record
+    assert record["model"]["weights_sha256"] == shipped.weights_sha256
+    assert (record["threshold"], record["depth_mm"]) == (shipped.threshold, shipped.depth_mm)
 
 
 @pytest.mark.usefixtures("no_pictures")

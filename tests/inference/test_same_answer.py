@@ -1,5 +1,6 @@
 """What was judged is what runs: scores of a benchmark run are those of `predict` and `evaluate` on the raw files."""
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -9,8 +10,10 @@ import pytest
 
 from lesionloss.bench.run import run
 from lesionloss.data.prepared import load_prepared
+from lesionloss.inference import predict_probability
+from lesionloss.inference.difference_threshold import depth_below_surface_mm
 from lesionloss.inference.predict import PredictSettings, judged_mode, predict_cases, sources_in
-from lesionloss.networks.bundle import load_bundle
+from lesionloss.networks.bundle import load_bundle, save_bundle
 from make_cohort import write_cohort
 from tiny_runs import network_folder, tiny_plan
 
@@ -66,6 +69,29 @@ def test_predict_and_evaluate_give_the_scores_of_the_run(mode: str, data: Path, 
         own = np.asarray(nibabel.load(case.files.probability).dataobj)[box]
         np.testing.assert_allclose(np.where(stored > 0, own, 0), stored, atol=1e-6)
     assert len(set(judged) & {case.name for case in predicted}) == len(judged)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_depth_of_a_models_record_holds_for_its_weights_of_half_precision(data: Path, tmp_path: Path) -> None:
+    plan = tiny_plan(data, ("dice",), inference={"window": [16, 8, 8], "overlap": 0.25})
+    run(plan.changed({"training": {**plan.training.model_dump(), "learning_rate": 0.02}}), tmp_path / "run")
+    trained = load_bundle(network_folder(tmp_path / "run"))
+    update = {"depth_mm": 4.5}
+    save_bundle(tmp_path / "model", trained.network, trained.record.model_copy(update=update), half=True)
+    bundle = load_bundle(tmp_path / "model")
+    sources, _ = sources_in(f"msseg2:{data}")
+    settings = PredictSettings(precision=bundle.record.precision)
+    predicted, failures = predict_cases(bundle, sources, tmp_path / "out", settings, folder_each=True)
+    assert not failures
+    for found in predicted:
+        case = load_prepared(tmp_path / "run" / "cohort" / f"{found.name}.npz")
+        judged = predict_probability(bundle.network, case, judged_mode(bundle), precision="float32", device="cpu")
+        box = tuple(slice(cut, cut + side) for cut, side in zip(case.offset, case.shape, strict=True))
+        own = np.asarray(nibabel.load(found.files.probability).dataobj)[box]
+        deep = depth_below_surface_mm(case.brain, case.spacing_mm) >= 4.5
+        np.testing.assert_allclose(own, np.where(deep, judged, 0), atol=1e-6)
+        assert (~deep & (judged > 1e-6)).any()
+        assert json.loads(found.files.record.read_text())["depth_mm"] == 4.5
 
 
 def test_both_modes_are_recorded_in_the_bundle(data: Path, tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from lesionloss import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
+from lesionloss.inference.run_network import probabilities_of
 from lesionloss.networks import build_network
 from lesionloss.networks.bundle import FORMAT, BundleRecord, load_bundle, read_record, save_bundle
+from lesionloss.networks.mean_network import MeanNetwork
 
 TEXT = "unet3d(filters=4, levels=2)"
 RECORD = BundleRecord(
@@ -44,6 +46,34 @@ def reweighed(folder: Path, change: Callable[[dict[str, torch.Tensor]], object])
     change(weights)
     save_file(weights, folder / "model.safetensors")
     changed(folder, {"weights_sha256": ""})
+
+
+def test_several_networks_are_one_whose_probability_is_their_mean(tmp_path: Path) -> None:
+    images = torch.rand(1, 3, 16, 16, 16, generator=torch_generator("images"))
+    for outputs in (1, 3):
+        text = f"unet3d(filters=4, levels=2, outputs={outputs})"
+        members = [build_network(text, torch_generator("w", seed), initial="torch") for seed in range(3)]
+        record = RECORD.model_copy(update={"network": text, "members": 3})
+        save_bundle(tmp_path / text, MeanNetwork(members), record)
+        network = load_bundle(tmp_path / text).network
+        with torch.inference_mode():
+            joined = probabilities_of(network(images), 1)
+            each = torch.stack([probabilities_of(member(images), 1) for member in members])
+        torch.testing.assert_close(joined, each.mean(0))
+        assert (each.std(0) > 1e-3).any()
+        assert network.multiple == members[0].multiple
+        with pytest.raises(DataError, match="lacks"):
+            changed(tmp_path / text, {"members": 4})
+            load_bundle(tmp_path / text)
+
+
+def test_weights_of_half_precision_come_back_rounded(folder: Path) -> None:
+    network = build_network(TEXT, torch_generator("w"))
+    whole = (folder / "model.safetensors").stat().st_size
+    save_bundle(folder, network, RECORD, half=True)
+    assert (folder / "model.safetensors").stat().st_size < 0.6 * whole
+    stored = load_bundle(folder).network.state_dict()
+    assert all(torch.equal(part.half().float(), stored[name]) for name, part in network.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ INSTEAD = {
     "lesionloss bench my_plan.toml --with nets.py --set 'network.text=\"two_layers(features=8)\"' --out runs/mine": (
         "lesionloss bench --help"
     ),
+    "lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted": "lesionloss predict --help",
     "lesionloss predict MODEL --with my_package.nets --cohort FOLDER --out predicted": "lesionloss predict --help",
     "lesionloss predict MODEL --with nets.py --cohort FOLDER --out predicted": "lesionloss predict --help",
 }

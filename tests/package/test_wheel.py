@@ -118,6 +118,7 @@ def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None
         ["report", "run"],
         ["power", "run", "--difference", "0.1"],
         ["data", "cohort.csv"],
+        ["models"],
         ["prepare", ".", "out"],
         ["synth", "out"],
         ["synth-check", ".", "out"],

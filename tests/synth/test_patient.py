@@ -115,6 +115,7 @@ def test_no_reference_voxel_where_nothing_changed(busy: SyntheticPatient) -> Non
     assert set(np.unique(busy.labels[kept])) <= faded
     signal = busy.clean[1] - busy.clean[0]
     assert np.median(signal[came]) > 0.05
+    assert np.median(np.abs(signal - busy.rise)[came]) < 0.5 * np.median(busy.rise[came])
     assert np.median(signal[went]) < -0.03
 
 

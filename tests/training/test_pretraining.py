@@ -14,7 +14,7 @@ from lesionloss.bench.recipes import recipe_of
 from lesionloss.bench.run import run
 from lesionloss.bench.watcher import SilentWatcher
 from lesionloss.core.errors import DataError
-from lesionloss.data.visible_lesions import visible_only
+from lesionloss.data.visible_lesions import outlined, visible_only
 from lesionloss.training.loop import start_network, weights_hash
 from lesionloss.training.pretraining import check_pretraining, pretraining_trial, read_pretraining, start_of
 from lesionloss.training.trial import Trial
@@ -170,3 +170,20 @@ def test_changes_that_nobody_sees_are_no_lesions() -> None:
     assert seen.image is case.image
     with pytest.raises(DataError, match="no difference"):
         visible_only(replace(case, channels=("a", "b", "c")), 0.4)
+
+
+def test_an_outline_reaches_as_far_as_the_share_of_the_highest_signal() -> None:
+    reference = np.zeros((16, 12, 6), np.uint8)
+    reference[4:6, 5:7, 3] = 1
+    rise = np.zeros(reference.shape, np.float32)
+    rise[4:6, 5:7, 3], rise[6, 5:7, 3], rise[7, 5:7, 3], rise[12, 5, 3] = 1.0, 0.45, 0.2, 0.9
+    rise[3, 5, 3] = 0.6
+    brain = np.ones(reference.shape, bool)
+    brain[3] = False
+    case = case_of("a", np.stack([rise, rise, rise]), reference, brain)
+    added = {share: outlined(case, rise, share).lesion & ~case.lesion for share in (0.5, 0.4, 0.1)}
+    assert not added[0.5].any()  # the voxel at x = 3 lies outside the brain, that at x = 12 far from the lesion
+    assert sorted(map(tuple, np.argwhere(added[0.4]).tolist())) == [(6, 5, 3), (6, 6, 3)]
+    assert int(added[0.1].sum()) == 4
+    empty = replace(case, reference=np.zeros_like(reference))
+    assert outlined(empty, rise, 0.4) is empty

@@ -131,6 +131,6 @@ for _module in (
     *("layouts", "data", "prepare", "synth", "synth_check"),
     *("init", "bench", "train", "nnunet", "nnunet_bench"),
     *("compare_report", "power", "verify", "collect", "evaluate"),
-    *("predict", "self_check"),
+    *("predict", "models", "self_check"),
 ):
     importlib.import_module(f"lesionloss.cli.{_module}")

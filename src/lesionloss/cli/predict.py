@@ -7,6 +7,7 @@ import typer
 
 from lesionloss.cli import panels
 from lesionloss.cli.commands import command
+from lesionloss.cli.models import MODEL_HELP
 from lesionloss.cli.terminal import note, say
 from lesionloss.core.errors import ExitCode
 
@@ -23,6 +24,7 @@ on different grids are registered first. A case that is there already is not don
 medical device.
 """
 EXAMPLES = """
+lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted   # the shipped model
 lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --out predicted
 lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --min-volume 3 --out predicted
 lesionloss predict MODEL --baseline A.nii.gz --followup B.nii.gz --raw --out predicted   # one grid, not aligned
@@ -47,8 +49,8 @@ AUTO = "auto"
     },
 )
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     baseline: Annotated[
         list[Path] | None,
         typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast."),
@@ -123,12 +125,13 @@ def predict(
     from lesionloss.core.devices import resolve_device
     from lesionloss.inference.predict import PredictSettings, own_sliding_window
     from lesionloss.networks.bundle import load_bundle
+    from lesionloss.networks.shipped_models import model_folder
 
     _check(threshold, min_volume, connectivity, inference_mode, sliding_window)
     mode = _mode(inference_mode)
     place = resolve_device(device)
     sources = _sources(baseline or [], followup or [], brain, cohort)
-    bundle = load_bundle(model)
+    bundle = load_bundle(model_folder(model))
     settings = PredictSettings(
         threshold=threshold,
         min_volume_mm3=min_volume,

@@ -8,6 +8,7 @@ import typer
 
 from lesionloss.cli import panels
 from lesionloss.cli.commands import command
+from lesionloss.cli.models import MODEL_HELP
 from lesionloss.cli.terminal import note, plain_console, say_json
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lesionloss.networks.bundle import Bundle
 
 EXAMPLES = """
+lesionloss self-check --baseline A.nii.gz --followup B.nii.gz --out checked   # the shipped model
 lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --out checked
 lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --brain mask.nii.gz --lesions 30 --out checked
 lesionloss self-check MODEL --baseline A.nii.gz --followup B.nii.gz --volumes 20,50 --contrasts 0.8 --out checked
@@ -35,12 +37,12 @@ FILES = ("self-check.csv", "self-check.json", "self-check.png")
     },
 )
 def self_check(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder with model.json and model.safetensors.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for self-check.csv, .json and .png.")],
     baseline: Annotated[
         list[Path], typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast.")
     ],
     followup: Annotated[list[Path], typer.Option("--followup", help="Second visit; once per contrast.")],
+    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
     brain: Annotated[Path | None, typer.Option("--brain", help="Brain mask on the visits' grid.")] = None,
     lesions: Annotated[int, typer.Option("--lesions", help="Lesions of each volume and contrast.")] = 12,
     volumes: Annotated[
@@ -66,6 +68,7 @@ def self_check(
     from lesionloss.inference.predict.replay_preparation import make_ready
     from lesionloss.inference.self_check import SelfCheckSettings
     from lesionloss.networks.bundle import load_bundle
+    from lesionloss.networks.shipped_models import model_folder
 
     settings = SelfCheckSettings(
         volumes_mm3=_numbers("--volumes", volumes),
@@ -73,7 +76,7 @@ def self_check(
         lesions=lesions,
         seed=seed,
     )
-    bundle = load_bundle(model)
+    bundle = load_bundle(model_folder(model))
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
@@ -106,6 +109,7 @@ def _checked(
     from lesionloss.cli.progress import progress_bar
     from lesionloss.data.prepared import PreparedCase
     from lesionloss.inference import as_judged, lesion_mask, predict_probabilities
+    from lesionloss.inference.only_deep import only_deep
     from lesionloss.inference.predict import judged_mode
     from lesionloss.inference.self_check import self_check
     from lesionloss.training.precision import judged_precision
@@ -114,7 +118,8 @@ def _checked(
     arithmetic = as_judged(judged_precision(record.precision, device))
 
     def marked(case: PreparedCase) -> NDArray[np.bool_]:
-        found = predict_probabilities(bundle.network, case, mode, arithmetic=arithmetic, device=device)
+        probabilities = predict_probabilities(bundle.network, case, mode, arithmetic=arithmetic, device=device)
+        found = only_deep(probabilities, case, record.depth_mm)
         mask = lesion_mask(
             found,
             threshold=record.threshold,

@@ -25,7 +25,7 @@ _NOUN = "comparator"
 
 @dataclass(frozen=True)
 class DifferenceThreshold:
-    """Settings of the method. The defaults were fixed on synthetic patients (docs/transfer.md).
+    """Settings of the method. The defaults were fixed on synthetic patients (docs/results/transfer.md).
 
     Attributes:
         matched: Whether the baseline is matched to the follow-up first.

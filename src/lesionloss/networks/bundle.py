@@ -29,6 +29,7 @@ from lesionloss.networks import (
     is_allowed,
     parse_network,
 )
+from lesionloss.networks.mean_network import MeanNetwork
 from lesionloss.networks.monai_networks import LIBRARY
 
 FORMAT = 3
@@ -73,6 +74,7 @@ class BundleRecord(BaseModel):
 
     Attributes:
         network: Text, as `build_network` reads it.
+        members: How many networks of this text it holds; the mean of their probabilities counts.
         channels: Channels of its input, in order, as `PreparedCase` names them.
         classes: The lesion classes.
         preparation: The settings by which its images were prepared.
@@ -82,6 +84,7 @@ class BundleRecord(BaseModel):
         precision: Inside the network when it was judged; empty: not known.
         merge: Weights of overlapping windows.
         merge_of: What is averaged where windows overlap.
+        depth_mm: No lesion is found nearer than this to the outside of the brain mask.
         threshold: A voxel is lesion where its probability is at least this.
         decision: `threshold`, or `argmax`: the most probable of all classes, background included.
         min_volume_mm3: Smaller lesions are removed.
@@ -93,6 +96,7 @@ class BundleRecord(BaseModel):
 
     format: int = FORMAT
     network: Annotated[Words, AfterValidator(_network)]
+    members: Annotated[int, Field(ge=1, le=16)] = 1
     channels: Annotated[tuple[Words, ...], Field(min_length=1)]
     classes: Annotated[tuple[Words, ...], Field(min_length=1)] = ("lesion",)
     preparation: dict[str, Any] = {}
@@ -102,6 +106,7 @@ class BundleRecord(BaseModel):
     precision: Annotated[str, Field(pattern="^(float32|bf16|fp16)?$")] = ""
     merge: Literal["gaussian", "mean"] = "gaussian"
     merge_of: Literal["logits", "probabilities"] = "logits"
+    depth_mm: Annotated[float, Field(ge=0, le=100)] = 0.0
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     decision: Literal["threshold", "argmax"] = "threshold"
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
@@ -121,13 +126,14 @@ class Bundle:
     record: BundleRecord
 
 
-def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> BundleRecord:
+def save_bundle(folder: Path, network: nn.Module, record: BundleRecord, *, half: bool = False) -> BundleRecord:
     """Write weights and record, each file atomically.
 
     Args:
         folder: The folder of the bundle.
         network: The trained network.
         record: What is needed to use it.
+        half: Whether floating-point weights are stored in half precision: half as large, and rounded to 11 bits.
 
     Returns:
         The record as written, with the digest of the weights.
@@ -135,6 +141,8 @@ def save_bundle(folder: Path, network: nn.Module, record: BundleRecord) -> Bundl
     from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half:
+        weights = {name: part.half() if part.is_floating_point() else part for name, part in weights.items()}
     with atomic_file(folder / WEIGHTS) as path:
         path.write_bytes(save(weights))
     written = record.model_copy(
@@ -177,7 +185,7 @@ def load_bundle(folder: Path) -> Bundle:
     if record.weights_sha256 not in ("", digest):
         raise DataError(f"{weights} is not the file that {path} was written with; fetch both again")
     _check_tensors(weights, record)
-    network = build_network(record.network, torch_generator("bundle"))
+    network = _joined([build_network(record.network, torch_generator("bundle")) for _ in range(record.members)])
     _fill(network, weights)
     return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
 
@@ -256,11 +264,16 @@ def _checked(record: Mapping[str, Any], path: Path) -> BundleRecord:
         raise DataError(f"{path}: network: nested too deeply; fetch the model again") from error
 
 
+def _joined(members: list[nn.Module]) -> nn.Module:
+    return MeanNetwork(members) if len(members) > 1 else members[0]
+
+
 def _check_tensors(path: Path, record: BundleRecord) -> None:
     """Names, shapes and types of the file against those of the network, before either takes memory."""
     from safetensors import SafetensorError, safe_open
 
-    wanted = {name: (tuple(t.shape), t.dtype) for name, t in blank_network(record.network).state_dict().items()}
+    blank = _joined([blank_network(record.network) for _ in range(record.members)])
+    wanted = {name: (tuple(t.shape), t.dtype) for name, t in blank.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -272,7 +285,8 @@ def _check_tensors(path: Path, record: BundleRecord) -> None:
         if odd:
             raise DataError(f"{path} {does} {', '.join(sorted(odd)[:3])}: not the weights of {record.network}")
     for name, (shape, dtype) in wanted.items():
-        if shapes[name] != (shape, _DTYPES.get(dtype)):
+        halved = dtype == torch.float32 and shapes[name] == (shape, "F16")
+        if shapes[name] != (shape, _DTYPES.get(dtype)) and not halved:
             in_file, needed = (f"{kind} {sides}" for sides, kind in (shapes[name], (shape, _DTYPES.get(dtype))))
             raise DataError(f"{path}: {name} is {in_file}, {record.network} has {needed}; fetch the model again")
 

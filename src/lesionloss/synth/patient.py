@@ -51,6 +51,7 @@ class SyntheticPatient:
         clean: The same before scanner and misregistration; white matter is about 1.
         reference: The mask that `settings.ground_truth` names.
         change: 1 where a lesion came, -1 where one went or faded, else 0.
+        rise: What lesions add to the follow-up less what they add to the baseline, before the scanner.
         brain: Brain mask, within the fields of view of both visits.
         lesions: At each visit 0, or the number of the lesion in the record.
         kinds: For each kind the numbers of its lesions, at either visit.
@@ -62,6 +63,7 @@ class SyntheticPatient:
     clean: tuple[Float, Float]  # the same before scanner and misregistration; white matter is about 1
     reference: Mask  # what settings.ground_truth asks for
     change: NDArray[np.int8]  # 1 where a lesion came, -1 where one went or faded, else 0
+    rise: Float  # what lesions add to the follow-up less what they add to the baseline, before the scanner
     brain: Mask  # as far as both visits' fields of view reach
     lesions: tuple[NDArray[np.int16], NDArray[np.int16]]  # at each visit: 0, or the number of the lesion in the record
     kinds: dict[str, NDArray[np.int16]]  # for each kind the numbers of its lesions, at either visit
@@ -146,6 +148,10 @@ def synthesise(seed: int, index: int, settings: SynthSettings) -> SyntheticPatie
         clean=(block_means(signals[0], sampling.pool), block_means(signals[1], sampling.pool)),
         reference=lesions.reference(settings.ground_truth),
         change=lesions.change,
+        rise=block_means(
+            plan.followup.protocol.lesion * lesions.signals[1] - plan.baseline.protocol.lesion * lesions.signals[0],
+            sampling.pool,
+        ),
         brain=brain,
         lesions=lesions.labels,
         kinds={kind: lesions.of_kind(kind) for kind in KINDS},

@@ -20,6 +20,7 @@ from lesionloss.inference import (
     keep_memory_for,
     predict_probabilities,
 )
+from lesionloss.inference.only_deep import only_deep
 from lesionloss.inference.predict.replay_preparation import ReadyCase
 from lesionloss.networks.bundle import Bundle
 
@@ -118,7 +119,7 @@ def predict_ready(
                 ) from error
             chosen = smaller
         else:
-            return found, chosen
+            return only_deep(found, ready.case, bundle.record.depth_mm), chosen
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -135,6 +135,7 @@ def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> di
     by_argmax = record.decision == "argmax" and settings.threshold is None
     own = {"decision": "argmax"} if by_argmax else {}
     given = {"raw": settings.raw, "accept_implausible": settings.accept_implausible or None}
+    given["depth_mm"] = record.depth_mm or None
     return (
         own
         | {key: value for key, value in given.items() if value is not None}
