@@ -1,4 +1,4 @@
-"""What `lesionloss` alone shows: four tasks with their commands."""
+"""What `lesionloss` alone shows: five tasks with their commands."""
 
 START = """\
 Is this loss really better for my lesions, or was it a lucky seed?
@@ -16,6 +16,9 @@ Compare losses on your patients:
 Compare what was trained elsewhere (nnU-Net, MONAI, your own code):
   lesionloss collect runs/theirs --nnunet RESULTS --references LABELS
   lesionloss report runs/theirs
+
+Find new lesions in two FLAIR visits, with the model of this package:
+  lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted
 
 Use a loss in your own training:
   lesionloss losses                         all of them, by families

@@ -134,8 +134,11 @@ def _inputs(bundle: Bundle, source: CaseSource, settings: PredictSettings) -> di
     record = bundle.record
     by_argmax = record.decision == "argmax" and settings.threshold is None
     own = {"decision": "argmax"} if by_argmax else {}
-    given = {"raw": settings.raw, "accept_implausible": settings.accept_implausible or None}
-    given["depth_mm"] = record.depth_mm or None
+    given: dict[str, bool | float | None] = {
+        "raw": settings.raw,
+        "accept_implausible": settings.accept_implausible or None,
+        "depth_mm": record.depth_mm or None,
+    }
     return (
         own
         | {key: value for key, value in given.items() if value is not None}
