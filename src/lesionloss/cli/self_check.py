@@ -66,14 +66,15 @@ def self_check(
         lesions=lesions,
         seed=seed,
     )
-    bundle = load_bundle(model_folder(model))
+    folder = model_folder(model)
+    bundle = load_bundle(folder)
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
     for note in ready.notes:
         say(note, err=True)
     rows = _checked(bundle, ready, settings, place)
-    _write(out, rows, f"{bundle.record.network}, {followup[0].name}")
+    _write(out, rows, f"{folder.name}, {followup[0].name}")
     _print(rows)
     say(f"written: {', '.join(str(out / name) for name in FILES)}")
 
