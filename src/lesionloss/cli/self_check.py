@@ -76,14 +76,15 @@ def self_check(
         lesions=lesions,
         seed=seed,
     )
-    bundle = load_bundle(model_folder(model))
+    folder = model_folder(model)
+    bundle = load_bundle(folder)
     place = resolve_device(device)
     bundle.network.to(place)
     ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
     for remark in ready.remarks:
         note(remark)
     rows = _checked(bundle, ready, settings, place)
-    _write(out, rows, f"{bundle.record.network}, {followup[0].name}")
+    _write(out, rows, f"{folder.name}, {followup[0].name}")
     if as_json:
         say_json([asdict(row) for row in rows])
     else:

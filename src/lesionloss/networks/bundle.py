@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
@@ -22,14 +21,13 @@ from lesionloss.core.sealed_json import SEAL, is_intact, seal
 from lesionloss.core.validation_errors import explain_validation_error
 from lesionloss.networks import (
     NETWORKS,
-    blank_network,
     build_network,
     channels_last,
     check_network,
     is_allowed,
     parse_network,
 )
-from lesionloss.networks.mean_network import MeanNetwork
+from lesionloss.networks.bundle_weights import check_tensors, fill, joined
 from lesionloss.networks.monai_networks import LIBRARY
 
 FORMAT = 3
@@ -184,9 +182,9 @@ def load_bundle(folder: Path) -> Bundle:
     digest = sha256_of(weights)
     if record.weights_sha256 not in ("", digest):
         raise DataError(f"{weights} is not the file that {path} was written with; fetch both again")
-    _check_tensors(weights, record)
-    network = _joined([build_network(record.network, torch_generator("bundle")) for _ in range(record.members)])
-    _fill(network, weights)
+    check_tensors(weights, record.network, record.members)
+    network = joined([build_network(record.network, torch_generator("bundle")) for _ in range(record.members)])
+    fill(network, weights)
     return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
 
 
@@ -262,52 +260,3 @@ def _checked(record: Mapping[str, Any], path: Path) -> BundleRecord:
         raise DataError(explain_validation_error(error, BundleRecord, str(path))) from error
     except (RecursionError, MemoryError) as error:
         raise DataError(f"{path}: network: nested too deeply; fetch the model again") from error
-
-
-def _joined(members: list[nn.Module]) -> nn.Module:
-    return MeanNetwork(members) if len(members) > 1 else members[0]
-
-
-def _check_tensors(path: Path, record: BundleRecord) -> None:
-    """Names, shapes and types of the file against those of the network, before either takes memory."""
-    from safetensors import SafetensorError, safe_open
-
-    blank = _joined([blank_network(record.network) for _ in range(record.members)])
-    wanted = {name: (tuple(t.shape), t.dtype) for name, t in blank.state_dict().items()}
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = set(file.keys())
-            found = {name: file.get_slice(name) for name in names & set(wanted)}
-            shapes = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
-    except (SafetensorError, ValueError, OSError) as error:
-        raise DataError(f"{path} is not a readable safetensors file ({error}); fetch the model again") from error
-    for does, odd in (("lacks", set(wanted) - names), ("holds unknown", names - set(wanted))):
-        if odd:
-            raise DataError(f"{path} {does} {', '.join(sorted(odd)[:3])}: not the weights of {record.network}")
-    for name, (shape, dtype) in wanted.items():
-        halved = dtype == torch.float32 and shapes[name] == (shape, "F16")
-        if shapes[name] != (shape, _DTYPES.get(dtype)) and not halved:
-            in_file, needed = (f"{kind} {sides}" for sides, kind in (shapes[name], (shape, _DTYPES.get(dtype))))
-            raise DataError(f"{path}: {name} is {in_file}, {record.network} has {needed}; fetch the model again")
-
-
-_DTYPES = {
-    torch.float32: "F32",
-    torch.float64: "F64",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
-
-
-def _fill(network: nn.Module, path: Path) -> None:
-    from safetensors.torch import load_file
-
-    weights = load_file(path, device="cpu")
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DataError(f"{path}: {name} holds NaN or infinite values; take an earlier checkpoint")
-    network.load_state_dict(weights)
