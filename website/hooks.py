@@ -28,7 +28,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages of losses, tutorials and results into the navigation."""
     _fill(config.nav, "losses", loss_pages.navigation())
     _fill(config.nav, "tutorials", notebooks.navigation(ROOT / "docs" / "tutorials"))
-    _fill(config.nav, "results", [f"results/{path.name}" for path in sorted((ROOT / "docs" / "results").glob("*.md"))])
+    pages = sorted(path.name for path in (ROOT / "docs" / "results").glob("*.md"))
+    _fill(config.nav, "results", [f"results/{name}" for name in pages if name not in ("index.md", "transfer.md")])
     return config
 
 

@@ -25,7 +25,7 @@ criterion = ll.build("{text}")
 loss = criterion(logits, labels)  # (B, C, X, Y, Z) and (B, X, Y, Z)
 loss.backward()
 ```"""
-NOT_MEASURED = "No run with it is in [results](../../results.md) yet."
+NOT_MEASURED = "No run with it is in [results](../../results/index.md) yet."
 
 
 def navigation() -> list[object]:
@@ -119,7 +119,7 @@ def _printed(name: str) -> list[str]:
 def _measured(name: str, docs: Path) -> str:
     """The rows of a loss in all tables of results."""
     shown = []
-    for path in sorted([docs / "results.md", *(docs / "results").glob("*.md")]):
+    for path in sorted((docs / "results").glob("*.md")):
         heading = ""
         table: list[str] = []
         for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:

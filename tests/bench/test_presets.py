@@ -77,7 +77,7 @@ def test_the_recipes_are_those_of_the_papers() -> None:
     assert sum(loss.startswith("dice_plus_plus") for loss in dscpp.losses) == 9
 
 
-TOPK = {  # Hosseini 2025, sections 3.1 and 3.2: network, epochs, side of slices, steps of augmentation, k
+TOPK = {  # Hosseini 2024, sections 3.1 and 3.2: network, epochs, side of slices, steps of augmentation, k
     "topk-synapse": ("resnet34_unet", (1, 9), 300, 320, ("flip", "rotate", "scale", "elastic", "blur"), 50),
     "topk-acdc": ("resnet34_unet", (1, 4), 300, 256, ("flip", "rotate", "scale", "elastic"), 50),
     "topk-msseg2016": ("plain_unet", (5, 2), 100, 256, ("rotate", "scale"), 30),

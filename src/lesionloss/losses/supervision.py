@@ -42,7 +42,7 @@ class DeepSupervision(nn.Module):
     are (nnU-Net).
 
     With `upsampled`, outputs are brought to the labels instead: logits are interpolated linearly to full resolution, as
-    Hosseini 2025 (TopK Dice) does, and the losses are added up.
+    Hosseini 2024 (TopK Dice) does, and the losses are added up.
     """
 
     def __init__(self, loss: Criterion, weights: Sequence[float] | None = None, *, upsampled: bool = False) -> None:

@@ -115,12 +115,12 @@ for _design in (
         "CoactSeg (Wu 2023), HyTver",
     ),
     Design("unet2d", UNet2d, "2-D U-Net with instance norm", "Yeung 2023 (DSC++)", initialise_xavier),
-    Design("plain_unet", PlainUNet, "U-Net with heads at 1, 1/2, 1/4", "Hosseini 2025 (TopK Dice); Ronneberger 2015"),
+    Design("plain_unet", PlainUNet, "U-Net with heads at 1, 1/2, 1/4", "Hosseini 2024 (TopK Dice); Ronneberger 2015"),
     Design(
         "resnet34_unet",
         ResNet34UNet,
         "U-Net with a ResNet-34 encoder, heads at 1/4, 1/8, 1/16",
-        "Hosseini 2025 (TopK Dice); He 2016",
+        "Hosseini 2024 (TopK Dice); He 2016",
     ),
 ):
     NETWORKS.add(_design.name, _design)

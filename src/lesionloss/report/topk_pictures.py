@@ -1,4 +1,4 @@
-"""What top-k Dice leaves out of a slice (Hosseini 2025, figures 1 and 2), for each loss."""
+"""What top-k Dice leaves out of a slice (Hosseini 2024, figures 1 and 2), for each loss."""
 
 import math
 import textwrap

@@ -46,7 +46,7 @@ def dscpp() -> Steps:
 
 
 def topk() -> Steps:
-    """Build the steps of Hosseini 2025 (TopK Dice) for Synapse, in the plane of the slices.
+    """Build the steps of Hosseini 2024 (TopK Dice) for Synapse, in the plane of the slices.
 
     Flips, rotation, zoom, elastic deformation and Gaussian blur are printed (ACDC: without blur; MSSEG: rotation and
     zoom only); their ranges are not: those of rotation, zoom and blur are nnU-Net's.

@@ -15,17 +15,17 @@ dice_focal = alias(
     "dice_focal",
     (dice, focal),
     title="Dice + focal: overlap, and cross-entropy of hard voxels.",
-    source="HyTver 2025 (FocalDice); Hosseini 2025",
+    source="HyTver 2025 (FocalDice); Hosseini 2024",
 )
 dice_topk = alias(
     "dice_topk",
     (dice, topk_cross_entropy),
     title="Dice + top-k cross-entropy: overlap, and cross-entropy of the hardest voxels.",
-    source="Hosseini 2025",
+    source="Hosseini 2024",
 )
 ce_topk_dice = alias(
     "ce_topk_dice",
     (cross_entropy, topk_dice),
     title="Cross-entropy + top-k Dice: the loss that Hosseini proposes (k=30 for MS lesions).",
-    source="Hosseini 2025",
+    source="Hosseini 2024",
 )

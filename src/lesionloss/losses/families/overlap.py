@@ -8,7 +8,7 @@ from lesionloss.losses.registry import loss
 from lesionloss.losses.voxels import Voxels, times_columns
 
 
-@loss("dice", source="Milletari 2016; Cabezas & Diez 2024, eq. 4; Yeung 2023, eq. 2-3; Hosseini 2025, eq. 1 (squared)")
+@loss("dice", source="Milletari 2016; Cabezas & Diez 2024, eq. 4; Yeung 2023, eq. 2-3; Hosseini 2024, eq. 1 (squared)")
 def dice(v: Voxels, *, squared: bool = False) -> Tensor:
     """Dice: overlap of prediction and reference, whatever the size of the lesion.
 

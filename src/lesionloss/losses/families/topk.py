@@ -20,7 +20,7 @@ def share_of(k: float, n: Tensor) -> Tensor:
     return -torch.div(-whole, 10**8, rounding_mode="floor")
 
 
-@loss("topk_cross_entropy", source="Wu 2016; Hosseini 2025")
+@loss("topk_cross_entropy", source="Wu 2016; Hosseini 2024")
 def topk_cross_entropy(v: Voxels, *, k: Percent = 10.0) -> Tensor:
     """Top-k cross-entropy: the mean of the k percent largest cross-entropies of each image.
 
@@ -89,7 +89,7 @@ def _largest(scores: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
     return np.concatenate([above, equal])
 
 
-@loss("topk_dice", source="Hosseini 2025, eq. 2-7")
+@loss("topk_dice", source="Hosseini 2024, eq. 2-7")
 def topk_dice(v: Voxels, *, k: Percent = 50.0) -> Tensor:
     """Top-k Dice: squared Dice that ignores the easiest foreground voxels.
 
