@@ -152,6 +152,8 @@ def test_malformed_files_are_refused_with_file_and_remedy(
     tmp_path: Path, ending: str, make: Callable[[Path], Path], wrong: str, remedy: str, read: Callable[[Path], object]
 ) -> None:
     path = make(tmp_path / f"image{ending}")
+    if read is read_volume and path.is_dir():
+        wrong, remedy = "no DICOM image in it", "name the folder of a series"
     if read is read_mask and wrong.startswith("every voxel"):
         wrong, remedy = "a mask holds 0 and 1 only", "divide the mask by 5"
     if read is read_mask and wrong.endswith("found 2"):  # a mask may be a slice

@@ -41,7 +41,7 @@ print("used")
 """
 
 WITHOUT_EXTRAS = (
-    *(["losses"], ["losses", "hytver"], ["networks"], ["layouts"], ["layouts", "csv"], ["data", "--help"]),
+    *(["losses"], ["losses", "hytver"], ["networks"], ["models"], ["layouts"], ["layouts", "csv"], ["data", "--help"]),
     *(["verify", "--help"], ["explain", "dice"], ["check", "dice", "--kernel", "readable"]),
 )
 
@@ -86,7 +86,8 @@ def test_extras_and_their_messages_name_the_same_packages() -> None:
     distributions = packages_distributions()
     for extra, packages in PACKAGES.items():
         wanted = {canonicalize_name(Requirement(text).name) for text in project[extra]} - {"lesionloss"}
-        assert {canonicalize_name(distributions[package][0]) for package in packages} == wanted
+        names = {distributions.get(package, [package])[0] for package in packages}  # not all extras are installed
+        assert {canonicalize_name(name) for name in names} == wanted
 
 
 def test_a_module_of_no_extra_is_not_explained() -> None:
@@ -118,7 +119,6 @@ def test_every_other_command_names_its_extra(bare: Path, tmp_path: Path) -> None
         ["report", "run"],
         ["power", "run", "--difference", "0.1"],
         ["data", "cohort.csv"],
-        ["models"],
         ["prepare", ".", "out"],
         ["synth", "out"],
         ["synth-check", ".", "out"],

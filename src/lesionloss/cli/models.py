@@ -1,6 +1,5 @@
 """`lesionloss models`: the trained models that come with the package."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,18 +21,16 @@ lesionloss predict --baseline A.nii.gz --followup B.nii.gz --out predicted   # w
 @command(panel=panels.USE, examples=EXAMPLES)
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False) -> None:
     """List the shipped models: what they saw, licence, scores and limits."""
-    from lesionloss.networks.bundle import read_record
-    from lesionloss.networks.shipped_models import DEFAULT, shipped_models
+    from lesionloss.networks.shipped_models import DEFAULT, shipped_records
 
-    records = {name: (read_record(folder)[0], folder) for name, folder in shipped_models().items()}
+    records = shipped_records()
     if as_json:
-        listed = {name: record.model_dump(mode="json") for name, (record, _) in records.items()}
-        say_json(listed)
+        say_json({name: record for name, (record, _) in records.items()})
         return
     for name, (record, folder) in records.items():
-        size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         say(f"{name}{' (default)' if name == DEFAULT else ''}: {size:.1f} MB, {folder}")
-        say(f"  data seen: {record.data_note}")
-        say(f"  licence: {record.licence}")
+        say(f"  data seen: {record['data_note']}")
+        say(f"  licence: {record['licence']}")
         for key in ("task", "scores", "limits"):
-            say(f"  {key}: {record.training.get(key, 'not recorded')}")
+            say(f"  {key}: {record['training'].get(key, 'not recorded')}")

@@ -1,6 +1,8 @@
 """Trained models that come with the package, each a bundle in a folder of `lesionloss/models`."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 from lesionloss.core.errors import UsageError
 from lesionloss.networks.bundle import RECORD
@@ -13,6 +15,14 @@ def shipped_models() -> dict[str, Path]:
     """Folders of the shipped models by name, the default one first."""
     found = {record.parent.name: record.parent for record in sorted(FOLDER.glob(f"*/{RECORD}"))}
     return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT))
+
+
+def shipped_records() -> dict[str, tuple[dict[str, Any], Path]]:
+    """The record of each shipped model as plain values, with its folder."""
+    return {
+        name: (json.loads((folder / RECORD).read_text(encoding="utf-8")), folder)
+        for name, folder in shipped_models().items()
+    }
 
 
 def model_folder(given: Path | None) -> Path:

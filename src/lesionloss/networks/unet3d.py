@@ -50,7 +50,7 @@ class UNet3d(nn.Module):
         self.down = nn.ModuleList(Level(a, b, group) for a, b in zip([inputs, *widths], widths, strict=False))
         self.up = nn.ModuleList(Level(a + b, b, group) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.Conv3d(filters, outputs, 1)
-        self.doubled = nn.Upsample(scale_factor=2, mode="trilinear" if linear_up else "nearest")
+        self.interpolation = "trilinear" if linear_up else "nearest"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, outputs, X, Y, Z) of images (B, inputs, X, Y, Z)."""
@@ -62,6 +62,7 @@ class UNet3d(nn.Module):
             skips.append(x)
         skips.pop()
         for level in self.up:
-            x = level(torch.cat([self.doubled(x), skips.pop()], dim=1))
+            doubled = functional.interpolate(x, scale_factor=2, mode=self.interpolation)
+            x = level(torch.cat([doubled, skips.pop()], dim=1))
         logits: Tensor = self.head(x)
         return logits
