@@ -16,8 +16,20 @@ from lesionloss.core.errors import UsageError
 ANYWHERE = ("--debug", "-q", "--quiet", "-v", "--verbose")
 
 
+def without_flag_types(parameters: list[Any]) -> list[Any]:
+    """The parameters; the help shows no type for those that take no value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 class GroupWithFiles(TyperGroup):
     """The commands; --with FILE, --quiet, --verbose and --debug behind a command are those before it."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters; flags have no type."""
+        return without_flag_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put every global option first."""

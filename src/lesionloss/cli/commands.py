@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from lesionloss.cli import panels
-from lesionloss.cli.app import app
+from lesionloss.cli.app import app, without_flag_types
 from lesionloss.cli.terminal import say
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -22,7 +22,8 @@ class CommandWithExamples(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters in the order of their groups."""
         places = {heading: place for place, heading in enumerate(panels.OPTIONS)}
-        return sorted(super().get_params(ctx), key=lambda each: places.get(getattr(each, "rich_help_panel", ""), -1))
+        parameters = without_flag_types(super().get_params(ctx))
+        return sorted(parameters, key=lambda each: places.get(getattr(each, "rich_help_panel", ""), -1))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help; the examples are not wrapped as text."""

@@ -56,7 +56,7 @@ lesionloss evaluate predicted/ --references lit:DATA/lit --target positive_chang
 def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="A NIfTI file or a folder of them.")],
     references: Annotated[
-        Path | None, typer.Argument(metavar="[REFERENCES]", help="The same for the reference masks.")
+        Path | None, typer.Argument(metavar="REFERENCES", help="The same for the reference masks.")
     ] = None,
     dataset: Annotated[
         str, typer.Option("--references", metavar="[LAYOUT:]PATH", help="A dataset's folder has the references.")

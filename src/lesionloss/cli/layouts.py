@@ -20,7 +20,7 @@ lesionloss layouts csv
 
 @command(panel=panels.IMAGES, examples=EXAMPLES)
 def layouts(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this layout.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this layout.")] = None,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print all layouts, as the documentation has them.")
     ] = False,

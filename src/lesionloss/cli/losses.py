@@ -12,7 +12,7 @@ from lesionloss.cli.terminal import hint, plain_console, say
 if TYPE_CHECKING:
     from lesionloss.losses.registry import LossRecord
 
-NAME_COLUMNS, SOURCE_COLUMNS = 23, 18
+NAME_COLUMNS, SOURCE_COLUMNS = 23, 14
 EXAMPLES = """
 lesionloss losses
 lesionloss losses hytver
@@ -22,7 +22,7 @@ lesionloss --with my_losses.py losses --json
 
 @command(panel=panels.LOSSES, examples=EXAMPLES)
 def losses(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this loss.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the card of this loss.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print all cards as one Markdown page.")] = False,
 ) -> None:
@@ -84,7 +84,7 @@ def _print_card(record: "LossRecord") -> None:
 
 
 def _print_table(records: list["LossRecord"]) -> None:
-    """A line for each loss, by families: name, what it does, first source. It fits 80 columns."""
+    """A row for each loss, by families: name, what it does, first source. It fits 80 columns; long texts wrap."""
     from itertools import groupby
 
     from rich.table import Table
@@ -95,12 +95,12 @@ def _print_table(records: list["LossRecord"]) -> None:
     for heading, members in groupby(records, key=family):
         table = Table.grid(padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, min_width=NAME_COLUMNS, style="bold")
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        table.add_column(no_wrap=True, overflow="ellipsis", width=SOURCE_COLUMNS)
+        table.add_column(ratio=1)
+        table.add_column(width=SOURCE_COLUMNS)
         for record in members:
             first, _, rest = record.title.partition(": ")
             source = re.split(r"[;,:(]", record.source)[0].strip()
             table.add_row(record.name, (rest or first).rstrip("."), source)
         console.print(heading, markup=False)
         console.print(table)
-    hint('\nThe card of a loss: lesionloss losses NAME. A sum is written as "0.5*dice + 0.5*focal(gamma=3)".')
+    hint('\nThe card of a loss: lesionloss losses NAME\nA sum of losses is written as "0.5*dice + 0.5*focal(gamma=3)".')

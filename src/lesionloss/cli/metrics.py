@@ -22,7 +22,7 @@ lesionloss metrics --json
 
 @command(panel=panels.LOSSES, help=METRICS_HELP, examples=METRICS_EXAMPLES)
 def metrics(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the card of this metric.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show the card of this metric.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the cards of all metrics as Markdown.")

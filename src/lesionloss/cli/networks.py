@@ -26,7 +26,7 @@ lesionloss networks longitudinal_vnet --weights vnet_best_model.pth --layout coa
 @command(panel=panels.LOSSES, examples=EXAMPLES)
 def networks(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show one network, written as in a plan.")
+        str | None, typer.Argument(metavar="NAME", help="Show one network, written as in a plan.")
     ] = None,
     shape: Annotated[
         str | None,

@@ -50,7 +50,7 @@ AUTO = "auto"
 )
 def predict(
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")],
-    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)] = None,
     baseline: Annotated[
         list[Path] | None,
         typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast."),

@@ -42,7 +42,7 @@ def self_check(
         list[Path], typer.Option("--baseline", help="First visit (NIfTI or a DICOM folder); once per contrast.")
     ],
     followup: Annotated[list[Path], typer.Option("--followup", help="Second visit; once per contrast.")],
-    model: Annotated[Path | None, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = None,
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)] = None,
     brain: Annotated[Path | None, typer.Option("--brain", help="Brain mask on the visits' grid.")] = None,
     lesions: Annotated[int, typer.Option("--lesions", help="Lesions of each volume and contrast.")] = 12,
     volumes: Annotated[

@@ -38,7 +38,7 @@ lesionloss train --data DATA --loss dice_ce --set 'training.optimiser="sgd(momen
 def train(
     plan: Annotated[
         str | None,
-        typer.Argument(metavar="[PLAN|PRESET]", help="Take the settings from a plan or preset; else defaults."),
+        typer.Argument(metavar="PLAN|PRESET", help="Take the settings from a plan or preset; else defaults."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the model and everything about it.")] = None,
     data: Annotated[
