@@ -25,9 +25,7 @@ lesionloss networks longitudinal_vnet --weights vnet_best_model.pth --layout coa
 
 @command(panel=panels.LOSSES, examples=EXAMPLES)
 def networks(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show one network, written as in a plan.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show one network, written as in a plan.")] = None,
     shape: Annotated[
         str | None,
         typer.Option("--input", metavar="BxCxXxYxZ", help="Images, channels and sides of the input to count for."),
