@@ -63,6 +63,11 @@ class ReadyCase:
         """What somebody who looks at the result should know, what is implausible first; one line each."""
         return (*(found.words for found in self.findings if found.words), *self.notes)
 
+    @property
+    def refusal(self) -> str:
+        """Why these are not two visits of one head; empty where they may be."""
+        return next((found.words for found in self.findings if found.refused), "")
+
     def on_own_grid(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (*space) of the case's grid, on the follow-up's own."""
         return to_original_grid(array, self.case)
