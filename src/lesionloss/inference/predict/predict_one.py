@@ -91,7 +91,7 @@ def predict_unwritten(
         return None
     ready = make_ready(source, bundle.record, settings.register, settings.raw)
     if ready.refusal and not settings.accept_implausible:
-        raise DataError(f"{source.name}: {ready.refusal} (or --accept-implausible, and the result is marked)")
+        raise DataError(f"{source.name}: {ready.refusal}; --accept-implausible predicts it, marked as such")
     return FoundCase(inputs, ready, *predict_ready(bundle, ready, settings), begun)
 
 
