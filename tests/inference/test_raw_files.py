@@ -166,6 +166,7 @@ def test_a_pair_that_is_none_is_refused_or_marked(patient: SyntheticPatient, tmp
     first, second, mask = (tmp_path / "another patient" / path.name for path in (first, second, mask))
     case = make_ready(source_of_files([first], [second], mask), record)
     assert "not aligned (try --raw)" in case.refusal
+    assert replace(case, headers=("no orientation",)).refusal == f"{case.refusal}; no orientation"
     assert "or the registration failed" in of_visits(case.case, {**case.steps, "register": {}}, ())[0].words
     assert 0.85 < values_of(ready.findings)["correlation"] < 0.99
 
