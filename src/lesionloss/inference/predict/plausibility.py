@@ -155,8 +155,8 @@ def _of_noise(baseline: float, followup: float) -> Finding:
 
 
 def _of_field(steps: Mapping[str, Any]) -> Finding:
-    shares = (steps.get("field_of_view", {}).get("share_of_brain", 1.0), steps.get("brain", {}).get("shared", 1.0))
-    seen = float(min(shares))
+    shares = [steps.get(step, {}).get("share_of_brain", 1.0) for step in ("register", "field_of_view")]
+    seen = float(min(*shares, steps.get("brain", {}).get("shared", 1.0)))
     words = f"both visits show {seen:.0%} of the brain only: nothing is found outside"
     return Finding("field_of_view", seen, (SEEN, None), words if seen < SEEN else "", seen < OVERLAP)
 
