@@ -162,6 +162,15 @@ def test_predict(cli, data: Path, model: Path, tmp_path: Path, size: int) -> Non
     check_predicted(tmp_path / "out", said)
 
 
+def test_a_file_in_place_of_a_folder_is_not_to_be_tried_again(cli, data: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    code, _, said = cli("predict", model, "--cohort", f"msseg2:{data}", "--out", tmp_path / "out")
+    assert code == 1
+    assert said.count("\n") == 1
+    assert "check the name and its permissions, or choose another place" in said
+    assert "again" not in said
+
+
 @settings(EXAMPLES, max_examples=5)
 @pytest.mark.usefixtures("no_pictures")
 @given(number=st.integers(1, 90), bids=st.booleans())

@@ -37,7 +37,9 @@ class Lopsided(nn.Module):
         return Outputs(nn.functional.conv3d(x, self.weight, padding=1))
 
 
-def turned_files(folder: Path, axes: str, baseline_axes: str = "") -> tuple[Path, Path, Path]:
+def turned_files(
+    folder: Path, axes: str, baseline_axes: str = "", like_baseline: tuple[str, ...] = ("baseline",)
+) -> tuple[Path, Path, Path]:
     """Two visits and a brain mask, stored with their axes along `axes`."""
     from nibabel import Nifti1Image
     from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
@@ -48,7 +50,7 @@ def turned_files(folder: Path, axes: str, baseline_axes: str = "") -> tuple[Path
     first, second = (rng.normal(100, 10, SHAPE).astype(np.float32) for _ in range(2))
     paths = []
     for name, array in (("baseline", first), ("followup", second), ("brain", brain)):
-        to = axcodes2ornt(baseline_axes if baseline_axes and name == "baseline" else axes)
+        to = axcodes2ornt(baseline_axes if baseline_axes and name in like_baseline else axes)
         image = Nifti1Image(array, OBLIQUE).as_reoriented(ornt_transform(io_orientation(OBLIQUE), to))
         paths.append(write(folder / f"{name}.nii", np.asarray(image.dataobj), image.affine))
     return paths[0], paths[1], paths[2]
@@ -87,8 +89,11 @@ def test_any_orientation_gives_the_same_prediction(tmp_path: Path, axes: str, ex
     np.testing.assert_allclose(in_ras(found, affine), expected, atol=1e-6)
 
 
-def test_visits_of_two_orientations_give_the_same_prediction(tmp_path: Path, expected: np.ndarray) -> None:
-    found, affine = prediction(turned_files(tmp_path, "LPS", baseline_axes="ASL"))
+@pytest.mark.parametrize("like_baseline", [("baseline",), ("baseline", "brain")])
+def test_visits_of_two_orientations_give_the_same_prediction(
+    tmp_path: Path, like_baseline: tuple[str, ...], expected: np.ndarray
+) -> None:
+    found, affine = prediction(turned_files(tmp_path, "LPS", "ASL", like_baseline))
     np.testing.assert_allclose(in_ras(found, affine), expected, atol=1e-6)
 
 

@@ -131,6 +131,16 @@ def test_what_one_visit_does_not_show_is_left_out_and_said(patient: SyntheticPat
         make_ready(source_of_files([nothing[0]], [nothing[1]], nothing[2]), bundle.record)
 
 
+def test_a_followup_that_shows_a_part_of_the_brain_is_refused(patient: SyntheticPatient, tmp_path: Path) -> None:
+    first, second, mask = written(tmp_path, patient, *(visit.astype(np.float32) for visit in patient.visits))
+    middle = int(np.median(np.nonzero(patient.brain)[2])) + 3
+    nibabel.save(load(second).slicer[..., middle:], tmp_path / "cut.nii.gz")
+    ready = make_ready(source_of_files([first], [tmp_path / "cut.nii.gz"], mask), bundle_of().record, raw=False)
+    shown = patient.brain[..., middle:].sum() / patient.brain.sum()
+    assert ready.steps["register"]["share_of_brain"] == pytest.approx(shown, abs=0.02)
+    assert "of the brain only" in ready.refusal
+
+
 def values_of(findings: tuple[Finding, ...]) -> dict[str, float]:
     return {found.measure: found.value for found in findings}
 
@@ -163,6 +173,11 @@ def test_a_pair_that_is_none_is_refused_or_marked(patient: SyntheticPatient, tmp
     first, second, mask = written(tmp_path / "pair", patient, baseline, followup)
     ready = make_ready(source_of_files([first], [second], mask), record)
     assert not any(found.words for found in ready.findings)
+    first, second, mask = (tmp_path / "another patient" / path.name for path in (first, second, mask))
+    case = make_ready(source_of_files([first], [second], mask), record)
+    assert "not aligned (try --raw)" in case.refusal
+    assert replace(case, headers=("no orientation",)).refusal == f"{case.refusal}; no orientation"
+    assert "or the registration failed" in of_visits(case.case, {**case.steps, "register": {}}, ())[0].words
     assert 0.85 < values_of(ready.findings)["correlation"] < 0.99
 
 

@@ -11,6 +11,7 @@ from lesionloss.cli import app
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.randomness import torch_generator
 from lesionloss.data.prepared import PreparedCase
+from lesionloss.inference.predict.plausibility import Finding
 from lesionloss.inference.self_check import SelfCheckSettings, self_check, with_lesions
 from lesionloss.networks import build_network
 from lesionloss.networks.bundle import BundleRecord, save_bundle
@@ -109,6 +110,8 @@ def test_what_the_model_marks_anyway_is_left_alone() -> None:
 def test_bad_settings_single_visits_and_small_brains_are_refused() -> None:
     with pytest.raises(UsageError, match="volumes_mm3 must be one or more numbers above 0"):
         SelfCheckSettings(volumes_mm3=(10.0, 0.0))
+    with pytest.raises(UsageError, match="contrasts must be different numbers"):
+        SelfCheckSettings(contrasts=(1.0, 1.0))
     with pytest.raises(UsageError, match="lesions must be 1 or more"):
         SelfCheckSettings(lesions=0)
     case = pair()
@@ -120,7 +123,7 @@ def test_bad_settings_single_visits_and_small_brains_are_refused() -> None:
     assert with_lesions(case, []).image.tolist() == case.image.tolist()
 
 
-def test_the_command_writes_table_record_and_curve(tmp_path: Path) -> None:
+def test_the_command_writes_table_record_and_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_cohort(tmp_path / "data", (0,)) / "training" / "001"
     model = tmp_path / "model"
     model.mkdir()
@@ -151,3 +154,12 @@ def test_the_command_writes_table_record_and_curve(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "self-check.png").read_bytes().startswith(b"\x89PNG")
     wrong = CliRunner().invoke(app, [*command, "--volumes", "ten"])
     assert "--volumes takes numbers between commas" in str(wrong.exception)
+    monkeypatch.setattr("lesionloss.inference.self_check.self_check", lambda *_: pytest.fail("began to predict"))
+    taken = tmp_path / "taken"
+    taken.touch()
+    assert isinstance(CliRunner().invoke(app, [*command, *mask, "--out", str(taken)]).exception, FileExistsError)
+    none = Finding("correlation", 0.2, (0.8, 0.99), "another patient", refused=True)
+    monkeypatch.setattr("lesionloss.inference.predict.replay_preparation.of_visits", lambda *_: (none,))
+    refused = CliRunner().invoke(app, [*command, *mask, "--no-raw"]).exception
+    assert isinstance(refused, DataError)
+    assert "another patient" in str(refused)

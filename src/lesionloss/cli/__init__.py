@@ -17,6 +17,7 @@ from lesionloss.core.extras import missing_extra
 
 _METRICS = ("evaluate", "metrics")  # the commands that need no more than the extra `metrics`
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNUSABLE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)  # the same again fails
 
 # What a command keeps that could not end, and how to go on.
 _AGAIN = "give the same command again to continue"
@@ -67,6 +68,8 @@ def _kept() -> str:
 def _in_one_line(error: OSError) -> DataError:
     """What the system refused, what is kept, and how to go on."""
     what = f"{error.filename or 'output'}: {os.strerror(error.errno or 0)}"
+    if error.errno in _UNUSABLE:
+        return DataError(f"{what}; check the name and its permissions, or choose another place")
     advice = "free space there, or choose another place; " if error.errno in _FULL else ""
     return DataError(f"{what}; {advice}{_kept()}")
 

@@ -30,7 +30,7 @@ FILES = ("self-check.csv", "self-check.json", "self-check.png")
     panel=panels.USE,
     examples=EXAMPLES,
     options={
-        panels.DATA: "baseline followup brain",
+        panels.DATA: "baseline followup brain raw",
         panels.LESIONS: "lesions volumes contrasts seed",
         panels.MACHINE: "device",
         panels.OUTPUT: "out as_json",
@@ -44,6 +44,7 @@ def self_check(
     followup: Annotated[list[Path], typer.Option("--followup", help="Second visit; once per contrast.")],
     model: Annotated[Path | None, typer.Argument(metavar="MODEL", help=MODEL_HELP)] = None,
     brain: Annotated[Path | None, typer.Option("--brain", help="Brain mask on the visits' grid.")] = None,
+    raw: Annotated[bool | None, typer.Option("--raw/--no-raw", help="As in lesionloss predict.")] = None,
     lesions: Annotated[int, typer.Option("--lesions", help="Lesions of each volume and contrast.")] = 12,
     volumes: Annotated[
         str, typer.Option("--volumes", metavar="MM3,...", help="Volumes of the lesions.")
@@ -64,6 +65,7 @@ def self_check(
     those, run `lesionloss predict` on visits between which nothing changed.
     """
     from lesionloss.core.devices import resolve_device
+    from lesionloss.core.errors import DataError
     from lesionloss.inference.predict import source_of_files
     from lesionloss.inference.predict.replay_preparation import make_ready
     from lesionloss.inference.self_check import SelfCheckSettings
@@ -80,9 +82,12 @@ def self_check(
     bundle = load_bundle(folder)
     place = resolve_device(device)
     bundle.network.to(place)
-    ready = make_ready(source_of_files(baseline, followup, brain), bundle.record)
+    ready = make_ready(source_of_files(baseline, followup, brain), bundle.record, raw=raw)
+    if ready.refusal:
+        raise DataError(f"{ready.case.name}: {ready.refusal}")
     for remark in ready.remarks:
         note(remark)
+    out.mkdir(parents=True, exist_ok=True)  # before the minutes that follow
     rows = _checked(bundle, ready, settings, place)
     _write(out, rows, f"{folder.name}, {followup[0].name}")
     if as_json:

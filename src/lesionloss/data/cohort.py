@@ -2,7 +2,7 @@
 
 import itertools
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -234,16 +234,24 @@ def like_series(mask: Volume[Voxel], image: Volume[Any]) -> Volume[Voxel]:
     return turned(mask, orientation(image.affine)) if is_series(image.path) else mask
 
 
+def _like_last(mask: Volume[Voxel], visits: Sequence[Volume[Any]]) -> Volume[Voxel]:
+    """Turn the axes of a brain mask as the last visit's run, where it is stored as another visit is."""
+    *earlier, last = visits
+    stored_as_earlier = orientation(mask.affine) in {orientation(visit.affine) for visit in earlier}
+    return turned(mask, orientation(last.affine)) if stored_as_earlier else like_series(mask, last)
+
+
 def _read_nifti(layout: Layout) -> Callable[[CaseFiles], CaseArrays]:
     def read(files: CaseFiles) -> CaseArrays:
         visits = [[read_volume(path) for path in visit] for visit in files.visits]
-        last = visits[-1][0]
+        stored = [visit[0] for visit in visits]
+        last = stored[-1]
         visits = [[turned(contrast, orientation(last.affine)) for contrast in visit] for visit in visits]
         reference: Volume[Any] | None = None
         if files.reference is not None:
             binary = layout.labels == LabelRule()
             reference = like_series(read_mask(files.reference) if binary else read_labels(files.reference), last)
-        brain = None if files.brain is None else like_series(read_mask(files.brain), last)
+        brain = None if files.brain is None else _like_last(read_mask(files.brain), stored)
         images = [volume for visit in visits for volume in visit]
         others: list[Volume[Any]] = [*images[1:], *(mask for mask in (reference, brain) if mask is not None)]
         for other in others:

@@ -56,6 +56,8 @@ class SelfCheckSettings:
             values = getattr(self, name)
             if not values or not all(0 < value < float("inf") for value in values):
                 raise UsageError(f"{name} must be one or more numbers above 0, got {values!r}")
+            if len(set(values)) < len(values):
+                raise UsageError(f"{name} must be different numbers, got {values!r}; leave out what is there twice")
         if self.lesions < 1:
             raise UsageError(f"lesions must be 1 or more, got {self.lesions}")
 

@@ -168,6 +168,11 @@ def _subject(
         brain = move_nearest(mask.array, source, home.target, motion)
         if not mask.array.any():
             raise DataError(f"{files.brain}: the brain mask is empty; make it again or remove the file")
+        kept_mm3, all_mm3 = (
+            np.count_nonzero(voxels) * np.prod(grid.spacing_mm)
+            for voxels, grid in ((brain, home.target), (mask.array, source))
+        )
+        facts["share_of_brain"] = round(min(1.0, float(kept_mm3 / all_mm3)), 4)
     subject = Subject(files.name, files.patient, visits, reference, brain, home.target.affine, ignore, rule.classes)
     return replace(subject, reference=cohort.target.derive(subject)), tuple(repairs)
 

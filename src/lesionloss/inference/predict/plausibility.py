@@ -73,7 +73,8 @@ def of_visits(
     quantiles = [np.quantile(_standardised(values), _QUANTILES) for values in inside]
     apart = float(np.abs(quantiles[0] - quantiles[1]).mean())
     noise = [noise_of(visit, case.brain, case.spacing_mm) for visit in (baseline, followup)]
-    found = [_of_correlation(alike), _of_contrast(apart), _of_noise(*noise), _of_field(steps)]
+    alignment = _of_correlation(alike, registered="register" in steps)
+    found = [alignment, _of_contrast(apart), _of_noise(*noise), _of_field(steps)]
     if len(edges_mm) == 2:
         found.append(_of_voxels(*edges_mm))
     return tuple(found)
@@ -122,18 +123,20 @@ def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((values - values.mean()) / max(float(values.std()), 1e-12), dtype=np.float32)
 
 
-def _of_correlation(value: float) -> Finding:
+def _of_correlation(value: float, *, registered: bool) -> Finding:
     words, refused = "", True
+    moved = "or the registration failed" if registered else "or visits not aligned (try --raw)"
     shown = f"the visits correlate by {value:.2f} inside the brain"
     if value < 0:
         words = f"{shown}: another contrast, as T1 and FLAIR; give the same contrast twice"
     elif value < ONE_HEAD:
-        words = f"{shown} (real pairs: .86 and more): another patient or contrast, or visits not aligned (try --raw)"
+        words = f"{shown} (real pairs: .86 and more): another patient or contrast, {moved}"
     elif value > ONE_SCAN:
         words = f"{shown}: one scan, given twice; supply two different visits"
     elif value < ALIGNED:
         refused = False
-        words = f"{shown} (real pairs: .86 and more): misaligned by a millimetre or more, or much noise; try --raw"
+        advice = "check in the pictures that both visits show the same slice" if registered else "try --raw"
+        words = f"{shown} (real pairs: .86 and more): misaligned by a millimetre or more, or much noise; {advice}"
     return Finding("correlation", value, (ALIGNED, ONE_SCAN), words, refused and bool(words))
 
 
@@ -152,8 +155,8 @@ def _of_noise(baseline: float, followup: float) -> Finding:
 
 
 def _of_field(steps: Mapping[str, Any]) -> Finding:
-    shares = (steps.get("field_of_view", {}).get("share_of_brain", 1.0), steps.get("brain", {}).get("shared", 1.0))
-    seen = float(min(shares))
+    shares = [steps.get(step, {}).get("share_of_brain", 1.0) for step in ("register", "field_of_view")]
+    seen = float(min(*shares, steps.get("brain", {}).get("shared", 1.0)))
     words = f"both visits show {seen:.0%} of the brain only: nothing is found outside"
     return Finding("field_of_view", seen, (SEEN, None), words if seen < SEEN else "", seen < OVERLAP)
 

@@ -90,9 +90,8 @@ def predict_unwritten(
     if not settings.force and _is_done(files, inputs):
         return None
     ready = make_ready(source, bundle.record, settings.register, settings.raw)
-    refused = [found.words for found in ready.findings if found.refused]
-    if refused and not settings.accept_implausible:
-        raise DataError(f"{source.name}: {refused[0]} (or --accept-implausible, and the result is marked)")
+    if ready.refusal and not settings.accept_implausible:
+        raise DataError(f"{source.name}: {ready.refusal}; --accept-implausible predicts it, marked as such")
     return FoundCase(inputs, ready, *predict_ready(bundle, ready, settings), begun)
 
 

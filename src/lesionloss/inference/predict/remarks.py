@@ -36,7 +36,7 @@ def of_steps(work: PreparationState, why_registered: str) -> Iterator[str]:
     elif str(done.get("brain", {}).get("from")).startswith("tool "):
         yield f"no brain mask given: made by {done['brain']['from'].removeprefix('tool ')}"
     seen = done.get("field_of_view", {})
-    if seen.get("share_of_brain", 1.0) < 1.0:
+    if seen.get("share_of_brain", 1.0) < 0.9995:  # else it reads 100.0 %
         yield f"field of view: both visits show {seen['share_of_brain']:.1%} of the brain; nothing is marked outside"
     if "resample" in done:
         edges = " x ".join(f"{edge:g}" for edge in done["resample"]["to_mm"])

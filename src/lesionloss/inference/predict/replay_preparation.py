@@ -47,6 +47,7 @@ class ReadyCase:
         notes: What was done to the images, one line each.
         edges_mm: Edges of the voxels of either visit as stored; empty where not known.
         findings: What makes the pair, or the prediction, plausible or not.
+        headers: Those of the notes that say which headers have no orientation.
     """
 
     case: PreparedCase
@@ -57,11 +58,18 @@ class ReadyCase:
     notes: tuple[str, ...] = ()
     edges_mm: tuple[tuple[float, ...], ...] = ()
     findings: tuple[Finding, ...] = ()
+    headers: tuple[str, ...] = ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What somebody who looks at the result should know, what is implausible first; one line each."""
         return (*(found.words for found in self.findings if found.words), *self.notes)
+
+    @property
+    def refusal(self) -> str:
+        """Why these are not two visits of one head; empty where they may be."""
+        refused = next((found.words for found in self.findings if found.refused), "")
+        return "; ".join((refused, *self.headers)) if refused else ""
 
     def on_own_grid(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (*space) of the case's grid, on the follow-up's own."""
@@ -152,10 +160,13 @@ def _prepared(
     affine = read_grid(source.files.visits[-1][0]).affine if of_nifti else reading.original.affine
     shape = case.original_shape if case.origin is None else case.origin.shape
     unplaced = [path for visit in source.files.visits for path in visit if of_nifti and not header_orientation(path)]
-    notes = (*of_steps(work, why), *of_grid(case, record.training), *of_headers(unplaced))
+    headers = tuple(of_headers(unplaced))
+    notes = (*of_steps(work, why), *of_grid(case, record.training), *headers)
     grids = [read_grid(visit[0]) for visit in source.files.visits] if pair else []
     edges = tuple(VoxelGrid(shape, grid.affine).spacing_mm for grid in grids)
-    return ReadyCase(case, shape, affine, reading.subject.reference is not None, work.record, notes, edges)
+    return ReadyCase(
+        case, shape, affine, reading.subject.reference is not None, work.record, notes, edges, headers=headers
+    )
 
 
 def for_raw_files(recipe: PreparationRecipe) -> PreparationRecipe:
