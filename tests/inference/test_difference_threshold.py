@@ -16,6 +16,7 @@ from lesionloss.inference.difference_threshold import (
     depth_below_surface_mm,
     read_difference_threshold,
 )
+from lesionloss.inference.only_deep import deep_voxels
 
 PLAIN = METHODS["difference_threshold"]
 LIT = Path(__file__).parents[3] / "shared" / "data" / "lit"
@@ -75,6 +76,13 @@ def test_change_of_the_scanner_is_matched_and_change_near_the_surface_is_left_ou
     assert not mask[:2].any()  # depths of 2 and 4 mm
     assert (mask & ~lesion).sum() == 0
     assert PLAIN.mask(case).sum() > 10 * lesion.sum()
+
+
+def test_a_mask_in_which_nothing_is_deep_is_refused() -> None:
+    case = case_of(np.ones((8, 8, 8)))
+    assert deep_voxels(case, 6.0)[2:6, 2:6, 2:6].all()
+    with pytest.raises(DataError, match=r"no voxel of the brain mask \(4\.1 ml\) lies 9 mm inside it.* not of lesions"):
+        deep_voxels(case, 9.0)
 
 
 def test_depth_is_the_distance_from_outside_of_the_mask_in_mm() -> None:

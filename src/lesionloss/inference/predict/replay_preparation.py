@@ -28,6 +28,7 @@ from lesionloss.data.prepared import PreparedCase, load_prepared, load_record, t
 from lesionloss.data.resampling.grid import VoxelGrid
 from lesionloss.data.subject import Subject
 from lesionloss.data.volume import Affine
+from lesionloss.inference.only_deep import deep_voxels
 from lesionloss.inference.predict.plausibility import Finding, of_visits
 from lesionloss.inference.predict.predict_inputs import CaseSource
 from lesionloss.inference.predict.remarks import of_grid, of_headers, of_prepared, of_steps
@@ -113,6 +114,8 @@ def make_ready(
             f"{source.name}: the model was trained on {_listed(record.channels)}, these files give "
             f"{_listed(ready.case.channels)}; give the visits and contrasts that it was trained on"
         )
+    if record.depth_mm:
+        deep_voxels(ready.case, record.depth_mm)  # before minutes of work
     return replace(ready, findings=of_visits(ready.case, ready.steps, ready.edges_mm))
 
 
