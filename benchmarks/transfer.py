@@ -79,6 +79,7 @@ def main(
     ] = None,
     outline: Annotated[float, typer.Option(help="Share of its peak where a lesion ends; 0: exact references.")] = 0.35,
     visible: Annotated[float, typer.Option(help="Smallest visible change (z) in synthetic references; 0: all.")] = 0.4,
+    jitter_mm: Annotated[float, typer.Option(help="How far the border of the brain mask is moved (sd).")] = 0.0,
     edge_mm: Annotated[float, typer.Option(help="Voxels nearer to the brain's edge do not count in training.")] = 3.0,
     depth_mm: Annotated[float, typer.Option(help="No lesion is found nearer to the brain's edge.")] = 5.0,
     patients: Annotated[int, typer.Option(help="Synthetic patients for training.")] = 24,
@@ -100,7 +101,7 @@ def main(
     torch.set_num_threads(threads)
     settings = load_settings(config, _changes(change or []))
     drawn = synthetic_cases(
-        cases or out / "cases", patients + valid, cohort_seed, settings, Outline(outline, visible, edge_mm)
+        cases or out / "cases", patients + valid, cohort_seed, settings, Outline(outline, visible, edge_mm), jitter_mm
     )
     recipe = TrainingRecipe(
         steps=steps, batch=batch, patch=patch, jitter=16, foreground_share=0.5, learning_rate=learning_rate,

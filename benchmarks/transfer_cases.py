@@ -9,6 +9,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from scipy import ndimage
 
 from lesionloss.core.files import atomic_file, write_text
 from lesionloss.data.cohort import load_subject, open_cohort
@@ -46,7 +47,7 @@ class Outline:
 
 
 def synthetic_cases(
-    folder: Path, count: int, seed: int, settings: SynthSettings, outline: Outline
+    folder: Path, count: int, seed: int, settings: SynthSettings, outline: Outline, jitter_mm: float = 0.0
 ) -> list[PreparedCase]:
     """Draw and prepare the first `count` patients of a cohort, except those that the folder holds already.
 
@@ -56,11 +57,15 @@ def synthetic_cases(
         seed: Of the cohort.
         settings: Of the generator.
         outline: How references are drawn.
+        jitter_mm: Standard deviation by which the border of the brain mask is moved; see `jittered`.
 
     Raises:
         BadParameter: The folder holds cases of other settings.
     """
-    declared = json.dumps({"seed": seed, "settings": settings.model_dump(mode="json")}, indent=1) + "\n"
+    made_of = {"seed": seed, "settings": settings.model_dump(mode="json")} | (
+        {"jitter_mm": jitter_mm} if jitter_mm else {}
+    )
+    declared = json.dumps(made_of, indent=1) + "\n"
     stored = folder / "settings.json"
     if stored.exists() and stored.read_text(encoding="utf-8") != declared:
         raise typer.BadParameter(f"{folder} holds cases of other settings; choose another --cases or --out")
@@ -69,9 +74,22 @@ def synthetic_cases(
     for index in track(range(count), "synthetic patients", console=Console(stderr=True)):
         file = folder / f"s{index:04d}.npz"
         if not file.exists():
-            _draw(file, synthesise(seed, index, settings))
+            patient = synthesise(seed, index, settings)
+            if jitter_mm:
+                patient = replace(patient, brain=jittered(patient, jitter_mm, np.random.default_rng([seed, index])))
+            _draw(file, patient)
         cases.append(outline.of(load_prepared(file), np.load(_rise_file(file)).astype(np.float32)))
     return cases
+
+
+def jittered(patient: SyntheticPatient, jitter_mm: float, random: np.random.Generator) -> NDArray[np.bool_]:
+    """The brain mask with its border moved in and out by a smooth random distance, as masks of two tools differ."""
+    spacing_mm = np.linalg.norm(patient.affine[:3, :3], axis=0)
+    inside = ndimage.distance_transform_edt(patient.brain, sampling=spacing_mm)
+    outside = ndimage.distance_transform_edt(~patient.brain, sampling=spacing_mm)
+    field = ndimage.gaussian_filter(random.standard_normal(patient.brain.shape), 8 / spacing_mm)
+    moved: NDArray[np.bool_] = inside - outside + field * (jitter_mm / field.std()) > 0
+    return moved
 
 
 def _rise_file(file: Path) -> Path:
