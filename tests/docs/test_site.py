@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mkdocs.utils.yaml import get_yaml_loader
 from playwright.sync_api import Page, sync_playwright
 
 from lesionloss.losses.registry import list_losses
@@ -105,7 +104,7 @@ def nav_pages(nav: object) -> Iterator[str]:
 
 def test_every_page_of_the_repository_is_in_the_navigation() -> None:
     """What `make docs` finds in minutes."""
-    settings = yaml.load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"), get_yaml_loader())
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     listed = set(nav_pages(settings["nav"]))
     stored = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert {page for page in stored - listed if not page.startswith("results/")} == set()
