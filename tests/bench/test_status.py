@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lesionloss import DataError, UsageError
 from lesionloss.bench.bookkeeping.failures import Failure, cause_of, failure_of_exit_code, write_failure
-from lesionloss.bench.bookkeeping.status import Status, last_step, read_status, status_json
+from lesionloss.bench.bookkeeping.status import Status, StatusReader, last_step, read_status, status_json
 from lesionloss.bench.bookkeeping.trial_list import FILE, read_trial_list
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.run import run
@@ -72,6 +72,14 @@ def test_a_status_counts_trials_and_names_their_processes(half: Path) -> None:
     said = printed(status)
     for words in ("3 done, 1 running, 1 failed, 1 open; 0 of 2 pairs complete", "2 of 3", "node7:", "expected end"):
         assert words in said
+
+
+def test_a_look_at_the_status_makes_no_digest_again(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = read_trial_list(half)
+    reader = StatusReader(half, trials)
+    first = reader.read()
+    monkeypatch.setattr("lesionloss.training.trial._digest", lambda record: pytest.fail("a digest is made again"))
+    assert [each.key for each in reader.read().trials] == [each.key for each in first.trials]
 
 
 def test_a_status_is_json_for_programs(half: Path, whole: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 # The digests know some fields by the names they had first: a new name of a field must not change any random draw.
@@ -135,12 +136,12 @@ class Trial:
     loss_sha256: str = ""
     network_sha256: str = ""
 
-    @property
+    @cached_property  # asked for at every look at a run's status
     def key(self) -> str:
         """Digest of all fields: the name of the trial's folder."""
         return _digest(_digest_record(self))
 
-    @property
+    @cached_property
     def pair(self) -> str:
         """Digest of all fields but the loss: trials with the same pair share weights, batches and augmentation."""
         return _digest({name: value for name, value in _digest_record(self).items() if name not in OF_THE_LOSS})
