@@ -38,10 +38,11 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="the run folder, with report.json (lesionloss report RUN)")
     parser.add_argument("out", type=Path, help="the folder beside the page")
     parser.add_argument("--name", required=True, help="first part of the names of the files")
+    parser.add_argument("--tables", nargs="*", default=[], help="names of more tables, without .csv")
     parser.add_argument("--figures", nargs="*", default=[], help="names of figures, without .png")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for table in TABLES:
+    for table in (*TABLES, *arguments.tables):
         source = arguments.run / "tables" / f"{table}.csv"
         if source.is_file():
             shutil.copyfile(source, arguments.out / f"{arguments.name}-{table}.csv")
