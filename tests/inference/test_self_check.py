@@ -1,6 +1,7 @@
 """Synthetic lesions of known size and contrast in a pair of visits."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,7 @@ def test_the_command_writes_table_record_and_curve(tmp_path: Path, monkeypatch: 
     assert done.exit_code == 0, done.output
     rows, _ = json.JSONDecoder().raw_decode(done.stdout)
     assert [(row["volume_mm3"], row["contrast"], row["lesions"]) for row in rows] == [(10, 2, 1)]
+    assert re.search(r"1 image with lesions to predict: about \d+ s", done.output)
     lines = (tmp_path / "out" / "self-check.csv").read_text().splitlines()
     assert lines[0] == "volume_mm3,contrast,lesions,found"
     assert [line.split(",")[:3] for line in lines[1:]] == [["10", "2", "1"]]

@@ -1,5 +1,6 @@
 """`lesionloss self-check`: which lesions a model finds in a pair of visits of one's own scanner."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -112,7 +113,9 @@ def _checked(
     import numpy as np
     from numpy.typing import NDArray
 
+    from lesionloss.cli.bench_tables import duration
     from lesionloss.cli.progress import progress_bar
+    from lesionloss.core.number_text import plural
     from lesionloss.data.prepared import PreparedCase
     from lesionloss.inference import as_judged, lesion_mask, predict_probabilities
     from lesionloss.inference.only_deep import only_deep
@@ -135,9 +138,17 @@ def _checked(
         )
         return mask > 0
 
+    started = time.monotonic()
     with progress_bar() as bar:
         task = bar.add_task("images", total=None, detail="")
-        return self_check(ready.case, marked, settings, lambda number, of: bar.update(task, completed=number, total=of))
+
+        def after_image(number: int, of: int) -> None:
+            if number == 0:  # the pair itself took as long as each image with lesions will
+                seconds = (time.monotonic() - started) * of
+                note(f"{plural(of, 'image')} with lesions to predict: about {duration(seconds)}")
+            bar.update(task, completed=number, total=of)
+
+        return self_check(ready.case, marked, settings, after_image)
 
 
 def _write(out: Path, rows: tuple["SelfCheckRow", ...], title: str) -> None:

@@ -94,7 +94,7 @@ def self_check(
         case: Two visits, z-scored, as the model takes them.
         marked: The model: from a case to the voxels (*space) that it marks.
         settings: Sizes, contrasts and places of the lesions.
-        progress: Called after each image with its number from 1 on and the number of all.
+        progress: Called with 0 after the pair itself, then with the number of each image, and with the number of all.
 
     Returns:
         A row for each volume and contrast, in the order of the settings.
@@ -110,6 +110,8 @@ def self_check(
     order = [kinds[index] for index in rng.permutation(len(kinds))]  # each image holds lesions of all kinds
     images = [order[start : start + AT_ONCE] for start in range(0, len(order), AT_ONCE)]
     counts = dict.fromkeys(kinds, 0)
+    if progress is not None:
+        progress(0, len(images))
     for number, wanted in enumerate(images, 1):
         lesions = list(_placed(case, before, wanted, settings, rng))
         after = marked(with_lesions(case, [(each.box, each.contrast * each.shares) for each in lesions]))
