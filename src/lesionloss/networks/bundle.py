@@ -118,10 +118,11 @@ class BundleRecord(BaseModel):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A network ready to predict, and its record."""
+    """A network ready to predict, its record, and the name of the folder it was read from."""
 
     network: nn.Module
     record: BundleRecord
+    name: str = ""
 
 
 def save_bundle(folder: Path, network: nn.Module, record: BundleRecord, *, half: bool = False) -> BundleRecord:
@@ -185,7 +186,7 @@ def load_bundle(folder: Path) -> Bundle:
     check_tensors(weights, record.network, record.members)
     network = joined([build_network(record.network, torch_generator("bundle")) for _ in range(record.members)])
     fill(network, weights)
-    return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}))
+    return Bundle(channels_last(network).eval(), record.model_copy(update={"weights_sha256": digest}), folder.name)
 
 
 def read_record(folder: Path) -> tuple[BundleRecord, Path]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lesionloss.core.drawing import PNG_DPI, drawing_style
 from lesionloss.core.files import atomic_file
+from lesionloss.core.number_text import listed
 from lesionloss.core.palette import FALSE_NEGATIVE, FALSE_POSITIVE, INK, MUTED, TRUE_POSITIVE
 from lesionloss.core.slice_pictures import (
     CLOSE_PIXEL_MM,
@@ -127,18 +128,25 @@ def _rows(views: dict[str, NDArray[Any]], content: SheetContent) -> list[_SheetR
     numbers, probability = views["numbers"], views["probability"]
     voxel_mm3 = float(np.prod(content.case.spacing_mm))
     rows: list[_SheetRow] = []
-    for lesion in range(1, int(numbers.max()) + 1):
+    for height, (lesion, *others) in list(_lesions_by_slice(numbers).items())[:ROWS]:
         inside = numbers == lesion
-        height = int(inside.sum(axis=(1, 2)).argmax())
-        if all(row.height != height for row in rows):
-            words = f"lesion {lesion}: {inside.sum() * voxel_mm3:.0f} mm³, p {probability[inside].mean():.2f}"
-            rows.append(_SheetRow(height, lesion, f"slice {height + 1} · {words}"))
-        if len(rows) == ROWS:
-            break
+        also = f" (also {listed(str(other) for other in others)})" if others else ""
+        words = f"lesion {lesion}{also}: {inside.sum() * voxel_mm3:.0f} mm³, p {probability[inside].mean():.2f}"
+        rows.append(_SheetRow(height, lesion, f"slice {height + 1} · {words}"))
     if rows:
         return rows
     height = int(probability.max(axis=(1, 2)).argmax()) if probability.any() else len(probability) // 2
     return [_SheetRow(height, 0, f"slice {height + 1} · no lesion; highest p {float(probability.max()):.2f}")]
+
+
+def _lesions_by_slice(numbers: NDArray[np.integer[Any]]) -> dict[int, list[int]]:
+    """Slices that hold the largest part of a lesion, with the numbers of those lesions, the largest lesion first."""
+    lesions = int(numbers.max())
+    voxels = np.array([np.bincount(plane.ravel(), minlength=lesions + 1) for plane in numbers])
+    found: dict[int, list[int]] = {}
+    for lesion, height in enumerate(voxels.argmax(axis=0)[1:], 1):
+        found.setdefault(int(height), []).append(lesion)
+    return found
 
 
 def _draw_row(

@@ -122,7 +122,8 @@ def write_case(
     with atomic_files(files.record.parent, last=files.record.name, meanwhile=unfinished) as folder:
         new = files.inside(folder)
         write_results(new, ready, own, mask, lesions, record.classes)
-        write_picture(new.sheet, ready, found.probabilities, rule, f"{ready.case.name}: {count}", record.network)
+        model = f"{bundle.name}: {record.network}" if bundle.name else record.network
+        write_picture(new.sheet, ready, found.probabilities, rule, f"{ready.case.name}: {count}", model)
         seconds = time.perf_counter() - found.begun
         write_record(new.record, inputs, record, ready, found.chosen, lesions, seconds)
     return PredictedCase(source.name, files, tuple(lesions), count, str(found.chosen), ready.remarks, seconds)

@@ -85,7 +85,7 @@ def write_picture(
     probabilities: NDArray[np.float32],
     rule: LesionRule,
     title: str,
-    network: str,
+    model: str,
 ) -> None:
     """Draw the picture sheet of a case from its probabilities (L, *space) on the prepared grid."""
     from lesionloss.inference.predict.picture_sheet import SheetContent, save_sheet
@@ -95,7 +95,7 @@ def write_picture(
         mask=rule.mask(probabilities, float(np.prod(ready.case.spacing_mm))),
         probability=lesion_probability(probabilities),
         title=title,
-        subtitle=f"{network}; {rule}",
+        subtitle=f"{model}; {rule}",
         has_reference=ready.has_reference,
         connectivity=rule.connectivity,
         remarks=tuple(found.words for found in ready.findings if found.words),
