@@ -29,7 +29,10 @@ def save_small(source: Path, target: Path) -> None:
         picture = picture.resize(
             (PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)), Image.Resampling.LANCZOS
         )
-    picture.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    small = picture.quantize(
+        256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )  # keeps colour scales smooth
+    small.save(target, optimize=True)
 
 
 def main() -> None:
