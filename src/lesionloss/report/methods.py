@@ -16,10 +16,9 @@ from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.runs.results import Results, shared_patients_warning
 
 FEW_SPACINGS = 3
-_EMPTY = (
-    "Cases without lesions were not part of metrics that need lesions; they are reported separately. In distances, an "
-    "empty prediction for a case with lesions counted as the diagonal of the image."
-)
+_EMPTY = "Cases without lesions were not part of metrics that need lesions; they are reported separately."
+_EMPTY_IN_DISTANCES = " In distances, an empty prediction for a case with lesions counted as the diagonal of the image."
+_KEPT_CAPITALS = ("Brier", "Dice", "Jaccard", "Hausdorff", "Matthews")
 _SOURCES_OF_STATISTICS = (
     "Fisher 1935 (sign-flip test)",
     "Wilcoxon 1945 (signed-rank test)",
@@ -77,7 +76,9 @@ def _data(results: Results) -> str:
     text += f", {without} of them without lesions in the reference" if without else ""
     spacings = {case.spacing_mm for case in results.cohort}
     voxels = "; ".join(sorted(" × ".join(f"{mm:g}" for mm in spacing) for spacing in spacings))
-    few = f"The voxels measured {voxels} mm." if len(spacings) <= FEW_SPACINGS else "The sizes of the voxels differed."
+    flat = all(len(spacing) == 2 for spacing in spacings)  # pictures: their files have no size of a pixel
+    one = f"A pixel counted as {voxels} mm." if flat else f"The voxels measured {voxels} mm."
+    few = one if len(spacings) <= FEW_SPACINGS else "The sizes of the voxels differed."
     left_out = f"{plural(len(results.left_out), 'case')} could not be used." if results.left_out else ""
     mixed = mixed_words(results)
     added = f"Into the training folds only, never into validation or test, were mixed: {'; '.join(mixed)}."
@@ -138,10 +139,12 @@ def _training(results: Results, paired: bool) -> str:
 def _evaluation(results: Results) -> str:
     if not results.metrics:
         return ""
-    titles = {metric: metric_facts(metric).title for metric in results.metrics}
+    facts = {metric: metric_facts(metric) for metric in results.metrics}
+    titles = {metric: in_sentence(each.title) for metric, each in facts.items()}
+    empty = _EMPTY + (_EMPTY_IN_DISTANCES if any(each.unit == "mm" for each in facts.values()) else "")
     metrics = f"The {'metric was' if len(titles) == 1 else 'metrics were'} {listed(titles.values())}"
     if results.collected:
-        return f"{_collected_evaluation(results)} {metrics}. {_EMPTY}"
+        return f"{_collected_evaluation(results)} {metrics}. {empty}"
     thresholds = distinct(trial.record.get("threshold") for trial in results.trials)
     by_threshold = plan_section(results, "inference").get("decision", "threshold") == "threshold"
     decision = (
@@ -149,13 +152,20 @@ def _evaluation(results: Results) -> str:
         if by_threshold
         else "each voxel got its most probable class"
     )
-    ordered = [metric_facts(metric).title for metric in results.ordered_metrics]
+    ordered = [in_sentence(metric_facts(metric).title) for metric in results.ordered_metrics]
     order = f", as was the order {', '.join(ordered)}" if ordered else ""
     primary = titles.get(results.primary_metric, results.primary_metric)
     return (
         f"Whole images were evaluated; {decision}. {metrics}; the primary metric, {primary}, was declared before the "
-        f"run{order}. {_EMPTY}"
+        f"run{order}. {empty}"
     )
+
+
+def in_sentence(title: str) -> str:
+    """The title of a metric within a sentence: `expected calibration error`, but `Dice` and `AUPRC`."""
+    word = title.split(maxsplit=1)[0]
+    plain = word not in _KEPT_CAPITALS and word[1:].replace("-", "").isalpha() and word[1:].islower()
+    return title[0].lower() + title[1:] if plain else title
 
 
 def _collected_evaluation(results: Results) -> str:
@@ -182,7 +192,7 @@ def _statistics(results: Results) -> str:
     if rules and rules.decision == "bayesian":
         verdicts = "A verdict needed a posterior probability above 95 % (correlated t over the folds)."
     margin = (
-        f"Differences below {rules.margin:g} in {metric_facts(results.metrics[0]).title} do not matter "
+        f"Differences below {rules.margin:g} in {in_sentence(metric_facts(results.metrics[0]).title)} do not matter "
         f"({'the default margin' if rules.margin_is_default else 'declared in the plan'}): a loss was called "
         "equivalent if its interval lay within this margin."
         if rules and rules.margin

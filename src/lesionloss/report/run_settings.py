@@ -64,8 +64,10 @@ def preparation_record(results: Results) -> Mapping[str, Any]:
 
 def prepared_words(results: Results) -> str:
     """The steps of preparation as a sentence; empty if the cohort has no record."""
-    steps = [str(step) for step in preparation_record(results).get("steps", [])]
-    done = [_PREPARED.get(step, step) for step in steps if step != "subtract"]
+    made = preparation_record(results)
+    steps = [str(step) for step in made.get("steps", [])]
+    silent = {"subtract"} | ({"brain"} if made.get("brain", {}).get("source") == "whole" else set())
+    done = [_PREPARED.get(step, step) for step in steps if step not in silent]
     channel = " Their difference, follow-up minus baseline, was one more channel." if "subtract" in steps else ""
     return f"The images were {listed(done)}.{channel}" if done else ""
 
