@@ -147,7 +147,11 @@ def _warnings(content: ReportContent) -> list[tuple[str, str]]:
 
 
 def _title_of(warning: str) -> str:
-    titles = {"paired by patient only": "Not paired.", "not proven by training": "Paired by patient."}
+    titles = {
+        "paired by patient only": "Not paired.",
+        "not proven by training": "Paired by patient.",
+        "marked in no test case": "Nothing marked.",
+    }
     return next((title for words, title in titles.items() if words in warning), "Different machines.")
 
 

@@ -8,6 +8,7 @@ from lesionloss.core.errors import UsageError, expect_type
 from lesionloss.runs.metric_scores import MetricScores
 from lesionloss.runs.results import Results
 from lesionloss.statistics.evidence import ALPHA
+from lesionloss.statistics.never_marked import never_marked
 from lesionloss.statistics.paired_differences import paired_differences
 from lesionloss.statistics.pairs import machines_warning, pairing_of
 from lesionloss.statistics.ranks import LossRank, rank_losses
@@ -141,6 +142,7 @@ def compare_losses(scores: MetricScores, level: float = ALPHA) -> Comparison:
                     *_chosen_baseline(scores),
                     *(warning for _, warning in pairings.values()),
                     machines_warning(scores),
+                    *never_marked(scores),
                 )
                 if warning
             )
