@@ -20,6 +20,7 @@ from lesionloss.report.row_charts import (
     VIOLIN_FROM,
     add_key,
     row_axes,
+    short_name,
     spread,
     violin,
 )
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 PANEL_INCHES = (3.3, 2.35)
 LEGEND_COLUMNS = 3
-FIRST_COLUMN_INCHES, COLUMN_INCHES = 4.0, 2.8  # the names of the losses are in the first
+FIRST_COLUMN_INCHES, COLUMN_INCHES = 4.0, 2.8  # the names of the losses are in the first, which long names widen
+CHARACTER_INCHES = 0.078  # of a name or a note, on average
 RUNS_KEY = (
     "Point: a training run (fold and seed). Tick: mean.\n"
     f"Text: mean (lowest to highest). Shape: density, from {VIOLIN_FROM} runs on."
@@ -95,9 +97,11 @@ def training_runs_chart(runs: Sequence[TrainingRunScore], styles: Mapping[str, L
     splits, losses = (list(dict.fromkeys(getattr(run, name) for run in runs)) for name in ("split", "loss"))
     head = 0.3
     height = head + FRAME_INCHES + ROW_INCHES * len(losses) + 2 * KEY_INCHES
-    lefts = [0.0] + [FIRST_COLUMN_INCHES + COLUMN_INCHES * n for n in range(len(splits))]
-    figure = Figure(figsize=(lefts[-1], height))
     decimals = decimals_for(run.mean for run in runs)
+    longest = max(map(len, map(short_name, losses))) + len(_note(np.array([run.mean for run in runs]), decimals))
+    first = max(FIRST_COLUMN_INCHES, 2 * SIDE_INCHES + CHARACTER_INCHES * longest)
+    lefts = [0.0] + [first + COLUMN_INCHES * n for n in range(len(splits))]
+    figure = Figure(figsize=(lefts[-1], height))
     low, high = min(run.mean for run in runs), max(run.mean for run in runs)
     room = 0.06 * (high - low) or 0.5
     for split, (left, right) in zip(splits, pairwise(lefts), strict=True):
