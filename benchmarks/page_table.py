@@ -2,15 +2,16 @@
 
     python benchmarks/page_table.py runs/nuclei-folds brier nll dice
     python benchmarks/page_table.py runs/nuclei-folds brier nll dice --differences
+    python benchmarks/page_table.py runs/thirteen-synthetic --sizes
 
 Without an option: the mean of each metric over patients, with its 95 % interval. `--differences`: each loss minus the
 baseline, with the simultaneous 95 % interval over new training runs (over patients where the run allows none) and the
-verdict.
+verdict. `--sizes`: the share of lesions found by volume in mm3, and its difference from the baseline over patients.
 """
 
 import argparse
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from lesionloss.core.number_text import decimals_for, number
@@ -48,9 +49,20 @@ def differences(run: Path, metric: str) -> dict[str, str]:
     return found
 
 
-def page_table(run: Path, metrics: list[str], cells: Callable[[Path, str], dict[str, str]]) -> str:
-    """The table: a row for each loss, a column for each metric."""
-    columns = {metric: cells(run, metric) for metric in metrics}
+def sizes_of(run: Path) -> dict[str, dict[str, str]]:
+    """For each range of volumes, the share of lesions that each loss finds, and its difference from the baseline."""
+    columns: dict[str, dict[str, str]] = {}
+    with (run / "tables" / "detection-by-size.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            share = number(float(row["found"]) / float(row["lesions"]), 2) if float(row["lesions"]) else number(None)
+            more = shown(row["difference"], (row["low"], row["high"]), 2, sign=True) if row["difference"] else ""
+            name = f"{float(row['above_mm3']):.0f} to {float(row['up_to_mm3']):.0f}"
+            columns.setdefault(name, {})[row["loss"]] = f"{share}, {more}" if more else share
+    return columns
+
+
+def page_table(columns: dict[str, dict[str, str]]) -> str:
+    """The table: a row for each loss, a column for each metric or size."""
     losses = dict.fromkeys(loss for column in columns.values() for loss in column)
     body = [[loss, *(column.get(loss, number(None)) for column in columns.values())] for loss in losses]
     rows = [["loss", *columns], ["---"] * (len(columns) + 1), *body]
@@ -61,10 +73,13 @@ def main() -> None:
     """Read the arguments, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run folder, with tables (lesionloss report RUN)")
-    parser.add_argument("metrics", nargs="+", help="names of metrics, as in tables/summary.csv")
+    parser.add_argument("metrics", nargs="*", help="names of metrics, as in tables/summary.csv")
     parser.add_argument("--differences", action="store_true", help="differences from the baseline instead of means")
+    parser.add_argument("--sizes", action="store_true", help="lesions found by volume instead of metrics")
     arguments = parser.parse_args()
-    print(page_table(arguments.run, arguments.metrics, differences if arguments.differences else means))
+    cells = differences if arguments.differences else means
+    columns = {metric: cells(arguments.run, metric) for metric in arguments.metrics}
+    print(page_table(sizes_of(arguments.run) if arguments.sizes else columns))
 
 
 if __name__ == "__main__":
