@@ -12,10 +12,10 @@ import lesionloss as ll
 from lesionloss.core.palette import CLASSES, OUTLINE, PROBABILITY, WRONG_CLASS
 from lesionloss.core.slice_pictures import Field, covering, label_map, overlay
 from lesionloss.report.case_slices import CaseSlice, LossSlice
-from lesionloss.report.class_pictures import class_figure
+from lesionloss.report.class_pictures import class_figure, class_words
 from lesionloss.report.embedded_cases import pictured
 from lesionloss.report.picture_sheets import MOST_COLUMNS, class_keys
-from lesionloss.report.pictures import case_figure, case_words, cases_figure, cases_words
+from lesionloss.report.pictures import case_figure, case_words, cases_figure, cases_words, error_words
 from lesionloss.report.probability_pictures import OUTSIDE, heat_map, probability_figure
 from lesionloss.report.report_content import collect_content
 from lesionloss.report.topk_pictures import can_rank, hardest_curves, hardest_dice, hardest_figure, left_out, run_k
@@ -190,6 +190,15 @@ def test_figures_explain_themselves():
     assert "another class" not in case_words(shown_slice(1))
     assert cases_words([shown]).startswith("Median: a$b$ <i>, axial slice 4, of 5 cases")
     assert "k = 10 %" in words_of(hardest_figure(shown))
+
+
+def test_captions_say_how_voxels_became_lesion():
+    shown = shown_slice()
+    by_argmax = replace(shown, losses=tuple(replace(each, threshold=None) for each in shown.losses))
+    assert "(threshold 0.5 for any class, then the most probable class)" in class_words(shown)
+    assert "(most probable class)" in class_words(by_argmax)
+    assert error_words(by_argmax).endswith("; most probable class.")
+    assert error_words(shown_slice(classes=1)).endswith("; threshold 0.5.")
 
 
 def test_many_losses_go_below_and_keep_their_width():

@@ -183,7 +183,7 @@ def _loss_slice(
         loss=trial.loss,
         note=reader.note(trial, views.case),
         trained=reader.probable(trial),
-        threshold=trial.threshold,
+        threshold=None if trial.record.get("decision") == "argmax" else trial.threshold,
         probability=probability[plane].copy(),
         labels=labels[plane].copy(),
         of_classes=of_classes,

@@ -36,7 +36,7 @@ class LossSlice:
         loss: The loss.
         note: Its score in the case, and its seed.
         trained: Whether it is a map of a trained network; the difference threshold and masks of others are not.
-        threshold: The threshold that was scored.
+        threshold: The threshold that was scored; None: each voxel has its most probable class (arg max).
         probability: Of any lesion.
         labels: The class numbers that were scored; 1 for lesion in a run of one class.
         of_classes: The probability of each class (classes, rows, columns); None if it was not kept.
@@ -45,7 +45,7 @@ class LossSlice:
     loss: str
     note: str
     trained: bool
-    threshold: float
+    threshold: float | None
     probability: Probability
     labels: NDArray[np.uint8]
     of_classes: Probability | None
@@ -141,10 +141,13 @@ class CaseSlice:
         return f"Case {self.place}{most}: the {self.role} {self.rule}."
 
     @property
-    def thresholds(self) -> str:
-        """The threshold of the masks in words."""
-        used = sorted({each.threshold for each in self.losses})
-        return "threshold" + ("s " if len(used) > 1 else " ") + ", ".join(f"{value:g}" for value in used)
+    def decision(self) -> str:
+        """How voxels became lesion, in words: `threshold 0.5`, or `most probable class`."""
+        used = sorted({each.threshold for each in self.losses if each.threshold is not None})
+        if not used:
+            return "most probable class"
+        words = "threshold" + ("s " if len(used) > 1 else " ") + ", ".join(f"{value:g}" for value in used)
+        return f"{words} for any class, then the most probable class" if self.several else words
 
     def grey(self, frame: Frame, title: str = "") -> Pixels:
         """An image of the case, by default the last, inside the brain."""

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def class_words(shown: CaseSlice) -> str:
     """The caption."""
     return (
-        f"{shown.chosen} Above: the class of each voxel ({shown.thresholds} for any class, then the most "
-        "probable class). Below: right class (filled), false positive (striped), false negative (outlined), and "
-        "another class than in the reference (chequered), which is wrong for both classes."
+        f"{shown.chosen} Above: the class of each voxel ({shown.decision}). Below: right class (filled), false "
+        "positive (striped), false negative (outlined), and another class than in the reference (chequered), which is "
+        "wrong for both classes."
     )
 
 

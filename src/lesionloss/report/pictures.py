@@ -64,7 +64,7 @@ def error_words(shown: CaseSlice) -> str:
     wrong = ", another class than in the reference chequered (purple)" if shown.several else ""
     return (
         f"True positives are filled (green), false positives striped (orange), false negatives outlined (blue){wrong}; "
-        f"{shown.thresholds}."
+        f"{shown.decision}."
     )
 
 
