@@ -1,7 +1,8 @@
-"""Charts of single training runs."""
+"""Charts of single training runs, and names of losses that are too long for a line."""
 
 from lesionloss.report.epoch_charts import training_runs_chart
 from lesionloss.report.loss_styles import LossStyle
+from lesionloss.report.row_charts import name_lines
 from lesionloss.report.training_runs import TrainingRunScore
 
 
@@ -25,3 +26,16 @@ def test_a_long_name_of_a_loss_leaves_room_for_the_numbers_beside_it():
 
 def row_of(axes, loss):
     return next(text.get_position()[1] for text in axes.texts if text.get_text() == loss)
+
+
+def test_long_names_are_broken_between_their_words():
+    assert name_lines("dice", 32) == ["dice"]
+    assert name_lines("asymmetric_unified_focal_plus_plus(gamma=0.1)", 32) == [
+        "asymmetric_unified_focal_plus_",
+        "plus(gamma=0.1)",
+    ]
+    assert name_lines("0.5*dice + 0.5*focal(gamma=2.0, lesion=0.75)", 24) == [
+        "0.5*dice + 0.5*focal(",
+        "gamma=2.0, lesion=0.75)",
+    ]
+    assert name_lines("x" * 30, 24) == ["x" * 24, "x" * 6]

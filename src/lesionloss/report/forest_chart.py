@@ -14,7 +14,7 @@ import numpy as np
 from lesionloss.core.number_text import MINUS, decimals_for, interval, listed, number, unit_text
 from lesionloss.core.palette import INK, LINE, MUTED
 from lesionloss.report.loss_styles import LossStyle
-from lesionloss.report.row_charts import short_name
+from lesionloss.report.row_charts import name_lines, short_name
 from lesionloss.report.verdict_sentence import WHY_NONE
 from lesionloss.runs.metric_facts import metric_facts
 from lesionloss.statistics import Comparison, PairedDifference
@@ -191,7 +191,7 @@ def _texts(axes: "Axes", row: int, d: PairedDifference, shape: ForestShape, deci
     )
     bold = "bold" if d.decided else "normal"
     behind = {"facecolor": "#ffffff", "edgecolor": "none", "pad": 0.8} if shape.stacked else None
-    name = short_name(d.loss) if shape.stacked else "\n".join(textwrap.wrap(d.loss, NAME_LETTERS, max_lines=2))
+    name = short_name(d.loss) if shape.stacked else "\n".join(name_lines(d.loss, NAME_LETTERS))
     axes.text(left, at, name, transform=along, color=INK, size=9, va="center", linespacing=1.05, bbox=behind)
     words: dict[str, Any] = {"size": 9, "va": "center", "ha": "right", "weight": bold, "bbox": behind}
     axes.text(right, at, verdict_words(d), transform=along, color=INK, **words)

@@ -4,6 +4,7 @@ Rows have the same order in all charts, and the name is above the marks, so that
 a narrow screen.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,16 @@ def _means(summary: LossSummary, decimals: int) -> str:
 def _difference(difference: PairedDifference, decimals: int) -> str:
     bounds = interval(difference.interval_new_training_runs or difference.interval, decimals, sign=True)
     return f"{number(difference.mean, decimals, sign=True)} {bounds}, n {difference.patients}"
+
+
+def name_lines(name: str, letters: int) -> list[str]:
+    """The name of a loss in one line or two, broken after a sign between its words rather than within one."""
+    if len(name) <= letters:
+        return [name]
+    ends = [match.end() for match in re.finditer(r"[_(,+* ]", name) if match.end() <= letters]
+    end = ends[-1] if ends else letters
+    rest = name[end:].lstrip()
+    return [name[:end].rstrip(), rest if len(rest) <= letters else rest[: letters - 1] + "…"]
 
 
 def short_name(name: str) -> str:
