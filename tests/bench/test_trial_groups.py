@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from torch import Tensor
@@ -12,8 +14,9 @@ from engine_runs import assert_same, assert_tidy
 from example_trials import TRIAL
 from lesionloss import Voxels, loss
 from lesionloss.bench import trial_groups
-from lesionloss.bench.bookkeeping.trial_list import read_trial_list
+from lesionloss.bench.bookkeeping.trial_list import TrialList, read_trial_list
 from lesionloss.bench.engines.in_process import InProcessEngine
+from lesionloss.bench.engines.local import open_trials
 from lesionloss.bench.execute_trial import Outcome, execute_together
 from lesionloss.bench.parallel_trials import MemoryNeed
 from lesionloss.bench.run import run
@@ -55,6 +58,17 @@ def test_groups_hold_losses_of_one_pair_and_keep_all_processes_at_work(
     assert [key for keys in groups for key in keys] == [trial.key for trial in trials]
     pair_of = {trial.key: trial.pair for trial in trials}
     assert all(len({pair_of[key] for key in keys}) == 1 for keys in groups)
+
+
+@pytest.mark.parametrize(("pretrain", "turns"), [("", [1, 1, 2, 2]), ("synth(patients=2, steps=1)", [1, 2, 1, 2])])
+def test_seeds_take_turns_where_each_pretrains_a_start_that_its_folds_wait_for(
+    tmp_path: Path, pretrain: str, turns: list[int]
+) -> None:
+    recipe = replace(TRIAL.recipe, pretrain=pretrain)
+    trials = tuple(replace(TRIAL, seed=seed, fold=fold, recipe=recipe) for seed in (1, 2) for fold in (0, 1))
+    context = SimpleNamespace(folder=tmp_path, done=lambda key: False, lock_path=lambda key: tmp_path / "locks" / key)
+    found = open_trials(cast(RunContext, context), TrialList(trials, threads=1, step_bytes=1))
+    assert [trial.seed for trial in found] == turns
 
 
 def test_a_trial_without_a_network_is_never_beside_networks() -> None:

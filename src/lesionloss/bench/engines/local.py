@@ -75,7 +75,7 @@ class LocalEngine:
         sharing = jobs if context.device == "cpu" else -(-jobs // len(devices))
         together = networks_together(need, sharing, trial_list.losses, self.together, context.device)
         watcher.note(together_in_words(together, need))
-        waiting = deque(groups_of(_open_trials(context, trial_list), together, jobs * self.workers))
+        waiting = deque(groups_of(open_trials(context, trial_list), together, jobs * self.workers))
         follower = StatusFollower(context, trial_list, watcher)
         try:
             while waiting or pool.workers:
@@ -102,14 +102,17 @@ class LocalEngine:
         return processes_on_gpus(len(devices), whole, peak, need, trials, threads)
 
 
-def _open_trials(context: RunContext, trial_list: TrialList) -> list[Trial]:
-    """The open trials; those that another process works on come last."""
+def open_trials(context: RunContext, trial_list: TrialList) -> list[Trial]:
+    """The open trials; those that another process works on come last.
+
+    With pretraining, seeds take turns: each pretrains a start of its own, which its other folds would wait for.
+    """
     (context.folder / "locks").mkdir(parents=True, exist_ok=True)
     now = disk_time(context.folder / "locks")
     trials = [trial for trial in trial_list.trials if not context.done(trial.key)]
     locks = {trial.key: read_lock(context.lock_path(trial.key)) for trial in trials}
     locked = {key for key, found in locks.items() if found is not None and found.is_alive(now)}
-    return sorted(trials, key=lambda trial: trial.key in locked)
+    return sorted(trials, key=lambda trial: (trial.key in locked, trial.fold if trial.recipe.pretrain else 0))
 
 
 @dataclass
