@@ -34,8 +34,12 @@ def test_long_names_are_broken_between_their_words():
         "asymmetric_unified_focal_plus_",
         "plus(gamma=0.1)",
     ]
-    assert name_lines("0.5*dice + 0.5*focal(gamma=2.0, lesion=0.75)", 24) == [
-        "0.5*dice + 0.5*focal(",
-        "gamma=2.0, lesion=0.75)",
+    assert name_lines("matched difference threshold (no training)", 32) == [
+        "matched difference threshold",
+        "(no training)",
+    ]
+    assert name_lines("0.5*dice+0.5*focal(gamma=2.0,lesion=0.75,power=1)", 24) == [
+        "0.5*dice+0.5*focal(",
+        "gamma=2.0,lesion=0.75,p…",
     ]
     assert name_lines("x" * 30, 24) == ["x" * 24, "x" * 6]

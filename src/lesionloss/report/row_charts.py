@@ -247,7 +247,8 @@ def name_lines(name: str, letters: int) -> list[str]:
     """The name of a loss in one line or two, broken after a sign between its words rather than within one."""
     if len(name) <= letters:
         return [name]
-    ends = [match.end() for match in re.finditer(r"[_(,+* ]", name) if match.end() <= letters]
+    signs = r" " if " " in name[letters // 2 : letters] else r"[_(,+* ]"
+    ends = [match.end() for match in re.finditer(signs, name) if match.end() <= letters]
     end = ends[-1] if ends else letters
     rest = name[end:].lstrip()
     return [name[:end].rstrip(), rest if len(rest) <= letters else rest[: letters - 1] + "…"]
