@@ -29,9 +29,8 @@ def save_small(source: Path, target: Path) -> None:
         picture = picture.resize(
             (PICTURE_WIDTH, round(picture.height * PICTURE_WIDTH / picture.width)), Image.Resampling.LANCZOS
         )
-    small = picture.quantize(
-        256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-    )  # keeps colour scales smooth
+    # other methods break colour scales into bands and lose thin outlines
+    small = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     small.save(target, optimize=True)
 
 

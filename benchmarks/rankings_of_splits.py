@@ -16,8 +16,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from lesionloss.core.number_text import listed, number
-
-SPLITS = {"train_patches": "training patches", "train_images": "training images", "test": "test images"}
+from lesionloss.report.history import SPLITS
 
 
 def scores_of(run: Path, metric: str) -> pd.DataFrame:
@@ -31,7 +30,7 @@ def means_table(scores: pd.DataFrame) -> str:
     """A row for each loss: its mean and rank in each split, and the range of its seeds on test images."""
     means = scores.pivot_table(index="loss", columns="split", values="mean", sort=False)
     ranks = means.rank(ascending=False).astype(int)
-    seeds = scores[scores["split"] == "test images"].groupby("loss")["mean"].agg(["min", "max"])
+    seeds = scores[scores["split"] == SPLITS["test"]].groupby("loss")["mean"].agg(["min", "max"])
     rows = [["loss", *means.columns, "seeds on test images"], ["---"] * (len(means.columns) + 2)]
     for loss in means.index:
         cells = [f"{number(means.loc[loss, split])} ({ranks.loc[loss, split]})" for split in means.columns]
