@@ -74,9 +74,12 @@ def test_a_plan_runs_compares_and_reports(
     page = (out / "report.html").read_text()
     assert "cross_entropy" in page
     assert "difference threshold (no training)" in page
-    code, line = call(monkeypatch, capsys, "bench", plan, "--data", data, "--out", out, "--loss", "hytver")
-    assert code == 2
-    assert "holds a run of another plan (it differs in losses); choose another --out" in line
+    for options in ([], ["--dry-run"]):
+        code, line = call(
+            monkeypatch, capsys, "bench", plan, "--data", data, "--out", out, "--loss", "hytver", *options
+        )
+        assert code == 2
+        assert "holds a run of another plan (it differs in losses); choose another --out" in line
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,22 @@ def store_plan(plan: Plan, folder: Path) -> bool:
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
         if create_text(stored, _with_copied_losses(plan, folder).to_toml()):
             return True
-    changed = plan.changed_keys(Plan.load(stored))
+    refuse_other_plan(plan, folder)
+    return False
+
+
+def refuse_other_plan(plan: Plan, folder: Path) -> None:
+    """Refuse a folder whose stored plan is not `plan`; a folder without a plan is fine.
+
+    Raises:
+        UsageError: The folder holds another plan.
+    """
+    stored = folder / "plan.toml"
+    changed = with_used_files(plan).changed_keys(Plan.load(stored)) if stored.exists() else ()
     if changed:
         raise UsageError(
             f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
         )
-    return False
 
 
 def _holds_something(folder: Path) -> bool:
