@@ -14,13 +14,11 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from reported_run import reported_run, rows_of
+
 from lesionloss.core.number_text import decimals_for, number
 
-
-def rows_of(run: Path, table: str, metric: str) -> list[dict[str, str]]:
-    """The rows of a table of the run that are about a metric."""
-    with (run / "tables" / f"{table}.csv").open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["metric"] == metric]
+MOST_DECIMALS = 4  # more would claim a precision that no run here has
 
 
 def shown(value: str, bounds: Iterable[str], decimals: int, *, sign: bool = False) -> str:
@@ -31,28 +29,28 @@ def shown(value: str, bounds: Iterable[str], decimals: int, *, sign: bool = Fals
     return texts[0] if len(texts) < 3 else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
-def means(run: Path, metric: str) -> dict[str, str]:
-    """Of each loss, the mean over patients and its interval."""
-    rows = rows_of(run, "summary", metric)
+def means(summary: Path, metric: str) -> dict[str, str]:
+    """Of each loss in summary.csv, the mean over patients and its interval."""
+    rows = rows_of(summary, metric)
     decimals = decimals_for(float(row["mean"]) for row in rows if row["mean"])
     return {row["loss"]: shown(row["mean"], (row["low"], row["high"]), decimals) for row in rows}
 
 
-def differences(run: Path, metric: str) -> dict[str, str]:
-    """Of each loss but the baseline, its difference, the interval and the verdict."""
+def differences(table: Path, metric: str) -> dict[str, str]:
+    """Of each loss in differences.csv, its difference from the baseline, the interval and the verdict."""
     found = {}
-    for row in rows_of(run, "differences", metric):
+    for row in rows_of(table, metric):
         new = row["new_training_runs_low"], row["new_training_runs_high"]
         bounds = new if all(new) else (row["low"], row["high"])
-        decimals = decimals_for([float(row["mean"])]) if row["mean"] else 3
+        decimals = min(decimals_for([float(row["mean"])]), MOST_DECIMALS) if row["mean"] else 3
         found[row["loss"]] = f"{shown(row['mean'], bounds, decimals, sign=True)} {row['verdict']}"
     return found
 
 
-def sizes_of(run: Path) -> dict[str, dict[str, str]]:
-    """For each range of volumes, the share of lesions that each loss finds, and its difference from the baseline."""
+def sizes_of(table: Path) -> dict[str, dict[str, str]]:
+    """From detection-by-size.csv, for each range of volumes: the share of lesions found, and its difference."""
     columns: dict[str, dict[str, str]] = {}
-    with (run / "tables" / "detection-by-size.csv").open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             share = number(float(row["found"]) / float(row["lesions"]), 2) if float(row["lesions"]) else number(None)
             more = shown(row["difference"], (row["low"], row["high"]), 2, sign=True) if row["difference"] else ""
@@ -72,14 +70,23 @@ def page_table(columns: dict[str, dict[str, str]]) -> str:
 def main() -> None:
     """Read the arguments, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the run folder, with tables (lesionloss report RUN)")
+    parser.add_argument("run", type=reported_run, help="the run folder, with tables (lesionloss report RUN)")
     parser.add_argument("metrics", nargs="*", help="names of metrics, as in tables/summary.csv")
     parser.add_argument("--differences", action="store_true", help="differences from the baseline instead of means")
     parser.add_argument("--sizes", action="store_true", help="lesions found by volume instead of metrics")
     arguments = parser.parse_args()
-    cells = differences if arguments.differences else means
-    columns = {metric: cells(arguments.run, metric) for metric in arguments.metrics}
-    print(page_table(sizes_of(arguments.run) if arguments.sizes else columns))
+    if not arguments.metrics and not arguments.sizes:
+        parser.error("name at least one metric, as in tables/summary.csv, or give --sizes")
+    tables = arguments.run / "tables"
+    if arguments.sizes:
+        if not (tables / "detection-by-size.csv").is_file():
+            raise SystemExit(f"{tables} has no detection-by-size.csv: the run has no reference masks of lesions")
+        columns = sizes_of(tables / "detection-by-size.csv")
+    elif arguments.differences:
+        columns = {metric: differences(tables / "differences.csv", metric) for metric in arguments.metrics}
+    else:
+        columns = {metric: means(tables / "summary.csv", metric) for metric in arguments.metrics}
+    print(page_table(columns))
 
 
 if __name__ == "__main__":

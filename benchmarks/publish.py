@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
+from reported_run import reported_run
 
 TABLES = ("summary", "differences", "detection-by-size", "training-runs", "variance")
 PICTURE_WIDTH = 1100
@@ -37,12 +38,15 @@ def save_small(source: Path, target: Path) -> None:
 def main() -> None:
     """Read the arguments, copy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the run folder, with report.json (lesionloss report RUN)")
+    parser.add_argument("run", type=reported_run, help="the run folder, with report.json (lesionloss report RUN)")
     parser.add_argument("out", type=Path, help="the folder beside the page")
     parser.add_argument("--name", required=True, help="first part of the names of the files")
     parser.add_argument("--tables", nargs="*", default=[], help="names of more tables, without .csv")
     parser.add_argument("--figures", nargs="*", default=[], help="names of figures, without .png")
     arguments = parser.parse_args()
+    pictures = [arguments.run / "figures" / f"{figure}.png" for figure in arguments.figures]
+    if missing := [picture.name for picture in pictures if not picture.is_file()]:
+        parser.error(f"{arguments.run / 'figures'} has no {', '.join(missing)}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     for table in (*TABLES, *arguments.tables):
         source = arguments.run / "tables" / f"{table}.csv"
@@ -51,8 +55,8 @@ def main() -> None:
     report = json.loads((arguments.run / "report.json").read_text())
     text = json.dumps(report, separators=(",", ":"), ensure_ascii=False)
     (arguments.out / f"{arguments.name}-report.json").write_text(without_paths(text, arguments.run.resolve()))
-    for figure in arguments.figures:
-        save_small(arguments.run / "figures" / f"{figure}.png", arguments.out / f"{arguments.name}-{figure}.png")
+    for picture in pictures:
+        save_small(picture, arguments.out / f"{arguments.name}-{picture.name}")
 
 
 if __name__ == "__main__":

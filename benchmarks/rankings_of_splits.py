@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
+from reported_run import reported_run
 from scipy.stats import kendalltau
 
 from lesionloss.core.number_text import listed, number
@@ -23,6 +24,8 @@ def scores_of(run: Path, metric: str) -> pd.DataFrame:
     """Columns split, loss, seed and mean: the mean over folds at the last epoch."""
     table = pd.read_csv(run / "tables" / "training-runs.csv")
     table = table[table["metric"] == metric].replace({"split": SPLITS})
+    if table["split"].nunique() < len(SPLITS):
+        raise SystemExit(f"{run}: no curves of {metric} on {listed(list(SPLITS.values()))}; the plan needs [curves]")
     return table.groupby(["split", "loss", "seed"], sort=False)["mean"].mean().reset_index()
 
 
@@ -73,7 +76,7 @@ def _summary(taus: list[float]) -> str:
 def main() -> None:
     """Read the arguments, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the run folder, with tables (lesionloss report RUN)")
+    parser.add_argument("run", type=reported_run, help="the run folder, with tables (lesionloss report RUN)")
     parser.add_argument("--metric", default="dice", help="a metric with curves (default: dice)")
     arguments = parser.parse_args()
     scores = scores_of(arguments.run, arguments.metric)

@@ -1,0 +1,61 @@
+"""The tables in docs/results are those of the numbers beside them, and the overviews say what the pages say."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from lesionloss.bench.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from page_table import differences, means  # noqa: E402
+
+MEANS = [
+    ("calibration.md", "calibration/folds", "brier nll ece dice precision recall"),
+    ("calibration.md", "calibration/split", "brier nll ece dice precision recall"),
+    ("topk-dice.md", "topk-dice/hippocampus", "dice jaccard precision recall hd95"),
+    ("thirteen-losses.md", "thirteen-losses/pretrained", "dice lesion_f1 precision recall asd_pred_to_ref"),
+]
+DIFFERENCES = [
+    ("calibration.md", "calibration/folds", "brier nll ece dice precision recall"),
+    ("topk-dice.md", "topk-dice/hippocampus", "dice precision recall hd95"),
+]
+INTERVAL = re.compile(r"[+−<>]? ?[.\d]+(?: points?| %)? \[[^\]]+\d[^\]]*\]")
+
+
+@pytest.mark.parametrize(("page", "numbers", "metrics"), MEANS)
+def test_a_table_of_means_is_that_of_its_numbers(page: str, numbers: str, metrics: str) -> None:
+    text = (RESULTS / page).read_text(encoding="utf-8")
+    columns = [means(RESULTS / f"{numbers}-summary.csv", metric) for metric in metrics.split()]
+    for loss in columns[0]:
+        assert f"| {' | '.join(column[loss] for column in columns)} |" in text, loss
+
+
+@pytest.mark.parametrize(("page", "numbers", "metrics"), DIFFERENCES)
+def test_a_table_of_differences_is_that_of_its_numbers(page: str, numbers: str, metrics: str) -> None:
+    text = (RESULTS / page).read_text(encoding="utf-8")
+    columns = [differences(RESULTS / f"{numbers}-differences.csv", metric) for metric in metrics.split()]
+    for loss in columns[0]:
+        assert f"| {loss} | {' | '.join(column[loss] for column in columns)} |" in text, loss
+
+
+@pytest.mark.parametrize("overview", ["docs/results/index.md"])
+def test_an_interval_of_the_overview_stands_in_the_page_that_its_row_links_to(overview: str) -> None:
+    rows = [line for line in (ROOT / overview).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    checked = 0
+    for row in rows:
+        pages = re.findall(r"\]\(([\w-]+\.md)", row)
+        said = " ".join((RESULTS / page).read_text(encoding="utf-8") for page in pages)
+        for interval in INTERVAL.findall(row):
+            assert interval.strip() in " ".join(said.split()), row
+            checked += 1
+    assert checked
+
+
+def test_a_plan_of_the_results_has_the_name_of_its_file() -> None:
+    plans = [path for path in (RESULTS / "plans").glob("*.toml") if "based_on" in path.read_text(encoding="utf-8")]
+    assert [Plan.load(path).name for path in plans] == [path.stem for path in plans]
