@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lesionloss.cli import main
+from lesionloss.runs.load_run import load
 from make_cohort import write_cohort
 
 PLAN = """
@@ -79,7 +80,12 @@ def test_a_plan_runs_compares_and_reports(
             monkeypatch, capsys, "bench", plan, "--data", data, "--out", out, "--loss", "hytver", *options
         )
         assert code == 2
-        assert "holds a run of another plan (it differs in losses); choose another --out" in line
+        assert "holds a run of another plan (it differs in losses); add --extend to add its losses and seeds" in line
+    more = ["bench", plan, "--data", data, "--out", out, "--loss", "hytver", "--extend"]
+    assert call(monkeypatch, capsys, *more, "--dry-run") == (0, "")
+    assert call(monkeypatch, capsys, *more) == (0, "")
+    assert "hytver" in load(out).losses
+    assert not load(out).missing
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def forecast(
     threads: int | None,
     *,
     together: int | None = None,
+    extend: bool = False,
     known: Callable[[Forecast], None] = lambda found: None,
     timed: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Forecast:
@@ -67,6 +68,7 @@ def forecast(
         jobs: Processes at a time; None: as cores and memory allow, that of GPUs included.
         threads: Threads of each; None: the cores divided among them.
         together: Losses of a pair that train side by side; None: as memory allows.
+        extend: Whether losses and seeds of the plan may be added to the run in `out`.
         known: Called before anything is timed, with all but the times.
         timed: Called with (steps done, steps in all) while steps are timed.
 
@@ -75,7 +77,7 @@ def forecast(
         DataError: A file in it is damaged.
     """
     if out is not None:
-        refuse_other_plan(plan, out)
+        refuse_other_plan(plan, out, extend=extend)
     devices = all_devices() if device == "auto" else (resolve_device(device),)
     device = devices[0]
     status = read_status(out) if out is not None and (out / FILE).is_file() else None
@@ -187,11 +189,10 @@ def _channels(plan: Plan, cohort: ListedCohort | None) -> int:
 
 
 def _trials(plan: Plan, status: Status | None) -> tuple[ForecastTrial, ...]:
-    if status is not None:
-        networks = [trial for trial in status.trials if trial.method == "network"]
-        return tuple(ForecastTrial(trial.loss, trial.fold, trial.seed, trial.state) for trial in networks)
+    trials = status.trials if status else ()
+    states = {(each.loss, each.fold, each.seed): each.state for each in trials if each.method == "network"}
     return tuple(
-        ForecastTrial(loss, fold, seed, "open")
+        ForecastTrial(loss, fold, seed, states.get((loss, fold, seed), "open"))
         for seed in plan.seeds
         for fold in range(plan.all_folds)
         for loss in plan.losses

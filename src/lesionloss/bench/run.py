@@ -46,6 +46,7 @@ def run(
     step: str | None = None,
     batches_on_cpu: bool = False,
     track: str = "",
+    extend: bool = False,
 ) -> "Results":
     """Run every trial of a plan that the run folder does not hold yet.
 
@@ -66,12 +67,15 @@ def run(
         batches_on_cpu: Whether batches are made in main memory even where the cases fit on a GPU.
         track: Where the curves of training are shown: tensorboard, mlflow or wandb, in files of the run folder; empty:
             nowhere.
+        extend: Whether losses and seeds of the plan may be added to the run in `out`. Its finished trials stay, and
+            every comparison says what was added.
 
     Returns:
         All results of the run folder.
 
     Raises:
-        UsageError: The folder holds another plan or other trials, or the plan does not fit the data.
+        UsageError: The folder holds another plan, which may not be extended, or other trials; or the plan does not fit
+            the data.
         DataError: The data can't be used.
     """
     from lesionloss.runs.load_run import load
@@ -92,7 +96,7 @@ def run(
         check_code(plan.losses, plan.network.text)
     if not (folder / "plan.toml").exists():
         check_source(plan)  # so that a call that can't work leaves no run behind
-    store_plan(plan, folder)
+    store_plan(plan, folder, extend=extend)
     with _exclusive(folder, "cohort", watcher):
         cohort = prepare_run_cohort(plan, folder, watcher)
     first = cohort.read([cohort.cases[0].name])

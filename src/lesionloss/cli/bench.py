@@ -17,6 +17,7 @@ lesionloss bench quickstart --out runs/quick   # synthetic patients, no data nee
 lesionloss bench lit-smoke --data DATA/lit --out runs/lit
 lesionloss --with my_losses.py bench quickstart --loss root_tversky --out runs/mine
 lesionloss bench my_plan.toml --out runs/mine   # again: continues where it stopped
+lesionloss bench my_plan.toml --out runs/mine --extend   # with losses or seeds added to the plan: trains what is new
 lesionloss bench quickstart --print > my_plan.toml   # a plan to start from
 lesionloss bench my_plan.toml --dry-run   # trials, expected time, disk and memory
 lesionloss bench --status runs/mine   # while it runs, from anywhere; --json for programs
@@ -33,7 +34,7 @@ lesionloss bench my_plan.toml --out /shared/mine --engine slurm --slurm-jobs 8 -
     examples=EXAMPLES,
     options={
         panels.DATA: "data",
-        panels.TRAINING: "losses settings checkpoint_seconds",
+        panels.TRAINING: "losses settings extend checkpoint_seconds",
         panels.REPEATABLE: "deterministic batches_on_cpu step noise_floor",
         panels.MACHINE: "device engine jobs together threads address gpus_per_trial slurm_jobs slurm",
         panels.SHOW: "show dry_run status paper",
@@ -56,6 +57,10 @@ def bench(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the plan, as in TOML; may be repeated."),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option("--extend", help="Add the plan's new losses and seeds to the run in --out; its trials stay."),
+    ] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
     engine: Annotated[
         str, typer.Option("--engine", help="local: processes of this machine; ray; slurm: a cluster.")
@@ -151,7 +156,7 @@ def bench(
     if dry_run:
         from lesionloss.cli.bench_forecast import show_forecast
 
-        show_forecast(chosen, out, device, number, threads, beside, as_json)
+        show_forecast(chosen, out, device, number, threads, beside, as_json, extend=extend)
         return
     if out is None:
         raise UsageError("bench needs a folder for its results: --out FOLDER")
@@ -162,7 +167,7 @@ def bench(
     from lesionloss.bench.run import run
 
     failed = 0
-    for part, folder in runs_of(chosen, out):
+    for part, folder in runs_of(chosen, out, extend=extend):
         try:
             with TerminalWatcher(chosen.name) as watcher:
                 results = run(
@@ -178,6 +183,7 @@ def bench(
                     noise_floor=noise_floor,
                     step=step,
                     track=track,
+                    extend=extend,
                 )
         except KeyboardInterrupt:
             say(_interrupted(folder), err=True)

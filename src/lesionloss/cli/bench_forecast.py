@@ -21,6 +21,8 @@ def show_forecast(
     threads: int | None,
     together: int | None,
     as_json: bool,
+    *,
+    extend: bool,
 ) -> None:
     """Check a plan against its data; print its forecast, or that of each run for several data sets or networks."""
     from lesionloss.bench.data_check import check_data
@@ -40,7 +42,9 @@ def show_forecast(
         timed = partial(_show_timed, bar, bar.add_task("timing training steps", total=None, detail=""))
         known = partial(_show_known, bar, as_json)
         try:
-            found = forecast(part, folder, device, jobs, threads, together=together, known=known, timed=timed)
+            found = forecast(
+                part, folder, device, jobs, threads, together=together, extend=extend, known=known, timed=timed
+            )
         finally:
             bar.stop()
         if as_json:

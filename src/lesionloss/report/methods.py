@@ -155,9 +155,10 @@ def _evaluation(results: Results) -> str:
     ordered = [in_sentence(metric_facts(metric).title) for metric in results.ordered_metrics]
     order = f", as was the order {', '.join(ordered)}" if ordered else ""
     primary = titles.get(results.primary_metric, results.primary_metric)
+    added = f" {results.additions[0].upper()}{results.additions[1:]}." if results.additions else ""
     return (
         f"Whole images were evaluated; {decision}. {metrics}; the primary metric, {primary}, was declared before the "
-        f"run{order}. {empty}"
+        f"run{order}. {empty}{added}"
     )
 
 

@@ -83,7 +83,7 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "short": short_run_facts(results),
         "run": run_facts(results),
         "plan": _plan_text(results),
-        "plan_title": "What was collected" if results.collected else "The plan, as declared before the run",
+        "plan_title": _plan_title(results),
         "methods": content.methods,
         "sources": content.sources,
         "settings": content.settings,
@@ -91,6 +91,12 @@ def page_context(content: ReportContent, styles: Mapping[str, LossStyle]) -> dic
         "colours": COLOURS,
         "version": __version__,
     }
+
+
+def _plan_title(results: Results) -> str:
+    if results.collected:
+        return "What was collected"
+    return "The plan, with what was added to it" if results.additions else "The plan, as declared before the run"
 
 
 def _notices(content: ReportContent) -> list[tuple[str, str, bool]]:
@@ -151,6 +157,7 @@ def _title_of(warning: str) -> str:
         "paired by patient only": "Not paired.",
         "not proven by training": "Paired by patient.",
         "marked in no test case": "Nothing marked.",
+        "added when": "Added after results.",
     }
     return next((title for words, title in titles.items() if words in warning), "Different machines.")
 

@@ -77,7 +77,7 @@ def _new_training_runs(a: "PowerAnalysis", decimals: int) -> str:
     if a.spread.training_run is None and a.design.seeds > 1:
         return "The losses: unknown with one patient in every fold; the spread between training runs needs several."
     if a.spread.training_run is None:
-        return "The losses: unknown with one seed per fold; add a second seed to the plan."
+        return "The losses: unknown with one seed per fold; add a second seed (`bench --extend` adds it to a run)."
     if a.spread.training_set is None:
         return "The losses: unknown with one fold; the spread between training sets needs several."
     needs = f"A difference of {number(a.difference, decimals)} {_needs(a)}."

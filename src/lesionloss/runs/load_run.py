@@ -1,12 +1,13 @@
 """Read a run folder: its plan, its trial records and its cohort index."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError, expect_type
+from lesionloss.runs.earlier_plans import read_earlier_plans
 from lesionloss.runs.results import RUNS, Results
 from lesionloss.runs.run_files import Kind, check_types, read_json, read_toml, refuse_former_run
 from lesionloss.runs.run_records import (
@@ -18,7 +19,7 @@ from lesionloss.runs.run_records import (
     MissingTrial,
     RunTrial,
 )
-from lesionloss.runs.trial_manifest import bound_files, plan_file, read_manifest, verified
+from lesionloss.runs.trial_manifest import PLAN, bound_files, plan_file, read_manifest, verified
 
 MOST_TRIALS = 1_000_000
 PLAN_TYPES: Mapping[str, Kind] = {"losses": [str], "metrics": [str], "seeds": [int], "collected": dict}
@@ -61,13 +62,16 @@ def load(folder: str | Path) -> Results:
         raise UsageError(f"{folder} holds {len(inner)} runs; name one of them: {names}")
     plan = _plan(plan_file(folder))
     cohort, left_out = _read_cohort(folder / "cohort" / "index.json")
-    bound = bound_files(folder)
-    trials = tuple(_finished(path, folder, bound) for path in trial_folders(folder, failed=False))
+    bound, earlier = bound_files(folder), read_earlier_plans(folder, plan)
+    digests = [each.sha256 for each in earlier]
+    trials = tuple(_finished(path, folder, bound, digests) for path in trial_folders(folder, failed=False))
     done = {trial.key for trial in trials}
     failed = tuple(_failed(path) for path in trial_folders(folder, failed=True) if path.stem not in done)
-    repeated = tuple(_finished(path, folder, bound) for path in trial_folders(folder, NOISE_FLOOR, failed=False))
+    repeated = tuple(
+        _finished(path, folder, bound, digests) for path in trial_folders(folder, NOISE_FLOOR, failed=False)
+    )
     missing = () if "collected" in plan else _missing(plan, trials, failed)  # what lacks is in its list of mismatches
-    return Results(folder, plan, trials, failed, missing, cohort, left_out, repeated)
+    return Results(folder, plan, trials, failed, missing, cohort, left_out, repeated, earlier_plans=earlier)
 
 
 def _plan(path: Path) -> dict[str, Any]:
@@ -95,19 +99,19 @@ def trial_folders(folder: Path, place: str = TRIALS, *, failed: bool) -> list[Pa
     return [path for path in chosen if not failed or (path / "trial.toml").is_file()]
 
 
-def _finished(folder: Path, run: Path, bound: Mapping[str, str]) -> RunTrial:
+def _finished(folder: Path, run: Path, bound: Mapping[str, str], earlier_plans: Collection[str]) -> RunTrial:
     """A finished trial, which must be the one that its manifest describes, made with the plan and cohort of the run."""
     trial = _trial(folder)
     manifest = read_manifest(folder)
     if manifest.key != folder.name:
         raise DataError(f"{folder} holds the trial {manifest.key}; give the folder that name")
     verified(folder, "trial.toml", manifest.files)
-    for name in manifest.changed(bound):
+    for name in manifest.changed(bound, earlier_plans):
         raise DataError(
             f"{run / name} is not what trial {folder.name} was made with: damaged or edited; "
             f"restore it, or bench into a new folder (lesionloss verify {run} lists all that changed)"
         )
-    return replace(trial, files=manifest.files)
+    return replace(trial, files=manifest.files, plan_sha256=manifest.bound.get(PLAN, ""))
 
 
 def read_trial_record(folder: Path) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class DeclaredRules:
             level of a loss goes to its next metric instead of to other losses.
         seeds_known: Whether the seed of each training run is known; not of all predictions that others made.
         collected: Whether others trained the networks, so that no plan says which trials there should be.
+        added: What was added to the plan when trials had finished, in words; empty: nothing.
     """
 
     test: str
@@ -60,6 +61,7 @@ class DeclaredRules:
     stepwise: bool = True
     seeds_known: bool = True
     collected: bool = False
+    added: str = ""
 
 
 @dataclass(frozen=True, eq=False)

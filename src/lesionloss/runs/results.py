@@ -14,6 +14,7 @@ from lesionloss.core.catalogue import nearest
 from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.number_text import plural
 from lesionloss.data.prepared import load_prepared
+from lesionloss.runs.earlier_plans import EarlierPlan, additions
 from lesionloss.runs.epoch_scores import epoch_means
 from lesionloss.runs.kept_predictions import read_prediction, read_probability
 from lesionloss.runs.metric_facts import MetricFacts, metric_facts
@@ -35,6 +36,7 @@ class Results:
     """A run folder; `load` makes one. Tables and maps are read when they are first used.
 
     `repeated` is a trial that was trained again, for the noise floor; it is no part of any comparison.
+    `earlier_plans`: the plans before losses or seeds were added.
     `table`: all scores of a run that is no folder but one table, with the columns of `scores`.
     """
 
@@ -47,6 +49,7 @@ class Results:
     left_out: tuple[LeftOut, ...]
     repeated: tuple[RunTrial, ...] = ()
     table: "pd.DataFrame | None" = None
+    earlier_plans: tuple[EarlierPlan, ...] = ()
     _prepared: dict[str, MetricScores] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -127,6 +130,7 @@ class Results:
             stepwise=metric not in self.ordered_metrics,
             seeds_known=not self.collected or bool(self.plan.get("seeds")),
             collected=bool(self.collected),
+            added=self.additions,
         )
 
     def _worst(self, facts: MetricFacts) -> float | None:
@@ -150,6 +154,11 @@ class Results:
         planned = [str(text) for text in self.plan.get("losses", [])]
         found = sorted({trial.loss for trial in self.trials} | {trial.loss for trial in self.failed})
         return tuple(dict.fromkeys(planned + found))
+
+    @cached_property
+    def additions(self) -> str:
+        """What was added to the plan when trials had finished; empty if nothing was."""
+        return additions(self.plan, self.earlier_plans, self.trials)
 
     @property
     def collected(self) -> Mapping[str, Any]:

@@ -62,6 +62,7 @@ class RunTrial:
     Attributes:
         record: Every field of its trial.toml.
         files: The checksum of each of its files, from its manifest.
+        plan_sha256: The checksum of the plan that it was made with.
     """
 
     key: str
@@ -72,6 +73,7 @@ class RunTrial:
     folder: Path
     record: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    plan_sha256: str = ""
 
     def file(self, name: str) -> Path:
         """A file of the trial, after its checksum was compared with the manifest.

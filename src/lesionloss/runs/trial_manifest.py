@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +36,15 @@ class Manifest:
     bound: Mapping[str, str]
     files: Mapping[str, str]
 
-    def changed(self, bound: Mapping[str, str]) -> list[str]:
-        """Which of plan and cohort are not those that the trial was made with."""
-        return [name for name, digest in self.bound.items() if bound.get(name) != digest]
+    def changed(self, bound: Mapping[str, str], earlier_plans: Collection[str] = ()) -> list[str]:
+        """Which of plan and cohort are not those that the trial was made with.
+
+        Args:
+            bound: The checksums of today.
+            earlier_plans: Checksums of the plans that the run had before it was extended.
+        """
+        differ = [name for name, digest in self.bound.items() if bound.get(name) != digest]
+        return [name for name in differ if name != PLAN or self.bound[PLAN] not in earlier_plans]
 
 
 def plan_file(run: Path) -> Path:

@@ -9,6 +9,8 @@ from lesionloss.core.errors import DataError, UsageError
 from lesionloss.core.files import sha256_of
 from lesionloss.data.cohort_index import INDEX, load_index
 from lesionloss.data.prepared import load_prepared, load_record
+from lesionloss.runs.earlier_plans import FOLDER as EARLIER_PLANS
+from lesionloss.runs.earlier_plans import earlier_plan_files, read_earlier_plans
 from lesionloss.runs.load_run import read_trial_record, run_folders, trial_folders
 from lesionloss.runs.run_files import read_arrays, read_json, read_toml
 from lesionloss.runs.run_records import NOISE_FLOOR
@@ -144,11 +146,17 @@ def _bound(trials: list[Path], run: Path) -> Iterator[Finding]:
             manifests.append(read_manifest(trial))
         except DataError:
             continue
+    earlier = [sha256_of(path) for path in earlier_plan_files(run)]
     for name in bound:
-        changed = [manifest.key for manifest in manifests if name in manifest.changed(bound)]
+        changed = [manifest.key for manifest in manifests if name in manifest.changed(bound, earlier)]
         if changed:
             state = CHANGED if (run / name).is_file() else ABSENT
             yield Finding(name, state, f"{len(changed)} of {len(manifests)} trials were made with another one")
+    if earlier and not _unreadable(plan_file(run)):
+        try:
+            read_earlier_plans(run, read_toml(plan_file(run)))
+        except DataError as error:
+            yield Finding(EARLIER_PLANS, CHANGED, _reason(error))
 
 
 def _cohort(folder: Path, run: Path) -> tuple[int, list[Finding]]:

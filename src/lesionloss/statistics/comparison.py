@@ -140,6 +140,7 @@ def compare_losses(scores: MetricScores, level: float = ALPHA) -> Comparison:
                 warning
                 for warning in (
                     *_chosen_baseline(scores),
+                    scores.rules.added,
                     *(warning for _, warning in pairings.values()),
                     machines_warning(scores),
                     *never_marked(scores),

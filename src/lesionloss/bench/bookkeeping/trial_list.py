@@ -1,4 +1,4 @@
-"""RUN/trial_list.json: all trials of a run in their order, written once before the first starts.
+"""RUN/trial_list.json: all trials of a run in their order, written before the first starts and when a run is extended.
 
 A worker needs only the run folder and the key of a trial. The file also fixes the CPU threads of a trial, because sums
 in another order differ in their last bits.
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lesionloss.core.errors import DataError, UsageError
-from lesionloss.core.files import create_text
+from lesionloss.core.files import create_text, write_text
 from lesionloss.core.sealed_json import is_intact, seal
+from lesionloss.runs.earlier_plans import earlier_plan_files
 from lesionloss.runs.run_files import read_json, refuse_former_run
 from lesionloss.runs.run_records import TRIALS
 from lesionloss.training.trial import TrainingRecipe, Trial
@@ -53,6 +54,8 @@ class TrialList:
 def store_trial_list(folder: Path, trial_list: TrialList, threads: int | None = None) -> TrialList:
     """Write the trial list of a new run, or return the stored one of a run that is continued.
 
+    A run whose plan was extended gets the new trials; what holds for all of its trials stays.
+
     Args:
         folder: The run folder.
         trial_list: What the plan gives today.
@@ -64,13 +67,18 @@ def store_trial_list(folder: Path, trial_list: TrialList, threads: int | None = 
     if create_text(folder / FILE, _text(trial_list)):
         return trial_list
     stored = read_trial_list(folder)
-    if [trial.key for trial in stored.trials] != [trial.key for trial in trial_list.trials]:
+    same = [trial.key for trial in stored.trials] == [trial.key for trial in trial_list.trials]
+    grows = bool(earlier_plan_files(folder)) and stored.by_key.keys() < trial_list.by_key.keys()
+    if not same and not grows:
         raise UsageError(f"{folder} holds other trials ({_what_changed(stored, trial_list)}); choose another --out")
     if threads not in (None, stored.threads):
         raise UsageError(
             f"{folder} was started with {stored.threads} thread(s) a trial, and results with {threads} differ in their "
             "last bits; leave --threads out, or choose another --out"
         )
+    if grows:
+        stored = TrialList(trial_list.trials, stored.threads, stored.step_bytes)
+        write_text(folder / FILE, _text(stored))
     return stored
 
 

@@ -3,21 +3,23 @@
 import shutil
 from pathlib import Path
 
+from lesionloss.bench.plan.extend_run import can_be_extended, extended_plan, keep_earlier_plan
 from lesionloss.bench.plan.plan_model import Plan, with_used_files
 from lesionloss.core.errors import UsageError
-from lesionloss.core.files import UNFINISHED, atomic_file, create_text
+from lesionloss.core.files import UNFINISHED, atomic_file, create_text, write_text
 from lesionloss.runs.results import RUNS
 from lesionloss.runs.run_files import refuse_former_run
 
 LOSSES = "losses"
 
 
-def store_plan(plan: Plan, folder: Path) -> bool:
+def store_plan(plan: Plan, folder: Path, *, extend: bool = False) -> bool:
     """Store the plan in the run folder.
 
     Args:
         plan: The plan of one run.
         folder: The run folder; it may be missing.
+        extend: Whether losses and seeds of the plan may be added to the run that the folder holds.
 
     Returns:
         Whether this call stored it; False where an earlier call did.
@@ -32,22 +34,32 @@ def store_plan(plan: Plan, folder: Path) -> bool:
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
         if create_text(stored, _with_copied_losses(plan, folder).to_toml()):
             return True
-    refuse_other_plan(plan, folder)
+    if refuse_other_plan(plan, folder, extend=extend):
+        keep_earlier_plan(folder)
+        write_text(stored, _with_copied_losses(extended_plan(plan, folder), folder).to_toml())
     return False
 
 
-def refuse_other_plan(plan: Plan, folder: Path) -> None:
+def refuse_other_plan(plan: Plan, folder: Path, *, extend: bool = False) -> bool:
     """Refuse a folder whose stored plan is not `plan`; a folder without a plan is fine.
+
+    Returns:
+        Whether `plan` has more losses or seeds, which `extend` allows.
 
     Raises:
         UsageError: The folder holds another plan.
     """
     stored = folder / "plan.toml"
     changed = with_used_files(plan).changed_keys(Plan.load(stored)) if stored.exists() else ()
-    if changed:
-        raise UsageError(
-            f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); choose another --out"
-        )
+    if not changed:
+        return False
+    if extend:
+        extended_plan(plan, folder)
+        return True
+    way = "add --extend to add its losses and seeds to that run, or " if can_be_extended(plan, folder) else ""
+    raise UsageError(
+        f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); {way}choose another --out"
+    )
 
 
 def _holds_something(folder: Path) -> bool:
@@ -69,7 +81,7 @@ def _with_copied_losses(plan: Plan, folder: Path) -> Plan:
     return plan.model_copy(update={"losses_files": tuple(names)}) if names else plan
 
 
-def runs_of(plan: Plan, out: str | Path) -> list[tuple[Plan, Path]]:
+def runs_of(plan: Plan, out: str | Path, *, extend: bool = False) -> list[tuple[Plan, Path]]:
     """Return the runs of a plan and their folders: `out` itself, or one in `out`/runs for each data set and network.
 
     Raises:
@@ -79,7 +91,7 @@ def runs_of(plan: Plan, out: str | Path) -> list[tuple[Plan, Path]]:
     runs = plan.runs()
     if list(runs) == [""]:
         return [(plan, folder)]
-    store_plan(plan, folder)
+    store_plan(plan, folder, extend=extend)
     return [(run, folder / RUNS / name) for name, run in runs.items()]
 
 
