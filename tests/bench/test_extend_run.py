@@ -25,12 +25,16 @@ from tiny_runs import tiny_plan, trial_folders
 ADDED = "the loss focal and the seed 2 were added when 6 trials had finished"
 
 
+def plan_with(data: Path, losses: tuple[str, ...], seeds: list[int], **changes: object) -> Plan:
+    return tiny_plan(data, losses=losses, seeds=seeds, metrics=["dice"], **changes)
+
+
 def small(data: Path) -> Plan:
-    return tiny_plan(data)
+    return plan_with(data, ("dice", "hytver"), [1])
 
 
-def large(data: Path) -> Plan:
-    return tiny_plan(data, losses=("dice", "hytver", "focal"), seeds=[1, 2])
+def large(data: Path, *, seeds: tuple[int, ...] = (1, 2)) -> Plan:
+    return plan_with(data, ("dice", "hytver", "focal"), list(seeds))
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +89,14 @@ def test_a_run_that_was_not_extended_says_nothing(data: Path, tmp_path: Path) ->
 
 def test_only_losses_and_seeds_can_be_added(copy: Path, data: Path) -> None:
     before = (copy / "plan.toml").read_bytes()
-    more = tiny_plan(data, losses=("dice", "hytver", "focal", "tversky"), seeds=[1, 2])
+    more = plan_with(data, ("dice", "hytver", "focal", "tversky"), [1, 2])
     with pytest.raises(UsageError, match=r"differs in losses\); add --extend to add its losses and seeds to that run"):
         store_plan(more, copy)
     for plan, words in (
-        (tiny_plan(data, seeds=[1, 2]), "this plan lacks focal of the run"),
-        (tiny_plan(data, losses=("dice", "hytver", "focal"), seeds=[2, 3]), "this plan lacks 1 of the run"),
+        (plan_with(data, ("dice", "hytver"), [1, 2]), "this plan lacks focal of the run"),
+        (large(data, seeds=(2, 3)), "this plan lacks 1 of the run"),
         (
-            tiny_plan(data, losses=("dice", "hytver", "focal"), seeds=[1, 2, 3], folds=3),
+            plan_with(data, ("dice", "hytver", "focal"), [1, 2, 3], folds=3),
             "this plan differs in folds, too",
         ),
     ):
@@ -105,7 +109,7 @@ def test_only_losses_and_seeds_can_be_added(copy: Path, data: Path) -> None:
 
 
 def test_a_dry_run_counts_what_would_be_trained(copy: Path, data: Path) -> None:
-    more = tiny_plan(data, losses=("dice", "hytver", "focal"), seeds=[1, 2, 3])
+    more = large(data, seeds=(1, 2, 3))
     with pytest.raises(UsageError, match="add --extend"):
         forecast(more, copy, "cpu", 1, 1)
     found = forecast(more, copy, "cpu", 1, 1, extend=True)
@@ -127,7 +131,7 @@ def test_an_extension_that_was_stopped_goes_on(data: Path, tmp_path: Path) -> No
 
 
 def test_each_extension_is_told(copy: Path, data: Path) -> None:
-    more = tiny_plan(data, losses=("dice", "hytver", "focal"), seeds=[1, 2, 3, 4])
+    more = large(data, seeds=(1, 2, 3, 4))
     store_plan(more, copy, extend=True)
     assert f"{ADDED}; the seeds 3 and 4 were added when 8 trials had finished" in load(copy).additions
 
