@@ -19,6 +19,7 @@ MEANS = [
     ("calibration.md", "calibration/split", "brier nll ece dice precision recall"),
     ("topk-dice.md", "topk-dice/hippocampus", "dice jaccard precision recall hd95"),
     ("thirteen-losses.md", "thirteen-losses/pretrained", "dice lesion_f1 precision recall asd_pred_to_ref"),
+    ("thirteen-losses.md", "thirteen-losses/lit", "dice lesion_f1 precision recall asd_pred_to_ref"),
 ]
 DIFFERENCES = [
     ("calibration.md", "calibration/folds", "brier nll ece dice precision recall"),
