@@ -3,6 +3,7 @@
 import shutil
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,16 @@ from lesionloss.bench.bookkeeping.trial_list import read_trial_list
 from lesionloss.bench.forecast import forecast
 from lesionloss.bench.plan import Plan
 from lesionloss.bench.plan.extend_run import keep_earlier_plan
-from lesionloss.bench.plan.run_folders import store_plan
+from lesionloss.bench.plan.run_folders import runs_of, store_plan
 from lesionloss.bench.run import run
 from lesionloss.core.errors import DataError
+from lesionloss.core.user_files import load_user_file
 from lesionloss.losses import registry
 from lesionloss.report import write_report
 from lesionloss.runs.load_run import load
 from lesionloss.runs.verify import verify_run
 from lesionloss.statistics import compare
+from lesionloss.training.trial import Trial
 from tiny_runs import tiny_plan, trial_folders
 
 ADDED = "the loss focal and the seed 2 were added when 6 trials had finished"
@@ -133,13 +136,76 @@ def test_an_extension_that_was_stopped_goes_on(data: Path, tmp_path: Path) -> No
 def test_each_extension_is_told(copy: Path, data: Path) -> None:
     more = large(data, seeds=(1, 2, 3, 4))
     store_plan(more, copy, extend=True)
-    assert f"{ADDED}; the seeds 3 and 4 were added when 8 trials had finished" in load(copy).additions
+    assert f"{ADDED}; the seeds 3 and 4 were added when 14 trials had finished" in load(copy).additions
+
+
+def test_an_addition_is_told_though_the_one_before_trained_nothing(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run(small(data), out)
+    store_plan(plan_with(data, ("dice", "hytver", "focal"), [1]), out, extend=True)
+    store_plan(large(data), out, extend=True)
+    assert "the loss focal was added when 6 trials had finished" in load(out).additions
+    assert "the seed 2 was added when 6 trials had finished" in load(out).additions
+
+
+def test_another_order_is_the_same_run(copy: Path, data: Path) -> None:
+    turned = plan_with(data, ("focal", "dice", "hytver"), [2, 1], baseline_loss="dice")
+    before = (copy / "plan.toml").read_bytes()
+    assert not run(turned, copy).missing
+    assert not run(turned, copy, extend=True).missing
+    assert (copy / "plan.toml").read_bytes() == before
+    more = plan_with(data, ("tversky", "focal", "dice", "hytver"), [2, 1], baseline_loss="dice")
+    store_plan(more, copy, extend=True)
+    assert load(copy).losses[:4] == ("dice", "hytver", "focal", "tversky")
+
+
+def test_what_is_refused_leaves_the_run_as_it_was(copy: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    more = large(data, seeds=(1, 2, 3))
+    with pytest.raises(UsageError, match=r"was started with 1 thread\(s\)"):
+        run(more, copy, extend=True, threads=2)
+    other = plan_with(data, ("dice", "hytver", "focal"), [1, 2, 3], folds=3)
+    with pytest.raises(UsageError, match="differs in folds"):
+        run(other, copy, extend=True)
+    monkeypatch.setattr("lesionloss.bench.run.trials_of", lambda *_: trials_with_other_cases(copy))
+    with pytest.raises(UsageError, match=r"holds other trials \(they differ in train\)"):
+        run(more, copy, extend=True)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def trials_with_other_cases(out: Path) -> tuple[Trial, ...]:
+    trials = [trial for trial in read_trial_list(out).trials if trial.method == "network"]
+    return tuple(replace(trial, train=trial.train[1:]) for trial in trials)
+
+
+def test_damaged_earlier_plans_stop_the_run_before_it_trains(copy: Path, data: Path) -> None:
+    first = copy / "earlier-plans" / "1.toml"
+    whole = first.read_text()
+    for text, words in (
+        ("no toml", "1.toml is damaged; trials are bound to it: restore it from a copy"),
+        (whole.replace("losses = [", "losses = 3\nothers = ["), "1.toml has more than losses and seeds that differ"),
+    ):
+        first.write_text(text)
+        with pytest.raises(DataError, match=words):
+            load(copy)
+        with pytest.raises(DataError, match=words):
+            store_plan(large(data, seeds=(1, 2, 3)), copy, extend=True)
+        assert "earlier-plans" in [finding.file for finding in verify_run(copy)[0].findings]
+    first.rename(first.with_name("2.toml"))
+    with pytest.raises(DataError, match=r"earlier-plans/1.toml is absent"):
+        load(copy)
+
+
+def test_there_must_be_a_run_to_extend(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no run that --extend could add to"):
+        runs_of(small(data), tmp_path / "typo", extend=True)
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_plan_that_is_no_earlier_one_is_found(copy: Path) -> None:
     earlier = copy / "earlier-plans" / "1.toml"
     earlier.write_text(earlier.read_text().replace("steps = 3", "steps = 4"))
-    with pytest.raises(DataError, match=r"earlier-plans/1.toml is no earlier state of the run's plan.toml"):
+    with pytest.raises(DataError, match=r"1.toml has more than losses and seeds that differ"):
         load(copy)
     assert "earlier-plans" in [finding.file for finding in verify_run(copy)[0].findings]
     earlier.write_text((copy / "plan.toml").read_text())
@@ -178,3 +244,15 @@ def test_a_loss_of_the_user_is_added_with_its_file(copy: Path, data: Path, own_l
     assert not results.failed
     assert tomllib.loads((copy / "plan.toml").read_text())["losses_files"] == ["losses/mine.py"]
     assert (copy / "losses" / "mine.py").read_bytes() == own_loss.read_bytes()
+
+
+def test_a_file_of_losses_that_has_changed_is_named(copy: Path, data: Path, own_loss: Path) -> None:
+    load_user_file(own_loss)
+    with_own = plan_with(data, ("dice", "hytver", "focal", "added_loss"), [1, 2])
+    store_plan(with_own, copy, extend=True)
+    registry.LOSSES.remove("added_loss")
+    own_loss.write_text(own_loss.read_text() + "\n# and another loss\n")
+    load_user_file(own_loss)
+    for extend in (True, False):
+        with pytest.raises(UsageError, match=r"mine.py is no longer the file .*put new losses in a file of their own"):
+            store_plan(with_own, copy, extend=extend)

@@ -13,6 +13,7 @@ from lesionloss.bench.forecast_record import Forecast, ForecastTrial
 from lesionloss.bench.gpu_sharing import memory_of_gpu, peak_of_gpu, processes_on_gpus
 from lesionloss.bench.parallel_trials import MemoryNeed, memory_need, parallel_trials
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.extend_run import extended_plan
 from lesionloss.bench.plan.run_folders import refuse_other_plan
 from lesionloss.bench.recipes import counts_epochs, recipe_of
 from lesionloss.bench.run_cohort import ListedCohort, read_run_cohort
@@ -77,7 +78,9 @@ def forecast(
         DataError: A file in it is damaged.
     """
     if out is not None:
-        refuse_other_plan(plan, out, extend=extend)
+        plan = extended_plan(plan, out) if extend else plan
+        if not extend:
+            refuse_other_plan(plan, out)
     devices = all_devices() if device == "auto" else (resolve_device(device),)
     device = devices[0]
     status = read_status(out) if out is not None and (out / FILE).is_file() else None

@@ -7,13 +7,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lesionloss.bench.bookkeeping.trial_list import TrialList, store_trial_list
+from lesionloss.bench.bookkeeping.trial_list import TrialList, refuse_other_trials, store_trial_list
 from lesionloss.bench.engines import TrialEngine, check_code
 from lesionloss.bench.engines.in_process import InProcessEngine
 from lesionloss.bench.engines.repeat_trial import train_noise_floor
 from lesionloss.bench.make_cohort import check_source, prepare_run_cohort
 from lesionloss.bench.parallel_trials import memory_need
 from lesionloss.bench.plan import Plan
+from lesionloss.bench.plan.extend_run import PLAN, extended_plan, has_more, in_run_order
 from lesionloss.bench.plan.run_folders import store_plan
 from lesionloss.bench.pretrained_starts import prepare_pretraining
 from lesionloss.bench.run_cohort import ListedCohort
@@ -94,9 +95,7 @@ def run(
         raise UsageError(f"plan {plan.name} has {len(plan.runs())} runs; get them from bench.plan.run_folders.runs_of")
     if not isinstance(engine, InProcessEngine):
         check_code(plan.losses, plan.network.text)
-    if not (folder / "plan.toml").exists():
-        check_source(plan)  # so that a call that can't work leaves no run behind
-    store_plan(plan, folder, extend=extend)
+    plan, extends = _begin(plan, folder, extend=extend)
     with _exclusive(folder, "cohort", watcher):
         cohort = prepare_run_cohort(plan, folder, watcher)
     first = cohort.read([cohort.cases[0].name])
@@ -105,7 +104,12 @@ def run(
     watcher.note(f"network: {plan.network.text}")
     for warning in fold_warnings(plan, cohort):
         watcher.note(warning)
-    trial_list = store_trial_list(folder, _trial_list(plan, cohort, device, engine, threads), threads)
+    with _exclusive(folder, "plan", watcher):
+        trial_list = _trial_list(plan, cohort, device, engine, threads)
+        if extends:
+            refuse_other_trials(folder, trial_list, threads, grows=True)  # before anything is written
+            store_plan(plan, folder, extend=True)
+        trial_list = store_trial_list(folder, trial_list, threads)
     execution = execution_of(trial_list.trials[-1].recipe, device, trial_list.threads, trial_list.step_bytes)
     watcher.note(execution.describe())
     if plan.training.pretrain:
@@ -117,6 +121,18 @@ def run(
         if context.done(trial.key):
             remove_stale_lock(context.lock_path(trial.key))
     return load(folder)
+
+
+def _begin(plan: Plan, folder: Path, *, extend: bool) -> tuple[Plan, bool]:
+    """The plan in the order of the run, and whether it adds to the run; one that adds nothing is stored."""
+    if not (folder / PLAN).exists():
+        check_source(plan)  # so that a call that can't work leaves no run behind
+    elif extend:
+        plan = extended_plan(plan, folder)
+        if has_more(plan, folder):
+            return plan, True
+    store_plan(plan, folder)
+    return in_run_order(plan, folder), False
 
 
 @contextlib.contextmanager

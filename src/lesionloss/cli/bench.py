@@ -153,6 +153,10 @@ def bench(
         show_paper(chosen.name, out, as_json)
         return
     number, beside = number_or_auto("--jobs", jobs), number_or_auto("--together", together)
+    if extend and out is not None:
+        from lesionloss.bench.plan.extend_run import refuse_run_to_extend
+
+        refuse_run_to_extend(out)
     if dry_run:
         from lesionloss.cli.bench_forecast import show_forecast
 

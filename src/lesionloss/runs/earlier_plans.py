@@ -18,6 +18,7 @@ from lesionloss.runs.run_records import RunTrial
 
 FOLDER = "earlier-plans"
 MAY_GROW = ("losses", "losses_files", "seeds")
+_RESTORE = "trials are bound to it: restore it from a copy, or bench into a new folder"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class EarlierPlan:
 
 def earlier_plan_files(run: Path) -> list[Path]:
     """Return the files of earlier plans, the first plan first."""
-    return sorted((run / FOLDER).glob("*.toml"), key=lambda path: (len(path.name), path.name))
+    return sorted((run / FOLDER).glob("[0-9]*.toml"), key=lambda path: (len(path.name), path.name))
 
 
 def read_earlier_plans(run: Path, plan: Mapping[str, Any]) -> tuple[EarlierPlan, ...]:
@@ -41,25 +42,28 @@ def read_earlier_plans(run: Path, plan: Mapping[str, Any]) -> tuple[EarlierPlan,
         plan: Its plan of today.
 
     Raises:
-        DataError: One is damaged, or differs from `plan` in more than losses and seeds that were added.
+        DataError: One is absent or damaged, or differs from `plan` in more than losses and seeds that were added.
     """
     found = []
-    for path in earlier_plan_files(run):
-        earlier = read_toml(path)
+    for number, path in enumerate(earlier_plan_files(run), 1):
+        if path.name != f"{number}.toml":
+            raise DataError(f"{path.parent}/{number}.toml is absent; {_RESTORE}")
+        try:
+            earlier = read_toml(path)
+        except DataError as error:
+            raise DataError(f"{path} is damaged; {_RESTORE}") from error
         if not _holds(plan, earlier):
-            raise DataError(
-                f"{path} is no earlier state of the run's plan.toml: more than losses and seeds differ; restore both, "
-                "or bench into a new folder"
-            )
+            raise DataError(f"{path} has more than losses and seeds that differ from the run's plan.toml; {_RESTORE}")
         found.append(EarlierPlan(earlier, sha256_of(path)))
     return tuple(found)
 
 
 def additions(plan: Mapping[str, Any], earlier: tuple[EarlierPlan, ...], trials: tuple[RunTrial, ...]) -> str:
     """Say what was added to the plan of a run after trials had finished; empty if nothing was."""
-    sentences = []
+    sentences, digests = [], set[str]()
     for before, after in pairwise([*earlier, EarlierPlan(plan, "")]):
-        finished = sum(trial.plan_sha256 == before.sha256 for trial in trials)
+        digests.add(before.sha256)
+        finished = sum(trial.plan_sha256 in digests for trial in trials)
         parts = []
         for one, several in (("loss", "losses"), ("seed", "seeds")):
             new = [str(value) for value in after.plan.get(several, ()) if value not in before.plan.get(several, ())]
@@ -68,7 +72,7 @@ def additions(plan: Mapping[str, Any], earlier: tuple[EarlierPlan, ...], trials:
             sentences.append(f"{listed(parts)} {_were(parts)} added when {plural(finished, 'trial')} had finished")
     if not sentences:
         return ""
-    return f"{'; '.join(sentences)}: who added them may have seen these results, which no interval takes into account"
+    return f"{'; '.join(sentences)}: their results could be seen by then, which no interval takes into account"
 
 
 def _were(parts: list[str]) -> str:
@@ -82,8 +86,10 @@ def _holds(later: Any, earlier: Any, *, grows: bool = True) -> bool:
     if not isinstance(later, Mapping):
         return False
     return all(
-        set(map(str, value)) <= set(map(str, later.get(key, ())))
-        if grows and key in MAY_GROW
-        else _holds(later.get(key), value, grows=False)
+        _is_part(value, later.get(key, [])) if grows and key in MAY_GROW else _holds(later.get(key), value, grows=False)
         for key, value in earlier.items()
     )
+
+
+def _is_part(earlier: Any, later: Any) -> bool:
+    return isinstance(earlier, list) and isinstance(later, list) and all(each in later for each in earlier)

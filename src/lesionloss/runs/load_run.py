@@ -107,8 +107,9 @@ def _finished(folder: Path, run: Path, bound: Mapping[str, str], earlier_plans: 
         raise DataError(f"{folder} holds the trial {manifest.key}; give the folder that name")
     verified(folder, "trial.toml", manifest.files)
     for name in manifest.changed(bound, earlier_plans):
+        earlier = " (nor is an earlier plan)" if name == PLAN and earlier_plans else ""
         raise DataError(
-            f"{run / name} is not what trial {folder.name} was made with: damaged or edited; "
+            f"{run / name}{earlier} is not what trial {folder.name} was made with: damaged or edited; "
             f"restore it, or bench into a new folder (lesionloss verify {run} lists all that changed)"
         )
     return replace(trial, files=manifest.files, plan_sha256=manifest.bound.get(PLAN, ""))

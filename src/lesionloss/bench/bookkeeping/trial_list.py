@@ -66,20 +66,37 @@ def store_trial_list(folder: Path, trial_list: TrialList, threads: int | None = 
     """
     if create_text(folder / FILE, _text(trial_list)):
         return trial_list
+    stored, grows = read_trial_list(folder), bool(earlier_plan_files(folder))
+    refuse_other_trials(folder, trial_list, threads, grows=grows)
+    if stored.by_key.keys() < trial_list.by_key.keys():
+        stored = TrialList(trial_list.trials, stored.threads, stored.step_bytes)
+        write_text(folder / FILE, _text(stored))
+    return stored
+
+
+def refuse_other_trials(folder: Path, trial_list: TrialList, threads: int | None = None, *, grows: bool) -> None:
+    """Refuse to continue a run with other trials.
+
+    Args:
+        folder: The run folder; nothing is refused where it has no trial list yet.
+        trial_list: What the plan gives today.
+        threads: The number of threads that the user gave; None: none.
+        grows: Whether there may be more trials than the run has.
+
+    Raises:
+        UsageError: The stored list has other trials (the data or the precision changed) or another number of threads.
+    """
+    if not (folder / FILE).is_file():
+        return
     stored = read_trial_list(folder)
     same = [trial.key for trial in stored.trials] == [trial.key for trial in trial_list.trials]
-    grows = bool(earlier_plan_files(folder)) and stored.by_key.keys() < trial_list.by_key.keys()
-    if not same and not grows:
+    if not same and not (grows and stored.by_key.keys() < trial_list.by_key.keys()):
         raise UsageError(f"{folder} holds other trials ({_what_changed(stored, trial_list)}); choose another --out")
     if threads not in (None, stored.threads):
         raise UsageError(
             f"{folder} was started with {stored.threads} thread(s) a trial, and results with {threads} differ in their "
             "last bits; leave --threads out, or choose another --out"
         )
-    if grows:
-        stored = TrialList(trial_list.trials, stored.threads, stored.step_bytes)
-        write_text(folder / FILE, _text(stored))
-    return stored
 
 
 def read_trial_list(folder: Path) -> TrialList:
@@ -133,15 +150,23 @@ def _text(trial_list: TrialList) -> str:
 
 
 def _what_changed(stored: TrialList, wanted: TrialList) -> str:
-    """In which fields the trials differ."""
-    if len(stored.trials) != len(wanted.trials):
-        return f"{len(stored.trials)} trials, now {len(wanted.trials)}"
+    """In which fields the trials differ; trials of the same loss, fold and seed are compared."""
+    ours, theirs = ({_place(trial): trial for trial in each.trials} for each in (stored, wanted))
     names: set[str] = set()
-    for ours, theirs in zip(stored.trials, wanted.trials, strict=True):
-        names |= {field.name for field in fields(Trial) if getattr(ours, field.name) != getattr(theirs, field.name)}
+    for place in ours.keys() & theirs.keys():
+        one, other = ours[place], theirs[place]
+        names |= {field.name for field in fields(Trial) if getattr(one, field.name) != getattr(other, field.name)}
         names |= {
             f"recipe.{field.name}"
             for field in fields(TrainingRecipe)
-            if getattr(ours.recipe, field.name) != getattr(theirs.recipe, field.name)
+            if getattr(one.recipe, field.name) != getattr(other.recipe, field.name)
         }
-    return f"they differ in {', '.join(sorted(names - {'recipe'}))}"
+    if names:
+        return f"they differ in {', '.join(sorted(names - {'recipe'}))}"
+    if len(stored.trials) != len(wanted.trials):
+        return f"{len(stored.trials)} trials, now {len(wanted.trials)}"
+    return "they are in another order"
+
+
+def _place(trial: Trial) -> tuple[str, str, int, int]:
+    return trial.method, trial.loss, trial.fold, trial.seed

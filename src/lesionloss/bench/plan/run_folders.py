@@ -3,7 +3,13 @@
 import shutil
 from pathlib import Path
 
-from lesionloss.bench.plan.extend_run import can_be_extended, extended_plan, keep_earlier_plan
+from lesionloss.bench.plan.extend_run import (
+    extended_plan,
+    has_more,
+    in_run_order,
+    keep_earlier_plan,
+    refuse_run_to_extend,
+)
 from lesionloss.bench.plan.plan_model import Plan, with_used_files
 from lesionloss.core.errors import UsageError
 from lesionloss.core.files import UNFINISHED, atomic_file, create_text, write_text
@@ -34,32 +40,30 @@ def store_plan(plan: Plan, folder: Path, *, extend: bool = False) -> bool:
             raise UsageError(f"{folder} exists and is not a run of lesionloss; choose another --out")
         if create_text(stored, _with_copied_losses(plan, folder).to_toml()):
             return True
-    if refuse_other_plan(plan, folder, extend=extend):
+    if not extend:
+        refuse_other_plan(plan, folder)
+    elif has_more(extended := extended_plan(plan, folder), folder):
         keep_earlier_plan(folder)
-        write_text(stored, _with_copied_losses(extended_plan(plan, folder), folder).to_toml())
+        write_text(stored, _with_copied_losses(extended, folder).to_toml())
     return False
 
 
-def refuse_other_plan(plan: Plan, folder: Path, *, extend: bool = False) -> bool:
+def refuse_other_plan(plan: Plan, folder: Path) -> None:
     """Refuse a folder whose stored plan is not `plan`; a folder without a plan is fine.
-
-    Returns:
-        Whether `plan` has more losses or seeds, which `extend` allows.
 
     Raises:
         UsageError: The folder holds another plan.
+        DataError: The plan in it, or an earlier one, is damaged.
     """
     stored = folder / "plan.toml"
-    changed = with_used_files(plan).changed_keys(Plan.load(stored)) if stored.exists() else ()
-    if not changed:
-        return False
-    if extend:
-        extended_plan(plan, folder)
-        return True
-    way = "add --extend to add its losses and seeds to that run, or " if can_be_extended(plan, folder) else ""
-    raise UsageError(
-        f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); {way}choose another --out"
-    )
+    if not stored.exists():
+        return
+    changed = in_run_order(plan, folder).changed_keys(Plan.load(stored))
+    if changed:
+        way = "add --extend to add its losses and seeds to that run, or " if has_more(plan, folder) else ""
+        raise UsageError(
+            f"{folder} holds a run of another plan (it differs in {', '.join(changed)}); {way}choose another --out"
+        )
 
 
 def _holds_something(folder: Path) -> bool:
@@ -85,9 +89,11 @@ def runs_of(plan: Plan, out: str | Path, *, extend: bool = False) -> list[tuple[
     """Return the runs of a plan and their folders: `out` itself, or one in `out`/runs for each data set and network.
 
     Raises:
-        UsageError: As `store_plan`.
+        UsageError: As `store_plan`; or there is no run to extend.
     """
     folder = Path(out)
+    if extend:
+        refuse_run_to_extend(folder)
     runs = plan.runs()
     if list(runs) == [""]:
         return [(plan, folder)]
