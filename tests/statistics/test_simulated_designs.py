@@ -150,6 +150,19 @@ def test_interim_looks_spend_one_percent_at_most(comparisons):
     assert np.any(early, axis=0).mean() <= 0.015
 
 
+@pytest.mark.slow
+def test_seeds_that_are_added_until_there_is_a_verdict_break_the_level():
+    """So an extended run says what was added; the level holds for a number of seeds that was fixed before."""
+    design = SimulatedDesign(40, 5, 10, training_run=1.0, rest=1.0)
+    folds = simulated_differences(design, 1000, "stopping")
+    found = [
+        verdict_ps([[table[:, None, :, :seeds].mean(axis=-1) for table in folds]])[:, 0] < ALPHA
+        for seeds in range(2, design.seeds + 1)
+    ]
+    assert found[-1].mean() <= 0.07
+    assert np.any(found, axis=0).mean() >= 0.08
+
+
 def test_the_spread_that_power_is_based_on_is_the_simulated_one():
     truth = SimulatedDesign(40, 8, 4, patient=1.5, training_run=1.0, rest=0.7, training_set=0.8)
     tables = simulated_differences(truth, 300, "spread")
