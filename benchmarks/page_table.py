@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("metrics", nargs="*", help="names of metrics, as in tables/summary.csv")
     parser.add_argument("--differences", action="store_true", help="differences from the baseline instead of means")
     parser.add_argument("--sizes", action="store_true", help="lesions found by volume instead of metrics")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if not arguments.metrics and not arguments.sizes:
         parser.error("name at least one metric, as in tables/summary.csv, or give --sizes")
     tables = arguments.run / "tables"
