@@ -25,7 +25,7 @@ from lesionloss.statistics import compare
 from lesionloss.training.trial import Trial
 from tiny_runs import tiny_plan, trial_folders
 
-ADDED = "the loss focal and the seed 2 were added when 6 trials had finished"
+ADDED = "the loss focal and seed 2 were added when 6 trials had finished"
 
 
 def plan_with(data: Path, losses: tuple[str, ...], seeds: list[int], **changes: object) -> Plan:
@@ -136,7 +136,7 @@ def test_an_extension_that_was_stopped_goes_on(data: Path, tmp_path: Path) -> No
 def test_each_extension_is_told(copy: Path, data: Path) -> None:
     more = large(data, seeds=(1, 2, 3, 4))
     store_plan(more, copy, extend=True)
-    assert f"{ADDED}; the seeds 3 and 4 were added when 14 trials had finished" in load(copy).additions
+    assert f"{ADDED}; seeds 3 and 4 were added when 14 trials had finished" in load(copy).additions
 
 
 def test_an_addition_is_told_though_the_one_before_trained_nothing(data: Path, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_an_addition_is_told_though_the_one_before_trained_nothing(data: Path, t
     store_plan(plan_with(data, ("dice", "hytver", "focal"), [1]), out, extend=True)
     store_plan(large(data), out, extend=True)
     assert "the loss focal was added when 6 trials had finished" in load(out).additions
-    assert "the seed 2 was added when 6 trials had finished" in load(out).additions
+    assert "seed 2 was added when 6 trials had finished" in load(out).additions
 
 
 def test_another_order_is_the_same_run(copy: Path, data: Path) -> None:

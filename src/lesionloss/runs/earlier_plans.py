@@ -65,9 +65,9 @@ def additions(plan: Mapping[str, Any], earlier: tuple[EarlierPlan, ...], trials:
         digests.add(before.sha256)
         finished = sum(trial.plan_sha256 in digests for trial in trials)
         parts = []
-        for one, several in (("loss", "losses"), ("seed", "seeds")):
-            new = [str(value) for value in after.plan.get(several, ()) if value not in before.plan.get(several, ())]
-            parts += [f"the {one if len(new) == 1 else several} {listed(new)}"] if new else []
+        for key, one, several in (("losses", "the loss", "the losses"), ("seeds", "seed", "seeds")):
+            new = [str(value) for value in after.plan.get(key, ()) if value not in before.plan.get(key, ())]
+            parts += [f"{one if len(new) == 1 else several} {listed(new)}"] if new else []
         if parts and finished:
             sentences.append(f"{listed(parts)} {_were(parts)} added when {plural(finished, 'trial')} had finished")
     if not sentences:
@@ -76,7 +76,7 @@ def additions(plan: Mapping[str, Any], earlier: tuple[EarlierPlan, ...], trials:
 
 
 def _were(parts: list[str]) -> str:
-    return "was" if len(parts) == 1 and parts[0].startswith(("the loss ", "the seed ")) else "were"
+    return "was" if len(parts) == 1 and parts[0].startswith(("the loss ", "seed ")) else "were"
 
 
 def _holds(later: Any, earlier: Any, *, grows: bool = True) -> bool:
